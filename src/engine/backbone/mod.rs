@@ -1,0 +1,49 @@
+//! Backbones: images in, feature levels out.
+
+use std::fmt::Debug;
+
+use anyhow::Result;
+use tch::{Tensor, nn};
+
+/// The `[backbone]` table of a config.
+#[typetag::serde(tag = "type")]
+pub trait BackboneConfig: Debug + Send + Sync {
+    /// Creates the variables under `vs`, by upstream's names.
+    ///
+    /// # Errors
+    /// When the options contradict each other; names the key.
+    fn build(&self, vs: &nn::Path) -> Result<Box<dyn Backbone>>;
+}
+
+/// What is known of a backbone before any forward pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackboneSpec {
+    /// RGB, of values in 0..=255.
+    pub pixel_mean: [f64; 3],
+    pub pixel_std: [f64; 3],
+    /// Side of the square input, pixels; `None` when any multiple of `divisor` will do.
+    pub square_size: Option<i64>,
+    /// Input sides must be multiples of this.
+    pub divisor: i64,
+    /// Fine to coarse.
+    pub levels: Vec<Level>,
+}
+
+/// One feature map of a backbone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    pub channels: i64,
+    /// Input pixels per feature pixel.
+    pub stride: i64,
+}
+
+/// A feature extractor.
+pub trait Backbone: Debug + Send {
+    fn spec(&self) -> &BackboneSpec;
+
+    /// `[B, 3, H, W]` normalised images to one `[B, C_l, H / stride_l, W / stride_l]` per level.
+    ///
+    /// # Errors
+    /// When the input size does not suit; says which would.
+    fn forward(&self, images: &Tensor, train: bool) -> Result<Vec<Tensor>>;
+}

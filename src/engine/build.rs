@@ -1,0 +1,7 @@
+//! Passes the folder of libtorch on to whoever links a binary: `DEP_*` reaches direct dependents only.
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    if let Ok(lib) = std::env::var("DEP_TORCH_SHIM_LIBTORCH_LIB") {
+        println!("cargo::metadata=LIBTORCH_LIB={lib}");
+    }
+}

@@ -1,0 +1,176 @@
+//! Every key of a config file. Defaults carry their reason; `docs/configuration.md` lists them.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    backbone::BackboneConfig,
+    data::{
+        DatasetConfig,
+        transforms::{AugmentConfig, PreprocessConfig},
+    },
+    optim::{OptimizerConfig, ScheduleConfig},
+    task::TaskConfig,
+};
+
+/// One run: what to train, on what, from what, and how.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Every random choice derives from it.
+    #[serde(default)]
+    pub seed: u64,
+    #[serde(default)]
+    pub device: DeviceChoice,
+    #[serde(default)]
+    pub precision: Precision,
+    /// The run's folder; must not exist yet, or `--overwrite` or `--resume` is given.
+    pub run_dir: PathBuf,
+    pub dataset: Box<dyn DatasetConfig>,
+    #[serde(default)]
+    pub preprocess: PreprocessConfig,
+    #[serde(default)]
+    pub augment: AugmentConfig,
+    #[serde(default)]
+    pub loader: LoaderConfig,
+    pub backbone: Box<dyn BackboneConfig>,
+    pub task: Box<dyn TaskConfig>,
+    #[serde(default)]
+    pub weights: Option<WeightsConfig>,
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    pub train: TrainConfig,
+    #[serde(default)]
+    pub evaluation: EvaluationConfig,
+    #[serde(default)]
+    pub logging: LoggingConfig,
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// CUDA where there is one, else the CPU; the choice is printed.
+    #[default]
+    Auto,
+    Cpu,
+    /// The first CUDA device; an error where there is none.
+    Cuda,
+}
+
+/// Number format of matrix products and convolutions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    #[default]
+    Fp32,
+    /// bf16 autocast; weights and optimiser state stay fp32.
+    Bf16,
+}
+
+/// `[loader]`: how images come off the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoaderConfig {
+    /// Images of one forward pass.
+    pub batch_size: usize,
+    /// Worker threads; 0: one per core, at most 8.
+    pub num_workers: usize,
+    /// Batches prepared ahead.
+    pub prefetch_batches: usize,
+    /// A new order each epoch in training.
+    pub shuffle: bool,
+}
+
+impl Default for LoaderConfig {
+    fn default() -> Self {
+        Self { batch_size: 8, num_workers: 0, prefetch_batches: 4, shuffle: true }
+    }
+}
+
+/// `[weights]`: pretrained weights to start from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightsConfig {
+    pub path: PathBuf,
+    /// Naming convention of the file; recognised when absent.
+    #[serde(default)]
+    pub convention: Option<String>,
+    /// Patterns of model variables that may be missing from the file (`head.*`); `*` matches any
+    /// run of characters.
+    #[serde(default)]
+    pub allow_missing: Vec<String>,
+    /// Patterns of file keys that may have no place in the model.
+    #[serde(default)]
+    pub allow_unexpected: Vec<String>,
+    /// Patterns of model variables that keep their random start where shapes differ.
+    #[serde(default)]
+    pub allow_misshapen: Vec<String>,
+}
+
+/// `[train]`: the step loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Optimiser steps of the run.
+    pub max_steps: u64,
+    /// Batches whose gradients are averaged before one optimiser step.
+    #[serde(default = "one")]
+    pub accumulate_batches: u64,
+    /// Largest 2-norm of all gradients together; absent: no clipping.
+    #[serde(default)]
+    pub clip_grad_norm: Option<f64>,
+    /// Also writes the last checkpoint this often; it is always written at evaluations and the end.
+    #[serde(default)]
+    pub checkpoint_every_steps: Option<u64>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// `[evaluation]`: when and how the model is scored in training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluationConfig {
+    /// Steps between evaluations on the validation split; absent: only at the end.
+    pub every_steps: Option<u64>,
+    /// Metric that picks the best checkpoint; absent: no best checkpoint is kept.
+    pub best_metric: Option<String>,
+    pub best_is: Direction,
+    /// Images of one forward pass; absent: as in training.
+    pub batch_size: Option<usize>,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self { every_steps: None, best_metric: None, best_is: Direction::Highest, batch_size: None }
+    }
+}
+
+/// Which way a metric improves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Highest,
+    Lowest,
+}
+
+/// `[logging]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoggingConfig {
+    /// Steps between log lines; losses are fetched from the device only then.
+    pub every_steps: u64,
+    /// Pictures of inputs and predictions per evaluation.
+    pub num_images: usize,
+}
+
+impl Default for LoggingConfig {
+    fn default() -> Self {
+        Self { every_steps: 50, num_images: 8 }
+    }
+}

@@ -1,0 +1,59 @@
+//! What the loader hands to a task.
+
+use tch::{Device, Tensor};
+
+use super::ImageId;
+use crate::Size;
+
+/// Annotation of one image, in the frame of the network's input.
+#[derive(Debug)]
+pub struct Target {
+    /// As the annotation file spells it.
+    pub image_id: ImageId,
+    /// Path of the file, for messages and pictures.
+    pub path: std::path::PathBuf,
+    /// File on disk (after EXIF orientation, where that is applied); predictions come back here.
+    pub original_size: Size,
+    /// Unpadded top-left part of [`Batch::images`].
+    pub input_size: Size,
+    /// Whether the input was mirrored left to right.
+    pub flipped: bool,
+    /// Categories of the image as a whole, ascending, without repeats; empty when it has none.
+    pub image_labels: Vec<i64>,
+    /// `[N]` i64 in `0..num_classes`.
+    pub labels: Tensor,
+    /// `[N, 4]` f32 XYXY, input pixels.
+    pub boxes: Tensor,
+    /// `[N, H, W]` bool, input frame without padding; `[0, H, W]` when masks are not needed.
+    pub masks: Tensor,
+    /// `[N]` bool: crowd regions, ignored by training and treated by COCO's rules in metrics.
+    pub is_crowd: Tensor,
+}
+
+/// Images of one step.
+#[derive(Debug)]
+pub struct Batch {
+    /// `[B, 3, H, W]` f32 RGB, normalised and padded.
+    pub images: Tensor,
+    pub targets: Vec<Target>,
+    /// From (run seed, step): whatever a task draws, it draws from this.
+    pub seed: u64,
+}
+
+impl Batch {
+    /// The batch with its tensors on `device`.
+    #[must_use]
+    pub fn to_device(mut self, device: Device) -> Self {
+        if device != Device::Cpu {
+            self.images = self.images.to_device(device);
+            for target in &mut self.targets {
+                for tensor in
+                    [&mut target.labels, &mut target.boxes, &mut target.masks, &mut target.is_crowd]
+                {
+                    *tensor = tensor.to_device(device);
+                }
+            }
+        }
+        self
+    }
+}

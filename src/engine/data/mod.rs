@@ -1,0 +1,20 @@
+//! From files on disk to batches on a device.
+//!
+//! [`dataset`] opens annotations ([`coco`], image folders, list files) into [`Record`]s;
+//! [`image_io`] decodes pixels; [`transforms`] resizes, augments, normalises and pads them as the
+//! reference does; [`loader`] runs that in worker threads. [`phantom`] makes data of its own.
+
+pub mod batch;
+pub mod coco;
+pub mod dataset;
+pub mod id;
+pub mod image_io;
+pub mod loader;
+pub mod masks;
+pub mod phantom;
+pub mod transforms;
+
+pub use batch::{Batch, Target};
+pub use dataset::{Category, Dataset, DatasetConfig, Object, Record, Split};
+pub use id::ImageId;
+pub use masks::{Rle, Segmentation};

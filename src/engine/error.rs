@@ -1,0 +1,97 @@
+//! What goes wrong, sorted by who can mend it. The kind decides the exit code.
+
+use std::fmt;
+
+/// Where to look for the cause; each kind has its documented exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The config file, an override or a command-line argument.
+    Config,
+    /// Images, annotations, list files.
+    Data,
+    /// Pretrained weights or a checkpoint.
+    Weights,
+    /// A loss or gradient that is not finite.
+    NonFinite,
+    /// The user asked to stop; the run is saved.
+    Interrupted,
+}
+
+impl ErrorKind {
+    /// Process exit code (`docs/configuration.md` lists them). Whatever has no kind exits with 1.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Config => 2,
+            Self::Data => 3,
+            Self::Weights => 4,
+            Self::NonFinite => 5,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// An error a user can act on: which file, key, line or image; expected and got; what to do.
+///
+/// Travels inside [`anyhow::Error`], under any number of contexts; [`exit_code`] finds it there.
+#[derive(Debug)]
+pub struct Error {
+    /// Decides the exit code.
+    pub kind: ErrorKind,
+    message: String,
+}
+
+impl Error {
+    /// An error of the config, an override or an argument.
+    pub fn config(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Config, message: message.into() }
+    }
+
+    /// An error of images, annotations or list files.
+    pub fn data(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Data, message: message.into() }
+    }
+
+    /// An error of weights or checkpoints.
+    pub fn weights(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Weights, message: message.into() }
+    }
+
+    /// A value that is not finite.
+    pub fn non_finite(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::NonFinite, message: message.into() }
+    }
+
+    /// A stop that the user asked for.
+    pub fn interrupted(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Interrupted, message: message.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Exit code of a failed command: that of the [`Error`] within, else 1.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    error.downcast_ref::<Error>().map_or(1, |e| e.kind.exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn the_kind_survives_contexts() {
+        let error = Err::<(), _>(Error::data("no such image")).context("image 3").context("train");
+        assert_eq!(exit_code(&error.unwrap_err()), 3);
+        assert_eq!(exit_code(&anyhow::anyhow!("other")), 1);
+    }
+}

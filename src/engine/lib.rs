@@ -1,0 +1,34 @@
+//! Sonotune's core: everything but the tasks.
+//!
+//! A run goes one way: [`config`] → [`data`] → [`backbone`] → [`task`] → [`weights`] →
+//! [`trainer`] → [`metrics`] → [`checkpoint`] and [`logging`]; [`run`] walks it and is the only
+//! file that knows every part. Task plugins depend on this crate; it names none of them.
+//!
+//! # Legend of shapes
+//! `B` images of a batch, `C` channels, `H`, `W` height and width (always in this order), `N`
+//! objects of an image or tokens of a grid, `K` categories, `L` levels of a backbone.
+//! Sizes are `(height, width)` in pixels; boxes say XYXY or XYWH and their frame.
+
+pub mod backbone;
+pub mod checkpoint;
+pub mod cli;
+pub mod config;
+pub mod data;
+pub mod error;
+pub mod logging;
+pub mod metrics;
+pub mod nn;
+pub mod optim;
+pub mod run;
+pub mod seed;
+pub mod task;
+pub mod trainer;
+pub mod weights;
+
+pub use anyhow::{Context, Result, bail, ensure};
+pub use error::{Error, ErrorKind};
+// A plugin must use the engine's tch (libtorch links once) and its serde and typetag.
+pub use {anyhow, inventory, serde, serde_json, tch, typetag};
+
+/// `(height, width)` in pixels.
+pub type Size = (i64, i64);

@@ -1,0 +1,179 @@
+//! What a task plugin is: how to learn from a batch, how to predict one, how to score predictions.
+//!
+//! A plugin implements [`TaskConfig`] for its plain-data config (registered with typetag under its
+//! `type`), [`Task`] for the model, and [`Evaluator`] for its metrics. The engine does the rest.
+
+use std::fmt::Debug;
+
+use anyhow::Result;
+use tch::{Tensor, nn};
+
+use crate::{
+    Size,
+    backbone::Backbone,
+    data::{Batch, Category, ImageId, Rle, Target},
+};
+
+/// The `[task]` table of a config: plain data until [`build`](Self::build).
+///
+/// ```toml
+/// [task]
+/// type = "classification"   # the name given to #[typetag::serde(name = "…")]
+/// ```
+#[typetag::serde(tag = "type")]
+pub trait TaskConfig: Debug + Send + Sync {
+    /// Creates the variables of the task's head under `vs` and takes the backbone.
+    ///
+    /// Variable paths follow the upstream checkpoint's keys. `categories` are those of the
+    /// training annotations, in the order of class indices.
+    ///
+    /// # Errors
+    /// When the config does not fit the backbone or the categories.
+    fn build(
+        &self,
+        vs: &nn::Path,
+        backbone: Box<dyn Backbone>,
+        categories: &[Category],
+    ) -> Result<Box<dyn Task>>;
+}
+
+/// A model for one task: backbone and head.
+pub trait Task: Debug + Send {
+    /// What the loader must prepare of each image's annotation.
+    fn needs(&self) -> TargetNeeds;
+
+    /// Forward pass and losses of one training batch. The engine sums `weight · value`, checks,
+    /// differentiates and logs.
+    ///
+    /// # Errors
+    /// When the batch cannot be learnt from; names the image.
+    fn train_step(&self, batch: &Batch) -> Result<StepOutput>;
+
+    /// Predictions of a batch, one per image and in its order, in original pixels. Called without
+    /// gradients; serves evaluation and the `predict` verb alike.
+    ///
+    /// # Errors
+    /// When the model cannot predict this batch.
+    fn predict(&self, batch: &Batch) -> Result<Vec<Prediction>>;
+
+    /// A fresh evaluator of this task's metrics.
+    fn evaluator(&self) -> Box<dyn Evaluator>;
+}
+
+/// What a task wants in its [`Target`]s: rasterising masks that nobody reads costs more than
+/// decoding the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetNeeds {
+    /// Categories of the image as a whole.
+    ImageLabels,
+    /// Labels and boxes of its objects.
+    Boxes,
+    /// Labels, boxes and masks of its objects.
+    Masks,
+}
+
+/// One named term of the training loss.
+#[derive(Debug)]
+pub struct Loss {
+    /// As upstream logs it, e.g. `loss_focal`; appears as `train/<name>`.
+    pub name: String,
+    /// 0-d, differentiable.
+    pub value: Tensor,
+    /// Factor in the sum.
+    pub weight: f64,
+}
+
+/// What one training step yields.
+#[derive(Debug, Default)]
+pub struct StepOutput {
+    /// Terms of the loss; at least one.
+    pub losses: Vec<Loss>,
+    /// Further 0-d values to log, e.g. a batch accuracy. Not differentiated.
+    pub scalars: Vec<(String, Tensor)>,
+}
+
+/// What a model says of one image. A task fills the part it knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    pub image_id: ImageId,
+    /// Frame of everything spatial here.
+    pub original_size: Size,
+    /// Image level: one score in [0, 1] per category; empty when the task has none.
+    pub scores: Vec<f64>,
+    /// Image level: predicted category indices (one, or several when multi-label).
+    pub labels: Vec<usize>,
+    /// Object level, by falling score; empty when the task has none.
+    pub instances: Vec<Instance>,
+}
+
+/// One predicted object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Instance {
+    /// Index into the categories.
+    pub category: usize,
+    pub score: f64,
+    /// XYXY, original pixels.
+    pub bbox: [f64; 4],
+    /// Original pixels.
+    pub mask: Option<Rle>,
+}
+
+/// Accumulates predictions of a split and turns them into a [`Report`].
+pub trait Evaluator: Debug + Send {
+    /// Takes in one image.
+    ///
+    /// # Errors
+    /// When prediction and target do not fit each other.
+    fn add(&mut self, prediction: &Prediction, target: &Target) -> Result<()>;
+
+    /// Computes the metrics of all images taken in.
+    ///
+    /// # Errors
+    /// When nothing was taken in.
+    fn finish(&mut self) -> Result<Report>;
+}
+
+/// Metrics of one evaluation.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub struct Report {
+    /// In the order to print; appear as `val/<name>`.
+    pub metrics: Vec<Metric>,
+    /// For people: per class, confusion matrix.
+    pub tables: Vec<Table>,
+}
+
+impl Report {
+    /// The metric of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Metric> {
+        self.metrics.iter().find(|m| m.name == name)
+    }
+}
+
+/// One number that a model is judged by.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Metric {
+    /// E.g. `f1`, `per_class/benign/recall`.
+    pub name: String,
+    /// NaN where the metric is undefined (stated in its docs); written as `null` in JSON.
+    #[serde(deserialize_with = "null_as_nan")]
+    pub value: f64,
+}
+
+impl Metric {
+    pub fn new(name: impl Into<String>, value: f64) -> Self {
+        Self { name: name.into(), value }
+    }
+}
+
+fn null_as_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(serde::Deserialize::deserialize(deserializer).map(|v: Option<f64>| v.unwrap_or(f64::NAN))?)
+}
+
+/// A titled table of text cells.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub struct Table {
+    pub title: String,
+    pub header: Vec<String>,
+    pub rows: Vec<Vec<String>>,
+}

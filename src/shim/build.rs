@@ -1,0 +1,22 @@
+//! Compiles the shim against the headers of the libtorch that torch-sys found.
+use std::{env, path::PathBuf};
+
+fn main() {
+    println!("cargo::rerun-if-changed=shim.cpp");
+    println!("cargo::rerun-if-changed=shim.h");
+    let lib = env::var("DEP_TCH_LIBTORCH_LIB")
+        .expect("torch-sys says where libtorch lies (run `cargo xtask setup`, or set LIBTORCH)");
+    let include = PathBuf::from(&lib).join("../include");
+    println!("cargo::metadata=LIBTORCH_LIB={lib}");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++20")
+        .warnings(false)
+        .include(&include)
+        .include(include.join("torch/csrc/api/include"))
+        .file("shim.cpp")
+        .compile("torch_shim");
+    println!("cargo::rustc-link-search=native={lib}");
+    println!("cargo::rustc-link-lib=torch_cpu");
+    println!("cargo::rustc-link-lib=c10");
+}

@@ -1,0 +1,92 @@
+//! The C interface of `shim.h`, declared once.
+
+use std::ffi::{CStr, c_char, c_int};
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use crate::ShimError;
+
+unsafe extern "C" {
+    pub(crate) fn shim_free(message: *mut c_char);
+    pub(crate) fn shim_autocast_enter(
+        device_type: c_int,
+        dtype: c_int,
+        previous_enabled: *mut c_int,
+        previous_dtype: *mut c_int,
+    ) -> *mut c_char;
+    pub(crate) fn shim_autocast_leave(
+        device_type: c_int,
+        previous_enabled: c_int,
+        previous_dtype: c_int,
+    ) -> *mut c_char;
+    pub(crate) fn shim_fused_adamw(
+        n: usize,
+        params: *const *mut C_tensor,
+        grads: *const *mut C_tensor,
+        exp_avgs: *const *mut C_tensor,
+        exp_avg_sqs: *const *mut C_tensor,
+        steps: *const *mut C_tensor,
+        lr: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        eps: f64,
+    ) -> *mut c_char;
+    pub(crate) fn shim_fused_sgd(
+        n: usize,
+        params: *const *mut C_tensor,
+        grads: *const *mut C_tensor,
+        momentum_buffers: *const *mut C_tensor,
+        lr: f64,
+        momentum: f64,
+        weight_decay: f64,
+        nesterov: c_int,
+        is_first_step: c_int,
+    ) -> *mut c_char;
+    pub(crate) fn shim_total_norm(
+        n: usize,
+        tensors: *const *mut C_tensor,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    pub(crate) fn shim_scale(
+        n: usize,
+        tensors: *const *mut C_tensor,
+        factor: *mut C_tensor,
+    ) -> *mut c_char;
+    pub(crate) fn shim_set_deterministic(enabled: c_int) -> *mut c_char;
+    pub(crate) fn shim_cuda_memory(
+        device_index: c_int,
+        allocated_peak: *mut i64,
+        reserved_peak: *mut i64,
+        free_bytes: *mut i64,
+        total_bytes: *mut i64,
+    ) -> *mut c_char;
+    pub(crate) fn shim_cuda_reset_peak(device_index: c_int) -> *mut c_char;
+    pub(crate) fn shim_cuda_empty_cache() -> *mut c_char;
+    fn shim_torch_version() -> *const c_char;
+}
+
+/// Turns a message of the shim into an error and frees it.
+pub(crate) fn check(message: *mut c_char) -> Result<(), ShimError> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: not null, and the shim hands over a string of its own.
+    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    // SAFETY: allocated by the shim, freed once.
+    unsafe { shim_free(message) };
+    // libtorch appends a C++ stack trace; the first lines say what is wrong.
+    let text = text.split("\nException raised from").next().unwrap_or_default().trim_end();
+    Err(ShimError(text.to_owned()))
+}
+
+/// The C++ handles of `tensors`, valid as long as these are borrowed.
+pub(crate) fn handles<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*mut C_tensor> {
+    tensors.into_iter().map(|t| t.as_ptr().cast_mut()).collect()
+}
+
+pub(crate) fn torch_version() -> String {
+    // SAFETY: a string literal of the C++ side.
+    unsafe { CStr::from_ptr(shim_torch_version()) }.to_string_lossy().into_owned()
+}

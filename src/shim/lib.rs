@@ -1,0 +1,81 @@
+//! What tch lacks of libtorch, safe to call: bf16 autocast, fused optimiser steps, clipping without
+//! a host sync, determinism, CUDA start-up and memory statistics.
+//!
+//! The only crate of the workspace that may use `unsafe`.
+
+mod cuda;
+mod ffi;
+mod optim;
+
+use tch::Device;
+
+pub use cuda::{CudaMemory, cuda_empty_cache, cuda_memory, cuda_reset_peak, load_cuda};
+pub use optim::{AdamW, Sgd, fused_adamw, fused_sgd, scale, total_norm};
+
+/// A libtorch call failed; the text is libtorch's own.
+#[derive(Debug, thiserror::Error)]
+#[error("libtorch: {0}")]
+pub struct ShimError(pub(crate) String);
+
+/// Version of the libtorch this binary was compiled against, e.g. `2.11.0`.
+#[must_use]
+pub fn torch_version() -> String {
+    ffi::torch_version()
+}
+
+/// Makes libtorch prefer deterministic kernels (it warns where it has none), or fast ones.
+///
+/// # Errors
+/// Passes libtorch's on.
+pub fn set_deterministic(enabled: bool) -> Result<(), ShimError> {
+    // SAFETY: plain values only.
+    ffi::check(unsafe { ffi::shim_set_deterministic(i32::from(enabled)) })
+}
+
+/// The 16-bit formats autocast knows, with libtorch's own numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LowPrecision {
+    Half = 5,
+    BFloat16 = 15,
+}
+
+/// While it lives, libtorch computes matrix products and convolutions on `device` in 16 bit
+/// and keeps reductions in fp32. tch's own `autocast` knows CUDA and fp16 only.
+#[derive(Debug)]
+pub struct Autocast {
+    device_type: i32,
+    previous_enabled: i32,
+    previous_dtype: i32,
+}
+
+impl Autocast {
+    /// Enters the scope.
+    ///
+    /// # Errors
+    /// Passes libtorch's on, e.g. for a format the device cannot autocast to.
+    pub fn enter(device: Device, kind: LowPrecision) -> Result<Self, ShimError> {
+        let device_type = i32::from(device.is_cuda());
+        let mut scope = Self { device_type, previous_enabled: 0, previous_dtype: 0 };
+        // SAFETY: the two pointers outlive the call.
+        ffi::check(unsafe {
+            ffi::shim_autocast_enter(
+                device_type,
+                kind as i32,
+                &mut scope.previous_enabled,
+                &mut scope.previous_dtype,
+            )
+        })?;
+        Ok(scope)
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        // SAFETY: plain values only. Restoring known-good settings cannot fail in a way that a
+        // destructor could act on.
+        let message = unsafe {
+            ffi::shim_autocast_leave(self.device_type, self.previous_enabled, self.previous_dtype)
+        };
+        drop(ffi::check(message));
+    }
+}

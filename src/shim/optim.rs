@@ -1,0 +1,133 @@
+//! Fused optimiser steps and gradient clipping: one libtorch call for many parameters.
+
+use tch::Tensor;
+
+use crate::{ShimError, ffi};
+
+/// Hyperparameters of one AdamW step (decoupled weight decay, no amsgrad).
+#[derive(Debug, Clone, Copy)]
+pub struct AdamW {
+    pub lr: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub weight_decay: f64,
+    pub eps: f64,
+}
+
+/// Hyperparameters of one SGD step (weight decay added to the gradient, dampening 0).
+#[derive(Debug, Clone, Copy)]
+pub struct Sgd {
+    pub lr: f64,
+    pub momentum: f64,
+    pub weight_decay: f64,
+    pub nesterov: bool,
+}
+
+/// One fused AdamW step in place; `steps` (0-d fp32, one a parameter, on its device) are counted up first.
+///
+/// # Errors
+/// Passes libtorch's on.
+///
+/// # Panics
+/// When the slices differ in length: the caller's own bug.
+pub fn fused_adamw(
+    params: &[Tensor],
+    grads: &[Tensor],
+    exp_avgs: &[Tensor],
+    exp_avg_sqs: &[Tensor],
+    steps: &[Tensor],
+    options: AdamW,
+) -> Result<(), ShimError> {
+    let n = params.len();
+    assert!([grads.len(), exp_avgs.len(), exp_avg_sqs.len(), steps.len()] == [n; 4]);
+    if n == 0 {
+        return Ok(());
+    }
+    let (p, g) = (ffi::handles(params), ffi::handles(grads));
+    let (m, v, s) = (ffi::handles(exp_avgs), ffi::handles(exp_avg_sqs), ffi::handles(steps));
+    let AdamW { lr, beta1, beta2, weight_decay, eps } = options;
+    // SAFETY: five arrays of n live tensor handles; the shim copies the handles, not beyond the call.
+    ffi::check(unsafe {
+        ffi::shim_fused_adamw(
+            n,
+            p.as_ptr(),
+            g.as_ptr(),
+            m.as_ptr(),
+            v.as_ptr(),
+            s.as_ptr(),
+            lr,
+            beta1,
+            beta2,
+            weight_decay,
+            eps,
+        )
+    })
+}
+
+/// One fused SGD step in place; `momentum_buffers` may be empty when there is no momentum.
+///
+/// # Errors
+/// Passes libtorch's on.
+///
+/// # Panics
+/// When the slices differ in length: the caller's own bug.
+pub fn fused_sgd(
+    params: &[Tensor],
+    grads: &[Tensor],
+    momentum_buffers: &[Tensor],
+    options: Sgd,
+    is_first_step: bool,
+) -> Result<(), ShimError> {
+    let n = params.len();
+    assert_eq!(grads.len(), n);
+    assert!(options.momentum == 0.0 || momentum_buffers.len() == n);
+    if n == 0 {
+        return Ok(());
+    }
+    let (p, g, m) = (ffi::handles(params), ffi::handles(grads), ffi::handles(momentum_buffers));
+    // SAFETY: as above; the buffers are read only when there is momentum.
+    ffi::check(unsafe {
+        ffi::shim_fused_sgd(
+            n,
+            p.as_ptr(),
+            g.as_ptr(),
+            m.as_ptr(),
+            options.lr,
+            options.momentum,
+            options.weight_decay,
+            i32::from(options.nesterov),
+            i32::from(is_first_step),
+        )
+    })
+}
+
+/// The 2-norm of all `tensors` together, a 0-d fp32 tensor: no host sync. Zero for no tensors.
+///
+/// # Errors
+/// Passes libtorch's on.
+pub fn total_norm(tensors: &[Tensor]) -> Result<Tensor, ShimError> {
+    if tensors.is_empty() {
+        return Ok(Tensor::from(0f32));
+    }
+    let handles = ffi::handles(tensors);
+    let mut out = std::ptr::null_mut();
+    // SAFETY: live handles; `out` is written on success.
+    ffi::check(unsafe { ffi::shim_total_norm(handles.len(), handles.as_ptr(), &mut out) })?;
+    // SAFETY: a new tensor that nobody else owns.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Multiplies all `tensors` in place by the 0-d tensor `factor`.
+///
+/// # Errors
+/// Passes libtorch's on.
+pub fn scale(tensors: &[Tensor], factor: &Tensor) -> Result<(), ShimError> {
+    if tensors.is_empty() {
+        return Ok(());
+    }
+    let handles = ffi::handles(tensors);
+    // SAFETY: live handles.
+    ffi::check(unsafe {
+        ffi::shim_scale(handles.len(), handles.as_ptr(), factor.as_ptr().cast_mut())
+    })
+}

@@ -1,0 +1,41 @@
+// What tch lacks of libtorch, behind a C interface. Every function returns NULL on success, or a
+// message to be freed with shim_free.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+#include <torch/torch.h>
+typedef at::Tensor *tensor;
+extern "C" {
+#else
+typedef void *tensor;
+#endif
+
+void shim_free(char *message);
+
+// device_type: 0 CPU, 1 CUDA (c10::DeviceType); dtype: c10::ScalarType.
+char *shim_autocast_enter(int device_type, int dtype, int *previous_enabled, int *previous_dtype);
+char *shim_autocast_leave(int device_type, int previous_enabled, int previous_dtype);
+
+char *shim_fused_adamw(size_t n, tensor *params, tensor *grads, tensor *exp_avgs, tensor *exp_avg_sqs,
+                       tensor *steps, double lr, double beta1, double beta2, double weight_decay,
+                       double eps);
+char *shim_fused_sgd(size_t n, tensor *params, tensor *grads, tensor *momentum_buffers, double lr,
+                     double momentum, double weight_decay, int nesterov, int is_first_step);
+
+// Writes a new 0-d fp32 tensor to `out`: the 2-norm of all `tensors` together.
+char *shim_total_norm(size_t n, tensor *tensors, tensor *out);
+// Multiplies every tensor in place by the 0-d tensor `factor`.
+char *shim_scale(size_t n, tensor *tensors, tensor factor);
+
+char *shim_set_deterministic(int enabled);
+char *shim_cuda_memory(int device_index, int64_t *allocated_peak, int64_t *reserved_peak,
+                       int64_t *free_bytes, int64_t *total_bytes);
+char *shim_cuda_reset_peak(int device_index);
+char *shim_cuda_empty_cache(void);
+const char *shim_torch_version(void);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,2 @@
+//! `cargo xtask`: set-up, demo, tests, checks, benches, bundle.
+fn main() {}
