@@ -19,4 +19,6 @@ fn main() {
     println!("cargo::rustc-link-search=native={lib}");
     println!("cargo::rustc-link-lib=torch_cpu");
     println!("cargo::rustc-link-lib=c10");
+    // For this crate's own tests.
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
 }
