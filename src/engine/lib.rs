@@ -19,6 +19,7 @@ pub mod logging;
 pub mod metrics;
 pub mod nn;
 pub mod optim;
+pub mod pattern;
 pub mod run;
 pub mod seed;
 pub mod task;

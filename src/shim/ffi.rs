@@ -32,6 +32,7 @@ unsafe extern "C" {
         beta2: f64,
         weight_decay: f64,
         eps: f64,
+        found_inf: *mut C_tensor,
     ) -> *mut c_char;
     pub(crate) fn shim_fused_sgd(
         n: usize,
@@ -43,7 +44,9 @@ unsafe extern "C" {
         weight_decay: f64,
         nesterov: c_int,
         is_first_step: c_int,
+        found_inf: *mut C_tensor,
     ) -> *mut c_char;
+    pub(crate) fn shim_clear_grads(n: usize, params: *const *mut C_tensor) -> *mut c_char;
     pub(crate) fn shim_total_norm(
         n: usize,
         tensors: *const *mut C_tensor,
@@ -84,6 +87,11 @@ pub(crate) fn check(message: *mut c_char) -> Result<(), ShimError> {
 /// The C++ handles of `tensors`, valid as long as these are borrowed.
 pub(crate) fn handles<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*mut C_tensor> {
     tensors.into_iter().map(|t| t.as_ptr().cast_mut()).collect()
+}
+
+/// The handle, or null.
+pub(crate) fn optional(tensor: Option<&Tensor>) -> *mut C_tensor {
+    tensor.map_or(std::ptr::null_mut(), |t| t.as_ptr().cast_mut())
 }
 
 pub(crate) fn torch_version() -> String {

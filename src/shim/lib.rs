@@ -10,7 +10,9 @@ mod optim;
 use tch::Device;
 
 pub use cuda::{CudaMemory, cuda_empty_cache, cuda_memory, cuda_reset_peak, load_cuda};
-pub use optim::{AdamW, Sgd, fused_adamw, fused_sgd, scale, total_norm};
+pub use optim::{
+    AdamW, AdamWTensors, Sgd, SgdTensors, clear_grads, fused_adamw, fused_sgd, scale, total_norm,
+};
 
 /// A libtorch call failed; the text is libtorch's own.
 #[derive(Debug, thiserror::Error)]

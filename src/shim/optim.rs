@@ -23,7 +23,28 @@ pub struct Sgd {
     pub nesterov: bool,
 }
 
-/// One fused AdamW step in place; `steps` (0-d fp32, one a parameter, on its device) are counted up first.
+/// What an AdamW step reads and writes, one of each a parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct AdamWTensors<'a> {
+    pub params: &'a [Tensor],
+    pub grads: &'a [Tensor],
+    pub exp_avgs: &'a [Tensor],
+    pub exp_avg_sqs: &'a [Tensor],
+    /// 0-d fp32, on the parameter's device.
+    pub steps: &'a [Tensor],
+}
+
+/// What an SGD step reads and writes, one of each a parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct SgdTensors<'a> {
+    pub params: &'a [Tensor],
+    pub grads: &'a [Tensor],
+    /// May be empty when there is no momentum.
+    pub momentum_buffers: &'a [Tensor],
+}
+
+/// One fused AdamW step in place; `steps` are counted up first. Where `found_inf` (0-d fp32) is
+/// given and not 0, nothing changes.
 ///
 /// # Errors
 /// Passes libtorch's on.
@@ -31,13 +52,11 @@ pub struct Sgd {
 /// # Panics
 /// When the slices differ in length: the caller's own bug.
 pub fn fused_adamw(
-    params: &[Tensor],
-    grads: &[Tensor],
-    exp_avgs: &[Tensor],
-    exp_avg_sqs: &[Tensor],
-    steps: &[Tensor],
+    tensors: AdamWTensors<'_>,
     options: AdamW,
+    found_inf: Option<&Tensor>,
 ) -> Result<(), ShimError> {
+    let AdamWTensors { params, grads, exp_avgs, exp_avg_sqs, steps } = tensors;
     let n = params.len();
     assert!([grads.len(), exp_avgs.len(), exp_avg_sqs.len(), steps.len()] == [n; 4]);
     if n == 0 {
@@ -46,7 +65,7 @@ pub fn fused_adamw(
     let (p, g) = (ffi::handles(params), ffi::handles(grads));
     let (m, v, s) = (ffi::handles(exp_avgs), ffi::handles(exp_avg_sqs), ffi::handles(steps));
     let AdamW { lr, beta1, beta2, weight_decay, eps } = options;
-    // SAFETY: five arrays of n live tensor handles; the shim copies the handles, not beyond the call.
+    // SAFETY: five arrays of n live tensor handles; the shim keeps none beyond the call.
     ffi::check(unsafe {
         ffi::shim_fused_adamw(
             n,
@@ -60,11 +79,12 @@ pub fn fused_adamw(
             beta2,
             weight_decay,
             eps,
+            ffi::optional(found_inf),
         )
     })
 }
 
-/// One fused SGD step in place; `momentum_buffers` may be empty when there is no momentum.
+/// One fused SGD step in place. Where `found_inf` (0-d fp32) is given and not 0, nothing changes.
 ///
 /// # Errors
 /// Passes libtorch's on.
@@ -72,12 +92,12 @@ pub fn fused_adamw(
 /// # Panics
 /// When the slices differ in length: the caller's own bug.
 pub fn fused_sgd(
-    params: &[Tensor],
-    grads: &[Tensor],
-    momentum_buffers: &[Tensor],
+    tensors: SgdTensors<'_>,
     options: Sgd,
     is_first_step: bool,
+    found_inf: Option<&Tensor>,
 ) -> Result<(), ShimError> {
+    let SgdTensors { params, grads, momentum_buffers } = tensors;
     let n = params.len();
     assert_eq!(grads.len(), n);
     assert!(options.momentum == 0.0 || momentum_buffers.len() == n);
@@ -97,8 +117,19 @@ pub fn fused_sgd(
             options.weight_decay,
             i32::from(options.nesterov),
             i32::from(is_first_step),
+            ffi::optional(found_inf),
         )
     })
+}
+
+/// Forgets the gradients of `params`: the next backward pass stores instead of adding.
+///
+/// # Errors
+/// Passes libtorch's on.
+pub fn clear_grads(params: &[Tensor]) -> Result<(), ShimError> {
+    let handles = ffi::handles(params);
+    // SAFETY: live handles.
+    ffi::check(unsafe { ffi::shim_clear_grads(handles.len(), handles.as_ptr()) })
 }
 
 /// The 2-norm of all `tensors` together, a 0-d fp32 tensor: no host sync. Zero for no tensors.

@@ -34,6 +34,10 @@ std::vector<at::Tensor> list(size_t n, tensor *tensors) {
   return result;
 }
 
+std::optional<at::Tensor> optional(tensor handle) {
+  return handle ? std::optional<at::Tensor>(*handle) : std::nullopt;
+}
+
 } // namespace
 
 void shim_free(char *message) { free(message); }
@@ -62,7 +66,7 @@ char *shim_autocast_leave(int device_type, int previous_enabled, int previous_dt
 
 char *shim_fused_adamw(size_t n, tensor *params, tensor *grads, tensor *exp_avgs, tensor *exp_avg_sqs,
                        tensor *steps, double lr, double beta1, double beta2, double weight_decay,
-                       double eps) {
+                       double eps, tensor found_inf_or_null) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     auto p = list(n, params), g = list(n, grads), m = list(n, exp_avgs), v = list(n, exp_avg_sqs),
@@ -71,19 +75,29 @@ char *shim_fused_adamw(size_t n, tensor *params, tensor *grads, tensor *exp_avgs
     // The caller of a fused optimiser counts the steps, as torch.optim does.
     for (auto &step : s)
       step.add_(1);
-    at::_fused_adamw_(p, g, m, v, no_amsgrad, s, lr, beta1, beta2, weight_decay, eps, false, false);
+    at::_fused_adamw_(p, g, m, v, no_amsgrad, s, lr, beta1, beta2, weight_decay, eps, false, false,
+                      std::nullopt, optional(found_inf_or_null));
   });
 }
 
 char *shim_fused_sgd(size_t n, tensor *params, tensor *grads, tensor *momentum_buffers, double lr,
-                     double momentum, double weight_decay, int nesterov, int is_first_step) {
+                     double momentum, double weight_decay, int nesterov, int is_first_step,
+                     tensor found_inf_or_null) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     auto p = list(n, params), g = list(n, grads);
     std::vector<at::Tensor> m;
     if (momentum != 0)
       m = list(n, momentum_buffers);
-    at::_fused_sgd_(p, g, m, weight_decay, momentum, lr, 0.0, nesterov != 0, false, is_first_step != 0);
+    at::_fused_sgd_(p, g, m, weight_decay, momentum, lr, 0.0, nesterov != 0, false, is_first_step != 0,
+                    std::nullopt, optional(found_inf_or_null));
+  });
+}
+
+char *shim_clear_grads(size_t n, tensor *params) {
+  return guarded([&] {
+    for (size_t i = 0; i < n; ++i)
+      params[i]->mutable_grad().reset();
   });
 }
 

@@ -20,9 +20,11 @@ char *shim_autocast_leave(int device_type, int previous_enabled, int previous_dt
 
 char *shim_fused_adamw(size_t n, tensor *params, tensor *grads, tensor *exp_avgs, tensor *exp_avg_sqs,
                        tensor *steps, double lr, double beta1, double beta2, double weight_decay,
-                       double eps);
+                       double eps, tensor found_inf_or_null);
 char *shim_fused_sgd(size_t n, tensor *params, tensor *grads, tensor *momentum_buffers, double lr,
-                     double momentum, double weight_decay, int nesterov, int is_first_step);
+                     double momentum, double weight_decay, int nesterov, int is_first_step,
+                     tensor found_inf_or_null);
+char *shim_clear_grads(size_t n, tensor *params);
 
 // Writes a new 0-d fp32 tensor to `out`: the 2-norm of all `tensors` together.
 char *shim_total_norm(size_t n, tensor *tensors, tensor *out);

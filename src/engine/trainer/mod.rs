@@ -1,0 +1,174 @@
+//! The step loop's body.
+//!
+//! ```text
+//! batches ─► train_step ─► Σ weight·loss ─► finite? ─► backward ─► clip ─► optimiser step
+//!            (autocast)                     └ no: stop, the weights untouched
+//! ```
+//!
+//! [`crate::run`] calls [`Trainer::step`] and decides when to log, evaluate, save and stop.
+
+mod finite;
+
+use anyhow::Result;
+use tch::{Device, Tensor};
+use torch_shim_sys::{Autocast, LowPrecision};
+
+use crate::{
+    Error,
+    config::{Precision, TrainConfig},
+    data::Batch,
+    optim::{self, Optimizer, ScheduleConfig},
+    task::{StepOutput, Task},
+};
+use finite::FiniteGuard;
+
+/// Applies one optimiser step after another to a task.
+#[derive(Debug)]
+pub struct Trainer<'a> {
+    task: &'a dyn Task,
+    optimizer: Optimizer,
+    schedule: &'a ScheduleConfig,
+    config: &'a TrainConfig,
+    precision: Precision,
+    device: Device,
+    guard: FiniteGuard,
+}
+
+/// What one optimiser step computed; still on the device, so that nobody waits for it unasked.
+#[derive(Debug)]
+pub struct StepValues {
+    /// `loss` (the weighted sum) first, then the task's terms unweighted, then its scalars; means
+    /// over the accumulated batches.
+    pub values: Vec<(String, Tensor)>,
+    /// Before clipping.
+    pub grad_norm: Tensor,
+}
+
+impl StepValues {
+    /// Waits for the device and fetches the values.
+    #[must_use]
+    pub fn fetch(&self) -> Vec<(String, f64)> {
+        self.values.iter().map(|(name, value)| (name.clone(), value.double_value(&[]))).collect()
+    }
+}
+
+impl<'a> Trainer<'a> {
+    /// A trainer of `task`, whose variables live on `device`.
+    #[must_use]
+    pub fn new(
+        task: &'a dyn Task,
+        optimizer: Optimizer,
+        schedule: &'a ScheduleConfig,
+        config: &'a TrainConfig,
+        precision: Precision,
+        device: Device,
+    ) -> Self {
+        Self { task, optimizer, schedule, config, precision, device, guard: FiniteGuard::default() }
+    }
+
+    /// The optimiser, for checkpoints.
+    #[must_use]
+    pub fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// Learning rate of each group at `step`.
+    #[must_use]
+    pub fn learning_rates(&self, step: u64) -> Vec<(String, f64)> {
+        self.optimizer.learning_rates(self.schedule.factor(step, self.config.max_steps))
+    }
+
+    /// Optimiser step `step` (from 0) on `batches`, whose gradients are averaged.
+    ///
+    /// # Errors
+    /// When the task refuses a batch, or on the CPU when a loss or the gradient is not finite: the
+    /// weights are then as before the step. On CUDA the device skips such an update, and every
+    /// later one, by itself; [`check_finite`](Self::check_finite) reports it.
+    pub fn step(&mut self, step: u64, batches: Vec<Batch>) -> Result<StepValues> {
+        let share = 1.0 / batches.len() as f64;
+        let mut sums = Vec::new();
+        self.optimizer.zero_grad()?;
+        let images: Vec<_> =
+            batches.iter().flat_map(|b| &b.targets).map(|t| t.path.clone()).collect();
+        for batch in batches {
+            let batch = batch.to_device(self.device);
+            // Whatever the model draws (dropout, sampled points) is a function of (seed, step).
+            tch::manual_seed(batch.seed as i64);
+            let output = self.forward(&batch)?;
+            let total = total_loss(&output)?;
+            let named = named_values(&total, &output);
+            let paths = batch.targets.iter().map(|t| t.path.clone()).collect();
+            self.guard.observe(step, paths, &named);
+            self.check_finite_where_free()?;
+            (total * share).backward();
+            add_shares(&mut sums, named, share);
+        }
+        let gradients = self.optimizer.gradients();
+        if gradients.is_empty() {
+            return Err(Error::config(
+                "no trainable variable received a gradient: the loss depends on frozen ones only",
+            )
+            .into());
+        }
+        let grad_norm = optim::grad_norm(&gradients)?;
+        let observed = [("grad_norm".to_owned(), grad_norm.shallow_clone())];
+        self.guard.observe(step, images, &observed);
+        self.check_finite_where_free()?;
+        if let Some(max_norm) = self.config.clip_grad_norm {
+            optim::clip_grad_norm(&gradients, &grad_norm, max_norm)?;
+        }
+        let factor = self.schedule.factor(step, self.config.max_steps);
+        self.optimizer.step(factor, self.guard.found_inf(self.device))?;
+        Ok(StepValues { values: sums, grad_norm })
+    }
+
+    /// Waits for the device and reports the first value since the last call that was not finite.
+    ///
+    /// # Errors
+    /// Of kind non-finite: names step, term and images.
+    pub fn check_finite(&mut self) -> Result<()> {
+        self.guard.check()
+    }
+
+    fn check_finite_where_free(&mut self) -> Result<()> {
+        if self.device == Device::Cpu { self.guard.check() } else { Ok(()) }
+    }
+
+    fn forward(&self, batch: &Batch) -> Result<StepOutput> {
+        let _scope = autocast(self.precision, self.device)?;
+        self.task.train_step(batch)
+    }
+}
+
+/// The autocast scope of a precision, if it has one.
+///
+/// # Errors
+/// Passes libtorch's on.
+pub fn autocast(precision: Precision, device: Device) -> Result<Option<Autocast>> {
+    Ok(match precision {
+        Precision::Fp32 => None,
+        Precision::Bf16 => Some(Autocast::enter(device, LowPrecision::BFloat16)?),
+    })
+}
+
+fn total_loss(output: &StepOutput) -> Result<Tensor> {
+    let terms = output.losses.iter().map(|loss| &loss.value * loss.weight);
+    terms.reduce(|sum, term| sum + term).ok_or_else(|| anyhow::anyhow!("the task gave no loss"))
+}
+
+fn named_values(total: &Tensor, output: &StepOutput) -> Vec<(String, Tensor)> {
+    let losses = output.losses.iter().map(|l| (l.name.clone(), l.value.detach()));
+    let scalars = output.scalars.iter().map(|(name, value)| (name.clone(), value.detach()));
+    std::iter::once(("loss".to_owned(), total.detach())).chain(losses).chain(scalars).collect()
+}
+
+/// Adds `share · values` to the sums of the same names.
+fn add_shares(sums: &mut Vec<(String, Tensor)>, values: Vec<(String, Tensor)>, share: f64) {
+    for (name, value) in values {
+        let part = value * share;
+        match sums.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, sum)) => *sum = &*sum + part,
+            None => sums.push((name, part)),
+        }
+    }
+}
