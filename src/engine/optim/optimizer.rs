@@ -137,8 +137,9 @@ impl Optimizer {
                 weight_decay: group.weight_decay,
                 nesterov: self.config.nesterov,
             };
-            // The kernel fills the buffers of a first update and adds to those of a later one.
-            for is_first_step in [true, false] {
+            // The kernel fills the buffers of a first update and adds to those of a later one. Later
+            // ones go first: after its first update a variable has a buffer.
+            for is_first_step in [false, true] {
                 let (mut params, mut grads, mut buffers) = (Vec::new(), Vec::new(), Vec::new());
                 for slot in &mut group.slots {
                     let grad = slot.parameter.grad();
