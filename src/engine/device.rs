@@ -1,0 +1,77 @@
+//! Which device a run computes on.
+
+use std::path::Path;
+
+use tch::{Cuda, Device};
+
+use crate::{Error, config::DeviceChoice};
+
+/// A device and why it was chosen, to print.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    pub device: Device,
+    /// E.g. `cpu (no NVIDIA driver on this machine)`.
+    pub reason: String,
+}
+
+/// Settles on a device before anything is computed.
+///
+/// # Errors
+/// Of kind config when CUDA is asked for and cannot be had; says what is missing.
+pub fn choose(choice: DeviceChoice) -> Result<Chosen, Error> {
+    match choice {
+        DeviceChoice::Cpu => {
+            Ok(Chosen { device: Device::Cpu, reason: "cpu (device = \"cpu\")".to_owned() })
+        }
+        DeviceChoice::Cuda => match cuda() {
+            Ok(chosen) => Ok(chosen),
+            Err(reason) => Err(Error::config(format!(
+                "device = \"cuda\", but CUDA cannot be used: {reason}. Use device = \"auto\" or \
+                 \"cpu\" to run on the CPU"
+            ))),
+        },
+        DeviceChoice::Auto => Ok(cuda().unwrap_or_else(|reason| Chosen {
+            device: Device::Cpu,
+            reason: format!("cpu (device = \"auto\"; {reason})"),
+        })),
+    }
+}
+
+fn cuda() -> Result<Chosen, String> {
+    // Loading libtorch's CUDA half takes up to a second: not where there cannot be a device.
+    // `/dev/dxg` is the driver of Linux under Windows.
+    if !["/dev/nvidiactl", "/dev/dxg"].iter().any(|p| Path::new(p).exists()) {
+        return Err("no NVIDIA driver on this machine".to_owned());
+    }
+    torch_shim_sys::load_cuda().map_err(|error| {
+        format!(
+            "an NVIDIA driver is here, but libtorch's CUDA libraries do not load ({error}); \
+             `cargo xtask setup --cuda` lays them, or start through the bundle's launcher"
+        )
+    })?;
+    if !Cuda::is_available() {
+        return Err("libtorch finds no usable CUDA device; see `nvidia-smi`".to_owned());
+    }
+    Ok(Chosen {
+        device: Device::Cuda(0),
+        reason: format!("cuda:0 of {} device(s)", Cuda::device_count()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuda_is_refused_with_words_where_there_is_none() {
+        if Path::new("/dev/nvidiactl").exists() || Path::new("/dev/dxg").exists() {
+            eprintln!("skipped: this machine has an NVIDIA driver");
+            return;
+        }
+        let message = choose(DeviceChoice::Cuda).unwrap_err().to_string();
+        assert!(message.contains("no NVIDIA driver"), "{message}");
+        let chosen = choose(DeviceChoice::Auto).unwrap();
+        assert_eq!(chosen.device, Device::Cpu);
+        assert!(chosen.reason.contains("no NVIDIA driver"), "{}", chosen.reason);
+    }
+}
