@@ -1,0 +1,344 @@
+//! Everything a run says while it goes, to people and to programs.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::Result;
+use image::RgbImage;
+use tch::Device;
+
+use super::{
+    RunFolder, Summary,
+    console::{self, Console},
+    events::EventFile,
+    memory::peak_memory,
+    metrics_file::{MetricsFile, MetricsLine},
+    run_folder::write_json,
+};
+use crate::{data::Split, fs::AppendFile, task::Report};
+
+/// What a [`RunLogger`] must know of the run.
+#[derive(Debug, Clone, Copy)]
+pub struct LoggerOptions {
+    /// Optimiser steps of the whole run.
+    pub total_steps: u64,
+    /// The step of the checkpoint that the run goes on from. What the logs say of later steps is
+    /// dropped: the run says it again.
+    pub resume_step: Option<u64>,
+    /// Whose memory is watched.
+    pub device: Device,
+}
+
+/// Time and work of one optimiser step.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StepTime {
+    /// The whole step, waiting for data included.
+    pub step_seconds: f64,
+    /// Of these, waiting for the loader.
+    pub data_seconds: f64,
+    /// Trained on in this step.
+    pub images: u64,
+}
+
+/// What a training step is judged by.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TrainRecord {
+    /// Optimiser steps done, this one included.
+    pub step: u64,
+    /// `train/<name>`; the total first, under the name `loss`.
+    pub losses: Vec<(String, f64)>,
+    /// `lr/<group>`.
+    pub lrs: Vec<(String, f64)>,
+    /// Before clipping.
+    pub grad_norm: Option<f64>,
+    /// `train/<name>`: what else the task says of the batch.
+    pub scalars: Vec<(String, f64)>,
+}
+
+/// Writes console, `train.log`, `metrics.jsonl` and TensorBoard events of a run.
+///
+/// Opening them may fail; later a record that cannot be written is lost with one warning per file,
+/// and the run goes on.
+#[derive(Debug)]
+pub struct RunLogger(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: LoggerOptions,
+    console: Console,
+    log: Guarded<AppendFile>,
+    metrics: Guarded<MetricsFile>,
+    events: Guarded<EventFile>,
+    summary: PathBuf,
+    started: Instant,
+    /// Steps since the last record, and their sums.
+    interval: (u64, StepTime),
+    /// Beside the progress bar.
+    status: String,
+}
+
+/// A writer whose failures are told once.
+#[derive(Debug)]
+struct Guarded<W> {
+    writer: W,
+    failed: bool,
+}
+
+impl<W> Guarded<W> {
+    fn new(writer: W) -> Self {
+        Self { writer, failed: false }
+    }
+
+    /// The warning to give, if this is the first failure.
+    fn write(&mut self, write: impl FnOnce(&mut W) -> Result<()>) -> Option<String> {
+        let error = write(&mut self.writer).err()?;
+        let known = std::mem::replace(&mut self.failed, true);
+        (!known).then(|| format!("warning: {error:#}; the run goes on without these records"))
+    }
+}
+
+impl RunLogger {
+    /// Opens the files of `folder`.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn new(folder: &RunFolder, options: LoggerOptions) -> Result<Self> {
+        let LoggerOptions { total_steps, resume_step, .. } = options;
+        Ok(Self(Mutex::new(Inner {
+            options,
+            console: Console::new(total_steps, resume_step.unwrap_or(0)),
+            log: Guarded::new(AppendFile::open(&folder.log())?),
+            metrics: Guarded::new(MetricsFile::open(&folder.metrics(), resume_step)?),
+            events: Guarded::new(EventFile::create(folder.path(), resume_step)?),
+            summary: folder.summary(),
+            started: Instant::now(),
+            interval: (0, StepTime::default()),
+            status: String::new(),
+        })))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves nothing here half done that would matter.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Prints a message, possibly of several lines.
+    pub fn info(&self, text: &str) {
+        self.inner().say(text);
+    }
+
+    /// Prints a warning.
+    pub fn warn(&self, text: &str) {
+        self.inner().say(&format!("warning: {text}"));
+    }
+
+    /// Writes to `train.log` only.
+    pub fn detail(&self, text: &str) {
+        self.inner().log(text);
+    }
+
+    /// Takes in the time of a step: of every one, the last call before [`train_step`] included.
+    ///
+    /// [`train_step`]: Self::train_step
+    pub fn tick(&self, step: u64, time: StepTime) {
+        let mut inner = self.inner();
+        let (steps, sum) = &mut inner.interval;
+        *steps += 1;
+        sum.step_seconds += time.step_seconds;
+        sum.data_seconds += time.data_seconds;
+        sum.images += time.images;
+        let status = format!("{}  eta {}", inner.status, inner.eta(step));
+        inner.console.progress(step, status.trim_start());
+    }
+
+    /// Logs a training step; times are means over the steps [ticked](Self::tick) since the last
+    /// call, and TensorBoard shows them as `time/step` and `time/data` in seconds.
+    pub fn train_step(&self, record: &TrainRecord) {
+        self.inner().train_step(record);
+    }
+
+    /// Logs an evaluation: metrics as `<split>/<name>`, tables to `train.log` and as text.
+    pub fn evaluation(&self, step: u64, split: Split, report: &Report) {
+        self.inner().evaluation(step, split_name(split), report);
+    }
+
+    /// A picture for TensorBoard.
+    pub fn image(&self, tag: &str, step: u64, image: &RgbImage) {
+        self.inner().write_events(|events| events.image(tag, step, image));
+    }
+
+    /// Text for TensorBoard, in Markdown.
+    pub fn text(&self, tag: &str, step: u64, markdown: &str) {
+        self.inner().write_events(|events| events.text(tag, step, markdown));
+    }
+
+    /// The resolved config, for TensorBoard.
+    pub fn config(&self, toml: &str) {
+        let mut inner = self.inner();
+        let step = inner.options.resume_step.unwrap_or(0);
+        let markdown = format!("```toml\n{}\n```", toml.trim_end());
+        inner.write_events(|events| events.text("config", step, &markdown));
+    }
+
+    /// Ends the run: writes `summary.json` and waits until the logs are on the disk.
+    ///
+    /// # Errors
+    /// When the summary cannot be written.
+    pub fn finish(&self, summary: &Summary) -> Result<()> {
+        let mut inner = self.inner();
+        inner.console.close();
+        inner.write_events(|events| events.sync());
+        write_json(&inner.summary, summary)
+    }
+}
+
+impl Inner {
+    fn say(&mut self, text: &str) {
+        self.console.line(text);
+        self.log(text);
+    }
+
+    fn log(&mut self, text: &str) {
+        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        let lines: String = text.lines().map(|line| format!("{now} {line}\n")).collect();
+        if let Some(warning) = self.log.write(|log| log.append(lines.as_bytes())) {
+            self.console.line(&warning);
+        }
+    }
+
+    fn write_events(&mut self, write: impl FnOnce(&mut EventFile) -> Result<()>) {
+        if let Some(warning) = self.events.write(write) {
+            self.say(&warning);
+        }
+    }
+
+    fn write_metrics(&mut self, line: &MetricsLine) {
+        if let Some(warning) = self.metrics.write(|file| file.append(line)) {
+            self.say(&warning);
+        }
+    }
+
+    fn train_step(&mut self, record: &TrainRecord) {
+        let time = self.take_interval();
+        let memory = peak_memory(self.options.device);
+        let mut values: Vec<(String, String, f64)> = Vec::new();
+        let mut push = |name: String, tag: String, value| values.push((name, tag, value));
+        for (name, value) in record.losses.iter().chain(&record.scalars) {
+            push(name.clone(), format!("train/{name}"), *value);
+        }
+        for (group, value) in &record.lrs {
+            push(format!("lr/{group}"), format!("lr/{group}"), *value);
+        }
+        let mut same = |name: &str, value| push(name.to_owned(), name.to_owned(), value);
+        if let Some(norm) = record.grad_norm {
+            same("grad_norm", norm);
+        }
+        if let Some(time) = &time {
+            same("time/step", time.step_seconds);
+            same("time/data", time.data_seconds);
+            same("time/images_per_second", time.images_per_second);
+        }
+        if let Some(memory) = memory {
+            same("memory/peak", memory as f64);
+        }
+
+        let named = values.iter().map(|(name, _, value)| (name.as_str(), *value)).collect();
+        self.write_metrics(&MetricsLine { step: record.step, split: "train", values: named });
+        let tagged = values.iter().map(|(_, tag, value)| (tag.as_str(), *value));
+        self.write_events(|events| events.scalars(record.step, tagged));
+
+        let status = status(record, time.as_ref(), memory);
+        let eta = self.eta(record.step);
+        let line =
+            format!("step {}/{}  {status}  eta {eta}", record.step, self.options.total_steps);
+        self.console.progress(record.step, &format!("{status}  eta {eta}"));
+        if self.console.prints_steps() {
+            self.console.line(&line);
+        }
+        self.log(&line);
+        self.status = status;
+    }
+
+    fn evaluation(&mut self, step: u64, split: &str, report: &Report) {
+        let values = report.metrics.iter().map(|m| (m.name.as_str(), m.value)).collect();
+        self.write_metrics(&MetricsLine { step, split, values });
+        let tags: Vec<String> =
+            report.metrics.iter().map(|m| format!("{split}/{}", m.name)).collect();
+        let tagged = tags.iter().zip(&report.metrics).map(|(tag, m)| (tag.as_str(), m.value));
+        self.write_events(|events| events.scalars(step, tagged));
+
+        // Per-class figures are for the table.
+        let headline = report.metrics.iter().filter(|m| !m.name.contains('/'));
+        let headline: Vec<String> =
+            headline.map(|m| format!("{} {}", m.name, console::number(m.value))).collect();
+        self.say(&format!("step {step}  {split}: {}", headline.join("  ")));
+        for table in &report.tables {
+            self.log(&super::table::plain(table));
+            let tag = format!("{split}/{}", table.title);
+            self.write_events(|events| events.text(&tag, step, &super::table::markdown(table)));
+        }
+    }
+
+    /// Means over the steps since the last call.
+    fn take_interval(&mut self) -> Option<MeanTime> {
+        let (steps, sum) = std::mem::take(&mut self.interval);
+        (steps > 0).then(|| MeanTime {
+            step_seconds: sum.step_seconds / steps as f64,
+            data_seconds: sum.data_seconds / steps as f64,
+            images_per_second: sum.images as f64 / sum.step_seconds.max(f64::MIN_POSITIVE),
+        })
+    }
+
+    /// By the mean pace of this process so far, evaluations included.
+    fn eta(&self, step: u64) -> String {
+        let done = step.saturating_sub(self.options.resume_step.unwrap_or(0));
+        let left = self.options.total_steps.saturating_sub(step);
+        if done == 0 {
+            return "?".to_owned();
+        }
+        let seconds = self.started.elapsed().as_secs_f64() / done as f64 * left as f64;
+        Duration::try_from_secs_f64(seconds).map_or_else(|_| "?".to_owned(), console::duration)
+    }
+}
+
+struct MeanTime {
+    step_seconds: f64,
+    data_seconds: f64,
+    images_per_second: f64,
+}
+
+/// The figures of a log line.
+fn status(record: &TrainRecord, time: Option<&MeanTime>, memory: Option<u64>) -> String {
+    let mut parts = Vec::new();
+    // A single term says the same as the total.
+    let shown = if record.losses.len() == 2 { 1 } else { record.losses.len() };
+    for (name, value) in record.losses[..shown].iter().chain(&record.scalars) {
+        parts.push(format!("{name} {}", console::number(*value)));
+    }
+    if let Some((_, lr)) = record.lrs.first() {
+        parts.push(format!("lr {}", console::number(*lr)));
+    }
+    if let Some(norm) = record.grad_norm {
+        parts.push(format!("grad_norm {}", console::number(norm)));
+    }
+    if let Some(time) = time {
+        parts.push(format!("{:.1} images/s", time.images_per_second));
+        let share = 100.0 * time.data_seconds / time.step_seconds.max(f64::MIN_POSITIVE);
+        parts.push(format!("data wait {share:.0}%"));
+    }
+    if let Some(memory) = memory {
+        parts.push(format!("memory {}", console::bytes(memory)));
+    }
+    parts.join("  ")
+}
+
+fn split_name(split: Split) -> &'static str {
+    match split {
+        Split::Train => "train",
+        Split::Val => "val",
+        Split::Test => "test",
+    }
+}

@@ -1,0 +1,336 @@
+//! The folder that holds everything of one run.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Environment;
+use crate::{
+    Error,
+    fs::{atomic_write, read_if_exists},
+};
+
+const CONFIG: &str = "config.toml";
+const ENVIRONMENT: &str = "env.json";
+const WEIGHTS: &str = "weights.json";
+const LOG: &str = "train.log";
+const METRICS: &str = "metrics.jsonl";
+const SUMMARY: &str = "summary.json";
+const CHECKPOINTS: &str = "checkpoints";
+pub(super) const EVENTS_PREFIX: &str = "events.out.tfevents.";
+
+/// What to do when the folder holds something already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// An error: nothing is ever overwritten by accident.
+    Refuse,
+    /// Removes the files of the earlier run, and those only (`--overwrite`).
+    Overwrite,
+    /// Goes on with the run that is there, which must be one (`--resume`).
+    Resume,
+}
+
+/// Folder of one run, locked against a second process while this value lives.
+///
+/// | file | holds |
+/// |---|---|
+/// | `config.toml` | the resolved config |
+/// | `env.json` | [`Environment`]; marks the folder as a run's |
+/// | `weights.json` | what was loaded from where |
+/// | `train.log` | everything printed, with time stamps |
+/// | `metrics.jsonl` | one JSON object per log line and evaluation |
+/// | `events.out.tfevents.*` | TensorBoard |
+/// | `checkpoints/` | last and best |
+/// | `summary.json` | [`Summary`](super::Summary), once the run has ended |
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    resumed: bool,
+    left_alone: Vec<String>,
+    /// `train.log`; the lock goes with the open file.
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Creates or opens the folder at `path`. An empty folder counts as absent.
+    ///
+    /// # Errors
+    /// Of kind config, with the options there are: when the folder is not empty and `existing`
+    /// refuses, when it is not a run's and `existing` wants to overwrite or resume, or when another
+    /// process writes to it. Those of the file system otherwise.
+    pub fn create(path: &Path, existing: Existing) -> Result<Self> {
+        let shown = path.display();
+        match fs::metadata(path) {
+            Ok(metadata) if !metadata.is_dir() => {
+                return Err(Error::config(format!(
+                    "run_dir: {shown} is a file; choose another run_dir"
+                ))
+                .into());
+            }
+            _ => {}
+        }
+        let run = Contents::read(path)?;
+        match existing {
+            Existing::Resume => run.must_be_a_run(path, "resume")?,
+            Existing::Overwrite if !run.vacant => run.must_be_a_run(path, "overwrite")?,
+            Existing::Refuse if !run.vacant => return Err(run.refusal(path).into()),
+            _ => {}
+        }
+        fs::create_dir_all(path.join(CHECKPOINTS))
+            .with_context(|| format!("cannot create the run folder {shown}"))?;
+        let lock = lock(path)?;
+        let mut left_alone = Vec::new();
+        if existing == Existing::Overwrite {
+            left_alone = remove_run(path, &run.names)?;
+            lock.set_len(0).with_context(|| format!("cannot empty {shown}/{LOG}"))?;
+        }
+        if existing != Existing::Resume {
+            // At once, so that a run stopped this early is recognised as one.
+            let marker = json!({ "sonotune": env!("CARGO_PKG_VERSION") });
+            write_json(&path.join(ENVIRONMENT), &marker)?;
+        }
+        let resumed = existing == Existing::Resume;
+        Ok(Self { path: path.to_owned(), resumed, left_alone, _lock: lock })
+    }
+
+    /// As it was given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it goes on with an earlier run.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// Names in the folder that overwriting did not touch, since no run writes them.
+    #[must_use]
+    pub fn left_alone(&self) -> &[String] {
+        &self.left_alone
+    }
+
+    /// The resolved config.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.path.join(LOG)
+    }
+
+    pub(super) fn metrics(&self) -> PathBuf {
+        self.path.join(METRICS)
+    }
+
+    pub(super) fn summary(&self) -> PathBuf {
+        self.path.join(SUMMARY)
+    }
+
+    /// Folder of the checkpoints; exists.
+    #[must_use]
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join(CHECKPOINTS)
+    }
+
+    /// Writes `config.toml`.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write_config(&self, resolved_toml: &str) -> Result<()> {
+        atomic_write(&self.config(), resolved_toml.as_bytes())
+    }
+
+    /// Writes `env.json`; on resume, adds to the list `resumed` in it, so that every part of a run
+    /// keeps its record.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write_environment(&self, environment: &Environment) -> Result<()> {
+        let path = self.path.join(ENVIRONMENT);
+        let mut value = serde_json::to_value(environment)?;
+        if self.resumed
+            && let Some(Ok(Value::Object(mut first))) =
+                read_if_exists(&path)?.map(|text| serde_json::from_str(&text))
+        {
+            match first.entry("resumed").or_insert_with(|| json!([])) {
+                Value::Array(resumed) => resumed.push(value),
+                other => *other = json!([value]),
+            }
+            value = Value::Object(first);
+        }
+        write_json(&path, &value)
+    }
+
+    /// Writes `weights.json`, the report of loading.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write_weights_report(&self, report: &impl Serialize) -> Result<()> {
+        write_json(&self.path.join(WEIGHTS), report)
+    }
+}
+
+/// Writes a value for people and programs to read.
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    atomic_write(path, text.as_bytes())
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let log = path.join(LOG);
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .with_context(|| format!("cannot write {}", log.display()))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::config(format!(
+            "run_dir: another process is writing to {}; wait for it or choose another run_dir",
+            path.display()
+        ))
+        .into()),
+        // Some network file systems know no locks: better unlocked than not at all.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+/// What lies in a folder that may be a run's.
+struct Contents {
+    names: Vec<String>,
+    /// Nothing that anybody would miss.
+    vacant: bool,
+    is_run: bool,
+    start_time: Option<String>,
+}
+
+impl Contents {
+    fn read(path: &Path) -> Result<Self> {
+        let mut names = Vec::new();
+        if path.exists() {
+            let list = || -> std::io::Result<Vec<String>> {
+                fs::read_dir(path)?
+                    .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+                    .collect()
+            };
+            names = list().with_context(|| format!("cannot list {}", path.display()))?;
+            names.sort();
+        }
+        let environment = read_if_exists(&path.join(ENVIRONMENT)).unwrap_or_default();
+        let environment: Value =
+            environment.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        // A process that stopped between creating the folder and writing the marker left no more.
+        let started = |name: &String| {
+            name == CHECKPOINTS && fs::read_dir(path.join(name)).is_ok_and(|d| d.count() == 0)
+                || name == LOG && fs::metadata(path.join(name)).is_ok_and(|m| m.len() == 0)
+        };
+        Ok(Self {
+            vacant: names.iter().all(started),
+            is_run: environment.get("sonotune").is_some(),
+            start_time: environment.get("start_time").and_then(Value::as_str).map(str::to_owned),
+            names,
+        })
+    }
+
+    fn refusal(&self, path: &Path) -> Error {
+        let shown = path.display();
+        if !self.is_run {
+            return Error::config(format!(
+                "run_dir: {shown} exists and is not a run folder (it holds {}); choose another \
+                 run_dir",
+                self.listing()
+            ));
+        }
+        let start = self.start_time.as_deref().map(|t| format!(" started at {t}"));
+        Error::config(format!(
+            "run_dir: {shown} holds a run{} already ({}); choose another run_dir (`run_dir=…`), \
+             go on with it (`--resume`) or replace it (`--overwrite`)",
+            start.unwrap_or_default(),
+            self.progress(path)
+        ))
+    }
+
+    fn must_be_a_run(&self, path: &Path, verb: &str) -> Result<()> {
+        if self.is_run {
+            return Ok(());
+        }
+        let shown = path.display();
+        let found = match (path.exists(), self.vacant) {
+            (false, _) => "does not exist".to_owned(),
+            (true, true) => "is empty".to_owned(),
+            (true, false) => format!("is not a run folder (it holds {})", self.listing()),
+        };
+        let remedy = match verb {
+            "resume" => "leave out `--resume` to start a new run, or name the folder of one",
+            _ => "nothing there was touched; choose another run_dir",
+        };
+        Err(Error::config(format!("run_dir: cannot {verb} {shown}: it {found}; {remedy}")).into())
+    }
+
+    fn listing(&self) -> String {
+        const SHOWN: usize = 5;
+        let mut text = self.names[..self.names.len().min(SHOWN)].join(", ");
+        if self.names.len() > SHOWN {
+            text += &format!(" and {} more", self.names.len() - SHOWN);
+        }
+        text
+    }
+
+    /// How far the run got, in words.
+    fn progress(&self, path: &Path) -> String {
+        let last_step = read_if_exists(&path.join(METRICS))
+            .ok()
+            .flatten()
+            .and_then(|text| text.lines().filter_map(super::metrics_file::step_of).max());
+        let checkpoints = fs::read_dir(path.join(CHECKPOINTS)).map_or(0, Iterator::count);
+        match (last_step, checkpoints) {
+            (None, 0) => "no step logged, no checkpoint".to_owned(),
+            (None, n) => format!("checkpoints: {n}"),
+            (Some(step), n) => format!("logged up to step {step}, checkpoints: {n}"),
+        }
+    }
+}
+
+/// Removes what a run writes; the names of the rest are returned.
+fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
+    let mut rest = Vec::new();
+    for name in names {
+        let entry = path.join(name);
+        let ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY].contains(&name.as_str())
+            || name.starts_with(EVENTS_PREFIX)
+            || name.starts_with('.') && name.ends_with(".tmp");
+        let removed = if ours {
+            fs::remove_file(&entry)
+        } else if name == CHECKPOINTS {
+            empty(&entry)
+        } else {
+            if name != LOG {
+                rest.push(name.clone());
+            }
+            Ok(())
+        };
+        removed.with_context(|| format!("cannot remove {}", entry.display()))?;
+    }
+    Ok(rest)
+}
+
+/// Removes everything in a folder, not the folder: it may be a link to a larger disk.
+fn empty(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! How a run ended.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::Metric;
+
+/// Content of `summary.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Summary {
+    /// Why it ended.
+    pub status: RunStatus,
+    /// Optimiser steps done, those before a resume included.
+    pub steps: u64,
+    /// Of this process.
+    pub wall_seconds: f64,
+    /// See [`peak_memory`](super::peak_memory).
+    pub peak_memory_bytes: Option<u64>,
+    /// Absent where no metric picks one.
+    pub best: Option<BestModel>,
+    /// Of the last evaluation.
+    pub metrics: Vec<Metric>,
+    /// Complete command lines for what comes next: evaluate, predict, or resume.
+    pub next_commands: Vec<String>,
+}
+
+/// Why it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// All steps are done.
+    Finished,
+    /// The user stopped it; it can be resumed.
+    Interrupted,
+    /// An error, e.g. a loss that is not finite.
+    Failed,
+}
+
+/// The best evaluation so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BestModel {
+    /// The one that picks the best, e.g. `f1`.
+    pub metric: String,
+    /// The metric's.
+    pub value: f64,
+    /// Of the evaluation.
+    pub step: u64,
+    /// Where it is kept.
+    pub checkpoint: PathBuf,
+}
