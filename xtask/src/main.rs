@@ -1,2 +1,67 @@
-//! `cargo xtask`: set-up, demo, tests, checks, benches, bundle.
-fn main() {}
+//! `cargo xtask`: the project's own commands.
+//!
+//! Each needs nothing but Cargo, a C++ compiler and a Python with pip, and does what must come
+//! before it by itself: `cargo xtask demo` in a fresh clone lays libtorch and builds first.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod bundle;
+mod check;
+mod demo;
+mod libtorch;
+mod process;
+mod python;
+mod setup;
+mod stages;
+mod test;
+mod test_output;
+mod workspace;
+
+/// Set-up, demo, tests, checks, benches and bundle of Sonotune.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lay a project-local libtorch 2.11 under .libtorch (a LIBTORCH of your own wins).
+    Setup(setup::SetupArgs),
+    /// Train classifiers on phantoms, from a pretrained and from a random start, and compare them.
+    Demo(demo::DemoArgs),
+    /// Run all tests, and say at the end what was skipped and why.
+    Test(test::TestArgs),
+    /// Run every check, cheapest first: formatting, lints, documentation, tests.
+    Check,
+    /// Measure Sonotune next to the Python packages, taking turns, and print the ratios.
+    Bench(bench::BenchArgs),
+    /// Make a folder that runs on any Linux machine whose Python has torch 2.11.
+    Bundle(bundle::BundleArgs),
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Setup(args) => setup::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Check => check::run(),
+        Command::Bench(args) => bench::run(&args),
+        Command::Bundle(args) => bundle::run(&args),
+    }
+}

@@ -1,0 +1,6 @@
+//! later
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {}
+pub(crate) fn run(_: &BenchArgs) -> anyhow::Result<()> {
+    Ok(())
+}

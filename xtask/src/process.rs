@@ -1,0 +1,108 @@
+//! Child processes: Cargo without the variables of the Cargo we run under, and errors that name the
+//! command.
+
+use std::{
+    ffi::OsString,
+    process::{Command, ExitStatus},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace;
+
+/// A Cargo command in the repository's root.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    without_cargo_run(&mut command);
+    command.current_dir(workspace::root());
+    command
+}
+
+/// Removes what `cargo run` set for us: it describes the package `xtask`, and a build script or a
+/// test that reads it would believe it.
+pub(crate) fn without_cargo_run(command: &mut Command) {
+    let set_by_run = |name: &OsString| {
+        name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_")
+                || ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_MANIFEST_LINKS"]
+                    .contains(&name)
+        })
+    };
+    for (name, _) in std::env::vars_os().filter(|(name, _)| set_by_run(name)) {
+        command.env_remove(name);
+    }
+}
+
+/// Runs to the end, with our own standard streams unless set otherwise.
+///
+/// # Errors
+/// When it cannot be started or fails; names the command line.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot run `{}`", line(command)))?;
+    ensure_success(command, status)
+}
+
+/// Runs to the end and returns what it wrote on standard output.
+///
+/// # Errors
+/// As [`run`]; what it wrote on standard error is part of the message.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot run `{}`", line(command)))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!("`{}` {}\n{}", line(command), how_it_ended(output.status), stderr.trim_end());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// # Errors
+/// When `status` is not success; names the command line.
+pub(crate) fn ensure_success(command: &Command, status: ExitStatus) -> Result<()> {
+    if status.success() {
+        return Ok(());
+    }
+    bail!("`{}` {}", line(command), how_it_ended(status))
+}
+
+fn how_it_ended(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("failed with exit code {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "failed".to_owned(),
+    }
+}
+
+/// The command as one would type it: the program by its file name, arguments with spaces quoted.
+pub(crate) fn line(command: &Command) -> String {
+    let program = std::path::Path::new(command.get_program());
+    let program = program.file_name().unwrap_or(program.as_os_str());
+    std::iter::once(program)
+        .chain(command.get_args())
+        .map(|part| {
+            let part = part.to_string_lossy();
+            let plain = !part.is_empty() && !part.contains([' ', '\n', '\'', '"', '$']);
+            if plain { part.into_owned() } else { format!("'{part}'") }
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_quotes_what_a_shell_would_split() {
+        let mut command = Command::new("/usr/bin/python3");
+        command.args(["-c", "import torch", "--x=1"]);
+        assert_eq!(line(&command), "python3 -c 'import torch' --x=1");
+    }
+
+    #[test]
+    fn a_failed_command_is_named_with_its_exit_code_and_words() {
+        let error = output(Command::new("sh").args(["-c", "echo lost >&2; exit 3"])).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("exit code 3") && message.contains("lost"), "{message}");
+    }
+}

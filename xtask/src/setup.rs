@@ -1,0 +1,225 @@
+//! `cargo xtask setup`: a project-local libtorch, laid whole or not at all.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    libtorch::{self, Libtorch, TORCH_VERSION},
+    process,
+    python::{self, Environment},
+    stages, workspace,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SetupArgs {
+    /// With the CUDA libraries (about 5 GB instead of 1.2 GB).
+    #[arg(long)]
+    cuda: bool,
+    /// Also make .python/peers: the Python packages of the benches and of the larger parity tests.
+    #[arg(long)]
+    python_peers: bool,
+}
+
+/// libtorch_cpu.so of the wheel is linked against these two and no other library of NVIDIA's; pip's
+/// own choice of dependencies would fetch 4 GB.
+const CPU_PACKAGES: [&str; 2] = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
+/// Any that PyTorch 2.11 has wheels for: only the C++ libraries are used, which are the same in all,
+/// so that the Python which is there need not be one of them.
+const WHEEL_PYTHON: &str = "3.12";
+/// Wheels and what they unpack to, together on the disk for a moment.
+const CPU_BYTES: u64 = 2_200_000_000;
+const CUDA_BYTES: u64 = 9_000_000_000;
+
+pub(crate) fn run(args: &SetupArgs) -> Result<()> {
+    let found = if args.cuda { with_cuda()? } else { ensure_libtorch()? };
+    if args.cuda && !found.cuda {
+        bail!("{found}: its CUDA half is incomplete");
+    }
+    if args.python_peers {
+        eprintln!("making .python/peers (about 5 GB)");
+        eprintln!("peers: {}", workspace::shown(&Environment::Peers.lay()?));
+    }
+    Ok(())
+}
+
+/// The libtorch that builds use, laid now if there is none; says what was found.
+///
+/// # Errors
+/// When the user's is unfit, or laying fails.
+pub(crate) fn ensure_libtorch() -> Result<Libtorch> {
+    if let Some(found) = libtorch::of_the_user()? {
+        eprintln!("LIBTORCH is set: {found}");
+        return Ok(found);
+    }
+    match libtorch::of_the_project() {
+        Ok(Some(found)) => {
+            eprintln!("ready: {found}");
+            return Ok(found);
+        }
+        Ok(None) => {}
+        Err(error) => eprintln!("laying libtorch anew: {error:#}"),
+    }
+    lay(Kind::Cpu)
+}
+
+fn with_cuda() -> Result<Libtorch> {
+    if let Some(found) = libtorch::of_the_user()? {
+        ensure!(
+            found.cuda,
+            "LIBTORCH is set: {found}. It has no CUDA half with cuBLAS and cuDNN beside it; set \
+             LIBTORCH to one that has, or unset it and run `cargo xtask setup --cuda`"
+        );
+        eprintln!("LIBTORCH is set: {found}");
+        return Ok(found);
+    }
+    match libtorch::of_the_project() {
+        Ok(Some(found)) if found.cuda => {
+            eprintln!("ready: {found}");
+            return Ok(found);
+        }
+        Ok(Some(found)) => eprintln!("{found} is replaced by one with CUDA"),
+        Ok(None) => {}
+        Err(error) => eprintln!("laying libtorch anew: {error:#}"),
+    }
+    lay(Kind::Cuda)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Cpu,
+    Cuda,
+}
+
+/// Installs into a folder beside the final one and renames it when it is complete and checked: an
+/// interruption leaves the final folder as it was.
+fn lay(kind: Kind) -> Result<Libtorch> {
+    let started = Instant::now();
+    let python = python::with_pip()?;
+    let root = workspace::root();
+    let lock = workspace::lock(&root, ".libtorch.lock")?;
+    let partial = root.join(".libtorch.partial");
+    clear(&partial)?;
+    ensure_space(&root, kind)?;
+    let size = if kind == Kind::Cpu { "1.2 GB" } else { "about 5 GB" };
+    eprintln!("laying libtorch {TORCH_VERSION} in .libtorch ({size}) with pip");
+
+    install(&python, &partial, kind, &lock).context(
+        "pip could not lay libtorch; nothing was changed, and `cargo xtask setup` can be run \
+         again (the package index is that of your pip configuration)",
+    )?;
+    let torch = partial.join("torch");
+    libtorch::inspect(&torch).context("what pip laid is not usable")?;
+    ensure_loads(&python, &torch)?;
+    replace(&partial, &workspace::libtorch_dir())?;
+
+    let found = libtorch::inspect(&workspace::libtorch_dir().join("torch"))?;
+    eprintln!("laid in {}: {found}", stages::shown(started.elapsed()));
+    Ok(found)
+}
+
+fn install(python: &Path, partial: &Path, kind: Kind, lock: &File) -> Result<()> {
+    // pip unpacks into TMPDIR first: there it may be a small memory disk, and would leave its
+    // pieces behind when it is killed.
+    let tmp = partial.join("tmp");
+    fs::create_dir_all(&tmp).with_context(|| format!("cannot make {}", tmp.display()))?;
+    let mut pip = python::pip(python);
+    pip.args(["install", "--only-binary=:all:", "--python-version", WHEEL_PYTHON])
+        .arg("--target")
+        .arg(partial)
+        .env("TMPDIR", &tmp)
+        // The lock must outlive us while pip still writes: it holds it as its standard input.
+        .stdin(Stdio::from(lock.try_clone().context("cannot share the lock with pip")?));
+    if kind == Kind::Cpu {
+        pip.arg("--no-deps");
+    }
+    pip.arg(format!("torch=={TORCH_VERSION}"));
+    if kind == Kind::Cpu {
+        pip.args(CPU_PACKAGES);
+    }
+    process::run(&mut pip)?;
+    clear(&tmp)
+}
+
+/// Opens the library once, so that a missing dependency or too old a C library shows here and not
+/// in the first program.
+fn ensure_loads(python: &Path, torch: &Path) -> Result<()> {
+    let library = torch.join("lib/libtorch_cpu.so");
+    let script = "import ctypes, sys; ctypes.CDLL(sys.argv[1])";
+    process::output(Command::new(python).args(["-c", script]).arg(&library))
+        .map(|_| ())
+        .with_context(|| format!("{} was laid but cannot be loaded", library.display()))
+}
+
+/// Puts `new` in the place of `old`; at every moment one of them is whole.
+fn replace(new: &Path, old: &Path) -> Result<()> {
+    let aside = old.with_extension("old");
+    clear(&aside)?;
+    if fs::symlink_metadata(old).is_ok() {
+        fs::rename(old, &aside).with_context(|| format!("cannot move {}", old.display()))?;
+    }
+    fs::rename(new, old)
+        .with_context(|| format!("cannot rename {} to {}", new.display(), old.display()))?;
+    clear(&aside)
+}
+
+fn clear(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn ensure_space(folder: &Path, kind: Kind) -> Result<()> {
+    let needed = if kind == Kind::Cpu { CPU_BYTES } else { CUDA_BYTES };
+    let free = fs4::available_space(folder)
+        .with_context(|| format!("cannot tell the free space at {}", folder.display()))?;
+    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+    ensure!(
+        free >= needed,
+        "{:.1} GB are free at {}; laying libtorch takes {:.1} GB for a moment. Free some, or set \
+         LIBTORCH to a libtorch 2.11 elsewhere",
+        gigabytes(free),
+        folder.display(),
+        gigabytes(needed)
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replacing_keeps_nothing_of_the_old_folder() {
+        let home = tempfile::tempdir().unwrap();
+        let (old, new) = (home.path().join(".libtorch"), home.path().join(".libtorch.partial"));
+        for (folder, file) in [(&old, "old"), (&new, "new")] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join(file), "").unwrap();
+        }
+        replace(&new, &old).unwrap();
+        assert!(old.join("new").exists() && !old.join("old").exists() && !new.exists());
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_to_a_shared_libtorch_is_replaced_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let (shared, old) = (home.path().join("shared"), home.path().join(".libtorch"));
+        let new = home.path().join(".libtorch.partial");
+        fs::create_dir(&shared).unwrap();
+        fs::write(shared.join("theirs"), "").unwrap();
+        std::os::unix::fs::symlink(&shared, &old).unwrap();
+        fs::create_dir(&new).unwrap();
+        replace(&new, &old).unwrap();
+        assert!(shared.join("theirs").exists() && !old.join("theirs").exists());
+    }
+}

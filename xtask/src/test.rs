@@ -1,0 +1,95 @@
+//! `cargo xtask test`: everything that can be tested on this machine, in one command.
+
+use std::{
+    io::BufReader,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    process,
+    python::{self, Environment, PYTHON_VARIABLE},
+    setup,
+    stages::Stages,
+    test_output::{self, Summary},
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TestArgs {
+    /// Only tests whose path contains this.
+    filter: Option<String>,
+}
+
+pub(crate) fn run(args: &TestArgs) -> Result<()> {
+    let mut stages = Stages::new();
+    stages.run("set-up", || setup::ensure_libtorch().map(|_| ()))?;
+    let result = test(&mut stages, args.filter.as_deref());
+    stages.summary();
+    report(result?)
+}
+
+/// Builds and runs the tests; libtorch must be there.
+///
+/// # Errors
+/// When they do not compile, or cannot be run. Failed tests are in the summary.
+pub(crate) fn test(stages: &mut Stages, filter: Option<&str>) -> Result<Outcome> {
+    let python = stages.run("Python packages that tests read back with", || Ok(python()))?;
+    stages.run("build the tests", || process::run(&mut cargo_test(&["--no-run"])))?;
+    stages.run("run the tests", || {
+        // Without --no-fail-fast the first crate with a failure would hide the others'.
+        let mut tests = cargo_test(&["--no-fail-fast", "--", "--show-output"]);
+        tests.args(filter).stdout(Stdio::piped());
+        if let Some(python) = python {
+            tests.env(PYTHON_VARIABLE, python);
+        }
+        follow(&mut tests)
+    })
+}
+
+/// Prints what was skipped, and fails where tests failed.
+///
+/// # Errors
+/// When a test failed.
+pub(crate) fn report(outcome: Outcome) -> Result<()> {
+    println!("\n{}", outcome.summary);
+    outcome.result
+}
+
+/// Figures of a run, and whether Cargo was content.
+pub(crate) struct Outcome {
+    summary: Summary,
+    result: Result<()>,
+}
+
+fn cargo_test(args: &[&str]) -> Command {
+    let mut command = process::cargo();
+    command.args(["test", "--workspace"]).args(args);
+    command
+}
+
+fn follow(tests: &mut Command) -> Result<Outcome> {
+    let mut child =
+        tests.spawn().with_context(|| format!("cannot run `{}`", process::line(tests)))?;
+    let output = child.stdout.take().context("the tests' output is not piped")?;
+    let summary = test_output::follow(BufReader::new(output), std::io::stdout().lock())?;
+    let status = child.wait().context("waiting for the tests")?;
+    Ok(Outcome { summary, result: process::ensure_success(tests, status) })
+}
+
+/// A Python with what the tests read back with, where one can be had: those that want it skip with
+/// their reason where not.
+fn python() -> Option<PathBuf> {
+    let chosen = python::chosen().map(Ok).unwrap_or_else(|| Environment::Test.lay());
+    match chosen {
+        Ok(python) => {
+            eprintln!("{PYTHON_VARIABLE}: {}", python.display());
+            Some(python)
+        }
+        Err(error) => {
+            eprintln!("none, and the tests that want one are skipped: {error:#}");
+            None
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Where things lie.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// The repository's root folder.
+pub(crate) fn root() -> PathBuf {
+    // Cargo sets the variable for `cargo run`; a binary called by hand knows where it was built.
+    let manifest_dir =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&manifest_dir).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+/// The project-local libtorch: a `pip --target` folder that holds `torch/`.
+pub(crate) fn libtorch_dir() -> PathBuf {
+    root().join(".libtorch")
+}
+
+/// Virtual environments of tests and benches.
+pub(crate) fn python_dir() -> PathBuf {
+    root().join(".python")
+}
+
+/// A path as people read it: relative to the working directory where it lies below it.
+pub(crate) fn shown(path: &Path) -> String {
+    std::env::current_dir()
+        .ok()
+        .and_then(|here| path.strip_prefix(here).ok().map(Path::to_path_buf))
+        .filter(|relative| !relative.as_os_str().is_empty())
+        .unwrap_or_else(|| path.to_path_buf())
+        .display()
+        .to_string()
+}
+
+/// Takes the lock `name` in `folder`, until the returned file is closed by everyone who holds it.
+///
+/// # Errors
+/// When somebody else has it, or the folder cannot be written.
+pub(crate) fn lock(folder: &Path, name: &str) -> Result<File> {
+    use fs4::FileExt;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let path = folder.join(name);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    if FileExt::try_lock(&file).is_err() {
+        bail!(
+            "another set-up is under way (it holds {}); wait for it, or end it and its pip",
+            path.display()
+        );
+    }
+    Ok(file)
+}
