@@ -8,10 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-mod bench;
-mod bundle;
 mod check;
-mod demo;
 mod libtorch;
 mod process;
 mod python;
@@ -33,16 +30,10 @@ struct Cli {
 enum Command {
     /// Lay a project-local libtorch 2.11 under .libtorch (a LIBTORCH of your own wins).
     Setup(setup::SetupArgs),
-    /// Train classifiers on phantoms, from a pretrained and from a random start, and compare them.
-    Demo(demo::DemoArgs),
     /// Run all tests, and say at the end what was skipped and why.
     Test(test::TestArgs),
     /// Run every check, cheapest first: formatting, lints, documentation, tests.
     Check,
-    /// Measure Sonotune next to the Python packages, taking turns, and print the ratios.
-    Bench(bench::BenchArgs),
-    /// Make a folder that runs on any Linux machine whose Python has torch 2.11.
-    Bundle(bundle::BundleArgs),
 }
 
 fn main() -> ExitCode {
@@ -58,10 +49,7 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Setup(args) => setup::run(&args),
-        Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check => check::run(),
-        Command::Bench(args) => bench::run(&args),
-        Command::Bundle(args) => bundle::run(&args),
     }
 }

@@ -148,6 +148,8 @@ pub(crate) fn pip(python: &Path) -> Command {
         .env("PIP_USER", "0")
         .env("PIP_REQUIRE_VIRTUALENV", "0")
         .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+        // Nothing of the system is touched: the target is a folder of ours.
+        .env("PIP_ROOT_USER_ACTION", "ignore")
         // Packages of the working directory or of PYTHONPATH must not shadow pip's own.
         .env_remove("PYTHONPATH")
         .env_remove("PYTHONHOME");
