@@ -1,11 +1,19 @@
 //! A split of a dataset: records, not pixels.
 
-use std::{fmt::Debug, path::PathBuf};
+use std::{
+    fmt::{self, Debug, Write as _},
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{ImageId, Segmentation};
+use super::{
+    ImageId, Segmentation,
+    files::{find_images, relative_text},
+    names::{mismatch, quoted},
+};
+use crate::Error;
 
 /// Which part of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -16,18 +24,38 @@ pub enum Split {
     Test,
 }
 
+impl Split {
+    /// In the order they are used.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        })
+    }
+}
+
 /// The `[dataset]` table of a config.
 #[typetag::serde(tag = "type")]
 pub trait DatasetConfig: Debug + Send + Sync {
-    /// Opens one split: reads annotations, not pixels.
+    /// The splits this config names, in the order of [`Split::ALL`].
+    fn splits(&self) -> Vec<Split>;
+
+    /// Opens one split: reads annotations, not pixels. Every split of a config has the same
+    /// categories in the same order.
     ///
     /// # Errors
-    /// When files are absent, malformed or contradict each other; names file and entry.
+    /// When files are absent, malformed or contradict each other; names file and entry. A split
+    /// that the config does not name is an error of the config.
     fn open(&self, split: Split) -> Result<Dataset>;
 }
 
 /// One split, opened.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Dataset {
     /// In the order of class indices.
     pub categories: Vec<Category>,
@@ -36,6 +64,8 @@ pub struct Dataset {
     pub source: PathBuf,
     /// SHA-256 of the annotation file, in hex; recorded with every score.
     pub source_sha256: Option<String>,
+    /// What was left out or rewritten on the way in, a sentence each; recorded with every score.
+    pub notes: Vec<String>,
 }
 
 /// A class of objects or images.
@@ -70,4 +100,240 @@ pub struct Object {
     pub area: f64,
     pub is_crowd: bool,
     pub segmentation: Segmentation,
+}
+
+impl Dataset {
+    /// Images without annotation, for prediction: one file, or every image below a folder in the
+    /// order of their paths. The id is the path relative to that folder, as text.
+    ///
+    /// # Errors
+    /// When there is no such file or folder, or no image in it.
+    pub fn from_images(path: &Path) -> Result<Self> {
+        let (base, files) = if path.is_file() {
+            (path.parent().unwrap_or(Path::new("")), vec![path.to_path_buf()])
+        } else {
+            (path, find_images(path)?.images)
+        };
+        let records = files
+            .into_iter()
+            .map(|file| Record {
+                image_id: ImageId::Text(relative_text(&file, base).into()),
+                path: file,
+                size: None,
+                image_labels: Vec::new(),
+                objects: Vec::new(),
+            })
+            .collect();
+        let dataset = Self { records, source: path.to_path_buf(), ..Self::default() };
+        dataset.ensure_images()?;
+        Ok(dataset)
+    }
+
+    /// Number of objects of all images.
+    #[must_use]
+    pub fn num_objects(&self) -> usize {
+        self.records.iter().map(|r| r.objects.len()).sum()
+    }
+
+    /// Names of the categories, in the order of class indices.
+    pub fn category_names(&self) -> impl Iterator<Item = &str> {
+        self.categories.iter().map(|c| c.name.as_str())
+    }
+
+    /// The same data with class indices in the order of `names`, e.g. those a checkpoint was
+    /// trained with.
+    ///
+    /// # Errors
+    /// When the names are not exactly those of this dataset.
+    pub fn reordered(mut self, names: &[&str]) -> Result<Self> {
+        let own: Vec<&str> = self.category_names().collect();
+        if let Some(difference) = mismatch(&own, names) {
+            let source = self.source.display();
+            return Err(Error::data(format!("{source}: {difference}")).into());
+        }
+        let new_index: Vec<u32> = own
+            .iter()
+            .map(|name| names.iter().position(|n| n == name).unwrap_or_default() as u32)
+            .collect();
+        for record in &mut self.records {
+            for label in &mut record.image_labels {
+                *label = new_index[*label as usize];
+            }
+            record.image_labels.sort_unstable();
+            for object in &mut record.objects {
+                object.category = new_index[object.category as usize];
+            }
+        }
+        let mut order: Vec<_> =
+            new_index.iter().zip(std::mem::take(&mut self.categories)).collect();
+        order.sort_by_key(|(index, _)| **index);
+        self.categories = order.into_iter().map(|(_, category)| category).collect();
+        Ok(self)
+    }
+
+    /// Looks at every image file's presence (not its content); on a network disk this takes a
+    /// while, so that opening looks at the first few only.
+    ///
+    /// # Errors
+    /// When any is missing; names the first of them and how many there are.
+    pub fn verify_files(&self) -> Result<()> {
+        self.verify_first_files(usize::MAX)
+    }
+
+    /// [`verify_files`](Self::verify_files) of the first `count` records.
+    pub(crate) fn verify_first_files(&self, count: usize) -> Result<()> {
+        let looked_at = count.min(self.records.len());
+        let missing: Vec<_> =
+            self.records[..looked_at].iter().filter(|r| !r.path.is_file()).collect();
+        let Some(first) = missing.first() else { return Ok(()) };
+        Err(Error::data(format!(
+            "{}: image {} has no file {} ({} of {looked_at} files looked at are missing). Check \
+             the folder of the images in the config",
+            self.source.display(),
+            first.image_id,
+            first.path.display(),
+            missing.len(),
+        ))
+        .into())
+    }
+
+    /// An error when the dataset has no images.
+    pub(crate) fn ensure_images(&self) -> Result<()> {
+        if self.records.is_empty() {
+            let mut message = format!("{}: no images", self.source.display());
+            for note in &self.notes {
+                let _ = write!(message, "; {note}");
+            }
+            return Err(Error::data(message).into());
+        }
+        Ok(())
+    }
+
+    /// A paragraph for people: images, objects, and per category its index, id in the file, name
+    /// and counts.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut objects = vec![0usize; self.categories.len()];
+        let mut labelled = vec![0usize; self.categories.len()];
+        let (mut crowds, mut empty, mut unlabelled) = (0, 0, 0);
+        for record in &self.records {
+            empty += usize::from(record.objects.is_empty());
+            unlabelled += usize::from(record.image_labels.is_empty());
+            for object in &record.objects {
+                crowds += usize::from(object.is_crowd);
+                if let Some(count) = objects.get_mut(object.category as usize) {
+                    *count += 1;
+                }
+            }
+            for &label in &record.image_labels {
+                if let Some(count) = labelled.get_mut(label as usize) {
+                    *count += 1;
+                }
+            }
+        }
+        let mut text = format!(
+            "{}: {}, {}",
+            self.source.display(),
+            counted(self.records.len(), "image"),
+            counted(self.num_objects(), "object")
+        );
+        for (count, what) in [
+            (crowds, "of them crowds"),
+            (empty, "images without objects"),
+            (unlabelled, "images without label"),
+        ] {
+            // What holds for all images (a list file has no objects at all) is not worth a word.
+            if count > 0 && count < self.records.len().max(self.num_objects()) {
+                let _ = write!(text, ", {count} {what}");
+            }
+        }
+        text.push('\n');
+        let width = self.category_names().map(|n| n.chars().count()).max().unwrap_or(0);
+        for (index, category) in self.categories.iter().enumerate() {
+            let _ = writeln!(
+                text,
+                "  class {index} = {:width$}  (id {} in the file): {}, {}",
+                category.name,
+                category.id,
+                counted(objects[index], "object"),
+                counted(labelled[index], "image"),
+            );
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "  {note}");
+        }
+        text
+    }
+}
+
+/// `1 image`, `2 images`.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The error of a split that the config does not name.
+pub(crate) fn missing_split(split: Split, named: &[Split]) -> anyhow::Error {
+    let named: Vec<String> = named.iter().map(ToString::to_string).collect();
+    Error::config(format!(
+        "dataset.{split} is not set; the config names {}",
+        if named.is_empty() { "no split".to_owned() } else { quoted(&named) }
+    ))
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dataset() -> Dataset {
+        let category = |id, name: &str| Category { id, name: name.into() };
+        let object = |category| Object {
+            category,
+            bbox: [0.0, 0.0, 2.0, 2.0],
+            area: 4.0,
+            is_crowd: category == 1,
+            segmentation: Segmentation::None,
+        };
+        let record = |id: u64, labels: &[u32]| Record {
+            image_id: id.into(),
+            path: format!("{id}.png").into(),
+            size: None,
+            image_labels: labels.to_vec(),
+            objects: labels.iter().map(|&l| object(l)).collect(),
+        };
+        Dataset {
+            categories: vec![category(7, "benign"), category(3, "malignant")],
+            records: vec![record(0, &[0, 1]), record(1, &[1]), record(2, &[])],
+            source: "val.json".into(),
+            ..Dataset::default()
+        }
+    }
+
+    #[test]
+    fn the_summary_counts_per_category() {
+        assert_eq!(
+            dataset().summary(),
+            "val.json: 3 images, 3 objects, 2 of them crowds, 1 images without objects, \
+             1 images without label\n  \
+             class 0 = benign     (id 7 in the file): 1 object, 1 image\n  \
+             class 1 = malignant  (id 3 in the file): 2 objects, 2 images\n"
+        );
+    }
+
+    #[test]
+    fn reordering_moves_labels_with_their_names() {
+        let reordered = dataset().reordered(&["malignant", "benign"]).unwrap();
+        assert_eq!(reordered.categories[0], Category { id: 3, name: "malignant".into() });
+        assert_eq!(reordered.records[0].image_labels, [0, 1]);
+        assert_eq!(reordered.records[1].image_labels, [0]);
+        assert_eq!(reordered.records[1].objects[0].category, 0);
+        let error = dataset().reordered(&["malignant", "bening"]).unwrap_err().to_string();
+        assert!(error.contains("val.json") && error.contains("did you mean"), "{error}");
+    }
+
+    #[test]
+    fn missing_files_are_counted_and_the_first_named() {
+        let error = dataset().verify_files().unwrap_err().to_string();
+        assert!(error.contains("0.png") && error.contains("3 of 3"), "{error}");
+    }
 }

@@ -7,10 +7,14 @@
 pub mod batch;
 pub mod coco;
 pub mod dataset;
+mod files;
 pub mod id;
+pub mod image_folder;
 pub mod image_io;
+pub mod list_file;
 pub mod loader;
 pub mod masks;
+mod names;
 pub mod phantom;
 pub mod transforms;
 

@@ -1,1 +1,274 @@
-//! To be filled.
+//! Datasets in COCO's JSON format.
+//!
+//! ```toml
+//! [dataset]
+//! type = "coco"
+//! root = "data/busbra"                # what the other paths are relative to
+//! train = "train.json"
+//! val = { annotations = "val.json", images = "images/val" }
+//! categories = ["benign", "malignant"]  # optional: the order of class indices
+//! ```
+
+mod assemble;
+mod categories;
+mod parse;
+mod segmentation;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use sha2::{Digest, Sha256};
+
+use self::{
+    assemble::assemble,
+    categories::CategoryMap,
+    parse::{CategoriesOnly, CocoFile},
+};
+use super::{
+    Dataset, DatasetConfig, Split,
+    dataset::missing_split,
+    names::{duplicate, quoted},
+};
+use crate::Error;
+
+/// `type = "coco"`: annotation files in COCO's format.
+///
+/// Polygons, compressed and uncompressed run lengths; ids as integers, strings or absent (then the
+/// position counts). Categories are matched by name: every split must have the same names, in
+/// whatever order and with whatever ids.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CocoConfig {
+    /// Folder that every other path is relative to.
+    #[serde(default)]
+    pub root: PathBuf,
+    /// Folder that `file_name` is relative to, unless a split names its own.
+    #[serde(default)]
+    pub images: PathBuf,
+    /// Annotation file, or `{ annotations = "…", images = "…" }`.
+    pub train: Option<CocoSplit>,
+    pub val: Option<CocoSplit>,
+    pub test: Option<CocoSplit>,
+    /// Names in the order of class indices; absent: the order in the train file.
+    pub categories: Option<Vec<String>>,
+    /// Names whose objects are left out.
+    #[serde(default)]
+    pub ignore_categories: Vec<String>,
+    /// Makes every category one, `object`.
+    #[serde(default)]
+    pub agnostic: bool,
+    /// What the classes of an image as a whole are.
+    #[serde(default)]
+    pub image_label: ImageLabel,
+    /// Keeps images without objects. The honest default: leaving them out hides false positives.
+    #[serde(default = "yes")]
+    pub keep_empty: bool,
+    /// Which image files must exist for a split to open.
+    #[serde(default)]
+    pub check_files: CheckFiles,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Files of one split.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CocoSplit {
+    /// Annotation file, below `root`.
+    pub annotations: PathBuf,
+    /// Folder of its images, below `root`; absent: that of the dataset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<PathBuf>,
+}
+
+/// Where the classes of an image come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageLabel {
+    /// An image has the categories of its objects.
+    #[default]
+    FromObjects,
+    /// Images have none.
+    None,
+}
+
+/// Which image files are looked for on opening. A missing one is an error on reading in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckFiles {
+    /// The first eight: finds a wrong folder at once.
+    #[default]
+    Some,
+    /// Every one: seconds on a local disk, minutes on a network.
+    All,
+    None,
+}
+
+impl CheckFiles {
+    pub(super) fn check(self, dataset: &Dataset) -> Result<()> {
+        match self {
+            Self::Some => dataset.verify_first_files(8),
+            Self::All => dataset.verify_files(),
+            Self::None => Ok(()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CocoSplit {
+    /// By hand, since serde's untagged form says nothing about what is wrong inside.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            annotations: PathBuf,
+            images: Option<PathBuf>,
+        }
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = CocoSplit;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an annotation file, or { annotations = \"…\", images = \"…\" }")
+            }
+
+            fn visit_str<E: de::Error>(self, path: &str) -> Result<CocoSplit, E> {
+                Ok(CocoSplit { annotations: path.into(), images: None })
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<CocoSplit, A::Error> {
+                let table = Table::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(CocoSplit { annotations: table.annotations, images: table.images })
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[typetag::serde(name = "coco")]
+impl DatasetConfig for CocoConfig {
+    fn splits(&self) -> Vec<Split> {
+        Split::ALL.into_iter().filter(|&s| self.split(s).is_some()).collect()
+    }
+
+    fn open(&self, split: Split) -> Result<Dataset> {
+        self.check()?;
+        let Some(files) = self.split(split) else {
+            return Err(missing_split(split, &self.splits()));
+        };
+        let path = self.root.join(&files.annotations);
+        let (file, sha256) = read_hashed(&path)?;
+        let map = self.category_map(split, &path, &file)?;
+        let images = self.root.join(files.images.as_ref().unwrap_or(&self.images));
+        let mut dataset = assemble(file, &path, &images, map)?;
+        dataset.source_sha256 = Some(sha256);
+        dataset.ensure_images()?;
+        if !self.keep_empty {
+            drop_empty(&mut dataset)?;
+        }
+        if self.image_label == ImageLabel::FromObjects {
+            label_images(&mut dataset);
+        }
+        self.check_files.check(&dataset)?;
+        Ok(dataset)
+    }
+}
+
+impl CocoConfig {
+    fn split(&self, split: Split) -> Option<&CocoSplit> {
+        match split {
+            Split::Train => self.train.as_ref(),
+            Split::Val => self.val.as_ref(),
+            Split::Test => self.test.as_ref(),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let Some(names) = &self.categories else { return Ok(()) };
+        let complaint = if self.agnostic {
+            "exclude each other with `agnostic = true`, which makes every category one".to_owned()
+        } else if names.is_empty() {
+            "is empty: name at least one, or leave the key out".to_owned()
+        } else if let Some(name) = duplicate(names) {
+            format!("lists \"{name}\" twice")
+        } else if let Some(name) = names.iter().find(|n| self.ignore_categories.contains(n)) {
+            format!("lists \"{name}\", which `ignore_categories` leaves out")
+        } else {
+            return Ok(());
+        };
+        Err(Error::config(format!("dataset.categories {complaint}")).into())
+    }
+
+    /// How the file's categories become class indices. Without `categories` the train file has
+    /// the say, so that all splits agree.
+    fn category_map(&self, split: Split, path: &Path, file: &CocoFile) -> Result<CategoryMap> {
+        let map = CategoryMap::new(&file.categories.0, &self.ignore_categories, path)?;
+        if self.agnostic {
+            return Ok(map.agnostic());
+        }
+        if let Some(names) = &self.categories {
+            return map.ordered(names, "dataset.categories", path);
+        }
+        match &self.train {
+            Some(train) if split != Split::Train => {
+                let train = self.root.join(&train.annotations);
+                let file: CategoriesOnly = parse::from_slice(&read(&train)?, &train)?;
+                let own = CategoryMap::new(&file.categories.0, &self.ignore_categories, &train)?;
+                map.ordered(&own.names(), &format!("those of {}", train.display()), path)
+            }
+            _ => Ok(map),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path)
+        .with_context(|| Error::data(format!("cannot read the annotations {}", path.display())))
+}
+
+/// Parses the file and takes its SHA-256 at the same time.
+fn read_hashed(path: &Path) -> Result<(CocoFile, String)> {
+    let bytes = read(path)?;
+    std::thread::scope(|scope| {
+        let hash = scope.spawn(|| {
+            Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect::<String>()
+        });
+        let file = parse::from_slice(&bytes, path)?;
+        let hash = hash.join().map_err(|_| anyhow::anyhow!("hashing {} failed", path.display()))?;
+        Ok((file, hash))
+    })
+}
+
+fn drop_empty(dataset: &mut Dataset) -> Result<()> {
+    let before = dataset.records.len();
+    dataset.records.retain(|record| !record.objects.is_empty());
+    let dropped = before - dataset.records.len();
+    if dropped > 0 {
+        dataset.notes.push(format!(
+            "{dropped} of {before} images left out: no objects (keep_empty = false)"
+        ));
+    }
+    dataset.ensure_images()
+}
+
+fn label_images(dataset: &mut Dataset) {
+    for record in &mut dataset.records {
+        let mut labels: Vec<u32> = record.objects.iter().map(|o| o.category).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        record.image_labels = labels;
+    }
+}
+
+/// `annotations[3] (id 17)`.
+fn entry(list: &str, index: usize, id: Option<&super::ImageId>) -> String {
+    match id {
+        Some(super::ImageId::Text(text)) => format!("{list}[{index}] (id {})", quoted(&[text])),
+        Some(id) => format!("{list}[{index}] (id {id})"),
+        None => format!("{list}[{index}]"),
+    }
+}

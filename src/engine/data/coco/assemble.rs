@@ -1,0 +1,215 @@
+//! From the lists of a COCO file to records: joins them by id and checks every entry.
+
+use std::{collections::HashMap, path::Path};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use super::{
+    categories::CategoryMap,
+    entry,
+    parse::{CocoFile, Integer, RawAnnotation, RawImage},
+};
+use crate::{
+    Error,
+    data::{Dataset, ImageId, Object, Record, Segmentation},
+};
+
+/// Joins annotations to their images. `path` is the file's, for messages; `images` the folder that
+/// `file_name` is relative to.
+///
+/// # Errors
+/// Names the file and the entry that is incomplete, contradictory or unknown.
+pub(super) fn assemble(
+    file: CocoFile,
+    path: &Path,
+    images: &Path,
+    map: CategoryMap,
+) -> Result<Dataset> {
+    let located = |place: String| Error::data(format!("{}: {place}", path.display()));
+    let mut records = Vec::with_capacity(file.images.0.len());
+    for (i, image) in file.images.0.into_iter().enumerate() {
+        let place = entry("images", i, image.id.as_ref());
+        records.push(record(image, i, images).with_context(|| located(place))?);
+    }
+    let by_id = index_images(&records).map_err(|e| located(e.to_string()))?;
+    let owners = find_owners(&file.annotations.0, &by_id).map_err(|e| located(e.to_string()))?;
+    drop(by_id);
+    reserve_objects(&mut records, &owners);
+
+    let (mut num_ignored, mut num_completed) = (0, 0);
+    for (i, (mut annotation, owner)) in file.annotations.0.into_iter().zip(owners).enumerate() {
+        let id = annotation.id.take();
+        let record = &mut records[owner as usize];
+        num_completed += usize::from(annotation.bbox.is_none() || annotation.area.is_none());
+        match object(annotation, record.size, &map)
+            .with_context(|| located(entry("annotations", i, id.as_ref())))?
+        {
+            Some(object) => record.objects.push(object),
+            None => num_ignored += 1,
+        }
+    }
+    let mut notes = Vec::new();
+    if num_ignored > 0 {
+        notes.push(format!("{num_ignored} objects left out (ignore_categories)"));
+    }
+    if num_completed > 0 {
+        notes.push(format!("{num_completed} objects lacked area or bbox: computed"));
+    }
+    Ok(Dataset {
+        categories: map.categories,
+        records,
+        source: path.to_path_buf(),
+        source_sha256: None,
+        notes,
+    })
+}
+
+fn record(image: RawImage, index: usize, folder: &Path) -> Result<Record> {
+    let file_name =
+        image.file_name.filter(|name| !name.is_empty()).context("`file_name` is missing")?;
+    let side = |value: Option<Integer>, name: &str| -> Result<Option<u32>> {
+        let Some(Integer(n)) = value else { return Ok(None) };
+        match u32::try_from(n) {
+            Ok(n) if n > 0 => Ok(Some(n)),
+            _ => bail!("`{name}` is {n}: expected a number of pixels"),
+        }
+    };
+    Ok(Record {
+        image_id: image.id.unwrap_or_else(|| ImageId::from(index as u64)),
+        path: folder.join(&*file_name),
+        size: side(image.height, "height")?.zip(side(image.width, "width")?),
+        image_labels: Vec::new(),
+        objects: Vec::new(),
+    })
+}
+
+fn index_images(records: &[Record]) -> Result<HashMap<&ImageId, u32>> {
+    let mut by_id = HashMap::with_capacity(records.len());
+    for (i, record) in records.iter().enumerate() {
+        if let Some(j) = by_id.insert(&record.image_id, i as u32) {
+            bail!(
+                "images[{i}] and images[{j}] have the same id {} ({} and {})",
+                record.image_id,
+                record.path.display(),
+                records[j as usize].path.display()
+            );
+        }
+    }
+    Ok(by_id)
+}
+
+/// Index of the image of each annotation.
+fn find_owners(annotations: &[RawAnnotation], by_id: &HashMap<&ImageId, u32>) -> Result<Vec<u32>> {
+    let owner = |(i, annotation): (usize, &RawAnnotation)| {
+        let place = || entry("annotations", i, annotation.id.as_ref());
+        let id = annotation
+            .image_id
+            .as_ref()
+            .ok_or_else(|| anyhow!("{}: `image_id` is missing", place()))?;
+        by_id.get(id).copied().ok_or_else(|| {
+            let quote = |id: &ImageId| serde_json::to_string(id).unwrap_or_else(|_| id.to_string());
+            match id.respelled().filter(|other| by_id.contains_key(other)) {
+                Some(other) => anyhow!(
+                    "{}: image_id {} is not the id of any image, but {} is: spell both alike, as \
+                     a number or as text",
+                    place(),
+                    quote(id),
+                    quote(&other)
+                ),
+                None => anyhow!("{}: image_id {} is not the id of any image", place(), quote(id)),
+            }
+        })
+    };
+    annotations.iter().enumerate().map(owner).collect()
+}
+
+/// A list that grows by itself starts with room for four objects; most images have one.
+fn reserve_objects(records: &mut [Record], owners: &[u32]) {
+    let mut counts = vec![0u32; records.len()];
+    for &owner in owners {
+        counts[owner as usize] += 1;
+    }
+    for (record, count) in records.iter_mut().zip(counts) {
+        record.objects.reserve_exact(count as usize);
+    }
+}
+
+/// The checked object; `None` when its category is left out.
+fn object(
+    raw: RawAnnotation,
+    size: Option<(u32, u32)>,
+    map: &CategoryMap,
+) -> Result<Option<Object>> {
+    let Integer(category_id) = raw.category_id.context("`category_id` is missing")?;
+    let category = *map.indices.get(&category_id).ok_or_else(|| {
+        let mut ids: Vec<_> = map.indices.keys().copied().collect();
+        ids.sort_unstable();
+        anyhow!("category_id {category_id} is not the id of any category; they are {ids:?}")
+    })?;
+    raw.segmentation.check(size).context("segmentation")?;
+    let bbox = match raw.bbox {
+        Some(bbox) => bbox.0,
+        None => bbox_of(&raw.segmentation)?.context("has neither `bbox` nor `segmentation`")?,
+    };
+    ensure!(
+        bbox.iter().all(|side| side.is_finite()) && bbox[2] >= 0.0 && bbox[3] >= 0.0,
+        "bbox {bbox:?} is not [x, y, width, height] with a width and height of at least 0"
+    );
+    let area = match raw.area {
+        Some(area) => area,
+        None => area_of(&raw.segmentation)?.unwrap_or(bbox[2] * bbox[3]),
+    };
+    ensure!(area.is_finite() && area >= 0.0, "area {area} is not a number of pixels");
+    Ok(category.map(|category| Object {
+        category,
+        bbox,
+        area,
+        is_crowd: raw.iscrowd.is_some_and(|flag| flag.0),
+        segmentation: raw.segmentation,
+    }))
+}
+
+/// XYWH of a mask: of a polygon its extent, as COCO's own files have it.
+fn bbox_of(segmentation: &Segmentation) -> Result<Option<[f64; 4]>> {
+    if let Segmentation::Polygons(polygons) = segmentation {
+        let extent = |offset: usize| {
+            let coordinates =
+                || polygons.iter().flat_map(move |p| p.iter().skip(offset).step_by(2));
+            let lowest = coordinates().copied().fold(f64::INFINITY, f64::min);
+            (lowest, coordinates().copied().fold(f64::NEG_INFINITY, f64::max) - lowest)
+        };
+        let ((x, width), (y, height)) = (extent(0), extent(1));
+        return Ok(Some([x, y, width, height]));
+    }
+    let Some(size) = segmentation.size() else { return Ok(None) };
+    Ok(Some(segmentation.rasterize(size, [0.0; 4])?.bbox()))
+}
+
+/// Area of a mask in pixels: of polygons the sum by the shoelace formula, as COCO's own files
+/// have it.
+fn area_of(segmentation: &Segmentation) -> Result<Option<f64>> {
+    if let Segmentation::Polygons(polygons) = segmentation {
+        return Ok(Some(polygons.iter().map(|p| shoelace(p)).sum()));
+    }
+    let Some(size) = segmentation.size() else { return Ok(None) };
+    Ok(Some(segmentation.rasterize(size, [0.0; 4])?.area() as f64))
+}
+
+fn shoelace(polygon: &[f64]) -> f64 {
+    let points: Vec<(f64, f64)> = polygon.chunks_exact(2).map(|p| (p[0], p[1])).collect();
+    let next = points.iter().cycle().skip(1);
+    points.iter().zip(next).map(|(a, b)| a.0 * b.1 - b.0 * a.1).sum::<f64>().abs() / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn box_and_area_of_a_triangle() {
+        let triangle = Segmentation::Polygons(vec![vec![1.0, 2.0, 5.0, 2.0, 5.0, 5.0]]);
+        assert_eq!(bbox_of(&triangle).unwrap(), Some([1.0, 2.0, 4.0, 3.0]));
+        assert_eq!(area_of(&triangle).unwrap(), Some(6.0));
+        assert_eq!(bbox_of(&Segmentation::None).unwrap(), None);
+    }
+}

@@ -1,0 +1,203 @@
+//! A text file of images and their labels.
+//!
+//! ```text
+//! # path, then the label: a class name or index; several are joined by commas
+//! images/case 1.png  benign
+//! images/case2.png   malignant,cyst
+//! ```
+//!
+//! ```toml
+//! [dataset]
+//! type = "list_file"
+//! root = "data/mmotu"
+//! train = "train.txt"
+//! val = "val.txt"
+//! categories = ["benign", "malignant", "cyst"]
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Dataset, DatasetConfig, ImageId, Record, Split,
+    coco::CheckFiles,
+    dataset::missing_split,
+    image_folder::{check_names, numbered},
+    names::{did_you_mean, quoted},
+};
+use crate::Error;
+
+/// `type = "list_file"`: images for classification, listed line by line as `path label`.
+///
+/// The label is what follows the last white space, so that paths may contain some. It is a class
+/// name, or else a class index; several labels of one image are joined by commas. Empty lines and
+/// lines that start with `#` are passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListFileConfig {
+    /// Folder that the lists lie in.
+    #[serde(default)]
+    pub root: PathBuf,
+    /// Folder that the paths in the lists are relative to, below `root`.
+    #[serde(default)]
+    pub images: PathBuf,
+    /// List of a split, below `root`.
+    pub train: Option<PathBuf>,
+    pub val: Option<PathBuf>,
+    pub test: Option<PathBuf>,
+    /// Names in the order of class indices. Absent: the labels of the train list, sorted; where
+    /// all of those are numbers, they are the indices, from 0 to the highest.
+    pub categories: Option<Vec<String>>,
+    /// Which image files must exist for a split to open.
+    #[serde(default)]
+    pub check_files: CheckFiles,
+}
+
+#[typetag::serde(name = "list_file")]
+impl DatasetConfig for ListFileConfig {
+    fn splits(&self) -> Vec<Split> {
+        Split::ALL.into_iter().filter(|&s| self.split(s).is_some()).collect()
+    }
+
+    fn open(&self, split: Split) -> Result<Dataset> {
+        let Some(list) = self.split(split) else {
+            return Err(missing_split(split, &self.splits()));
+        };
+        let source = self.root.join(list);
+        let text = read(&source)?;
+        let lines = parse(&text, &source)?;
+        let names = self.category_names(&source, &lines)?;
+        let images = self.root.join(&self.images);
+        let record = |line: &Line<'_>| {
+            Ok(Record {
+                image_id: ImageId::from(line.path),
+                path: images.join(line.path),
+                size: None,
+                image_labels: labels(line, &names, &source)?,
+                objects: Vec::new(),
+            })
+        };
+        let records = lines.iter().map(record).collect::<Result<Vec<_>>>()?;
+        let dataset = Dataset {
+            categories: numbered(names),
+            records,
+            source,
+            source_sha256: Some(Sha256::digest(&text).iter().map(|b| format!("{b:02x}")).collect()),
+            notes: Vec::new(),
+        };
+        dataset.ensure_images()?;
+        self.check_files.check(&dataset)?;
+        Ok(dataset)
+    }
+}
+
+impl ListFileConfig {
+    fn split(&self, split: Split) -> Option<&Path> {
+        match split {
+            Split::Train => self.train.as_deref(),
+            Split::Val => self.val.as_deref(),
+            Split::Test => self.test.as_deref(),
+        }
+    }
+
+    /// From the config, else from the train list, else from the list itself.
+    fn category_names(&self, source: &Path, lines: &[Line<'_>]) -> Result<Vec<String>> {
+        if let Some(names) = &self.categories {
+            check_names(names)?;
+            return Ok(names.clone());
+        }
+        match self.train.as_ref().map(|train| self.root.join(train)) {
+            Some(train) if train != source => names_of(&parse(&read(&train)?, &train)?, &train),
+            _ => names_of(lines, source),
+        }
+    }
+}
+
+/// One image of a list.
+#[derive(Debug)]
+struct Line<'a> {
+    /// From 1.
+    number: usize,
+    path: &'a str,
+    labels: &'a str,
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path)
+        .with_context(|| Error::data(format!("cannot read the list {}", path.display())))
+}
+
+fn parse<'a>(text: &'a str, source: &Path) -> Result<Vec<Line<'a>>> {
+    let mut lines: Vec<Line<'a>> = Vec::new();
+    let mut first_line = std::collections::HashMap::new();
+    for (i, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let (number, line) = (i + 1, line.trim());
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let fault = |what: String| Error::data(format!("{}:{number}: {what}", source.display()));
+        let Some((path, labels)) = line.rsplit_once(char::is_whitespace) else {
+            return Err(fault(format!("expected `path label`, got `{line}`")).into());
+        };
+        let path = path.trim_end();
+        if let Some(first) = first_line.insert(path, number) {
+            return Err(fault(format!("{path} is already in line {first}")).into());
+        }
+        lines.push(Line { number, path, labels });
+    }
+    Ok(lines)
+}
+
+/// Class names where the config gives none.
+fn names_of(lines: &[Line<'_>], source: &Path) -> Result<Vec<String>> {
+    let mut names: Vec<&str> = lines.iter().flat_map(|line| line.labels.split(',')).collect();
+    names.sort_unstable();
+    names.dedup();
+    let numbers: Option<Vec<u32>> = names.iter().map(|n| n.parse().ok()).collect();
+    let Some(highest) = numbers.and_then(|n| n.into_iter().max()) else {
+        return Ok(names.into_iter().map(str::to_owned).collect());
+    };
+    // A label such as 20240131 is no class index, and would make as many classes.
+    if highest as usize > 10 * names.len() + 100 {
+        return Err(Error::data(format!(
+            "{}: {} numbers up to {highest} are too few to be class indices; name the classes in \
+             dataset.categories",
+            source.display(),
+            names.len()
+        ))
+        .into());
+    }
+    Ok((0..=highest).map(|i| i.to_string()).collect())
+}
+
+/// Class indices of a line, ascending: each label a name, or else an index.
+fn labels(line: &Line<'_>, names: &[String], source: &Path) -> Result<Vec<u32>> {
+    let index_of = |label: &str| {
+        let by_name = names.iter().position(|name| name == label);
+        by_name.or_else(|| label.parse().ok().filter(|&index: &usize| index < names.len()))
+    };
+    // A name may itself contain a comma.
+    if let Some(index) = index_of(line.labels) {
+        return Ok(vec![index as u32]);
+    }
+    let mut indices = Vec::new();
+    for label in line.labels.split(',') {
+        let index = index_of(label).ok_or_else(|| {
+            Error::data(format!(
+                "{}:{}: label \"{label}\" is no class{}; the classes are {}, or their indices 0 to {}",
+                source.display(),
+                line.number,
+                did_you_mean(label, names.iter().map(String::as_str)),
+                quoted(names),
+                names.len().saturating_sub(1)
+            ))
+        })?;
+        indices.push(index as u32);
+    }
+    indices.sort_unstable();
+    indices.dedup();
+    Ok(indices)
+}

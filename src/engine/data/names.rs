@@ -1,0 +1,98 @@
+//! Category names: the same in every split, whatever their order and ids.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+/// The candidate closest to a misspelt name, unless none is near.
+pub(crate) fn closest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(score, _)| *score > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// ` (did you mean "benign"?)`, or nothing.
+pub(crate) fn did_you_mean<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> String {
+    closest(name, candidates).map(|c| format!(" (did you mean \"{c}\"?)")).unwrap_or_default()
+}
+
+/// `"benign", "malignant"`, cut short when long.
+pub(crate) fn quoted<S: AsRef<str>>(names: &[S]) -> String {
+    const SHOWN: usize = 40;
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .map(|n| format!("\"{}\"", n.as_ref()))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > SHOWN {
+        let _ = write!(text, " and {} more", names.len() - SHOWN);
+    }
+    text
+}
+
+/// The first name that occurs twice.
+pub(crate) fn duplicate<S: AsRef<str>>(names: &[S]) -> Option<&str> {
+    let mut seen = HashMap::new();
+    names.iter().map(AsRef::as_ref).find(|name| seen.insert(*name, ()).is_some())
+}
+
+/// In words how `found` differs from `expected` as a set; `None` when it does not.
+pub(crate) fn mismatch(found: &[&str], expected: &[&str]) -> Option<String> {
+    let absent = |from: &[&str], of: &[&str]| -> Vec<String> {
+        of.iter()
+            .filter(|name| !from.contains(name))
+            .map(|name| format!("\"{name}\"{}", did_you_mean(name, from.iter().copied())))
+            .collect()
+    };
+    let (unknown, missing) = (absent(expected, found), absent(found, expected));
+    if unknown.is_empty() && missing.is_empty() {
+        return None;
+    }
+    let mut text = String::from("its categories are not the expected ones:");
+    if !unknown.is_empty() {
+        let _ = write!(text, " unknown {};", unknown.join(", "));
+    }
+    if !missing.is_empty() {
+        let _ = write!(text, " missing {};", missing.join(", "));
+    }
+    let _ = write!(text, " it has [{}], expected are [{}]", quoted(found), quoted(expected));
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_name_finds_its_neighbour() {
+        assert_eq!(closest("bening", ["malignant", "benign"]), Some("benign"));
+        assert_eq!(closest("Benign", ["malignant", "benign"]), Some("benign"));
+        assert_eq!(closest("cyst", ["malignant", "benign"]), None);
+    }
+
+    #[test]
+    fn a_mismatch_lists_both_sides() {
+        assert_eq!(mismatch(&["b", "a"], &["a", "b"]), None);
+        assert_eq!(
+            mismatch(&["bening"], &["benign", "cyst"]).unwrap(),
+            "its categories are not the expected ones: unknown \"bening\" (did you mean \
+             \"benign\"?); missing \"benign\" (did you mean \"bening\"?), \"cyst\"; it has \
+             [\"bening\"], expected are [\"benign\", \"cyst\"]"
+        );
+    }
+
+    #[test]
+    fn the_first_repeat_is_found() {
+        assert_eq!(duplicate(&["a", "b", "a", "b"]), Some("a"));
+        assert_eq!(duplicate(&["a", "b"]), None);
+    }
+}
