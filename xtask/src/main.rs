@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bench;
+mod bundle;
 mod check;
 mod libtorch;
 mod process;
@@ -34,6 +36,10 @@ enum Command {
     Test(test::TestArgs),
     /// Run every check, cheapest first: formatting, lints, documentation, tests.
     Check,
+    /// Measure Sonotune next to the Python packages, taking turns, and print the ratios.
+    Bench(bench::BenchArgs),
+    /// Make a folder that runs on any Linux machine whose Python has torch 2.11.
+    Bundle(bundle::BundleArgs),
 }
 
 fn main() -> ExitCode {
@@ -51,5 +57,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check => check::run(),
+        Command::Bench(args) => bench::run(&args),
+        Command::Bundle(args) => bundle::run(&args),
     }
 }

@@ -3,7 +3,8 @@
 
 use std::{
     ffi::OsString,
-    process::{Command, ExitStatus},
+    path::PathBuf,
+    process::{Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
@@ -55,6 +56,43 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// A program that Cargo built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Executable {
+    /// Of the target, e.g. `sonotune`.
+    pub(crate) name: String,
+    /// Kind of the target: `bin`, `bench`, `test`, `lib` …
+    pub(crate) kind: String,
+    pub(crate) path: PathBuf,
+}
+
+/// Runs a Cargo build with its messages shown, and returns the executables it made.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn cargo_executables(build: &mut Command) -> Result<Vec<Executable>> {
+    // Diagnostics still go to standard error, as people know them; only artifacts come as JSON.
+    build.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
+    let output = build
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run `{}`", line(build)))?;
+    ensure_success(build, output.status)?;
+    let messages = String::from_utf8_lossy(&output.stdout);
+    Ok(messages.lines().filter_map(executable).collect())
+}
+
+/// The executable of a `compiler-artifact` message of Cargo.
+fn executable(message: &str) -> Option<Executable> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    let target = message.get("target")?;
+    Some(Executable {
+        name: target.get("name")?.as_str()?.to_owned(),
+        kind: target.get("kind")?.get(0)?.as_str()?.to_owned(),
+        path: message.get("executable")?.as_str()?.into(),
+    })
+}
+
 /// # Errors
 /// When `status` is not success; names the command line.
 pub(crate) fn ensure_success(command: &Command, status: ExitStatus) -> Result<()> {
@@ -97,6 +135,15 @@ mod tests {
         let mut command = Command::new("/usr/bin/python3");
         command.args(["-c", "import torch", "--x=1"]);
         assert_eq!(line(&command), "python3 -c 'import torch' --x=1");
+    }
+
+    #[test]
+    fn executables_are_read_from_the_messages_of_cargo() {
+        let built = r#"{"reason":"compiler-artifact","target":{"kind":["bench"],"name":"x"},"executable":"/t/x-1"}"#;
+        let library = r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"y"},"executable":null}"#;
+        let found = executable(built).unwrap();
+        assert_eq!((found.name.as_str(), found.kind.as_str()), ("x", "bench"));
+        assert_eq!(executable(library), None);
     }
 
     #[test]

@@ -1,0 +1,249 @@
+//! `cargo xtask bundle`: a folder that runs without Cargo and without a libtorch of its own.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    libtorch::{Libtorch, TORCH_VERSION},
+    process, setup,
+    stages::Stages,
+    workspace,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BundleArgs {
+    /// Folder to make; dist/sonotune-VERSION-linux-ARCH when absent.
+    out: Option<PathBuf>,
+}
+
+const LAUNCHER: &str = include_str!("../assets/sonotune.sh");
+const LIMIT_BYTES: u64 = 64 << 20;
+/// What travels along, where it is there.
+const DOCUMENTS: [&str; 6] =
+    ["configs", "docs", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
+
+pub(crate) fn run(args: &BundleArgs) -> Result<()> {
+    let mut stages = Stages::new();
+    let out = match &args.out {
+        Some(out) => std::path::absolute(out).context("the output folder")?,
+        None => default_folder(),
+    };
+    ensure_replaceable(&out)?;
+    let libtorch = stages.run("set-up", setup::ensure_libtorch)?;
+    let binary = stages.run("build", build_release)?;
+    stages.run("bundle", || {
+        let partial = out.with_extension("partial");
+        remove(&partial)?;
+        fill(&partial, &binary)?;
+        let size = ensure_small(&partial)?;
+        remove(&out)?;
+        fs::rename(&partial, &out)
+            .with_context(|| format!("cannot rename {} to {}", partial.display(), out.display()))?;
+        ensure_starts(&out, &libtorch)?;
+        println!(
+            "{} ({:.1} MiB)\nrun it anywhere with {}/sonotune; its head says how it finds libtorch",
+            workspace::shown(&out),
+            size as f64 / f64::from(1 << 20),
+            workspace::shown(&out)
+        );
+        Ok(())
+    })
+}
+
+/// Builds the release binary and says where it is.
+///
+/// # Errors
+/// When it does not compile.
+pub(crate) fn build_release() -> Result<PathBuf> {
+    let mut build = process::cargo();
+    build.args(["build", "--release", "--bin", "sonotune"]);
+    let executables = process::cargo_executables(&mut build)?;
+    executables
+        .into_iter()
+        .find(|built| built.name == "sonotune" && built.kind == "bin")
+        .map(|built| built.path)
+        .context("Cargo built no binary named sonotune")
+}
+
+fn default_folder() -> PathBuf {
+    let name = format!("sonotune-{}-linux-{}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    workspace::root().join("dist").join(name)
+}
+
+/// Only a folder that is empty or was made by us may be replaced.
+fn ensure_replaceable(out: &Path) -> Result<()> {
+    let Ok(mut entries) = fs::read_dir(out) else {
+        ensure!(!out.exists(), "{} is there and is no folder", out.display());
+        return Ok(());
+    };
+    ensure!(
+        entries.next().is_none() || out.join("bin/sonotune").is_file(),
+        "{} is there and holds something else than a bundle; choose another folder",
+        out.display()
+    );
+    Ok(())
+}
+
+fn fill(folder: &Path, binary: &Path) -> Result<()> {
+    let root = workspace::root();
+    let bin = folder.join("bin");
+    fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
+    let target = bin.join("sonotune");
+    copy(binary, &target)?;
+    process::run(Command::new("strip").arg("--strip-all").arg(&target))
+        .context("cannot strip the binary (Debian, Ubuntu: apt install binutils)")?;
+    let launcher = folder.join("sonotune");
+    fs::write(&launcher, launcher_text(&target)?)
+        .with_context(|| format!("cannot write {}", launcher.display()))?;
+    fs::set_permissions(&launcher, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot make {} executable", launcher.display()))?;
+    for name in DOCUMENTS {
+        let source = root.join(name);
+        ensure!(source.exists(), "{} belongs into the bundle and is absent", source.display());
+        copy(&source, &folder.join(name))?;
+    }
+    Ok(())
+}
+
+fn launcher_text(binary: &Path) -> Result<String> {
+    let series = TORCH_VERSION.rsplit_once('.').map_or(TORCH_VERSION, |(series, _)| series);
+    let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
+    let glibc = needed_glibc(&bytes)
+        .with_context(|| format!("{} asks for no version of glibc", binary.display()))?;
+    Ok(LAUNCHER.replace("@SERIES@", series).replace("@GLIBC@", &glibc))
+}
+
+/// The newest version of the GNU C library that a binary's symbols ask for.
+fn needed_glibc(binary: &[u8]) -> Option<String> {
+    const PREFIX: &[u8] = b"GLIBC_";
+    let versions = binary.windows(PREFIX.len()).enumerate().filter(|(_, w)| *w == PREFIX);
+    let newest = versions
+        .filter_map(|(start, _)| {
+            let text: String = binary[start + PREFIX.len()..]
+                .iter()
+                .map(|byte| char::from(*byte))
+                .take_while(|c| c.is_ascii_digit() || *c == '.')
+                .collect();
+            let (major, minor) = text.split_once('.')?;
+            let minor = minor.split('.').next()?;
+            Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+        })
+        .max()?;
+    Some(format!("{}.{}", newest.0, newest.1))
+}
+
+/// Copies a file or a whole folder.
+fn copy(source: &Path, target: &Path) -> Result<()> {
+    let place = || format!("cannot copy {} to {}", source.display(), target.display());
+    if source.is_file() {
+        return fs::copy(source, target).map(|_| ()).with_context(place);
+    }
+    fs::create_dir_all(target).with_context(place)?;
+    for entry in fs::read_dir(source).with_context(place)? {
+        let entry = entry.with_context(place)?;
+        copy(&entry.path(), &target.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn ensure_small(folder: &Path) -> Result<u64> {
+    let size = folder_size(folder)?;
+    if size >= LIMIT_BYTES {
+        bail!("the bundle takes {size} bytes; it must stay below {LIMIT_BYTES}");
+    }
+    Ok(size)
+}
+
+fn folder_size(folder: &Path) -> Result<u64> {
+    let place = || format!("cannot look into {}", folder.display());
+    let mut size = 0;
+    for entry in fs::read_dir(folder).with_context(place)? {
+        let entry = entry.with_context(place)?;
+        let meta = entry.metadata().with_context(place)?;
+        size += if meta.is_dir() { folder_size(&entry.path())? } else { meta.len() };
+    }
+    Ok(size)
+}
+
+/// Starts it once, with the libtorch of the build.
+fn ensure_starts(bundle: &Path, libtorch: &Libtorch) -> Result<()> {
+    let said = process::output(
+        Command::new(bundle.join("sonotune")).arg("--version").env("LIBTORCH", &libtorch.dir),
+    )
+    .context("the bundle does not start")?;
+    eprintln!("starts: {}", said.trim());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_glibc_is_found_by_number_not_by_text() {
+        let binary = b"..GLIBC_2.9\0GLIBC_2.34\0GLIBC_2.2.5\0GLIBC_PRIVATE\0GLIBCXX_3.4.30\0";
+        assert_eq!(needed_glibc(binary).as_deref(), Some("2.34"));
+        assert_eq!(needed_glibc(b"nothing"), None);
+    }
+
+    #[test]
+    fn a_folder_with_something_else_is_not_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let out = home.path().join("out");
+        ensure_replaceable(&out).unwrap();
+        fs::create_dir(&out).unwrap();
+        ensure_replaceable(&out).unwrap();
+        fs::write(out.join("thesis.tex"), "").unwrap();
+        let message = ensure_replaceable(&out).unwrap_err().to_string();
+        assert!(message.contains("something else"), "{message}");
+    }
+
+    /// A Python without torch, and one whose torch is another version.
+    #[test]
+    fn the_launcher_says_what_is_wrong_with_a_python() {
+        let home = tempfile::tempdir().unwrap();
+        let launcher = home.path().join("sonotune");
+        let text = LAUNCHER.replace("@SERIES@", "2.11").replace("@GLIBC@", "2.17");
+        fs::write(&launcher, text).unwrap();
+        let site = home.path().join("site");
+        let start = |python: &str| {
+            let output = Command::new("sh")
+                .arg(&launcher)
+                .env_remove("LIBTORCH")
+                .env("SONOTUNE_PYTHON", python)
+                .env("PYTHONPATH", &site)
+                .output()
+                .unwrap();
+            assert!(!output.status.success());
+            String::from_utf8(output.stderr).unwrap()
+        };
+        assert!(start("no-such-python").contains("there is no Python 'no-such-python'"));
+        if Command::new("python3").arg("--version").output().is_err() {
+            eprintln!("skipped: there is no python3 to try the bundle's launcher with");
+            return;
+        }
+        fs::create_dir_all(site.join("torch")).unwrap();
+        fs::write(site.join("torch/__init__.py"), "raise SystemExit('imported')").unwrap();
+        fs::write(site.join("torch/version.py"), "__version__ = '2.10.1+cpu'\n").unwrap();
+        let said = start("python3");
+        assert!(said.contains("is 2.10.1+cpu; Sonotune needs 2.11"), "{said}");
+        fs::write(site.join("torch/version.py"), "__version__ = '2.11.0+cpu'\n").unwrap();
+        let said = start("python3");
+        assert!(said.contains("libtorch_cpu.so is in none of"), "{said}");
+    }
+}
