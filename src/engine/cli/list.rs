@@ -3,6 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 
+use crate::config::{Kind, registered};
+
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
     /// Print JSON.
@@ -11,6 +13,24 @@ pub(super) struct ListArgs {
 }
 
 pub(super) fn run(args: &ListArgs) -> Result<()> {
-    let _ = args.json;
+    let all = registered()?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&all)?);
+        return Ok(());
+    }
+    let width = all.iter().map(|r| r.name.len()).max().unwrap_or(0);
+    for (kind, title) in
+        [(Kind::Backbone, "backbones"), (Kind::Task, "tasks"), (Kind::Dataset, "datasets")]
+    {
+        println!("{title} ([{}] type = …)", kind.table());
+        let mut none = true;
+        for one in all.iter().filter(|r| r.kind == kind) {
+            println!("  {:width$}  {}", one.name, one.summary);
+            none = false;
+        }
+        if none {
+            println!("  none is linked in");
+        }
+    }
     Ok(())
 }

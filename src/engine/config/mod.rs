@@ -1,5 +1,124 @@
 //! The config of a run: plain data, read from TOML.
+//!
+//! [`load`] goes file → tree that knows its lines ([`parse`](self)) → `extends` → overrides →
+//! typed [`RunConfig`] → ranges. `docs/configuration.md` is the user's side of it.
 
+mod de;
+mod diagnose;
+mod inherit;
+mod keys;
+mod locate;
+mod node;
+mod overrides;
+mod parse;
+mod problem;
+mod registry;
+mod render;
 mod schema;
+#[cfg(test)]
+mod tests;
+mod validate;
 
+use std::path::{Path, PathBuf};
+
+pub use keys::KeyInfo;
+pub use node::Origin;
+pub use problem::{Problem, Severity};
+pub use registry::{Kind, Registered, Summary, known_keys, registered};
 pub use schema::*;
+
+use crate::{Error, Result};
+
+/// A config with all that it inherits and overrides, checked.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the run goes by.
+    pub config: RunConfig,
+    /// The whole config as TOML, defaults written out; loading it gives the same config.
+    pub resolved: String,
+    /// Does not keep a run from starting, but is worth a line.
+    pub warnings: Vec<Problem>,
+    path: PathBuf,
+    tree: node::Node,
+}
+
+/// Reads a config, follows `extends`, applies `key=value` overrides, and checks the result.
+///
+/// Relative paths inside `extends` start at the file that holds them; all others (`run_dir`,
+/// dataset and weight paths) at the working directory.
+///
+/// # Errors
+/// Of kind config; one text that names every problem with file, line and key.
+pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
+    check(path, overrides).map_err(|problems| Error::config(problem::report(&problems)).into())
+}
+
+/// As [`load`], with the problems one by one.
+///
+/// # Errors
+/// All that is wrong.
+pub fn check(path: &Path, overrides: &[String]) -> Result<Loaded, Vec<Problem>> {
+    let mut reader = inherit::Reader::default();
+    let mut tree = reader.read(path).map_err(|problem| vec![problem])?;
+    overrides::apply(&mut tree, overrides, &mut reader).map_err(|problem| vec![problem])?;
+    let config: RunConfig = diagnose::deserialize(&tree)?;
+    let resolved = render::resolved(&config).map_err(|e| vec![Problem::error(format!("{e:#}"))])?;
+    let mut loaded =
+        Loaded { config, resolved, warnings: reader.notes, path: path.to_owned(), tree };
+    let (errors, warnings): (Vec<_>, Vec<_>) = loaded
+        .config
+        .validate()
+        .into_iter()
+        .map(|problem| match loaded.origin(&problem.key) {
+            Some(origin) => problem.at(origin.clone()),
+            None => problem,
+        })
+        .partition(|problem| problem.severity == Severity::Error);
+    if errors.is_empty() {
+        loaded.warnings.extend(warnings);
+        return Ok(loaded);
+    }
+    Err(errors)
+}
+
+impl Loaded {
+    /// The file that was loaded.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a key, e.g. `optimizer.groups.0.lr_multiplier`, was given; `None`: it is a default.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        let path = parse::dotted_key(key)?;
+        self.tree.at(&path).map(|node| &node.origin)
+    }
+
+    /// `FILE:LINE: ` or `override N (…): ` to open a message about a key; a default is named so.
+    #[must_use]
+    pub fn locate(&self, key: &str) -> String {
+        match self.origin(key) {
+            Some(origin) => format!("{origin}: `{key}`"),
+            None => format!("{}: `{key}` (default)", self.path.display()),
+        }
+    }
+
+    /// The resolved text with a comment behind each value that says where it came from.
+    #[must_use]
+    pub fn with_origins(&self) -> String {
+        render::with_origins(&self.resolved, |path| self.origin_text(path))
+    }
+
+    /// Every value's key, and where it came from: an origin, or `default`.
+    #[must_use]
+    pub fn origins(&self) -> Vec<(String, String)> {
+        let values = render::values(&self.resolved);
+        let text = |(path, _): (Vec<String>, usize)| (node::dotted(&path), self.origin_text(&path));
+        values.into_iter().map(text).collect()
+    }
+
+    fn origin_text(&self, path: &[String]) -> String {
+        self.tree.at(path).map_or("default".to_owned(), |node| node.origin.to_string())
+    }
+}

@@ -1,0 +1,99 @@
+//! What is wrong with a config, and where.
+
+use std::fmt;
+
+use super::node::Origin;
+
+/// Whether a run can start in spite of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The run starts; the value is probably not what was meant.
+    Warning,
+    /// The config is refused.
+    Error,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub severity: Severity,
+    /// Where the key was given; `None` for defaults and for whole files.
+    pub origin: Option<Origin>,
+    /// E.g. `optimizer.lr`; empty where no key is concerned.
+    pub key: String,
+    /// What, expected and got.
+    pub message: String,
+    /// What to do; may be empty.
+    pub help: String,
+}
+
+impl Problem {
+    pub(super) fn error(message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            origin: None,
+            key: String::new(),
+            message: message.into(),
+            help: String::new(),
+        }
+    }
+
+    pub(super) fn warning(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(message) }
+    }
+
+    pub(super) fn at(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
+    pub(super) fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = help.into();
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(origin) = &self.origin {
+            write!(f, "{origin}: ")?;
+        }
+        f.write_str(&self.message)?;
+        if !self.help.is_empty() {
+            write!(f, "\n    {}", self.help.replace('\n', "\n    "))?;
+        }
+        Ok(())
+    }
+}
+
+/// The errors of one config as one text.
+pub(super) fn report(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    match lines.as_slice() {
+        [only] => only.clone(),
+        _ => format!("{} problems in the config\n{}", lines.len(), lines.join("\n")),
+    }
+}
+
+/// The candidate that a misspelt word was probably meant to be.
+pub(super) fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let score = |candidate: &str| {
+        // `fold` also catches weightDecay and Weight-Decay.
+        let fold = |s: &str| s.to_lowercase().replace(['_', '-', ' '], "");
+        strsim::jaro_winkler(&fold(word), &fold(candidate))
+    };
+    candidates
+        .into_iter()
+        .map(|candidate| (score(candidate), candidate))
+        .filter(|(score, _)| *score >= 0.85)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}

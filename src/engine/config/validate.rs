@@ -1,0 +1,200 @@
+//! What types cannot say: ranges, and keys that depend on each other.
+
+use super::{
+    RunConfig,
+    problem::{Problem, Severity},
+};
+use crate::optim::ScheduleConfig;
+
+/// Collects findings; each names its key, [`super::Loaded`] adds where that key was given.
+struct Findings(Vec<Problem>);
+
+impl Findings {
+    fn error(&mut self, key: &str, message: impl std::fmt::Display) {
+        self.0.push(Problem::error(format!("`{key}`: {message}")).key(key));
+    }
+
+    fn warning(&mut self, key: &str, message: impl std::fmt::Display) {
+        self.0.push(Problem::warning(format!("`{key}`: {message}")).key(key));
+    }
+
+    fn at_least(&mut self, key: &str, least: u64, got: u64) {
+        if got < least {
+            self.error(key, format_args!("expected at least {least}, got {got}"));
+        }
+    }
+
+    fn in_range(&mut self, key: &str, expected: &str, got: f64, fits: bool) {
+        if !fits || !got.is_finite() {
+            self.error(key, format_args!("expected {expected}, got {got:?}"));
+        }
+    }
+
+    fn positive(&mut self, key: &str, got: f64) {
+        self.in_range(key, "a number above 0", got, got > 0.0);
+    }
+
+    fn not_negative(&mut self, key: &str, got: f64) {
+        self.in_range(key, "a number of at least 0", got, got >= 0.0);
+    }
+
+    fn probability(&mut self, key: &str, got: f64) {
+        self.in_range(key, "a probability from 0 to 1", got, (0.0..=1.0).contains(&got));
+    }
+
+    /// From 0 up to, but without, 1.
+    fn decay(&mut self, key: &str, got: f64) {
+        self.in_range(key, "a number from 0 to below 1", got, (0.0..1.0).contains(&got));
+    }
+}
+
+impl RunConfig {
+    /// Ranges and contradictions. Backbone, task and dataset check their own tables when built.
+    #[must_use]
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut findings = Findings(Vec::new());
+        self.validate_data(&mut findings);
+        self.validate_weights(&mut findings);
+        self.validate_optimizer(&mut findings);
+        self.validate_schedule(&mut findings);
+        self.validate_loop(&mut findings);
+        findings.0.sort_by_key(|p| std::cmp::Reverse(p.severity == Severity::Error));
+        findings.0
+    }
+
+    fn validate_data(&self, findings: &mut Findings) {
+        if self.run_dir.as_os_str().is_empty() {
+            findings.error("run_dir", "expected a folder, got an empty path");
+        }
+        findings.at_least("preprocess.image_size", 1, self.preprocess.image_size.into());
+        findings.probability("augment.flip_probability", self.augment.flip_probability);
+        findings.at_least("loader.batch_size", 1, self.loader.batch_size as u64);
+        findings.at_least("loader.prefetch_batches", 1, self.loader.prefetch_batches as u64);
+    }
+
+    fn validate_weights(&self, findings: &mut Findings) {
+        let Some(weights) = &self.weights else { return };
+        if weights.path.as_os_str().is_empty() {
+            findings.error(
+                "weights.path",
+                "expected a file, got an empty path (leave [weights] out for a random start)",
+            );
+        }
+        let lists = [
+            ("weights.allow_missing", &weights.allow_missing),
+            ("weights.allow_unexpected", &weights.allow_unexpected),
+            ("weights.allow_misshapen", &weights.allow_misshapen),
+        ];
+        for (key, patterns) in lists {
+            if patterns.iter().any(String::is_empty) {
+                findings.error(key, "an empty pattern matches nothing");
+            }
+            if patterns.iter().any(|p| p == "*") {
+                findings.warning(key, "`*` lets anything pass: a wrong file would go unnoticed");
+            }
+        }
+    }
+
+    fn validate_optimizer(&self, findings: &mut Findings) {
+        let optimizer = &self.optimizer;
+        findings.positive("optimizer.lr", optimizer.lr);
+        findings.not_negative("optimizer.weight_decay", optimizer.weight_decay);
+        findings.decay("optimizer.betas.0", optimizer.betas.0);
+        findings.decay("optimizer.betas.1", optimizer.betas.1);
+        findings.positive("optimizer.eps", optimizer.eps);
+        findings.decay("optimizer.momentum", optimizer.momentum);
+        if optimizer.nesterov && optimizer.momentum == 0.0 {
+            findings.error("optimizer.nesterov", "needs a momentum above 0");
+        }
+        for (index, group) in optimizer.groups.iter().enumerate() {
+            let key = |name: &str| format!("optimizer.groups.{index}.{name}");
+            findings.not_negative(&key("lr_multiplier"), group.lr_multiplier);
+            findings.not_negative(&key("weight_decay_multiplier"), group.weight_decay_multiplier);
+            if group.name.is_empty() || group.name.contains(char::is_whitespace) {
+                findings.error(&key("name"), format_args!("expected a word, got {:?}", group.name));
+            }
+            if group.pattern.is_empty() {
+                findings.error(&key("pattern"), "an empty pattern matches nothing");
+            }
+            let earlier = &optimizer.groups[..index];
+            if let Some(twin) = earlier.iter().position(|g| g.name == group.name) {
+                let message = format!("{:?} is also the name of group {twin}", group.name);
+                findings.error(&key("name"), message);
+            }
+            if let Some(twin) = earlier.iter().position(|g| g.pattern == group.pattern) {
+                let message = format!("group {twin} has the same pattern and takes all it matches");
+                findings.error(&key("pattern"), message);
+            }
+        }
+    }
+
+    fn validate_schedule(&self, findings: &mut Findings) {
+        let max_steps = self.train.max_steps;
+        let warmup = match &self.schedule {
+            ScheduleConfig::Constant { warmup } => warmup,
+            ScheduleConfig::MultiStep { milestones, gamma, warmup } => {
+                findings.positive("schedule.gamma", *gamma);
+                let ascending = milestones.windows(2).all(|pair| pair[0] < pair[1]);
+                if !ascending {
+                    let message = format!("expected ascending steps, got {milestones:?}");
+                    findings.error("schedule.milestones", message);
+                }
+                if let Some(late) = milestones.iter().find(|m| **m >= max_steps) {
+                    let message =
+                        format!("{late} is never reached: the run ends at step {max_steps}");
+                    findings.warning("schedule.milestones", message);
+                }
+                warmup
+            }
+            ScheduleConfig::Cosine { end_factor, warmup } => {
+                findings.not_negative("schedule.end_factor", *end_factor);
+                warmup
+            }
+            ScheduleConfig::Poly { power, end_factor, warmup } => {
+                findings.positive("schedule.power", *power);
+                findings.not_negative("schedule.end_factor", *end_factor);
+                warmup
+            }
+        };
+        findings.in_range(
+            "schedule.warmup.start_factor",
+            "a factor from 0 to 1",
+            warmup.start_factor,
+            (0.0..=1.0).contains(&warmup.start_factor),
+        );
+        if warmup.steps >= max_steps && warmup.steps > 0 {
+            let message =
+                format!("{} steps of warm-up, but the run ends at step {max_steps}", warmup.steps);
+            findings.warning("schedule.warmup.steps", message);
+        }
+    }
+
+    fn validate_loop(&self, findings: &mut Findings) {
+        let (train, evaluation) = (&self.train, &self.evaluation);
+        findings.at_least("train.max_steps", 1, train.max_steps);
+        findings.at_least("train.accumulate_batches", 1, train.accumulate_batches);
+        if let Some(norm) = train.clip_grad_norm {
+            findings.positive("train.clip_grad_norm", norm);
+        }
+        if let Some(steps) = train.checkpoint_every_steps {
+            findings.at_least("train.checkpoint_every_steps", 1, steps);
+        }
+        findings.at_least("logging.every_steps", 1, self.logging.every_steps);
+        if let Some(size) = evaluation.batch_size {
+            findings.at_least("evaluation.batch_size", 1, size as u64);
+        }
+        if let Some(steps) = evaluation.every_steps {
+            findings.at_least("evaluation.every_steps", 1, steps);
+            if steps > train.max_steps {
+                let message = format!(
+                    "{steps} is never reached: the run ends at step {}, where it is evaluated once",
+                    train.max_steps
+                );
+                findings.warning("evaluation.every_steps", message);
+            }
+        }
+        if evaluation.best_metric.as_deref() == Some("") {
+            findings.error("evaluation.best_metric", "expected a metric's name, got \"\"");
+        }
+    }
+}
