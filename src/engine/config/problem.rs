@@ -93,7 +93,7 @@ pub(super) fn did_you_mean<'a>(
     candidates
         .into_iter()
         .map(|candidate| (score(candidate), candidate))
-        .filter(|(score, _)| *score >= 0.85)
+        .filter(|(score, _)| *score >= 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
 }
