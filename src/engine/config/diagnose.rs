@@ -29,7 +29,7 @@ pub(super) fn deserialize<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<Pro
         let path = locate(&tree, &error, &attempt);
         let culprit = match &error.kind {
             Kind::UnknownKey { key, .. } | Kind::MissingKey { key } => {
-                [path.as_slice(), &[key.clone()]].concat()
+                [path.as_slice(), std::slice::from_ref(key)].concat()
             }
             _ => path.clone(),
         };

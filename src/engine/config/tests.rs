@@ -36,28 +36,49 @@ struct River {
     flow: f64,
 }
 
-/// Stands in for real ones, which cannot be relied upon to keep their keys.
-macro_rules! never_built {
-    ($name:literal, $kind:ident, $type:ty, $method:ident($($arg:ident: $arg_type:ty),*) -> $out:ty) => {
-        #[typetag::serde(name = $name)]
-        impl $kind for $type {
-            fn $method(&self, $($arg: $arg_type),*) -> Result<$out> {
-                unreachable!("configs are only read here: {:?}", ($(stringify!($arg),)*))
-            }
-        }
-    };
-}
-
+/// Stands in for backbones and tasks, which cannot be relied upon to keep their keys.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plain {}
 
-never_built!("pond", DatasetConfig, Pond, open(_split: Split) -> Dataset);
-never_built!("river", DatasetConfig, River, open(_split: Split) -> Dataset);
-never_built!("plain", BackboneConfig, Plain, build(_vs: &tch::nn::Path<'_>) -> Box<dyn Backbone>);
-never_built!("plain", TaskConfig, Plain, build(
-    _vs: &tch::nn::Path<'_>, _backbone: Box<dyn Backbone>, _categories: &[Category]
-) -> Box<dyn Task>);
+#[typetag::serde(name = "pond")]
+impl DatasetConfig for Pond {
+    fn splits(&self) -> Vec<Split> {
+        unreachable!("configs are only read here")
+    }
+    fn open(&self, _: Split) -> Result<Dataset> {
+        unreachable!("configs are only read here")
+    }
+}
+
+#[typetag::serde(name = "river")]
+impl DatasetConfig for River {
+    fn splits(&self) -> Vec<Split> {
+        unreachable!("configs are only read here")
+    }
+    fn open(&self, _: Split) -> Result<Dataset> {
+        unreachable!("configs are only read here")
+    }
+}
+
+#[typetag::serde(name = "plain")]
+impl BackboneConfig for Plain {
+    fn build(&self, _: &tch::nn::Path<'_>) -> Result<Box<dyn Backbone>> {
+        unreachable!("configs are only read here")
+    }
+}
+
+#[typetag::serde(name = "plain")]
+impl TaskConfig for Plain {
+    fn build(
+        &self,
+        _: &tch::nn::Path<'_>,
+        _: Box<dyn Backbone>,
+        _: &[Category],
+    ) -> Result<Box<dyn Task>> {
+        unreachable!("configs are only read here")
+    }
+}
 
 const MINIMAL: &str = r#"run_dir = "runs/a"
 
