@@ -5,6 +5,17 @@ use std::fmt::Debug;
 use anyhow::Result;
 use tch::{Tensor, nn};
 
+mod freeze;
+pub mod resnet;
+pub mod sam_vit;
+
+pub use freeze::Freeze;
+
+/// ImageNet's mean of RGB values in 0..=255, which every backbone here was pretrained with.
+pub const PIXEL_MEAN: [f64; 3] = [123.675, 116.28, 103.53];
+/// ImageNet's standard deviation of RGB values in 0..=255.
+pub const PIXEL_STD: [f64; 3] = [58.395, 57.12, 57.375];
+
 /// The `[backbone]` table of a config.
 #[typetag::serde(tag = "type")]
 pub trait BackboneConfig: Debug + Send + Sync {

@@ -1,1 +1,13 @@
-//! To be filled.
+//! Layers shared by backbones and task heads. Parameters are named as PyTorch names them, so that
+//! a variable's path is its key in an upstream checkpoint.
+
+pub mod attention;
+mod init;
+mod linear;
+mod mlp;
+mod norm;
+
+pub use init::{conv_default, kaiming_normal_fan_out, trunc_normal};
+pub use linear::Linear;
+pub use mlp::Mlp;
+pub use norm::{LayerNorm, LayerNorm2d};

@@ -1,0 +1,213 @@
+//! Which variables of a backbone stay as they are.
+
+use std::fmt;
+
+use anyhow::Result;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tch::{Tensor, nn};
+
+use crate::Error;
+
+/// The `freeze` key of a backbone.
+///
+/// ```toml
+/// freeze = "none"                       # default: everything learns
+/// freeze = "all"
+/// freeze = 4                            # the stem and the first four blocks (stages)
+/// freeze = ["pos_embed", "*.rel_pos_*"] # variables by pattern; `*` matches any run of characters
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Freeze {
+    /// Everything learns.
+    #[default]
+    None,
+    /// Nothing learns.
+    All,
+    /// The stem (patch and position embedding, or first convolution) and as many blocks or stages.
+    First(usize),
+    /// Variables whose name below the backbone matches one of the patterns.
+    Patterns(Vec<String>),
+}
+
+impl Freeze {
+    /// Takes the gradient from the chosen ones of `names`, variables below `vs`, each with its
+    /// place. They keep their name and their file entry.
+    ///
+    /// # Errors
+    /// When a pattern matches no variable, or there are not as many blocks.
+    pub(super) fn apply(
+        &self,
+        vs: &nn::Path,
+        num_blocks: usize,
+        names: &[(String, Place)],
+    ) -> Result<()> {
+        if let Self::First(count) = self
+            && *count > num_blocks
+        {
+            return Err(Error::config(format!(
+                "backbone.freeze = {count}, but the backbone has {num_blocks} blocks; \"all\" freezes everything"
+            ))
+            .into());
+        }
+        if let Self::Patterns(patterns) = self
+            && let Some(idle) =
+                patterns.iter().find(|p| !names.iter().any(|(name, _)| matches(p, name)))
+        {
+            let example = names.last().map_or("", |(name, _)| name.as_str());
+            return Err(Error::config(format!(
+                "backbone.freeze: pattern \"{idle}\" matches no variable of the backbone; names look like \"{example}\""
+            ))
+            .into());
+        }
+        for (name, _) in names.iter().filter(|(name, place)| self.chooses(name, *place)) {
+            if let Some(variable) = find(vs, name) {
+                let _ = variable.set_requires_grad(false);
+            }
+        }
+        Ok(())
+    }
+
+    fn chooses(&self, name: &str, place: Place) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::First(count) => match place {
+                Place::Stem => true,
+                Place::Block(index) => index < *count,
+                Place::Rest => false,
+            },
+            Self::Patterns(patterns) => patterns.iter().any(|p| matches(p, name)),
+        }
+    }
+}
+
+/// Where a variable belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Stem,
+    Block(usize),
+    /// What follows the blocks.
+    Rest,
+}
+
+/// The variable `name` (dots between its parts) below `vs`.
+fn find(vs: &nn::Path, name: &str) -> Option<Tensor> {
+    match name.split_once('.') {
+        Some((head, rest)) => find(&(vs / head), rest),
+        None => vs.get(name),
+    }
+}
+
+/// Whether `name` is `pattern`, where each `*` stands for any run of characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+impl Serialize for Freeze {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.serialize_str("none"),
+            Self::All => serializer.serialize_str("all"),
+            Self::First(count) => serializer.serialize_u64(*count as u64),
+            Self::Patterns(patterns) => patterns.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Freeze {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FreezeVisitor)
+    }
+}
+
+struct FreezeVisitor;
+
+impl<'de> de::Visitor<'de> for FreezeVisitor {
+    type Value = Freeze;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("\"none\", \"all\", a number of blocks, or a list of patterns")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Freeze, E> {
+        match text {
+            "none" => Ok(Freeze::None),
+            "all" => Ok(Freeze::All),
+            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_u64<E: de::Error>(self, count: u64) -> Result<Freeze, E> {
+        usize::try_from(count)
+            .map(Freeze::First)
+            .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(count), &self))
+    }
+
+    fn visit_i64<E: de::Error>(self, count: i64) -> Result<Freeze, E> {
+        usize::try_from(count)
+            .map(Freeze::First)
+            .map_err(|_| E::invalid_value(de::Unexpected::Signed(count), &self))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Freeze, A::Error> {
+        let mut patterns = Vec::new();
+        while let Some(pattern) = items.next_element()? {
+            patterns.push(pattern);
+        }
+        Ok(Freeze::Patterns(patterns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        assert!(matches("blocks.*.rel_pos_*", "blocks.0.attn.rel_pos_h"));
+        assert!(matches("*", "anything"));
+        assert!(matches("pos_embed", "pos_embed"));
+        assert!(!matches("pos_embed", "pos_embed.x"));
+        assert!(!matches("blocks.*.attn", "blocks.0.attn.qkv"));
+        assert!(matches("a*b*b", "abb") && !matches("a*b*b", "ab"));
+    }
+
+    #[test]
+    fn every_spelling_survives_a_round_trip() {
+        #[derive(Serialize, Deserialize, PartialEq, Debug)]
+        struct Holder {
+            freeze: Freeze,
+        }
+        for (text, expected) in [
+            ("freeze = \"none\"", Freeze::None),
+            ("freeze = \"all\"", Freeze::All),
+            ("freeze = 3", Freeze::First(3)),
+            ("freeze = [\"a\", \"b*\"]", Freeze::Patterns(vec!["a".into(), "b*".into()])),
+        ] {
+            let parsed: Holder = toml::from_str(text).unwrap();
+            assert_eq!(parsed.freeze, expected);
+            let again: Holder = toml::from_str(&toml::to_string(&parsed).unwrap()).unwrap();
+            assert_eq!(again.freeze, expected);
+        }
+        let message = toml::from_str::<Holder>("freeze = \"some\"").unwrap_err().to_string();
+        assert!(message.contains("a number of blocks"), "{message}");
+        assert!(toml::from_str::<Holder>("freeze = -1").is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! The `[backbone]` table of `type = "resnet"`.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use tch::nn;
+
+use super::encoder::ResNet;
+use crate::{
+    Error,
+    backbone::{Backbone, BackboneConfig, Freeze},
+};
+
+/// ResNet with frozen batch-norm statistics.
+///
+/// ```toml
+/// [backbone]
+/// type = "resnet"
+/// depth = 50
+/// out_indices = [3]
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResNetConfig {
+    /// 18, 34, 50, 101 or 152.
+    pub depth: i64,
+    /// Channels of the stem; the published networks have 64.
+    pub base_channels: i64,
+    /// Stages whose outputs become levels, ascending; strides are 4, 8, 16, 32.
+    pub out_indices: Vec<usize>,
+    /// Whether scale and shift of the batch norms learn; their statistics never do.
+    pub norm_requires_grad: bool,
+    /// Starts the last norm of each block at zero, so that a network without pretrained weights
+    /// begins as its shortcuts. Loaded weights overwrite it.
+    pub zero_init_residual: bool,
+    /// Variables that do not learn. A number: the stem and as many stages.
+    pub freeze: Freeze,
+}
+
+impl Default for ResNetConfig {
+    fn default() -> Self {
+        Self {
+            depth: 50,
+            base_channels: 64,
+            out_indices: vec![0, 1, 2, 3],
+            norm_requires_grad: true,
+            zero_init_residual: false,
+            freeze: Freeze::None,
+        }
+    }
+}
+
+/// What `depth` stands for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    pub(super) bottleneck: bool,
+    pub(super) blocks: [usize; 4],
+}
+
+impl ResNetConfig {
+    pub(super) fn plan(&self) -> Result<Plan> {
+        let (bottleneck, blocks) = match self.depth {
+            18 => (false, [2, 2, 2, 2]),
+            34 => (false, [3, 4, 6, 3]),
+            50 => (true, [3, 4, 6, 3]),
+            101 => (true, [3, 4, 23, 3]),
+            152 => (true, [3, 8, 36, 3]),
+            other => {
+                return fault(format!("backbone.depth = {other}: 18, 34, 50, 101 or 152"));
+            }
+        };
+        if self.base_channels < 1 {
+            return fault(format!(
+                "backbone.base_channels = {}: must be positive",
+                self.base_channels
+            ));
+        }
+        let indices = &self.out_indices;
+        let ascending = indices.windows(2).all(|pair| pair[0] < pair[1]);
+        if indices.is_empty() || !ascending || indices.iter().any(|&index| index > 3) {
+            return fault(format!(
+                "backbone.out_indices = {indices:?}: stages from 0 to 3, ascending, at least one"
+            ));
+        }
+        Ok(Plan { bottleneck, blocks })
+    }
+}
+
+fn fault<T>(message: String) -> Result<T> {
+    Err(Error::config(message).into())
+}
+
+#[typetag::serde(name = "resnet")]
+impl BackboneConfig for ResNetConfig {
+    fn build(&self, vs: &nn::Path) -> Result<Box<dyn Backbone>> {
+        Ok(Box::new(ResNet::new(vs, self)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contradictions_name_the_key() {
+        for (text, expected) in [
+            ("depth = 49", "backbone.depth = 49"),
+            ("base_channels = 0", "backbone.base_channels = 0"),
+            ("out_indices = [4]", "backbone.out_indices = [4]"),
+            ("out_indices = []", "at least one"),
+            ("out_indices = [2, 1]", "ascending"),
+        ] {
+            let config: ResNetConfig = toml::from_str(text).unwrap();
+            let message = config.plan().unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Stem and four stages.
+
+use anyhow::Result;
+use tch::{Tensor, nn};
+
+use super::{
+    block::{Block, BlockSizes},
+    config::ResNetConfig,
+    frozen_norm::{ConvNorm, ConvNormSpec},
+};
+use crate::backbone::{Backbone, BackboneSpec, Level, PIXEL_MEAN, PIXEL_STD, freeze::Place};
+
+/// ResNet without its classifier.
+#[derive(Debug)]
+pub(super) struct ResNet {
+    stem: ConvNorm,
+    /// Up to the last stage that is asked for; all stages hold variables all the same, so that a
+    /// whole checkpoint finds its place.
+    stages: Vec<Vec<Block>>,
+    out_indices: Vec<usize>,
+    spec: BackboneSpec,
+}
+
+impl ResNet {
+    pub(super) fn new(vs: &nn::Path, config: &ResNetConfig) -> Result<Self> {
+        let plan = config.plan()?;
+        let base = config.base_channels;
+        let stem = ConvNorm::new(&ConvNormSpec {
+            conv: vs / "conv1",
+            norm: vs / "bn1",
+            in_channels: 3,
+            out_channels: base,
+            kernel_size: 7,
+            stride: 2,
+            zero_init_norm: false,
+            norm_requires_grad: config.norm_requires_grad,
+        });
+        let mut names: Vec<(String, Place)> = ["conv1.weight", "bn1.weight", "bn1.bias"]
+            .map(|name| (name.to_owned(), Place::Stem))
+            .into();
+        let (mut stages, mut levels) = (Vec::new(), Vec::new());
+        let mut in_channels = base;
+        for (stage, &count) in plan.blocks.iter().enumerate() {
+            let mut blocks = Vec::with_capacity(count);
+            for index in 0..count {
+                let sizes = BlockSizes {
+                    bottleneck: plan.bottleneck,
+                    in_channels,
+                    width: base << stage,
+                    stride: if stage > 0 && index == 0 { 2 } else { 1 },
+                    norm_requires_grad: config.norm_requires_grad,
+                    zero_init_residual: config.zero_init_residual,
+                };
+                let path = format!("layer{}", stage + 1);
+                blocks.push(Block::new(&(vs / &path / index), sizes));
+                let of_block = sizes.variable_names().into_iter();
+                names.extend(
+                    of_block.map(|name| (format!("{path}.{index}.{name}"), Place::Block(stage))),
+                );
+                in_channels = sizes.out_channels();
+            }
+            stages.push(blocks);
+            levels.push(Level { channels: in_channels, stride: 4 << stage });
+        }
+        config.freeze.apply(vs, 4, &names)?;
+        let levels = config.out_indices.iter().map(|&index| levels[index]).collect();
+        Ok(Self {
+            stem,
+            stages,
+            out_indices: config.out_indices.clone(),
+            spec: BackboneSpec {
+                pixel_mean: PIXEL_MEAN,
+                pixel_std: PIXEL_STD,
+                square_size: None,
+                divisor: 32,
+                levels,
+            },
+        })
+    }
+}
+
+impl Backbone for ResNet {
+    fn spec(&self) -> &BackboneSpec {
+        &self.spec
+    }
+
+    fn forward(&self, images: &Tensor, _train: bool) -> Result<Vec<Tensor>> {
+        let (_, _, height, width) = images.size4()?;
+        let divisor = self.spec.divisor;
+        if height < 1 || width < 1 || height % divisor != 0 || width % divisor != 0 {
+            return Err(crate::Error::config(format!(
+                "resnet: input of {height}x{width} pixels (height x width): both must be multiples of {divisor}"
+            ))
+            .into());
+        }
+        let x = self.stem.forward(images).relu_();
+        let mut x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
+        let mut levels = Vec::with_capacity(self.out_indices.len());
+        let last = self.out_indices.last().copied().unwrap_or_default();
+        for (stage, blocks) in self.stages.iter().enumerate().take(last + 1) {
+            for block in blocks {
+                x = block.forward(&x);
+            }
+            if self.out_indices.contains(&stage) {
+                levels.push(x.shallow_clone());
+            }
+        }
+        Ok(levels)
+    }
+}

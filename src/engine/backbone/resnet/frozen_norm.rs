@@ -1,0 +1,61 @@
+//! A convolution followed by a batch norm with frozen statistics, computed as one convolution.
+
+use tch::{Tensor, nn};
+
+use crate::nn::kaiming_normal_fan_out;
+
+const EPS: f64 = 1e-5;
+
+/// Where the variables of a [`ConvNorm`] lie, and its shape.
+pub(super) struct ConvNormSpec<'a> {
+    pub(super) conv: nn::Path<'a>,
+    pub(super) norm: nn::Path<'a>,
+    pub(super) in_channels: i64,
+    pub(super) out_channels: i64,
+    pub(super) kernel_size: i64,
+    pub(super) stride: i64,
+    pub(super) zero_init_norm: bool,
+    pub(super) norm_requires_grad: bool,
+}
+
+/// Convolution without bias and batch norm. With frozen statistics the norm is a fixed affine map of
+/// each channel: folded into the kernel, one pass over the activations does for three, and backward
+/// keeps no activation for the norm. Gradients of weight and bias of the norm flow through the fold.
+#[derive(Debug)]
+pub(super) struct ConvNorm {
+    kernel: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    stride: i64,
+    padding: i64,
+}
+
+impl ConvNorm {
+    pub(super) fn new(spec: &ConvNormSpec) -> Self {
+        let ConvNormSpec { conv, norm, in_channels, out_channels, kernel_size, .. } = spec;
+        let channels = [*out_channels];
+        let shape = [*out_channels, *in_channels, *kernel_size, *kernel_size];
+        let start = if spec.zero_init_norm { 0.0 } else { 1.0 };
+        Self {
+            kernel: conv.var("weight", &shape, kaiming_normal_fan_out()),
+            weight: norm
+                .var("weight", &channels, nn::Init::Const(start))
+                .set_requires_grad(spec.norm_requires_grad),
+            bias: norm.zeros("bias", &channels).set_requires_grad(spec.norm_requires_grad),
+            running_mean: norm.zeros_no_train("running_mean", &channels),
+            running_var: norm.ones_no_train("running_var", &channels),
+            stride: spec.stride,
+            padding: kernel_size / 2,
+        }
+    }
+
+    /// `[B, C, H, W]` to `[B, C_out, ⌈H / stride⌉, ⌈W / stride⌉]`.
+    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        let scale = &self.weight / (&self.running_var + EPS).sqrt();
+        let bias = &self.bias - &self.running_mean * &scale;
+        let kernel = &self.kernel * scale.view([-1, 1, 1, 1]);
+        x.conv2d(&kernel, Some(&bias), [self.stride; 2], [self.padding; 2], [1, 1], 1)
+    }
+}

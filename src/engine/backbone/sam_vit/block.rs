@@ -1,0 +1,109 @@
+//! One transformer block.
+
+use tch::{Tensor, nn};
+
+use super::positions::resize_rel_pos;
+use crate::nn::{
+    LayerNorm, Linear, Mlp,
+    attention::{AttentionKernel, RelPosAttention},
+};
+
+/// Names of a block's variables.
+pub(super) const BLOCK_VARIABLES: [&str; 14] = [
+    "norm1.weight",
+    "norm1.bias",
+    "attn.qkv.weight",
+    "attn.qkv.bias",
+    "attn.proj.weight",
+    "attn.proj.bias",
+    "attn.rel_pos_h",
+    "attn.rel_pos_w",
+    "norm2.weight",
+    "norm2.bias",
+    "mlp.lin1.weight",
+    "mlp.lin1.bias",
+    "mlp.lin2.weight",
+    "mlp.lin2.bias",
+];
+
+/// Sizes of a block.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BlockSizes {
+    pub(super) embed_dim: i64,
+    pub(super) num_heads: i64,
+    pub(super) mlp_dim: i64,
+    /// `None`: global.
+    pub(super) window_size: Option<i64>,
+    /// Side of the token grid whose relative positions are stored: the window's, or the image's.
+    pub(super) stored_size: i64,
+    pub(super) kernel: AttentionKernel,
+}
+
+/// Attention and MLP, each behind a layer norm and around a residual.
+#[derive(Debug)]
+pub(super) struct Block {
+    norm1: LayerNorm,
+    attn: Attention,
+    norm2: LayerNorm,
+    mlp: Mlp,
+}
+
+impl Block {
+    pub(super) fn new(vs: &nn::Path, sizes: BlockSizes) -> Self {
+        Self {
+            norm1: LayerNorm::new(&(vs / "norm1"), sizes.embed_dim, 1e-6),
+            attn: Attention::new(&(vs / "attn"), sizes),
+            norm2: LayerNorm::new(&(vs / "norm2"), sizes.embed_dim, 1e-6),
+            mlp: Mlp::new(&(vs / "mlp"), sizes.embed_dim, sizes.mlp_dim),
+        }
+    }
+
+    /// `[B, H, W, C]` to the same.
+    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        let x = residual(self.attn.forward(&self.norm1.forward(x)), x);
+        residual(self.mlp.forward(&self.norm2.forward(&x)), &x)
+    }
+}
+
+/// Adds onto the branch's own output, which nothing else needs (its backward neither). Under
+/// autocast the branch is 16-bit and the stream stays fp32.
+fn residual(mut branch: Tensor, x: &Tensor) -> Tensor {
+    if branch.kind() == x.kind() { branch.g_add_(x) } else { branch + x }
+}
+
+/// Multi-head attention with decomposed relative positions.
+#[derive(Debug)]
+struct Attention {
+    qkv: Linear,
+    proj: Linear,
+    rel_pos_h: Tensor,
+    rel_pos_w: Tensor,
+    sizes: BlockSizes,
+}
+
+impl Attention {
+    fn new(vs: &nn::Path, sizes: BlockSizes) -> Self {
+        let table = [2 * sizes.stored_size - 1, sizes.embed_dim / sizes.num_heads];
+        Self {
+            qkv: Linear::new(&(vs / "qkv"), sizes.embed_dim, 3 * sizes.embed_dim),
+            proj: Linear::new(&(vs / "proj"), sizes.embed_dim, sizes.embed_dim),
+            rel_pos_h: vs.zeros("rel_pos_h", &table),
+            rel_pos_w: vs.zeros("rel_pos_w", &table),
+            sizes,
+        }
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let (_, h, w, _) = x.size4().unwrap_or_default();
+        let (span_h, span_w) = self.sizes.window_size.map_or((h, w), |size| (size, size));
+        let attention = RelPosAttention {
+            qkv: &self.qkv.forward(x),
+            padding: &self.qkv.bias,
+            rel_pos_h: &resize_rel_pos(&self.rel_pos_h, span_h),
+            rel_pos_w: &resize_rel_pos(&self.rel_pos_w, span_w),
+            num_heads: self.sizes.num_heads,
+            window_size: self.sizes.window_size,
+        };
+        self.proj.forward(&attention.forward(self.sizes.kernel))
+    }
+}

@@ -1,0 +1,231 @@
+//! The `[backbone]` table of `type = "sam_vit"`.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use tch::nn;
+
+use super::encoder::ImageEncoder;
+use crate::{
+    Error,
+    backbone::{Backbone, BackboneConfig, Freeze},
+    nn::attention::AttentionKernel,
+};
+
+/// SAM's image encoder. Absent sizes come from `arch`.
+///
+/// ```toml
+/// [backbone]
+/// type = "sam_vit"
+/// arch = "base"
+/// out_channels = 0      # block outputs instead of the neck's 256-channel embedding
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SamVitConfig {
+    /// Sizes of the published models.
+    pub arch: Arch,
+    /// Width of a token.
+    pub embed_dim: Option<i64>,
+    /// Number of blocks.
+    pub depth: Option<i64>,
+    pub num_heads: Option<i64>,
+    /// Hidden width of the MLP; absent: four times `embed_dim`.
+    pub mlp_dim: Option<i64>,
+    /// Blocks whose attention is global; the others attend within windows.
+    pub global_attn_indexes: Option<Vec<usize>>,
+    /// Side of a window, tokens.
+    pub window_size: i64,
+    /// Side of the square image whose position embedding is stored, pixels. Other input sizes
+    /// work: position embeddings are interpolated.
+    pub image_size: i64,
+    /// Side of a patch, pixels; the stride of every level.
+    pub patch_size: i64,
+    /// Channels of the neck's output, which then is the only level; 0: no neck, levels are block
+    /// outputs.
+    pub out_channels: i64,
+    /// Without neck: blocks whose outputs become levels, in this order; absent: the last block.
+    pub out_indices: Option<Vec<usize>>,
+    /// Variables that do not learn.
+    pub freeze: Freeze,
+    /// Keeps only the inputs of blocks in training and computes each block again in backward: less
+    /// memory for a third more time.
+    pub activation_checkpointing: bool,
+    /// How attention is computed; all choices give the same numbers up to rounding.
+    pub attention_kernel: AttentionKernel,
+}
+
+/// A published size of SAM's ViT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arch {
+    /// ViT-B: 768 wide, 12 blocks of 12 heads, global 2, 5, 8, 11.
+    #[default]
+    Base,
+    /// ViT-L: 1024 wide, 24 blocks of 16 heads, global 5, 11, 17, 23.
+    Large,
+    /// ViT-H: 1280 wide, 32 blocks of 16 heads, global 7, 15, 23, 31.
+    Huge,
+}
+
+impl Default for SamVitConfig {
+    fn default() -> Self {
+        Self {
+            arch: Arch::Base,
+            embed_dim: None,
+            depth: None,
+            num_heads: None,
+            mlp_dim: None,
+            global_attn_indexes: None,
+            window_size: 14,
+            image_size: 1024,
+            patch_size: 16,
+            out_channels: 256,
+            out_indices: None,
+            freeze: Freeze::None,
+            activation_checkpointing: false,
+            attention_kernel: AttentionKernel::Auto,
+        }
+    }
+}
+
+/// All sizes, known and consistent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sizes {
+    pub(super) embed_dim: i64,
+    pub(super) depth: usize,
+    pub(super) num_heads: i64,
+    pub(super) mlp_dim: i64,
+    pub(super) global_attn_indexes: Vec<usize>,
+    pub(super) window_size: i64,
+    pub(super) image_size: i64,
+    pub(super) patch_size: i64,
+    pub(super) out_channels: i64,
+    pub(super) out_indices: Vec<usize>,
+}
+
+impl SamVitConfig {
+    /// Fills in what `arch` gives and checks that the whole fits together.
+    pub(super) fn sizes(&self) -> Result<Sizes> {
+        let (embed_dim, depth, num_heads, global): (_, _, _, &[usize]) = match self.arch {
+            Arch::Base => (768, 12, 12, &[2, 5, 8, 11]),
+            Arch::Large => (1024, 24, 16, &[5, 11, 17, 23]),
+            Arch::Huge => (1280, 32, 16, &[7, 15, 23, 31]),
+        };
+        let positive = |key: &str, value: i64| {
+            if value > 0 { Ok(value) } else { fault(format!("backbone.{key} = {value}: must be positive")) }
+        };
+        let embed_dim = positive("embed_dim", self.embed_dim.unwrap_or(embed_dim))?;
+        let depth = positive("depth", self.depth.unwrap_or(depth))? as usize;
+        let num_heads = positive("num_heads", self.num_heads.unwrap_or(num_heads))?;
+        let mlp_dim = positive("mlp_dim", self.mlp_dim.unwrap_or(4 * embed_dim))?;
+        let patch_size = positive("patch_size", self.patch_size)?;
+        let image_size = positive("image_size", self.image_size)?;
+        let window_size = positive("window_size", self.window_size)?;
+        if embed_dim % num_heads != 0 {
+            return fault(format!(
+                "backbone.embed_dim = {embed_dim} is no multiple of num_heads = {num_heads}"
+            ));
+        }
+        if image_size % patch_size != 0 {
+            return fault(format!(
+                "backbone.image_size = {image_size} is no multiple of patch_size = {patch_size}"
+            ));
+        }
+        let global_attn_indexes = match &self.global_attn_indexes {
+            Some(indexes) => indexes.clone(),
+            // The presets' blocks belong to the presets' depths.
+            None if self.depth.is_none_or(|d| d == depth_of(self.arch)) => global.to_vec(),
+            None => {
+                return fault(format!(
+                    "backbone.depth = {depth} differs from arch = \"{}\": give global_attn_indexes as well",
+                    format!("{:?}", self.arch).to_lowercase()
+                ));
+            }
+        };
+        let out_indices = match (&self.out_indices, self.out_channels) {
+            (None, _) => vec![depth - 1],
+            (Some(_), 1..) => {
+                return fault(
+                    "backbone.out_indices picks block outputs, but out_channels asks for the neck; set out_channels = 0".into(),
+                );
+            }
+            (Some(indices), _) if indices.is_empty() => {
+                return fault("backbone.out_indices is empty: name at least one block".into());
+            }
+            (Some(indices), _) => indices.clone(),
+        };
+        for (key, indexes) in
+            [("global_attn_indexes", &global_attn_indexes), ("out_indices", &out_indices)]
+        {
+            if let Some(index) = indexes.iter().find(|&&i| i >= depth) {
+                return fault(format!(
+                    "backbone.{key} names block {index}, but there are {depth} (0 to {})",
+                    depth - 1
+                ));
+            }
+        }
+        if self.out_channels < 0 {
+            return fault(format!("backbone.out_channels = {}: 0 or more", self.out_channels));
+        }
+        Ok(Sizes {
+            embed_dim,
+            depth,
+            num_heads,
+            mlp_dim,
+            global_attn_indexes,
+            window_size,
+            image_size,
+            patch_size,
+            out_channels: self.out_channels,
+            out_indices,
+        })
+    }
+}
+
+fn depth_of(arch: Arch) -> i64 {
+    match arch {
+        Arch::Base => 12,
+        Arch::Large => 24,
+        Arch::Huge => 32,
+    }
+}
+
+fn fault<T>(message: String) -> Result<T> {
+    Err(Error::config(message).into())
+}
+
+#[typetag::serde(name = "sam_vit")]
+impl BackboneConfig for SamVitConfig {
+    fn build(&self, vs: &nn::Path) -> Result<Box<dyn Backbone>> {
+        Ok(Box::new(ImageEncoder::new(vs, self)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> String {
+        let config: SamVitConfig = toml::from_str(text).unwrap();
+        config.sizes().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn presets_are_the_published_sizes() {
+        let huge: SamVitConfig = toml::from_str("arch = \"huge\"").unwrap();
+        let sizes = huge.sizes().unwrap();
+        assert_eq!((sizes.embed_dim, sizes.depth, sizes.num_heads, sizes.mlp_dim), (1280, 32, 16, 5120));
+        assert_eq!(sizes.global_attn_indexes, [7, 15, 23, 31]);
+    }
+
+    #[test]
+    fn contradictions_name_the_key() {
+        assert!(message("num_heads = 7").contains("embed_dim = 768 is no multiple of num_heads = 7"));
+        assert!(message("depth = 4").contains("global_attn_indexes"));
+        assert!(message("depth = 4\nglobal_attn_indexes = [4]").contains("names block 4"));
+        assert!(message("out_indices = [1]").contains("out_channels = 0"));
+        assert!(message("image_size = 100").contains("patch_size"));
+        assert!(message("window_size = 0").contains("backbone.window_size = 0"));
+        assert!(toml::from_str::<SamVitConfig>("embed_dimm = 4").is_err());
+    }
+}

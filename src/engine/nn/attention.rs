@@ -1,0 +1,150 @@
+//! Self-attention over a token grid with decomposed relative positions (SAM's ViT, after MViTv2),
+//! global or in windows.
+//!
+//! A query at (h, w) scores a key at (h', w') with
+//! `q·k / √d + q·R_h[h − h' + H − 1] + q·R_w[w − w' + W − 1]`.
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// How to compute it. All are exact; they differ in time and memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionKernel {
+    /// The fastest that never holds a global N×N matrix, by device.
+    #[default]
+    Auto,
+    /// As it is written down, with the whole N×N matrix: the oracle of tests.
+    Explicit,
+    /// Positions folded into longer queries and keys, so that a flash kernel can run:
+    /// `[q/√d, q·R_h, q·R_w] · [k, onehot(h'), onehot(w')]` is the score above.
+    Extended,
+}
+
+/// Operands of one attention. `d` is the width of a head, `C = num_heads · d`.
+#[derive(Debug, Clone, Copy)]
+pub struct RelPosAttention<'a> {
+    /// `[B, H, W, 3C]`: query, key, value; each head after head.
+    pub qkv: &'a Tensor,
+    /// `[3C]`: what a token of zeros projects to, the bias of the qkv layer. Windows that overhang
+    /// the grid are filled with it: the reference pads before it projects, and such tokens do take
+    /// part as keys and values.
+    pub padding: &'a Tensor,
+    /// `[2S − 1, d]` for an axis of S tokens (of the window, or of the grid), by `query − key + S − 1`.
+    pub rel_pos_h: &'a Tensor,
+    pub rel_pos_w: &'a Tensor,
+    pub num_heads: i64,
+    /// Side of the square windows, tokens; `None`: every token attends to every other.
+    pub window_size: Option<i64>,
+}
+
+impl RelPosAttention<'_> {
+    /// `[B, H, W, C]`, heads merged.
+    #[must_use]
+    pub fn forward(&self, kernel: AttentionKernel) -> Tensor {
+        let (_, h, w, _) = self.qkv.size4().unwrap_or_default();
+        match self.window_size {
+            None => self.attend(self.qkv, kernel),
+            Some(size) => {
+                let windows = partition(self.qkv, self.padding, size);
+                unpartition(&self.attend(&windows, kernel), size, (h, w))
+            }
+        }
+    }
+
+    /// `[B', H', W', 3C]` to `[B', H', W', C]`, each image or window for itself.
+    fn attend(&self, qkv: &Tensor, kernel: AttentionKernel) -> Tensor {
+        let (b, h, w, c3) = qkv.size4().unwrap_or_default();
+        let d = c3 / 3 / self.num_heads;
+        // [B', N, 3, heads, d] -> 3 × [B', heads, N, d]
+        let parts = qkv.reshape([b, h * w, 3, self.num_heads, d]).permute([2, 0, 3, 1, 4]).unbind(0);
+        let (q, k, v) = (&parts[0], &parts[1], &parts[2]);
+        let (rel_h, rel_w) = self.position_scores(q, (h, w));
+        let scale = (d as f64).powf(-0.5);
+        let out = match kernel {
+            AttentionKernel::Explicit => {
+                // [B', heads, N, N] seen as [B', heads, N, H', W'].
+                let scores = (q * scale).matmul(&k.transpose(-2, -1));
+                let grid = scores.view([b, self.num_heads, h * w, h, w]);
+                let scores = grid + rel_h.unsqueeze(-1) + rel_w.unsqueeze(-2);
+                let weights = scores.view([b, self.num_heads, h * w, h * w]).softmax(-1, None::<Kind>);
+                weights.matmul(v)
+            }
+            AttentionKernel::Auto | AttentionKernel::Extended => {
+                extended(&(q * scale), k, v, &rel_h, &rel_w, (h, w))
+            }
+        };
+        out.transpose(1, 2).reshape([b, h, w, c3 / 3])
+    }
+
+    /// `q·R_h` and `q·R_w` of every query: `[B', heads, N, H']` and `[B', heads, N, W']`.
+    fn position_scores(&self, q: &Tensor, (h, w): (i64, i64)) -> (Tensor, Tensor) {
+        let (b, heads, n, d) = q.size4().unwrap_or_default();
+        let grid = q.reshape([b * heads, h, w, d]);
+        // One product for each row (column) of queries: [H', B'·heads·W', d] × [H', d, H'].
+        let by_row = grid.permute([1, 0, 2, 3]).reshape([h, b * heads * w, d]);
+        let rel_h = by_row.bmm(&relative(self.rel_pos_h, h).to_kind(q.kind()).transpose(1, 2));
+        let by_column = grid.permute([2, 0, 1, 3]).reshape([w, b * heads * h, d]);
+        let rel_w = by_column.bmm(&relative(self.rel_pos_w, w).to_kind(q.kind()).transpose(1, 2));
+        (
+            rel_h.view([h, b * heads, w, h]).permute([1, 0, 2, 3]).reshape([b, heads, n, h]),
+            rel_w.view([w, b * heads, h, w]).permute([1, 2, 0, 3]).reshape([b, heads, n, w]),
+        )
+    }
+}
+
+/// `[2S − 1, d]` to `[S, S, d]`: the vector of each (query, key) pair along an axis.
+fn relative(table: &Tensor, size: i64) -> Tensor {
+    let at = Tensor::arange(size, (Kind::Int64, table.device()));
+    let index: Tensor = at.unsqueeze(1) - at.unsqueeze(0) + (size - 1);
+    table.index_select(0, &index.flatten(0, 1)).view([size, size, -1])
+}
+
+/// Positions folded into the dot product; `q` is scaled already.
+fn extended(q: &Tensor, k: &Tensor, v: &Tensor, rel_h: &Tensor, rel_w: &Tensor, (h, w): (i64, i64)) -> Tensor {
+    let (b, heads, n, d) = k.size4().unwrap_or_default();
+    // Flash kernels want one width for all three, on CUDA a multiple of eight.
+    let width = (d + h + w + 7) / 8 * 8;
+    let fill = |t: Tensor| t.constant_pad_nd([0, width - t.size()[3]]);
+    let options = (k.kind(), k.device());
+    let row = Tensor::eye(h, options).unsqueeze(1).expand([h, w, h], false);
+    let column = Tensor::eye(w, options).unsqueeze(0).expand([h, w, w], false);
+    let position = Tensor::cat(&[row, column], -1).view([1, 1, n, h + w]);
+    let position = position.expand([b, heads, n, h + w], false);
+    let q = fill(Tensor::cat(&[q, &rel_h.to_kind(q.kind()), &rel_w.to_kind(q.kind())], -1));
+    let k = fill(Tensor::cat(&[k, &position], -1));
+    let out = Tensor::scaled_dot_product_attention(
+        &q, &k, &fill(v.shallow_clone()), None::<Tensor>, 0.0, false, Some(1.0), false,
+    );
+    out.narrow(-1, 0, d)
+}
+
+/// `[B, H, W, C']` to `[B · windows, size, size, C']`; what overhangs the grid becomes `padding`.
+fn partition(x: &Tensor, padding: &Tensor, size: i64) -> Tensor {
+    let (b, h, w, c) = x.size4().unwrap_or_default();
+    let (rows, columns) = ((h + size - 1) / size, (w + size - 1) / size);
+    let (pad_h, pad_w) = (rows * size - h, columns * size - w);
+    let padding = padding.to_kind(x.kind());
+    let mut x = x.shallow_clone();
+    if pad_w > 0 {
+        x = Tensor::cat(&[&x, &padding.expand([b, h, pad_w, c], false)], 2);
+    }
+    if pad_h > 0 {
+        x = Tensor::cat(&[&x, &padding.expand([b, pad_h, w + pad_w, c], false)], 1);
+    }
+    x.view([b, rows, size, columns, size, c])
+        .permute([0, 1, 3, 2, 4, 5])
+        .reshape([b * rows * columns, size, size, c])
+}
+
+/// The inverse of [`partition`], without the overhang.
+fn unpartition(windows: &Tensor, size: i64, (h, w): (i64, i64)) -> Tensor {
+    let (count, _, _, c) = windows.size4().unwrap_or_default();
+    let (rows, columns) = ((h + size - 1) / size, (w + size - 1) / size);
+    windows
+        .view([count / (rows * columns), rows, columns, size, size, c])
+        .permute([0, 1, 3, 2, 4, 5])
+        .reshape([-1, rows * size, columns * size, c])
+        .narrow(1, 0, h)
+        .narrow(2, 0, w)
+}

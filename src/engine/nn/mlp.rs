@@ -1,0 +1,32 @@
+//! The feed-forward half of a transformer block.
+
+use tch::{Tensor, nn};
+
+use super::Linear;
+
+/// `lin2(GELU(lin1(x)))`, named as in SAM's ViT.
+#[derive(Debug)]
+pub struct Mlp {
+    lin1: Linear,
+    lin2: Linear,
+}
+
+impl Mlp {
+    #[must_use]
+    pub fn new(vs: &nn::Path, embed_dim: i64, mlp_dim: i64) -> Self {
+        Self {
+            lin1: Linear::new(&(vs / "lin1"), embed_dim, mlp_dim),
+            lin2: Linear::new(&(vs / "lin2"), mlp_dim, embed_dim),
+        }
+    }
+
+    /// `[..., embed_dim]` to the same.
+    #[must_use]
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let mut hidden = self.lin1.forward(x);
+        // Only backward needs the values before the GELU; they are four times a token's size.
+        let hidden =
+            if hidden.requires_grad() { hidden.gelu("none") } else { hidden.gelu_("none") };
+        self.lin2.forward(&hidden)
+    }
+}

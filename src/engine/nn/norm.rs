@@ -1,0 +1,43 @@
+//! Layer normalisation over channels, for tokens and for maps.
+
+use tch::{Tensor, nn};
+
+/// Over the last axis.
+#[derive(Debug)]
+pub struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// Starts as the plain normalisation: weight one, bias zero.
+    #[must_use]
+    pub fn new(vs: &nn::Path, channels: i64, eps: f64) -> Self {
+        Self { weight: vs.ones("weight", &[channels]), bias: vs.zeros("bias", &[channels]), eps }
+    }
+
+    /// `[..., C]` to the same.
+    #[must_use]
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)
+    }
+}
+
+/// Over the channel axis of a map, each pixel for itself.
+#[derive(Debug)]
+pub struct LayerNorm2d(LayerNorm);
+
+impl LayerNorm2d {
+    /// SAM's: eps 1e-6.
+    #[must_use]
+    pub fn new(vs: &nn::Path, channels: i64) -> Self {
+        Self(LayerNorm::new(vs, channels, 1e-6))
+    }
+
+    /// `[B, C, H, W]` to the same; channels-last memory goes through without a copy.
+    #[must_use]
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        self.0.forward(&x.permute([0, 2, 3, 1])).permute([0, 3, 1, 2])
+    }
+}
