@@ -57,7 +57,8 @@ impl RelPosAttention<'_> {
         let (b, h, w, c3) = qkv.size4().unwrap_or_default();
         let d = c3 / 3 / self.num_heads;
         // [B', N, 3, heads, d] -> 3 × [B', heads, N, d]
-        let parts = qkv.reshape([b, h * w, 3, self.num_heads, d]).permute([2, 0, 3, 1, 4]).unbind(0);
+        let parts =
+            qkv.reshape([b, h * w, 3, self.num_heads, d]).permute([2, 0, 3, 1, 4]).unbind(0);
         let (q, k, v) = (&parts[0], &parts[1], &parts[2]);
         let (rel_h, rel_w) = self.position_scores(q, (h, w));
         let scale = (d as f64).powf(-0.5);
@@ -67,7 +68,8 @@ impl RelPosAttention<'_> {
                 let scores = (q * scale).matmul(&k.transpose(-2, -1));
                 let grid = scores.view([b, self.num_heads, h * w, h, w]);
                 let scores = grid + rel_h.unsqueeze(-1) + rel_w.unsqueeze(-2);
-                let weights = scores.view([b, self.num_heads, h * w, h * w]).softmax(-1, None::<Kind>);
+                let weights =
+                    scores.view([b, self.num_heads, h * w, h * w]).softmax(-1, None::<Kind>);
                 weights.matmul(v)
             }
             AttentionKernel::Auto | AttentionKernel::Extended => {
@@ -101,7 +103,14 @@ fn relative(table: &Tensor, size: i64) -> Tensor {
 }
 
 /// Positions folded into the dot product; `q` is scaled already.
-fn extended(q: &Tensor, k: &Tensor, v: &Tensor, rel_h: &Tensor, rel_w: &Tensor, (h, w): (i64, i64)) -> Tensor {
+fn extended(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    rel_h: &Tensor,
+    rel_w: &Tensor,
+    (h, w): (i64, i64),
+) -> Tensor {
     let (b, heads, n, d) = k.size4().unwrap_or_default();
     // Flash kernels want one width for all three, on CUDA a multiple of eight.
     let width = (d + h + w + 7) / 8 * 8;
@@ -114,7 +123,14 @@ fn extended(q: &Tensor, k: &Tensor, v: &Tensor, rel_h: &Tensor, rel_w: &Tensor, 
     let q = fill(Tensor::cat(&[q, &rel_h.to_kind(q.kind()), &rel_w.to_kind(q.kind())], -1));
     let k = fill(Tensor::cat(&[k, &position], -1));
     let out = Tensor::scaled_dot_product_attention(
-        &q, &k, &fill(v.shallow_clone()), None::<Tensor>, 0.0, false, Some(1.0), false,
+        &q,
+        &k,
+        &fill(v.shallow_clone()),
+        None::<Tensor>,
+        0.0,
+        false,
+        Some(1.0),
+        false,
     );
     out.narrow(-1, 0, d)
 }
@@ -132,9 +148,12 @@ fn partition(x: &Tensor, padding: &Tensor, size: i64) -> Tensor {
     if pad_h > 0 {
         x = Tensor::cat(&[&x, &padding.expand([b, pad_h, w + pad_w, c], false)], 1);
     }
-    x.view([b, rows, size, columns, size, c])
-        .permute([0, 1, 3, 2, 4, 5])
-        .reshape([b * rows * columns, size, size, c])
+    x.view([b, rows, size, columns, size, c]).permute([0, 1, 3, 2, 4, 5]).reshape([
+        b * rows * columns,
+        size,
+        size,
+        c,
+    ])
 }
 
 /// The inverse of [`partition`], without the overhang.

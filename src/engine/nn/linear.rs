@@ -67,12 +67,16 @@ mod tests {
             let x = Tensor::randn([2, tokens, 24], (Kind::Float, tch::Device::Cpu))
                 .set_requires_grad(true);
             let run = |y: Tensor| {
-                let g = Tensor::run_backward(&[y.square().sum(Kind::Float)], &[&x, &layer.weight, &layer.bias], false, false);
+                let g = Tensor::run_backward(
+                    &[y.square().sum(Kind::Float)],
+                    &[&x, &layer.weight, &layer.bias],
+                    false,
+                    false,
+                );
                 (y, g)
             };
             let (y, gradients) = run(layer.forward(&x));
-            let (expected, expected_gradients) =
-                run(x.matmul(&layer.weight.tr()) + &layer.bias);
+            let (expected, expected_gradients) = run(x.matmul(&layer.weight.tr()) + &layer.bias);
             assert_eq!(y.size(), [2, tokens, 40]);
             assert!(y.allclose(&expected, 1e-5, 1e-6, false));
             for (a, b) in gradients.iter().zip(&expected_gradients) {

@@ -112,7 +112,11 @@ impl SamVitConfig {
             Arch::Huge => (1280, 32, 16, &[7, 15, 23, 31]),
         };
         let positive = |key: &str, value: i64| {
-            if value > 0 { Ok(value) } else { fault(format!("backbone.{key} = {value}: must be positive")) }
+            if value > 0 {
+                Ok(value)
+            } else {
+                fault(format!("backbone.{key} = {value}: must be positive"))
+            }
         };
         let embed_dim = positive("embed_dim", self.embed_dim.unwrap_or(embed_dim))?;
         let depth = positive("depth", self.depth.unwrap_or(depth))? as usize;
@@ -214,13 +218,18 @@ mod tests {
     fn presets_are_the_published_sizes() {
         let huge: SamVitConfig = toml::from_str("arch = \"huge\"").unwrap();
         let sizes = huge.sizes().unwrap();
-        assert_eq!((sizes.embed_dim, sizes.depth, sizes.num_heads, sizes.mlp_dim), (1280, 32, 16, 5120));
+        assert_eq!(
+            (sizes.embed_dim, sizes.depth, sizes.num_heads, sizes.mlp_dim),
+            (1280, 32, 16, 5120)
+        );
         assert_eq!(sizes.global_attn_indexes, [7, 15, 23, 31]);
     }
 
     #[test]
     fn contradictions_name_the_key() {
-        assert!(message("num_heads = 7").contains("embed_dim = 768 is no multiple of num_heads = 7"));
+        assert!(
+            message("num_heads = 7").contains("embed_dim = 768 is no multiple of num_heads = 7")
+        );
         assert!(message("depth = 4").contains("global_attn_indexes"));
         assert!(message("depth = 4\nglobal_attn_indexes = [4]").contains("names block 4"));
         assert!(message("out_indices = [1]").contains("out_channels = 0"));

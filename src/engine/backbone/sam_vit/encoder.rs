@@ -30,8 +30,7 @@ impl ImageEncoder {
     pub(super) fn new(vs: &nn::Path, config: &SamVitConfig) -> Result<Self> {
         let sizes = config.sizes()?;
         let grid = sizes.image_size / sizes.patch_size;
-        let pos_embed =
-            vs.var("pos_embed", &[1, grid, grid, sizes.embed_dim], trunc_normal());
+        let pos_embed = vs.var("pos_embed", &[1, grid, grid, sizes.embed_dim], trunc_normal());
         let patch_embed = PatchEmbed::new(&(vs / "patch_embed"), sizes.patch_size, sizes.embed_dim);
         let block = |index: usize| {
             let window_size =
@@ -127,9 +126,8 @@ impl Backbone for ImageEncoder {
         if let Some(neck) = &self.neck {
             return Ok(vec![neck.forward(&x.permute([0, 3, 1, 2]))]);
         }
-        let level = |index: &usize| {
-            kept.iter().find(|(i, _)| i == index).map(|(_, t)| t.shallow_clone())
-        };
+        let level =
+            |index: &usize| kept.iter().find(|(i, _)| i == index).map(|(_, t)| t.shallow_clone());
         Ok(self.out_indices.iter().filter_map(level).collect())
     }
 }
@@ -174,9 +172,8 @@ struct Neck {
 
 impl Neck {
     fn new(vs: &nn::Path, embed_dim: i64, out_channels: i64) -> Self {
-        let conv = |name: &str, shape: &[i64]| {
-            (vs / name).var("weight", shape, kaiming_normal_fan_out())
-        };
+        let conv =
+            |name: &str, shape: &[i64]| (vs / name).var("weight", shape, kaiming_normal_fan_out());
         Self {
             reduce: conv("0", &[out_channels, embed_dim, 1, 1]),
             norm1: LayerNorm2d::new(&(vs / "1"), out_channels),
