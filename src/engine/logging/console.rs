@@ -21,7 +21,7 @@ impl Console {
         }
         let bar = ProgressBar::with_draw_target(Some(total_steps), ProgressDrawTarget::stderr());
         // The template is a constant and correct; should it ever not be, indicatif's own will do.
-        if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:10} {pos}/{len} {wide_msg}") {
             bar.set_style(style);
         }
         bar.set_position(first_step);
@@ -30,9 +30,9 @@ impl Console {
 
     pub(super) fn line(&self, text: &str) {
         match self {
-            Self::Bar(bar) => bar.println(text),
+            Self::Bar(bar) if !bar.is_finished() => bar.println(text),
             // A closed pipe must not end the run.
-            Self::Plain => drop(writeln!(std::io::stderr(), "{text}")),
+            _ => drop(writeln!(std::io::stderr(), "{text}")),
         }
     }
 

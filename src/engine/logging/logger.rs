@@ -150,8 +150,8 @@ impl RunLogger {
         sum.step_seconds += time.step_seconds;
         sum.data_seconds += time.data_seconds;
         sum.images += time.images;
-        let status = format!("{}  eta {}", inner.status, inner.eta(step));
-        inner.console.progress(step, status.trim_start());
+        let status = format!("eta {}  {}", inner.eta(step), inner.status);
+        inner.console.progress(step, &status);
     }
 
     /// Logs a training step; times are means over the steps [ticked](Self::tick) since the last
@@ -254,7 +254,7 @@ impl Inner {
         let eta = self.eta(record.step);
         let line =
             format!("step {}/{}  {status}  eta {eta}", record.step, self.options.total_steps);
-        self.console.progress(record.step, &format!("{status}  eta {eta}"));
+        self.console.progress(record.step, &format!("eta {eta}  {status}"));
         if self.console.prints_steps() {
             self.console.line(&line);
         }
@@ -310,19 +310,13 @@ struct MeanTime {
     images_per_second: f64,
 }
 
-/// The figures of a log line.
+/// The figures of a log line, the most watched first: a narrow terminal cuts the end.
 fn status(record: &TrainRecord, time: Option<&MeanTime>, memory: Option<u64>) -> String {
     let mut parts = Vec::new();
-    // A single term says the same as the total.
-    let shown = if record.losses.len() == 2 { 1 } else { record.losses.len() };
-    for (name, value) in record.losses[..shown].iter().chain(&record.scalars) {
-        parts.push(format!("{name} {}", console::number(*value)));
-    }
+    let named = |(name, value): &(String, f64)| format!("{name} {}", console::number(*value));
+    parts.extend(record.losses.first().map(named));
     if let Some((_, lr)) = record.lrs.first() {
         parts.push(format!("lr {}", console::number(*lr)));
-    }
-    if let Some(norm) = record.grad_norm {
-        parts.push(format!("grad_norm {}", console::number(norm)));
     }
     if let Some(time) = time {
         parts.push(format!("{:.1} images/s", time.images_per_second));
@@ -332,6 +326,12 @@ fn status(record: &TrainRecord, time: Option<&MeanTime>, memory: Option<u64>) ->
     if let Some(memory) = memory {
         parts.push(format!("memory {}", console::bytes(memory)));
     }
+    if let Some(norm) = record.grad_norm {
+        parts.push(format!("grad_norm {}", console::number(norm)));
+    }
+    // A single term says the same as the total.
+    let terms = record.losses.get(1..).filter(|terms| terms.len() > 1).unwrap_or_default();
+    parts.extend(terms.iter().chain(&record.scalars).map(named));
     parts.join("  ")
 }
 

@@ -9,6 +9,7 @@ mod events;
 mod logger;
 mod memory;
 mod metrics_file;
+pub mod pictures;
 mod run_folder;
 mod summary;
 pub mod table;
