@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod bundle;
 mod check;
+mod demo;
 mod libtorch;
 mod process;
 mod python;
@@ -32,6 +33,8 @@ struct Cli {
 enum Command {
     /// Lay a project-local libtorch 2.11 under .libtorch (a LIBTORCH of your own wins).
     Setup(setup::SetupArgs),
+    /// Train classifiers on phantoms, from a pretrained and from a random start, and compare them.
+    Demo(demo::DemoArgs),
     /// Run all tests, and say at the end what was skipped and why.
     Test(test::TestArgs),
     /// Run every check, cheapest first: formatting, lints, documentation, tests.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Setup(args) => setup::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check => check::run(),
         Command::Bench(args) => bench::run(&args),

@@ -1,0 +1,79 @@
+//! `cargo xtask demo`: does pretraining on one kind of image help on another? Phantoms of two kinds,
+//! a backbone pretrained on one, classifiers for the other from it and from a random start.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::{bundle, setup, stages::Stages, workspace};
+
+mod folder;
+mod results;
+mod sonotune;
+
+use folder::DemoFolder;
+use results::{Results, Score};
+use sonotune::{Sonotune, Start};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// A few steps on a few images, one seed: shows that everything runs, not that it learns.
+    #[arg(long)]
+    quick: bool,
+    /// Random starts per way of starting.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// The demo's own folder; what an earlier demo left there is replaced.
+    #[arg(long, default_value = "runs/demo")]
+    out: PathBuf,
+}
+
+pub(crate) fn run(args: &DemoArgs) -> Result<()> {
+    let folder = DemoFolder::new(workspace::root().join(&args.out));
+    // Refused before minutes of building, not after.
+    folder.ensure_ours()?;
+    let mut stages = Stages::new();
+    stages.run("set-up", || setup::ensure_libtorch().map(|_| ()))?;
+    let binary = stages.run("build", bundle::build_release)?;
+    let sonotune = Sonotune { binary, quick: args.quick };
+    stages.run("phantoms of two kinds", || {
+        folder.prepare()?;
+        sonotune.phantoms(&folder)
+    })?;
+    stages.run("pretrain a backbone on the one kind", || sonotune.pretrain(&folder))?;
+    let seeds = if args.quick { 1 } else { args.seeds };
+    let results = compare(&mut stages, &sonotune, &folder, seeds)?;
+    stages.run("predict images it has not seen", || {
+        folder.copy_test_images()?;
+        sonotune.predict(&folder)
+    })?;
+    stages.summary();
+    results.write(&folder.results())?;
+    println!("\n{results}\n\n{folder}");
+    if args.quick {
+        println!("\n--quick trains for a few steps only: the figures above mean nothing.");
+    }
+    Ok(())
+}
+
+/// Both ways of starting, in turns, with the same budget and the same seeds.
+fn compare(
+    stages: &mut Stages,
+    sonotune: &Sonotune,
+    folder: &DemoFolder,
+    seeds: u64,
+) -> Result<Results> {
+    let mut scores = Vec::new();
+    for seed in 0..seeds {
+        for start in Start::ALL {
+            let name = format!("fine-tune on the other kind: {start} start, seed {seed}");
+            let metrics = stages.run(&name, || {
+                let run_dir = folder.fine_tuned(start, seed);
+                sonotune.fine_tune(folder, start, seed, &run_dir)?;
+                sonotune.evaluate(&run_dir)
+            })?;
+            scores.push(Score { start, seed, metrics });
+        }
+    }
+    Results::new(scores)
+}

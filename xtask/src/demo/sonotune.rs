@@ -1,0 +1,181 @@
+//! The demo's calls of `sonotune`: what a user would type, printed before each.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use super::folder::DemoFolder;
+use crate::{process, workspace};
+
+/// How a classifier's backbone starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    Random,
+    Pretrained,
+}
+
+impl Start {
+    pub(super) const ALL: [Self; 2] = [Self::Random, Self::Pretrained];
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Random => "random",
+            Self::Pretrained => "pretrained",
+        })
+    }
+}
+
+/// Side of the phantoms, pixels.
+const IMAGE_SIZE: u32 = 128;
+
+/// The binary, and how much of everything.
+#[derive(Debug)]
+pub(super) struct Sonotune {
+    pub(super) binary: PathBuf,
+    pub(super) quick: bool,
+}
+
+impl Sonotune {
+    /// Both sets of phantoms.
+    pub(super) fn phantoms(&self, folder: &DemoFolder) -> Result<()> {
+        let (many, few) = if self.quick { (60, 60) } else { (1500, 450) };
+        self.phantom("breast", many, 1, &folder.pretraining_data())?;
+        self.phantom("ovary", few, 2, &folder.data())
+    }
+
+    fn phantom(&self, kind: &str, num_images: u32, seed: u64, out: &Path) -> Result<()> {
+        self.call(&[
+            "data".into(),
+            "phantom".into(),
+            shown(out),
+            format!("--kind={kind}"),
+            format!("--num-images={num_images}"),
+            format!("--image-size={IMAGE_SIZE}"),
+            format!("--seed={seed}"),
+        ])
+    }
+
+    pub(super) fn pretrain(&self, folder: &DemoFolder) -> Result<()> {
+        let data = folder.pretraining_data();
+        self.train("configs/demo/pretrain.toml", &folder.pretrained(), 0, &data, &[])
+    }
+
+    pub(super) fn fine_tune(
+        &self,
+        folder: &DemoFolder,
+        start: Start,
+        seed: u64,
+        run_dir: &Path,
+    ) -> Result<()> {
+        let (config, weights) = match start {
+            Start::Random => ("configs/demo/random.toml", vec![]),
+            Start::Pretrained => {
+                let checkpoint = folder.pretrained().join("checkpoints/last.safetensors");
+                (
+                    "configs/demo/pretrained.toml",
+                    vec![format!("weights.path={}", shown(&checkpoint))],
+                )
+            }
+        };
+        self.train(config, run_dir, seed, &folder.data(), &weights)
+    }
+
+    fn train(
+        &self,
+        config: &str,
+        run_dir: &Path,
+        seed: u64,
+        data: &Path,
+        more: &[String],
+    ) -> Result<()> {
+        let mut args = vec![
+            "train".to_owned(),
+            config.to_owned(),
+            format!("run_dir={}", shown(run_dir)),
+            format!("dataset.root={}", shown(data)),
+            format!("seed={seed}"),
+        ];
+        args.extend_from_slice(more);
+        if self.quick {
+            args.push("train.max_steps=4".to_owned());
+        }
+        self.call(&args)
+    }
+
+    /// Metrics of the test split, those of single classes left out.
+    pub(super) fn evaluate(&self, run_dir: &Path) -> Result<Vec<(String, f64)>> {
+        let mut command = self.command(&[
+            "eval".to_owned(),
+            "--run".to_owned(),
+            shown(run_dir),
+            "--split".to_owned(),
+            "test".to_owned(),
+            "--json".to_owned(),
+        ]);
+        let said = process::output(&mut command)?;
+        metrics(&said).with_context(|| format!("the output of `{}`", process::line(&command)))
+    }
+
+    /// Predicts the demo's images with the first pretrained run.
+    pub(super) fn predict(&self, folder: &DemoFolder) -> Result<()> {
+        self.call(&[
+            "predict".to_owned(),
+            shown(&folder.images()),
+            "--run".to_owned(),
+            shown(&folder.fine_tuned(Start::Pretrained, 0)),
+            "--out".to_owned(),
+            shown(&folder.predictions()),
+        ])
+    }
+
+    fn call(&self, args: &[String]) -> Result<()> {
+        process::run(&mut self.command(args))
+    }
+
+    fn command(&self, args: &[String]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(args).current_dir(workspace::root());
+        process::without_cargo_run(&mut command);
+        eprintln!("$ {}", process::line(&command));
+        command
+    }
+}
+
+/// As the child sees it, which runs in the repository's root.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(workspace::root()).unwrap_or(path).display().to_string()
+}
+
+/// `report.metrics` of an evaluation record: name and value; an undefined one is NaN.
+fn metrics(record: &str) -> Result<Vec<(String, f64)>> {
+    let record: serde_json::Value = serde_json::from_str(record).context("it is no JSON")?;
+    let metrics = record["report"]["metrics"].as_array().context("it has no report.metrics")?;
+    metrics
+        .iter()
+        .map(|metric| {
+            let name = metric["name"].as_str().context("a metric without a name")?;
+            Ok((name.to_owned(), metric["value"].as_f64().unwrap_or(f64::NAN)))
+        })
+        .filter(|metric| metric.as_ref().map_or(true, |(name, _)| !name.contains('/')))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_of_single_classes_stay_out_and_null_is_undefined() {
+        let record = r#"{"report":{"metrics":[{"name":"f1","value":0.5},
+            {"name":"per_class/cyst/recall","value":1.0},{"name":"auroc","value":null}]}}"#;
+        let found = metrics(record).unwrap();
+        assert_eq!(found[0], ("f1".to_owned(), 0.5));
+        assert!(found.len() == 2 && found[1].1.is_nan());
+    }
+}
