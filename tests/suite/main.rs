@@ -1,6 +1,10 @@
 //! The integration tests, one module a subject, linked once.
 
 mod backbone_support;
+mod coco;
+mod coco_hostile;
+mod coco_masks;
+mod image_lists;
 mod parity_backbone;
 mod parity_resnet;
 mod run_folder;

@@ -109,6 +109,9 @@ impl Dataset {
     /// # Errors
     /// When there is no such file or folder, or no image in it.
     pub fn from_images(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Err(Error::data(format!("{}: no such file or folder", path.display())).into());
+        }
         let (base, files) = if path.is_file() {
             (path.parent().unwrap_or(Path::new("")), vec![path.to_path_buf()])
         } else {

@@ -77,7 +77,7 @@ fn require_folder(folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    let what = if folder.exists() { "is not a folder" } else { "there is no such folder" };
+    let what = if folder.exists() { "is not a folder" } else { "no such folder" };
     Err(Error::data(format!("{}: {what}", folder.display())).into())
 }
 
@@ -116,6 +116,6 @@ mod tests {
     #[test]
     fn a_missing_folder_is_named() {
         let error = find_images(Path::new("no/such")).unwrap_err().to_string();
-        assert_eq!(error, "no/such: there is no such folder");
+        assert_eq!(error, "no/such: no such folder");
     }
 }

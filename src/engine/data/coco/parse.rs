@@ -6,7 +6,7 @@ use std::{fmt, marker::PhantomData, path::Path};
 use anyhow::Result;
 use serde::{
     Deserialize, Deserializer,
-    de::{self, DeserializeOwned, SeqAccess, Unexpected, Visitor},
+    de::{self, DeserializeOwned, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
 use crate::{
@@ -15,7 +15,6 @@ use crate::{
 };
 
 #[derive(Debug, Deserialize)]
-#[serde(expecting = "a COCO file: an object with the lists `images`, `annotations`, `categories`")]
 pub(super) struct CocoFile {
     pub(super) images: Entries<RawImage>,
     pub(super) annotations: Entries<RawAnnotation>,
@@ -24,7 +23,6 @@ pub(super) struct CocoFile {
 
 /// A COCO file of which only the categories matter; the rest is passed over.
 #[derive(Debug, Deserialize)]
-#[serde(expecting = "a COCO file: an object with the lists `images`, `annotations`, `categories`")]
 pub(super) struct CategoriesOnly {
     pub(super) categories: Entries<RawCategory>,
 }
@@ -59,10 +57,11 @@ pub(super) struct RawCategory {
 ///
 /// # Errors
 /// Names the file, the place in it (list, index, line, column), what was expected and found.
-pub(super) fn from_slice<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T> {
+pub(super) fn from_slice<T: Described + DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T> {
     const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    serde_json::from_slice(bytes).map_err(|error| {
+    let read = serde_json::from_slice(bytes).map(|Object(file)| file);
+    read.map_err(|error| {
         let what = if error.is_eof() && !bytes.is_empty() {
             "the file ends too early (an interrupted copy?): "
         } else {
@@ -89,12 +88,55 @@ fn names_no_number(text: &[u8]) -> bool {
     has(b"NaN") || has(b"Infinity")
 }
 
+/// A struct from an object alone: serde's derived form would take a list for the fields in turn.
+struct Object<T>(T);
+
+/// What a struct is read from, for messages.
+pub(super) trait Described {
+    const EXPECTED: &'static str;
+}
+
+impl Described for CocoFile {
+    const EXPECTED: &'static str =
+        "a COCO file: an object with the lists `images`, `annotations`, `categories`";
+}
+impl Described for CategoriesOnly {
+    const EXPECTED: &'static str = CocoFile::EXPECTED;
+}
+impl Described for RawImage {
+    const EXPECTED: &'static str = "an object with `id`, `file_name`, `height`, `width`";
+}
+impl Described for RawAnnotation {
+    const EXPECTED: &'static str = "an object with `image_id`, `category_id`, `bbox`";
+}
+impl Described for RawCategory {
+    const EXPECTED: &'static str = "an object with `id` and `name`";
+}
+
+impl<'de, T: Described + Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+        impl<'de, T: Described + Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(T::EXPECTED)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_any(ObjectVisitor(PhantomData))
+    }
+}
+
 /// A list whose errors say at which entry they happened.
 #[derive(Debug)]
 pub(super) struct Entries<T>(pub(super) Vec<T>);
 
 /// An entry's list, for messages.
-pub(super) trait Entry {
+pub(super) trait Entry: Described {
     const LIST: &'static str;
 }
 
@@ -122,7 +164,7 @@ impl<'de, T: Entry + Deserialize<'de>> Deserialize<'de> for Entries<T> {
                 let mut entries = Vec::new();
                 // serde_json takes line and column out of the inner message and puts them at the
                 // end of the outer one.
-                while let Some(entry) = list.next_element().map_err(|error| {
+                while let Some(Object(entry)) = list.next_element().map_err(|error| {
                     de::Error::custom(format!("{}[{}]: {error}", T::LIST, entries.len()))
                 })? {
                     entries.push(entry);
