@@ -10,3 +10,4 @@ mod parity_resnet;
 mod run_folder;
 mod support;
 mod tensorboard;
+mod weights;

@@ -1,1 +1,28 @@
-//! To be filled.
+//! Pretrained weights: `.pth` and `.safetensors` files, whoever wrote them, into a model's
+//! variables and back.
+//!
+//! [`open`] lists what a file holds; [`keymap`] translates its names; [`load`] fills a model and
+//! says what it did; [`save_safetensors`] and [`save_torch`] write. Nothing that a file holds is
+//! ever executed, and no malformed file panics, recurses without end or takes more memory than its
+//! own size suggests.
+
+mod atomic;
+mod dtype;
+mod entry;
+mod file;
+pub mod glob;
+pub mod keymap;
+mod load;
+mod pickle;
+mod report;
+mod resize;
+mod safetensors;
+mod torch;
+
+pub use dtype::Dtype;
+pub use entry::{Span, TensorEntry};
+pub use file::{Container, WeightsFile, open};
+pub use load::{load, load_file};
+pub use report::{Cast, LoadReport, Loaded, Misshapen, Missing, Resized, Unplaced};
+pub use safetensors::save_safetensors;
+pub use torch::{OtherContent, save_torch};

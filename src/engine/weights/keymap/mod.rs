@@ -1,0 +1,161 @@
+//! Naming conventions of checkpoints as tables: what a file calls `image_encoder.blocks.0.norm1`
+//! our model calls `backbone.blocks.0.norm1`.
+//!
+//! A table works both ways, so that what is trained here goes back under upstream's names. Plugins
+//! add rows for their heads to any convention:
+//!
+//! ```
+//! use engine::{inventory, weights::keymap::{Rule, RuleSet}};
+//!
+//! inventory::submit! { RuleSet {
+//!     convention: "segment_anything",
+//!     rules: &[Rule { theirs: "mask_decoder.*", ours: "mask_decoder.*" }],
+//! } }
+//! ```
+
+mod recognise;
+mod rule;
+mod tables;
+
+use std::borrow::Cow;
+
+use anyhow::Result;
+use serde::Serialize;
+
+pub use recognise::{By, CONVENTION_KEY, Recognised, recognise};
+pub use rule::Rule;
+pub use tables::CONVENTIONS;
+
+use super::glob;
+use crate::Error;
+
+/// How one family of checkpoints names its tensors.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Convention {
+    /// As `[weights] convention` spells it.
+    pub name: &'static str,
+    /// Who writes files that way.
+    pub title: &'static str,
+    /// Patterns that each match some key of every such file, and together of no other.
+    pub marks: &'static [&'static str],
+    /// Their names and ours; the first that matches counts.
+    pub rules: &'static [Rule],
+    /// Patterns of their keys that a model of ours may have no use for: other parts of the same
+    /// network, which load when the model has them.
+    pub known_parts: &'static [&'static str],
+    /// Patterns of their keys that never have a place in ours.
+    pub dropped: &'static [&'static str],
+}
+
+/// Rows that a plugin adds to a convention; they come before the convention's own.
+#[derive(Debug)]
+pub struct RuleSet {
+    pub convention: &'static str,
+    pub rules: &'static [Rule],
+}
+
+inventory::collect!(RuleSet);
+
+/// What a convention says about one key of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Our variable's name.
+    Ours(String),
+    /// Never of use, by name.
+    Dropped,
+    /// No rule matches.
+    Unknown,
+}
+
+impl Convention {
+    /// Finds a convention by its name.
+    ///
+    /// # Errors
+    /// When there is none; lists those there are.
+    pub fn by_name(name: &str) -> Result<&'static Self> {
+        CONVENTIONS.iter().find(|convention| convention.name == name).ok_or_else(|| {
+            let known: Vec<_> = CONVENTIONS.iter().map(|c| c.name).collect();
+            let hint = glob::nearest(name, known.iter().copied())
+                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            let known = known.join(", ");
+            Error::config(format!("there is no naming convention `{name}`{hint} Known are {known}"))
+                .into()
+        })
+    }
+
+    /// Our name for one of theirs.
+    #[must_use]
+    pub fn to_ours(&self, theirs: &str) -> Place {
+        if self.dropped.iter().any(|pattern| glob::matches(pattern, theirs)) {
+            return Place::Dropped;
+        }
+        self.rules().find_map(|rule| rule.to_ours(theirs)).map_or(Place::Unknown, Place::Ours)
+    }
+
+    /// Their name for one of ours, if they have one.
+    #[must_use]
+    pub fn to_theirs(&self, ours: &str) -> Option<String> {
+        self.rules().find_map(|rule| rule.to_theirs(ours))
+    }
+
+    /// Whether a key is of a part that a model may leave unused.
+    #[must_use]
+    pub fn is_known_part(&self, theirs: &str) -> bool {
+        self.known_parts.iter().any(|pattern| glob::matches(pattern, theirs))
+    }
+
+    fn rules(&self) -> impl Iterator<Item = &'static Rule> {
+        let name = self.name;
+        let added = inventory::iter::<RuleSet>
+            .into_iter()
+            .filter(move |set| set.convention == name)
+            .flat_map(|set| set.rules);
+        added.chain(self.rules)
+    }
+}
+
+impl Serialize for Convention {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
+
+/// A key without the prefix that wraps every key of its file (`module.` of data-parallel runs).
+pub(super) fn strip<'a>(key: &'a str, prefix: &str) -> Cow<'a, str> {
+    Cow::Borrowed(key.strip_prefix(prefix).unwrap_or(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_goes_both_ways() {
+        for convention in CONVENTIONS {
+            for rule in convention.rules {
+                let theirs = rule.theirs.replace("{N}", "11").replace('*', "weight");
+                let Place::Ours(ours) = convention.to_ours(&theirs) else {
+                    panic!("{}: {theirs}", convention.name)
+                };
+                let back = convention.to_theirs(&ours).unwrap();
+                // Several spellings may lead to one of ours; what matters is that ours survives.
+                assert_eq!(
+                    convention.to_ours(&back),
+                    Place::Ours(ours),
+                    "{}: {theirs} -> {back}",
+                    convention.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_misspelt_ones_are_helped() {
+        for (i, a) in CONVENTIONS.iter().enumerate() {
+            assert!(CONVENTIONS.iter().skip(i + 1).all(|b| a.name != b.name));
+        }
+        let error = Convention::by_name("ultrasm").unwrap_err().to_string();
+        assert!(error.contains("did you mean `ultrasam`?"), "{error}");
+        assert!(error.contains("huggingface_sam"), "{error}");
+    }
+}

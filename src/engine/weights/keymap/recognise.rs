@@ -1,0 +1,83 @@
+//! Which convention a file follows, by its keys.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{CONVENTIONS, Convention, rule};
+use crate::{Error, weights::WeightsFile};
+
+/// Key of a `.safetensors` file's metadata under which we note the convention we wrote.
+pub const CONVENTION_KEY: &str = "sonotune.convention";
+
+/// A convention and how it was come by.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Recognised {
+    pub convention: &'static Convention,
+    /// What wraps every key: empty, or what a data-parallel or Lightning run puts before it.
+    pub prefix: &'static str,
+    pub by: By,
+}
+
+/// Why a convention was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// The keys fit.
+    Keys,
+    /// The file's own metadata says so.
+    Metadata,
+    /// The config or the command line says so.
+    Request,
+}
+
+/// Prefixes that training wraps around all of a model's keys.
+const PREFIXES: [&str; 5] = ["", "module.", "model.", "module.model.", "model.module."];
+
+/// The convention of a file: the requested one, else the one its metadata names, else by its keys.
+///
+/// # Errors
+/// When the requested one does not exist or the keys fit none; shows some of them.
+pub fn recognise(file: &WeightsFile, requested: Option<&str>) -> Result<Recognised> {
+    if let Some(name) = requested {
+        let convention = Convention::by_name(name)?;
+        let prefix = prefix(file, convention).unwrap_or_default();
+        return Ok(Recognised { convention, prefix, by: By::Request });
+    }
+    if let Some(name) = file.metadata().get(CONVENTION_KEY) {
+        if let Ok(convention) = Convention::by_name(name) {
+            return Ok(Recognised { convention, prefix: "", by: By::Metadata });
+        }
+    }
+    CONVENTIONS
+        .iter()
+        .find_map(|convention| {
+            let prefix = prefix(file, convention)?;
+            Some(Recognised { convention, prefix, by: By::Keys })
+        })
+        .ok_or_else(|| unknown(file))
+}
+
+/// The prefix with which a file bears all marks of a convention, if any.
+fn prefix(file: &WeightsFile, convention: &Convention) -> Option<&'static str> {
+    PREFIXES.into_iter().find(|prefix| {
+        convention.marks.iter().all(|mark| {
+            file.entries().iter().any(|entry| {
+                entry.name.strip_prefix(prefix).is_some_and(|key| rule::matches(mark, key))
+            })
+        })
+    })
+}
+
+fn unknown(file: &WeightsFile) -> anyhow::Error {
+    let keys: Vec<_> = file.entries().iter().take(5).map(|e| format!("`{}`", e.name)).collect();
+    let known: Vec<_> = CONVENTIONS.iter().map(|c| c.name).collect();
+    Error::weights(format!(
+        "{}: its {} keys follow no known naming convention; they begin with {}. Known are {}; \
+         name one as `[weights] convention` (`sonotune` takes the model's own variable names)",
+        file.path().display(),
+        file.entries().len(),
+        keys.join(", "),
+        known.join(", "),
+    ))
+    .into()
+}

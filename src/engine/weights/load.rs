@@ -1,0 +1,212 @@
+//! From a file into a model's variables, strictly.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context, Result};
+use tch::{Tensor, nn::VarStore};
+
+use super::{
+    WeightsFile,
+    dtype::Dtype,
+    entry::TensorEntry,
+    glob,
+    keymap::{Place, Recognised, recognise, strip},
+    open,
+    report::{Cast, LoadReport, Loaded, Misshapen, Missing, Resized, Unplaced},
+    resize::Resize,
+};
+use crate::{Error, config::WeightsConfig};
+
+/// Loads pretrained weights into the variables of a model, in place and strictly.
+///
+/// Every variable, buffers included, must be found in the file with its shape, and every tensor
+/// of the file must have a place, unless the config's patterns or the convention's table say
+/// otherwise. Position embeddings of another input size are resized. Variables keep their number
+/// format and device. On an error no variable has changed.
+///
+/// # Errors
+/// When the file cannot be read, follows no known convention, or does not fit; lists what does
+/// not.
+pub fn load(vs: &VarStore, config: &WeightsConfig) -> Result<LoadReport> {
+    let file = open(&config.path)?;
+    let recognised = recognise(&file, config.convention.as_deref())?;
+    load_file(vs, &file, recognised, config)
+}
+
+/// As [`load`], from a file that is open already.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_file(
+    vs: &VarStore,
+    file: &WeightsFile,
+    recognised: Recognised,
+    config: &WeightsConfig,
+) -> Result<LoadReport> {
+    let variables: BTreeMap<String, Tensor> = vs.variables().into_iter().collect();
+    let plan = compare(&variables, file, recognised, config)?;
+    plan.report.check()?;
+    let read = |copy: &Copy| -> Result<Tensor> {
+        let stored = file.read(&copy.entry.name)?;
+        match copy.resize {
+            Some(resize) => resize
+                .apply(&stored, &copy.shape)
+                .with_context(|| format!("cannot resize `{}`", copy.variable)),
+            None => Ok(stored),
+        }
+    };
+    let mut variables = variables;
+    for copy in &plan.copies {
+        let stored = read(copy)?;
+        if let Some(variable) = variables.get_mut(&copy.variable) {
+            tch::no_grad(|| variable.f_copy_(&stored))
+                .with_context(|| format!("cannot copy into `{}`", copy.variable))?;
+        }
+    }
+    Ok(plan.report)
+}
+
+/// What is to be done, and the report of it.
+struct Plan<'a> {
+    copies: Vec<Copy<'a>>,
+    report: LoadReport,
+}
+
+struct Copy<'a> {
+    entry: &'a TensorEntry,
+    variable: String,
+    shape: Vec<i64>,
+    resize: Option<Resize>,
+}
+
+fn compare<'a>(
+    variables: &BTreeMap<String, Tensor>,
+    file: &'a WeightsFile,
+    recognised: Recognised,
+    config: &WeightsConfig,
+) -> Result<Plan<'a>> {
+    let mut plan = Plan { copies: Vec::new(), report: LoadReport::new(file, recognised, config) };
+    let mut sources: HashMap<String, &str> = HashMap::new();
+    for entry in file.entries() {
+        let key = strip(&entry.name, recognised.prefix);
+        let unplaced = || Unplaced { key: entry.name.clone(), shape: entry.shape.clone() };
+        let known_part = recognised.convention.is_known_part(&key);
+        let report = &mut plan.report;
+        match recognised.convention.to_ours(&key) {
+            Place::Dropped => report.dropped.push(unplaced()),
+            Place::Ours(name) if variables.contains_key(&name) => {
+                if let Some(other) = sources.insert(name.clone(), &entry.name) {
+                    return Err(Error::weights(format!(
+                        "{}: both `{other}` and `{}` stand for the variable `{name}`",
+                        file.path().display(),
+                        entry.name
+                    ))
+                    .into());
+                }
+                place(&mut plan, entry, name, variables, known_part);
+            }
+            _ if known_part => report.unused.push(unplaced()),
+            _ => report.unexpected.push(unplaced()),
+        }
+    }
+    for (name, variable) in variables.iter().filter(|(name, _)| !sources.contains_key(*name)) {
+        let missing = Missing { variable: name.clone(), shape: variable.size() };
+        plan.report.missing.push(missing);
+    }
+    plan.report.apply_patterns(config);
+    Ok(plan)
+}
+
+/// Sorts one tensor that has a variable: fits, fits when resized, or not.
+fn place<'a>(
+    plan: &mut Plan<'a>,
+    entry: &'a TensorEntry,
+    variable: String,
+    variables: &BTreeMap<String, Tensor>,
+    known_part: bool,
+) {
+    let report = &mut plan.report;
+    let tensor = &variables[&variable];
+    let (shape, kind) = (tensor.size(), tensor.kind());
+    let dtype = Dtype::from_kind(kind);
+    let resize =
+        (shape != entry.shape).then(|| Resize::of(&variable, &entry.shape, &shape)).flatten();
+    let castable = dtype.is_some_and(|dtype| entry.dtype.casts_to(dtype));
+    if (shape != entry.shape && resize.is_none()) || !castable {
+        report.misshapen.push(Misshapen {
+            key: entry.name.clone(),
+            variable,
+            expected: shape,
+            expected_dtype: dtype.map_or_else(|| format!("{kind:?}"), |d| d.to_string()),
+            got: entry.shape.clone(),
+            got_dtype: entry.dtype,
+            known_part,
+        });
+        return;
+    }
+    if let Some(resize) = resize {
+        report.resized.push(Resized {
+            variable: variable.clone(),
+            from: entry.shape.clone(),
+            to: shape.clone(),
+            how: resize.name(),
+        });
+    }
+    if let Some(to) = dtype.filter(|&to| to != entry.dtype) {
+        report.cast.push(Cast { variable: variable.clone(), from: entry.dtype, to });
+    }
+    report.loaded.push(Loaded { variable: variable.clone(), key: entry.name.clone() });
+    plan.copies.push(Copy { entry, variable, shape, resize });
+}
+
+impl LoadReport {
+    /// Moves what the config allows out of the lists of errors, and notes patterns of no use.
+    fn apply_patterns(&mut self, config: &WeightsConfig) {
+        let mut used = std::collections::HashSet::new();
+        let mut allowed = |patterns: &[String], name: &str| {
+            let mut any = false;
+            for pattern in patterns.iter().filter(|p| glob::matches(p, name)) {
+                used.insert(pattern.clone());
+                any = true;
+            }
+            any
+        };
+        // A part for another purpose, such as the classes of ImageNet, does not block one that
+        // is to start anew.
+        for wrong in std::mem::take(&mut self.misshapen) {
+            if allowed(&config.allow_misshapen, &wrong.variable) {
+                self.allowed_misshapen.push(wrong);
+            } else if wrong.known_part && allowed(&config.allow_missing, &wrong.variable) {
+                self.unused.push(Unplaced { key: wrong.key, shape: wrong.got });
+                self.allowed_missing
+                    .push(Missing { variable: wrong.variable, shape: wrong.expected });
+            } else {
+                self.misshapen.push(wrong);
+            }
+        }
+        for missing in std::mem::take(&mut self.missing) {
+            if allowed(&config.allow_missing, &missing.variable) {
+                self.allowed_missing.push(missing);
+            } else {
+                self.missing.push(missing);
+            }
+        }
+        for unplaced in std::mem::take(&mut self.unexpected) {
+            if allowed(&config.allow_unexpected, &unplaced.key) {
+                self.allowed_unexpected.push(unplaced);
+            } else {
+                self.unexpected.push(unplaced);
+            }
+        }
+        let patterns = [
+            ("allow_missing", &config.allow_missing),
+            ("allow_unexpected", &config.allow_unexpected),
+            ("allow_misshapen", &config.allow_misshapen),
+        ];
+        for (key, patterns) in patterns {
+            for pattern in patterns.iter().filter(|p| !used.contains(*p)) {
+                self.warnings.push(format!("{key} = [\"{pattern}\"] matches nothing"));
+            }
+        }
+    }
+}

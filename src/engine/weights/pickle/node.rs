@@ -1,0 +1,138 @@
+//! What a pickle holds, as a graph of inert nodes.
+
+/// Number of a node in its [`Graph`].
+pub(in crate::weights) type Id = u32;
+
+/// One Python value.
+#[derive(Debug)]
+pub(in crate::weights) enum Node {
+    None,
+    Bool(bool),
+    Int(i64),
+    /// An integer beyond 64 bits, little-endian two's complement.
+    BigInt(Box<[u8]>),
+    Float(f64),
+    Str(Box<str>),
+    Bytes(Box<[u8]>),
+    Tuple(Box<[Id]>),
+    List(Vec<Id>),
+    /// Also sets (see [`Node::Set`]) and what `SETITEMS` filled; later entries win.
+    Dict(Vec<(Id, Id)>),
+    Set(Vec<Id>),
+    /// A class or function by name. Never looked up.
+    Global {
+        module: Box<str>,
+        name: Box<str>,
+    },
+    /// A call that was not made, with what was put into its result afterwards.
+    Call(Box<Call>),
+    /// A value the file keeps outside the pickle, such as a storage.
+    Persistent(Id),
+}
+
+/// A call that was not made.
+#[derive(Debug)]
+pub(in crate::weights) struct Call {
+    /// Usually a [`Node::Global`].
+    pub(in crate::weights) callable: Id,
+    /// A [`Node::Tuple`] in well-formed files.
+    pub(in crate::weights) args: Id,
+    /// What `APPENDS` added.
+    pub(in crate::weights) items: Vec<Id>,
+    /// What `SETITEMS` added.
+    pub(in crate::weights) pairs: Vec<(Id, Id)>,
+    /// What `BUILD` set: `__dict__` as a rule.
+    pub(in crate::weights) state: Option<Id>,
+}
+
+/// All values of one pickle.
+#[derive(Debug, Default)]
+pub(in crate::weights) struct Graph {
+    pub(super) nodes: Vec<Node>,
+}
+
+impl Graph {
+    pub(in crate::weights) fn node(&self, id: Id) -> &Node {
+        // Numbers come from `Machine::push` alone, and nodes are never removed.
+        &self.nodes[id as usize]
+    }
+
+    /// Nodes have the numbers `0..len`.
+    pub(in crate::weights) fn len(&self) -> Id {
+        self.nodes.len() as Id
+    }
+
+    pub(in crate::weights) fn str(&self, id: Id) -> Option<&str> {
+        match self.node(id) {
+            Node::Str(text) => Some(text),
+            // Python 2 wrote its names as bytes.
+            Node::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+    }
+
+    pub(in crate::weights) fn int(&self, id: Id) -> Option<i64> {
+        match self.node(id) {
+            Node::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Elements of a tuple, list or set.
+    pub(in crate::weights) fn items(&self, id: Id) -> Option<&[Id]> {
+        match self.node(id) {
+            Node::Tuple(items) => Some(items),
+            Node::List(items) | Node::Set(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// Module and name of a class or function.
+    pub(in crate::weights) fn global(&self, id: Id) -> Option<(&str, &str)> {
+        match self.node(id) {
+            Node::Global { module, name } => Some((module, name)),
+            _ => None,
+        }
+    }
+
+    /// A call of a named function or class: module, name, arguments.
+    pub(in crate::weights) fn call(&self, id: Id) -> Option<(&str, &str, &[Id])> {
+        let Node::Call(call) = self.node(id) else { return None };
+        let (module, name) = self.global(call.callable)?;
+        Some((module, name, self.items(call.args)?))
+    }
+
+    /// Entries of a dict or of an object that behaves as one (`OrderedDict`, `defaultdict`, any
+    /// subclass): those of its constructor, then those set later. Empty for everything else.
+    pub(in crate::weights) fn pairs(&self, id: Id) -> Vec<(Id, Id)> {
+        match self.node(id) {
+            Node::Dict(pairs) => pairs.clone(),
+            Node::Call(call) => {
+                let mut pairs = Vec::new();
+                for &arg in self.items(call.args).unwrap_or_default() {
+                    match self.node(arg) {
+                        Node::Dict(given) => pairs.extend(given),
+                        // Python 2's OrderedDict([[key, value], …]).
+                        Node::List(given) => {
+                            pairs.extend(given.iter().filter_map(
+                                |&pair| match *self.items(pair)? {
+                                    [key, value] => Some((key, value)),
+                                    _ => None,
+                                },
+                            ))
+                        }
+                        _ => {}
+                    }
+                }
+                pairs.extend(&call.pairs);
+                pairs
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The value under a string key; the last one, should there be several.
+    pub(in crate::weights) fn get(&self, dict: Id, key: &str) -> Option<Id> {
+        self.pairs(dict).iter().rev().find(|(k, _)| self.str(*k) == Some(key)).map(|(_, v)| *v)
+    }
+}

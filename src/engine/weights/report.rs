@@ -1,0 +1,310 @@
+//! What happened when weights were loaded: nothing of it stays unsaid.
+
+use std::{fmt::Write, path::PathBuf, time::UNIX_EPOCH};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{Container, WeightsFile, dtype::Dtype, keymap::Recognised};
+use crate::{Error, config::WeightsConfig};
+
+/// The outcome of [`load`](super::load), written to the run folder as `weights.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct LoadReport {
+    pub path: PathBuf,
+    pub container: Container,
+    /// With `modified_seconds` it tells one file from another without reading all of it.
+    pub file_bytes: u64,
+    /// Seconds since 1970.
+    pub modified_seconds: Option<u64>,
+    /// Dotted path of the state dict within the file; empty at its top.
+    pub state_dict: String,
+    #[serde(flatten)]
+    pub recognised: Recognised,
+    pub loaded: Vec<Loaded>,
+    /// Loaded, into another number format.
+    pub cast: Vec<Cast>,
+    /// Loaded, at another size.
+    pub resized: Vec<Resized>,
+    /// Variables that the file lacks; an error.
+    pub missing: Vec<Missing>,
+    pub allowed_missing: Vec<Missing>,
+    /// Tensors without a place in the model; an error.
+    pub unexpected: Vec<Unplaced>,
+    pub allowed_unexpected: Vec<Unplaced>,
+    /// Tensors of another shape or sort of number than their variable; an error.
+    pub misshapen: Vec<Misshapen>,
+    pub allowed_misshapen: Vec<Misshapen>,
+    /// Known parts of the convention that this model has no use for.
+    pub unused: Vec<Unplaced>,
+    /// Never of use, by the convention's table.
+    pub dropped: Vec<Unplaced>,
+    /// Patterns that match nothing.
+    pub warnings: Vec<String>,
+}
+
+/// A variable that got its values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Loaded {
+    pub variable: String,
+    /// As the file spells it.
+    pub key: String,
+}
+
+/// A variable whose number format differs from the file's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cast {
+    pub variable: String,
+    pub from: Dtype,
+    pub to: Dtype,
+}
+
+/// A position embedding that was resized.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resized {
+    pub variable: String,
+    pub from: Vec<i64>,
+    pub to: Vec<i64>,
+    /// `bicubic` or `linear`.
+    pub how: &'static str,
+}
+
+/// A variable that the file lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    pub variable: String,
+    pub shape: Vec<i64>,
+}
+
+/// A tensor of the file that did not go into the model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unplaced {
+    pub key: String,
+    pub shape: Vec<i64>,
+}
+
+/// A tensor that does not fit its variable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Misshapen {
+    pub variable: String,
+    pub key: String,
+    pub expected: Vec<i64>,
+    pub expected_dtype: String,
+    pub got: Vec<i64>,
+    pub got_dtype: Dtype,
+    /// The convention's table names it as a part that may stay unused.
+    #[serde(skip)]
+    pub(super) known_part: bool,
+}
+
+/// Names shown per list on a terminal; `weights.json` has them all.
+const SHOWN: usize = 6;
+
+impl LoadReport {
+    pub(super) fn new(file: &WeightsFile, recognised: Recognised, config: &WeightsConfig) -> Self {
+        let modified = std::fs::metadata(file.path()).and_then(|meta| meta.modified()).ok();
+        Self {
+            path: config.path.clone(),
+            container: file.container(),
+            file_bytes: file.file_len(),
+            modified_seconds: modified
+                .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+                .map(|time| time.as_secs()),
+            state_dict: file.found_at().to_owned(),
+            recognised,
+            loaded: Vec::new(),
+            cast: Vec::new(),
+            resized: Vec::new(),
+            missing: Vec::new(),
+            allowed_missing: Vec::new(),
+            unexpected: Vec::new(),
+            allowed_unexpected: Vec::new(),
+            misshapen: Vec::new(),
+            allowed_misshapen: Vec::new(),
+            unused: Vec::new(),
+            dropped: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// # Errors
+    /// When a variable is missing, a tensor has no place, or one does not fit.
+    pub fn check(&self) -> Result<()> {
+        let fits =
+            self.missing.is_empty() && self.unexpected.is_empty() && self.misshapen.is_empty();
+        if fits {
+            return Ok(());
+        }
+        let mut message = format!(
+            "{} does not fit the model (naming convention {}); nothing was loaded",
+            self.path.display(),
+            self.convention_words()
+        );
+        for (list, key) in self.wrong() {
+            let _ = write!(message, "\n  {list}\n    allow it: [weights] {key}");
+        }
+        Err(Error::weights(message).into())
+    }
+
+    fn wrong(&self) -> Vec<(String, String)> {
+        let mut lists = Vec::new();
+        if !self.missing.is_empty() {
+            let names = self.missing.iter().map(|m| m.variable.as_str());
+            let pattern = format!("allow_missing = [\"{}\"]", common_pattern(names));
+            let shown = self.missing.iter().map(|m| format!("{} {:?}", m.variable, m.shape));
+            lists.push((list("missing in the file", shown), pattern));
+        }
+        if !self.unexpected.is_empty() {
+            let names = self.unexpected.iter().map(|u| u.key.as_str());
+            let pattern = format!("allow_unexpected = [\"{}\"]", common_pattern(names));
+            let shown = self.unexpected.iter().map(|u| format!("{} {:?}", u.key, u.shape));
+            lists.push((list("unexpected in the file", shown), pattern));
+        }
+        if !self.misshapen.is_empty() {
+            let names = self.misshapen.iter().map(|m| m.variable.as_str());
+            let pattern = format!("allow_misshapen = [\"{}\"]", common_pattern(names));
+            lists.push((list("misshapen", self.misshapen.iter().map(Misshapen::words)), pattern));
+        }
+        lists
+    }
+
+    fn convention_words(&self) -> String {
+        let by = match self.recognised.by {
+            super::keymap::By::Keys => "recognised by its keys",
+            super::keymap::By::Metadata => "named in its metadata",
+            super::keymap::By::Request => "as asked for",
+        };
+        format!("`{}`, {by}", self.recognised.convention.name)
+    }
+
+    /// A few lines for people: counts, then whatever did not simply load.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut text = format!("weights: {} ({})\n", self.path.display(), self.container);
+        let _ = writeln!(
+            text,
+            "  convention  {}: {}",
+            self.convention_words(),
+            self.recognised.convention.title
+        );
+        if !self.state_dict.is_empty() {
+            let _ = writeln!(text, "  state dict  under `{}`", self.state_dict);
+        }
+        if !self.recognised.prefix.is_empty() {
+            let _ = writeln!(text, "  prefix      `{}` taken off", self.recognised.prefix);
+        }
+        let _ = writeln!(text, "  loaded      {} variables", self.loaded.len());
+        let unplaced = |unplaced: &Unplaced| format!("{} {:?}", unplaced.key, unplaced.shape);
+        let missing = |missing: &Missing| format!("{} {:?}", missing.variable, missing.shape);
+        let mut section = |title: &str, items: Vec<String>| {
+            if !items.is_empty() {
+                let _ = writeln!(text, "  {title:<11} {}", shorten(items.len(), items.into_iter()));
+            }
+        };
+        section("cast", grouped_casts(&self.cast));
+        section("resized", self.resized.iter().map(Resized::words).collect());
+        section("missing", self.missing.iter().map(missing).collect());
+        section("start anew", self.allowed_missing.iter().map(missing).collect());
+        section("unexpected", self.unexpected.iter().map(unplaced).collect());
+        section("left out", self.allowed_unexpected.iter().map(unplaced).collect());
+        section("misshapen", self.misshapen.iter().map(Misshapen::words).collect());
+        section("kept random", self.allowed_misshapen.iter().map(Misshapen::words).collect());
+        section("unused", grouped(&self.unused));
+        section("dropped", grouped(&self.dropped));
+        for warning in &self.warnings {
+            let _ = writeln!(text, "  warning     {warning}");
+        }
+        text
+    }
+}
+
+impl Misshapen {
+    fn words(&self) -> String {
+        if self.expected == self.got {
+            return format!(
+                "{}: expected {}, got {}",
+                self.variable, self.expected_dtype, self.got_dtype
+            );
+        }
+        format!("{}: expected {:?}, got {:?}", self.variable, self.expected, self.got)
+    }
+}
+
+impl Resized {
+    fn words(&self) -> String {
+        format!("{} {:?} -> {:?} ({})", self.variable, self.from, self.to, self.how)
+    }
+}
+
+fn list(title: &str, items: impl ExactSizeIterator<Item = String>) -> String {
+    format!("{title} ({}): {}", items.len(), shorten(items.len(), items))
+}
+
+fn shorten(len: usize, items: impl Iterator<Item = String>) -> String {
+    let mut shown: Vec<_> = items.take(SHOWN).collect();
+    if len > SHOWN {
+        shown.push(format!("and {} more", len - SHOWN));
+    }
+    shown.join(", ")
+}
+
+/// `prompt_encoder.* (16)`: parts by their first component.
+fn grouped(keys: &[Unplaced]) -> Vec<String> {
+    let counts = count(keys.iter().map(|unplaced| match unplaced.key.rsplit_once('.') {
+        // Dropped by its last component, so that is what it has in common with others.
+        Some((_, last @ "num_batches_tracked")) => format!("*.{last}"),
+        _ => match unplaced.key.split_once('.') {
+            Some((first, _)) => format!("{first}.*"),
+            None => unplaced.key.clone(),
+        },
+    }));
+    counts.into_iter().map(|(name, n)| format!("{name} ({n})")).collect()
+}
+
+fn grouped_casts(casts: &[Cast]) -> Vec<String> {
+    let counts = count(casts.iter().map(|cast| format!("{} -> {}", cast.from, cast.to)));
+    counts.into_iter().map(|(name, n)| format!("{n} of {name}")).collect()
+}
+
+/// Counts equal names, in order of first appearance.
+fn count(names: impl Iterator<Item = String>) -> Vec<(String, usize)> {
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for name in names {
+        match counts.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((name, 1)),
+        }
+    }
+    counts
+}
+
+/// A pattern that covers all names: what they have in common up to a dot, then `*`.
+fn common_pattern<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
+    let Some(first) = names.next() else { return String::new() };
+    let mut common = first;
+    let mut several = false;
+    for name in names {
+        several = true;
+        let same = common.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
+        common = common.get(..same).unwrap_or_default();
+    }
+    if !several {
+        return first.to_owned();
+    }
+    let dot = common.rfind('.').map_or(0, |dot| dot + 1);
+    format!("{}*", &common[..dot])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suggested_pattern_covers_the_names_and_little_more() {
+        let pattern = |names: &[&str]| common_pattern(names.iter().copied());
+        assert_eq!(pattern(&["head.fc.weight", "head.fc.bias"]), "head.fc.*");
+        assert_eq!(pattern(&["head.fc.weight"]), "head.fc.weight");
+        assert_eq!(pattern(&["head.a", "neck.b"]), "*");
+        assert_eq!(pattern(&["layers.1.a", "layers.10.a"]), "layers.*");
+    }
+}

@@ -1,0 +1,55 @@
+//! Position embeddings for another input size, as the reference resizes them when it loads.
+
+use anyhow::Result;
+use tch::{Kind, Tensor};
+
+/// How a stored tensor becomes one of another shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resize {
+    /// `pos_embed`, `[1, H, W, C]`: bicubic over H and W.
+    Bicubic,
+    /// `rel_pos_h` and `rel_pos_w`, `[2 · side − 1, C]`: linear over the distance.
+    Linear,
+}
+
+impl Resize {
+    /// Whether and how the variable may be resized from shape `from` to shape `to`.
+    pub(super) fn of(variable: &str, from: &[i64], to: &[i64]) -> Option<Self> {
+        let last = variable.rsplit('.').next().unwrap_or_default();
+        match (last, from, to) {
+            ("pos_embed", &[1, h, w, c], &[1, _, _, c2]) if c == c2 && h * w > 0 => {
+                Some(Self::Bicubic)
+            }
+            ("rel_pos_h" | "rel_pos_w", &[n, c], &[_, c2]) if c == c2 && n > 0 => {
+                Some(Self::Linear)
+            }
+            _ => None,
+        }
+    }
+
+    /// The name in reports.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Bicubic => "bicubic",
+            Self::Linear => "linear",
+        }
+    }
+
+    /// Resizes in fp32, corners not aligned, without antialiasing.
+    pub(super) fn apply(self, tensor: &Tensor, to: &[i64]) -> Result<Tensor> {
+        let tensor = tensor.f_to_kind(Kind::Float)?;
+        Ok(match (self, to) {
+            (Self::Bicubic, &[_, h, w, _]) => tensor
+                .f_permute([0, 3, 1, 2])?
+                .f_upsample_bicubic2d([h, w], false, None, None)?
+                .f_permute([0, 2, 3, 1])?,
+            (Self::Linear, &[n, _]) => tensor
+                .f_transpose(0, 1)?
+                .f_unsqueeze(0)?
+                .f_upsample_linear1d([n], false, None)?
+                .f_squeeze_dim(0)?
+                .f_transpose(0, 1)?,
+            _ => anyhow::bail!("{self:?} does not lead to shape {to:?}"),
+        })
+    }
+}

@@ -1,0 +1,280 @@
+//! Where in a saved object the model's weights are, and what else lies beside them.
+
+use std::collections::HashSet;
+
+use anyhow::{Result, ensure};
+use serde::Serialize;
+
+use super::{Archive, rebuild::Found};
+use crate::weights::{
+    entry::TensorEntry,
+    pickle::{Id, Node},
+};
+
+/// Something in the file that is not part of the model's weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OtherContent {
+    /// Dotted name.
+    pub name: String,
+    /// In words: `dict of 2, 464 tensors`.
+    pub what: String,
+}
+
+/// The model's weights and what lies beside them.
+#[derive(Debug, Default)]
+pub(in crate::weights) struct Contents {
+    /// Dotted path of the state dict; empty at the top.
+    pub(in crate::weights) found_at: String,
+    pub(in crate::weights) entries: Vec<TensorEntry>,
+    pub(in crate::weights) others: Vec<OtherContent>,
+}
+
+/// Under which keys training frameworks put a model's state dict, most telling first.
+const WRAPPERS: [&str; 8] = [
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "module",
+    "net",
+    "network",
+    "weights",
+];
+
+/// Nesting followed; a state dict has one level, a whole pickled module some ten.
+const MAX_DEPTH: usize = 40;
+/// Values looked at in one file. A pickle can name one value in many places, so walking it may
+/// take exponentially longer than reading it.
+const MAX_VISITS: u64 = 1 << 24;
+
+/// Finds the state dict: under a well-known key (also nested), else the whole object.
+pub(in crate::weights) fn find(archive: &Archive) -> Result<Contents> {
+    let mut at = archive.root;
+    let mut path: Vec<&str> = Vec::new();
+    let mut others = Vec::new();
+    while path.len() < 4 {
+        let holds_tensors = |id| Walk::new(archive).any_tensor(id);
+        let wrapper = WRAPPERS
+            .iter()
+            .find_map(|key| Some((*key, archive.graph.get(at, key)?)))
+            .filter(|&(_, inner)| archive.tensor(inner, "").is_ok_and(|found| found.is_none()))
+            .filter(|&(_, inner)| holds_tensors(inner));
+        let Some((key, inner)) = wrapper else { break };
+        for (other, value) in archive.graph.pairs(at) {
+            let name = archive.key(other);
+            if name != key {
+                let name = join(&path.join("."), &name);
+                others.push(OtherContent { name, what: describe(archive, value) });
+            }
+        }
+        path.push(key);
+        at = inner;
+    }
+    let mut walk = Walk::new(archive);
+    walk.flatten(at, "", 0)?;
+    ensure!(
+        archive.visits.get() <= MAX_VISITS,
+        "its containers unfold to more than {MAX_VISITS} values"
+    );
+    others.extend(walk.others);
+    let mut contents = Contents { found_at: path.join("."), entries: Vec::new(), others };
+    // Of two equal names Python keeps the later one.
+    let mut seen = HashSet::new();
+    contents.entries =
+        walk.entries.into_iter().rev().filter(|e| seen.insert(e.name.clone())).collect();
+    contents.entries.reverse();
+    Ok(contents)
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+struct Walk<'a> {
+    archive: &'a Archive,
+    /// Containers on the way to the current one: a cycle returns to one of them.
+    open: Vec<Id>,
+    entries: Vec<TensorEntry>,
+    others: Vec<OtherContent>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(archive: &'a Archive) -> Self {
+        Self { archive, open: Vec::new(), entries: Vec::new(), others: Vec::new() }
+    }
+
+    fn flatten(&mut self, id: Id, name: &str, depth: usize) -> Result<()> {
+        match self.archive.tensor(id, name)? {
+            Some(Found::Tensor(entry)) => {
+                self.entries.push(entry);
+                return Ok(());
+            }
+            Some(Found::Unreadable(what)) => {
+                self.others.push(OtherContent { name: name.to_owned(), what });
+                return Ok(());
+            }
+            None => {}
+        }
+        let children = self.archive.children(id);
+        if children.is_empty() {
+            // An attribute of a state dict (`_metadata`) is no content; a stray value is.
+            if !name.is_empty() {
+                let what = describe(self.archive, id);
+                self.others.push(OtherContent { name: name.to_owned(), what });
+            }
+            return Ok(());
+        }
+        ensure!(
+            depth < MAX_DEPTH && !self.open.contains(&id),
+            "`{}` contains itself or is nested deeper than {MAX_DEPTH} levels",
+            name.chars().take(80).collect::<String>()
+        );
+        if depth > 0 && !Walk::new(self.archive).any_tensor(id) {
+            let what = describe(self.archive, id);
+            self.others.push(OtherContent { name: name.to_owned(), what });
+            return Ok(());
+        }
+        self.open.push(id);
+        for (key, child) in children {
+            let name = if key.is_empty() { name.to_owned() } else { join(name, &key) };
+            self.flatten(child, &name, depth + 1)?;
+        }
+        self.open.pop();
+        Ok(())
+    }
+
+    /// Whether a tensor lies anywhere below; each value is looked at once.
+    fn any_tensor(&mut self, id: Id) -> bool {
+        self.count_tensors(id, true) > 0
+    }
+
+    fn count_tensors(&mut self, id: Id, first_is_enough: bool) -> usize {
+        let mut seen = HashSet::new();
+        let mut stack = vec![id];
+        let mut count = 0;
+        while let Some(id) = stack.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            // A damaged tensor is one as well; reading it reports the damage.
+            if !matches!(self.archive.tensor(id, ""), Ok(None)) {
+                count += 1;
+                if first_is_enough {
+                    return count;
+                }
+                continue;
+            }
+            stack.extend(self.archive.children(id).into_iter().map(|(_, child)| child));
+        }
+        count
+    }
+}
+
+impl Archive {
+    fn key(&self, id: Id) -> String {
+        match self.graph.node(id) {
+            Node::Str(text) => text.to_string(),
+            Node::Int(value) => value.to_string(),
+            Node::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Node::Bool(value) => value.to_string(),
+            Node::Float(value) => value.to_string(),
+            Node::None => "None".to_owned(),
+            Node::Tuple(_) => "(tuple)".to_owned(),
+            _ => "(object)".to_owned(),
+        }
+    }
+
+    /// What a container holds, with the part each adds to the dotted name. Of a pickled module:
+    /// its parameters, buffers and submodules, under the names its state dict would have.
+    ///
+    /// Counts what it gives out; beyond [`MAX_VISITS`] it gives nothing more.
+    fn children(&self, id: Id) -> Vec<(String, Id)> {
+        if self.visits.get() > MAX_VISITS {
+            return Vec::new();
+        }
+        let children = self.all_children(id);
+        self.visits.set(self.visits.get() + 1 + children.len() as u64);
+        children
+    }
+
+    fn all_children(&self, id: Id) -> Vec<(String, Id)> {
+        let indexed = |items: &[Id]| {
+            items.iter().enumerate().map(|(i, &item)| (i.to_string(), item)).collect::<Vec<_>>()
+        };
+        match self.graph.node(id) {
+            Node::Dict(_) => self.named_pairs(id),
+            Node::Tuple(items) => indexed(items),
+            Node::List(items) | Node::Set(items) => indexed(items),
+            Node::Call(call) => {
+                let mut children = self.named_pairs(id);
+                children.extend(indexed(&call.items));
+                // Deques, sets, counters: what they were made from.
+                for &arg in self.graph.items(call.args).unwrap_or_default() {
+                    if let Node::List(items) | Node::Set(items) = self.graph.node(arg) {
+                        if children.is_empty() {
+                            children.extend(indexed(items));
+                        }
+                    }
+                }
+                if let Some(state) = call.state {
+                    for part in ["_parameters", "_buffers", "_modules"] {
+                        if let Some(part) = self.graph.get(state, part) {
+                            children.extend(self.named_pairs(part));
+                        }
+                    }
+                }
+                children
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn named_pairs(&self, id: Id) -> Vec<(String, Id)> {
+        let pairs = self.graph.pairs(id);
+        pairs.into_iter().map(|(key, value)| (self.key(key), value)).collect()
+    }
+}
+
+/// A value in a few words.
+fn describe(archive: &Archive, id: Id) -> String {
+    let graph = &archive.graph;
+    let container = |kind: String, len: usize| {
+        let tensors = Walk::new(archive).count_tensors(id, false);
+        let holding = match tensors {
+            0 => String::new(),
+            1 => ", 1 tensor".to_owned(),
+            n => format!(", {n} tensors"),
+        };
+        format!("{kind} of {len}{holding}")
+    };
+    match graph.node(id) {
+        Node::None => "None".to_owned(),
+        Node::Bool(value) => value.to_string(),
+        Node::Int(value) => value.to_string(),
+        Node::BigInt(_) => "a large integer".to_owned(),
+        Node::Float(value) => value.to_string(),
+        Node::Str(text) if text.chars().count() <= 60 => format!("{text:?}"),
+        Node::Str(text) => format!("text of {} characters", text.chars().count()),
+        Node::Bytes(bytes) => format!("{} bytes", bytes.len()),
+        Node::Tuple(items) => container("tuple".to_owned(), items.len()),
+        Node::List(items) => container("list".to_owned(), items.len()),
+        Node::Set(items) => container("set".to_owned(), items.len()),
+        Node::Dict(_) => container("dict".to_owned(), graph.pairs(id).len()),
+        Node::Global { module, name } => format!("{module}.{name}"),
+        Node::Persistent(_) => "a storage".to_owned(),
+        Node::Call(call) => {
+            let class = match graph.global(call.callable) {
+                Some(("collections", name)) => name.to_owned(),
+                Some((module, name)) => format!("{module}.{name}"),
+                None => "an object".to_owned(),
+            };
+            if !matches!(archive.tensor(id, ""), Ok(None)) {
+                return "a tensor".to_owned();
+            }
+            match archive.children(id).len() {
+                0 => class,
+                len => container(class, len),
+            }
+        }
+    }
+}
