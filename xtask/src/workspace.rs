@@ -41,7 +41,6 @@ pub(crate) fn shown(path: &Path) -> String {
 /// # Errors
 /// When somebody else has it, or the folder cannot be written.
 pub(crate) fn lock(folder: &Path, name: &str) -> Result<File> {
-    use fs4::FileExt;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let path = folder.join(name);
@@ -51,7 +50,7 @@ pub(crate) fn lock(folder: &Path, name: &str) -> Result<File> {
         .write(true)
         .open(&path)
         .with_context(|| format!("cannot open {}", path.display()))?;
-    if FileExt::try_lock(&file).is_err() {
+    if file.try_lock().is_err() {
         bail!(
             "another set-up is under way (it holds {}); wait for it, or end it and its pip",
             path.display()
