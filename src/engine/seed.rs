@@ -1,6 +1,13 @@
 //! Random choices as pure functions: every one derives from the run's seed and the coordinates of
 //! what is being decided (epoch, step, index), so that a resumed run repeats an uninterrupted one.
 
+/// First coordinate of a decision: the order of an epoch's images.
+pub const SHUFFLE: u64 = 1;
+/// First coordinate of a decision: how a training image is changed.
+pub const AUGMENT: u64 = 2;
+/// First coordinate of a decision: [`Batch::seed`](crate::data::Batch::seed).
+pub const BATCH: u64 = 3;
+
 /// A small counter-based generator (SplitMix64): the same coordinates give the same draws, on any
 /// machine and thread.
 #[derive(Debug, Clone)]

@@ -21,4 +21,5 @@ pub mod transforms;
 pub use batch::{Batch, Target};
 pub use dataset::{Category, Dataset, DatasetConfig, Object, Record, Split};
 pub use id::ImageId;
+pub use loader::{LoadPlan, Loader, prepare_batch};
 pub use masks::{Rle, Segmentation};

@@ -1,1 +1,186 @@
-//! To be filled.
+//! Decoding: a file on disk to 8-bit pixels, as OpenCV's `imread` gives them (in RGB order).
+//!
+//! PNG, JPEG, BMP, TIFF and WebP, told apart by their content, never by their name. PNG agrees with
+//! OpenCV bit for bit. JPEG decoders differ by a few levels where chroma is upsampled and in the
+//! last bit of the inverse DCT: the standard allows it.
+
+mod jpeg;
+mod pixels;
+
+use std::{
+    any::Any,
+    io::{Cursor, Read},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, metadata::Orientation};
+
+use crate::Error;
+
+/// Largest file read into memory: well above any 8- or 16-bit image within the pixel limit.
+const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// How to decode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeOptions {
+    /// Turns and mirrors the image as its EXIF orientation says.
+    pub exif: bool,
+    /// Larger images are refused before any pixel is decoded.
+    pub max_pixels: u64,
+}
+
+/// A decoded image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    pub height: u32,
+    pub width: u32,
+    /// 1 (grey, stands for three equal channels) or 3 (RGB).
+    pub channels: usize,
+    /// `[H, W, C]`, row-major.
+    pub pixels: Vec<u8>,
+    /// Whether EXIF turned it by a quarter: height and width are those of the file, exchanged.
+    pub transposed: bool,
+}
+
+impl Image {
+    /// Keeps one channel where all three are equal throughout, as in most ultrasound stored as
+    /// RGB: every later step is by channel, so a third of the work gives the same numbers.
+    #[must_use]
+    pub fn into_grey_if_equal(self) -> Self {
+        let equal = |p: &[u8]| p[0] == p[1] && p[1] == p[2];
+        // Chunks, so that the check is vectorised and still ends at the first coloured pixels.
+        let is_grey = |chunk: &[u8]| chunk.chunks_exact(3).fold(true, |all, p| all & equal(p));
+        if self.channels != 3 || !self.pixels.chunks(3 * 1024).all(is_grey) {
+            return self;
+        }
+        let pixels = self.pixels.chunks_exact(3).map(|p| p[0]).collect();
+        Self { channels: 1, pixels, ..self }
+    }
+}
+
+/// Decodes the file at `path`. Alpha is dropped, not blended; of 16 bits the upper 8 are kept;
+/// palettes are looked up; grey stays one channel.
+///
+/// # Errors
+/// Of kind data, naming the file: absent, of unknown format, truncated, corrupt, or too large.
+/// Never panics, whatever the file holds.
+pub fn decode_file(path: &Path, options: DecodeOptions) -> Result<Image> {
+    let bytes = read_file(path)?;
+    decode_bytes(&bytes, options)
+        .map_err(|reason| Error::data(format!("image {}: {reason:#}", path.display())).into())
+}
+
+/// `(height, width)` of the file at `path`, from its header alone.
+///
+/// # Errors
+/// As [`decode_file`].
+pub fn read_size(path: &Path, options: DecodeOptions) -> Result<(u32, u32)> {
+    let bytes = read_file(path)?;
+    without_panic(|| {
+        let mut decoder = open(&bytes, options)?;
+        let (width, height) = decoder.dimensions();
+        let turned = options.exif && swaps_sides(decoder.orientation()?);
+        Ok(if turned { (width, height) } else { (height, width) })
+    })
+    .map_err(|reason| Error::data(format!("image {}: {reason:#}", path.display())).into())
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let failed =
+        |e: std::io::Error| Error::data(format!("image {}: cannot read: {e}", path.display()));
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(Error::data(format!(
+            "image {}: the file has {length} bytes, at most {MAX_FILE_BYTES} are read",
+            path.display()
+        ))
+        .into());
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn decode_bytes(bytes: &[u8], options: DecodeOptions) -> Result<Image> {
+    without_panic(|| {
+        let mut decoder = open(bytes, options)?;
+        let orientation =
+            if options.exif { decoder.orientation()? } else { Orientation::NoTransforms };
+        let (width, height) = decoder.dimensions();
+        let color = decoder.color_type();
+        let mut raw = vec![0; usize::try_from(decoder.total_bytes())?];
+        decoder.read_image(&mut raw)?;
+        let (channels, pixels) = pixels::to_8bit(raw, color)?;
+        orient(Image { height, width, channels, pixels, transposed: false }, orientation)
+    })
+}
+
+/// Decoders of hostile files may panic; one bad image must not end a run without its name.
+fn without_panic<T>(decode: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
+        Err(anyhow::anyhow!("corrupt: the decoder gave up ({})", panic_text(&*panic)))
+    })
+}
+
+/// What a caught panic had to say.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
+}
+
+fn open(bytes: &[u8], options: DecodeOptions) -> Result<impl ImageDecoder + '_> {
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+    let format = reader.format().with_context(|| {
+        let what = if bytes.is_empty() { "the file is empty" } else { "not an image known here" };
+        format!("{what} (PNG, JPEG, BMP, TIFF and WebP are, by content)")
+    })?;
+    if format == ImageFormat::Jpeg {
+        jpeg::check_complete(bytes)?;
+    }
+    let mut limits = Limits::no_limits();
+    // 16-bit RGBA and the decoder's own buffers.
+    limits.max_alloc = Some(options.max_pixels.saturating_mul(16).saturating_add(64 << 20));
+    reader.limits(limits);
+    let decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    anyhow::ensure!(pixels > 0, "it has no pixels ({height}x{width})");
+    anyhow::ensure!(
+        pixels <= options.max_pixels,
+        "it claims {height}x{width} = {pixels} pixels, the limit is {} (preprocess.max_pixels)",
+        options.max_pixels
+    );
+    Ok(decoder)
+}
+
+fn swaps_sides(orientation: Orientation) -> bool {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+}
+
+fn orient(image: Image, orientation: Orientation) -> Result<Image> {
+    if orientation == Orientation::NoTransforms {
+        return Ok(image);
+    }
+    let Image { height, width, channels, pixels, .. } = image;
+    let sized = "pixels fill the image";
+    let mut dynamic: DynamicImage = if channels == 1 {
+        image::GrayImage::from_raw(width, height, pixels).context(sized)?.into()
+    } else {
+        image::RgbImage::from_raw(width, height, pixels).context(sized)?.into()
+    };
+    dynamic.apply_orientation(orientation);
+    Ok(Image {
+        height: dynamic.height(),
+        width: dynamic.width(),
+        channels,
+        pixels: dynamic.into_bytes(),
+        transposed: swaps_sides(orientation),
+    })
+}

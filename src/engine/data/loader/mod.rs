@@ -1,0 +1,209 @@
+//! Batches in order, prepared ahead by worker threads.
+//!
+//! What stands in a batch is a pure function of the plan's seed and the step, never of timing or
+//! of the number of threads: training step `s` takes positions `s·B .. (s+1)·B` of the
+//! concatenated permutations of all epochs. A batch may thus end one epoch and begin the next; no
+//! image is dropped, and a loader that starts at step `s` continues one that stopped there.
+//!
+//! ```text
+//! next() ──issues──▶ jobs (one an image) ──▶ workers: decode, resize
+//!    ▲                                          │ the last image of a batch
+//!    └──── in order ◀── finished batches ◀──────┘ normalises and pads them all
+//! ```
+
+mod order;
+mod prepare;
+mod workers;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow};
+
+use self::{order::Order, workers::Workers};
+use super::{
+    Batch, Dataset, Record,
+    transforms::{AugmentConfig, PreprocessConfig},
+};
+use crate::{
+    Error,
+    backbone::BackboneSpec,
+    config::LoaderConfig,
+    seed::{AUGMENT, BATCH, Rng},
+    task::TargetNeeds,
+};
+
+/// Everything that decides what a batch holds, and how many threads prepare it.
+#[derive(Debug, Clone)]
+pub struct LoadPlan {
+    pub preprocess: PreprocessConfig,
+    /// Ignored outside training.
+    pub augment: AugmentConfig,
+    pub loader: LoaderConfig,
+    pub spec: BackboneSpec,
+    pub needs: TargetNeeds,
+    pub seed: u64,
+}
+
+/// An iterator over batches. Dropping it stops and joins its threads.
+///
+/// An image that cannot be read is an error of its step; the loader goes on with the next one if
+/// asked to.
+#[derive(Debug)]
+pub struct Loader {
+    plan: Arc<prepare::Plan>,
+    dataset: Arc<Dataset>,
+    order: Order,
+    workers: Workers,
+    /// Batches finished before their turn.
+    early: BTreeMap<u64, Result<Batch>>,
+    next: u64,
+    issued: u64,
+    /// One past the last step; `None` in training, which never ends.
+    end: Option<u64>,
+    waited: Duration,
+}
+
+impl Loader {
+    /// Endless batches for training, from step `start_step` (0-based) on: shuffled if the plan
+    /// says so, and augmented.
+    ///
+    /// # Errors
+    /// Of kind config when the plan contradicts itself or the backbone; of kind data when the
+    /// dataset has no images.
+    pub fn train(dataset: Arc<Dataset>, plan: LoadPlan, start_step: u64) -> Result<Self> {
+        Self::start(dataset, plan, true, start_step)
+    }
+
+    /// Every image once, in file order, not augmented; the last batch may be smaller.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train).
+    pub fn eval(dataset: Arc<Dataset>, plan: LoadPlan) -> Result<Self> {
+        Self::start(dataset, plan, false, 0)
+    }
+
+    fn start(dataset: Arc<Dataset>, plan: LoadPlan, train: bool, start: u64) -> Result<Self> {
+        check(&plan, &dataset)?;
+        let images = dataset.records.len();
+        let end = (!train).then(|| images.div_ceil(plan.loader.batch_size) as u64);
+        let order = Order::new(images, train && plan.loader.shuffle, plan.seed);
+        let threads = num_threads(&plan.loader);
+        let plan = Arc::new(prepare::Plan { plan, train });
+        let workers = Workers::start(threads, &plan, &dataset)?;
+        let early = BTreeMap::new();
+        let waited = Duration::ZERO;
+        let mut loader =
+            Self { plan, dataset, order, workers, early, next: start, issued: start, end, waited };
+        loader.issue()?;
+        Ok(loader)
+    }
+
+    /// Batches left; `None` in training.
+    #[must_use]
+    pub fn remaining(&self) -> Option<u64> {
+        self.end.map(|end| end.saturating_sub(self.next))
+    }
+
+    /// Seconds that [`next`](Iterator::next) has waited for data since the loader started.
+    #[must_use]
+    pub fn waited_seconds(&self) -> f64 {
+        self.waited.as_secs_f64()
+    }
+
+    /// Hands out work until enough batches are under way.
+    fn issue(&mut self) -> Result<()> {
+        let ahead = self.plan.loader.prefetch_batches.max(1) as u64;
+        let until = self.end.unwrap_or(u64::MAX).min(self.next.saturating_add(ahead));
+        while self.issued < until {
+            let (images, seed) = (self.images(self.issued), batch_seed(&self.plan, self.issued));
+            self.workers.submit(self.issued, images, seed)?;
+            self.issued += 1;
+        }
+        Ok(())
+    }
+
+    /// Dataset index and flip of every image of a step.
+    fn images(&mut self, step: u64) -> Vec<(usize, bool)> {
+        let size = self.plan.loader.batch_size as u64;
+        let mut positions = step * size..(step + 1) * size;
+        if self.end.is_some() {
+            positions.end = positions.end.min(self.dataset.records.len() as u64);
+        }
+        let probability = if self.end.is_some() { 0.0 } else { self.plan.augment.flip_probability };
+        let seed = self.plan.seed;
+        let flip = |p: u64| Rng::at(seed, &[AUGMENT, p]).uniform() < probability;
+        positions.map(|p| (self.order.at(p), flip(p))).collect()
+    }
+
+    /// The batch of step `self.next`, waiting for it if need be.
+    fn take(&mut self) -> Result<Batch> {
+        let started = Instant::now();
+        let batch = loop {
+            if let Some(batch) = self.early.remove(&self.next) {
+                break batch;
+            }
+            let Some((step, batch)) = self.workers.receive() else {
+                break Err(anyhow!("all loader threads have ended before step {}", self.next));
+            };
+            self.early.insert(step, batch);
+        };
+        self.waited += started.elapsed();
+        batch
+    }
+}
+
+impl Iterator for Loader {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.end.is_some_and(|end| self.next >= end) {
+            return None;
+        }
+        let batch = self.take();
+        self.next += 1;
+        Some(self.issue().and(batch))
+    }
+}
+
+/// Prepares `records` as one batch of an evaluation, on this thread.
+///
+/// # Errors
+/// When the plan contradicts itself or the backbone, or an image cannot be read; names it.
+pub fn prepare_batch(records: &[Record], plan: &LoadPlan) -> Result<Batch> {
+    plan.preprocess.validate(&plan.spec)?;
+    let plan = prepare::Plan { plan: plan.clone(), train: false };
+    let prepared = records
+        .iter()
+        .map(|record| prepare::prepare(&plan, record, false))
+        .collect::<Result<Vec<_>>>()?;
+    prepare::assemble(&plan, prepared, batch_seed(&plan, 0))
+}
+
+fn batch_seed(plan: &LoadPlan, step: u64) -> u64 {
+    Rng::at(plan.seed, &[BATCH, step]).next_u64()
+}
+
+fn check(plan: &LoadPlan, dataset: &Dataset) -> Result<()> {
+    plan.preprocess.validate(&plan.spec)?;
+    plan.augment.validate()?;
+    if plan.loader.batch_size == 0 {
+        return Err(Error::config("loader.batch_size = 0: expected at least 1").into());
+    }
+    if dataset.records.is_empty() {
+        let source = dataset.source.display();
+        return Err(Error::data(format!("{source}: the split has no images")).into());
+    }
+    Ok(())
+}
+
+/// More than 8 threads rarely help and cost memory.
+fn num_threads(config: &LoaderConfig) -> usize {
+    match config.num_workers {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(8),
+        n => n,
+    }
+}

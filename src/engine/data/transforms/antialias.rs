@@ -1,0 +1,41 @@
+//! Bilinear resizing with antialiasing, as Pillow and torchvision do it.
+
+use anyhow::Result;
+use fast_image_resize::{
+    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image as Buffer,
+};
+
+use super::Planes;
+use crate::data::image_io::Image;
+
+/// Within one level of Pillow's `resize(…, BILINEAR)`: both work in fixed point, with different
+/// numbers of bits.
+pub(super) fn resize(image: Image, (height, width): (u32, u32)) -> Result<Planes<u8>> {
+    let Image { height: from_height, width: from_width, channels, pixels, .. } = image;
+    let resized = if (from_height, from_width) == (height, width) {
+        pixels
+    } else {
+        let kind = if channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+        let source = Buffer::from_vec_u8(from_width, from_height, pixels, kind)?;
+        let mut target = Buffer::new(width, height, kind);
+        let options =
+            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        Resizer::new().resize(&source, &mut target, &options)?;
+        target.into_vec()
+    };
+    Ok(planar(resized, channels, height as usize, width as usize))
+}
+
+/// `[H, W, C]` to `[C, H, W]`.
+pub(super) fn planar(pixels: Vec<u8>, channels: usize, height: usize, width: usize) -> Planes<u8> {
+    if channels == 1 {
+        return Planes { channels, height, width, data: pixels };
+    }
+    let mut data = vec![0; pixels.len()];
+    let (red, rest) = data.split_at_mut(height * width);
+    let (green, blue) = rest.split_at_mut(height * width);
+    for (((pixel, r), g), b) in pixels.chunks_exact(3).zip(red).zip(green).zip(blue) {
+        (*r, *g, *b) = (pixel[0], pixel[1], pixel[2]);
+    }
+    Planes { channels, height, width, data }
+}

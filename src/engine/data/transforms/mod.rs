@@ -1,0 +1,66 @@
+//! Decode → resize → augment → normalise and pad, as the reference does each.
+//!
+//! [`resize`] turns a decoded image into planes of its final size; [`normalize_into`] writes them,
+//! mirrored if so drawn, into their place of a batch; [`target`] carries the annotation along.
+
+mod antialias;
+mod bilinear;
+mod config;
+mod normalize;
+mod size;
+pub mod target;
+
+pub use config::{AugmentConfig, PadOrder, PadTo, PreprocessConfig, Resample};
+pub use normalize::{Normalization, normalize_into};
+pub use size::{SizeRule, scaled_size};
+
+use super::image_io::Image;
+use anyhow::Result;
+
+/// Pixels by channel, `[C, H, W]`; one channel stands for three equal ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planes<T> {
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+    pub data: Vec<T>,
+}
+
+/// A resized image, values in 0..=255.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resized {
+    /// Rounded to whole levels.
+    U8(Planes<u8>),
+    /// Not rounded.
+    F32(Planes<f32>),
+}
+
+impl Resized {
+    /// `(height, width)`.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        match self {
+            Self::U8(p) => (p.height, p.width),
+            Self::F32(p) => (p.height, p.width),
+        }
+    }
+}
+
+/// Brings `image` to `size`, `(height, width)`, by the named method.
+///
+/// # Errors
+/// When the antialiasing resizer refuses; it has no reason to for a decoded image.
+pub fn resize(image: Image, size: (u32, u32), resample: Resample) -> Result<Resized> {
+    let image = image.into_grey_if_equal();
+    Ok(match resample {
+        Resample::Reference => Resized::U8(bilinear::resize_u8(image, size)),
+        Resample::ReferenceFloat => Resized::F32(bilinear::resize_f32(&image, size)),
+        Resample::Antialias => Resized::U8(antialias::resize(image, size)?),
+    })
+}
+
+/// Resizes a `[H, W]` mask as OpenCV's `INTER_NEAREST` does.
+#[must_use]
+pub fn resize_mask(mask: &[u8], from: (u32, u32), to: (u32, u32)) -> Vec<u8> {
+    bilinear::resize_nearest(mask, from, to)
+}
