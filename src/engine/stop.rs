@@ -6,21 +6,31 @@ use std::sync::{
 };
 
 use anyhow::{Context, Result};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+};
 
 /// Set once somebody asked the process to stop.
 #[derive(Debug, Clone, Default)]
 pub struct StopFlag(Arc<AtomicBool>);
 
 impl StopFlag {
-    /// A flag that SIGINT, SIGTERM and SIGHUP raise. Once per process.
+    /// A flag that SIGINT and SIGTERM raise. A second signal ends the process at once: checkpoints
+    /// are renamed into place, so the last one is whole. (SIGHUP keeps its meaning, for `nohup`.)
     ///
     /// # Errors
-    /// When the handler cannot be installed.
+    /// When the handlers cannot be installed.
     pub fn from_signals() -> Result<Self> {
-        let flag = Self::default();
-        let raised = flag.clone();
-        ctrlc::set_handler(move || raised.raise()).context("cannot listen to signals")?;
-        Ok(flag)
+        const INTERRUPTED: i32 = 130;
+        let stop = Self::default();
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal finds the flag down and only raises it.
+            flag::register_conditional_shutdown(signal, INTERRUPTED, stop.0.clone())
+                .and_then(|_| flag::register(signal, stop.0.clone()))
+                .context("cannot listen to signals")?;
+        }
+        Ok(stop)
     }
 
     /// Asks for a stop.

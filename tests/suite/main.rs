@@ -10,4 +10,5 @@ mod parity_resnet;
 mod run_folder;
 mod support;
 mod tensorboard;
+mod training;
 mod weights;

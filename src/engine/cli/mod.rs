@@ -1,13 +1,23 @@
 //! The command line: one file a verb; the only part of the engine that prints or ends the process.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::{
+    Error,
+    config::{self as run_config, Loaded},
+    run::ModelSource,
+};
+
 mod config;
 mod data;
+mod doctor;
+mod eval;
 mod list;
+mod predict;
+mod train;
 mod weights;
 
 /// Turns a pretrained ultrasound foundation model into a working model for your own task.
@@ -20,6 +30,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Train a model.
+    Train(train::TrainArgs),
+    /// Score a trained model on a split of its dataset.
+    Eval(eval::EvalArgs),
+    /// Predict images without annotations.
+    Predict(predict::PredictArgs),
     /// Show or validate a config.
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -29,6 +45,8 @@ enum Verb {
     /// Look into weight files and convert them.
     #[command(subcommand)]
     Weights(weights::WeightsVerb),
+    /// Say what this machine offers and whether it computes as it should.
+    Doctor(doctor::DoctorArgs),
     /// List the backbones, tasks and datasets that are linked in.
     List(list::ListArgs),
 }
@@ -48,9 +66,38 @@ pub fn run() -> ExitCode {
 
 fn dispatch(verb: Verb) -> Result<()> {
     match verb {
+        Verb::Train(args) => train::run(&args),
+        Verb::Eval(args) => eval::run(&args),
+        Verb::Predict(args) => predict::run(&args),
         Verb::Config(verb) => config::run(verb),
         Verb::Data(verb) => data::run(verb),
         Verb::Weights(verb) => weights::run(verb),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::List(args) => list::run(&args),
+    }
+}
+
+/// The config of the run in `run_dir`, which may have been moved since.
+fn load_run(run_dir: &Path, overrides: &[String]) -> Result<Loaded> {
+    let config = run_dir.join("config.toml");
+    if !config.exists() {
+        return Err(Error::config(format!(
+            "{} is not a run folder: it has no config.toml",
+            run_dir.display()
+        ))
+        .into());
+    }
+    let place = toml::Value::String(run_dir.to_string_lossy().into_owned());
+    let overrides: Vec<_> = overrides.iter().cloned().chain([format!("run_dir={place}")]).collect();
+    run_config::load(&config, &overrides)
+}
+
+/// What `--checkpoint` names.
+fn model_source(which: Option<&str>) -> ModelSource {
+    match which {
+        None => ModelSource::BestOrLast,
+        Some("best") => ModelSource::Best,
+        Some("last") => ModelSource::Last,
+        Some(file) => ModelSource::File(file.into()),
     }
 }

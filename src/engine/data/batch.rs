@@ -40,7 +40,36 @@ pub struct Batch {
     pub seed: u64,
 }
 
+impl Target {
+    /// The same target; tensors share their storage.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        Self {
+            image_id: self.image_id.clone(),
+            path: self.path.clone(),
+            original_size: self.original_size,
+            input_size: self.input_size,
+            flipped: self.flipped,
+            image_labels: self.image_labels.clone(),
+            labels: self.labels.shallow_clone(),
+            boxes: self.boxes.shallow_clone(),
+            masks: self.masks.shallow_clone(),
+            is_crowd: self.is_crowd.shallow_clone(),
+        }
+    }
+}
+
 impl Batch {
+    /// The same batch; tensors share their storage.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        Self {
+            images: self.images.shallow_clone(),
+            targets: self.targets.iter().map(Target::shallow_clone).collect(),
+            seed: self.seed,
+        }
+    }
+
     /// The batch with its tensors on `device`.
     #[must_use]
     pub fn to_device(mut self, device: Device) -> Self {

@@ -37,19 +37,13 @@ pub struct Trainer<'a> {
 /// What one optimiser step computed; still on the device, so that nobody waits for it unasked.
 #[derive(Debug)]
 pub struct StepValues {
-    /// `loss` (the weighted sum) first, then the task's terms unweighted, then its scalars; means
-    /// over the accumulated batches.
-    pub values: Vec<(String, Tensor)>,
+    /// `loss` (the weighted sum) first, then the task's terms unweighted; 0-d means over the
+    /// accumulated batches.
+    pub losses: Vec<(String, Tensor)>,
+    /// What else the task says of the batches; 0-d means likewise.
+    pub scalars: Vec<(String, Tensor)>,
     /// Before clipping.
     pub grad_norm: Tensor,
-}
-
-impl StepValues {
-    /// Waits for the device and fetches the values.
-    #[must_use]
-    pub fn fetch(&self) -> Vec<(String, f64)> {
-        self.values.iter().map(|(name, value)| (name.clone(), value.double_value(&[]))).collect()
-    }
 }
 
 impl<'a> Trainer<'a> {
@@ -86,7 +80,7 @@ impl<'a> Trainer<'a> {
     /// later one, by itself; [`check_finite`](Self::check_finite) reports it.
     pub fn step(&mut self, step: u64, batches: Vec<Batch>) -> Result<StepValues> {
         let share = 1.0 / batches.len() as f64;
-        let mut sums = Vec::new();
+        let (mut losses, mut scalars) = (Vec::new(), Vec::new());
         self.optimizer.zero_grad()?;
         let images: Vec<_> =
             batches.iter().flat_map(|b| &b.targets).map(|t| t.path.clone()).collect();
@@ -96,12 +90,13 @@ impl<'a> Trainer<'a> {
             tch::manual_seed(batch.seed as i64);
             let output = self.forward(&batch)?;
             let total = total_loss(&output)?;
-            let named = named_values(&total, &output);
+            let terms = named_losses(&total, &output);
             let paths = batch.targets.iter().map(|t| t.path.clone()).collect();
-            self.guard.observe(step, paths, &named);
+            self.guard.observe(step, paths, &terms);
             self.check_finite_where_free()?;
             (total * share).backward();
-            add_shares(&mut sums, named, share);
+            add_shares(&mut losses, terms, share);
+            add_shares(&mut scalars, output.scalars, share);
         }
         let gradients = self.optimizer.gradients();
         if gradients.is_empty() {
@@ -119,7 +114,7 @@ impl<'a> Trainer<'a> {
         }
         let factor = self.schedule.factor(step, self.config.max_steps);
         self.optimizer.step(factor, self.guard.found_inf(self.device))?;
-        Ok(StepValues { values: sums, grad_norm })
+        Ok(StepValues { losses, scalars, grad_norm })
     }
 
     /// Waits for the device and reports the first value since the last call that was not finite.
@@ -156,16 +151,15 @@ fn total_loss(output: &StepOutput) -> Result<Tensor> {
     terms.reduce(|sum, term| sum + term).ok_or_else(|| anyhow::anyhow!("the task gave no loss"))
 }
 
-fn named_values(total: &Tensor, output: &StepOutput) -> Vec<(String, Tensor)> {
-    let losses = output.losses.iter().map(|l| (l.name.clone(), l.value.detach()));
-    let scalars = output.scalars.iter().map(|(name, value)| (name.clone(), value.detach()));
-    std::iter::once(("loss".to_owned(), total.detach())).chain(losses).chain(scalars).collect()
+fn named_losses(total: &Tensor, output: &StepOutput) -> Vec<(String, Tensor)> {
+    let terms = output.losses.iter().map(|l| (l.name.clone(), l.value.detach()));
+    std::iter::once(("loss".to_owned(), total.detach())).chain(terms).collect()
 }
 
 /// Adds `share · values` to the sums of the same names.
 fn add_shares(sums: &mut Vec<(String, Tensor)>, values: Vec<(String, Tensor)>, share: f64) {
     for (name, value) in values {
-        let part = value * share;
+        let part = value.detach() * share;
         match sums.iter_mut().find(|(n, _)| *n == name) {
             Some((_, sum)) => *sum = &*sum + part,
             None => sums.push((name, part)),

@@ -48,10 +48,12 @@ pub(super) struct Prepared {
 
 /// Decodes, resizes, and carries the annotation along.
 pub(super) fn prepare(plan: &Plan, record: &Record, flip: bool) -> Result<Prepared> {
-    catch_unwind(AssertUnwindSafe(|| prepare_unguarded(plan, record, flip))).unwrap_or_else(|panic| {
-        let (path, text) = (record.path.display(), image_io::panic_text(&*panic));
-        Err(Error::data(format!("image {path}: preparing it failed: {text}")).into())
-    })
+    catch_unwind(AssertUnwindSafe(|| prepare_unguarded(plan, record, flip))).unwrap_or_else(
+        |panic| {
+            let (path, text) = (record.path.display(), image_io::panic_text(&*panic));
+            Err(Error::data(format!("image {path}: preparing it failed: {text}")).into())
+        },
+    )
 }
 
 fn prepare_unguarded(plan: &Plan, record: &Record, flip: bool) -> Result<Prepared> {
@@ -110,9 +112,10 @@ fn padded_size(plan: &Plan, prepared: &[Prepared]) -> (usize, usize) {
     match config.padding(plan.train) {
         PadTo::Square => (config.image_size as usize, config.image_size as usize),
         PadTo::Multiple => {
-            let largest = prepared.iter().map(|p| p.image.size()).fold((1, 1), |(h, w), size| {
-                (h.max(size.0), w.max(size.1))
-            });
+            let largest = prepared
+                .iter()
+                .map(|p| p.image.size())
+                .fold((1, 1), |(h, w), size| (h.max(size.0), w.max(size.1)));
             let multiple = config.pad_multiple as usize;
             (largest.0.next_multiple_of(multiple), largest.1.next_multiple_of(multiple))
         }

@@ -80,10 +80,7 @@ impl Workers {
 
     /// Queues a batch: dataset index and flip of each of its images.
     pub(super) fn submit(&self, step: u64, images: Vec<(usize, bool)>, seed: u64) -> Result<()> {
-        let slots = Slots {
-            images: images.iter().map(|_| None).collect(),
-            missing: images.len(),
-        };
+        let slots = Slots { images: images.iter().map(|_| None).collect(), missing: images.len() };
         let batch = Arc::new(Pending { step, seed, slots: Mutex::new(slots) });
         let jobs = self.jobs.as_ref().context("the loader is closing")?;
         for (slot, (record, flip)) in images.into_iter().enumerate() {

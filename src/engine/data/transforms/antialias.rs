@@ -18,8 +18,7 @@ pub(super) fn resize(image: Image, (height, width): (u32, u32)) -> Result<Planes
         let kind = if channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
         let source = Buffer::from_vec_u8(from_width, from_height, pixels, kind)?;
         let mut target = Buffer::new(width, height, kind);
-        let options =
-            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
         Resizer::new().resize(&source, &mut target, &options)?;
         target.into_vec()
     };

@@ -34,8 +34,7 @@ pub fn target(
     needs: TargetNeeds,
     config: &PreprocessConfig,
 ) -> Result<Target> {
-    let objects: &[Object] =
-        if needs == TargetNeeds::ImageLabels { &[] } else { &record.objects };
+    let objects: &[Object] = if needs == TargetNeeds::ImageLabels { &[] } else { &record.objects };
     let count = objects.len() as i64;
     let labels: Vec<i64> = objects.iter().map(|o| i64::from(o.category)).collect();
     let boxes: Vec<f32> = objects.iter().flat_map(|o| scaled_box(o.bbox, placement)).collect();

@@ -1,0 +1,170 @@
+//! Scoring a model on a split.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+use image::RgbImage;
+use serde::Serialize;
+use tch::{Device, no_grad};
+
+use super::{
+    model::{Model, ModelSource},
+    train::load_plan,
+};
+use crate::{
+    Error,
+    config::{Loaded, RunConfig},
+    data::{
+        Batch, Dataset, Split,
+        loader::{LoadPlan, Loader},
+    },
+    device,
+    logging::pictures,
+    task::{Prediction, Report},
+    trainer::autocast,
+};
+
+/// What to score.
+#[derive(Debug, Clone)]
+pub struct EvalOptions {
+    pub split: Split,
+    pub source: ModelSource,
+}
+
+/// A score with all that gives it meaning.
+#[derive(Debug, Clone, Serialize)]
+pub struct EvalRecord {
+    pub checkpoint: PathBuf,
+    /// Optimiser steps of the checkpoint.
+    pub step: u64,
+    pub split: Split,
+    pub dataset: PathBuf,
+    pub dataset_sha256: Option<String>,
+    pub num_images: usize,
+    pub num_objects: usize,
+    pub report: Report,
+}
+
+/// Scores a checkpoint of the run whose config is `loaded`.
+///
+/// # Errors
+/// Of kind config, data or weights.
+pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
+    let config = &loaded.config;
+    let device = device::choose(config.device)?.device;
+    let checkpoint = options.source.resolve(&config.run_dir)?;
+    let dataset = Arc::new(config.dataset.open(options.split)?);
+    let (model, progress) = Model::from_checkpoint(config, device, &checkpoint)?;
+    require_same_categories(&model, &dataset, &checkpoint)?;
+    let plan = load_plan(config, &model);
+    let scored = score(&model, dataset.clone(), plan, config, device, 0)?;
+    Ok(EvalRecord {
+        checkpoint,
+        step: progress.step,
+        split: options.split,
+        dataset: dataset.source.clone(),
+        dataset_sha256: dataset.source_sha256.clone(),
+        num_images: dataset.records.len(),
+        num_objects: dataset.records.iter().map(|r| r.objects.len()).sum(),
+        report: scored.report,
+    })
+}
+
+fn require_same_categories(model: &Model, dataset: &Dataset, checkpoint: &Path) -> Result<()> {
+    let names = |categories: &[crate::data::Category]| {
+        categories.iter().map(|c| c.name.clone()).collect::<Vec<_>>()
+    };
+    let (trained, found) = (names(&model.categories), names(&dataset.categories));
+    if trained == found {
+        return Ok(());
+    }
+    Err(Error::data(format!(
+        "{} has the categories {}, but {} was trained for {}; [dataset] categories sets their order",
+        dataset.source.display(),
+        found.join(", "),
+        checkpoint.display(),
+        trained.join(", ")
+    ))
+    .into())
+}
+
+/// A report, and pictures of the first images with their predictions.
+#[derive(Debug)]
+pub(super) struct Scored {
+    pub(super) report: Report,
+    pub(super) pictures: Vec<RgbImage>,
+}
+
+/// Predicts and scores every image of `dataset`.
+pub(super) fn score(
+    model: &Model,
+    dataset: Arc<Dataset>,
+    plan: LoadPlan,
+    config: &RunConfig,
+    device: Device,
+    num_pictures: usize,
+) -> Result<Scored> {
+    if dataset.records.is_empty() {
+        return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
+    }
+    let mut evaluator = model.task.evaluator();
+    let mut pictures = Vec::new();
+    for batch in Loader::eval(dataset, eval_plan(plan, config))? {
+        let batch = batch?;
+        let predictions = predict_batch(model, &batch, config, device)?;
+        for (index, (prediction, target)) in predictions.iter().zip(&batch.targets).enumerate() {
+            evaluator
+                .add(prediction, target)
+                .with_context(|| format!("scoring {}", target.path.display()))?;
+            if pictures.len() < num_pictures {
+                pictures.push(draw(model, &batch, index, prediction, true)?);
+            }
+        }
+    }
+    Ok(Scored { report: evaluator.finish()?, pictures })
+}
+
+/// The plan for evaluation batches, which may be larger than those of training.
+pub(super) fn eval_plan(mut plan: LoadPlan, config: &RunConfig) -> LoadPlan {
+    plan.loader.batch_size = config.evaluation.batch_size.unwrap_or(plan.loader.batch_size);
+    plan
+}
+
+/// Predictions of a batch that lies on the CPU.
+pub(super) fn predict_batch(
+    model: &Model,
+    batch: &Batch,
+    config: &RunConfig,
+    device: Device,
+) -> Result<Vec<Prediction>> {
+    let on_device = batch.shallow_clone().to_device(device);
+    let predictions = no_grad(|| -> Result<Vec<Prediction>> {
+        let _scope = autocast(config.precision, device)?;
+        model.task.predict(&on_device)
+    })?;
+    anyhow::ensure!(
+        predictions.len() == batch.targets.len(),
+        "the task gave {} predictions for {} images",
+        predictions.len(),
+        batch.targets.len()
+    );
+    Ok(predictions)
+}
+
+/// The image at `index` of a batch with its prediction, and what is true where that is known.
+pub(super) fn draw(
+    model: &Model,
+    batch: &Batch,
+    index: usize,
+    prediction: &Prediction,
+    truth_is_known: bool,
+) -> Result<RgbImage> {
+    let target = &batch.targets[index];
+    let image =
+        pictures::denormalise(&batch.images.get(index as i64), target.input_size, &model.spec)?;
+    let truth = truth_is_known.then_some(target.image_labels.as_slice());
+    Ok(pictures::prediction(&image, prediction, truth, &model.categories))
+}

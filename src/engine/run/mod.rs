@@ -1,0 +1,19 @@
+//! One run, top to bottom: the only place that knows every part of the house.
+//!
+//! ```text
+//! config ─► dataset ─► backbone ─► task ─► weights ─► groups ─► loader ─► trainer ─► report
+//!                                                                  ▲          │
+//!                                                 every_steps:     └─ evaluate, log, save
+//! ```
+//!
+//! [`train`] walks all of it; [`evaluate`] and [`predict`] walk the same way and stop earlier.
+
+mod evaluate;
+mod model;
+mod predict;
+mod train;
+
+pub use evaluate::{EvalOptions, EvalRecord, evaluate};
+pub use model::{Model, ModelSource};
+pub use predict::{PredictOptions, PredictRecord, predict};
+pub use train::{TrainOptions, TrainOutcome, train};

@@ -1,0 +1,370 @@
+//! Training, from config to summary.
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use anyhow::{Context, Result};
+use tch::Device;
+
+use super::{
+    evaluate::{self, Scored},
+    model::Model,
+};
+use crate::{
+    Error,
+    checkpoint::{self, Best, Progress},
+    config::{Direction, Loaded, RunConfig},
+    data::{
+        Dataset, Split,
+        loader::{LoadPlan, Loader},
+    },
+    device,
+    logging::{
+        BestModel, Environment, Existing, LoggerOptions, RunFolder, RunLogger, RunStatus, StepTime,
+        Summary, TrainRecord, peak_memory,
+    },
+    optim::{Optimizer, groups},
+    stop::StopFlag,
+    task::{Metric, Report},
+    trainer::{StepValues, Trainer},
+    weights,
+};
+
+/// How to start.
+#[derive(Debug, Clone)]
+pub struct TrainOptions {
+    pub existing: Existing,
+    pub stop: StopFlag,
+}
+
+/// What a finished training leaves.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct TrainOutcome {
+    pub run_dir: PathBuf,
+    pub summary: Summary,
+}
+
+/// Trains as `loaded` says; every result is in the run folder.
+///
+/// # Errors
+/// Of every kind: config, data, weights, non-finite, and interrupted when the stop flag was raised
+/// (the run is saved then).
+pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
+    let config = &loaded.config;
+    // Whatever can be refused is refused before the run folder exists.
+    let chosen = device::choose(config.device)?;
+    let device = chosen.device;
+    let train_set = open(config, Split::Train)?;
+    let val_set = open(config, Split::Val)?;
+    let model = Model::build(config, device, train_set.categories.clone())?;
+    let weights_report = match &config.weights {
+        Some(source) if options.existing != Existing::Resume => {
+            Some(weights::load(&model.vs, source)?)
+        }
+        _ => None,
+    };
+    let groups = groups::group(&model.vs, &config.optimizer.groups)?;
+    let mut optimizer = Optimizer::new(&config.optimizer, groups);
+
+    let folder = RunFolder::create(&config.run_dir, options.existing)?;
+    let progress = if folder.is_resumed() {
+        resume(&folder, &model, &mut optimizer)?
+    } else {
+        let categories = model.categories.clone();
+        Progress { step: 0, seed: config.seed, categories, best: None }
+    };
+    let logger = RunLogger::new(
+        &folder,
+        LoggerOptions {
+            total_steps: config.train.max_steps,
+            resume_step: folder.is_resumed().then_some(progress.step),
+            device,
+        },
+    )?;
+    folder.write_config(&loaded.resolved)?;
+    folder.write_environment(&Environment::collect(device, config.precision, config.seed))?;
+    if let Some(report) = &weights_report {
+        folder.write_weights_report(report)?;
+        logger.info(report.summary().trim_end());
+    }
+    for warning in &loaded.warnings {
+        logger.warn(&warning.to_string());
+    }
+    introduce(&logger, loaded, &chosen.reason, &model, [&train_set, &val_set]);
+    if folder.is_resumed() {
+        logger.info(&format!("going on after step {}", progress.step));
+    }
+
+    let plan = load_plan(config, &model);
+    let mut run = Run {
+        trainer: Trainer::new(
+            &*model.task,
+            optimizer,
+            &config.schedule,
+            &config.train,
+            config.precision,
+            device,
+        ),
+        model: &model,
+        config,
+        folder: &folder,
+        logger: &logger,
+        device,
+        plan: &plan,
+        val_set: &val_set,
+        progress,
+        last_report: None,
+        started: Instant::now(),
+    };
+    let result = run.to_the_end(&train_set, &options.stop);
+    let status = match &result {
+        Ok(()) => RunStatus::Finished,
+        Err(e) if crate::error::exit_code(e) == 130 => RunStatus::Interrupted,
+        Err(_) => RunStatus::Failed,
+    };
+    let summary = run.summary(status);
+    logger.finish(&summary)?;
+    result?;
+    Ok(TrainOutcome { run_dir: folder.path().to_owned(), summary })
+}
+
+fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
+    let dataset = config.dataset.open(split)?;
+    if dataset.records.is_empty() {
+        return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
+    }
+    Ok(Arc::new(dataset))
+}
+
+fn resume(folder: &RunFolder, model: &Model, optimizer: &mut Optimizer) -> Result<Progress> {
+    let path = folder.checkpoints().join(checkpoint::LAST);
+    if !path.exists() {
+        return Err(Error::config(format!(
+            "cannot resume {}: it has no checkpoint yet; start anew with `--overwrite`",
+            folder.path().display()
+        ))
+        .into());
+    }
+    let progress = checkpoint::restore(&path, &model.vs, Some(optimizer))?;
+    if progress.categories != model.categories {
+        let names = |categories: &[crate::data::Category]| {
+            categories.iter().map(|c| c.name.clone()).collect::<Vec<_>>().join(", ")
+        };
+        return Err(Error::data(format!(
+            "cannot resume {}: it was trained for the categories {}, the dataset now has {}",
+            folder.path().display(),
+            names(&progress.categories),
+            names(&model.categories)
+        ))
+        .into());
+    }
+    Ok(progress)
+}
+
+fn introduce(
+    logger: &RunLogger,
+    loaded: &Loaded,
+    device: &str,
+    model: &Model,
+    datasets: [&Dataset; 2],
+) {
+    let (trainable, all) = model.num_parameters();
+    logger.info(&format!("device: {device}, {} threads", tch::get_num_threads()));
+    for (name, dataset) in ["train", "val"].iter().zip(datasets) {
+        logger.info(&format!("{name}: {}", dataset.summary()));
+    }
+    logger.info(&format!(
+        "model: {:.2} M parameters, {:.2} M of them trained",
+        all as f64 / 1e6,
+        trainable as f64 / 1e6
+    ));
+    logger.config(&loaded.resolved);
+}
+
+/// How both splits are loaded.
+pub(super) fn load_plan(config: &RunConfig, model: &Model) -> LoadPlan {
+    LoadPlan {
+        preprocess: config.preprocess.clone(),
+        augment: config.augment.clone(),
+        spec: model.spec.clone(),
+        needs: model.task.needs(),
+        loader: config.loader.clone(),
+        seed: config.seed,
+    }
+}
+
+/// A training under way.
+struct Run<'a> {
+    trainer: Trainer<'a>,
+    model: &'a Model,
+    config: &'a RunConfig,
+    folder: &'a RunFolder,
+    logger: &'a RunLogger,
+    device: Device,
+    plan: &'a LoadPlan,
+    val_set: &'a Arc<Dataset>,
+    progress: Progress,
+    last_report: Option<Report>,
+    started: Instant,
+}
+
+impl Run<'_> {
+    fn to_the_end(&mut self, train_set: &Arc<Dataset>, stop: &StopFlag) -> Result<()> {
+        let (config, accumulate) = (self.config, self.config.train.accumulate_batches);
+        let max_steps = config.train.max_steps;
+        let first_batch = self.progress.step * accumulate;
+        let mut batches = Loader::train(train_set.clone(), self.plan.clone(), first_batch)?;
+        while self.progress.step < max_steps {
+            let begin = Instant::now();
+            let mut step_batches = Vec::new();
+            for _ in 0..accumulate {
+                let batch = batches.next().context("the training loader never ends")?;
+                step_batches.push(batch.with_context(|| self.at_step())?);
+            }
+            let data_seconds = begin.elapsed().as_secs_f64();
+            let images = step_batches.iter().map(|b| b.targets.len() as u64).sum();
+            let values = self.trainer.step(self.progress.step, step_batches)?;
+            self.progress.step += 1;
+            let step = self.progress.step;
+            let step_seconds = begin.elapsed().as_secs_f64();
+            self.logger.tick(step, StepTime { step_seconds, data_seconds, images });
+            if step % config.logging.every_steps == 0 || step == max_steps || step == 1 {
+                self.log(&values)?;
+            }
+            self.after_step(stop)?;
+        }
+        Ok(())
+    }
+
+    fn at_step(&self) -> String {
+        format!("training step {}", self.progress.step)
+    }
+
+    fn log(&mut self, values: &StepValues) -> Result<()> {
+        self.trainer.check_finite()?;
+        self.logger.train_step(&TrainRecord {
+            step: self.progress.step,
+            losses: fetch(&values.losses),
+            lrs: self.trainer.learning_rates(self.progress.step - 1),
+            grad_norm: Some(values.grad_norm.double_value(&[])),
+            scalars: fetch(&values.scalars),
+        });
+        Ok(())
+    }
+
+    /// Evaluates, saves and stops where one of these is due.
+    fn after_step(&mut self, stop: &StopFlag) -> Result<()> {
+        let step = self.progress.step;
+        let due = |every: Option<u64>| every.is_some_and(|n| step % n == 0);
+        let at_end = step == self.config.train.max_steps;
+        let evaluates = at_end || due(self.config.evaluation.every_steps);
+        let stops = stop.is_raised() && !at_end;
+        if evaluates || stops || due(self.config.train.checkpoint_every_steps) {
+            // No checkpoint may hold weights that a non-finite value has touched.
+            self.trainer.check_finite()?;
+        }
+        if evaluates && !stops {
+            self.evaluate()?;
+        }
+        if evaluates || stops || due(self.config.train.checkpoint_every_steps) {
+            self.save_last()?;
+        }
+        if stops {
+            return Err(Error::interrupted(format!(
+                "stopped after step {step} as asked; everything is saved. Go on with `{}`",
+                self.resume_command()
+            ))
+            .into());
+        }
+        Ok(())
+    }
+
+    fn save_last(&self) -> Result<()> {
+        let path = self.folder.checkpoints().join(checkpoint::LAST);
+        checkpoint::save(&path, &self.model.vs, Some(self.trainer.optimizer()), &self.progress)
+    }
+
+    fn evaluate(&mut self) -> Result<()> {
+        let step = self.progress.step;
+        let Scored { report, pictures, .. } = evaluate::score(
+            self.model,
+            self.val_set.clone(),
+            self.plan.clone(),
+            self.config,
+            self.device,
+            self.config.logging.num_images,
+        )?;
+        self.logger.evaluation(step, Split::Val, &report);
+        for (index, picture) in pictures.iter().enumerate() {
+            self.logger.image(&format!("val/images/{index}"), step, picture);
+        }
+        self.keep_best(&report)?;
+        self.last_report = Some(report);
+        Ok(())
+    }
+
+    fn keep_best(&mut self, report: &Report) -> Result<()> {
+        let Some(name) = &self.config.evaluation.best_metric else { return Ok(()) };
+        let Some(Metric { value, .. }) = report.get(name) else {
+            let known: Vec<_> = report.metrics.iter().map(|m| m.name.as_str()).collect();
+            return Err(Error::config(format!(
+                "evaluation.best_metric = \"{name}\", but the task reports no such metric; it \
+                 reports {}",
+                known.join(", ")
+            ))
+            .into());
+        };
+        let direction = self.config.evaluation.best_is;
+        if !self.progress.best.as_ref().is_none_or(|best| improves(direction, *value, best.value)) {
+            return Ok(());
+        }
+        let step = self.progress.step;
+        self.progress.best = Some(Best { metric: name.clone(), value: *value, step });
+        let path = self.folder.checkpoints().join(checkpoint::BEST);
+        checkpoint::save(&path, &self.model.vs, None, &self.progress)
+    }
+
+    fn resume_command(&self) -> String {
+        format!("sonotune train --resume {}", self.folder.path().display())
+    }
+
+    fn summary(&self, status: RunStatus) -> Summary {
+        let run = self.folder.path().display();
+        let checkpoint = self.folder.checkpoints().join(checkpoint::BEST);
+        let next_commands = match status {
+            RunStatus::Finished => vec![
+                format!("sonotune eval --run {run} --split test"),
+                format!("sonotune predict --run {run} IMAGES --out {run}/predictions"),
+                format!("tensorboard --logdir {run}"),
+            ],
+            RunStatus::Interrupted | RunStatus::Failed => vec![self.resume_command()],
+        };
+        Summary {
+            status,
+            steps: self.progress.step,
+            wall_seconds: self.started.elapsed().as_secs_f64(),
+            peak_memory_bytes: peak_memory(self.device),
+            best: self.progress.best.clone().map(|best| BestModel {
+                metric: best.metric,
+                value: best.value,
+                step: best.step,
+                checkpoint,
+            }),
+            metrics: self.last_report.as_ref().map(|r| r.metrics.clone()).unwrap_or_default(),
+            next_commands,
+        }
+    }
+}
+
+fn fetch(values: &[(String, tch::Tensor)]) -> Vec<(String, f64)> {
+    values.iter().map(|(name, value)| (name.clone(), value.double_value(&[]))).collect()
+}
+
+/// Whether `value` beats `best`. A NaN beats nothing, and anything beats a NaN.
+fn improves(direction: Direction, value: f64, best: f64) -> bool {
+    !value.is_nan()
+        && (best.is_nan()
+            || match direction {
+                Direction::Highest => value > best,
+                Direction::Lowest => value < best,
+            })
+}

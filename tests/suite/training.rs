@@ -1,0 +1,255 @@
+//! Whole runs of the binary on tiny phantoms: what is written, resuming, stopping, refusing.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// Phantoms that all tests here share.
+fn phantoms() -> &'static Path {
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    FOLDER
+        .get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let out = folder.path().join("phantoms").display().to_string();
+            let args = ["data", "phantom", &out, "--num-images", "30", "--image-size", "64"];
+            assert_success(&sonotune(&args));
+            folder
+        })
+        .path()
+}
+
+fn sonotune(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sonotune")).args(args).output().unwrap()
+}
+
+fn assert_success(output: &Output) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "no `{part}` in: {text}");
+    }
+}
+
+/// A config of a tiny classifier: 12 steps in epochs of several, shuffled and flipped.
+fn write_config(folder: &Path) -> PathBuf {
+    let text = format!(
+        r#"
+seed = 3
+device = "cpu"
+run_dir = "{run}"
+[dataset]
+type = "coco"
+root = "{root}"
+train = "annotations/train.json"
+val = "annotations/val.json"
+test = "annotations/test.json"
+image_label = "from_objects"
+[preprocess]
+image_size = 64
+[augment]
+flip_probability = 0.5
+[loader]
+batch_size = 4
+num_workers = 2
+[backbone]
+type = "sam_vit"
+embed_dim = 32
+depth = 2
+num_heads = 2
+mlp_dim = 64
+window_size = 2
+global_attn_indexes = [1]
+image_size = 64
+out_channels = 0
+[task]
+type = "classification"
+[optimizer]
+lr = 1e-3
+[schedule]
+type = "multistep"
+milestones = [8]
+[train]
+max_steps = 12
+clip_grad_norm = 1.0
+[evaluation]
+every_steps = 5
+best_metric = "f1"
+[logging]
+every_steps = 1
+num_images = 2
+"#,
+        run = folder.join("run").display(),
+        root = phantoms().join("phantoms").display(),
+    );
+    let path = folder.join("config.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn train(config: &Path, more: &[&str]) -> Output {
+    let config = config.display().to_string();
+    sonotune(&[&["train", &config], more].concat())
+}
+
+fn last_checkpoint(run: &Path) -> Vec<u8> {
+    fs::read(run.join("checkpoints/last.safetensors")).unwrap()
+}
+
+/// `train/` values of each step, without the times.
+fn losses(run: &Path) -> Vec<(u64, String, String)> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+    let mut values = Vec::new();
+    for line in lines.filter(|line| line["split"] == "train") {
+        let step = line["step"].as_u64().unwrap();
+        for (key, value) in line.as_object().unwrap() {
+            if key.contains("loss") || key.contains("grad_norm") {
+                values.push((step, key.clone(), value.to_string()));
+            }
+        }
+    }
+    values
+}
+
+#[test]
+fn a_run_leaves_its_folder_and_can_be_scored_and_predicted() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    assert_success(&train(&config, &[]));
+    let run = folder.path().join("run");
+    for name in [
+        "config.toml",
+        "env.json",
+        "train.log",
+        "metrics.jsonl",
+        "summary.json",
+        "checkpoints/last.safetensors",
+        "checkpoints/best.safetensors",
+    ] {
+        assert!(run.join(name).exists(), "{name}");
+    }
+    let events = fs::read_dir(&run)
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("tfevents"));
+    assert_eq!(events.count(), 1);
+    assert_eq!(losses(&run).iter().filter(|(_, key, _)| key == "train/loss").count(), 12);
+
+    // A second run may not touch the first.
+    assert_fails(&train(&config, &[]), 2, &["--resume", "--overwrite"]);
+
+    let run = run.display().to_string();
+    let eval = sonotune(&["eval", "--run", &run, "--split", "test", "--json"]);
+    assert_success(&eval);
+    let record: serde_json::Value = serde_json::from_slice(&eval.stdout).unwrap();
+    assert_eq!(record["dataset_sha256"].as_str().unwrap().len(), 64);
+    assert!(record["num_images"].as_u64().unwrap() > 0);
+
+    let images = phantoms().join("phantoms/images").display().to_string();
+    let out = folder.path().join("predictions").display().to_string();
+    assert_success(&sonotune(&["predict", &images, "--run", &run, "--out", &out]));
+    let csv = fs::read_to_string(Path::new(&out).join("predictions.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 31);
+    assert_eq!(fs::read_dir(Path::new(&out).join("pictures")).unwrap().count(), 30);
+    let again = sonotune(&["predict", &images, "--run", &run, "--out", &out]);
+    assert_fails(&again, 2, &["--overwrite"]);
+}
+
+#[test]
+fn resumed_equals_uninterrupted_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    let run = |name: &str| folder.path().join(name);
+    let run_dir = |name: &str| format!("run_dir={}", run(name).display());
+    assert_success(&train(&config, &[&run_dir("through")]));
+
+    // Step 7 of batches of 4 lies within an epoch of the 30 images' training part.
+    assert_success(&train(&config, &[&run_dir("resumed"), "train.max_steps=7"]));
+    let stopped = run("resumed").display().to_string();
+    assert_success(&sonotune(&["train", "--resume", &stopped, "train.max_steps=12"]));
+    assert!(last_checkpoint(&run("through")) == last_checkpoint(&run("resumed")));
+    assert_eq!(losses(&run("through")), losses(&run("resumed")));
+
+    // The comparison can fail: without the optimiser's state the end is another.
+    let weights = format!("{stopped}/checkpoints/last.safetensors");
+    assert_success(&train(
+        &config,
+        &[&run_dir("cold"), &format!("weights={{path=\"{weights}\"}}"), "train.max_steps=5"],
+    ));
+    assert!(last_checkpoint(&run("through")) != last_checkpoint(&run("cold")));
+}
+
+#[test]
+fn a_terminated_run_is_saved_and_goes_on_to_the_same_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    let run = |name: &str| folder.path().join(name);
+    let steps = "train.max_steps=60";
+    let start = |name: &str| {
+        Command::new(env!("CARGO_BIN_EXE_sonotune"))
+            .arg("train")
+            .arg(&config)
+            .args([&format!("run_dir={}", run(name).display()), steps])
+            .args(["evaluation.every_steps=1000"])
+            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let through = start("through").wait_with_output().unwrap();
+    assert_success(&through);
+
+    let stopped = start("stopped");
+    let metrics = run("stopped").join("metrics.jsonl");
+    let begin = Instant::now();
+    while fs::read_to_string(&metrics).map_or(0, |text| text.lines().count()) < 3 {
+        assert!(begin.elapsed() < Duration::from_secs(120), "no step in two minutes");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let kill = Command::new("kill").arg(stopped.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    let output = stopped.wait_with_output().unwrap();
+    if output.status.success() {
+        eprintln!("skipped: the run ended before the signal came");
+        return;
+    }
+    assert_fails(&output, 130, &["everything is saved", "--resume"]);
+
+    let folder = run("stopped").display().to_string();
+    assert_success(&sonotune(&["train", "--resume", &folder]));
+    assert!(last_checkpoint(&run("through")) == last_checkpoint(&run("stopped")));
+    assert_eq!(losses(&run("through")), losses(&run("stopped")));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_before_the_update() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    let output = train(&config, &["optimizer.lr=1e38", "train.clip_grad_norm=1e30"]);
+    assert_fails(&output, 5, &["step ", "not", "optimizer.lr", ".png"]);
+    let text = fs::read(folder.path().join("run/summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(summary["status"], "failed");
+}
+
+#[test]
+fn cuda_is_refused_where_there_is_none() {
+    if Path::new("/dev/nvidiactl").exists() || Path::new("/dev/dxg").exists() {
+        eprintln!("skipped: this machine has an NVIDIA driver");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    assert_fails(&train(&config, &["device=cuda"]), 2, &["CUDA", "device = \"cpu\"".trim()]);
+    assert!(!folder.path().join("run").exists());
+}
