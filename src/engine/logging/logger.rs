@@ -253,7 +253,7 @@ impl Inner {
         let status = status(record, time.as_ref(), memory);
         let eta = self.eta(record.step);
         let line =
-            format!("step {}/{}  {status}  eta {eta}", record.step, self.options.total_steps);
+            format!("step {}/{}  eta {eta}  {status}", record.step, self.options.total_steps);
         self.console.progress(record.step, &format!("eta {eta}  {status}"));
         if self.console.prints_steps() {
             self.console.line(&line);

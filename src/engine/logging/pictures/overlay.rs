@@ -64,12 +64,12 @@ pub fn draw_box(image: &mut RgbImage, xyxy: [f64; 4], stroke: u32, colour: Rgb<u
 /// Tints a mask, of any scale of the image, and outlines it.
 pub fn draw_mask(image: &mut RgbImage, mask: &Rle, colour: Rgb<u8>) {
     let (width, height) = image.dimensions();
-    let bits = decode(mask);
+    let bits = mask.to_mask();
     let set = |x: u32, y: u32| {
         let scaled =
             |v: u32, of: u32, to: u32| (u64::from(v) * u64::from(to) / u64::from(of)) as usize;
         let (x, y) = (scaled(x, width, mask.width), scaled(y, height, mask.height));
-        bits.get(x * mask.height as usize + y).copied().unwrap_or(false)
+        bits.get(y * mask.width as usize + x) == Some(&1)
     };
     for y in 0..height {
         for x in 0..width {
@@ -88,17 +88,6 @@ pub fn draw_mask(image: &mut RgbImage, mask: &Rle, colour: Rgb<u8>) {
             *pixel = if inner { blend(*pixel, colour, MASK_ALPHA) } else { colour };
         }
     }
-}
-
-/// Column-major, as the runs are.
-fn decode(mask: &Rle) -> Vec<bool> {
-    let total = mask.height as usize * mask.width as usize;
-    let mut bits = Vec::with_capacity(total);
-    for (i, &run) in mask.counts.iter().enumerate() {
-        let run = (run as usize).min(total - bits.len());
-        bits.extend(std::iter::repeat_n(i % 2 == 1, run));
-    }
-    bits
 }
 
 /// A tag above the box, or inside where there is no room above.
