@@ -88,7 +88,7 @@ impl DemoFolder {
     /// # Errors
     /// When the test annotations are not COCO, or an image is absent.
     pub(super) fn copy_test_images(&self) -> Result<()> {
-        let names = image_names(&self.data().join("test.json"))?;
+        let names = image_names(&self.data().join("annotations/test.json"))?;
         let images = self.images();
         fs::create_dir_all(&images).with_context(|| format!("cannot make {}", images.display()))?;
         for name in names.iter().take(NUM_PREDICTED) {
