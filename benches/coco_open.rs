@@ -1,0 +1,161 @@
+//! Opening a COCO file of 280,000 images and 300,000 annotations. The protocol is that of
+//! `benches/peers/README.md`; there is no peer, but a limit: 5 seconds and 1 GiB.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+    time::Instant,
+};
+
+use engine::{
+    Context, Result, bail,
+    data::{DatasetConfig, Rle, Split},
+    seed::Rng,
+    serde_json::{self, json},
+};
+
+const IMAGES: u64 = 280_000;
+const ANNOTATIONS: u64 = 300_000;
+/// `(height, width)` of every image.
+const SIZE: (u32, u32) = (600, 800);
+/// Opened this often.
+const REPEATS: usize = 3;
+
+/// How the masks are written.
+#[derive(Clone, Copy)]
+enum Form {
+    /// Compressed run lengths of about 250 characters, as of lesions 90 to 190 pixels wide.
+    Rle,
+    /// Polygons of 40 points with two decimals.
+    Polygons,
+}
+
+const CASES: [(&str, Form); 2] =
+    [("coco_open_280k_rle", Form::Rle), ("coco_open_280k_polygons", Form::Polygons)];
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|a| a == "--list") {
+        CASES.iter().for_each(|(name, _)| println!("{name}"));
+        return Ok(());
+    }
+    let wanted = arguments.iter().find(|a| !a.starts_with("--"));
+    for (name, form) in CASES.into_iter().filter(|(name, _)| wanted.is_none_or(|w| w == name)) {
+        measure(name, form)?;
+    }
+    Ok(())
+}
+
+fn measure(name: &str, form: Form) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("train.json");
+    write_file(&path, form)?;
+    let bytes = std::fs::metadata(&path)?.len();
+    let table = json!({
+        "type": "coco", "root": dir.path(), "train": "train.json", "check_files": "none"
+    });
+    let config: Box<dyn DatasetConfig> = serde_json::from_value(table)?;
+
+    let before = memory_mib("VmRSS")?;
+    let mut seconds = Vec::new();
+    let mut peak = 0.0;
+    for repeat in 0..REPEATS {
+        let start = Instant::now();
+        let data = config.open(Split::Train)?;
+        seconds.push(start.elapsed().as_secs_f64());
+        if data.records.len() as u64 != IMAGES || data.num_objects() as u64 != ANNOTATIONS {
+            bail!("opened {} images, {} objects", data.records.len(), data.num_objects());
+        }
+        if repeat == 0 {
+            peak = memory_mib("VmHWM")? - before;
+            let kept = memory_mib("VmRSS")? - before;
+            eprintln!("{name}: file {:.0} MiB, kept {kept:.0} MiB", bytes as f64 / 1024.0 / 1024.0);
+        }
+    }
+    seconds.sort_by(f64::total_cmp);
+    let figures = json!({
+        "name": name,
+        "seconds_min": seconds[0],
+        "seconds_median": seconds[REPEATS / 2],
+        "peak_mib": peak,
+        "aim": { "seconds": 5.0, "mib": 1024.0 },
+    });
+    println!("{figures}");
+    Ok(())
+}
+
+/// Writes piece by piece, so that the file takes no memory before the measurement.
+fn write_file(path: &Path, form: Form) -> Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    let masks = (0..64).map(|i| mask(i, form)).collect::<Result<Vec<_>>>()?;
+    let (height, width) = SIZE;
+    write!(out, "{{\"info\": {{\"description\": \"bench\"}}, \"images\": [")?;
+    for i in 0..IMAGES {
+        let comma = if i > 0 { "," } else { "" };
+        write!(
+            out,
+            "{comma}{{\"file_name\": \"hospital_{}/patient_{:05}/image_{i:06}.png\", \"height\": \
+             {height}, \"width\": {width}, \"id\": {i}}}",
+            i % 43,
+            i / 7
+        )?;
+    }
+    write!(out, "], \"annotations\": [")?;
+    for i in 0..ANNOTATIONS {
+        let comma = if i > 0 { "," } else { "" };
+        let (bbox, area, segmentation) = &masks[(i % 64) as usize];
+        // Ids as US-43d's tools write them: UUIDs as integers.
+        let id = u128::from(Rng::at(1, &[i]).next_u64()) << 64 | u128::from(i);
+        write!(
+            out,
+            "{comma}{{\"id\": {id}, \"image_id\": {}, \"category_id\": {}, \"iscrowd\": 0, \
+             \"area\": {area}, \"bbox\": {bbox:?}, \"segmentation\": {segmentation}}}",
+            i % IMAGES,
+            1 + i % 2
+        )?;
+    }
+    write!(
+        out,
+        "], \"categories\": [{{\"id\": 1, \"name\": \"benign\"}}, {{\"id\": 2, \"name\": \
+         \"malignant\"}}]}}"
+    )?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Box, area and JSON of a lobed lesion.
+fn mask(index: u64, form: Form) -> Result<([f64; 4], f64, String)> {
+    let mut rng = Rng::at(2, &[index]);
+    let (radius, lobes) = (45.0 + 50.0 * rng.uniform(), 2.0 + rng.below(4) as f64);
+    let (cx, cy) = (200.0 + 400.0 * rng.uniform(), 150.0 + 300.0 * rng.uniform());
+    let outline = |angle: f64| radius * (1.0 + 0.15 * (lobes * angle).sin());
+    let (height, width) = SIZE;
+    let pixels: Vec<u8> = (0..height * width)
+        .map(|i| {
+            let (y, x) = (f64::from(i / width) - cy, f64::from(i % width) - cx);
+            u8::from(x.hypot(y) < outline(y.atan2(x)))
+        })
+        .collect();
+    let rle = Rle::from_mask(&pixels, SIZE)?;
+    let segmentation = match form {
+        Form::Rle => json!({ "size": [height, width], "counts": rle.to_compressed() }).to_string(),
+        Form::Polygons => {
+            let round = |c: f64| (c * 100.0).round() / 100.0;
+            let points: Vec<f64> = (0..40)
+                .map(|i| f64::from(i) / 40.0 * std::f64::consts::TAU)
+                .flat_map(|a| [cx + outline(a) * a.cos(), cy + outline(a) * a.sin()].map(round))
+                .collect();
+            serde_json::to_string(&[points])?
+        }
+    };
+    Ok((rle.bbox(), rle.area() as f64, segmentation))
+}
+
+/// A line of `/proc/self/status`.
+fn memory_mib(key: &str) -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("memory is read on Linux")?;
+    let line = status.lines().find(|l| l.starts_with(key)).context("no such line")?;
+    let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+    Ok(kib / 1024.0)
+}
