@@ -12,3 +12,4 @@ mod support;
 mod tensorboard;
 mod training;
 mod weights;
+mod weights_hostile;

@@ -240,7 +240,7 @@ fn assert_reference_loads(folder: &str, convention: &str, unused: &[&str]) {
     let vs = VarStore::new(Device::Cpu);
     let mut expected = BTreeMap::new();
     for entry in file.entries() {
-        if unused.iter().any(|part| weights::glob::matches(part, &entry.name)) {
+        if unused.iter().any(|part| engine::pattern::matches(part, &entry.name)) {
             continue;
         }
         if let weights::keymap::Place::Ours(name) = recognised.convention.to_ours(&entry.name) {

@@ -146,7 +146,7 @@ impl WeightsFile {
     /// When there is no such tensor or the file cannot be read.
     pub fn read(&self, name: &str) -> Result<Tensor> {
         let Some(entry) = self.entry(name) else {
-            let near = super::glob::nearest(name, self.index.keys().map(String::as_str));
+            let near = super::words::nearest(name, self.index.keys().map(String::as_str));
             let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             let path = self.path.display();
             return Err(Error::weights(format!("{path} holds no tensor `{name}`{hint}")).into());

@@ -9,13 +9,12 @@ use super::{
     WeightsFile,
     dtype::Dtype,
     entry::TensorEntry,
-    glob,
     keymap::{Place, Recognised, recognise, strip},
     open,
     report::{Cast, LoadReport, Loaded, Misshapen, Missing, Resized, Unplaced},
     resize::Resize,
 };
-use crate::{Error, config::WeightsConfig};
+use crate::{Error, config::WeightsConfig, pattern};
 
 /// Loads pretrained weights into the variables of a model, in place and strictly.
 ///
@@ -165,7 +164,7 @@ impl LoadReport {
         let mut used = std::collections::HashSet::new();
         let mut allowed = |patterns: &[String], name: &str| {
             let mut any = false;
-            for pattern in patterns.iter().filter(|p| glob::matches(p, name)) {
+            for pattern in patterns.iter().filter(|p| pattern::matches(p, name)) {
                 used.insert(pattern.clone());
                 any = true;
             }

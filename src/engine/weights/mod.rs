@@ -6,11 +6,11 @@
 //! ever executed, and no malformed file panics, recurses without end or takes more memory than its
 //! own size suggests.
 
-mod atomic;
+mod convert;
 mod dtype;
 mod entry;
 mod file;
-pub mod glob;
+mod inspect;
 pub mod keymap;
 mod load;
 mod pickle;
@@ -18,10 +18,13 @@ mod report;
 mod resize;
 mod safetensors;
 mod torch;
+mod words;
 
+pub use convert::{ConvertOptions, ConvertReport, convert};
 pub use dtype::Dtype;
 pub use entry::{Span, TensorEntry};
 pub use file::{Container, WeightsFile, open};
+pub use inspect::Inspection;
 pub use load::{load, load_file};
 pub use report::{Cast, LoadReport, Loaded, Misshapen, Missing, Resized, Unplaced};
 pub use safetensors::save_safetensors;

@@ -5,7 +5,12 @@ use std::{fmt::Write, path::PathBuf, time::UNIX_EPOCH};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Container, WeightsFile, dtype::Dtype, keymap::Recognised};
+use super::{
+    Container, WeightsFile,
+    dtype::Dtype,
+    keymap::Recognised,
+    words::{count, grouped},
+};
 use crate::{Error, config::WeightsConfig};
 
 /// The outcome of [`load`](super::load), written to the run folder as `weights.json`.
@@ -138,7 +143,7 @@ impl LoadReport {
         let mut message = format!(
             "{} does not fit the model (naming convention {}); nothing was loaded",
             self.path.display(),
-            self.convention_words()
+            self.recognised.words()
         );
         for (list, key) in self.wrong() {
             let _ = write!(message, "\n  {list}\n    allow it: [weights] {key}");
@@ -168,30 +173,13 @@ impl LoadReport {
         lists
     }
 
-    fn convention_words(&self) -> String {
-        let by = match self.recognised.by {
-            super::keymap::By::Keys => "recognised by its keys",
-            super::keymap::By::Metadata => "named in its metadata",
-            super::keymap::By::Request => "as asked for",
-        };
-        format!("`{}`, {by}", self.recognised.convention.name)
-    }
-
     /// A few lines for people: counts, then whatever did not simply load.
     #[must_use]
     pub fn summary(&self) -> String {
         let mut text = format!("weights: {} ({})\n", self.path.display(), self.container);
-        let _ = writeln!(
-            text,
-            "  convention  {}: {}",
-            self.convention_words(),
-            self.recognised.convention.title
-        );
+        let _ = writeln!(text, "  convention  {}", self.recognised.words());
         if !self.state_dict.is_empty() {
             let _ = writeln!(text, "  state dict  under `{}`", self.state_dict);
-        }
-        if !self.recognised.prefix.is_empty() {
-            let _ = writeln!(text, "  prefix      `{}` taken off", self.recognised.prefix);
         }
         let _ = writeln!(text, "  loaded      {} variables", self.loaded.len());
         let unplaced = |unplaced: &Unplaced| format!("{} {:?}", unplaced.key, unplaced.shape);
@@ -209,8 +197,8 @@ impl LoadReport {
         section("left out", self.allowed_unexpected.iter().map(unplaced).collect());
         section("misshapen", self.misshapen.iter().map(Misshapen::words).collect());
         section("kept random", self.allowed_misshapen.iter().map(Misshapen::words).collect());
-        section("unused", grouped(&self.unused));
-        section("dropped", grouped(&self.dropped));
+        section("unused", grouped(self.unused.iter().map(|u| u.key.as_str())));
+        section("dropped", grouped(self.dropped.iter().map(|u| u.key.as_str())));
         for warning in &self.warnings {
             let _ = writeln!(text, "  warning     {warning}");
         }
@@ -248,34 +236,9 @@ fn shorten(len: usize, items: impl Iterator<Item = String>) -> String {
     shown.join(", ")
 }
 
-/// `prompt_encoder.* (16)`: parts by their first component.
-fn grouped(keys: &[Unplaced]) -> Vec<String> {
-    let counts = count(keys.iter().map(|unplaced| match unplaced.key.rsplit_once('.') {
-        // Dropped by its last component, so that is what it has in common with others.
-        Some((_, last @ "num_batches_tracked")) => format!("*.{last}"),
-        _ => match unplaced.key.split_once('.') {
-            Some((first, _)) => format!("{first}.*"),
-            None => unplaced.key.clone(),
-        },
-    }));
-    counts.into_iter().map(|(name, n)| format!("{name} ({n})")).collect()
-}
-
 fn grouped_casts(casts: &[Cast]) -> Vec<String> {
     let counts = count(casts.iter().map(|cast| format!("{} -> {}", cast.from, cast.to)));
     counts.into_iter().map(|(name, n)| format!("{n} of {name}")).collect()
-}
-
-/// Counts equal names, in order of first appearance.
-fn count(names: impl Iterator<Item = String>) -> Vec<(String, usize)> {
-    let mut counts: Vec<(String, usize)> = Vec::new();
-    for name in names {
-        match counts.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, n)) => *n += 1,
-            None => counts.push((name, 1)),
-        }
-    }
-    counts
 }
 
 /// A pattern that covers all names: what they have in common up to a dot, then `*`.

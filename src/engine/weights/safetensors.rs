@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs::File,
-    io::Write,
+    io::{self, Write},
     os::unix::fs::FileExt,
     path::Path,
 };
@@ -13,12 +13,11 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use tch::{Device, Tensor};
 
 use super::{
-    atomic,
     dtype::Dtype,
     entry::{Span, TensorEntry},
     torch::{Contents, OtherContent},
 };
-use crate::Error;
+use crate::{Error, fs::atomic_write_with};
 
 /// The format's own limit on its header.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -99,15 +98,20 @@ pub fn save_safetensors(
 ) -> Result<()> {
     let header = header(tensors, metadata)
         .map_err(|error| Error::weights(format!("cannot write {}: {error:#}", path.display())))?;
-    atomic::write(path, |out| {
+    atomic_write_with(path, |out| {
         out.write_all(&(header.json.len() as u64).to_le_bytes())?;
         out.write_all(&header.json)?;
         for &index in &header.order {
             let (name, tensor) = &tensors[index];
-            out.write_all(&bytes(tensor).with_context(|| format!("tensor `{name}`"))?)?;
+            out.write_all(&bytes(tensor).map_err(|error| in_tensor(name, &error))?)?;
         }
         Ok(())
     })
+}
+
+/// A tensor that cannot be fetched, as an error of writing the file.
+pub(super) fn in_tensor(name: &str, error: &anyhow::Error) -> io::Error {
+    io::Error::other(format!("tensor `{name}`: {error:#}"))
 }
 
 struct Header {

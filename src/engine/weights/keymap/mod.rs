@@ -22,12 +22,13 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::Serialize;
 
+pub(super) use recognise::RUN_KEY;
 pub use recognise::{By, CONVENTION_KEY, Recognised, recognise};
 pub use rule::Rule;
 pub use tables::CONVENTIONS;
 
-use super::glob;
-use crate::Error;
+use super::words::nearest;
+use crate::{Error, pattern};
 
 /// How one family of checkpoints names its tensors.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Convention {
     pub known_parts: &'static [&'static str],
     /// Patterns of their keys that never have a place in ours.
     pub dropped: &'static [&'static str],
+    /// Patterns of keys that are no part of the model, such as an optimiser's state.
+    pub training_state: &'static [&'static str],
 }
 
 /// Rows that a plugin adds to a convention; they come before the convention's own.
@@ -75,7 +78,7 @@ impl Convention {
     pub fn by_name(name: &str) -> Result<&'static Self> {
         CONVENTIONS.iter().find(|convention| convention.name == name).ok_or_else(|| {
             let known: Vec<_> = CONVENTIONS.iter().map(|c| c.name).collect();
-            let hint = glob::nearest(name, known.iter().copied())
+            let hint = nearest(name, known.iter().copied())
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             let known = known.join(", ");
             Error::config(format!("there is no naming convention `{name}`{hint} Known are {known}"))
@@ -86,7 +89,8 @@ impl Convention {
     /// Our name for one of theirs.
     #[must_use]
     pub fn to_ours(&self, theirs: &str) -> Place {
-        if self.dropped.iter().any(|pattern| glob::matches(pattern, theirs)) {
+        let dropped = self.dropped.iter().any(|part| pattern::matches(part, theirs));
+        if dropped || self.is_training_state(theirs) {
             return Place::Dropped;
         }
         self.rules().find_map(|rule| rule.to_ours(theirs)).map_or(Place::Unknown, Place::Ours)
@@ -101,7 +105,13 @@ impl Convention {
     /// Whether a key is of a part that a model may leave unused.
     #[must_use]
     pub fn is_known_part(&self, theirs: &str) -> bool {
-        self.known_parts.iter().any(|pattern| glob::matches(pattern, theirs))
+        self.known_parts.iter().any(|part| pattern::matches(part, theirs))
+    }
+
+    /// Whether a key is no part of the model.
+    #[must_use]
+    pub fn is_training_state(&self, theirs: &str) -> bool {
+        self.training_state.iter().any(|part| pattern::matches(part, theirs))
     }
 
     fn rules(&self) -> impl Iterator<Item = &'static Rule> {

@@ -8,6 +8,8 @@ use crate::{Error, weights::WeightsFile};
 
 /// Key of a `.safetensors` file's metadata under which we note the convention we wrote.
 pub const CONVENTION_KEY: &str = "sonotune.convention";
+/// Key under which a run's own checkpoints keep its progress.
+pub(in crate::weights) const RUN_KEY: &str = "sonotune";
 
 /// A convention and how it was come by.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -16,6 +18,23 @@ pub struct Recognised {
     /// What wraps every key: empty, or what a data-parallel or Lightning run puts before it.
     pub prefix: &'static str,
     pub by: By,
+}
+
+impl Recognised {
+    /// `` `ultrasam`, recognised by its keys: UltraSam's … ``.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let by = match self.by {
+            By::Keys => "recognised by its keys",
+            By::Metadata => "named in its metadata",
+            By::Request => "as asked for",
+        };
+        let prefix = match self.prefix {
+            "" => String::new(),
+            prefix => format!(", prefix `{prefix}` taken off"),
+        };
+        format!("`{}` ({}), {by}{prefix}", self.convention.name, self.convention.title)
+    }
 }
 
 /// Why a convention was chosen.
@@ -43,10 +62,12 @@ pub fn recognise(file: &WeightsFile, requested: Option<&str>) -> Result<Recognis
         let prefix = prefix(file, convention).unwrap_or_default();
         return Ok(Recognised { convention, prefix, by: By::Request });
     }
-    if let Some(name) = file.metadata().get(CONVENTION_KEY) {
-        if let Ok(convention) = Convention::by_name(name) {
-            return Ok(Recognised { convention, prefix: "", by: By::Metadata });
-        }
+    let own = file.metadata().contains_key(RUN_KEY).then_some("sonotune");
+    let named = file.metadata().get(CONVENTION_KEY).map(String::as_str);
+    if let Some(name) = named.or(own)
+        && let Ok(convention) = Convention::by_name(name)
+    {
+        return Ok(Recognised { convention, prefix: "", by: By::Metadata });
     }
     CONVENTIONS
         .iter()

@@ -9,11 +9,11 @@ pub struct Rule {
 }
 
 impl Rule {
-    pub(super) fn to_ours(&self, key: &str) -> Option<String> {
+    pub(super) fn to_ours(self, key: &str) -> Option<String> {
         captures(self.theirs, key).map(|captures| fill(self.ours, &captures))
     }
 
-    pub(super) fn to_theirs(&self, key: &str) -> Option<String> {
+    pub(super) fn to_theirs(self, key: &str) -> Option<String> {
         captures(self.ours, key).map(|captures| fill(self.theirs, &captures))
     }
 }

@@ -29,6 +29,7 @@ pub const CONVENTIONS: &[Convention] = &[
         rules: &[rule("*", "*")],
         known_parts: &["backbone.neck.*"],
         dropped: &[],
+        training_state: &["optimizer.*"],
     },
     Convention {
         name: "segment_anything",
@@ -38,6 +39,7 @@ pub const CONVENTIONS: &[Convention] = &[
         known_parts: &["image_encoder.neck.*", "prompt_encoder.*", "mask_decoder.*"],
         // Normalisation belongs to the preprocessing here.
         dropped: &["pixel_mean", "pixel_std"],
+        training_state: &[],
     },
     Convention {
         name: "huggingface_sam",
@@ -62,6 +64,7 @@ pub const CONVENTIONS: &[Convention] = &[
             "shared_image_embedding.*",
         ],
         dropped: &[],
+        training_state: &[],
     },
     Convention {
         name: "ultrasam",
@@ -75,6 +78,7 @@ pub const CONVENTIONS: &[Convention] = &[
             "bbox_head.*",
         ],
         dropped: &[],
+        training_state: &[],
     },
     Convention {
         name: "mmpretrain_vit_sam",
@@ -83,6 +87,7 @@ pub const CONVENTIONS: &[Convention] = &[
         rules: &VIT_SAM,
         known_parts: &["backbone.channel_reduction.*", "head.*", "panoptic_head.*"],
         dropped: &["data_preprocessor.*"],
+        training_state: &[],
     },
     Convention {
         name: "mmdet_resnet",
@@ -91,6 +96,7 @@ pub const CONVENTIONS: &[Convention] = &[
         rules: &[rule("backbone.*", "backbone.*"), rule("head.*", "head.*")],
         known_parts: &["head.*", "panoptic_head.*"],
         dropped: &["*.num_batches_tracked", "data_preprocessor.*"],
+        training_state: &[],
     },
     Convention {
         name: "torchvision_resnet",
@@ -105,5 +111,6 @@ pub const CONVENTIONS: &[Convention] = &[
         ],
         known_parts: &["fc.*"],
         dropped: &["*.num_batches_tracked"],
+        training_state: &[],
     },
 ];

@@ -391,7 +391,7 @@ fn new_call(callable: Id, args: Id) -> Call {
 }
 
 fn in_pairs(items: &[Id]) -> Result<Vec<(Id, Id)>> {
-    ensure!(items.len() % 2 == 0, "a key has no value");
+    ensure!(items.len().is_multiple_of(2), "a key has no value");
     Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
 }
 

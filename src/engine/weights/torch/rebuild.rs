@@ -169,10 +169,10 @@ impl<'a> StorageId<'a> {
 pub(super) fn storage_dtypes(graph: &Graph) -> HashMap<String, Dtype> {
     let mut dtypes = HashMap::new();
     for node in 0..graph.len() {
-        if let Some(id) = StorageId::of(graph, node) {
-            if let Ok(dtype) = storage_class_dtype(graph, id.class) {
-                dtypes.entry(id.key.to_owned()).or_insert(dtype);
-            }
+        if let Some(id) = StorageId::of(graph, node)
+            && let Ok(dtype) = storage_class_dtype(graph, id.class)
+        {
+            dtypes.entry(id.key.to_owned()).or_insert(dtype);
         }
     }
     dtypes

@@ -210,10 +210,10 @@ impl Archive {
                 children.extend(indexed(&call.items));
                 // Deques, sets, counters: what they were made from.
                 for &arg in self.graph.items(call.args).unwrap_or_default() {
-                    if let Node::List(items) | Node::Set(items) = self.graph.node(arg) {
-                        if children.is_empty() {
-                            children.extend(indexed(items));
-                        }
+                    if let Node::List(items) | Node::Set(items) = self.graph.node(arg)
+                        && children.is_empty()
+                    {
+                        children.extend(indexed(items));
                     }
                 }
                 if let Some(state) = call.state {
@@ -233,6 +233,22 @@ impl Archive {
         let pairs = self.graph.pairs(id);
         pairs.into_iter().map(|(key, value)| (self.key(key), value)).collect()
     }
+}
+
+/// The first few plain values of a dict: `: epoch 3, iter 30000`.
+fn scalars(archive: &Archive, pairs: &[(Id, Id)]) -> String {
+    let plain = |id| match archive.graph.node(id) {
+        Node::Str(text) => text.chars().count() <= 30,
+        Node::Int(_) | Node::Float(_) | Node::Bool(_) => true,
+        _ => false,
+    };
+    let shown: Vec<_> = pairs
+        .iter()
+        .filter(|(_, value)| plain(*value))
+        .take(4)
+        .map(|&(key, value)| format!("{} {}", archive.key(key), describe(archive, value)))
+        .collect();
+    if shown.is_empty() { String::new() } else { format!(": {}", shown.join(", ")) }
 }
 
 /// A value in a few words.
@@ -259,7 +275,10 @@ fn describe(archive: &Archive, id: Id) -> String {
         Node::Tuple(items) => container("tuple".to_owned(), items.len()),
         Node::List(items) => container("list".to_owned(), items.len()),
         Node::Set(items) => container("set".to_owned(), items.len()),
-        Node::Dict(_) => container("dict".to_owned(), graph.pairs(id).len()),
+        Node::Dict(_) => {
+            let pairs = graph.pairs(id);
+            container("dict".to_owned(), pairs.len()) + &scalars(archive, &pairs)
+        }
         Node::Global { module, name } => format!("{module}.{name}"),
         Node::Persistent(_) => "a storage".to_owned(),
         Node::Call(call) => {

@@ -1,6 +1,9 @@
 //! Writing the zip form, as small as `torch.load(..., weights_only=True)` takes it.
 
-use std::{io::Write, path::Path};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use tch::Tensor;
@@ -8,7 +11,12 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     Error,
-    weights::{atomic, dtype::Dtype, entry::row_major, safetensors::bytes},
+    fs::atomic_write_with,
+    weights::{
+        dtype::Dtype,
+        entry::row_major,
+        safetensors::{bytes, in_tensor},
+    },
 };
 
 /// Writes named tensors as a state dict that Python's `torch.load` opens, atomically.
@@ -18,21 +26,21 @@ use crate::{
 pub fn save_torch(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     let pickle = pickle(tensors)
         .map_err(|error| Error::weights(format!("cannot write {}: {error:#}", path.display())))?;
-    atomic::write(path, |out| {
+    atomic_write_with(path, |out| {
         let mut zip = ZipWriter::new(out);
         // PyTorch aligns its records for mapping them into memory.
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .with_alignment(64);
-        let mut record = |name: &str, content: &[u8]| -> Result<()> {
+        let mut record = |name: &str, content: &[u8]| -> io::Result<()> {
             let large = content.len() as u64 >= u64::from(u32::MAX);
             zip.start_file(format!("archive/{name}"), options.large_file(large))?;
-            Ok(zip.write_all(content)?)
+            zip.write_all(content)
         };
         record("data.pkl", &pickle)?;
         record("byteorder", b"little")?;
         for (key, (name, tensor)) in tensors.iter().enumerate() {
-            let bytes = bytes(tensor).with_context(|| format!("tensor `{name}`"))?;
+            let bytes = bytes(tensor).map_err(|error| in_tensor(name, &error))?;
             record(&format!("data/{key}"), &bytes)?;
         }
         record("version", b"3\n")?;

@@ -25,10 +25,10 @@ fn folder(zip: &ZipArchive<BufReader<&File>>) -> Result<String> {
     let mut folders = Vec::new();
     for name in zip.file_names_raw() {
         let Ok(name) = std::str::from_utf8(name) else { continue };
-        if let Some(folder) = name.strip_suffix("data.pkl") {
-            if folder.is_empty() || folder.matches('/').count() == 1 && folder.ends_with('/') {
-                folders.push(folder.to_owned());
-            }
+        if let Some(folder) = name.strip_suffix("data.pkl")
+            && (folder.is_empty() || folder.find('/') == Some(folder.len() - 1))
+        {
+            folders.push(folder.to_owned());
         }
         ensure!(
             !name.ends_with("/constants.pkl"),

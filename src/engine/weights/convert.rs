@@ -1,0 +1,248 @@
+//! One file of weights into another: container, names, number format.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use serde::Serialize;
+use tch::Tensor;
+
+use super::{
+    Dtype, WeightsFile,
+    keymap::{CONVENTION_KEY, Convention, Place, RUN_KEY, Recognised, recognise, strip},
+    open, save_safetensors, save_torch,
+};
+use crate::{Error, pattern};
+
+/// What [`convert`] is to do.
+#[derive(Debug, Clone, Default)]
+pub struct ConvertOptions {
+    /// Naming convention of the input; recognised when absent.
+    pub from: Option<String>,
+    /// Naming convention of the output; absent: names stay as they are.
+    pub to: Option<String>,
+    /// Number format of floating-point tensors; absent: as it is.
+    pub dtype: Option<Dtype>,
+    /// Patterns of input keys to leave out.
+    pub drop: Vec<String>,
+    /// Whether an existing output may be replaced.
+    pub overwrite: bool,
+}
+
+/// What [`convert`] did.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConvertReport {
+    pub input: PathBuf,
+    pub output: PathBuf,
+    /// Of the input; absent when names stay as they are and fit no convention.
+    pub from: Option<Recognised>,
+    /// Of the output; absent as above.
+    pub to: Option<&'static Convention>,
+    pub tensors: usize,
+    pub output_bytes: u64,
+    /// Parts of the network that the other convention has no table for, and what was asked to go.
+    pub left_out: Vec<String>,
+    /// Tensors whose number format changed.
+    pub cast: usize,
+}
+
+/// Container of the output, by its name's ending.
+enum Target {
+    Safetensors,
+    Torch,
+}
+
+/// Writes the model's tensors of `input` to `output`, a `.safetensors`, `.pth` or `.pt` file.
+///
+/// # Errors
+/// When the input cannot be read, a key has no name in the output's convention, the output exists
+/// already, or it cannot be written.
+pub fn convert(input: &Path, output: &Path, options: &ConvertOptions) -> Result<ConvertReport> {
+    let target = target(output)?;
+    if output.exists() && !options.overwrite {
+        let output = output.display();
+        return Err(Error::weights(format!(
+            "{output} exists already; choose another name or give --overwrite"
+        ))
+        .into());
+    }
+    let to = options.to.as_deref().map(Convention::by_name).transpose()?;
+    let file = open(input)?;
+    let recognised = recognise(&file, options.from.as_deref());
+    // Names need to be understood only if they are to change.
+    let from =
+        if to.is_some() || options.from.is_some() { Some(recognised?) } else { recognised.ok() };
+    let convention = to.or(from.map(|from| from.convention));
+    let names = names(&file, from.zip(convention), options)?;
+    let mut cast = 0;
+    let tensors = names
+        .renamed
+        .iter()
+        .map(|(key, name)| {
+            let tensor = file.read(key)?;
+            let (tensor, changed) = cast_to(tensor, options.dtype)?;
+            cast += usize::from(changed);
+            Ok((name.clone(), tensor))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    match target {
+        Target::Torch => save_torch(output, &tensors)?,
+        Target::Safetensors => {
+            save_safetensors(output, &tensors, &metadata(&file, convention))?;
+        }
+    }
+    Ok(ConvertReport {
+        input: input.to_owned(),
+        output: output.to_owned(),
+        from,
+        to: convention,
+        tensors: tensors.len(),
+        output_bytes: std::fs::metadata(output)?.len(),
+        left_out: names.left_out,
+        cast,
+    })
+}
+
+fn target(output: &Path) -> Result<Target> {
+    match output.extension().and_then(|ending| ending.to_str()) {
+        Some("safetensors") => Ok(Target::Safetensors),
+        Some("pth" | "pt") => Ok(Target::Torch),
+        _ => Err(Error::config(format!(
+            "{}: the output's name must end in .safetensors, .pth or .pt",
+            output.display()
+        ))
+        .into()),
+    }
+}
+
+struct Names {
+    /// Key of the input, name in the output.
+    renamed: Vec<(String, String)>,
+    left_out: Vec<String>,
+}
+
+fn names(
+    file: &WeightsFile,
+    conventions: Option<(Recognised, &Convention)>,
+    options: &ConvertOptions,
+) -> Result<Names> {
+    let mut names = Names { renamed: Vec::new(), left_out: Vec::new() };
+    let mut unknown = Vec::new();
+    for entry in file.entries() {
+        let key = entry.name.clone();
+        if options.drop.iter().any(|drop| pattern::matches(drop, &key)) {
+            names.left_out.push(key);
+            continue;
+        }
+        let Some((from, to)) = conventions else {
+            names.renamed.push((key.clone(), key));
+            continue;
+        };
+        if from.convention.is_training_state(&key) {
+            names.left_out.push(key);
+            continue;
+        }
+        let theirs = strip(&key, from.prefix);
+        if from.convention == to {
+            // Every part has its name already; what wraps it goes, should names change at all.
+            let name = if options.to.is_some() { theirs.into_owned() } else { key.clone() };
+            names.renamed.push((key, name));
+            continue;
+        }
+        let renamed = match from.convention.to_ours(&theirs) {
+            Place::Ours(ours) => to.to_theirs(&ours),
+            Place::Dropped => {
+                names.left_out.push(key);
+                continue;
+            }
+            Place::Unknown => None,
+        };
+        match renamed {
+            Some(name) => names.renamed.push((key, name)),
+            None if from.convention.is_known_part(&theirs) => names.left_out.push(key),
+            None => unknown.push(key),
+        }
+    }
+    check(file, &names, &unknown, conventions)?;
+    Ok(names)
+}
+
+fn check(
+    file: &WeightsFile,
+    names: &Names,
+    unknown: &[String],
+    conventions: Option<(Recognised, &Convention)>,
+) -> Result<()> {
+    let path = file.path().display();
+    if let (Some(first), Some((from, to))) = (unknown.first(), conventions) {
+        return Err(Error::weights(format!(
+            "{path}: {} keys of convention `{}` have no name in `{}`, among them `{first}`; leave \
+             them out with --drop PATTERN",
+            unknown.len(),
+            from.convention.name,
+            to.name
+        ))
+        .into());
+    }
+    let mut sources: HashMap<&str, &str> = HashMap::new();
+    for (key, name) in &names.renamed {
+        if let Some(other) = sources.insert(name, key) {
+            return Err(Error::weights(format!(
+                "{path}: both `{other}` and `{key}` would be named `{name}`; leave one out with \
+                 --drop"
+            ))
+            .into());
+        }
+    }
+    if names.renamed.is_empty() {
+        return Err(Error::weights(format!("{path}: no tensor is left to write")).into());
+    }
+    Ok(())
+}
+
+fn cast_to(tensor: Tensor, dtype: Option<Dtype>) -> Result<(Tensor, bool)> {
+    let Some(dtype) = dtype else { return Ok((tensor, false)) };
+    let is_float = Dtype::from_kind(tensor.kind()).is_some_and(|from| from.casts_to(Dtype::F32));
+    if !is_float || tensor.kind() == dtype.kind() {
+        return Ok((tensor, false));
+    }
+    Ok((tensor.f_to_kind(dtype.kind())?, true))
+}
+
+fn metadata(file: &WeightsFile, convention: Option<&Convention>) -> BTreeMap<String, String> {
+    let mut metadata = file.metadata().clone();
+    // Hugging Face's loaders insist on it.
+    metadata.insert("format".to_owned(), "pt".to_owned());
+    if convention.is_none_or(|convention| convention.name != "sonotune") {
+        metadata.remove(RUN_KEY);
+    }
+    match convention {
+        Some(convention) => metadata.insert(CONVENTION_KEY.to_owned(), convention.name.to_owned()),
+        None => metadata.remove(CONVENTION_KEY),
+    };
+    metadata
+}
+
+impl ConvertReport {
+    /// For a terminal.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let mut text = match (&self.from, self.to) {
+            (Some(from), Some(to)) => {
+                format!("convention  {}\nwritten as  `{}`: {}\n", from.words(), to.name, to.title)
+            }
+            _ => "convention  none that is known; names stay as they are\n".to_owned(),
+        };
+        if self.cast > 0 {
+            text += &format!("cast        {} tensors\n", self.cast);
+        }
+        if !self.left_out.is_empty() {
+            let parts = super::words::grouped(self.left_out.iter().map(String::as_str));
+            text += &format!("left out    {}\n", parts.join(", "));
+        }
+        let bytes = super::words::bytes_words(self.output_bytes);
+        text + &format!("{}: {} tensors, {bytes}\n", self.output.display(), self.tensors)
+    }
+}
