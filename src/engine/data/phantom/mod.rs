@@ -1,1 +1,32 @@
-//! To be filled.
+//! Phantoms: B-mode-like pictures of tissue with lesions, annotated, from a seed.
+//!
+//! [`PhantomConfig`] says what; [`render`] makes one picture as a pure function of seed and index;
+//! [`generate`] writes a dataset in COCO's form, split by patient.
+//!
+//! A picture comes about as a scanner's does. [`patient`] draws a person with a machine, tissue
+//! layers and a lesion; [`scene`] evaluates backscatter, impedance and attenuation on a grid of
+//! beams and depths; [`echo`] turns that into speckle, shadows and noise, and compresses it;
+//! [`render`](mod@render) converts the fan to pixels and rasterises the masks. What distinguishes
+//! the classes is a table, [`traits`].
+
+mod config;
+mod decibel;
+mod draw;
+mod echo;
+mod lesion;
+mod marks;
+mod output;
+mod patient;
+mod probe;
+mod render;
+mod scene;
+mod shape;
+mod splits;
+mod tissue;
+mod traits;
+mod writer;
+
+pub use config::{Kind, PhantomConfig};
+pub use probe::ProbeType;
+pub use render::{PhantomImage, PhantomLesion, render};
+pub use writer::{ClassSummary, SplitSummary, Summary, generate};
