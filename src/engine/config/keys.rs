@@ -113,7 +113,12 @@ impl Explorer<'_> {
         };
         match self.probe(tree, path, bogus_table()) {
             Some(Kind::UnknownKey { key, .. }) if key == BOGUS => {
-                self.push(path, "a table", only_for);
+                // Some keys take a table or something shorter; what a number meets says so.
+                let value = match self.probe(tree, path, node(Value::Integer(0))) {
+                    Some(Kind::WrongType { expected, .. }) => in_words(&expected),
+                    _ => "a table".to_owned(),
+                };
+                self.push(path, &value, only_for);
                 self.table(&with(Value::Table(Vec::new())), path, only_for);
             }
             Some(Kind::MissingKey { key }) if key == "type" => {
@@ -123,7 +128,8 @@ impl Explorer<'_> {
                     Some(Kind::UnknownName { known, .. }) => known,
                     _ => Vec::new(),
                 };
-                self.push(&[path, &["type".into()]].concat(), &one_of(&known), only_for);
+                let names = if known.is_empty() { "a name".into() } else { one_of(&known) };
+                self.push(&[path, &["type".into()]].concat(), &names, only_for);
                 for name in &known {
                     let tag = ("type".to_owned(), node(Value::String(name.clone())));
                     self.table(&with(Value::Table(vec![tag])), path, Some(name));

@@ -39,6 +39,10 @@ pub struct ImageFolderConfig {
     pub categories: Option<Vec<String>>,
 }
 
+inventory::submit! {
+    crate::config::Summary::dataset("image_folder", "classification: a folder of images for each class")
+}
+
 #[typetag::serde(name = "image_folder")]
 impl DatasetConfig for ImageFolderConfig {
     fn splits(&self) -> Vec<Split> {

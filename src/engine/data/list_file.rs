@@ -56,6 +56,10 @@ pub struct ListFileConfig {
     pub check_files: CheckFiles,
 }
 
+inventory::submit! {
+    crate::config::Summary::dataset("list_file", "classification: text files with a line `path label` for each image")
+}
+
 #[typetag::serde(name = "list_file")]
 impl DatasetConfig for ListFileConfig {
     fn splits(&self) -> Vec<Split> {

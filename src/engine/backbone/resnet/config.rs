@@ -89,6 +89,10 @@ fn fault<T>(message: String) -> Result<T> {
     Err(Error::config(message).into())
 }
 
+inventory::submit! {
+    crate::config::Summary::backbone("resnet", "ResNet-18 to 152 with frozen batch-norm statistics")
+}
+
 #[typetag::serde(name = "resnet")]
 impl BackboneConfig for ResNetConfig {
     fn build(&self, vs: &nn::Path) -> Result<Box<dyn Backbone>> {

@@ -198,6 +198,10 @@ fn fault<T>(message: String) -> Result<T> {
     Err(Error::config(message).into())
 }
 
+inventory::submit! {
+    crate::config::Summary::backbone("sam_vit", "SAM's ViT: base, large, huge or sizes of your own; with neck, or block outputs as levels")
+}
+
 #[typetag::serde(name = "sam_vit")]
 impl BackboneConfig for SamVitConfig {
     fn build(&self, vs: &nn::Path) -> Result<Box<dyn Backbone>> {

@@ -149,6 +149,10 @@ impl<'de> Deserialize<'de> for CocoSplit {
     }
 }
 
+inventory::submit! {
+    crate::config::Summary::dataset("coco", "COCO JSON: polygons, compressed and uncompressed RLE, boxes")
+}
+
 #[typetag::serde(name = "coco")]
 impl DatasetConfig for CocoConfig {
     fn splits(&self) -> Vec<Split> {
