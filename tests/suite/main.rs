@@ -4,6 +4,7 @@ mod backbone_support;
 mod coco;
 mod coco_hostile;
 mod coco_masks;
+mod config;
 mod image_lists;
 mod parity_backbone;
 mod parity_resnet;

@@ -1,0 +1,229 @@
+//! Shipped configs, the document of keys, and `sonotune config` and `list` as a user calls them.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use classification as _;
+use engine::config::{self, KeyInfo};
+use serde_json::Value;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every TOML file below `configs`, relative to the repository.
+fn config_files() -> Vec<PathBuf> {
+    let mut folders = vec![root().join("configs")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                assert_eq!(path.extension().unwrap(), "toml", "{}", path.display());
+                files.push(path.strip_prefix(root()).unwrap().to_owned());
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Those that describe a run; `configs/base` holds what they extend.
+fn run_configs() -> Vec<PathBuf> {
+    config_files().into_iter().filter(|path| !path.starts_with("configs/base")).collect()
+}
+
+fn load(path: &Path) -> config::Loaded {
+    config::load(&root().join(path), &[]).unwrap_or_else(|e| panic!("{e:#}"))
+}
+
+#[test]
+fn every_shipped_config_is_valid_and_resolves_to_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let configs = run_configs();
+    assert!(configs.len() >= 15, "{configs:?}");
+    for path in configs {
+        let loaded = load(&path);
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        let copy = folder.path().join("config.toml");
+        fs::write(&copy, &loaded.resolved).unwrap();
+        let again = config::load(&copy, &[]).unwrap();
+        assert_eq!(again.resolved, loaded.resolved, "{}", path.display());
+    }
+}
+
+#[test]
+fn every_shipped_config_opens_with_its_command_and_has_a_run_folder_of_its_own() {
+    let mut run_dirs = HashMap::new();
+    for path in run_configs() {
+        let text = fs::read_to_string(root().join(&path)).unwrap();
+        let command = format!("#   sonotune train {}\n", path.display());
+        let head = &text[..text.find("\n\n").unwrap()];
+        assert!(format!("{head}\n").contains(&command), "{} lacks {command}", path.display());
+        let run_dir = load(&path).config.run_dir;
+        if let Some(other) = run_dirs.insert(run_dir, path.clone()) {
+            panic!("{} and {} share a run_dir", path.display(), other.display());
+        }
+    }
+}
+
+#[test]
+fn every_base_config_is_used() {
+    let all: Vec<(PathBuf, String)> = config_files()
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(root().join(path)).unwrap()))
+        .collect();
+    for (path, _) in all.iter().filter(|(path, _)| path.starts_with("configs/base")) {
+        let name = format!("{}\"", path.file_name().unwrap().to_str().unwrap());
+        assert!(
+            all.iter().any(|(_, text)| text.contains(&name)),
+            "nothing extends {}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn the_paper_s_settings_are_the_paper_s() {
+    let path = Path::new("configs/mmotu-2d/classification-ultrasam.toml");
+    let config = load(path).config;
+    assert_eq!((config.optimizer.lr, config.optimizer.weight_decay), (1e-4, 1e-4));
+    assert_eq!((config.train.max_steps, config.train.clip_grad_norm), (2000, Some(0.1)));
+    assert_eq!((config.loader.batch_size, config.train.accumulate_batches), (8, 1));
+    assert_eq!(config.augment.flip_probability, 0.5);
+    assert_eq!(config.preprocess.image_size, 1024);
+    for (step, expected) in [(0, 1e-3), (500, 1.0), (1599, 1.0), (1600, 0.1)] {
+        let factor = config.schedule.factor(step, config.train.max_steps);
+        assert!((factor - expected).abs() < 1e-12, "step {step}: {factor}");
+    }
+}
+
+/// Sections of the document by the `type` their heading names.
+fn sections(text: &str) -> Vec<(Option<String>, String)> {
+    let mut sections = vec![(None, String::new())];
+    for line in text.lines() {
+        if line.starts_with('#') {
+            let name = line.split_once("type = \"").and_then(|(_, rest)| rest.split('"').next());
+            sections.push((name.map(str::to_owned), String::new()));
+        }
+        let section = sections.last_mut().unwrap();
+        section.1 += line;
+        section.1.push('\n');
+    }
+    sections
+}
+
+#[test]
+fn every_key_is_documented_and_every_documented_key_exists() {
+    let text = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let sections = sections(&text);
+    let keys = config::known_keys();
+    // Fewer would mean that the list is broken, not that the document is complete.
+    assert!(keys.len() > 90, "{}", keys.len());
+    let documented = |key: &KeyInfo| {
+        sections
+            .iter()
+            .filter(|(name, _)| name.is_none() || *name == key.only_for_type)
+            .any(|(_, section)| section.contains(&format!("| `{}` |", key.path)))
+    };
+    let is_value = |key: &&KeyInfo| !key.value.starts_with("a table");
+    let lacking: Vec<&KeyInfo> =
+        keys.iter().filter(is_value).filter(|key| !documented(key)).collect();
+    assert!(lacking.is_empty(), "docs/configuration.md lacks {lacking:#?}");
+    for line in text.lines().filter(|line| line.starts_with("| `")) {
+        let name = line.split('`').nth(1).unwrap();
+        let is_key = name.contains('.') || keys.iter().any(|key| key.path == name);
+        if is_key {
+            assert!(keys.iter().any(|key| key.path == name), "no config has the key `{name}`");
+        }
+    }
+}
+
+#[test]
+fn whatever_is_linked_in_has_a_summary() {
+    let all = config::registered().unwrap();
+    for name in ["sam_vit", "resnet", "classification", "coco", "image_folder", "list_file"] {
+        assert!(all.iter().any(|r| r.name == name), "{name} is not linked in");
+    }
+    for one in all {
+        assert!(!one.summary.is_empty(), "{} has no summary", one.name);
+        assert!(!one.summary.ends_with('.'), "{}", one.summary);
+    }
+}
+
+fn sonotune(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sonotune")).args(args).current_dir(root()).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+const SHIPPED: &str = "configs/demo/random.toml";
+
+#[test]
+fn config_show_prints_a_config_that_loads() {
+    let shown = sonotune(&["config", "show", SHIPPED, "optimizer.lr=0.25"]);
+    assert!(shown.status.success(), "{shown:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.toml");
+    fs::write(&copy, &shown.stdout).unwrap();
+    let again = sonotune(&["config", "show", copy.to_str().unwrap()]);
+    assert_eq!(stdout(&shown), stdout(&again));
+    // Comments do not make it another config.
+    let origins = sonotune(&["config", "show", SHIPPED, "optimizer.lr=0.25", "--origins"]);
+    assert!(stdout(&origins).contains("# override 1 (`optimizer.lr=0.25`)"));
+    fs::write(&copy, &origins.stdout).unwrap();
+    let again = sonotune(&["config", "show", copy.to_str().unwrap()]);
+    assert_eq!(stdout(&shown), stdout(&again));
+}
+
+#[test]
+fn config_show_json_holds_values_and_origins() {
+    let shown = sonotune(&["config", "show", SHIPPED, "optimizer.lr=0.25", "--origins", "--json"]);
+    let json: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(json["config"]["optimizer"]["lr"], 0.25);
+    assert_eq!(json["config"]["backbone"]["type"], "sam_vit");
+    assert_eq!(json["origins"]["optimizer.lr"], "override 1 (`optimizer.lr=0.25`)");
+    let root = json["origins"]["dataset.root"].as_str().unwrap();
+    assert!(root.starts_with("configs/demo/random.toml:"), "{root}");
+    assert_eq!(json["origins"]["device"], "default");
+}
+
+#[test]
+fn config_validate_reports_each_file_and_exits_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let bad = folder.path().join("bad.toml");
+    fs::write(&bad, "run_dir = 'a'\n[optimizer]\nlearning_rate = 1\n").unwrap();
+    let bad = bad.to_str().unwrap();
+    let output = sonotune(&["config", "validate", SHIPPED, bad, "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["configs"][0]["valid"], true);
+    let problem = &json["configs"][1]["problems"][0];
+    assert_eq!(problem["key"], "optimizer.learning_rate");
+    assert_eq!(problem["line"], 3);
+    assert_eq!(problem["file"], bad);
+    let good = sonotune(&["config", "validate", SHIPPED, "--set", "seed=3"]);
+    assert_eq!((good.status.code(), stdout(&good)), (Some(0), format!("{SHIPPED}: ok\n")));
+    let set = sonotune(&["config", "validate", SHIPPED, "--set", "loader.batch_size=0"]);
+    assert_eq!(set.status.code(), Some(2));
+    assert!(stdout(&set).contains("override 1 (`loader.batch_size=0`): `loader.batch_size`"));
+}
+
+#[test]
+fn list_and_keys_agree_with_the_library() {
+    let listed: Value = serde_json::from_slice(&sonotune(&["list", "--json"]).stdout).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), config::registered().unwrap().len());
+    let keys: Value =
+        serde_json::from_slice(&sonotune(&["config", "keys", "--json"]).stdout).unwrap();
+    assert_eq!(keys.as_array().unwrap().len(), config::known_keys().len());
+    let text = stdout(&sonotune(&["config", "keys"]));
+    assert_eq!(text.lines().count(), config::known_keys().len());
+}
