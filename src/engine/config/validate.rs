@@ -66,7 +66,10 @@ impl RunConfig {
         if self.run_dir.as_os_str().is_empty() {
             findings.error("run_dir", "expected a folder, got an empty path");
         }
-        findings.at_least("preprocess.image_size", 1, self.preprocess.image_size.into());
+        let preprocess = &self.preprocess;
+        findings.at_least("preprocess.image_size", 1, preprocess.image_size.into());
+        findings.at_least("preprocess.pad_multiple", 1, preprocess.pad_multiple.into());
+        findings.at_least("preprocess.max_pixels", 1, preprocess.max_pixels);
         findings.probability("augment.flip_probability", self.augment.flip_probability);
         findings.at_least("loader.batch_size", 1, self.loader.batch_size as u64);
         findings.at_least("loader.prefetch_batches", 1, self.loader.prefetch_batches as u64);
