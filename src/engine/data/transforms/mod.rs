@@ -4,9 +4,13 @@
 //! mirrored if so drawn, into their place of a batch; [`target`] carries the annotation along.
 
 mod antialias;
-mod bilinear;
+mod bilinear_f32;
+mod bilinear_u8;
 mod config;
+mod nearest;
 mod normalize;
+mod sampling;
+mod simd;
 mod size;
 pub mod target;
 
@@ -53,8 +57,8 @@ impl Resized {
 pub fn resize(image: Image, size: (u32, u32), resample: Resample) -> Result<Resized> {
     let image = image.into_grey_if_equal();
     Ok(match resample {
-        Resample::Reference => Resized::U8(bilinear::resize_u8(image, size)),
-        Resample::ReferenceFloat => Resized::F32(bilinear::resize_f32(&image, size)),
+        Resample::Reference => Resized::U8(bilinear_u8::resize_u8(image, size)),
+        Resample::ReferenceFloat => Resized::F32(bilinear_f32::resize_f32(&image, size)),
         Resample::Antialias => Resized::U8(antialias::resize(image, size)?),
     })
 }
@@ -62,5 +66,5 @@ pub fn resize(image: Image, size: (u32, u32), resample: Resample) -> Result<Resi
 /// Resizes a `[H, W]` mask as OpenCV's `INTER_NEAREST` does.
 #[must_use]
 pub fn resize_mask(mask: &[u8], from: (u32, u32), to: (u32, u32)) -> Vec<u8> {
-    bilinear::resize_nearest(mask, from, to)
+    nearest::resize_nearest(mask, from, to)
 }
