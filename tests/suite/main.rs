@@ -14,3 +14,4 @@ mod tensorboard;
 mod training;
 mod weights;
 mod weights_hostile;
+mod weights_upstream;

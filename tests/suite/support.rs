@@ -21,3 +21,21 @@ pub(crate) fn shared(relative: &str) -> Option<PathBuf> {
 pub(crate) fn fixture(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(relative)
 }
+
+/// A Python that imports `modules`, or `None` with the reason printed.
+#[allow(dead_code)]
+pub(crate) fn python(modules: &[&str]) -> Option<PathBuf> {
+    let python =
+        std::env::var_os("SONOTUNE_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
+    let code = format!("import {}", modules.join(", "));
+    let works = std::process::Command::new(&python).args(["-c", &code]).output();
+    if works.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    eprintln!(
+        "skipped: {} has not all of {} (set SONOTUNE_PYTHON)",
+        python.display(),
+        modules.join(", ")
+    );
+    None
+}

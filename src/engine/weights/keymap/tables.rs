@@ -77,7 +77,7 @@ pub const CONVENTIONS: &[Convention] = &[
             "decoder.*",
             "bbox_head.*",
         ],
-        dropped: &[],
+        dropped: &["data_preprocessor.*"],
         training_state: &[],
     },
     Convention {
