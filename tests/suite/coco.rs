@@ -83,8 +83,8 @@ fn the_summary_prints_the_mapping_and_the_hash_is_the_files() {
     let files = Files::new(&[("train.json", PLAIN)]);
     let data = files.open(Split::Train, json!({ "train": "train.json" })).unwrap();
     let summary = data.summary();
-    assert!(summary.contains("3 images, 3 objects, 1 of them crowds, 1 images without objects"));
-    assert!(summary.contains("class 0 = malignant  (id 9 in the file): 1 object, 1 image\n"));
+    assert!(summary.contains("3 images of 2x3 to 5x6, 3 objects (1 as crowds), 1 image without"));
+    assert!(summary.contains("class 0 = malignant  (id 9): 1 object, 1 image\n"));
     // sha256sum of PLAIN.
     assert_eq!(data.source_sha256.unwrap(), SHA256_OF_PLAIN);
 }

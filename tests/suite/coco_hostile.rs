@@ -189,7 +189,8 @@ fn damaged_files_never_panic() {
             for object in &record.objects {
                 let size = record.size.or(object.segmentation.size()).unwrap_or((4, 4));
                 if u64::from(size.0) * u64::from(size.1) < 1 << 20 {
-                    object.segmentation.rasterize(size, object.bbox).unwrap().to_mask();
+                    let rle = object.segmentation.rasterize(size, object.bbox).unwrap();
+                    assert_eq!(rle.to_mask().len() as u64, u64::from(size.0) * u64::from(size.1));
                 }
             }
         }

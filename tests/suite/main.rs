@@ -1,5 +1,8 @@
 //! The integration tests, one module a subject, linked once.
 
+// Clippy takes only functions marked #[test] for tests, not the helpers beside them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod backbone_support;
 mod coco;
 mod coco_hostile;

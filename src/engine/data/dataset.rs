@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ImageId, Segmentation,
+    ImageId, Segmentation, Statistics,
     files::{find_images, relative_text},
     names::{mismatch, quoted},
 };
@@ -212,66 +212,12 @@ impl Dataset {
         Ok(())
     }
 
-    /// A paragraph for people: images, objects, and per category its index, id in the file, name
-    /// and counts.
+    /// A paragraph for people: images, objects, and for each category its class index, id in the
+    /// file, name and counts.
     #[must_use]
     pub fn summary(&self) -> String {
-        let mut objects = vec![0usize; self.categories.len()];
-        let mut labelled = vec![0usize; self.categories.len()];
-        let (mut crowds, mut empty, mut unlabelled) = (0, 0, 0);
-        for record in &self.records {
-            empty += usize::from(record.objects.is_empty());
-            unlabelled += usize::from(record.image_labels.is_empty());
-            for object in &record.objects {
-                crowds += usize::from(object.is_crowd);
-                if let Some(count) = objects.get_mut(object.category as usize) {
-                    *count += 1;
-                }
-            }
-            for &label in &record.image_labels {
-                if let Some(count) = labelled.get_mut(label as usize) {
-                    *count += 1;
-                }
-            }
-        }
-        let mut text = format!(
-            "{}: {}, {}",
-            self.source.display(),
-            counted(self.records.len(), "image"),
-            counted(self.num_objects(), "object")
-        );
-        for (count, what) in [
-            (crowds, "of them crowds"),
-            (empty, "images without objects"),
-            (unlabelled, "images without label"),
-        ] {
-            // What holds for all images (a list file has no objects at all) is not worth a word.
-            if count > 0 && count < self.records.len().max(self.num_objects()) {
-                let _ = write!(text, ", {count} {what}");
-            }
-        }
-        text.push('\n');
-        let width = self.category_names().map(|n| n.chars().count()).max().unwrap_or(0);
-        for (index, category) in self.categories.iter().enumerate() {
-            let _ = writeln!(
-                text,
-                "  class {index} = {:width$}  (id {} in the file): {}, {}",
-                category.name,
-                category.id,
-                counted(objects[index], "object"),
-                counted(labelled[index], "image"),
-            );
-        }
-        for note in &self.notes {
-            let _ = writeln!(text, "  {note}");
-        }
-        text
+        Statistics::of(self).to_string()
     }
-}
-
-/// `1 image`, `2 images`.
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The error of a split that the config does not name.
@@ -316,10 +262,10 @@ mod tests {
     fn the_summary_counts_per_category() {
         assert_eq!(
             dataset().summary(),
-            "val.json: 3 images, 3 objects, 2 of them crowds, 1 images without objects, \
-             1 images without label\n  \
-             class 0 = benign     (id 7 in the file): 1 object, 1 image\n  \
-             class 1 = malignant  (id 3 in the file): 2 objects, 2 images\n"
+            "val.json: 3 images, 3 objects (2 as crowds), 1 image without objects, 1 image \
+             without label\n  \
+             class 0 = benign     (id 7): 1 object, 1 image\n  \
+             class 1 = malignant  (id 3): 2 objects, 2 images\n"
         );
     }
 

@@ -5,6 +5,7 @@
 //! reference does; [`loader`] runs that in worker threads. [`phantom`] makes data of its own.
 
 pub mod batch;
+pub mod check;
 pub mod coco;
 pub mod dataset;
 mod files;
@@ -16,6 +17,7 @@ pub mod loader;
 pub mod masks;
 mod names;
 pub mod phantom;
+pub mod statistics;
 pub mod transforms;
 
 pub use batch::{Batch, Target};
@@ -23,3 +25,4 @@ pub use dataset::{Category, Dataset, DatasetConfig, Object, Record, Split};
 pub use id::ImageId;
 pub use loader::{LoadPlan, Loader, prepare_batch};
 pub use masks::{Rle, Segmentation};
+pub use statistics::Statistics;

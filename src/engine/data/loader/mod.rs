@@ -15,6 +15,8 @@ mod order;
 mod prepare;
 mod workers;
 
+pub(super) use prepare::check_size;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,

@@ -70,7 +70,12 @@ fn prepare_unguarded(plan: &Plan, record: &Record, flip: bool) -> Result<Prepare
     Ok(Prepared { image, target })
 }
 
-fn check_size(image: &Image, expected: Option<(u32, u32)>, path: &Path) -> Result<()> {
+/// Whether the file has the size that the annotations claim.
+pub(in crate::data) fn check_size(
+    image: &Image,
+    expected: Option<(u32, u32)>,
+    path: &Path,
+) -> Result<()> {
     let got = (image.height, image.width);
     let Some(expected) = expected.filter(|&size| size != got) else { return Ok(()) };
     let hint = if image.transposed && expected == (got.1, got.0) {
