@@ -140,6 +140,18 @@ pub struct Report {
     pub metrics: Vec<Metric>,
     /// For people: per class, confusion matrix.
     pub tables: Vec<Table>,
+    /// For a heat map, where the task sorts into categories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<Confusion>,
+}
+
+/// How often which category was taken for which.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Confusion {
+    /// Of the categories, in the order of both axes.
+    pub names: Vec<String>,
+    /// `[truth][predicted]`.
+    pub counts: Vec<Vec<u64>>,
 }
 
 impl Report {

@@ -13,7 +13,7 @@ use engine::{
         Environment, Existing, LoggerOptions, RunFolder, RunLogger, RunStatus, StepTime, Summary,
         TrainRecord,
     },
-    task::{Metric, Report, Table},
+    task::{Confusion, Metric, Report, Table},
     tch::Device,
 };
 use serde_json::Value;
@@ -41,6 +41,10 @@ pub(crate) fn report() -> Report {
             header: vec!["class".into(), "f1".into()],
             rows: vec![vec!["benign".into(), "0.9000".into()]],
         }],
+        confusion: Some(Confusion {
+            names: vec!["benign".into(), "malignant".into()],
+            counts: vec![vec![3, 1], vec![0, 4]],
+        }),
     }
 }
 

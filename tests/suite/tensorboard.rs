@@ -94,6 +94,8 @@ fn tensorboard_reads_scalars_images_and_text() {
     let decoded = image::load_from_memory_with_format(&png, image::ImageFormat::Png).unwrap();
     assert_eq!(decoded.into_rgb8(), picture());
 
+    assert!(seen["images"]["val/confusion_matrix"][0][1].as_u64().unwrap() > 144);
+
     let config = &seen["texts"]["config"][0];
     assert_eq!(config[1], "```toml\nseed = 1\n```");
     assert_eq!(config[2], "text");

@@ -16,9 +16,14 @@ use super::{
     events::EventFile,
     memory::peak_memory,
     metrics_file::{MetricsFile, MetricsLine},
+    pictures,
     run_folder::write_json,
 };
-use crate::{data::Split, fs::AppendFile, task::Report};
+use crate::{
+    data::Split,
+    fs::AppendFile,
+    task::{Confusion, Report},
+};
 
 /// What a [`RunLogger`] must know of the run.
 #[derive(Debug, Clone, Copy)]
@@ -165,8 +170,13 @@ impl RunLogger {
         self.inner().evaluation(step, split_name(split), report);
     }
 
-    /// A picture for TensorBoard.
+    /// A picture for TensorBoard. A large one is scaled down: eight inputs of 1024² at every
+    /// evaluation would soon outweigh the checkpoints.
     pub fn image(&self, tag: &str, step: u64, image: &RgbImage) {
+        const LARGEST_SIDE: u32 = 640;
+        let side = image.width().max(image.height());
+        let scaled = (side > LARGEST_SIDE).then(|| pictures::fit(image, LARGEST_SIDE));
+        let image = scaled.as_ref().unwrap_or(image);
         self.inner().write_events(|events| events.image(tag, step, image));
     }
 
@@ -279,6 +289,11 @@ impl Inner {
             self.log(&super::table::plain(table));
             let tag = format!("{split}/{}", table.title);
             self.write_events(|events| events.text(&tag, step, &super::table::markdown(table)));
+        }
+        if let Some(Confusion { names, counts }) = &report.confusion {
+            let picture = pictures::confusion_matrix(counts, names);
+            let tag = format!("{split}/confusion_matrix");
+            self.write_events(|events| events.image(&tag, step, &picture));
         }
     }
 

@@ -107,6 +107,7 @@ mod tests {
                 Metric::new("per_class/a/f1", 1.0),
             ],
             tables: vec![table()],
+            confusion: None,
         };
         assert_eq!(
             super::report(&report),

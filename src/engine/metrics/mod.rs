@@ -1,1 +1,4 @@
-//! To be filled.
+//! Metrics as plain functions and values: no files, no tensors, no task.
+
+pub mod classification;
+pub mod ranking;

@@ -119,7 +119,8 @@ pub fn with_captions(image: &RgbImage, captions: &[Caption]) -> RgbImage {
 }
 
 /// A prediction on its image: objects drawn in, image-level scores below, coloured by whether they
-/// are `truth` where that is known. `image` may have any scale of the original.
+/// are `truth` where that is known. `image` may have any scale of the original; a tiny one is
+/// enlarged, for the words to be legible.
 #[must_use]
 pub fn prediction(
     image: &RgbImage,
@@ -127,7 +128,8 @@ pub fn prediction(
     truth: Option<&[i64]>,
     categories: &[Category],
 ) -> RgbImage {
-    let mut picture = image.clone();
+    const SMALLEST_SIDE: u32 = 256;
+    let mut picture = fit(image, image.width().max(image.height()).max(SMALLEST_SIDE));
     draw_instances(&mut picture, &prediction.instances, prediction.original_size, categories);
     with_captions(&picture, &captions(prediction, truth, categories))
 }

@@ -1,0 +1,121 @@
+//! From predictions to the figures of a paper's table.
+
+use engine::{
+    Error, Result,
+    data::Target,
+    metrics::classification::{ClassMetrics, Classifications, macro_mean, mean_defined},
+    task::{Confusion, Evaluator, Metric, Prediction, Report, Table},
+};
+
+use crate::labels::labels_of;
+
+/// Scores image-level predictions.
+///
+/// Metrics are fractions; `precision`, `recall` and `f1` are means over all categories, those without
+/// images counting 0; `auroc` (one against the rest) and `map` are means over the categories for
+/// which they are defined, NaN when there is none.
+#[derive(Debug)]
+pub(crate) struct ClassificationEvaluator {
+    category_names: Vec<String>,
+    multi_label: bool,
+    images: Classifications,
+}
+
+impl ClassificationEvaluator {
+    pub(crate) fn new(category_names: Vec<String>, multi_label: bool) -> Self {
+        let images = Classifications::new(category_names.len());
+        Self { category_names, multi_label, images }
+    }
+
+    fn metrics(&self, classes: &[ClassMetrics]) -> Vec<Metric> {
+        let mean = macro_mean(classes);
+        let mut metrics = vec![
+            Metric::new("precision", mean.precision),
+            Metric::new("recall", mean.recall),
+            Metric::new("f1", mean.f1),
+        ];
+        if self.multi_label {
+            metrics.push(Metric::new("f1_micro", self.images.micro().f1));
+            metrics.push(Metric::new(
+                "map",
+                mean_defined(classes.iter().map(|c| c.average_precision)),
+            ));
+            metrics.push(Metric::new("exact_match", self.images.accuracy()));
+        } else {
+            metrics.push(Metric::new("accuracy", self.images.accuracy()));
+        }
+        metrics.push(Metric::new("auroc", mean_defined(classes.iter().map(|c| c.auroc))));
+        for (name, class) in self.category_names.iter().zip(classes) {
+            for (metric, value) in [
+                ("precision", class.precision),
+                ("recall", class.recall),
+                ("f1", class.f1),
+                ("auroc", class.auroc),
+            ] {
+                metrics.push(Metric::new(format!("per_class/{name}/{metric}"), value));
+            }
+        }
+        metrics
+    }
+
+    fn per_class_table(&self, classes: &[ClassMetrics]) -> Table {
+        let cells = |name: &str, values: [f64; 4], images: u64| {
+            let values = values.map(percent).into_iter();
+            std::iter::once(name.to_owned()).chain(values).chain([images.to_string()]).collect()
+        };
+        let mut rows: Vec<Vec<String>> = self
+            .category_names
+            .iter()
+            .zip(classes)
+            .map(|(name, c)| cells(name, [c.precision, c.recall, c.f1, c.auroc], c.support()))
+            .collect();
+        let mean = macro_mean(classes);
+        let auroc = mean_defined(classes.iter().map(|c| c.auroc));
+        let images = self.images.len() as u64;
+        rows.push(cells("mean", [mean.precision, mean.recall, mean.f1, auroc], images));
+        let header = ["category", "precision %", "recall %", "F1 %", "AUROC %", "images"];
+        Table { title: "Per category".to_owned(), header: header.map(str::to_owned).to_vec(), rows }
+    }
+
+    fn confusion_table(&self, counts: &[Vec<u64>]) -> Table {
+        let corner = std::iter::once("truth \\ predicted".to_owned());
+        let row = |(name, counts): (&String, &Vec<u64>)| {
+            std::iter::once(name.clone()).chain(counts.iter().map(u64::to_string)).collect()
+        };
+        Table {
+            title: "Confusion matrix".to_owned(),
+            header: corner.chain(self.category_names.iter().cloned()).collect(),
+            rows: self.category_names.iter().zip(counts).map(row).collect(),
+        }
+    }
+}
+
+impl Evaluator for ClassificationEvaluator {
+    fn add(&mut self, prediction: &Prediction, target: &Target) -> Result<()> {
+        let truth = labels_of(target, &self.category_names, self.multi_label)?;
+        self.images.add(&truth, &prediction.labels, &prediction.scores)
+    }
+
+    fn finish(&mut self) -> Result<Report> {
+        if self.images.is_empty() {
+            return Err(Error::data("there is no image to score the model on").into());
+        }
+        let classes = self.images.per_class();
+        let mut report = Report {
+            metrics: self.metrics(&classes),
+            tables: vec![self.per_class_table(&classes)],
+            confusion: None,
+        };
+        if !self.multi_label {
+            let counts = self.images.confusion_matrix();
+            report.tables.push(self.confusion_table(&counts));
+            report.confusion = Some(Confusion { names: self.category_names.clone(), counts });
+        }
+        Ok(report)
+    }
+}
+
+/// One decimal, as papers print it.
+fn percent(fraction: f64) -> String {
+    if fraction.is_nan() { "n/a".to_owned() } else { format!("{:.1}", 100.0 * fraction) }
+}

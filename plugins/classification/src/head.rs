@@ -1,0 +1,33 @@
+//! Average over the grid, then a linear layer.
+
+use engine::{
+    Result,
+    tch::{Kind, Tensor, nn},
+};
+
+/// `head.fc` of the reference's classifiers.
+#[derive(Debug)]
+pub(crate) struct LinearHead {
+    /// `[K, C]`.
+    weight: Tensor,
+    /// `[K]`.
+    bias: Tensor,
+}
+
+impl LinearHead {
+    /// Weights from N(0, 0.01²), bias zero, as mmpretrain's `LinearClsHead`.
+    pub(crate) fn new(vs: &nn::Path<'_>, channels: i64, num_classes: i64) -> Self {
+        let init = nn::Init::Randn { mean: 0.0, stdev: 0.01 };
+        Self {
+            weight: vs.var("weight", &[num_classes, channels], init),
+            bias: vs.zeros("bias", &[num_classes]),
+        }
+    }
+
+    /// `[B, C, H, W]` features to `[B, K]` f32 logits.
+    pub(crate) fn forward(&self, features: &Tensor) -> Result<Tensor> {
+        // Under autocast features come in bf16: a mean over 4096 tokens wants fp32.
+        let tokens = features.f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)?;
+        Ok(tokens.f_linear(&self.weight, Some(&self.bias))?.to_kind(Kind::Float))
+    }
+}

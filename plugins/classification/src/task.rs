@@ -1,0 +1,113 @@
+//! Backbone, head and loss together.
+
+use engine::{
+    Result,
+    backbone::Backbone,
+    data::Batch,
+    task::{Evaluator, Loss, Prediction, StepOutput, TargetNeeds, Task},
+    tch::{Kind, Tensor},
+};
+
+use crate::{
+    evaluator::ClassificationEvaluator,
+    head::LinearHead,
+    labels::{labels_of, multi_hot},
+    loss::ClassificationLoss,
+};
+
+/// An image classifier.
+#[derive(Debug)]
+pub(crate) struct Classifier {
+    pub(crate) backbone: Box<dyn Backbone>,
+    pub(crate) head: LinearHead,
+    pub(crate) loss: ClassificationLoss,
+    /// `Some`: every category from this score on; `None`: the one of the highest score.
+    pub(crate) threshold: Option<f64>,
+    pub(crate) category_names: Vec<String>,
+}
+
+impl Classifier {
+    fn multi_label(&self) -> bool {
+        self.threshold.is_some()
+    }
+
+    /// `[B, K]` f32.
+    fn logits(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let levels = self.backbone.forward(images, train)?;
+        let coarsest = levels.last().ok_or_else(|| {
+            engine::anyhow::anyhow!("the backbone gave no feature level, though its spec names one")
+        })?;
+        self.head.forward(coarsest)
+    }
+
+    /// `[B, K]` in [0, 1].
+    fn scores(&self, logits: &Tensor) -> Tensor {
+        if self.loss.config.is_softmax() {
+            logits.softmax(1, Kind::Float)
+        } else {
+            logits.sigmoid()
+        }
+    }
+
+    fn predicted(&self, scores: &[f64]) -> Vec<usize> {
+        match self.threshold {
+            Some(threshold) => {
+                let chosen = scores.iter().enumerate().filter(|&(_, &score)| score >= threshold);
+                chosen.map(|(label, _)| label).collect()
+            }
+            // The first of equal scores, as argmax.
+            None => {
+                let best = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                scores.iter().position(|&score| score == best).into_iter().collect()
+            }
+        }
+    }
+}
+
+impl Task for Classifier {
+    fn needs(&self) -> TargetNeeds {
+        TargetNeeds::ImageLabels
+    }
+
+    fn train_step(&self, batch: &Batch) -> Result<StepOutput> {
+        // Before the forward pass: a wrong label is told at once.
+        let labels = batch
+            .targets
+            .iter()
+            .map(|target| labels_of(target, &self.category_names, self.multi_label()))
+            .collect::<Result<Vec<_>>>()?;
+        let logits = self.logits(&batch.images, true)?;
+        let targets = multi_hot(&labels, self.category_names.len()).to_device(logits.device());
+        let value = self.loss.forward(&logits, &targets)?;
+        let mut scalars = Vec::new();
+        if !self.multi_label() {
+            let right = logits.detach().argmax(1, false).eq_tensor(&targets.argmax(1, false));
+            scalars.push(("accuracy".to_owned(), right.mean(Kind::Float)));
+        }
+        let losses = vec![Loss { name: self.loss.name().to_owned(), value, weight: 1.0 }];
+        Ok(StepOutput { losses, scalars })
+    }
+
+    fn predict(&self, batch: &Batch) -> Result<Vec<Prediction>> {
+        let logits = self.logits(&batch.images, false)?;
+        let (_, num_classes) = logits.size2()?;
+        let scores = Vec::<f64>::try_from(self.scores(&logits).to_kind(Kind::Double).view([-1]))?;
+        let rows = scores.chunks(num_classes.max(1) as usize);
+        Ok(batch
+            .targets
+            .iter()
+            .zip(rows)
+            .map(|(target, scores)| Prediction {
+                image_id: target.image_id.clone(),
+                original_size: target.original_size,
+                scores: scores.to_vec(),
+                labels: self.predicted(scores),
+                instances: Vec::new(),
+            })
+            .collect())
+    }
+
+    fn evaluator(&self) -> Box<dyn Evaluator> {
+        Box::new(ClassificationEvaluator::new(self.category_names.clone(), self.multi_label()))
+    }
+}
