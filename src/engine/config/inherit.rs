@@ -1,6 +1,6 @@
 //! `extends`, `unset` and merging.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::{
     node::{Node, Value, dotted},
@@ -52,7 +52,7 @@ impl Reader {
 
     fn read_parent(&mut self, child: &Path, parent: &Node) -> Result<Node, Problem> {
         let relative = parent.as_str().unwrap_or_default();
-        let path = child.parent().unwrap_or(Path::new("")).join(relative);
+        let path = without_detours(&child.parent().unwrap_or(Path::new("")).join(relative));
         let here = |problem: Problem| problem.key("extends").at(parent.origin.clone());
         if !path.is_file() {
             let message = format!("`extends` names {}, which is no file", path.display());
@@ -110,6 +110,24 @@ impl Reader {
             );
             self.notes.push(Problem::warning(message).key(key).at(name.origin.clone()));
         }
+    }
+}
+
+/// `configs/base/x.toml` for `configs/demo/../base/x.toml`, unless a symbolic link on the way makes
+/// them two files.
+fn without_detours(path: &Path) -> PathBuf {
+    let mut short = PathBuf::new();
+    for part in path.components() {
+        match (part, short.components().next_back()) {
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                short.pop();
+            }
+            _ => short.push(part),
+        }
+    }
+    match (path.canonicalize(), short.canonicalize()) {
+        (Ok(long), Ok(canonical)) if long == canonical => short,
+        _ => path.to_owned(),
     }
 }
 
