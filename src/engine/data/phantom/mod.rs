@@ -22,6 +22,8 @@ mod render;
 mod scene;
 mod shape;
 mod splits;
+#[cfg(test)]
+mod tests;
 mod tissue;
 mod traits;
 mod writer;

@@ -216,7 +216,7 @@ fn summarise(split: Split, names: &[&'static str], members: &[&Record]) -> Split
     }
 }
 
-fn split_name(split: Split) -> &'static str {
+pub(super) fn split_name(split: Split) -> &'static str {
     match split {
         Split::Train => "train",
         Split::Val => "val",
