@@ -189,7 +189,7 @@ pub(super) fn in_words(expected: &str) -> String {
         "a boolean" => "true or false",
         "path string" => "a path (a string)",
         "a sequence" => "an array",
-        "a map" => "a table",
+        "a map" => "a table of values by name",
         _ => return of_types(expected),
     };
     words.to_owned()

@@ -142,7 +142,13 @@ impl Explorer<'_> {
             Some(Kind::WrongType { expected, .. }) => {
                 self.push(path, &in_words(&expected), only_for);
             }
-            _ => self.push(path, "a value", only_for),
+            // Takes any key, so the probe's too: a map.
+            _ => match self.probe(tree, path, node(Value::Integer(0))) {
+                Some(Kind::WrongType { expected, .. }) => {
+                    self.push(path, &in_words(&expected), only_for);
+                }
+                _ => self.push(path, "a value", only_for),
+            },
         }
     }
 
