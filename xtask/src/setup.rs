@@ -130,6 +130,7 @@ fn install(python: &Path, partial: &Path, kind: Kind, lock: &File) -> Result<()>
     fs::create_dir_all(&tmp).with_context(|| format!("cannot make {}", tmp.display()))?;
     let mut pip = python::pip(python);
     pip.args(["install", "--only-binary=:all:", "--python-version", WHEEL_PYTHON])
+        .arg("--ignore-requires-python")
         .arg("--target")
         .arg(partial)
         .env("TMPDIR", &tmp)
