@@ -152,9 +152,9 @@ impl Turns {
 
 fn build() -> Result<Vec<Executable>> {
     let mut build = process::cargo();
-    build.args(["bench", "--workspace", "--benches", "--no-run"]);
+    build.args(["bench", "--package", "sonotune", "--bench", "*", "--no-run"]);
     let mut benches = process::cargo_executables(&mut build)?;
-    // Libraries and binaries are built as empty benches, too.
+    // The binary is built, too, for benches that start it.
     benches.retain(|built| built.kind == "bench");
     Ok(benches)
 }

@@ -1,0 +1,102 @@
+//! From the start of the process to the end of the first training step of a tiny run: what one
+//! waits for before an error of set-up shows. Protocol: `benches/peers/README.md`; there is no
+//! peer, but a limit.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+const CASE: &str = "startup_to_first_step";
+const LIMIT_SECONDS: f64 = 2.0;
+const REPEATS: usize = 5;
+
+const CONFIG: &str = r#"
+run_dir = "run"
+device = "cpu"
+[dataset]
+type = "coco"
+root = "phantoms"
+train = "annotations/train.json"
+val = "annotations/val.json"
+[preprocess]
+image_size = 128
+[loader]
+batch_size = 4
+[backbone]
+type = "sam_vit"
+embed_dim = 64
+depth = 4
+num_heads = 2
+window_size = 7
+global_attn_indexes = [1, 3]
+image_size = 128
+out_channels = 0
+[task]
+type = "classification"
+[train]
+max_steps = 1
+"#;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        println!("{CASE}");
+        return Ok(());
+    }
+    let wanted = arguments.iter().find(|argument| !argument.starts_with("--"));
+    if wanted.is_some_and(|name| name != CASE) {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir().context("a temporary folder")?;
+    let home = folder.path();
+    fs::write(home.join("tiny.toml"), CONFIG).context("writing the config")?;
+    let phantoms = ["data", "phantom", "phantoms", "--num-images=24", "--image-size=128"];
+    let made = sonotune(home, &phantoms).status().context("starting sonotune")?;
+    ensure!(made.success(), "`sonotune data phantom` failed");
+
+    // The first run fills the page cache with libtorch.
+    first_step(home)?;
+    let mut seconds =
+        (0..REPEATS).map(|_| Ok(first_step(home)?.as_secs_f64())).collect::<Result<Vec<_>>>()?;
+    seconds.sort_by(f64::total_cmp);
+    let figures = json!({
+        "name": CASE,
+        "seconds_min": seconds[0],
+        "seconds_median": seconds[REPEATS / 2],
+        "aim": { "seconds": LIMIT_SECONDS },
+    });
+    println!("{figures}");
+    Ok(())
+}
+
+/// Time until the first step stands in `metrics.jsonl`.
+fn first_step(home: &Path) -> Result<Duration> {
+    let log = home.join("run/metrics.jsonl");
+    let _ = fs::remove_dir_all(home.join("run"));
+    let started = Instant::now();
+    let mut run = sonotune(home, &["train", "tiny.toml"]).spawn().context("starting sonotune")?;
+    let mut took = None;
+    loop {
+        let logged = fs::read_to_string(&log).is_ok_and(|text| text.contains('\n'));
+        if logged && took.is_none() {
+            took = Some(started.elapsed());
+        }
+        if let Some(status) = run.try_wait().context("waiting for sonotune")? {
+            ensure!(status.success(), "`sonotune train` failed");
+            return took.with_context(|| format!("{} holds no step", log.display()));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn sonotune(home: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sonotune"));
+    command.args(args).current_dir(home).stdout(Stdio::null());
+    command
+}
