@@ -92,7 +92,7 @@ impl DemoFolder {
         let images = self.images();
         fs::create_dir_all(&images).with_context(|| format!("cannot make {}", images.display()))?;
         for name in names.iter().take(NUM_PREDICTED) {
-            let source = self.data().join("images").join(name);
+            let source = self.data().join(name);
             let flat = Path::new(name).file_name().context("an image without a name")?;
             fs::copy(&source, images.join(flat))
                 .with_context(|| format!("cannot copy {}", source.display()))?;

@@ -44,7 +44,7 @@ pub(super) struct Sonotune {
 impl Sonotune {
     /// Both sets of phantoms.
     pub(super) fn phantoms(&self, folder: &DemoFolder) -> Result<()> {
-        let (many, few) = if self.quick { (60, 60) } else { (1500, 450) };
+        let (many, few) = if self.quick { (120, 120) } else { (1500, 450) };
         self.phantom("breast", many, 1, &folder.pretraining_data())?;
         self.phantom("ovary", few, 2, &folder.data())
     }
