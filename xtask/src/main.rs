@@ -12,6 +12,8 @@ mod bench;
 mod bundle;
 mod check;
 mod demo;
+#[cfg(test)]
+mod documents;
 mod libtorch;
 mod process;
 mod python;
