@@ -1,0 +1,223 @@
+//! Batches are a pure function of seed and step; bad images are errors of their step.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use engine::{
+    Result,
+    backbone::BackboneSpec,
+    config::LoaderConfig,
+    data::{
+        Batch, Dataset, ImageId, LoadPlan, Loader, Object, Record, Segmentation, prepare_batch,
+        transforms::{AugmentConfig, PadTo, PreprocessConfig},
+    },
+    error::exit_code,
+    task::TargetNeeds,
+};
+
+use crate::support::fixture;
+
+/// `count` images of different sizes and brightness, one object each.
+fn dataset(folder: &Path, count: u32) -> Dataset {
+    let records = (0..count).map(|i| {
+        let (height, width) = (20 + i, 41 - i);
+        let path = folder.join(format!("{i}.png"));
+        image::RgbImage::from_fn(width, height, |x, y| {
+            image::Rgb([(x * 5) as u8, (y * 5) as u8, (i * 20) as u8])
+        })
+        .save(&path)
+        .unwrap();
+        Record {
+            image_id: ImageId::Unsigned(i.into()),
+            path,
+            size: Some((height, width)),
+            image_labels: vec![i % 2],
+            objects: vec![Object {
+                category: i % 2,
+                bbox: [1.0, 2.0, 10.0, 5.0],
+                area: 50.0,
+                is_crowd: false,
+                segmentation: Segmentation::None,
+            }],
+        }
+    });
+    Dataset {
+        categories: Vec::new(),
+        records: records.collect(),
+        source: folder.to_owned(),
+        source_sha256: None,
+        notes: Vec::new(),
+    }
+}
+
+fn plan(batch_size: usize, num_workers: usize) -> LoadPlan {
+    LoadPlan {
+        preprocess: PreprocessConfig { image_size: 64, ..Default::default() },
+        augment: AugmentConfig { flip_probability: 0.5 },
+        loader: LoaderConfig { batch_size, num_workers, ..Default::default() },
+        spec: BackboneSpec {
+            pixel_mean: [100.0; 3],
+            pixel_std: [50.0; 3],
+            square_size: None,
+            divisor: 16,
+            levels: Vec::new(),
+        },
+        needs: TargetNeeds::Masks,
+        seed: 11,
+    }
+}
+
+fn ids(batch: &Batch) -> Vec<String> {
+    batch.targets.iter().map(|t| t.image_id.to_string()).collect()
+}
+
+fn assert_equal(a: &Batch, b: &Batch) {
+    assert_eq!(a.seed, b.seed);
+    assert_eq!(ids(a), ids(b));
+    assert_eq!(a.images, b.images);
+    for (a, b) in a.targets.iter().zip(&b.targets) {
+        assert_eq!(a.flipped, b.flipped);
+        assert_eq!(a.boxes, b.boxes);
+        assert_eq!(a.masks, b.masks);
+    }
+}
+
+fn take(loader: Loader, count: usize) -> Vec<Batch> {
+    loader.take(count).collect::<Result<_>>().unwrap()
+}
+
+#[test]
+fn a_resumed_loader_repeats_the_uninterrupted_one_on_any_number_of_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Arc::new(dataset(dir.path(), 10));
+    let whole = take(Loader::train(Arc::clone(&data), plan(4, 1), 0).unwrap(), 9);
+    // Steps 2, 5 and 7 straddle two epochs.
+    for (start, threads) in [(0, 3), (3, 2), (6, 1)] {
+        let resumed = Loader::train(Arc::clone(&data), plan(4, threads), start as u64).unwrap();
+        for (a, b) in take(resumed, 9 - start).iter().zip(&whole[start..]) {
+            assert_equal(a, b);
+        }
+    }
+    let flips = whole.iter().flat_map(|b| &b.targets).filter(|t| t.flipped).count();
+    assert!((5..31).contains(&flips), "{flips} of 36 flipped");
+    let other = LoadPlan { seed: 12, ..plan(4, 1) };
+    let other = take(Loader::train(data, other, 0).unwrap(), 1);
+    assert_ne!(ids(&other[0]), ids(&whole[0]));
+}
+
+#[test]
+fn no_image_is_dropped_where_epochs_meet() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Arc::new(dataset(dir.path(), 7));
+    let batches = take(Loader::train(data, plan(3, 2), 0).unwrap(), 7);
+    let all: Vec<String> = batches.iter().flat_map(ids).collect();
+    for epoch in all.chunks_exact(7) {
+        let mut seen = epoch.to_vec();
+        seen.sort();
+        assert_eq!(seen, ["0", "1", "2", "3", "4", "5", "6"]);
+    }
+}
+
+#[test]
+fn evaluation_sees_every_image_once_in_order_and_unflipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Arc::new(dataset(dir.path(), 7));
+    let loader = Loader::eval(Arc::clone(&data), plan(3, 2)).unwrap();
+    assert_eq!(loader.remaining(), Some(3));
+    let batches = take(loader, usize::MAX);
+    assert_eq!(batches.iter().map(ids).collect::<Vec<_>>(), [
+        vec!["0", "1", "2"],
+        vec!["3", "4", "5"],
+        vec!["6"]
+    ]);
+    assert!(batches.iter().flat_map(|b| &b.targets).all(|t| !t.flipped));
+    assert_equal(&batches[0], &prepare_batch(&data.records[..3], &plan(3, 2)).unwrap());
+}
+
+#[test]
+fn a_flip_mirrors_image_boxes_and_masks_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Arc::new(dataset(dir.path(), 1));
+    let with = |flip_probability| LoadPlan {
+        augment: AugmentConfig { flip_probability },
+        ..plan(1, 1)
+    };
+    let plain = take(Loader::train(Arc::clone(&data), with(0.0), 0).unwrap(), 1).remove(0);
+    let flipped = take(Loader::train(data, with(1.0), 0).unwrap(), 1).remove(0);
+    let (height, width) = plain.targets[0].input_size;
+    let inside = |b: &Batch| b.images.narrow(2, 0, height).narrow(3, 0, width);
+    assert_eq!(inside(&plain).flip([3]), inside(&flipped));
+    assert_eq!(plain.targets[0].masks.flip([2]), flipped.targets[0].masks);
+    let (a, b) = (&plain.targets[0].boxes, &flipped.targets[0].boxes);
+    let at = |t: &engine::tch::Tensor, i| t.double_value(&[0, i]);
+    // Subtracting from the width rounds in 32 bits.
+    assert!((at(b, 0) - (width as f64 - at(a, 2))).abs() < 1e-5);
+    assert!((at(b, 2) - (width as f64 - at(a, 0))).abs() < 1e-5);
+    assert_eq!((at(b, 1), at(b, 3)), (at(a, 1), at(a, 3)));
+}
+
+#[test]
+fn multiple_padding_takes_the_largest_of_the_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dataset(dir.path(), 3);
+    let mut plan = plan(3, 1);
+    plan.preprocess.pad_to = PadTo::Multiple;
+    // 20x41, 21x40, 22x39 become 31x64, 34x64, 36x64.
+    let batch = prepare_batch(&data.records, &plan).unwrap();
+    assert_eq!(batch.images.size(), [3, 3, 64, 64]);
+    assert_eq!(prepare_batch(&data.records[..1], &plan).unwrap().images.size(), [1, 3, 32, 64]);
+}
+
+#[test]
+fn a_bad_image_is_an_error_of_its_step_and_the_loader_lives_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dataset(dir.path(), 6);
+    std::fs::write(&data.records[3].path, b"not an image").unwrap();
+    let mut loader = Loader::eval(Arc::new(data), plan(2, 2)).unwrap();
+    assert!(loader.next().unwrap().is_ok());
+    let error = loader.next().unwrap().unwrap_err();
+    assert_eq!(exit_code(&error), 3);
+    assert!(error.to_string().contains("3.png"), "{error}");
+    assert!(loader.next().unwrap().is_ok());
+    assert!(loader.next().is_none());
+}
+
+#[test]
+fn a_size_that_contradicts_the_annotation_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut data = dataset(dir.path(), 1);
+    data.records[0].size = Some((41, 20));
+    let error = prepare_batch(&data.records, &plan(1, 1)).unwrap_err().to_string();
+    assert!(error.contains("expected 41x20") && error.contains("got 20x41"), "{error}");
+    assert!(!error.contains("EXIF"), "{error}");
+    data.records[0].path = fixture("preprocess/exif6.png");
+    data.records[0].size = Some((37, 53));
+    let error = prepare_batch(&data.records, &plan(1, 1)).unwrap_err().to_string();
+    assert!(error.contains("preprocess.exif = false"), "{error}");
+    let mut plan = plan(1, 1);
+    plan.preprocess.exif = false;
+    assert!(prepare_batch(&data.records, &plan).is_ok());
+}
+
+#[test]
+fn a_dropped_loader_ends_its_threads_soon() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Arc::new(dataset(dir.path(), 10));
+    let mut plan = plan(10, 4);
+    plan.loader.prefetch_batches = 100;
+    let mut loader = Loader::train(Arc::clone(&data), plan, 0).unwrap();
+    loader.next().unwrap().unwrap();
+    let started = std::time::Instant::now();
+    drop(loader);
+    // All 100 batches would take far longer; what is in work is finished.
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(Arc::strong_count(&data), 1, "every thread has let go of the dataset");
+}
+
+#[test]
+fn empty_datasets_and_batches_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Loader::train(Arc::new(dataset(dir.path(), 0)), plan(2, 1), 0).unwrap_err();
+    assert!(exit_code(&error) == 3 && error.to_string().contains("no images"), "{error}");
+    let error = Loader::eval(Arc::new(dataset(dir.path(), 1)), plan(0, 1)).unwrap_err();
+    assert!(exit_code(&error) == 2 && error.to_string().contains("batch_size"), "{error}");
+}
