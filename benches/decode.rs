@@ -42,8 +42,7 @@ fn main() -> Result<()> {
 }
 
 fn measure(name: &str, format: &str, resample: Resample) -> Result<()> {
-    let folder =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench-images").join(format);
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench-images").join(format);
     if !folder.is_dir() {
         let skipped = "the images are drawn by `python benches/peers/decode.py --list`";
         println!("{}", json!({ "name": name, "skipped": skipped }));

@@ -124,11 +124,10 @@ fn evaluation_sees_every_image_once_in_order_and_unflipped() {
     let loader = Loader::eval(Arc::clone(&data), plan(3, 2)).unwrap();
     assert_eq!(loader.remaining(), Some(3));
     let batches = take(loader, usize::MAX);
-    assert_eq!(batches.iter().map(ids).collect::<Vec<_>>(), [
-        vec!["0", "1", "2"],
-        vec!["3", "4", "5"],
-        vec!["6"]
-    ]);
+    assert_eq!(
+        batches.iter().map(ids).collect::<Vec<_>>(),
+        [vec!["0", "1", "2"], vec!["3", "4", "5"], vec!["6"]]
+    );
     assert!(batches.iter().flat_map(|b| &b.targets).all(|t| !t.flipped));
     assert_equal(&batches[0], &prepare_batch(&data.records[..3], &plan(3, 2)).unwrap());
 }
@@ -137,10 +136,8 @@ fn evaluation_sees_every_image_once_in_order_and_unflipped() {
 fn a_flip_mirrors_image_boxes_and_masks_alike() {
     let dir = tempfile::tempdir().unwrap();
     let data = Arc::new(dataset(dir.path(), 1));
-    let with = |flip_probability| LoadPlan {
-        augment: AugmentConfig { flip_probability },
-        ..plan(1, 1)
-    };
+    let with =
+        |flip_probability| LoadPlan { augment: AugmentConfig { flip_probability }, ..plan(1, 1) };
     let plain = take(Loader::train(Arc::clone(&data), with(0.0), 0).unwrap(), 1).remove(0);
     let flipped = take(Loader::train(data, with(1.0), 0).unwrap(), 1).remove(0);
     let (height, width) = plain.targets[0].input_size;
