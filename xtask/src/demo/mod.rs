@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{bundle, setup, stages::Stages, workspace};
 
@@ -26,6 +26,9 @@ pub(crate) struct DemoArgs {
     /// The demo's own folder; what an earlier demo left there is replaced.
     #[arg(long, default_value = "runs/demo")]
     out: PathBuf,
+    /// A `sonotune` to use instead of building one.
+    #[arg(long)]
+    binary: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
@@ -33,8 +36,14 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     // Refused before minutes of building, not after.
     folder.ensure_ours()?;
     let mut stages = Stages::new();
-    stages.run("set-up", || setup::ensure_libtorch().map(|_| ()))?;
-    let binary = stages.run("build", bundle::build_release)?;
+    let binary = match &args.binary {
+        // The calls run in the repository's root, wherever the demo was started.
+        Some(binary) => std::path::absolute(binary).context("--binary")?,
+        None => {
+            stages.run("set-up", || setup::ensure_libtorch().map(|_| ()))?;
+            stages.run("build", bundle::build_release)?
+        }
+    };
     let sonotune = Sonotune { binary, quick: args.quick };
     stages.run("phantoms of two kinds", || {
         folder.prepare()?;

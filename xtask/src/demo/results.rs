@@ -82,14 +82,15 @@ impl Results {
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (wins, pairs) = self.wins();
-        writeln!(f, "test split, mean ± standard deviation over {pairs} seeds:\n")?;
-        let head = Start::ALL.map(|start| format!("{:>17}", format!("{start} start")));
+        let s = if pairs == 1 { "" } else { "s" };
+        writeln!(f, "test split, mean ± standard deviation over {pairs} seed{s}:\n")?;
+        let head = Start::ALL.map(|start| format!("{:>19}", format!("{start} start")));
         writeln!(f, "{:<12}{}", "metric", head.concat())?;
         let metrics = self.scores.first().map_or(&[][..], |score| &score.metrics);
         for (metric, _) in metrics {
             let cells = Start::ALL.map(|start| {
                 let (mean, deviation) = mean_and_deviation(&self.values(start, metric));
-                format!("{:>17}", format!("{mean:.3} ± {deviation:.3}"))
+                format!("{:>19}", format!("{mean:.3} ± {deviation:.3}"))
             });
             writeln!(f, "{metric:<12}{}", cells.concat())?;
         }
@@ -99,7 +100,7 @@ impl fmt::Display for Results {
         write!(
             f,
             "\nThe pretrained start {verdict} the random one with the same budget: {PRIMARY} \
-             {pretrained:.3} against {random:.3} on average, ahead in {wins} of {pairs} seeds."
+             {pretrained:.3} against {random:.3} on average, ahead in {wins} of {pairs} seed{s}."
         )
     }
 }
