@@ -8,6 +8,7 @@ mod coco;
 mod coco_hostile;
 mod coco_masks;
 mod config;
+mod dataset_check;
 mod image_lists;
 mod loader;
 mod metrics;
