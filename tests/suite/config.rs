@@ -193,6 +193,9 @@ fn config_show_json_holds_values_and_origins() {
     let root = json["origins"]["dataset.root"].as_str().unwrap();
     assert!(root.starts_with("configs/demo/random.toml:"), "{root}");
     assert_eq!(json["origins"]["device"], "default");
+    // Given in short form, as one string.
+    let train = json["origins"]["dataset.train.annotations"].as_str().unwrap();
+    assert!(train.starts_with("configs/base/demo.toml:"), "{train}");
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Loaded {
     #[must_use]
     pub fn origin(&self, key: &str) -> Option<&Origin> {
         let path = parse::dotted_key(key)?;
-        self.tree.at(&path).map(|node| &node.origin)
+        self.tree.origin_at(&path)
     }
 
     /// `FILE:LINE: ` or `override N (…): ` to open a message about a key; a default is named so.
@@ -119,6 +119,6 @@ impl Loaded {
     }
 
     fn origin_text(&self, path: &[String]) -> String {
-        self.tree.at(path).map_or("default".to_owned(), |node| node.origin.to_string())
+        self.tree.origin_at(path).map_or("default".to_owned(), ToString::to_string)
     }
 }

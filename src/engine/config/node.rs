@@ -114,6 +114,20 @@ impl Node {
         path.iter().try_fold(self, |node, segment| node.child(segment))
     }
 
+    /// Where the value at `path` was given. A short form (a string where a table may stand) gives
+    /// all that it stands for.
+    pub(super) fn origin_at(&self, path: &[String]) -> Option<&Origin> {
+        let mut node = self;
+        for segment in path {
+            match node.child(segment) {
+                Some(child) => node = child,
+                None if matches!(node.value, Value::Table(_) | Value::Array(_)) => return None,
+                None => return Some(&node.origin),
+            }
+        }
+        Some(&node.origin)
+    }
+
     pub(super) fn at_mut(&mut self, path: &[String]) -> Option<&mut Self> {
         path.iter().try_fold(self, |node, segment| node.child_mut(segment))
     }
