@@ -133,6 +133,7 @@ fn a_run_leaves_its_folder_and_can_be_scored_and_predicted() {
         "env.json",
         "train.log",
         "metrics.jsonl",
+        "weights.json",
         "summary.json",
         "checkpoints/last.safetensors",
         "checkpoints/best.safetensors",
@@ -252,4 +253,56 @@ fn cuda_is_refused_where_there_is_none() {
     let config = write_config(folder.path());
     assert_fails(&train(&config, &["device=cuda"]), 2, &["CUDA", "device = \"cpu\"".trim()]);
     assert!(!folder.path().join("run").exists());
+}
+
+/// Trains, scores and predicts the real images with labels by their shape: wide or not. What is
+/// tested is that real files go through, not that the labels mean anything.
+#[test]
+fn real_images_go_through_training_evaluation_and_prediction() {
+    let Some(sample) = crate::support::shared("data/mmotu2d-sample/images") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut lines: Vec<_> = fs::read_dir(&sample)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            let (width, height) = image::image_dimensions(&path).unwrap();
+            format!("{} {}", path.display(), if width * 2 > height * 3 { "wide" } else { "other" })
+        })
+        .collect();
+    lines.sort();
+    assert_eq!(lines.len(), 10);
+    fs::write(folder.path().join("all.txt"), lines.join("\n")).unwrap();
+    let config = write_config(folder.path());
+    let root = folder.path().display();
+    let list = format!(
+        r#"dataset={{type="list_file", root="{root}", train="all.txt", val="all.txt", test="all.txt"}}"#
+    );
+    assert_success(&train(&config, &[&list, "train.max_steps=4"]));
+    let run = folder.path().join("run").display().to_string();
+    let eval = sonotune(&["eval", "--run", &run, "--json"]);
+    assert_success(&eval);
+    let record: serde_json::Value = serde_json::from_slice(&eval.stdout).unwrap();
+    assert_eq!(record["num_images"], 10);
+
+    // One damaged file among them costs its own prediction only.
+    let images = folder.path().join("images");
+    fs::create_dir(&images).unwrap();
+    for path in lines.iter().map(|line| Path::new(line.rsplit_once(' ').unwrap().0)) {
+        fs::copy(path, images.join(path.file_name().unwrap())).unwrap();
+    }
+    let whole = fs::read(images.join("test.MMOTU_2d__00003.png")).unwrap();
+    fs::write(images.join("cut.png"), &whole[..whole.len() / 2]).unwrap();
+    let out = folder.path().join("predictions");
+    let predict = sonotune(&[
+        "predict",
+        &images.display().to_string(),
+        "--run",
+        &run,
+        "--out",
+        &out.display().to_string(),
+    ]);
+    assert_fails(&predict, 3, &["cut.png", "1 image(s)"]);
+    assert_eq!(fs::read_to_string(out.join("predictions.csv")).unwrap().lines().count(), 11);
+    let pictures = fs::read_dir(out.join("pictures")).unwrap();
+    assert_eq!(pictures.count(), 10);
 }

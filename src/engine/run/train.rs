@@ -82,17 +82,23 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     )?;
     folder.write_config(&loaded.resolved)?;
     folder.write_environment(&Environment::collect(device, config.precision, config.seed))?;
-    if let Some(report) = &weights_report {
-        folder.write_weights_report(report)?;
-        logger.info(report.summary().trim_end());
+    match &weights_report {
+        Some(report) => {
+            folder.write_weights_report(report)?;
+            logger.info(report.summary().trim_end());
+        }
+        None if folder.is_resumed() => {
+            logger.info(&format!("going on after step {}", progress.step));
+        }
+        None => {
+            folder.write_weights_report(&serde_json::json!({ "random_start": config.seed }))?;
+            logger.info(&format!("weights: none given; random start of seed {}", config.seed));
+        }
     }
     for warning in &loaded.warnings {
         logger.warn(&warning.to_string());
     }
     introduce(&logger, loaded, &chosen.reason, &model, [&train_set, &val_set]);
-    if folder.is_resumed() {
-        logger.info(&format!("going on after step {}", progress.step));
-    }
 
     let plan = load_plan(config, &model);
     let mut run = Run {
