@@ -1,6 +1,7 @@
 //! Predicting images without annotations.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -69,7 +70,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
     prepare(options)?;
     let pictures = options.pictures.then(|| options.out.join(PICTURES));
 
-    let mut predictions = Vec::new();
+    let (mut predictions, mut names) = (Vec::new(), PictureNames::default());
     let failures =
         each_readable(&dataset, &eval_plan(load_plan(config, &model), config), |batch| {
             for (index, prediction) in
@@ -77,7 +78,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
             {
                 if let Some(folder) = &pictures {
                     let picture = draw(&model, batch, index, &prediction, false)?;
-                    let path = folder.join(picture_name(&prediction.image_id.to_string()));
+                    let path = folder.join(names.name(&prediction.image_id.to_string()));
                     picture
                         .save(&path)
                         .with_context(|| format!("cannot write {}", path.display()))?;
@@ -144,17 +145,24 @@ fn prepare(options: &PredictOptions) -> Result<()> {
     fs::create_dir_all(wanted).with_context(|| format!("cannot create {}", wanted.display()))
 }
 
-/// A flat file name for an image of any folder.
-fn picture_name(image_id: &str) -> String {
-    let stem = Path::new(image_id).with_extension("");
-    let extension = Path::new(image_id).extension().unwrap_or_default().to_string_lossy();
-    let flat: String = stem
-        .to_string_lossy()
-        .chars()
-        .map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' })
-        .collect();
-    // Two images may differ in their extension only.
-    format!("{flat}.{extension}.png")
+/// Flat file names for images of any folder; no two are alike.
+#[derive(Debug, Default)]
+struct PictureNames(HashSet<String>);
+
+impl PictureNames {
+    fn name(&mut self, image_id: &str) -> String {
+        let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        let flat: String = image_id.chars().map(plain).collect();
+        let stem = flat.strip_suffix(".png").unwrap_or(&flat);
+        let mut name = format!("{stem}.png");
+        for count in 2.. {
+            if self.0.insert(name.clone()) {
+                break;
+            }
+            name = format!("{stem}-{count}.png");
+        }
+        name
+    }
 }
 
 /// One line an image: labels and scores; then, where the task finds objects, one line each.
@@ -247,8 +255,10 @@ mod tests {
 
     #[test]
     fn pictures_of_different_images_have_different_plain_names() {
-        assert_eq!(picture_name("a/b c.png"), "a_b_c.png.png");
-        assert_ne!(picture_name("a.png"), picture_name("a.jpg"));
-        assert!(!picture_name("../../etc/x.png").contains('/'));
+        let mut names = PictureNames::default();
+        assert_eq!(names.name("a/b c.png"), "a_b_c.png");
+        assert_eq!(names.name("a.jpg"), "a.jpg.png");
+        assert_eq!(names.name("a.jpg.png"), "a.jpg-2.png");
+        assert!(!names.name("../../etc/x.png").contains('/'));
     }
 }
