@@ -1,11 +1,6 @@
 //! Predicting images without annotations.
 
-use std::{
-    collections::HashSet,
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashSet, fs, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
