@@ -126,6 +126,7 @@ fn overwriting_removes_the_run_and_only_the_run() {
     let path = root.path().join("run");
     started(&path);
     fs::write(path.join("notes.txt"), "my notes").unwrap();
+    fs::write(path.join("eval-test.json"), "scores of the old model").unwrap();
     let folder = RunFolder::create(&path, Existing::Overwrite).unwrap();
     assert_eq!(folder.left_alone(), ["notes.txt"]);
     let left: Vec<_> = content(&path).into_iter().map(|(p, _)| p).collect();
@@ -157,8 +158,10 @@ fn resumed_logs_read_like_one_run() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("run");
     started(&path);
+    fs::write(path.join("summary.json"), "{}").unwrap();
     {
         let folder = RunFolder::create(&path, Existing::Resume).unwrap();
+        assert!(!path.join("summary.json").exists(), "it would say that the run has ended");
         folder.write_environment(&Environment::collect(Device::Cpu, Precision::Fp32, 1)).unwrap();
         let logger = RunLogger::new(&folder, options(Some(10))).unwrap();
         for step in [20, 30] {

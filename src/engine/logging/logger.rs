@@ -112,7 +112,7 @@ impl RunLogger {
     /// Those of the file system.
     pub fn new(folder: &RunFolder, options: LoggerOptions) -> Result<Self> {
         let LoggerOptions { total_steps, resume_step, .. } = options;
-        Ok(Self(Mutex::new(Inner {
+        let logger = Self(Mutex::new(Inner {
             options,
             console: Console::new(total_steps, resume_step.unwrap_or(0)),
             log: Guarded::new(AppendFile::open(&folder.log())?),
@@ -122,7 +122,12 @@ impl RunLogger {
             started: Instant::now(),
             interval: (0, StepTime::default()),
             status: String::new(),
-        })))
+        }));
+        if !folder.left_alone().is_empty() {
+            let names = folder.left_alone().join(", ");
+            logger.warn(&format!("left as it was in {}: {names}", folder.path().display()));
+        }
+        Ok(logger)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -46,6 +46,7 @@ pub enum Existing {
 /// | `metrics.jsonl` | one JSON object per log line and evaluation |
 /// | `events.out.tfevents.*` | TensorBoard |
 /// | `checkpoints/` | last and best |
+/// | `eval-*.json` | scores, where the run was evaluated |
 /// | `summary.json` | [`Summary`](super::Summary), once the run has ended |
 #[derive(Debug)]
 pub struct RunFolder {
@@ -89,7 +90,10 @@ impl RunFolder {
             left_alone = remove_run(path, &run.names)?;
             lock.set_len(0).with_context(|| format!("cannot empty {shown}/{LOG}"))?;
         }
-        if existing != Existing::Resume {
+        if existing == Existing::Resume {
+            // What it says of the end is no longer true.
+            drop(fs::remove_file(path.join(SUMMARY)));
+        } else {
             // At once, so that a run stopped this early is recognised as one.
             let marker = json!({ "sonotune": env!("CARGO_PKG_VERSION") });
             write_json(&path.join(ENVIRONMENT), &marker)?;
@@ -155,18 +159,16 @@ impl RunFolder {
     /// Those of the file system.
     pub fn write_environment(&self, environment: &Environment) -> Result<()> {
         let path = self.path.join(ENVIRONMENT);
-        let mut value = serde_json::to_value(environment)?;
-        if self.resumed
-            && let Some(Ok(Value::Object(mut first))) =
-                read_if_exists(&path)?.map(|text| serde_json::from_str(&text))
-        {
-            match first.entry("resumed").or_insert_with(|| json!([])) {
-                Value::Array(resumed) => resumed.push(value),
-                other => *other = json!([value]),
-            }
-            value = Value::Object(first);
+        let first = read_if_exists(&path)?.map(|text| serde_json::from_str(&text));
+        let Some(Ok(Value::Object(mut first))) = first.filter(|_| self.resumed) else {
+            return write_json(&path, environment);
+        };
+        let value = serde_json::to_value(environment)?;
+        match first.entry("resumed").or_insert_with(|| json!([])) {
+            Value::Array(resumed) => resumed.push(value),
+            other => *other = json!([value]),
         }
-        write_json(&path, &value)
+        write_json(&path, &first)
     }
 
     /// Writes `weights.json`, the report of loading.
@@ -252,7 +254,7 @@ impl Contents {
         let start = self.start_time.as_deref().map(|t| format!(" started at {t}"));
         Error::config(format!(
             "run_dir: {shown} holds a run{} already ({}); choose another run_dir (`run_dir=…`), \
-             go on with it (`--resume`) or replace it (`--overwrite`)",
+             go on with it (`--resume {shown}`) or replace it (`--overwrite`)",
             start.unwrap_or_default(),
             self.progress(path)
         ))
@@ -306,6 +308,7 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
         let entry = path.join(name);
         let ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY].contains(&name.as_str())
             || name.starts_with(EVENTS_PREFIX)
+            || is_score(name)
             || name.starts_with('.') && name.ends_with(".tmp");
         let removed = if ours {
             fs::remove_file(&entry)
@@ -320,6 +323,11 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
         removed.with_context(|| format!("cannot remove {}", entry.display()))?;
     }
     Ok(rest)
+}
+
+/// `eval-SPLIT.json`: scores of the earlier run's model.
+fn is_score(name: &str) -> bool {
+    name.starts_with("eval-") && name.ends_with(".json")
 }
 
 /// Removes everything in a folder, not the folder: it may be a link to a larger disk.
