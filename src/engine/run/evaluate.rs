@@ -45,6 +45,8 @@ pub struct EvalRecord {
     pub dataset_sha256: Option<String>,
     pub num_images: usize,
     pub num_objects: usize,
+    /// What the dataset's options left out or changed.
+    pub dataset_notes: Vec<String>,
     pub report: Report,
 }
 
@@ -68,7 +70,8 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
         dataset: dataset.source.clone(),
         dataset_sha256: dataset.source_sha256.clone(),
         num_images: dataset.records.len(),
-        num_objects: dataset.records.iter().map(|r| r.objects.len()).sum(),
+        num_objects: dataset.num_objects(),
+        dataset_notes: dataset.notes.clone(),
         report: scored.report,
     })
 }

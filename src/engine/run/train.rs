@@ -54,7 +54,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     let chosen = device::choose(config.device)?;
     let device = chosen.device;
     let train_set = open(config, Split::Train)?;
-    let val_set = open(config, Split::Val)?;
+    let val_set = validation(config)?;
     let model = Model::build(config, device, train_set.categories.clone())?;
     let weights_report = match &config.weights {
         Some(source) if options.existing != Existing::Resume => {
@@ -98,7 +98,12 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     for warning in &loaded.warnings {
         logger.warn(&warning.to_string());
     }
-    introduce(&logger, loaded, &chosen.reason, &model, [&train_set, &val_set]);
+    introduce(&logger, loaded, &chosen.reason, &model);
+    logger.info(&format!("train: {}", train_set.summary().trim_end()));
+    match &val_set {
+        Some(dataset) => logger.info(&format!("val: {}", dataset.summary().trim_end())),
+        None => logger.warn("the dataset has no validation split: nothing is evaluated"),
+    }
 
     let plan = load_plan(config, &model);
     let mut run = Run {
@@ -116,7 +121,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         logger: &logger,
         device,
         plan: &plan,
-        val_set: &val_set,
+        val_set: val_set.as_ref(),
         progress,
         last_report: None,
         started: Instant::now(),
@@ -166,18 +171,24 @@ fn resume(folder: &RunFolder, model: &Model, optimizer: &mut Optimizer) -> Resul
     Ok(progress)
 }
 
-fn introduce(
-    logger: &RunLogger,
-    loaded: &Loaded,
-    device: &str,
-    model: &Model,
-    datasets: [&Dataset; 2],
-) {
+/// The validation split, where the dataset has one.
+fn validation(config: &RunConfig) -> Result<Option<Arc<Dataset>>> {
+    if config.dataset.splits().contains(&Split::Val) {
+        return open(config, Split::Val).map(Some);
+    }
+    if let Some(metric) = &config.evaluation.best_metric {
+        return Err(Error::config(format!(
+            "evaluation.best_metric = \"{metric}\" needs a validation split: give [dataset] val, \
+             or leave best_metric out"
+        ))
+        .into());
+    }
+    Ok(None)
+}
+
+fn introduce(logger: &RunLogger, loaded: &Loaded, device: &str, model: &Model) {
     let (trainable, all) = model.num_parameters();
     logger.info(&format!("device: {device}, {} threads", tch::get_num_threads()));
-    for (name, dataset) in ["train", "val"].iter().zip(datasets) {
-        logger.info(&format!("{name}: {}", dataset.summary()));
-    }
     logger.info(&format!(
         "model: {:.2} M parameters, {:.2} M of them trained",
         all as f64 / 1e6,
@@ -207,7 +218,7 @@ struct Run<'a> {
     logger: &'a RunLogger,
     device: Device,
     plan: &'a LoadPlan,
-    val_set: &'a Arc<Dataset>,
+    val_set: Option<&'a Arc<Dataset>>,
     progress: Progress,
     last_report: Option<Report>,
     started: Instant,
@@ -290,10 +301,11 @@ impl Run<'_> {
     }
 
     fn evaluate(&mut self) -> Result<()> {
+        let Some(val_set) = self.val_set else { return Ok(()) };
         let step = self.progress.step;
         let Scored { report, pictures, .. } = evaluate::score(
             self.model,
-            self.val_set.clone(),
+            val_set.clone(),
             self.plan.clone(),
             self.config,
             self.device,
