@@ -179,7 +179,7 @@ impl Metric {
 }
 
 fn null_as_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Ok(serde::Deserialize::deserialize(deserializer).map(|v: Option<f64>| v.unwrap_or(f64::NAN))?)
+    serde::Deserialize::deserialize(deserializer).map(|v: Option<f64>| v.unwrap_or(f64::NAN))
 }
 
 /// A titled table of text cells.

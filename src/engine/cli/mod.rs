@@ -1,5 +1,25 @@
 //! The command line: one file a verb; the only part of the engine that prints or ends the process.
 
+// A reader that has gone (`sonotune list | head`) is no reason to panic, as std's macros do.
+macro_rules! print {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = write!(std::io::stdout(), $($part)*);
+    }};
+}
+macro_rules! println {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
+macro_rules! eprintln {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($part)*);
+    }};
+}
+
 use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;

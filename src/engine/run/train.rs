@@ -126,7 +126,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         last_report: None,
         started: Instant::now(),
     };
-    let result = run.to_the_end(&train_set, &options.stop);
+    let result = run.run_all_steps(&train_set, &options.stop);
     let status = match &result {
         Ok(()) => RunStatus::Finished,
         Err(e) if crate::error::exit_code(e) == 130 => RunStatus::Interrupted,
@@ -225,7 +225,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn to_the_end(&mut self, train_set: &Arc<Dataset>, stop: &StopFlag) -> Result<()> {
+    fn run_all_steps(&mut self, train_set: &Arc<Dataset>, stop: &StopFlag) -> Result<()> {
         let (config, accumulate) = (self.config, self.config.train.accumulate_batches);
         let max_steps = config.train.max_steps;
         let first_batch = self.progress.step * accumulate;
@@ -244,7 +244,7 @@ impl Run<'_> {
             let step = self.progress.step;
             let step_seconds = begin.elapsed().as_secs_f64();
             self.logger.tick(step, StepTime { step_seconds, data_seconds, images });
-            if step % config.logging.every_steps == 0 || step == max_steps || step == 1 {
+            if step.is_multiple_of(config.logging.every_steps) || step == max_steps || step == 1 {
                 self.log(&values)?;
             }
             self.after_step(stop)?;
@@ -271,7 +271,7 @@ impl Run<'_> {
     /// Evaluates, saves and stops where one of these is due.
     fn after_step(&mut self, stop: &StopFlag) -> Result<()> {
         let step = self.progress.step;
-        let due = |every: Option<u64>| every.is_some_and(|n| step % n == 0);
+        let due = |every: Option<u64>| every.is_some_and(|n| step.is_multiple_of(n));
         let at_end = step == self.config.train.max_steps;
         let evaluates = at_end || due(self.config.evaluation.every_steps);
         let stops = stop.is_raised() && !at_end;
