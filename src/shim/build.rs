@@ -4,6 +4,9 @@ use std::{env, path::PathBuf};
 fn main() {
     println!("cargo::rerun-if-changed=shim.cpp");
     println!("cargo::rerun-if-changed=shim.h");
+    println!("cargo::rerun-if-changed=attention.cpp");
+    println!("cargo::rerun-if-changed=checkpoint.cpp");
+    println!("cargo::rerun-if-changed=guard.h");
     let lib = env::var("DEP_TCH_LIBTORCH_LIB")
         .expect("torch-sys says where libtorch lies (run `cargo xtask setup`, or set LIBTORCH)");
     let include = PathBuf::from(&lib).join("../include");
@@ -14,11 +17,19 @@ fn main() {
         .warnings(false)
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
+        // libtorch's parallel_for is a template over OpenMP.
+        .flag("-fopenmp")
+        // The kernels of attention.cpp are slow without it, in every profile of ours.
+        .opt_level(2)
         .file("shim.cpp")
+        .file("attention.cpp")
+        .file("checkpoint.cpp")
         .compile("torch_shim");
     println!("cargo::rustc-link-search=native={lib}");
     println!("cargo::rustc-link-lib=torch_cpu");
     println!("cargo::rustc-link-lib=c10");
+    // By its soname the one that libtorch_cpu has loaded: one pool of threads for both.
+    println!("cargo::rustc-link-lib=gomp");
     // For this crate's own tests.
     println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
 }

@@ -1,6 +1,6 @@
 //! The C interface of `shim.h`, declared once.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 use tch::Tensor;
 use torch_sys::C_tensor;
@@ -57,6 +57,22 @@ unsafe extern "C" {
         tensors: *const *mut C_tensor,
         factor: *mut C_tensor,
     ) -> *mut c_char;
+    pub(crate) fn shim_rel_pos_attention(
+        qkv: *mut C_tensor,
+        padding: *mut C_tensor,
+        rel_pos_h: *mut C_tensor,
+        rel_pos_w: *mut C_tensor,
+        num_heads: i64,
+        window_size: i64,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    pub(crate) fn shim_checkpoint(
+        input: *mut C_tensor,
+        data: *mut c_void,
+        call: unsafe extern "C" fn(*mut c_void, *mut C_tensor, *mut *mut C_tensor) -> *mut c_char,
+        drop: unsafe extern "C" fn(*mut c_void),
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
     pub(crate) fn shim_set_deterministic(enabled: c_int) -> *mut c_char;
     pub(crate) fn shim_cuda_memory(
         device_index: c_int,
@@ -67,6 +83,7 @@ unsafe extern "C" {
     ) -> *mut c_char;
     pub(crate) fn shim_cuda_reset_peak(device_index: c_int) -> *mut c_char;
     pub(crate) fn shim_cuda_empty_cache() -> *mut c_char;
+    pub(crate) fn strdup(text: *const c_char) -> *mut c_char;
     fn shim_torch_version() -> *const c_char;
 }
 

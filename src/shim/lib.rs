@@ -3,12 +3,16 @@
 //!
 //! The only crate of the workspace that may use `unsafe`.
 
+mod attention;
+mod checkpoint;
 mod cuda;
 mod ffi;
 mod optim;
 
 use tch::Device;
 
+pub use attention::{RelPosAttention, rel_pos_attention};
+pub use checkpoint::checkpoint;
 pub use cuda::{CudaMemory, cuda_empty_cache, cuda_memory, cuda_reset_peak, load_cuda};
 pub use optim::{
     AdamW, AdamWTensors, Sgd, SgdTensors, clear_grads, fused_adamw, fused_sgd, scale, total_norm,

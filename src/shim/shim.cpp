@@ -1,4 +1,5 @@
 #include "shim.h"
+#include "guard.h"
 
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/autocast_mode.h>
@@ -13,18 +14,6 @@
 #include <vector>
 
 namespace {
-
-// An exception may not cross into Rust: it becomes a message.
-template <typename F> char *guarded(F body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const std::exception &e) {
-    return strdup(e.what());
-  } catch (...) {
-    return strdup("unknown C++ exception");
-  }
-}
 
 std::vector<at::Tensor> list(size_t n, tensor *tensors) {
   std::vector<at::Tensor> result;

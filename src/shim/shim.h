@@ -31,6 +31,18 @@ char *shim_total_norm(size_t n, tensor *tensors, tensor *out);
 // Multiplies every tensor in place by the 0-d tensor `factor`.
 char *shim_scale(size_t n, tensor *tensors, tensor factor);
 
+// Attention over a token grid with decomposed relative positions, on the CPU; differentiable.
+// qkv [B, H, W, 3C]; padding [3C]; rel_pos [2S - 1, C / num_heads]; window_size 0: global.
+// Writes a new [B, H, W, C] to `out`.
+char *shim_rel_pos_attention(tensor qkv, tensor padding, tensor rel_pos_h, tensor rel_pos_w, int64_t num_heads,
+                             int64_t window_size, tensor *out);
+
+// Runs `call(data, input)` without recording it, and again in backward, recorded. Owns `data`, which
+// `drop` frees. `call` writes a new tensor, or returns a message to be freed.
+typedef char *(*checkpoint_call)(void *data, tensor input, tensor *out);
+typedef void (*checkpoint_drop)(void *data);
+char *shim_checkpoint(tensor input, void *data, checkpoint_call call, checkpoint_drop drop, tensor *out);
+
 char *shim_set_deterministic(int enabled);
 char *shim_cuda_memory(int device_index, int64_t *allocated_peak, int64_t *reserved_peak,
                        int64_t *free_bytes, int64_t *total_bytes);

@@ -17,7 +17,7 @@ const FEATURES: f64 = 2e-5;
 /// Gradients sum over all tokens and images.
 const GRADIENTS: f64 = 1e-4;
 
-const KERNELS: [&str; 3] = ["auto", "explicit", "extended"];
+const KERNELS: [&str; 4] = ["auto", "explicit", "extended", "fused"];
 
 fn original(name: &str) -> String {
     format!("image_encoder.{name}")

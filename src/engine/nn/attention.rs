@@ -4,8 +4,11 @@
 //! A query at (h, w) scores a key at (h', w') with
 //! `q·k / √d + q·R_h[h − h' + H − 1] + q·R_w[w − w' + W − 1]`.
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
+
+use crate::Error;
 
 /// How to compute it. All are exact; they differ in time and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -16,6 +19,9 @@ pub enum AttentionKernel {
     Auto,
     /// As it is written down, with the whole N×N matrix: the oracle of tests.
     Explicit,
+    /// One kernel over blocks of queries and keys that stay in the processor's cache; windows are
+    /// read where they lie. CPU only.
+    Fused,
     /// Positions folded into longer queries and keys, so that a flash kernel can run:
     /// `[q/√d, q·R_h, q·R_w] · [k, onehot(h'), onehot(w')]` is the score above.
     Extended,
@@ -40,8 +46,41 @@ pub struct RelPosAttention<'a> {
 
 impl RelPosAttention<'_> {
     /// `[B, H, W, C]`, heads merged.
-    #[must_use]
-    pub fn forward(&self, kernel: AttentionKernel) -> Tensor {
+    ///
+    /// # Errors
+    /// When the fused kernel is asked for where it cannot run.
+    pub fn forward(&self, kernel: AttentionKernel) -> Result<Tensor> {
+        let on_cpu = self.qkv.device() == Device::Cpu;
+        match kernel {
+            AttentionKernel::Auto if on_cpu && self.fits_fused() => self.fused(),
+            AttentionKernel::Auto => Ok(self.in_windows(AttentionKernel::Extended)),
+            AttentionKernel::Fused if on_cpu && self.fits_fused() => self.fused(),
+            AttentionKernel::Fused => Err(Error::config(format!(
+                "attention_kernel = \"fused\" runs on the CPU in fp32 or bf16, not on {:?} in {:?}; \"auto\" picks what fits",
+                self.qkv.device(),
+                self.qkv.kind()
+            ))
+            .into()),
+            AttentionKernel::Explicit | AttentionKernel::Extended => Ok(self.in_windows(kernel)),
+        }
+    }
+
+    fn fits_fused(&self) -> bool {
+        matches!(self.qkv.kind(), Kind::Float | Kind::BFloat16)
+    }
+
+    fn fused(&self) -> Result<Tensor> {
+        Ok(torch_shim_sys::rel_pos_attention(&torch_shim_sys::RelPosAttention {
+            qkv: self.qkv,
+            padding: self.padding,
+            rel_pos_h: self.rel_pos_h,
+            rel_pos_w: self.rel_pos_w,
+            num_heads: self.num_heads,
+            window_size: self.window_size,
+        })?)
+    }
+
+    fn in_windows(&self, kernel: AttentionKernel) -> Tensor {
         let (_, h, w, _) = self.qkv.size4().unwrap_or_default();
         match self.window_size {
             None => self.attend(self.qkv, kernel),
@@ -62,19 +101,15 @@ impl RelPosAttention<'_> {
         let (q, k, v) = (&parts[0], &parts[1], &parts[2]);
         let (rel_h, rel_w) = self.position_scores(q, (h, w));
         let scale = (d as f64).powf(-0.5);
-        let out = match kernel {
-            AttentionKernel::Explicit => {
-                // [B', heads, N, N] seen as [B', heads, N, H', W'].
-                let scores = (q * scale).matmul(&k.transpose(-2, -1));
-                let grid = scores.view([b, self.num_heads, h * w, h, w]);
-                let scores = grid + rel_h.unsqueeze(-1) + rel_w.unsqueeze(-2);
-                let weights =
-                    scores.view([b, self.num_heads, h * w, h * w]).softmax(-1, None::<Kind>);
-                weights.matmul(v)
-            }
-            AttentionKernel::Auto | AttentionKernel::Extended => {
-                extended(&(q * scale), k, v, &rel_h, &rel_w, (h, w))
-            }
+        let out = if kernel == AttentionKernel::Explicit {
+            // [B', heads, N, N] seen as [B', heads, N, H', W'].
+            let scores = (q * scale).matmul(&k.transpose(-2, -1));
+            let grid = scores.view([b, self.num_heads, h * w, h, w]);
+            let scores = grid + rel_h.unsqueeze(-1) + rel_w.unsqueeze(-2);
+            let weights = scores.view([b, self.num_heads, h * w, h * w]).softmax(-1, None::<Kind>);
+            weights.matmul(v)
+        } else {
+            extended(&(q * scale), k, v, &rel_h, &rel_w, (h, w))
         };
         out.transpose(1, 2).reshape([b, h, w, c3 / 3])
     }

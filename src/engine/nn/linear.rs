@@ -23,8 +23,19 @@ impl Linear {
         }
     }
 
-    /// `[..., in]` to `[..., out]`.
+    /// Whether any of its variables requires a gradient.
     #[must_use]
+    pub fn learns(&self) -> bool {
+        self.weight.requires_grad() || self.bias.requires_grad()
+    }
+
+    /// Another handle of the same variables.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone() }
+    }
+
+    /// `[..., in]` to `[..., out]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let mut shape = x.size();
         let in_features = shape.pop().unwrap_or_default();

@@ -20,8 +20,19 @@ impl Mlp {
         }
     }
 
-    /// `[..., embed_dim]` to the same.
+    /// Whether any of its variables requires a gradient.
     #[must_use]
+    pub fn learns(&self) -> bool {
+        self.lin1.learns() || self.lin2.learns()
+    }
+
+    /// Another handle of the same variables.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        Self { lin1: self.lin1.shallow_clone(), lin2: self.lin2.shallow_clone() }
+    }
+
+    /// `[..., embed_dim]` to the same.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let mut hidden = self.lin1.forward(x);
         // Only backward needs the values before the GELU; they are four times a token's size.

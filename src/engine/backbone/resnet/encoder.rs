@@ -93,7 +93,9 @@ impl Backbone for ResNet {
             ))
             .into());
         }
-        let x = self.stem.forward(images).relu_();
+        // Channels last: oneDNN (and cuDNN) convolve in this order without repacking at every layer.
+        let images = images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
+        let x = self.stem.forward(&images).relu_();
         let mut x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
         let mut levels = Vec::with_capacity(self.out_indices.len());
         let last = self.out_indices.last().copied().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! One transformer block.
 
+use anyhow::Result;
 use tch::{Tensor, nn};
 
 use super::positions::resize_rel_pos;
@@ -58,10 +59,39 @@ impl Block {
         }
     }
 
+    /// Another handle of the same variables.
+    pub(super) fn shallow_clone(&self) -> Self {
+        Self {
+            norm1: self.norm1.shallow_clone(),
+            attn: self.attn.shallow_clone(),
+            norm2: self.norm2.shallow_clone(),
+            mlp: self.mlp.shallow_clone(),
+        }
+    }
+
+    /// Whether any of its variables does. A frozen block keeps nothing for backward anyway.
+    pub(super) fn learns(&self) -> bool {
+        let Self { norm1, attn, norm2, mlp } = self;
+        let attention = [&attn.rel_pos_h, &attn.rel_pos_w].map(Tensor::requires_grad);
+        norm1.learns()
+            || norm2.learns()
+            || mlp.learns()
+            || attn.qkv.learns()
+            || attn.proj.learns()
+            || attention.contains(&true)
+    }
+
+    /// As [`forward`](Self::forward), but keeps only `x` for backward, which computes the rest again.
+    pub(super) fn forward_checkpointed(&self, x: &Tensor) -> Result<Tensor> {
+        let block = self.shallow_clone();
+        let again = move |x: &Tensor| block.forward(x).map_err(|error| format!("{error:#}"));
+        Ok(torch_shim_sys::checkpoint(x, again)?)
+    }
+
     /// `[B, H, W, C]` to the same.
-    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        let x = residual(self.attn.forward(&self.norm1.forward(x)), x);
-        residual(self.mlp.forward(&self.norm2.forward(&x)), &x)
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let x = residual(self.attn.forward(&self.norm1.forward(x))?, x);
+        Ok(residual(self.mlp.forward(&self.norm2.forward(&x)), &x))
     }
 }
 
@@ -93,7 +123,17 @@ impl Attention {
         }
     }
 
-    fn forward(&self, x: &Tensor) -> Tensor {
+    fn shallow_clone(&self) -> Self {
+        Self {
+            qkv: self.qkv.shallow_clone(),
+            proj: self.proj.shallow_clone(),
+            rel_pos_h: self.rel_pos_h.shallow_clone(),
+            rel_pos_w: self.rel_pos_w.shallow_clone(),
+            sizes: self.sizes,
+        }
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (_, h, w, _) = x.size4().unwrap_or_default();
         let (span_h, span_w) = self.sizes.window_size.map_or((h, w), |size| (size, size));
         let attention = RelPosAttention {
@@ -104,6 +144,7 @@ impl Attention {
             num_heads: self.sizes.num_heads,
             window_size: self.sizes.window_size,
         };
-        self.proj.forward(&attention.forward(self.sizes.kernel))
+        let merged = attention.forward(self.sizes.kernel)?;
+        Ok(self.proj.forward(&merged))
     }
 }

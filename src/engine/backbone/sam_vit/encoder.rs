@@ -21,6 +21,7 @@ pub(super) struct ImageEncoder {
     /// `[1, S, S, C]`.
     pos_embed: Tensor,
     blocks: Vec<Block>,
+    activation_checkpointing: bool,
     neck: Option<Neck>,
     out_indices: Vec<usize>,
     spec: BackboneSpec,
@@ -54,6 +55,7 @@ impl ImageEncoder {
             pos_embed,
             blocks,
             neck,
+            activation_checkpointing: config.activation_checkpointing,
             spec: spec(&sizes),
             out_indices: sizes.out_indices,
         })
@@ -110,7 +112,7 @@ impl Backbone for ImageEncoder {
         &self.spec
     }
 
-    fn forward(&self, images: &Tensor, _train: bool) -> Result<Vec<Tensor>> {
+    fn forward(&self, images: &Tensor, train: bool) -> Result<Vec<Tensor>> {
         let (_, _, height, width) = images.size4()?;
         self.check_size(height, width)?;
         let x = self.patch_embed.forward(images);
@@ -118,7 +120,11 @@ impl Backbone for ImageEncoder {
         let mut x = x + resize_pos_embed(&self.pos_embed, (h, w));
         let mut kept: Vec<(usize, Tensor)> = Vec::new();
         for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x);
+            x = if train && self.activation_checkpointing && (x.requires_grad() || block.learns()) {
+                block.forward_checkpointed(&x)?
+            } else {
+                block.forward(&x)?
+            };
             if self.neck.is_none() && self.out_indices.contains(&index) {
                 kept.push((index, x.permute([0, 3, 1, 2])));
             }
@@ -189,5 +195,102 @@ impl Neck {
         };
         let x = self.norm1.forward(&conv(x, &self.reduce, 0));
         self.norm3.forward(&conv(&x, &self.mix, 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind, nn::VarStore};
+
+    use super::*;
+    use crate::backbone::BackboneConfig;
+
+    const TINY: &str = "embed_dim = 16\ndepth = 3\nnum_heads = 2\nwindow_size = 3\nglobal_attn_indexes = [1]\nimage_size = 64\nout_channels = 8\n";
+
+    fn build(extra: &str) -> (VarStore, Box<dyn Backbone>) {
+        tch::manual_seed(3);
+        let config: SamVitConfig = toml::from_str(&(TINY.to_owned() + extra)).unwrap();
+        let vs = VarStore::new(Device::Cpu);
+        let encoder = config.build(&(vs.root() / "backbone")).unwrap();
+        (vs, encoder)
+    }
+
+    fn images() -> Tensor {
+        tch::manual_seed(4);
+        Tensor::randn([2, 3, 64, 64], (Kind::Float, Device::Cpu))
+    }
+
+    /// Sorted names and gradients after one backward pass.
+    fn gradients(extra: &str) -> Vec<(String, Tensor)> {
+        let (vs, encoder) = build(extra);
+        encoder.forward(&images(), true).unwrap()[0].square().mean(Kind::Float).backward();
+        let mut found: Vec<_> = vs.variables().into_iter().map(|(n, t)| (n, t.grad())).collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_start() {
+        let (a, b) = (build("").0.variables(), build("").0.variables());
+        assert!(a.iter().all(|(name, tensor)| b[name].equal(tensor)));
+        assert!(a["backbone.blocks.2.mlp.lin2.weight"].std(true).double_value(&[]) > 0.01);
+    }
+
+    #[test]
+    fn the_list_of_names_is_complete() {
+        let config: SamVitConfig = toml::from_str(TINY).unwrap();
+        let (vs, _) = build("");
+        let mut listed: Vec<_> = variable_names(&config.sizes().unwrap())
+            .into_iter()
+            .map(|(name, _)| format!("backbone.{name}"))
+            .collect();
+        listed.sort();
+        let mut built: Vec<_> = vs.variables().into_keys().collect();
+        built.sort();
+        assert_eq!(listed, built);
+    }
+
+    #[test]
+    fn freezing_takes_gradients_from_what_it_names_and_nothing_else() {
+        let frozen = |extra: &str| -> Vec<String> {
+            let (vs, _) = build(extra);
+            let frozen = vs.variables().into_iter().filter(|(_, t)| !t.requires_grad());
+            frozen.map(|(name, _)| name.replace("backbone.", "")).collect()
+        };
+        assert_eq!(frozen("").len(), 0);
+        assert_eq!(frozen("freeze = \"all\"").len(), 3 + 3 * 14 + 6);
+        let names = frozen("freeze = 2");
+        assert_eq!(names.len(), 3 + 2 * 14);
+        assert!(names.iter().all(|n| !n.starts_with("blocks.2") && !n.starts_with("neck")));
+        assert_eq!(
+            frozen("freeze = [\"*.rel_pos_?\", \"neck.*\"]".replace('?', "*").as_str()).len(),
+            12
+        );
+        for (key, expected) in [("freeze = 4", "3 blocks"), ("freeze = [\"nek.*\"]", "\"nek.*\"")] {
+            let config: SamVitConfig = toml::from_str(&(TINY.to_owned() + key)).unwrap();
+            let vs = VarStore::new(Device::Cpu);
+            let message = config.build(&vs.root()).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn checkpointing_changes_no_gradient() {
+        for freeze in ["", "freeze = 0\n", "freeze = 2\n"] {
+            let plain = gradients(freeze);
+            let checkpointed = gradients(&format!("{freeze}activation_checkpointing = true"));
+            for ((name, expected), (_, got)) in plain.iter().zip(&checkpointed) {
+                assert_eq!(expected.defined(), got.defined(), "{freeze}{name}");
+                assert!(!expected.defined() || expected.equal(got), "{freeze}{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_odd_input_size_is_refused_with_one_that_fits() {
+        let (_, encoder) = build("");
+        let images = Tensor::zeros([1, 3, 60, 70], (Kind::Float, Device::Cpu));
+        let message = encoder.forward(&images, false).unwrap_err().to_string();
+        assert!(message.contains("60x70") && message.contains("64x80"), "{message}");
     }
 }

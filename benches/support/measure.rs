@@ -1,0 +1,78 @@
+//! Repeats, times and weighs what a bench measures, and prints it as `benches/peers/README.md` says.
+
+use std::{fs, time::Instant};
+
+use engine::{
+    Context, Result, bail,
+    serde_json::{Value, json},
+    tch,
+};
+
+/// A name, and what measures it.
+pub type Case = (&'static str, fn() -> Result<Value>);
+
+/// Lists the cases, or measures the one that is named on the command line (all without a name).
+pub fn run(cases: &[Case]) -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|a| a == "--list") {
+        cases.iter().for_each(|(name, _)| println!("{name}"));
+        return Ok(());
+    }
+    let wanted = arguments.iter().find(|a| !a.starts_with("--"));
+    if let Ok(threads) = std::env::var("SONOTUNE_BENCH_THREADS") {
+        tch::set_num_threads(threads.parse().context("SONOTUNE_BENCH_THREADS is a number")?);
+    }
+    let mut measured = 0;
+    for (name, case) in cases.iter().filter(|(name, _)| wanted.is_none_or(|w| w == name)) {
+        let mut figures = case()?;
+        figures["name"] = json!(name);
+        println!("{figures}");
+        measured += 1;
+    }
+    if measured == 0 {
+        bail!("no such case; --list names them");
+    }
+    Ok(())
+}
+
+/// Runs `body` once to warm up, then `repeats` times.
+pub fn seconds(repeats: usize, mut body: impl FnMut() -> Result<()>) -> Result<Value> {
+    let before = memory_mib("VmRSS")?;
+    // The peak of building the model is not this case's: 5 starts VmHWM anew.
+    fs::write("/proc/self/clear_refs", "5").context("resetting the memory peak")?;
+    body()?;
+    let mut seconds = Vec::with_capacity(repeats);
+    for _ in 0..repeats {
+        let start = Instant::now();
+        body()?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    let peak = memory_mib("VmHWM")?;
+    eprintln!(
+        "whole process at its peak: {peak:.0} MiB; processor time {:.2} s",
+        processor_seconds()?
+    );
+    seconds.sort_by(f64::total_cmp);
+    Ok(json!({
+        "seconds_min": seconds[0],
+        "seconds_median": seconds[repeats / 2],
+        "peak_mib": peak - before,
+    }))
+}
+
+fn memory_mib(key: &str) -> Result<f64> {
+    let status = fs::read_to_string("/proc/self/status").context("memory is read on Linux")?;
+    let line = status.lines().find(|l| l.starts_with(key)).context("no such line")?;
+    let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+    Ok(kib / 1024.0)
+}
+
+/// User and system time of the process so far, all threads: steadier than the clock on a busy
+/// machine.
+fn processor_seconds() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit(')').next().context("no name in stat")?;
+    let fields: Vec<f64> =
+        after_name.split_whitespace().skip(11).take(2).filter_map(|f| f.parse().ok()).collect();
+    Ok(fields.iter().sum::<f64>() / 100.0)
+}
