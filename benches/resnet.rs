@@ -8,7 +8,7 @@ use engine::{
     Result,
     backbone::BackboneConfig,
     config::Precision,
-    optim::{self, Optimizer, OptimizerConfig},
+    optim::{Optimizer, OptimizerConfig, groups},
     serde_json::{self, Value, json},
     tch::{
         Device, Kind, Tensor,
@@ -37,7 +37,7 @@ fn step(precision: Precision) -> Result<Value> {
     let vs = VarStore::new(Device::Cpu);
     let backbone = config.build(&(vs.root() / "backbone"))?;
     let head = nn::linear(vs.root() / "head", 2048, 2, nn::LinearConfig::default());
-    let mut optimizer = Optimizer::new(&OptimizerConfig::default(), optim::group(&vs, &[])?);
+    let mut optimizer = Optimizer::new(&OptimizerConfig::default(), groups::group(&vs, &[])?);
     let images = Tensor::randn([2, 3, 1024, 1024], (Kind::Float, Device::Cpu));
     let labels = Tensor::from_slice(&[0i64, 1]);
     let mut figures = measure::seconds(REPEATS, || {

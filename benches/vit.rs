@@ -8,7 +8,7 @@ use engine::{
     Result,
     backbone::{Backbone, BackboneConfig},
     config::Precision,
-    optim::{self, Optimizer, OptimizerConfig},
+    optim::{Optimizer, OptimizerConfig, groups},
     serde_json::{self, Value, json},
     tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
     trainer::autocast,
@@ -59,7 +59,7 @@ fn train_step(precision: Precision, activation_checkpointing: bool) -> Result<Va
         "global_attn_indexes": [2, 5], "image_size": 256,
         "activation_checkpointing": activation_checkpointing
     }))?;
-    let mut optimizer = Optimizer::new(&OptimizerConfig::default(), optim::group(&vs, &[])?);
+    let mut optimizer = Optimizer::new(&OptimizerConfig::default(), groups::group(&vs, &[])?);
     let images = Tensor::randn([8, 3, 256, 256], (Kind::Float, Device::Cpu));
     let mut figures = measure::seconds(TRAIN_REPEATS, || {
         optimizer.zero_grad()?;

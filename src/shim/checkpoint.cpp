@@ -3,6 +3,9 @@
 #include "guard.h"
 
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <stdexcept>
 #include <string>

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 typedef at::Tensor *tensor;
 extern "C" {
 #else
