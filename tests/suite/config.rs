@@ -58,6 +58,31 @@ fn every_shipped_config_is_valid_and_resolves_to_itself() {
     }
 }
 
+/// The heavy half of "valid": backbone and task accept their options, optimiser groups match.
+/// Models that differ in data or weights only are built once.
+#[test]
+fn every_shipped_config_builds_its_model() {
+    let mut built = std::collections::HashSet::new();
+    for path in run_configs() {
+        let loaded = load(&path);
+        let config = &loaded.config;
+        let dataset = serde_json::to_value(&config.dataset).unwrap();
+        let count = dataset["categories"].as_array().map_or(3, Vec::len);
+        let model = format!("{:?} {:?} {count}", config.backbone, config.task);
+        if !built.insert(model) {
+            continue;
+        }
+        let categories = (0..count as i64)
+            .map(|id| engine::data::Category { id, name: format!("class {id}") })
+            .collect();
+        let model = engine::run::Model::build(config, engine::tch::Device::Cpu, categories)
+            .unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+        engine::optim::groups::group(&model.vs, &config.optimizer.groups).unwrap();
+        assert!(model.num_parameters().0 > 0, "{}", path.display());
+    }
+    assert!(built.len() >= 3, "{built:?}");
+}
+
 #[test]
 fn every_shipped_config_opens_with_its_command_and_has_a_run_folder_of_its_own() {
     let mut run_dirs = HashMap::new();
