@@ -73,6 +73,14 @@ unsafe extern "C" {
         drop: unsafe extern "C" fn(*mut c_void),
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
+    pub(crate) fn shim_adopt_f32(
+        data: *mut f32,
+        sizes: *const i64,
+        num_sizes: usize,
+        owner: *mut c_void,
+        free_data: extern "C" fn(*mut c_void),
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
     pub(crate) fn shim_set_deterministic(enabled: c_int) -> *mut c_char;
     pub(crate) fn shim_cuda_memory(
         device_index: c_int,

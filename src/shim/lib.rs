@@ -3,6 +3,7 @@
 //!
 //! The only crate of the workspace that may use `unsafe`.
 
+mod adopt;
 mod attention;
 mod checkpoint;
 mod cuda;
@@ -11,6 +12,7 @@ mod optim;
 
 use tch::Device;
 
+pub use adopt::tensor_from_vec;
 pub use attention::{RelPosAttention, rel_pos_attention};
 pub use checkpoint::checkpoint;
 pub use cuda::{CudaMemory, cuda_empty_cache, cuda_memory, cuda_reset_peak, load_cuda};

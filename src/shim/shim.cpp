@@ -105,6 +105,16 @@ char *shim_scale(size_t n, tensor *tensors, tensor factor) {
   });
 }
 
+char *shim_adopt_f32(float *data, const int64_t *sizes, size_t num_sizes, void *owner,
+                     void (*free_data)(void *), tensor *out) {
+  return guarded([&] {
+    auto adopted = at::from_blob(
+        data, at::IntArrayRef(sizes, num_sizes), [owner, free_data](void *) { free_data(owner); },
+        at::TensorOptions().dtype(at::kFloat));
+    *out = new at::Tensor(std::move(adopted));
+  });
+}
+
 char *shim_set_deterministic(int enabled) {
   return guarded([&] {
     at::globalContext().setDeterministicAlgorithms(enabled != 0, /*warn_only=*/true);

@@ -43,6 +43,11 @@ typedef char *(*checkpoint_call)(void *data, tensor input, tensor *out);
 typedef void (*checkpoint_drop)(void *data);
 char *shim_checkpoint(tensor input, void *data, checkpoint_call call, checkpoint_drop drop, tensor *out);
 
+// Writes a new fp32 CPU tensor of the given sizes to `out` that lives in `data`; when its storage
+// dies, `free_data(owner)` is called, once, on whichever thread.
+char *shim_adopt_f32(float *data, const int64_t *sizes, size_t num_sizes, void *owner,
+                     void (*free_data)(void *), tensor *out);
+
 char *shim_set_deterministic(int enabled);
 char *shim_cuda_memory(int device_index, int64_t *allocated_peak, int64_t *reserved_peak,
                        int64_t *free_bytes, int64_t *total_bytes);

@@ -4,6 +4,7 @@ use super::{
     Planes,
     antialias::planar,
     sampling::{Position, RowCache, Tap, horizontal_taps, rows, taps},
+    simd::vectorized,
 };
 use crate::data::image_io::Image;
 
@@ -34,7 +35,11 @@ pub(super) fn resize_u8(image: Image, size: (u32, u32)) -> Planes<u8> {
         for c in 0..channels {
             let at = (c * height + y) * width;
             let plane = c * width..(c + 1) * width;
-            blend(&above[plane.clone()], &below[plane], tap.fixed(), &mut out[at..at + width]);
+            let (above, below) = (&above[plane.clone()], &below[plane]);
+            vectorized(
+                #[inline(always)]
+                || blend(above, below, tap.fixed(), &mut out[at..at + width]),
+            );
         }
     }
     Planes { channels, height, width, data: out }
@@ -83,6 +88,7 @@ fn resample_rgb(source: &[u8], columns: &[Column], packed: &mut [u64], out: &mut
 }
 
 /// Vertical interpolation of two resampled rows.
+#[inline(always)]
 fn blend(above: &[u16], below: &[u16], (a, b): (u16, u16), out: &mut [u8]) {
     let high = |w: u16, s: u16| ((u32::from(w) * u32::from(s)) >> 16) as u16;
     for ((value, &above), &below) in out.iter_mut().zip(above).zip(below) {

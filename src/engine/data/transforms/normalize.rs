@@ -1,6 +1,6 @@
 //! Normalise, mirror and pad in one pass over memory.
 
-use super::{PadOrder, Planes, Resized};
+use super::{PadOrder, Planes, Resized, simd::vectorized};
 use crate::backbone::BackboneSpec;
 
 /// Per-channel `(value - mean) / std` in 32-bit floats, and what stands in the border.
@@ -34,14 +34,20 @@ pub fn normalize_into(
     (height, width): (usize, usize),
     out: &mut [f32],
 ) {
+    let size = (height, width);
     match image {
-        Resized::U8(planes) => {
-            write(planes, normalization, flip, (height, width), out, |v| f32::from(v));
-        }
-        Resized::F32(planes) => write(planes, normalization, flip, (height, width), out, |v| v),
+        Resized::U8(planes) => vectorized(
+            #[inline(always)]
+            || write(planes, normalization, flip, size, out, f32::from),
+        ),
+        Resized::F32(planes) => vectorized(
+            #[inline(always)]
+            || write(planes, normalization, flip, size, out, |v| v),
+        ),
     }
 }
 
+#[inline(always)]
 fn write<T: Copy>(
     planes: &Planes<T>,
     normalization: &Normalization,
