@@ -32,7 +32,27 @@ impl fmt::Display for Start {
 }
 
 /// Side of the phantoms, pixels.
-const IMAGE_SIZE: u32 = 128;
+const IMAGE_SIZE: u32 = 96;
+
+/// A set of phantoms: the configs' comments repeat these figures.
+#[derive(Debug)]
+struct Phantoms {
+    kind: &'static str,
+    num_images: u32,
+    /// Shares of the training and the validation split; the rest is the test split.
+    fractions: (f64, f64),
+    seed: u64,
+}
+
+const PRETRAINING: Phantoms =
+    Phantoms { kind: "ovary", num_images: 4000, fractions: (0.85, 0.1), seed: 3 };
+
+/// Few images to train on, many to test on: differences of starts shall not drown in noise.
+const FINE_TUNING: Phantoms =
+    Phantoms { kind: "breast", num_images: 800, fractions: (0.4, 0.1), seed: 4 };
+
+/// Images of each set with `--quick`.
+const QUICK_IMAGES: u32 = 120;
 
 /// The binary, and how much of everything.
 #[derive(Debug)]
@@ -44,20 +64,27 @@ pub(super) struct Sonotune {
 impl Sonotune {
     /// Both sets of phantoms.
     pub(super) fn phantoms(&self, folder: &DemoFolder) -> Result<()> {
-        let (many, few) = if self.quick { (120, 120) } else { (1500, 450) };
-        self.phantom("breast", many, 1, &folder.pretraining_data())?;
-        self.phantom("ovary", few, 2, &folder.data())
+        self.phantom(&PRETRAINING, &folder.pretraining_data())?;
+        self.phantom(&FINE_TUNING, &folder.data())
     }
 
-    fn phantom(&self, kind: &str, num_images: u32, seed: u64, out: &Path) -> Result<()> {
+    fn phantom(&self, phantoms: &Phantoms, out: &Path) -> Result<()> {
+        let num_images = if self.quick { QUICK_IMAGES } else { phantoms.num_images };
+        let (train, val) = phantoms.fractions;
         self.call(&[
             "data".into(),
             "phantom".into(),
             shown(out),
-            format!("--kind={kind}"),
+            format!("--kind={}", phantoms.kind),
             format!("--num-images={num_images}"),
             format!("--image-size={IMAGE_SIZE}"),
-            format!("--seed={seed}"),
+            format!("--train-fraction={train}"),
+            format!("--val-fraction={val}"),
+            // Several lesions of one class to an image, and no two images alike: both shorten the
+            // time that a transformer takes to find them.
+            "--max-lesions=3".into(),
+            "--images-per-patient=1".into(),
+            format!("--seed={}", phantoms.seed),
         ])
     }
 
