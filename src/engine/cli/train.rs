@@ -51,7 +51,7 @@ fn load(args: &TrainArgs) -> Result<(Loaded, Existing)> {
     // With --resume there is no config argument: what stands in its place is an override.
     let first = args.config.iter().map(|p| p.to_string_lossy().into_owned());
     let overrides: Vec<_> = first.chain(args.overrides.iter().cloned()).collect();
-    if let Some(file) = overrides.iter().find(|o| !o.contains('=')) {
+    if let Some(file) = overrides.iter().find(|o| !o.contains('=') && !o.starts_with('~')) {
         return Err(Error::config(format!(
             "`--resume {}` takes the run's own config; leave out `{file}`",
             run_dir.display()
