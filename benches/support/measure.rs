@@ -9,10 +9,10 @@ use engine::{
 };
 
 /// A name, and what measures it.
-pub type Case = (&'static str, fn() -> Result<Value>);
+pub(crate) type Case = (&'static str, fn() -> Result<Value>);
 
 /// Lists the cases, or measures the one that is named on the command line (all without a name).
-pub fn run(cases: &[Case]) -> Result<()> {
+pub(crate) fn run(cases: &[Case]) -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|a| a == "--list") {
         cases.iter().for_each(|(name, _)| println!("{name}"));
@@ -36,7 +36,7 @@ pub fn run(cases: &[Case]) -> Result<()> {
 }
 
 /// Runs `body` once to warm up, then `repeats` times.
-pub fn seconds(repeats: usize, mut body: impl FnMut() -> Result<()>) -> Result<Value> {
+pub(crate) fn seconds(repeats: usize, mut body: impl FnMut() -> Result<()>) -> Result<Value> {
     let before = memory_mib("VmRSS")?;
     // The peak of building the model is not this case's: 5 starts VmHWM anew.
     fs::write("/proc/self/clear_refs", "5").context("resetting the memory peak")?;
