@@ -26,6 +26,8 @@ const METHODS: [(&str, Resample); 3] = [
 ];
 
 fn main() -> Result<()> {
+    // As the command line does.
+    engine::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let wanted = arguments.iter().find(|a| !a.starts_with("--"));
     for format in ["png", "jpeg"] {

@@ -31,6 +31,8 @@ pub mod weights;
 
 pub use anyhow::{Context, Result, bail, ensure};
 pub use error::{Error, ErrorKind};
+pub use torch_shim_sys::keep_freed_memory;
+
 // A plugin must use the engine's tch (libtorch links once) and its serde and typetag.
 pub use {anyhow, inventory, serde, serde_json, tch, typetag};
 

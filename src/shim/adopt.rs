@@ -6,33 +6,42 @@ use tch::Tensor;
 
 use crate::{ShimError, ffi};
 
-/// A CPU fp32 tensor of `sizes` that lives in `values`' memory and frees it with its storage.
+/// Values, and what becomes of them.
+type Owner = (Vec<f32>, Box<dyn FnOnce(Vec<f32>) + Send>);
+
+/// A CPU fp32 tensor of `sizes` that lives in `values`' memory. With its storage's end, on whatever
+/// thread that comes, `give_back` gets them, to use again or to drop; it must not panic.
 ///
 /// # Errors
 /// When `sizes` do not multiply to the number of values, or libtorch fails.
-pub fn tensor_from_vec(values: Vec<f32>, sizes: &[i64]) -> Result<Tensor, ShimError> {
+pub fn tensor_from_vec(
+    values: Vec<f32>,
+    sizes: &[i64],
+    give_back: impl FnOnce(Vec<f32>) + Send + 'static,
+) -> Result<Tensor, ShimError> {
     let count = sizes.iter().try_fold(1usize, |n, &s| n.checked_mul(usize::try_from(s).ok()?));
     if count != Some(values.len()) {
         let got = values.len();
         return Err(ShimError(format!("{got} values cannot fill a tensor of sizes {sizes:?}")));
     }
-    let owner = Box::into_raw(Box::new(values));
-    // SAFETY: `owner` is live and nobody else knows it yet.
-    let data = unsafe { (*owner).as_mut_ptr() };
+    let mut owner: Box<Owner> = Box::new((values, Box::new(give_back)));
+    let data = owner.0.as_mut_ptr();
+    let owner = Box::into_raw(owner);
     let mut out = std::ptr::null_mut();
-    // SAFETY: `data` holds as many floats as `sizes` say, stays where it is until `free_vec` drops
-    // its owner, and Rust does not touch it in between. libtorch calls `free_vec` once: with the
+    // SAFETY: `data` holds as many floats as `sizes` say, stays where it is until `end` takes its
+    // owner back, and Rust does not touch it in between. libtorch calls `end` once: with the
     // last tensor on the storage, or on its own failure after taking the deleter over.
     ffi::check(unsafe {
-        ffi::shim_adopt_f32(data, sizes.as_ptr(), sizes.len(), owner.cast(), free_vec, &mut out)
+        ffi::shim_adopt_f32(data, sizes.as_ptr(), sizes.len(), owner.cast(), end, &mut out)
     })?;
     // SAFETY: a new tensor that nobody else owns.
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
-extern "C" fn free_vec(owner: *mut c_void) {
+extern "C" fn end(owner: *mut c_void) {
     // SAFETY: made by `Box::into_raw` in `tensor_from_vec`, given back once.
-    drop(unsafe { Box::from_raw(owner.cast::<Vec<f32>>()) });
+    let (values, give_back) = *unsafe { Box::from_raw(owner.cast::<Owner>()) };
+    give_back(values);
 }
 
 #[cfg(test)]
@@ -41,17 +50,17 @@ mod tests {
 
     #[test]
     fn the_tensor_holds_the_values_and_outlives_its_views() {
-        let tensor = tensor_from_vec(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3]).unwrap();
+        let tensor = tensor_from_vec(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3], drop).unwrap();
         let row = tensor.get(1);
         drop(tensor);
         assert_eq!(Vec::<f32>::try_from(row).unwrap(), [4.0, 5.0, 6.0]);
-        assert_eq!(tensor_from_vec(Vec::new(), &[0, 3]).unwrap().size(), [0, 3]);
+        assert_eq!(tensor_from_vec(Vec::new(), &[0, 3], drop).unwrap().size(), [0, 3]);
     }
 
     #[test]
     fn sizes_that_do_not_fit_are_refused() {
         for sizes in [&[3][..], &[-2, -1], &[i64::MAX, 4]] {
-            assert!(tensor_from_vec(vec![0.0; 2], sizes).is_err(), "{sizes:?}");
+            assert!(tensor_from_vec(vec![0.0; 2], sizes, drop).is_err(), "{sizes:?}");
         }
     }
 }

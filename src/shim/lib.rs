@@ -8,6 +8,7 @@ mod attention;
 mod checkpoint;
 mod cuda;
 mod ffi;
+mod memory;
 mod optim;
 
 use tch::Device;
@@ -16,6 +17,7 @@ pub use adopt::tensor_from_vec;
 pub use attention::{RelPosAttention, rel_pos_attention};
 pub use checkpoint::checkpoint;
 pub use cuda::{CudaMemory, cuda_empty_cache, cuda_memory, cuda_reset_peak, load_cuda};
+pub use memory::keep_freed_memory;
 pub use optim::{
     AdamW, AdamWTensors, Sgd, SgdTensors, clear_grads, fused_adamw, fused_sgd, scale, total_norm,
 };

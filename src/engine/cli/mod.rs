@@ -74,6 +74,7 @@ enum Verb {
 /// Parses the process's arguments, does what they say, and reports errors with their exit code.
 #[must_use]
 pub fn run() -> ExitCode {
+    torch_shim_sys::keep_freed_memory();
     let cli = Cli::parse();
     match dispatch(cli.verb) {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,7 @@
 //!    └──── in order ◀── finished batches ◀──────┘ normalises and pads them all
 //! ```
 
+mod buffers;
 mod order;
 mod prepare;
 mod workers;
@@ -25,7 +26,7 @@ use std::{
 
 use anyhow::{Result, anyhow};
 
-use self::{order::Order, workers::Workers};
+use self::{buffers::Buffers, order::Order, workers::Workers};
 use super::{
     Batch, Dataset, Record,
     transforms::{AugmentConfig, PreprocessConfig},
@@ -94,7 +95,7 @@ impl Loader {
         let end = (!train).then(|| images.div_ceil(plan.loader.batch_size) as u64);
         let order = Order::new(images, train && plan.loader.shuffle, plan.seed);
         let threads = num_threads(&plan.loader);
-        let plan = Arc::new(prepare::Plan { plan, train });
+        let plan = Arc::new(prepare::Plan { plan, train, buffers: Buffers::default() });
         let workers = Workers::start(threads, &plan, &dataset)?;
         let early = BTreeMap::new();
         let waited = Duration::ZERO;
@@ -177,7 +178,7 @@ impl Iterator for Loader {
 /// When the plan contradicts itself or the backbone, or an image cannot be read; names it.
 pub fn prepare_batch(records: &[Record], plan: &LoadPlan) -> Result<Batch> {
     plan.preprocess.validate(&plan.spec)?;
-    let plan = prepare::Plan { plan: plan.clone(), train: false };
+    let plan = prepare::Plan { plan: plan.clone(), train: false, buffers: Buffers::default() };
     let prepared = records
         .iter()
         .map(|record| prepare::prepare(&plan, record, false))

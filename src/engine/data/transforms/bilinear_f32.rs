@@ -1,37 +1,92 @@
 //! OpenCV's `INTER_LINEAR` on an image converted to 32-bit floats, bit for bit: positions in
-//! doubles, and `a + (b - a) · w` with one rounding (a fused multiply-add), along x, then along y. (An image one pixel wide
-//! or high takes another path in OpenCV, and differs by up to 0.002 of 255 levels.)
+//! doubles, and `a + (b - a) · w` with one rounding (a fused multiply-add), along x, then along y.
+//! (An image one pixel wide or high takes another path in OpenCV, and differs by up to 0.002 of 255
+//! levels.)
 
 use super::{
-    Planes,
+    Normalization, Planes,
+    normalize::{fill_border, source_channel},
     sampling::{Position, RowCache, Tap, horizontal_taps, rows, taps},
     simd::vectorized,
 };
 use crate::data::image_io::Image;
 
+/// Pixels worked on at a time: enough to fill the widest vectors when turned into channels.
+const BLOCK: usize = 8;
+
 /// `cv2.resize` of the image as floats, planar; values in 0..=255.
 pub(super) fn resize_f32(image: &Image, size: (u32, u32)) -> Planes<f32> {
-    if image.channels == 1 {
-        resize::<1, 1>(image, size)
-    } else {
-        // A fourth lane makes a pixel one vector register.
-        resize::<3, 4>(image, size)
-    }
+    let (height, width) = (size.0 as usize, size.1 as usize);
+    let channels = image.channels;
+    let mut data = vec![0.0; channels * height * width];
+    each_row(
+        image,
+        size,
+        #[inline(always)]
+        |y, above, below, weight| {
+            for c in 0..channels {
+                let at = (c * height + y) * width;
+                let plane = c * width..(c + 1) * width;
+                let (above, below) = (&above[plane.clone()], &below[plane]);
+                let out = &mut data[at..at + width];
+                for ((value, &above), &below) in out.iter_mut().zip(above).zip(below) {
+                    *value = between(above, below, weight);
+                }
+            }
+        },
+    );
+    Planes { channels, height, width, data }
 }
 
-/// Of `CHANNELS` channels, held `LANES` to a pixel while in work.
-fn resize<const CHANNELS: usize, const LANES: usize>(
+/// [`resize_f32`], then [`normalize_into`](super::normalize_into), with the same result: what is
+/// never stored need not be read back.
+pub(super) fn resize_normalized(
     image: &Image,
     size: (u32, u32),
-) -> Planes<f32> {
+    normalization: &Normalization,
+    flip: bool,
+    (height, width): (usize, usize),
+    out: &mut [f32],
+) {
+    let columns = size.1 as usize;
+    each_row(
+        image,
+        size,
+        #[inline(always)]
+        |y, above, below, weight| {
+            for c in 0..3 {
+                let source = source_channel(c, image.channels) * columns;
+                let plane = source..source + columns;
+                let pairs = above[plane.clone()].iter().zip(&below[plane]);
+                let (mean, std) = (normalization.mean[c], normalization.std[c]);
+                let to = &mut out[(c * height + y) * width..][..columns];
+                if flip {
+                    for (value, (&above, &below)) in to.iter_mut().rev().zip(pairs) {
+                        *value = (between(above, below, weight) - mean) / std;
+                    }
+                } else {
+                    for (value, (&above, &below)) in to.iter_mut().zip(pairs) {
+                        *value = (between(above, below, weight) - mean) / std;
+                    }
+                }
+            }
+        },
+    );
+    fill_border(normalization, (size.0 as usize, columns), (height, width), out);
+}
+
+/// Calls `row` for each output row with its index, the two source rows it lies between, resampled
+/// along x (`[C, W]`), and the weight of the second.
+#[inline(always)]
+fn each_row(image: &Image, size: (u32, u32), mut row: impl FnMut(usize, &[f32], &[f32], f32)) {
     let (height, width) = (size.0 as usize, size.1 as usize);
     let (from_height, from_width) = (image.height as usize, image.width as usize);
     let columns: Vec<Column> = horizontal_taps(from_width, width, Position::Double)
         .map(|tap| Column::new(tap, from_width))
         .collect();
-    let mut data = vec![0.0; CHANNELS * height * width];
-    let mut cache = RowCache::<[f32; LANES]>::new(width, [0.0; LANES]);
-    let mut pixels = vec![[0.0; LANES]; from_width];
+    let stride = from_width * image.channels;
+    let mut cache = RowCache::<f32>::new(image.channels * width, 0.0);
+    let mut pixels = vec![[0.0; 4]; from_width];
     vectorized(
         #[inline(always)]
         || {
@@ -39,23 +94,19 @@ fn resize<const CHANNELS: usize, const LANES: usize>(
                 let (above, below) = cache.pair(
                     rows(tap, from_height),
                     #[inline(always)]
-                    |row, resampled| {
-                        let stride = from_width * CHANNELS;
-                        let source = &image.pixels[row * stride..(row + 1) * stride];
-                        resample::<CHANNELS, LANES>(source, &columns, &mut pixels, resampled);
+                    |from, resampled| {
+                        let source = &image.pixels[from * stride..(from + 1) * stride];
+                        if image.channels == 1 {
+                            resample_grey(source, &columns, resampled);
+                        } else {
+                            resample_rgb(source, &columns, &mut pixels, resampled);
+                        }
                     },
                 );
-                for c in 0..CHANNELS {
-                    let at = (c * height + y) * width;
-                    let out = &mut data[at..at + width];
-                    for ((value, above), below) in out.iter_mut().zip(above).zip(below) {
-                        *value = between(above[c], below[c], tap.fraction);
-                    }
-                }
+                row(y, above, below, tap.fraction);
             }
         },
     );
-    Planes { channels: CHANNELS, height, width, data }
 }
 
 /// Indices of both neighbours and weight of the second.
@@ -75,21 +126,31 @@ impl Column {
 }
 
 #[inline(always)]
-fn resample<const CHANNELS: usize, const LANES: usize>(
-    source: &[u8],
-    columns: &[Column],
-    pixels: &mut [[f32; LANES]],
-    out: &mut [[f32; LANES]],
-) {
-    for (pixel, bytes) in pixels.iter_mut().zip(source.chunks_exact(CHANNELS)) {
-        for c in 0..CHANNELS {
-            pixel[c] = f32::from(bytes[c]);
-        }
-    }
+fn resample_grey(source: &[u8], columns: &[Column], out: &mut [f32]) {
     for (value, column) in out.iter_mut().zip(columns) {
-        let (first, second) = (pixels[column.first as usize], pixels[column.second as usize]);
-        for lane in 0..LANES {
-            value[lane] = between(first[lane], second[lane], column.fraction);
+        let (first, second) = (source[column.first as usize], source[column.second as usize]);
+        *value = between(f32::from(first), f32::from(second), column.fraction);
+    }
+}
+
+/// Interleaved RGB to three planes. A fourth lane makes a pixel one vector register.
+#[inline(always)]
+fn resample_rgb(source: &[u8], columns: &[Column], pixels: &mut [[f32; 4]], out: &mut [f32]) {
+    for (pixel, bytes) in pixels.iter_mut().zip(source.chunks_exact(3)) {
+        *pixel = [f32::from(bytes[0]), f32::from(bytes[1]), f32::from(bytes[2]), 0.0];
+    }
+    let (red, rest) = out.split_at_mut(columns.len());
+    let (green, blue) = rest.split_at_mut(columns.len());
+    let planes = red.chunks_mut(BLOCK).zip(green.chunks_mut(BLOCK)).zip(blue.chunks_mut(BLOCK));
+    for (columns, ((red, green), blue)) in columns.chunks(BLOCK).zip(planes) {
+        let mut block = [[0.0; 4]; BLOCK];
+        for (value, column) in block.iter_mut().zip(columns) {
+            let (first, second) = (pixels[column.first as usize], pixels[column.second as usize]);
+            *value = std::array::from_fn(|c| between(first[c], second[c], column.fraction));
+        }
+        for (c, plane) in [red, green, blue].into_iter().enumerate() {
+            let values: [f32; BLOCK] = std::array::from_fn(|i| block[i][c]);
+            plane.copy_from_slice(&values[..plane.len()]);
         }
     }
 }

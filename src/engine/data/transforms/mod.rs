@@ -1,12 +1,14 @@
 //! Decode → resize → augment → normalise and pad, as the reference does each.
 //!
 //! [`resize`] turns a decoded image into planes of its final size; [`normalize_into`] writes them,
-//! mirrored if so drawn, into their place of a batch; [`target`] carries the annotation along.
+//! mirrored if so drawn, into their place of a batch. [`Fitted`] is both with the fewest bytes in
+//! between. [`target`] carries the annotation along.
 
 mod antialias;
 mod bilinear_f32;
 mod bilinear_u8;
 mod config;
+mod fitted;
 mod nearest;
 mod normalize;
 mod sampling;
@@ -15,6 +17,7 @@ mod size;
 pub mod target;
 
 pub use config::{AugmentConfig, PadOrder, PadTo, PreprocessConfig, Resample};
+pub use fitted::Fitted;
 pub use normalize::{Normalization, normalize_into};
 pub use size::{SizeRule, scaled_size};
 

@@ -6,8 +6,8 @@ use crate::backbone::BackboneSpec;
 /// Per-channel `(value - mean) / std` in 32-bit floats, and what stands in the border.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalization {
-    mean: [f32; 3],
-    std: [f32; 3],
+    pub(super) mean: [f32; 3],
+    pub(super) std: [f32; 3],
     border: [f32; 3],
 }
 
@@ -25,8 +25,8 @@ impl Normalization {
     }
 }
 
-/// Writes one image into its place of a batch: `out` is `[3, height, width]`, **zero on entry**,
-/// and at least as large as the image, which goes to the top left.
+/// Writes one image into its place of a batch: `out` is `[3, height, width]`, at least as large as
+/// the image, which goes to the top left. Every value is written, whatever stood there.
 pub fn normalize_into(
     image: &Resized,
     normalization: &Normalization,
@@ -59,28 +59,45 @@ fn write<T: Copy>(
     let Planes { channels, height: rows, width: columns, ref data } = *planes;
     for c in 0..3 {
         let (mean, std) = (normalization.mean[c], normalization.std[c]);
-        let border = normalization.border[c];
-        let source = (c % channels) * rows * columns;
+        let source = source_channel(c, channels) * rows * columns;
         let plane = &mut out[c * height * width..(c + 1) * height * width];
         let sources = data[source..source + rows * columns].chunks_exact(columns);
         for (to, from) in plane.chunks_exact_mut(width).zip(sources) {
-            let (inside, outside) = to.split_at_mut(columns);
+            let inside = to[..columns].iter_mut();
             if flip {
-                for (value, &pixel) in inside.iter_mut().rev().zip(from) {
+                for (value, &pixel) in inside.rev().zip(from) {
                     *value = (to_f32(pixel) - mean) / std;
                 }
             } else {
-                for (value, &pixel) in inside.iter_mut().zip(from) {
+                for (value, &pixel) in inside.zip(from) {
                     *value = (to_f32(pixel) - mean) / std;
                 }
             }
-            if border != 0.0 {
-                outside.fill(border);
-            }
         }
-        if border != 0.0 {
-            plane[rows * width..].fill(border);
+    }
+    fill_border(normalization, (rows, columns), (height, width), out);
+}
+
+/// The channel that output channel `c` is read from: one stands for all three.
+#[inline(always)]
+pub(super) fn source_channel(c: usize, channels: usize) -> usize {
+    if channels == 1 { 0 } else { c }
+}
+
+/// Fills what an image of `rows` and `columns` leaves of `[3, height, width]`.
+#[inline(always)]
+pub(super) fn fill_border(
+    normalization: &Normalization,
+    (rows, columns): (usize, usize),
+    (height, width): (usize, usize),
+    out: &mut [f32],
+) {
+    for (plane, border) in out.chunks_exact_mut(height * width).zip(normalization.border) {
+        let (beside, below) = plane.split_at_mut(rows * width);
+        if columns < width {
+            beside.chunks_exact_mut(width).for_each(|row| row[columns..].fill(border));
         }
+        below.fill(border);
     }
 }
 
@@ -101,7 +118,7 @@ mod tests {
     fn run(order: PadOrder, flip: bool) -> Vec<f32> {
         let image =
             Resized::U8(Planes { channels: 3, height: 1, width: 2, data: vec![1, 3, 2, 6, 3, 11] });
-        let mut out = vec![0.0; 3 * 2 * 3];
+        let mut out = vec![f32::NAN; 3 * 2 * 3];
         normalize_into(&image, &Normalization::new(&spec(), order), flip, (2, 3), &mut out);
         out
     }

@@ -1,0 +1,72 @@
+//! Memory of batches, used again once their tensors are gone.
+//!
+//! A batch of four 1024x1024 images has 48 MiB: too large for the allocator to keep, so each would
+//! cost twelve thousand page faults, as much time as all the arithmetic on its pixels.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use tch::Tensor;
+
+/// Buffers waiting to be filled again.
+#[derive(Debug, Default)]
+pub(super) struct Buffers(Arc<Mutex<Vec<Vec<f32>>>>);
+
+impl Buffers {
+    /// Enough for a loader whose batches come back one at a time; a burst of them is not hoarded.
+    const KEPT: usize = 4;
+
+    /// `length` values, of any content.
+    pub(super) fn take(&self, length: usize) -> Vec<f32> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match held {
+            Some(mut buffer) if buffer.capacity() >= length => {
+                buffer.resize(length, 0.0);
+                buffer
+            }
+            _ => vec![0.0; length],
+        }
+    }
+
+    /// A tensor that adopts `values`, not copying them, and brings them back when it is dropped.
+    pub(super) fn tensor(&self, values: Vec<f32>, sizes: &[i64]) -> Result<Tensor> {
+        // Weak: a batch that outlives its loader frees its memory.
+        let pool = Arc::downgrade(&self.0);
+        let give_back = move |values| {
+            let Some(pool) = pool.upgrade() else { return };
+            let mut held = pool.lock().unwrap_or_else(PoisonError::into_inner);
+            if held.len() < Self::KEPT {
+                held.push(values);
+            }
+        };
+        Ok(torch_shim_sys::tensor_from_vec(values, sizes, give_back)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_comes_back_with_the_last_view() {
+        let buffers = Buffers::default();
+        let values = buffers.take(6);
+        let at = values.as_ptr();
+        let tensor = buffers.tensor(values, &[2, 3]).unwrap();
+        let view = tensor.get(1);
+        drop(tensor);
+        let other = buffers.take(6);
+        assert_ne!(other.as_ptr(), at, "still in use");
+        drop(view);
+        let shorter = buffers.take(4);
+        assert_eq!((shorter.as_ptr(), shorter.len()), (at, 4));
+    }
+
+    #[test]
+    fn a_tensor_may_outlive_its_loader() {
+        let buffers = Buffers::default();
+        let tensor = buffers.tensor(vec![1.0, 2.0], &[2]).unwrap();
+        drop(buffers);
+        assert_eq!(Vec::<f32>::try_from(tensor).unwrap(), [1.0, 2.0]);
+    }
+}
