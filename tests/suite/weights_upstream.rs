@@ -26,10 +26,21 @@ fn upstream() -> Option<&'static Path> {
         let python = python(&packages)?;
         let folder = tempfile::tempdir().unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/upstream_checkpoints.py");
-        run(Command::new(python).arg(script).arg(folder.path()).arg("--tiny"));
+        let mut command = Command::new(python);
+        command.arg(script).arg(folder.path());
+        if !published_sizes() {
+            command.arg("--tiny");
+        }
+        run(&mut command);
         Some(folder)
     });
     folder.as_ref().map(tempfile::TempDir::path)
+}
+
+/// Whether to take ViT-B at 1024 and ResNet-50 (gigabytes, a minute) instead of tiny models:
+/// `SONOTUNE_PUBLISHED_SIZES=1 cargo test --release --test suite weights_upstream::parity`.
+fn published_sizes() -> bool {
+    std::env::var_os("SONOTUNE_PUBLISHED_SIZES").is_some()
 }
 
 fn run(command: &mut Command) -> String {
@@ -120,11 +131,15 @@ fn assert_features(
     }
 }
 
-fn tiny_vit(extra: Value) -> Value {
-    let mut config = json!({
-        "type": "sam_vit", "embed_dim": 64, "depth": 4, "num_heads": 2, "image_size": 128,
-        "window_size": 7, "global_attn_indexes": [1, 3],
-    });
+fn vit(extra: Value) -> Value {
+    let mut config = if published_sizes() {
+        json!({ "type": "sam_vit", "arch": "base" })
+    } else {
+        json!({
+            "type": "sam_vit", "embed_dim": 64, "depth": 4, "num_heads": 2, "image_size": 128,
+            "window_size": 7, "global_attn_indexes": [1, 3],
+        })
+    };
     config.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     config
 }
@@ -132,14 +147,19 @@ fn tiny_vit(extra: Value) -> Value {
 #[test]
 fn parity_of_features_with_segment_anything_and_hugging_face() {
     let Some(folder) = upstream() else { return };
-    let neck = tiny_vit(json!({ "out_channels": 256 }));
-    let blocks = tiny_vit(json!({ "out_channels": 0, "out_indices": [0, 1, 3] }));
+    let neck = vit(json!({ "out_channels": 256 }));
+    let (indices, levels): (_, &[&str]) = if published_sizes() {
+        (json!([0, 2, 5, 8, 11]), &["block0", "block2", "block5", "block8", "block11"])
+    } else {
+        (json!([0, 1, 3]), &["block0", "block1", "block3"])
+    };
+    let blocks = vit(json!({ "out_channels": 0, "out_indices": indices }));
     assert_features(
         folder,
         "sam.io.safetensors",
         &["sam.pth", "sam_legacy.pth"],
         "segment_anything",
-        &[(neck.clone(), &["embedding"]), (blocks, &["block0", "block1", "block3"])],
+        &[(neck.clone(), &["embedding"]), (blocks, levels)],
     );
     assert_features(
         folder,
@@ -158,7 +178,10 @@ fn parity_of_features_with_torchvision() {
         "resnet.io.safetensors",
         &["resnet.pth", "resnet_legacy.pth"],
         "torchvision_resnet",
-        &[(json!({ "type": "resnet", "depth": 18 }), &["layer1", "layer2", "layer3", "layer4"])],
+        &[(
+            json!({ "type": "resnet", "depth": if published_sizes() { 50 } else { 18 } }),
+            &["layer1", "layer2", "layer3", "layer4"],
+        )],
     );
 }
 

@@ -79,7 +79,7 @@ fn print_findings(findings: &Findings) {
     println!("sonotune {sonotune}, libtorch {libtorch}");
     println!("device: {}", findings.device);
     println!("processor: {}, {threads} threads", cpu_model.as_deref().unwrap_or("unknown"));
-    if let Some(name) = device_name {
+    if let (Some(name), Some(_)) = (device_name, findings.cuda_memory_free_bytes) {
         println!("accelerator: {name}");
     }
     let line = |name: &str, gflops: f64, error: f64| {
