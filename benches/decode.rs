@@ -73,7 +73,6 @@ fn measure(name: &str, format: &str, resample: Resample) -> Result<()> {
     let median = seconds[REPEATS / 2];
     let figures = json!({
         "name": name,
-        "threads": threads,
         "seconds_min": seconds[0],
         "seconds_median": median,
         "images_per_second": 1.0 / median,

@@ -147,7 +147,7 @@ def measure(case, peer):
     seconds = sorted(seconds[1:])
     median = seconds[len(seconds) // 2]
     figures = {"seconds_min": seconds[0], "seconds_median": median, "images_per_second": 1 / median}
-    print(json.dumps({"name": case, "peer": peer, "threads": THREADS, **figures}))
+    print(json.dumps({"name": case, "peer": peer, **figures}))
 
 
 prepare()
