@@ -3,11 +3,11 @@
 //! [`PhantomConfig`] says what; [`render`] makes one picture as a pure function of seed and index;
 //! [`generate`] writes a dataset in COCO's form, split by patient.
 //!
-//! A picture comes about as a scanner's does. [`patient`] draws a person with a machine, tissue
-//! layers and a lesion; [`scene`] evaluates backscatter, impedance and attenuation on a grid of
-//! beams and depths; [`echo`] turns that into speckle, shadows and noise, and compresses it;
-//! [`render`](mod@render) converts the fan to pixels and rasterises the masks. What distinguishes
-//! the classes is a table, [`traits`].
+//! A picture comes about as a scanner's does. `patient` draws a person with a machine, tissue
+//! layers and a lesion; `scene` evaluates backscatter, impedance and attenuation on a grid of
+//! beams and depths; `echo` turns that into speckle, shadows and noise, and compresses it;
+//! `render` converts the fan to pixels and rasterises the masks. What distinguishes
+//! the classes is a table, `traits`.
 
 mod config;
 mod decibel;
