@@ -6,7 +6,7 @@
 //!                                                 every_steps:     └─ evaluate, log, save
 //! ```
 //!
-//! [`train`] walks all of it; [`evaluate`] and [`predict`] walk the same way and stop earlier.
+//! [`train()`] walks all of it; [`evaluate()`] and [`predict()`] walk the same way and stop earlier.
 
 mod evaluate;
 mod model;

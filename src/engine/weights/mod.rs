@@ -1,7 +1,7 @@
 //! Pretrained weights: `.pth` and `.safetensors` files, whoever wrote them, into a model's
 //! variables and back.
 //!
-//! [`open`] lists what a file holds; [`keymap`] translates its names; [`load`] fills a model and
+//! [`open`] lists what a file holds; [`keymap`] translates its names; [`load()`] fills a model and
 //! says what it did; [`save_safetensors`] and [`save_torch`] write. Nothing that a file holds is
 //! ever executed, and no malformed file panics, recurses without end or takes more memory than its
 //! own size suggests.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{Error, config::WeightsConfig};
 
-/// The outcome of [`load`](super::load), written to the run folder as `weights.json`.
+/// The outcome of [`load`](fn@super::load), written to the run folder as `weights.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct LoadReport {
     pub path: PathBuf,

@@ -13,7 +13,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CheckArgs {
-    /// Config file; of it, [dataset] and [preprocess] matter.
+    /// Config file; of it, `[dataset]` and `[preprocess]` matter.
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
     /// Overrides, e.g. `dataset.root=data/other`.

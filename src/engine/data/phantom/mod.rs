@@ -1,6 +1,6 @@
 //! Phantoms: B-mode-like pictures of tissue with lesions, annotated, from a seed.
 //!
-//! [`PhantomConfig`] says what; [`render`] makes one picture as a pure function of seed and index;
+//! [`PhantomConfig`] says what; [`render()`] makes one picture as a pure function of seed and index;
 //! [`generate`] writes a dataset in COCO's form, split by patient.
 //!
 //! A picture comes about as a scanner's does. `patient` draws a person with a machine, tissue
