@@ -191,6 +191,25 @@ fn resumed_equals_uninterrupted_bit_for_bit() {
 }
 
 #[test]
+fn the_seed_decides_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    let start = |name: &str, seed: u64| {
+        let run = folder.path().join(name);
+        let run_dir = format!("run_dir={}", run.display());
+        let seed = format!("seed={seed}");
+        assert_success(&train(&config, &[&run_dir, &seed, "train.max_steps=1"]));
+        let checkpoint = last_checkpoint(&run);
+        // The header names the seed; what counts are the values behind it.
+        let header = u64::from_le_bytes(checkpoint[..8].try_into().unwrap()) as usize;
+        checkpoint[8 + header..].to_vec()
+    };
+    let first = start("first", 1);
+    assert!(first == start("again", 1));
+    assert!(first != start("other", 2));
+}
+
+#[test]
 fn a_terminated_run_is_saved_and_goes_on_to_the_same_weights() {
     let folder = tempfile::tempdir().unwrap();
     let config = write_config(folder.path());
