@@ -92,6 +92,7 @@ fn dataset(source: PathBuf) -> Result<Dataset> {
         size: None,
         image_labels: Vec::new(),
         objects: Vec::new(),
+        prompts: None,
     };
     let records = paths.into_iter().enumerate().map(record).collect();
     Ok(Dataset { categories: Vec::new(), records, source, source_sha256: None, notes: Vec::new() })

@@ -35,12 +35,31 @@ pub trait TaskConfig: Debug + Send + Sync {
         backbone: Box<dyn Backbone>,
         categories: &[Category],
     ) -> Result<Box<dyn Task>>;
+
+    /// Options that pretrained weights decide where the config leaves them open, as `key` (within
+    /// the `[task]` table) and TOML value; `convention` is the name of the weights' naming
+    /// convention. The engine prints them and records them in the run's config.
+    fn decided_by_weights(&self, convention: &str) -> Vec<(&'static str, String)> {
+        let _ = convention;
+        Vec::new()
+    }
 }
 
 /// A model for one task: backbone and head.
 pub trait Task: Debug + Send {
-    /// What the loader must prepare of each image's annotation.
+    /// What the loader must prepare of each image's annotation for training.
     fn needs(&self) -> TargetNeeds;
+
+    /// The same for evaluation and prediction, where [`Target::objects`] often serves better than
+    /// masks in the frame of the network's input.
+    fn eval_needs(&self) -> TargetNeeds {
+        self.needs()
+    }
+
+    /// Whether [`predict`](Self::predict) answers the prompts of a target.
+    fn takes_prompts(&self) -> bool {
+        false
+    }
 
     /// Forward pass and losses of one training batch. The engine sums `weight · value`, checks,
     /// differentiates and logs.
@@ -116,6 +135,18 @@ pub struct Instance {
     pub bbox: [f64; 4],
     /// Original pixels.
     pub mask: Option<Rle>,
+    /// What it answers, where the task was asked about single objects.
+    pub answers: Option<Answer>,
+}
+
+/// Which question an instance answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Answer {
+    /// Index into [`Target::objects`], or into the prompts given.
+    pub object: usize,
+    /// A task may ask about each object several times (by its centre, by its box, after each
+    /// click); the order is the task's.
+    pub pass: usize,
 }
 
 /// Accumulates predictions of a split and turns them into a [`Report`].

@@ -38,6 +38,7 @@ fn dataset(folder: &Path, count: u32) -> Dataset {
                 is_crowd: false,
                 segmentation: Segmentation::None,
             }],
+            prompts: None,
         }
     });
     Dataset {

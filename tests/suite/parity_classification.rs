@@ -70,6 +70,8 @@ fn batch(images: Tensor, labels: &[Vec<i64>]) -> Batch {
         boxes: none(),
         masks: none(),
         is_crowd: none(),
+        objects: Vec::new(),
+        prompts: None,
     };
     Batch { images, targets: labels.iter().enumerate().map(target).collect(), seed: 0 }
 }

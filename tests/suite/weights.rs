@@ -243,11 +243,19 @@ fn assert_reference_loads(folder: &str, convention: &str, unused: &[&str]) {
         if unused.iter().any(|part| engine::pattern::matches(part, &entry.name)) {
             continue;
         }
-        if let weights::keymap::Place::Ours(name) = recognised.convention.to_ours(&entry.name) {
+        let weights::keymap::Place::Ours(pieces) = recognised.convention.to_ours(&entry.name)
+        else {
+            continue;
+        };
+        for weights::keymap::Piece { name, part } in pieces {
+            let mut tensor = file.read(&entry.name).unwrap();
+            if let Some((first, count)) = part.and_then(|part| part.rows(entry.shape[0])) {
+                tensor = tensor.narrow(0, first, count);
+            }
             let (parent, last) = name.rsplit_once('.').unwrap();
             let path = parent.split('.').fold(vs.root(), |path, part| path / part);
-            let _ = path.zeros(last, &entry.shape);
-            expected.insert(name, file.read(&entry.name).unwrap());
+            let _ = path.zeros(last, &tensor.size());
+            expected.insert(name, tensor);
         }
     }
     let report = weights::load(&vs, &config(&path)).unwrap();

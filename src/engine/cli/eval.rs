@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::{
@@ -14,33 +14,32 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct EvalArgs {
-    /// Folder of the run whose model is scored.
-    #[arg(long, value_name = "RUN_DIR")]
-    run: PathBuf,
+    #[command(flatten)]
+    model: super::ModelArgs,
     /// Part of the dataset.
     #[arg(long, value_enum, default_value_t = Split::Test)]
     split: Split,
-    /// `best`, `last` or a file; the best if there is one, else the last.
-    #[arg(long, value_name = "WHICH")]
-    checkpoint: Option<String>,
-    /// Changes to the run's config, e.g. `dataset.root=data/other`.
+    /// Changes to the config, e.g. `dataset.root=data/other`.
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
     /// Print the record as JSON.
     #[arg(long)]
     json: bool,
-    /// Where to write the record; RUN_DIR/eval-SPLIT.json when absent.
+    /// Where to write the record; eval-SPLIT.json in the run's folder when absent.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &EvalArgs) -> Result<()> {
-    let loaded = super::load_run(&args.run, &args.overrides)?;
-    let source = super::model_source(args.checkpoint.as_deref());
+    let (loaded, source) = args.model.load(&args.overrides)?;
     let record = run::evaluate(&loaded, &EvalOptions { split: args.split, source })?;
     let json = serde_json::to_string_pretty(&record)?;
     let name = format!("eval-{}.json", serde_json::to_value(args.split)?.as_str().unwrap_or("?"));
-    let path = args.out.clone().unwrap_or_else(|| args.run.join(name));
+    let path = args.out.clone().unwrap_or_else(|| loaded.config.run_dir.join(name));
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
     atomic_write(&path, json.as_bytes())?;
     if args.json {
         println!("{json}");

@@ -20,7 +20,10 @@ macro_rules! eprintln {
     }};
 }
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -111,6 +114,34 @@ fn load_run(run_dir: &Path, overrides: &[String]) -> Result<Loaded> {
     let place = toml::Value::String(run_dir.to_string_lossy().into_owned());
     let overrides: Vec<_> = overrides.iter().cloned().chain([format!("run_dir={place}")]).collect();
     run_config::load(&config, &overrides)
+}
+
+/// A model to use: that of a run, or the pretrained weights of a config.
+#[derive(Debug, clap::Args)]
+struct ModelArgs {
+    /// Folder of the run whose model is used.
+    #[arg(long, value_name = "RUN_DIR", required_unless_present = "config", conflicts_with = "config")]
+    run: Option<PathBuf>,
+    /// Config whose pretrained weights are used as they are, without training.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// `best`, `last` or a file; the best if there is one, else the last.
+    #[arg(long, value_name = "WHICH", conflicts_with = "config")]
+    checkpoint: Option<String>,
+}
+
+impl ModelArgs {
+    fn load(&self, overrides: &[String]) -> Result<(Loaded, ModelSource)> {
+        match (&self.run, &self.config) {
+            (Some(run), _) => {
+                Ok((load_run(run, overrides)?, model_source(self.checkpoint.as_deref())))
+            }
+            (None, Some(config)) => {
+                Ok((run_config::load(config, overrides)?, ModelSource::Pretrained))
+            }
+            (None, None) => Err(Error::config("give --run RUN_DIR or --config FILE").into()),
+        }
+    }
 }
 
 /// What `--checkpoint` names.

@@ -14,16 +14,12 @@ use crate::{
 pub(super) struct PredictArgs {
     /// An image, or a folder searched for images.
     images: PathBuf,
-    /// Folder of the run whose model predicts.
-    #[arg(long, value_name = "RUN_DIR")]
-    run: PathBuf,
+    #[command(flatten)]
+    model: super::ModelArgs,
     /// Folder for predictions.csv, predictions.json and pictures/.
     #[arg(long)]
     out: PathBuf,
-    /// `best`, `last` or a file; the best if there is one, else the last.
-    #[arg(long, value_name = "WHICH")]
-    checkpoint: Option<String>,
-    /// Changes to the run's config, e.g. `device=cpu`.
+    /// Changes to the config, e.g. `device=cpu`.
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
     /// Draw no pictures.
@@ -38,13 +34,13 @@ pub(super) struct PredictArgs {
 }
 
 pub(super) fn run(args: &PredictArgs) -> Result<()> {
-    let loaded = super::load_run(&args.run, &args.overrides)?;
+    let (loaded, source) = args.model.load(&args.overrides)?;
     let record = run::predict(
         &loaded,
         &PredictOptions {
             images: args.images.clone(),
             out: args.out.clone(),
-            source: super::model_source(args.checkpoint.as_deref()),
+            source,
             pictures: !args.no_pictures,
             overwrite: args.overwrite,
         },

@@ -59,7 +59,17 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
 /// All that is wrong.
 pub fn check(path: &Path, overrides: &[String]) -> Result<Loaded, Vec<Problem>> {
     let mut reader = inherit::Reader::default();
-    let mut tree = reader.read(path).map_err(|problem| vec![problem])?;
+    let tree = reader.read(path).map_err(|problem| vec![problem])?;
+    complete(path, tree, overrides, reader)
+}
+
+/// From the tree of a file, with what it inherits, to the checked config.
+fn complete(
+    path: &Path,
+    mut tree: node::Node,
+    overrides: &[String],
+    mut reader: inherit::Reader,
+) -> Result<Loaded, Vec<Problem>> {
     overrides::apply(&mut tree, overrides, &mut reader).map_err(|problem| vec![problem])?;
     let config: RunConfig = diagnose::deserialize(&tree)?;
     let resolved = render::resolved(&config).map_err(|e| vec![Problem::error(format!("{e:#}"))])?;
@@ -75,7 +85,11 @@ pub fn check(path: &Path, overrides: &[String]) -> Result<Loaded, Vec<Problem>> 
         })
         .partition(|problem| problem.severity == Severity::Error);
     if errors.is_empty() {
-        loaded.warnings.extend(warnings);
+        for warning in warnings {
+            if !loaded.warnings.contains(&warning) {
+                loaded.warnings.push(warning);
+            }
+        }
         return Ok(loaded);
     }
     Err(errors)
@@ -86,6 +100,17 @@ impl Loaded {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The same config with further `key=value` overrides.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn with_overrides(&self, overrides: &[String]) -> Result<Self> {
+        let mut reader = inherit::Reader::default();
+        reader.notes.clone_from(&self.warnings);
+        complete(&self.path, self.tree.clone(), overrides, reader)
+            .map_err(|problems| Error::config(problem::report(&problems)).into())
     }
 
     /// Where a key, e.g. `optimizer.groups.0.lr_multiplier`, was given; `None`: it is a default.

@@ -2,7 +2,7 @@
 
 use tch::{Device, Tensor};
 
-use super::ImageId;
+use super::{ImageId, ImagePrompts, Object};
 use crate::Size;
 
 /// Annotation of one image, in the frame of the network's input.
@@ -28,6 +28,10 @@ pub struct Target {
     pub masks: Tensor,
     /// `[N]` bool: crowd regions, ignored by training and treated by COCO's rules in metrics.
     pub is_crowd: Tensor,
+    /// The same objects as annotated, in original pixels, unless only image labels are needed.
+    pub objects: Vec<Object>,
+    /// What to ask a promptable model; `None`: what its task derives from `objects`.
+    pub prompts: Option<ImagePrompts>,
 }
 
 /// Images of one step.
@@ -55,6 +59,8 @@ impl Target {
             boxes: self.boxes.shallow_clone(),
             masks: self.masks.shallow_clone(),
             is_crowd: self.is_crowd.shallow_clone(),
+            objects: self.objects.clone(),
+            prompts: self.prompts.clone(),
         }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ImageId, Segmentation, Statistics,
+    ImageId, ImagePrompts, Segmentation, Statistics,
     files::{find_images, relative_text},
     names::{mismatch, quoted},
 };
@@ -87,6 +87,8 @@ pub struct Record {
     /// Category indices of the image as a whole, ascending, without repeats.
     pub image_labels: Vec<u32>,
     pub objects: Vec<Object>,
+    /// What to ask a promptable model; `None`: what its task derives from `objects`.
+    pub prompts: Option<ImagePrompts>,
 }
 
 /// One annotated object.
@@ -125,6 +127,7 @@ impl Dataset {
                 size: None,
                 image_labels: Vec::new(),
                 objects: Vec::new(),
+                prompts: None,
             })
             .collect();
         let dataset = Self { records, source: path.to_path_buf(), ..Self::default() };
@@ -249,6 +252,7 @@ mod tests {
             size: None,
             image_labels: labels.to_vec(),
             objects: labels.iter().map(|&l| object(l)).collect(),
+            prompts: None,
         };
         Dataset {
             categories: vec![category(7, "benign"), category(3, "malignant")],

@@ -69,6 +69,7 @@ impl DatasetConfig for ImageFolderConfig {
                 size: None,
                 image_labels: vec![label],
                 objects: Vec::new(),
+                prompts: None,
             }));
         }
         if num_others > 0 {

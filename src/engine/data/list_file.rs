@@ -82,6 +82,7 @@ impl DatasetConfig for ListFileConfig {
                 size: None,
                 image_labels: labels(line, &names, &source)?,
                 objects: Vec::new(),
+                prompts: None,
             })
         };
         let records = lines.iter().map(record).collect::<Result<Vec<_>>>()?;

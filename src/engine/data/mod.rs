@@ -17,6 +17,7 @@ pub mod loader;
 pub mod masks;
 mod names;
 pub mod phantom;
+pub mod prompts;
 pub mod statistics;
 pub mod transforms;
 
@@ -25,4 +26,5 @@ pub use dataset::{Category, Dataset, DatasetConfig, Object, Record, Split};
 pub use id::ImageId;
 pub use loader::{LoadPlan, Loader, prepare_batch};
 pub use masks::{Rle, Segmentation};
+pub use prompts::{ImagePrompts, ObjectPrompt, PointPrompt};
 pub use statistics::Statistics;

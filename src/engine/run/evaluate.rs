@@ -11,7 +11,7 @@ use serde::Serialize;
 use tch::{Device, no_grad};
 
 use super::{
-    model::{Model, ModelSource},
+    model::{Model, ModelSource, Opened, decided_by_weights},
     train::load_plan,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     },
     device,
     logging::pictures,
-    task::{Prediction, Report},
+    task::{Prediction, Report, Task},
     trainer::autocast,
 };
 
@@ -55,17 +55,18 @@ pub struct EvalRecord {
 /// # Errors
 /// Of kind config, data or weights.
 pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
-    let config = &loaded.config;
+    let decided = decided(loaded, &options.source)?;
+    let config = &decided.as_ref().unwrap_or(loaded).config;
     let device = device::choose(config.device)?.device;
-    let checkpoint = options.source.resolve(&config.run_dir)?;
     let dataset = Arc::new(config.dataset.open(options.split)?);
-    let (model, progress) = Model::from_checkpoint(config, device, &checkpoint)?;
+    let Opened { model, path: checkpoint, step, .. } =
+        Model::open(config, device, &options.source, &dataset.categories)?;
     require_same_categories(&model, &dataset, &checkpoint)?;
     let plan = load_plan(config, &model);
     let scored = score(&model, dataset.clone(), plan, config, device, 0)?;
     Ok(EvalRecord {
         checkpoint,
-        step: progress.step,
+        step,
         split: options.split,
         dataset: dataset.source.clone(),
         dataset_sha256: dataset.source_sha256.clone(),
@@ -74,6 +75,11 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
         dataset_notes: dataset.notes.clone(),
         report: scored.report,
     })
+}
+
+/// As [`decided_by_weights`]; a run's own config has recorded that already.
+pub(super) fn decided(loaded: &Loaded, source: &ModelSource) -> Result<Option<Loaded>> {
+    if *source == ModelSource::Pretrained { decided_by_weights(loaded) } else { Ok(None) }
 }
 
 fn require_same_categories(model: &Model, dataset: &Dataset, checkpoint: &Path) -> Result<()> {
@@ -115,7 +121,7 @@ pub(super) fn score(
     }
     let mut evaluator = model.task.evaluator();
     let mut pictures = Vec::new();
-    for batch in Loader::eval(dataset, eval_plan(plan, config))? {
+    for batch in Loader::eval(dataset, eval_plan(plan, config, &*model.task))? {
         let batch = batch?;
         let predictions = predict_batch(model, &batch, config, device)?;
         for (index, (prediction, target)) in predictions.iter().zip(&batch.targets).enumerate() {
@@ -131,8 +137,9 @@ pub(super) fn score(
 }
 
 /// The plan for evaluation batches, which may be larger than those of training.
-pub(super) fn eval_plan(mut plan: LoadPlan, config: &RunConfig) -> LoadPlan {
+pub(super) fn eval_plan(mut plan: LoadPlan, config: &RunConfig, task: &dyn Task) -> LoadPlan {
     plan.loader.batch_size = config.evaluation.batch_size.unwrap_or(plan.loader.batch_size);
+    plan.needs = task.eval_needs();
     plan
 }
 

@@ -14,6 +14,6 @@ mod predict;
 mod train;
 
 pub use evaluate::{EvalOptions, EvalRecord, evaluate};
-pub use model::{Model, ModelSource};
+pub use model::{Model, ModelSource, Opened, decided_by_weights};
 pub use predict::{PredictOptions, PredictRecord, predict};
 pub use train::{TrainOptions, TrainOutcome, train};

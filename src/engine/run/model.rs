@@ -9,9 +9,10 @@ use crate::{
     Error,
     backbone::BackboneSpec,
     checkpoint::{self, Progress},
-    config::RunConfig,
+    config::{Loaded, RunConfig, WeightsConfig},
     data::Category,
     task::Task,
+    weights::{self, LoadReport, keymap::recognise},
 };
 
 /// A task with its variables.
@@ -53,6 +54,27 @@ impl Model {
         Ok((model, progress))
     }
 
+    /// Builds the model of a config with the weights that `source` names. Pretrained weights know no
+    /// categories: they get `categories`.
+    ///
+    /// # Errors
+    /// When the weights are absent, damaged or of another model.
+    pub fn open(
+        config: &RunConfig,
+        device: Device,
+        source: &ModelSource,
+        categories: &[Category],
+    ) -> Result<Opened> {
+        let path = source.resolve(config)?;
+        if *source == ModelSource::Pretrained {
+            let model = Self::build(config, device, categories.to_vec())?;
+            let report = weights::load(&model.vs, pretrained(config)?)?;
+            return Ok(Opened { model, path, step: 0, weights: Some(report) });
+        }
+        let (model, progress) = Self::from_checkpoint(config, device, &path)?;
+        Ok(Opened { model, path, step: progress.step, weights: None })
+    }
+
     /// Number of values in trainable and in all variables.
     #[must_use]
     pub fn num_parameters(&self) -> (usize, usize) {
@@ -67,7 +89,43 @@ impl Model {
     }
 }
 
-/// Which checkpoint of a run.
+/// The config with what its pretrained weights decide where it leaves that open; `None` when they
+/// decide nothing.
+///
+/// # Errors
+/// When the weights cannot be read or follow no known naming convention.
+pub fn decided_by_weights(loaded: &Loaded) -> Result<Option<Loaded>> {
+    let Some(source) = &loaded.config.weights else { return Ok(None) };
+    let recognised = recognise(&weights::open(&source.path)?, source.convention.as_deref())?;
+    let decided = loaded.config.task.decided_by_weights(recognised.convention.name);
+    if decided.is_empty() {
+        return Ok(None);
+    }
+    let overrides: Vec<_> = decided.iter().map(|(key, value)| format!("task.{key}={value}")).collect();
+    loaded.with_overrides(&overrides).map(Some)
+}
+
+/// A model with its weights, and where those come from.
+#[derive(Debug)]
+pub struct Opened {
+    pub model: Model,
+    pub path: PathBuf,
+    /// Optimiser steps that the run has made; 0 for pretrained weights.
+    pub step: u64,
+    /// What was loaded, for pretrained weights.
+    pub weights: Option<LoadReport>,
+}
+
+fn pretrained(config: &RunConfig) -> Result<&WeightsConfig> {
+    config.weights.as_ref().ok_or_else(|| {
+        Error::config(
+            "this config names no pretrained weights: give [weights] path, or a finished run",
+        )
+        .into()
+    })
+}
+
+/// Whose weights a model gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelSource {
     /// The best if the run kept one, else the last.
@@ -75,14 +133,17 @@ pub enum ModelSource {
     Best,
     Last,
     File(PathBuf),
+    /// None: the pretrained weights that the config names, as they are.
+    Pretrained,
 }
 
 impl ModelSource {
-    /// The checkpoint file within run folder `run_dir`.
+    /// The file of weights: a checkpoint of the config's run folder, or the pretrained weights.
     ///
     /// # Errors
     /// Of kind weights when there is none; says what there is.
-    pub fn resolve(&self, run_dir: &Path) -> Result<PathBuf> {
+    pub fn resolve(&self, config: &RunConfig) -> Result<PathBuf> {
+        let run_dir = &config.run_dir;
         let folder = run_dir.join("checkpoints");
         let (best, last) = (folder.join(checkpoint::BEST), folder.join(checkpoint::LAST));
         let path = match self {
@@ -90,6 +151,7 @@ impl ModelSource {
             Self::BestOrLast | Self::Last => last,
             Self::Best => best,
             Self::File(path) => path.clone(),
+            Self::Pretrained => pretrained(config)?.path.clone(),
         };
         if path.exists() {
             return Ok(path);

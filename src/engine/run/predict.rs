@@ -6,15 +6,15 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::{
-    evaluate::{draw, eval_plan, predict_batch},
-    model::{Model, ModelSource},
+    evaluate::{decided, draw, eval_plan, predict_batch},
+    model::{Model, ModelSource, Opened},
     train::load_plan,
 };
 use crate::{
     Error,
     config::Loaded,
     data::{
-        Batch, Category, Dataset,
+        Batch, Category, Dataset, Split,
         loader::{LoadPlan, Loader, prepare_batch},
     },
     device,
@@ -57,17 +57,22 @@ const PICTURES: &str = "pictures";
 /// # Errors
 /// Of kind config, data or weights.
 pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecord> {
-    let config = &loaded.config;
+    let decided = decided(loaded, &options.source)?;
+    let config = &decided.as_ref().unwrap_or(loaded).config;
     let device = device::choose(config.device)?.device;
-    let checkpoint = options.source.resolve(&config.run_dir)?;
     let dataset = Arc::new(Dataset::from_images(&options.images)?);
-    let (model, _) = Model::from_checkpoint(config, device, &checkpoint)?;
+    let categories = match options.source {
+        ModelSource::Pretrained => config.dataset.open(Split::Train)?.categories,
+        _ => Vec::new(),
+    };
+    let Opened { model, path: checkpoint, .. } =
+        Model::open(config, device, &options.source, &categories)?;
     prepare(options)?;
     let pictures = options.pictures.then(|| options.out.join(PICTURES));
 
     let (mut predictions, mut names) = (Vec::new(), PictureNames::default());
     let failures =
-        each_readable(&dataset, &eval_plan(load_plan(config, &model), config), |batch| {
+        each_readable(&dataset, &eval_plan(load_plan(config, &model), config, &*model.task), |batch| {
             for (index, prediction) in
                 predict_batch(&model, batch, config, device)?.into_iter().enumerate()
             {

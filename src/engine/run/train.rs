@@ -7,7 +7,7 @@ use tch::Device;
 
 use super::{
     evaluate::{self, Scored},
-    model::Model,
+    model::{Model, decided_by_weights},
 };
 use crate::{
     Error,
@@ -49,6 +49,12 @@ pub struct TrainOutcome {
 /// Of every kind: config, data, weights, non-finite, and interrupted when the stop flag was raised
 /// (the run is saved then).
 pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
+    // A resumed run's config has recorded it, and its weights file need not be there any more.
+    let decided = match options.existing {
+        Existing::Resume => None,
+        _ => decided_by_weights(loaded)?,
+    };
+    let loaded = decided.as_ref().unwrap_or(loaded);
     let config = &loaded.config;
     // Whatever can be refused is refused before the run folder exists.
     let chosen = device::choose(config.device)?;

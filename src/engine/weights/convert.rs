@@ -11,7 +11,9 @@ use tch::Tensor;
 
 use super::{
     Dtype, WeightsFile,
-    keymap::{CONVENTION_KEY, Convention, Place, RUN_KEY, Recognised, recognise, strip},
+    keymap::{
+        CONVENTION_KEY, Convention, Part, Place, RUN_KEY, Recognised, recognise, strip,
+    },
     open, save_safetensors, save_torch,
 };
 use crate::{Error, pattern};
@@ -78,13 +80,12 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions) -> Result<
     let names = names(&file, from.zip(convention), options)?;
     let mut cast = 0;
     let tensors = names
-        .renamed
+        .outputs
         .iter()
-        .map(|(key, name)| {
-            let tensor = file.read(key)?;
-            let (tensor, changed) = cast_to(tensor, options.dtype)?;
+        .map(|output| {
+            let (tensor, changed) = cast_to(read(&file, output)?, options.dtype)?;
             cast += usize::from(changed);
-            Ok((name.clone(), tensor))
+            Ok((output.name.clone(), tensor))
         })
         .collect::<Result<Vec<_>>>()?;
     match target {
@@ -117,10 +118,35 @@ fn target(output: &Path) -> Result<Target> {
     }
 }
 
+/// One tensor of the output and what it is made of, in the order of its rows.
+struct Output {
+    name: String,
+    sources: Vec<Source>,
+}
+
+/// A tensor of the input, or a part of it.
+struct Source {
+    key: String,
+    /// Of the input's tensor.
+    from: Option<Part>,
+    /// Of the output's tensor.
+    to: Option<Part>,
+}
+
 struct Names {
-    /// Key of the input, name in the output.
-    renamed: Vec<(String, String)>,
+    outputs: Vec<Output>,
     left_out: Vec<String>,
+}
+
+impl Names {
+    fn add(&mut self, name: String, source: Source) {
+        // Whole tensors of one name are kept apart, for `check` to refuse.
+        let same = |o: &&mut Output| o.name == name && o.sources.iter().all(|s| s.to.is_some());
+        match self.outputs.iter_mut().rfind(same).filter(|_| source.to.is_some()) {
+            Some(output) => output.sources.push(source),
+            None => self.outputs.push(Output { name, sources: vec![source] }),
+        }
+    }
 }
 
 fn names(
@@ -128,16 +154,17 @@ fn names(
     conventions: Option<(Recognised, &Convention)>,
     options: &ConvertOptions,
 ) -> Result<Names> {
-    let mut names = Names { renamed: Vec::new(), left_out: Vec::new() };
+    let mut names = Names { outputs: Vec::new(), left_out: Vec::new() };
     let mut unknown = Vec::new();
     for entry in file.entries() {
         let key = entry.name.clone();
+        let whole = |key: &str| Source { key: key.to_owned(), from: None, to: None };
         if options.drop.iter().any(|drop| pattern::matches(drop, &key)) {
             names.left_out.push(key);
             continue;
         }
         let Some((from, to)) = conventions else {
-            names.renamed.push((key.clone(), key));
+            names.add(key.clone(), whole(&key));
             continue;
         };
         if from.convention.is_training_state(&key) {
@@ -148,25 +175,60 @@ fn names(
         if from.convention == to {
             // Every part has its name already; what wraps it goes, should names change at all.
             let name = if options.to.is_some() { theirs.into_owned() } else { key.clone() };
-            names.renamed.push((key, name));
+            names.add(name, whole(&key));
             continue;
         }
-        let renamed = match from.convention.to_ours(&theirs) {
-            Place::Ours(ours) => to.to_theirs(&ours),
+        let pieces = match from.convention.to_ours(&theirs) {
+            Place::Ours(pieces) => pieces,
             Place::Dropped => {
                 names.left_out.push(key);
                 continue;
             }
-            Place::Unknown => None,
+            Place::Unknown => Vec::new(),
         };
-        match renamed {
-            Some(name) => names.renamed.push((key, name)),
+        let renamed: Option<Vec<_>> =
+            pieces.iter().map(|piece| Some((to.to_theirs(&piece.name)?, piece.part))).collect();
+        match renamed.filter(|renamed| !renamed.is_empty()) {
+            Some(renamed) => {
+                for (theirs, from) in renamed {
+                    let source = Source { key: key.clone(), from, to: theirs.part };
+                    names.add(theirs.name, source);
+                }
+            }
             None if from.convention.is_known_part(&theirs) => names.left_out.push(key),
             None => unknown.push(key),
         }
     }
+    for output in &mut names.outputs {
+        output.sources.sort_by_key(|source| source.to);
+    }
     check(file, &names, &unknown, conventions)?;
     Ok(names)
+}
+
+/// Reads what an output tensor is made of.
+fn read(file: &WeightsFile, output: &Output) -> Result<Tensor> {
+    let parts = output
+        .sources
+        .iter()
+        .map(|source| {
+            let tensor = file.read(&source.key)?;
+            let rows = tensor.size().first().copied().unwrap_or_default();
+            let Some(part) = source.from else { return Ok(tensor) };
+            let (first, count) = part.rows(rows).ok_or_else(|| {
+                Error::weights(format!(
+                    "{}: `{}` has {rows} rows, which do not divide as its convention says ({part})",
+                    file.path().display(),
+                    source.key
+                ))
+            })?;
+            Ok(tensor.f_narrow(0, first, count)?.contiguous())
+        })
+        .collect::<Result<Vec<_>>>()?;
+    match parts.as_slice() {
+        [whole] => Ok(whole.shallow_clone()),
+        parts => Ok(Tensor::f_cat(parts, 0)?),
+    }
 }
 
 fn check(
@@ -187,7 +249,8 @@ fn check(
         .into());
     }
     let mut sources: HashMap<&str, &str> = HashMap::new();
-    for (key, name) in &names.renamed {
+    for Output { name, sources: made_of } in &names.outputs {
+        let key = &made_of[0].key;
         if let Some(other) = sources.insert(name, key) {
             return Err(Error::weights(format!(
                 "{path}: both `{other}` and `{key}` would be named `{name}`; leave one out with \
@@ -195,8 +258,17 @@ fn check(
             ))
             .into());
         }
+        let parts: Vec<Part> = made_of.iter().filter_map(|source| source.to).collect();
+        if !parts.is_empty() && !Part::cover(&parts) {
+            return Err(Error::weights(format!(
+                "{path}: `{name}` is made of several tensors, of which only {} are there; leave \
+                 them out with --drop PATTERN",
+                parts.iter().map(Part::to_string).collect::<Vec<_>>().join(", ")
+            ))
+            .into());
+        }
     }
-    if names.renamed.is_empty() {
+    if names.outputs.is_empty() {
         return Err(Error::weights(format!("{path}: no tensor is left to write")).into());
     }
     Ok(())

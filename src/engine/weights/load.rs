@@ -9,7 +9,7 @@ use super::{
     WeightsFile,
     dtype::Dtype,
     entry::TensorEntry,
-    keymap::{Place, Recognised, recognise, strip},
+    keymap::{Part, Piece, Place, Recognised, recognise, strip},
     open,
     report::{Cast, LoadReport, Loaded, Misshapen, Missing, Resized, Unplaced},
     resize::Resize,
@@ -46,7 +46,10 @@ pub fn load_file(
     let plan = compare(&variables, file, recognised, config)?;
     plan.report.check()?;
     let read = |copy: &Copy| -> Result<Tensor> {
-        let stored = file.read(&copy.entry.name)?;
+        let stored = copy.rows.map_or_else(
+            || file.read(&copy.entry.name),
+            |(first, count)| Ok(file.read(&copy.entry.name)?.f_narrow(0, first, count)?),
+        )?;
         match copy.resize {
             Some(resize) => resize
                 .apply(&stored, &copy.shape)
@@ -73,6 +76,8 @@ struct Plan<'a> {
 
 struct Copy<'a> {
     entry: &'a TensorEntry,
+    /// First and number of the rows that are meant; `None`: all.
+    rows: Option<(i64, i64)>,
     variable: String,
     shape: Vec<i64>,
     resize: Option<Resize>,
@@ -93,16 +98,19 @@ fn compare<'a>(
         let report = &mut plan.report;
         match recognised.convention.to_ours(&key) {
             Place::Dropped => report.dropped.push(unplaced()),
-            Place::Ours(name) if variables.contains_key(&name) => {
-                if let Some(other) = sources.insert(name.clone(), &entry.name) {
-                    return Err(Error::weights(format!(
-                        "{}: both `{other}` and `{}` stand for the variable `{name}`",
-                        file.path().display(),
-                        entry.name
-                    ))
-                    .into());
+            Place::Ours(pieces) if pieces.iter().any(|p| variables.contains_key(&p.name)) => {
+                for piece in pieces.into_iter().filter(|p| variables.contains_key(&p.name)) {
+                    if let Some(other) = sources.insert(piece.name.clone(), &entry.name) {
+                        return Err(Error::weights(format!(
+                            "{}: both `{other}` and `{}` stand for the variable `{}`",
+                            file.path().display(),
+                            entry.name,
+                            piece.name
+                        ))
+                        .into());
+                    }
+                    place(&mut plan, entry, piece, variables, known_part);
                 }
-                place(&mut plan, entry, name, variables, known_part);
             }
             _ if known_part => report.unused.push(unplaced()),
             _ => report.unexpected.push(unplaced()),
@@ -120,7 +128,7 @@ fn compare<'a>(
 fn place<'a>(
     plan: &mut Plan<'a>,
     entry: &'a TensorEntry,
-    variable: String,
+    Piece { name: variable, part }: Piece,
     variables: &BTreeMap<String, Tensor>,
     known_part: bool,
 ) {
@@ -128,16 +136,16 @@ fn place<'a>(
     let tensor = &variables[&variable];
     let (shape, kind) = (tensor.size(), tensor.kind());
     let dtype = Dtype::from_kind(kind);
-    let resize =
-        (shape != entry.shape).then(|| Resize::of(&variable, &entry.shape, &shape)).flatten();
+    let (stored, rows) = shape_of(entry, part);
+    let resize = (shape != stored).then(|| Resize::of(&variable, &stored, &shape)).flatten();
     let castable = dtype.is_some_and(|dtype| entry.dtype.casts_to(dtype));
-    if (shape != entry.shape && resize.is_none()) || !castable {
+    if (shape != stored && resize.is_none()) || !castable {
         report.misshapen.push(Misshapen {
             key: entry.name.clone(),
             variable,
             expected: shape,
             expected_dtype: dtype.map_or_else(|| format!("{kind:?}"), |d| d.to_string()),
-            got: entry.shape.clone(),
+            got: stored,
             got_dtype: entry.dtype,
             known_part,
         });
@@ -146,7 +154,7 @@ fn place<'a>(
     if let Some(resize) = resize {
         report.resized.push(Resized {
             variable: variable.clone(),
-            from: entry.shape.clone(),
+            from: stored,
             to: shape.clone(),
             how: resize.name(),
         });
@@ -154,8 +162,19 @@ fn place<'a>(
     if let Some(to) = dtype.filter(|&to| to != entry.dtype) {
         report.cast.push(Cast { variable: variable.clone(), from: entry.dtype, to });
     }
-    report.loaded.push(Loaded { variable: variable.clone(), key: entry.name.clone() });
-    plan.copies.push(Copy { entry, variable, shape, resize });
+    report.loaded.push(Loaded { variable: variable.clone(), key: entry.name.clone(), part });
+    plan.copies.push(Copy { entry, rows, variable, shape, resize });
+}
+
+/// Shape of a part of a stored tensor, and its rows. A tensor that does not divide is taken whole,
+/// and found misshapen.
+fn shape_of(entry: &TensorEntry, part: Option<Part>) -> (Vec<i64>, Option<(i64, i64)>) {
+    let mut shape = entry.shape.clone();
+    let rows = shape.first().and_then(|&all| part?.rows(all));
+    if let (Some(first), Some((_, count))) = (shape.first_mut(), rows) {
+        *first = count;
+    }
+    (shape, rows)
 }
 
 impl LoadReport {

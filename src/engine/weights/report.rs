@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     Container, WeightsFile,
     dtype::Dtype,
-    keymap::Recognised,
+    keymap::{Part, Recognised},
     words::{count, grouped},
 };
 use crate::{Error, config::WeightsConfig};
@@ -54,6 +54,9 @@ pub struct Loaded {
     pub variable: String,
     /// As the file spells it.
     pub key: String,
+    /// Which rows of that tensor; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
 }
 
 /// A variable whose number format differs from the file's.

@@ -80,6 +80,7 @@ fn record(image: RawImage, index: usize, folder: &Path) -> Result<Record> {
         size: side(image.height, "height")?.zip(side(image.width, "width")?),
         image_labels: Vec::new(),
         objects: Vec::new(),
+        prompts: None,
     })
 }
 

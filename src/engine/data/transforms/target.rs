@@ -51,6 +51,8 @@ pub fn target(
         boxes: Tensor::from_slice(&boxes).view([count, 4]),
         masks: masks(objects, placement, needs, config)?,
         is_crowd: Tensor::from_slice(&is_crowd),
+        objects: objects.to_vec(),
+        prompts: record.prompts.clone(),
     })
 }
 
@@ -115,6 +117,7 @@ mod tests {
                 object(2, [0.0, 0.0, 1.0, 1.0], false),
                 object(0, [-5.0, 1.0, 100.0, 100.0], true),
             ],
+            prompts: None,
         }
     }
 

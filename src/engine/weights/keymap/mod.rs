@@ -24,7 +24,7 @@ use serde::Serialize;
 
 pub(super) use recognise::RUN_KEY;
 pub use recognise::{By, CONVENTION_KEY, Recognised, recognise};
-pub use rule::Rule;
+pub use rule::{Part, Piece, Rule};
 pub use tables::CONVENTIONS;
 
 use super::words::nearest;
@@ -62,8 +62,8 @@ inventory::collect!(RuleSet);
 /// What a convention says about one key of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// Our variable's name.
-    Ours(String),
+    /// Our variable's name; several where their tensor holds several of ours, each a part of it.
+    Ours(Vec<Piece>),
     /// Never of use, by name.
     Dropped,
     /// No rule matches.
@@ -93,12 +93,23 @@ impl Convention {
         if dropped || self.is_training_state(theirs) {
             return Place::Dropped;
         }
-        self.rules().find_map(|rule| rule.to_ours(theirs)).map_or(Place::Unknown, Place::Ours)
+        let mut pieces = Vec::new();
+        for piece in self.rules().filter_map(|rule| rule.to_ours(theirs)) {
+            let is_whole = piece.part.is_none();
+            // The first rule counts; rules for parts count together.
+            if pieces.is_empty() || !is_whole {
+                pieces.push(piece);
+            }
+            if is_whole {
+                break;
+            }
+        }
+        if pieces.is_empty() { Place::Unknown } else { Place::Ours(pieces) }
     }
 
-    /// Their name for one of ours, if they have one.
+    /// Their name for one of ours, if they have one, and which part of theirs it is.
     #[must_use]
-    pub fn to_theirs(&self, ours: &str) -> Option<String> {
+    pub fn to_theirs(&self, ours: &str) -> Option<Piece> {
         self.rules().find_map(|rule| rule.to_theirs(ours))
     }
 
@@ -147,13 +158,14 @@ mod tests {
                 let Place::Ours(ours) = convention.to_ours(&theirs) else {
                     panic!("{}: {theirs}", convention.name)
                 };
-                let back = convention.to_theirs(&ours).unwrap();
+                let back = convention.to_theirs(&ours[0].name).unwrap();
                 // Several spellings may lead to one of ours; what matters is that ours survives.
                 assert_eq!(
-                    convention.to_ours(&back),
+                    convention.to_ours(&back.name),
                     Place::Ours(ours),
-                    "{}: {theirs} -> {back}",
-                    convention.name
+                    "{}: {theirs} -> {}",
+                    convention.name,
+                    back.name
                 );
             }
         }

@@ -1,21 +1,100 @@
 //! One row of a key map.
 
+use std::fmt;
+
+use serde::Serialize;
+
 /// Two spellings of one name. `{N}` stands for a number, `*` at the end for the rest; both fill
 /// the same places of the other spelling, in order.
+///
+/// Where they keep in one tensor what we keep in several, `theirs` ends with the rows that are
+/// meant, as a share of all: `in_proj_bias[1/3]` is the second of three equal parts,
+/// `label_embedding.weight[6-9/11]` the parts 6, 7, 8 and 9 of eleven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     pub theirs: &'static str,
     pub ours: &'static str,
 }
 
+/// Consecutive rows (along the first axis) of a tensor, counted in equal parts of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Part {
+    first: i64,
+    /// Inclusive.
+    last: i64,
+    of: i64,
+}
+
+/// A name, and which rows of the tensor of that name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    pub name: String,
+    /// `None`: all of it.
+    pub part: Option<Part>,
+}
+
 impl Rule {
-    pub(super) fn to_ours(self, key: &str) -> Option<String> {
-        captures(self.theirs, key).map(|captures| fill(self.ours, &captures))
+    /// Our name for `key`, and which part of the tensor `key` it is.
+    pub(super) fn to_ours(self, key: &str) -> Option<Piece> {
+        let (theirs, part) = split_part(self.theirs);
+        captures(theirs, key).map(|captures| Piece { name: fill(self.ours, &captures), part })
     }
 
-    pub(super) fn to_theirs(self, key: &str) -> Option<String> {
-        captures(self.ours, key).map(|captures| fill(self.theirs, &captures))
+    /// Their name for our `key`, and which part of their tensor ours is.
+    pub(super) fn to_theirs(self, key: &str) -> Option<Piece> {
+        let (theirs, part) = split_part(self.theirs);
+        captures(self.ours, key).map(|captures| Piece { name: fill(theirs, &captures), part })
     }
+}
+
+impl Part {
+    /// First row and number of rows, of a tensor with `rows` rows; `None` when they do not divide.
+    #[must_use]
+    pub fn rows(self, rows: i64) -> Option<(i64, i64)> {
+        let each = rows / self.of;
+        (each > 0 && rows % self.of == 0).then(|| (self.first * each, self.len() * each))
+    }
+
+    /// Whether parts in ascending order make up the whole.
+    #[must_use]
+    pub fn cover(parts: &[Self]) -> bool {
+        let mut next = 0;
+        for part in parts {
+            if part.first != next {
+                return false;
+            }
+            next = part.last + 1;
+        }
+        parts.first().is_some_and(|p| p.of == next && parts.iter().all(|q| q.of == p.of))
+    }
+
+    fn len(self) -> i64 {
+        self.last - self.first + 1
+    }
+}
+
+impl fmt::Display for Part {
+    /// `rows 2 of 3`, counted from 1.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last) = (self.first + 1, self.last + 1);
+        if first == last {
+            write!(f, "part {first} of {}", self.of)
+        } else {
+            write!(f, "parts {first}-{last} of {}", self.of)
+        }
+    }
+}
+
+/// `a[1/3]` to `a` and the part; a spelling without one is whole.
+fn split_part(spelling: &str) -> (&str, Option<Part>) {
+    let parsed = || {
+        let (name, rest) = spelling.strip_suffix(']')?.rsplit_once('[')?;
+        let (span, of) = rest.split_once('/')?;
+        let (first, last) = span.split_once('-').unwrap_or((span, span));
+        let number = |text: &str| text.parse().ok();
+        Some((name, Part { first: number(first)?, last: number(last)?, of: number(of)? }))
+    };
+    parsed().map_or((spelling, None), |(name, part)| (name, Some(part)))
 }
 
 /// Whether `key` matches a pattern with `{N}` and `*`.
@@ -65,9 +144,28 @@ mod tests {
     #[test]
     fn slots_carry_over() {
         let rule = Rule { theirs: "layers.{N}.ffn.{N}.*", ours: "blocks.{N}.mlp{N}.*" };
-        assert_eq!(rule.to_ours("layers.11.ffn.0.lin.bias").unwrap(), "blocks.11.mlp0.lin.bias");
-        assert_eq!(rule.to_theirs("blocks.11.mlp0.lin.bias").unwrap(), "layers.11.ffn.0.lin.bias");
+        let ours = rule.to_ours("layers.11.ffn.0.lin.bias").unwrap();
+        assert_eq!(ours, Piece { name: "blocks.11.mlp0.lin.bias".to_owned(), part: None });
+        let theirs = rule.to_theirs("blocks.11.mlp0.lin.bias").unwrap();
+        assert_eq!(theirs.name, "layers.11.ffn.0.lin.bias");
         assert_eq!(rule.to_ours("layers.x.ffn.0.bias"), None);
         assert_eq!(rule.to_ours("layers.1.ffn.0"), None);
+    }
+
+    #[test]
+    fn parts_of_a_tensor_have_names_of_their_own() {
+        let rule = Rule { theirs: "a.{N}.in_proj_bias[1/3]", ours: "a.{N}.k_proj.bias" };
+        let piece = rule.to_ours("a.4.in_proj_bias").unwrap();
+        assert_eq!(piece.name, "a.4.k_proj.bias");
+        assert_eq!(piece.part.unwrap().rows(12), Some((4, 4)));
+        assert_eq!(piece.part.unwrap().rows(10), None);
+        let back = rule.to_theirs("a.4.k_proj.bias").unwrap();
+        assert_eq!((back.name.as_str(), back.part), ("a.4.in_proj_bias", piece.part));
+        let part = |spelling| split_part(spelling).1.unwrap();
+        assert_eq!(part("w[6-9/11]").rows(11), Some((6, 4)));
+        assert!(Part::cover(&[part("w[0/3]"), part("w[1-2/3]")]));
+        assert!(!Part::cover(&[part("w[0/3]"), part("w[2/3]")]));
+        assert!(!Part::cover(&[part("w[0/3]"), part("w[1/3]")]));
+        assert_eq!(part("w[1/3]").to_string(), "part 2 of 3");
     }
 }
