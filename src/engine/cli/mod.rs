@@ -120,7 +120,12 @@ fn load_run(run_dir: &Path, overrides: &[String]) -> Result<Loaded> {
 #[derive(Debug, clap::Args)]
 struct ModelArgs {
     /// Folder of the run whose model is used.
-    #[arg(long, value_name = "RUN_DIR", required_unless_present = "config", conflicts_with = "config")]
+    #[arg(
+        long,
+        value_name = "RUN_DIR",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
     run: Option<PathBuf>,
     /// Config whose pretrained weights are used as they are, without training.
     #[arg(long, value_name = "FILE")]

@@ -101,7 +101,8 @@ pub fn decided_by_weights(loaded: &Loaded) -> Result<Option<Loaded>> {
     if decided.is_empty() {
         return Ok(None);
     }
-    let overrides: Vec<_> = decided.iter().map(|(key, value)| format!("task.{key}={value}")).collect();
+    let overrides: Vec<_> =
+        decided.iter().map(|(key, value)| format!("task.{key}={value}")).collect();
     loaded.with_overrides(&overrides).map(Some)
 }
 

@@ -71,8 +71,10 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
     let pictures = options.pictures.then(|| options.out.join(PICTURES));
 
     let (mut predictions, mut names) = (Vec::new(), PictureNames::default());
-    let failures =
-        each_readable(&dataset, &eval_plan(load_plan(config, &model), config, &*model.task), |batch| {
+    let failures = each_readable(
+        &dataset,
+        &eval_plan(load_plan(config, &model), config, &*model.task),
+        |batch| {
             for (index, prediction) in
                 predict_batch(&model, batch, config, device)?.into_iter().enumerate()
             {
@@ -86,7 +88,8 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
                 predictions.push(prediction);
             }
             Ok(())
-        })?;
+        },
+    )?;
 
     let record = PredictRecord {
         checkpoint,

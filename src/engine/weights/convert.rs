@@ -11,9 +11,7 @@ use tch::Tensor;
 
 use super::{
     Dtype, WeightsFile,
-    keymap::{
-        CONVENTION_KEY, Convention, Part, Place, RUN_KEY, Recognised, recognise, strip,
-    },
+    keymap::{CONVENTION_KEY, Convention, Part, Place, RUN_KEY, Recognised, recognise, strip},
     open, save_safetensors, save_torch,
 };
 use crate::{Error, pattern};
