@@ -1,4 +1,5 @@
 //! Metrics as plain functions and values: no files, no tensors, no task.
 
 pub mod classification;
+pub mod coco;
 pub mod ranking;
