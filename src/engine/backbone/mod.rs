@@ -1,6 +1,6 @@
 //! Backbones: images in, feature levels out.
 
-use std::fmt::Debug;
+use std::{collections::BTreeMap, fmt::Debug};
 
 use anyhow::Result;
 use tch::{Tensor, nn};
@@ -10,6 +10,7 @@ pub mod resnet;
 pub mod sam_vit;
 
 pub use freeze::Freeze;
+pub(crate) use sam_vit::is_addition;
 
 /// ImageNet's mean of RGB values in 0..=255, which every backbone here was pretrained with.
 pub const PIXEL_MEAN: [f64; 3] = [123.675, 116.28, 103.53];
@@ -24,6 +25,17 @@ pub trait BackboneConfig: Debug + Send + Sync {
     /// # Errors
     /// When the options contradict each other; names the key.
     fn build(&self, vs: &nn::Path) -> Result<Box<dyn Backbone>>;
+
+    /// Merges what fine-tuning added beside the pretrained variables (LoRA) into them and takes it
+    /// out of `variables`, which are those of a checkpoint by name. Gives the number of merged
+    /// layers; by default there is nothing to merge.
+    ///
+    /// # Errors
+    /// When something was added that cannot be merged.
+    fn merge(&self, variables: &mut BTreeMap<String, Tensor>) -> Result<usize> {
+        let _ = variables;
+        Ok(0)
+    }
 }
 
 /// What is known of a backbone before any forward pass.

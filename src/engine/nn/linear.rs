@@ -1,16 +1,23 @@
 //! Fully connected layer over the last axis.
 
-use tch::{Kind, Tensor, nn};
+use tch::{
+    Kind, Tensor,
+    nn::{self, Init},
+};
 
-use super::init::trunc_normal;
+use super::{
+    init::trunc_normal,
+    lora::{Lora, LoraPart, LoraSize},
+};
 
-/// `y = x Wᵀ + b`.
+/// `y = x Wᵀ + b`, and a low-rank update where there is one.
 #[derive(Debug)]
 pub struct Linear {
     /// `[out, in]`.
     pub weight: Tensor,
     /// `[out]`.
     pub bias: Tensor,
+    lora: Option<Lora>,
 }
 
 impl Linear {
@@ -20,23 +27,54 @@ impl Linear {
         Self {
             weight: vs.var("weight", &[out_features, in_features], trunc_normal()),
             bias: vs.zeros("bias", &[out_features]),
+            lora: None,
         }
+    }
+
+    /// Weights and bias from `init`.
+    #[must_use]
+    pub fn with_init(vs: &nn::Path, in_features: i64, out_features: i64, init: Init) -> Self {
+        Self {
+            weight: vs.var("weight", &[out_features, in_features], init),
+            bias: vs.var("bias", &[out_features], init),
+            lora: None,
+        }
+    }
+
+    /// Gives the layer, whose path is `vs`, low-rank updates of some of its rows.
+    pub fn add_lora(&mut self, vs: &nn::Path, size: LoraSize, parts: &[LoraPart]) {
+        let (out_features, in_features) = self.weight.size2().unwrap_or_default();
+        self.lora = Some(Lora::new(vs, size, parts, (in_features, out_features)));
     }
 
     /// Whether any of its variables requires a gradient.
     #[must_use]
     pub fn learns(&self) -> bool {
-        self.weight.requires_grad() || self.bias.requires_grad()
+        self.weight.requires_grad()
+            || self.bias.requires_grad()
+            || self.lora.as_ref().is_some_and(Lora::learns)
     }
 
     /// Another handle of the same variables.
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
-        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone() }
+        Self {
+            weight: self.weight.shallow_clone(),
+            bias: self.bias.shallow_clone(),
+            lora: self.lora.as_ref().map(Lora::shallow_clone),
+        }
     }
 
     /// `[..., in]` to `[..., out]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        let y = self.without_lora(x);
+        match &self.lora {
+            Some(lora) => lora.add_to(&y, x),
+            None => y,
+        }
+    }
+
+    fn without_lora(&self, x: &Tensor) -> Tensor {
         let mut shape = x.size();
         let in_features = shape.pop().unwrap_or_default();
         let tokens: i64 = shape.iter().product();

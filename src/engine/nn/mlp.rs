@@ -2,7 +2,10 @@
 
 use tch::{Tensor, nn};
 
-use super::Linear;
+use super::{
+    Linear,
+    lora::{LoraPart, LoraSize},
+};
 
 /// `lin2(GELU(lin1(x)))`, named as in SAM's ViT.
 #[derive(Debug)]
@@ -17,6 +20,14 @@ impl Mlp {
         Self {
             lin1: Linear::new(&(vs / "lin1"), embed_dim, mlp_dim),
             lin2: Linear::new(&(vs / "lin2"), mlp_dim, embed_dim),
+        }
+    }
+
+    /// Gives both layers low-rank updates; `vs` is the path of the whole.
+    pub fn add_lora(&mut self, vs: &nn::Path, size: LoraSize) {
+        for (name, layer) in [("lin1", &mut self.lin1), ("lin2", &mut self.lin2)] {
+            let rows = layer.bias.numel() as i64;
+            layer.add_lora(&(vs / name), size, &[LoraPart { name: "", first_row: 0, rows }]);
         }
     }
 

@@ -4,6 +4,7 @@
 pub mod attention;
 mod init;
 mod linear;
+pub mod lora;
 mod mlp;
 mod norm;
 

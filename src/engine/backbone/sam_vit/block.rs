@@ -3,10 +3,15 @@
 use anyhow::Result;
 use tch::{Tensor, nn};
 
-use super::positions::resize_rel_pos;
+use super::{
+    config::SamVitConfig,
+    peft::{Adapters, LoraConfig, LoraTarget},
+    positions::resize_rel_pos,
+};
 use crate::nn::{
     LayerNorm, Linear, Mlp,
     attention::{AttentionKernel, RelPosAttention},
+    lora::LoraPart,
 };
 
 /// Names of a block's variables.
@@ -47,6 +52,7 @@ pub(super) struct Block {
     attn: Attention,
     norm2: LayerNorm,
     mlp: Mlp,
+    adapters: Option<Adapters>,
 }
 
 impl Block {
@@ -56,7 +62,20 @@ impl Block {
             attn: Attention::new(&(vs / "attn"), sizes),
             norm2: LayerNorm::new(&(vs / "norm2"), sizes.embed_dim, 1e-6),
             mlp: Mlp::new(&(vs / "mlp"), sizes.embed_dim, sizes.mlp_dim),
+            adapters: None,
         }
+    }
+
+    /// Adds what is to be trained in place of the block's own variables.
+    pub(super) fn add(&mut self, vs: &nn::Path, config: &SamVitConfig) {
+        let embed_dim = self.attn.sizes.embed_dim;
+        if let Some(lora) = &config.lora {
+            self.attn.add_lora(&(vs / "attn"), lora);
+            if lora.has(LoraTarget::Mlp) {
+                self.mlp.add_lora(&(vs / "mlp"), lora.size());
+            }
+        }
+        self.adapters = config.adapter.as_ref().map(|config| Adapters::new(vs, config, embed_dim));
     }
 
     /// Another handle of the same variables.
@@ -66,12 +85,13 @@ impl Block {
             attn: self.attn.shallow_clone(),
             norm2: self.norm2.shallow_clone(),
             mlp: self.mlp.shallow_clone(),
+            adapters: self.adapters.as_ref().map(Adapters::shallow_clone),
         }
     }
 
     /// Whether any of its variables does. A frozen block keeps nothing for backward anyway.
     pub(super) fn learns(&self) -> bool {
-        let Self { norm1, attn, norm2, mlp } = self;
+        let Self { norm1, attn, norm2, mlp, adapters } = self;
         let attention = [&attn.rel_pos_h, &attn.rel_pos_w].map(Tensor::requires_grad);
         norm1.learns()
             || norm2.learns()
@@ -79,6 +99,7 @@ impl Block {
             || attn.qkv.learns()
             || attn.proj.learns()
             || attention.contains(&true)
+            || adapters.as_ref().is_some_and(Adapters::learns)
     }
 
     /// As [`forward`](Self::forward), but keeps only `x` for backward, which computes the rest again.
@@ -90,8 +111,17 @@ impl Block {
 
     /// `[B, H, W, C]` to the same.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = residual(self.attn.forward(&self.norm1.forward(x))?, x);
-        Ok(residual(self.mlp.forward(&self.norm2.forward(&x)), &x))
+        let mut attended = self.attn.forward(&self.norm1.forward(x))?;
+        if let Some(adapters) = &self.adapters {
+            attended = adapters.after_attention(attended);
+        }
+        let x = residual(attended, x);
+        let normed = self.norm2.forward(&x);
+        let mut branch = self.mlp.forward(&normed);
+        if let Some(adapters) = &self.adapters {
+            branch = branch + adapters.beside_mlp(&normed);
+        }
+        Ok(residual(branch, &x))
     }
 }
 
@@ -120,6 +150,18 @@ impl Attention {
             rel_pos_h: vs.zeros("rel_pos_h", &table),
             rel_pos_w: vs.zeros("rel_pos_w", &table),
             sizes,
+        }
+    }
+
+    fn add_lora(&mut self, vs: &nn::Path, lora: &LoraConfig) {
+        let embed_dim = self.sizes.embed_dim;
+        let parts = lora.qkv_parts(embed_dim);
+        if !parts.is_empty() {
+            self.qkv.add_lora(&(vs / "qkv"), lora.size(), &parts);
+        }
+        if lora.has(LoraTarget::Proj) {
+            let whole = LoraPart { name: "", first_row: 0, rows: embed_dim };
+            self.proj.add_lora(&(vs / "proj"), lora.size(), &[whole]);
         }
     }
 

@@ -1,10 +1,15 @@
 //! The `[backbone]` table of `type = "sam_vit"`.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use tch::nn;
+use tch::{Tensor, nn};
 
-use super::encoder::ImageEncoder;
+use super::{
+    encoder::ImageEncoder,
+    peft::{self, AdapterConfig, LoraConfig},
+};
 use crate::{
     Error,
     backbone::{Backbone, BackboneConfig, Freeze},
@@ -45,8 +50,12 @@ pub struct SamVitConfig {
     pub out_channels: i64,
     /// Without neck: blocks whose outputs become levels, in this order; absent: the last block.
     pub out_indices: Option<Vec<usize>>,
-    /// Variables that do not learn.
+    /// Variables that do not learn. Those of `lora` and `adapter` learn whatever it says.
     pub freeze: Freeze,
+    /// Low-rank updates that are trained in place of frozen weights.
+    pub lora: Option<LoraConfig>,
+    /// Bottlenecks that are trained in place of frozen weights.
+    pub adapter: Option<AdapterConfig>,
     /// Keeps only the inputs of blocks in training and computes each block again in backward: less
     /// memory for a third more time.
     pub activation_checkpointing: bool,
@@ -82,6 +91,8 @@ impl Default for SamVitConfig {
             out_channels: 256,
             out_indices: None,
             freeze: Freeze::None,
+            lora: None,
+            adapter: None,
             activation_checkpointing: false,
             attention_kernel: AttentionKernel::Auto,
         }
@@ -171,6 +182,7 @@ impl SamVitConfig {
         if self.out_channels < 0 {
             return fault(format!("backbone.out_channels = {}: 0 or more", self.out_channels));
         }
+        self.check_additions(embed_dim)?;
         Ok(Sizes {
             embed_dim,
             depth,
@@ -186,6 +198,29 @@ impl SamVitConfig {
     }
 }
 
+impl SamVitConfig {
+    fn check_additions(&self, embed_dim: i64) -> Result<()> {
+        if let Some(lora) = &self.lora {
+            lora.validate(embed_dim)?;
+        }
+        if let Some(adapter) = &self.adapter {
+            adapter.validate(embed_dim)?;
+        }
+        let added = match (&self.lora, &self.adapter) {
+            (Some(_), _) => "lora",
+            (_, Some(_)) => "adapter",
+            _ => return Ok(()),
+        };
+        // What was meant to cost little would train every weight.
+        if self.freeze == Freeze::None {
+            return fault(format!(
+                "backbone.{added} is for a backbone whose own weights stay as they are, but freeze = \"none\" trains them all; set backbone.freeze = \"all\", or freeze = [] if both are to train"
+            ));
+        }
+        Ok(())
+    }
+}
+
 fn depth_of(arch: Arch) -> i64 {
     match arch {
         Arch::Base => 12,
@@ -194,7 +229,7 @@ fn depth_of(arch: Arch) -> i64 {
     }
 }
 
-fn fault<T>(message: String) -> Result<T> {
+pub(super) fn fault<T>(message: String) -> Result<T> {
     Err(Error::config(message).into())
 }
 
@@ -206,6 +241,12 @@ inventory::submit! {
 impl BackboneConfig for SamVitConfig {
     fn build(&self, vs: &nn::Path) -> Result<Box<dyn Backbone>> {
         Ok(Box::new(ImageEncoder::new(vs, self)?))
+    }
+
+    fn merge(&self, variables: &mut BTreeMap<String, Tensor>) -> Result<usize> {
+        let folded = self.lora.as_ref().map_or(Ok(0), |lora| lora.fold(variables))?;
+        peft::refuse_adapters(variables)?;
+        Ok(folded)
     }
 }
 
@@ -238,6 +279,10 @@ mod tests {
         assert!(message("depth = 4\nglobal_attn_indexes = [4]").contains("names block 4"));
         assert!(message("out_indices = [1]").contains("out_channels = 0"));
         assert!(message("image_size = 100").contains("patch_size"));
+        assert!(message("lora = {}").contains("freeze = \"all\""));
+        assert!(message("adapter = { ratio = 0.001 }\nfreeze = \"all\"").contains("adapter.ratio"));
+        assert!(message("lora = { rank = 0 }\nfreeze = \"all\"").contains("lora.rank = 0"));
+        assert!(message("lora = { targets = [] }\nfreeze = \"all\"").contains("lora.targets"));
         assert!(message("window_size = 0").contains("backbone.window_size = 0"));
         assert!(toml::from_str::<SamVitConfig>("embed_dimm = 4").is_err());
     }

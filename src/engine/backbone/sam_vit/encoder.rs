@@ -46,10 +46,14 @@ impl ImageEncoder {
             };
             Block::new(&(vs / "blocks" / index), block_sizes)
         };
-        let blocks = (0..sizes.depth).map(block).collect();
+        let mut blocks: Vec<Block> = (0..sizes.depth).map(block).collect();
         let neck = (sizes.out_channels > 0)
             .then(|| Neck::new(&(vs / "neck"), sizes.embed_dim, sizes.out_channels));
         config.freeze.apply(vs, sizes.depth, &variable_names(&sizes))?;
+        // Last, so that the random start of all else is that of a model without them.
+        for (index, block) in blocks.iter_mut().enumerate() {
+            block.add(&(vs / "blocks" / index), config);
+        }
         Ok(Self {
             patch_embed,
             pos_embed,
@@ -90,7 +94,7 @@ fn spec(sizes: &Sizes) -> BackboneSpec {
     }
 }
 
-/// Every variable of the encoder, for `freeze`.
+/// Every pretrained variable of the encoder, for `freeze`.
 fn variable_names(sizes: &Sizes) -> Vec<(String, Place)> {
     let stem = ["pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias"];
     let mut names: Vec<_> = stem.map(|name| (name.to_owned(), Place::Stem)).into();

@@ -6,6 +6,9 @@
 mod block;
 mod config;
 mod encoder;
+mod peft;
 mod positions;
 
 pub use config::{Arch, SamVitConfig};
+pub(crate) use peft::is_addition;
+pub use peft::{AdapterConfig, LoraConfig, LoraTarget};

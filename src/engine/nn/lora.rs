@@ -1,0 +1,218 @@
+//! Low-rank updates of a linear layer (Hu et al. 2021, "LoRA").
+//!
+//! `y = x Wᵀ + b + (alpha / rank) · x Aᵀ Bᵀ`, with `A` drawn at random and `B` zero at the start, so
+//! that the layer begins as it was.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use tch::{Tensor, nn, no_grad};
+
+use super::init::conv_default;
+use crate::Error;
+
+/// Sizes of an update.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LoraSize {
+    pub rank: i64,
+    pub alpha: f64,
+}
+
+/// Rows of a layer's output that have an update of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoraPart {
+    /// Stands in the variables' names; empty where the update is of the whole layer.
+    pub name: &'static str,
+    pub first_row: i64,
+    pub rows: i64,
+}
+
+/// The update of one layer.
+#[derive(Debug)]
+pub struct Lora {
+    parts: Vec<(LoraPart, Factors)>,
+    scale: f64,
+    out_features: i64,
+}
+
+#[derive(Debug)]
+struct Factors {
+    /// `[rank, in]`.
+    a: Tensor,
+    /// `[rows, rank]`.
+    b: Tensor,
+}
+
+impl Lora {
+    /// Creates `lora_A.NAME.weight` and `lora_B.NAME.weight` below `vs`, the path of the layer;
+    /// without the `NAME.` where a part's name is empty. `A` starts as PyTorch starts a linear
+    /// layer, as in the published code.
+    pub(super) fn new(
+        vs: &nn::Path,
+        size: LoraSize,
+        parts: &[LoraPart],
+        (in_features, out_features): (i64, i64),
+    ) -> Self {
+        let factors = |part: &LoraPart| {
+            let path = |matrix: &str| match part.name {
+                "" => vs / matrix,
+                name => vs / matrix / name,
+            };
+            let a = [size.rank, in_features];
+            Factors {
+                a: path("lora_A").var("weight", &a, conv_default(in_features)),
+                b: path("lora_B").zeros("weight", &[part.rows, size.rank]),
+            }
+        };
+        Self {
+            parts: parts.iter().map(|part| (*part, factors(part))).collect(),
+            scale: size.alpha / size.rank as f64,
+            out_features,
+        }
+    }
+
+    pub(super) fn learns(&self) -> bool {
+        self.parts.iter().any(|(_, f)| f.a.requires_grad() || f.b.requires_grad())
+    }
+
+    pub(super) fn shallow_clone(&self) -> Self {
+        let parts = self.parts.iter().map(|(part, factors)| {
+            let Factors { a, b } = factors;
+            (*part, Factors { a: a.shallow_clone(), b: b.shallow_clone() })
+        });
+        Self { parts: parts.collect(), scale: self.scale, out_features: self.out_features }
+    }
+
+    /// `y + scale · x Aᵀ Bᵀ`, for `[..., in]` and `[..., out]`.
+    ///
+    /// As a path beside the weight, not folded into it: in fp32 both take the same time (folding
+    /// costs backward the whole weight's gradient), and in 16 bits a sum of weight and update
+    /// would round most of the update away. All parts together are one product, which writes each
+    /// value of `y` once.
+    pub(super) fn add_to(&self, y: &Tensor, x: &Tensor) -> Tensor {
+        let a: Vec<&Tensor> = self.parts.iter().map(|(_, factors)| &factors.a).collect();
+        let a = Tensor::cat(&a, 0);
+        let low = x.linear(&a, None::<Tensor>);
+        let flat = |t: &Tensor| t.reshape([-1, t.size().last().copied().unwrap_or(1)]);
+        flat(y).addmm(&flat(&low), &self.spread().tr()).view(y.size().as_slice())
+    }
+
+    /// `scale · B` of all parts, `[out, parts · rank]`: each in its rows and columns.
+    fn spread(&self) -> Tensor {
+        let count = self.parts.len() as i64;
+        let columns = self.parts.iter().enumerate().map(|(index, (part, factors))| {
+            let (_, rank) = factors.b.size2().unwrap_or_default();
+            let (left, right) = (index as i64 * rank, (count - 1 - index as i64) * rank);
+            let (above, below) = (part.first_row, self.out_features - part.first_row - part.rows);
+            factors.b.constant_pad_nd([left, right, above, below])
+        });
+        let sum = columns.reduce(|sum, part| sum + part).unwrap_or_default();
+        sum * self.scale
+    }
+}
+
+/// Adds the updates that stand in `variables` to the weights they belong to, and takes them out:
+/// what is left is the model without LoRA, equal but for rounding.
+///
+/// `parts` gives the rows of a part by the layer's and the part's names, as the model was built.
+///
+/// # Errors
+/// When an update has no weight, or not its shape.
+pub fn fold(
+    variables: &mut BTreeMap<String, Tensor>,
+    alpha: f64,
+    parts: impl Fn(&str, &str, i64) -> Option<LoraPart>,
+) -> Result<usize> {
+    let updates: Vec<String> = variables.keys().filter(|name| name.contains(A)).cloned().collect();
+    for name in &updates {
+        let broken = || {
+            Error::weights(format!("`{name}` has no matching lora_B or layer in the checkpoint"))
+        };
+        let (layer, rest) = name.split_once(A).ok_or_else(broken)?;
+        let part = rest.strip_suffix("weight").unwrap_or(rest).trim_end_matches('.');
+        let (weight, b) = (format!("{layer}.weight"), name.replacen(A, B, 1));
+        let a = variables.remove(name).ok_or_else(broken)?;
+        let b = variables.remove(&b).ok_or_else(broken)?;
+        let stored = variables.get_mut(&weight).ok_or_else(broken)?;
+        let (rank, _) = a.size2()?;
+        let out_features = stored.size().first().copied().unwrap_or_default();
+        let rows = parts(layer, part, out_features)
+            .with_context(|| format!("`{name}`: the config's backbone.lora has no such target"))?;
+        *stored = no_grad(|| -> Result<Tensor> {
+            let sum = stored.copy();
+            let update = (b.f_matmul(&a)? * (alpha / rank as f64)).to_kind(sum.kind());
+            let _ = sum.f_narrow(0, rows.first_row, rows.rows)?.f_add_(&update)?;
+            Ok(sum)
+        })?;
+    }
+    Ok(updates.len())
+}
+
+const A: &str = ".lora_A.";
+const B: &str = ".lora_B.";
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind, nn::VarStore};
+
+    use super::*;
+    use crate::nn::Linear;
+
+    const PARTS: [LoraPart; 2] = [
+        LoraPart { name: "q", first_row: 0, rows: 6 },
+        LoraPart { name: "v", first_row: 12, rows: 6 },
+    ];
+
+    fn layer() -> (VarStore, Linear) {
+        tch::manual_seed(3);
+        let vs = VarStore::new(Device::Cpu);
+        let mut layer = Linear::new(&(vs.root() / "qkv"), 6, 18);
+        let size = LoraSize { rank: 2, alpha: 3.0 };
+        layer.add_lora(&(vs.root() / "qkv"), size, &PARTS);
+        (vs, layer)
+    }
+
+    #[test]
+    fn it_starts_as_nothing_and_then_is_the_definition() {
+        let (vs, layer) = layer();
+        let variables = vs.variables();
+        let x = Tensor::randn([2, 5, 6], (Kind::Float, Device::Cpu));
+        let plain = x.matmul(&variables["qkv.weight"].tr());
+        assert!(layer.forward(&x).allclose(&plain, 0.0, 1e-6, false));
+        for part in ["q", "v"] {
+            let mut b = variables[&format!("qkv.lora_B.{part}.weight")].shallow_clone();
+            let drawn = Tensor::randn(b.size(), (Kind::Float, Device::Cpu));
+            no_grad(|| b.copy_(&drawn));
+        }
+        let update = |part: &str| {
+            let [a, b] = ["A", "B"].map(|m| &variables[&format!("qkv.lora_{m}.{part}.weight")]);
+            x.matmul(&a.tr()).matmul(&b.tr()) * 1.5
+        };
+        let zeros = Tensor::zeros([2, 5, 6], (Kind::Float, Device::Cpu));
+        let expected = plain + Tensor::cat(&[update("q"), zeros, update("v")], -1);
+        assert!(layer.forward(&x).allclose(&expected, 1e-5, 1e-6, false));
+
+        let mut folded: BTreeMap<_, _> = vs.variables().into_iter().collect();
+        let parts = |_: &str, name: &str, _| PARTS.iter().find(|p| p.name == name).copied();
+        assert_eq!(fold(&mut folded, 3.0, parts).unwrap(), 2);
+        assert_eq!(folded.keys().collect::<Vec<_>>(), ["qkv.bias", "qkv.weight"]);
+        assert!(x.matmul(&folded["qkv.weight"].tr()).allclose(&expected, 1e-5, 1e-6, false));
+        assert!(
+            !folded["qkv.weight"].equal(&variables["qkv.weight"]),
+            "the model's own weight stays as it was"
+        );
+    }
+
+    #[test]
+    fn it_runs_under_autocast() {
+        let (vs, layer) = layer();
+        let x = Tensor::ones([1, 6], (Kind::Float, Device::Cpu));
+        let scope = crate::trainer::autocast(crate::config::Precision::Bf16, Device::Cpu).unwrap();
+        let y = layer.forward(&x);
+        drop(scope);
+        assert_eq!(y.kind(), Kind::BFloat16);
+        y.sum(Kind::Float).backward();
+        let gradient = vs.variables()["qkv.lora_B.v.weight"].grad();
+        assert!(gradient.abs().sum(Kind::Float).double_value(&[]) > 0.0);
+    }
+}
