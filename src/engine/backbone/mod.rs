@@ -10,7 +10,6 @@ pub mod resnet;
 pub mod sam_vit;
 
 pub use freeze::Freeze;
-pub(crate) use sam_vit::is_addition;
 
 /// ImageNet's mean of RGB values in 0..=255, which every backbone here was pretrained with.
 pub const PIXEL_MEAN: [f64; 3] = [123.675, 116.28, 103.53];

@@ -10,5 +10,4 @@ mod peft;
 mod positions;
 
 pub use config::{Arch, SamVitConfig};
-pub(crate) use peft::is_addition;
 pub use peft::{AdapterConfig, LoraConfig, LoraTarget};
