@@ -73,7 +73,12 @@ fn batch(images: Tensor, labels: &[Vec<i64>]) -> Batch {
         objects: Vec::new(),
         prompts: None,
     };
-    Batch { images, targets: labels.iter().enumerate().map(target).collect(), seed: 0 }
+    Batch {
+        images,
+        features: None,
+        targets: labels.iter().enumerate().map(target).collect(),
+        seed: 0,
+    }
 }
 
 fn reference_labels(reference: &Reference) -> Vec<Vec<i64>> {

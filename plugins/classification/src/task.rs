@@ -2,7 +2,7 @@
 
 use engine::{
     Result,
-    backbone::Backbone,
+    backbone::{self, Backbone},
     data::Batch,
     task::{Evaluator, Loss, Prediction, StepOutput, TargetNeeds, Task},
     tch::{Kind, Tensor},
@@ -32,8 +32,8 @@ impl Classifier {
     }
 
     /// `[B, K]` f32.
-    fn logits(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let levels = self.backbone.forward(images, train)?;
+    fn logits(&self, batch: &Batch, train: bool) -> Result<Tensor> {
+        let levels = backbone::features(&*self.backbone, batch, train)?;
         let coarsest = levels.last().ok_or_else(|| {
             engine::anyhow::anyhow!("the backbone gave no feature level, though its spec names one")
         })?;
@@ -76,7 +76,7 @@ impl Task for Classifier {
             .iter()
             .map(|target| labels_of(target, &self.category_names, self.multi_label()))
             .collect::<Result<Vec<_>>>()?;
-        let logits = self.logits(&batch.images, true)?;
+        let logits = self.logits(batch, true)?;
         let targets = multi_hot(&labels, self.category_names.len()).to_device(logits.device());
         let value = self.loss.forward(&logits, &targets)?;
         let mut scalars = Vec::new();
@@ -89,7 +89,7 @@ impl Task for Classifier {
     }
 
     fn predict(&self, batch: &Batch) -> Result<Vec<Prediction>> {
-        let logits = self.logits(&batch.images, false)?;
+        let logits = self.logits(batch, false)?;
         let (_, num_classes) = logits.size2()?;
         let scores = Vec::<f64>::try_from(self.scores(&logits).to_kind(Kind::Double).view([-1]))?;
         let rows = scores.chunks(num_classes.max(1) as usize);

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use anyhow::Result;
-use tch::{Tensor, nn};
+use tch::{Kind, Tensor, nn};
+
+use crate::data::Batch;
 
 mod freeze;
 pub mod resnet;
@@ -68,4 +70,16 @@ pub trait Backbone: Debug + Send {
     /// # Errors
     /// When the input size does not suit; says which would.
     fn forward(&self, images: &Tensor, train: bool) -> Result<Vec<Tensor>>;
+}
+
+/// Feature levels of a batch: those that came with it where a frozen backbone has computed them
+/// before (`[embedding_cache]`), else the backbone's. Every task asks here.
+///
+/// # Errors
+/// As [`Backbone::forward`].
+pub fn features(backbone: &dyn Backbone, batch: &Batch, train: bool) -> Result<Vec<Tensor>> {
+    match &batch.features {
+        Some(levels) => Ok(levels.iter().map(|level| level.to_kind(Kind::Float)).collect()),
+        None => backbone.forward(&batch.images, train),
+    }
 }

@@ -37,8 +37,12 @@ pub struct Target {
 /// Images of one step.
 #[derive(Debug)]
 pub struct Batch {
-    /// `[B, 3, H, W]` f32 RGB, normalised and padded.
+    /// `[B, 3, H, W]` f32 RGB, normalised and padded. Where there are `features`, nobody has decoded
+    /// the images: the shape is the same, every value NaN, and no memory behind it.
     pub images: Tensor,
+    /// What a frozen backbone makes of `images`, level by level, computed earlier. Tasks get at it
+    /// through [`backbone::features`](crate::backbone::features).
+    pub features: Option<Vec<Tensor>>,
     pub targets: Vec<Target>,
     /// From (run seed, step): whatever a task draws, it draws from this.
     pub seed: u64,
@@ -71,6 +75,10 @@ impl Batch {
     pub fn shallow_clone(&self) -> Self {
         Self {
             images: self.images.shallow_clone(),
+            features: self
+                .features
+                .as_ref()
+                .map(|levels| levels.iter().map(Tensor::shallow_clone).collect()),
             targets: self.targets.iter().map(Target::shallow_clone).collect(),
             seed: self.seed,
         }
@@ -80,7 +88,11 @@ impl Batch {
     #[must_use]
     pub fn to_device(mut self, device: Device) -> Self {
         if device != Device::Cpu {
-            self.images = self.images.to_device(device);
+            match &mut self.features {
+                // The images stand for a shape only.
+                Some(levels) => levels.iter_mut().for_each(|l| *l = l.to_device(device)),
+                None => self.images = self.images.to_device(device),
+            }
             for target in &mut self.targets {
                 for tensor in
                     [&mut target.labels, &mut target.boxes, &mut target.masks, &mut target.is_crowd]

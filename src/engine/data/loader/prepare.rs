@@ -106,7 +106,12 @@ pub(super) fn assemble(plan: &Plan, prepared: Vec<Prepared>, seed: u64) -> Resul
     }
     let shape = [prepared.len() as i64, 3, height as i64, width as i64];
     let images = plan.buffers.tensor(pixels, &shape)?;
-    Ok(Batch { images, targets: prepared.into_iter().map(|p| p.target).collect(), seed })
+    Ok(Batch {
+        images,
+        features: None,
+        targets: prepared.into_iter().map(|p| p.target).collect(),
+        seed,
+    })
 }
 
 /// Height and width that all images of a batch are padded to.
