@@ -5,6 +5,7 @@
 
 mod backbone_support;
 mod coco;
+mod coco_eval_hostile;
 mod coco_hostile;
 mod coco_masks;
 mod config;
@@ -14,6 +15,7 @@ mod loader;
 mod metrics;
 mod parity_backbone;
 mod parity_classification;
+mod parity_coco_eval;
 mod parity_preprocess;
 mod parity_resnet;
 mod preprocess;

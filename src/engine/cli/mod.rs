@@ -34,6 +34,7 @@ use crate::{
     run::ModelSource,
 };
 
+mod coco_eval;
 mod config;
 mod data;
 mod doctor;
@@ -57,6 +58,8 @@ enum Verb {
     Train(train::TrainArgs),
     /// Score a trained model on a split of its dataset.
     Eval(eval::EvalArgs),
+    /// Score a COCO result file against a ground truth, as pycocotools does.
+    CocoEval(coco_eval::CocoEvalArgs),
     /// Predict images without annotations.
     Predict(predict::PredictArgs),
     /// Show or validate a config.
@@ -92,6 +95,7 @@ fn dispatch(verb: Verb) -> Result<()> {
     match verb {
         Verb::Train(args) => train::run(&args),
         Verb::Eval(args) => eval::run(&args),
+        Verb::CocoEval(args) => coco_eval::run(&args),
         Verb::Predict(args) => predict::run(&args),
         Verb::Config(verb) => config::run(verb),
         Verb::Data(verb) => data::run(verb),

@@ -1,6 +1,6 @@
 //! Identifiers as annotation files spell them.
 
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
@@ -13,7 +13,9 @@ use serde_json::value::RawValue;
 /// `serde_json` reading straight from text or a stream, not from a `Value`, nor through
 /// `#[serde(flatten)]` or `#[serde(untagged)]`. For the same reason `serde_json::to_value` and
 /// `json!` refuse the ids that exceed 64 bits: serialise a struct instead.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// Numbers sort by value and come before texts, which sort by code point.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ImageId {
     Unsigned(u128),
     Negative(i128),
@@ -28,6 +30,38 @@ impl ImageId {
             Self::Text(text) => parse_integer(text).ok().filter(|id| id.to_string() == **text),
             number => Some(Self::Text(number.to_string().into())),
         }
+    }
+}
+
+impl ImageId {
+    /// The id that a piece of JSON spells.
+    ///
+    /// # Errors
+    /// When it spells something else; says what.
+    pub(crate) fn from_json(json: &str) -> Result<Self, String> {
+        // Nearly every id is a plain number.
+        match json.parse::<u64>() {
+            Ok(n) => Ok(Self::from(n)),
+            Err(_) => parse_json(json),
+        }
+    }
+}
+
+impl Ord for ImageId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Negative(a), Self::Negative(b)) => a.cmp(b),
+            (Self::Unsigned(a), Self::Unsigned(b)) => a.cmp(b),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Negative(_), _) | (Self::Unsigned(_), Self::Text(_)) => Ordering::Less,
+            (_, Self::Negative(_)) | (Self::Text(_), Self::Unsigned(_)) => Ordering::Greater,
+        }
+    }
+}
+
+impl PartialOrd for ImageId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -148,6 +182,15 @@ mod tests {
         assert_eq!(ImageId::from("05").respelled(), None);
         assert_eq!(ImageId::from("-0").respelled(), None);
         assert_eq!(ImageId::from("scan 3").respelled(), None);
+    }
+
+    #[test]
+    fn numbers_sort_by_value_and_before_texts() {
+        let sorted = ["-20", "-3", "0", "3", "18446744073709551616", "\"10\"", "\"9\""];
+        let mut ids: Vec<ImageId> = sorted.iter().rev().map(|json| read(json).unwrap()).collect();
+        ids.sort();
+        let ids: Vec<_> = ids.iter().map(|id| serde_json::to_string(id).unwrap()).collect();
+        assert_eq!(ids, sorted);
     }
 
     #[test]

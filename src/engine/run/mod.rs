@@ -8,11 +8,13 @@
 //!
 //! [`train()`] walks all of it; [`evaluate()`] and [`predict()`] walk the same way and stop earlier.
 
+mod coco_eval;
 mod evaluate;
 mod model;
 mod predict;
 mod train;
 
+pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};
 pub use evaluate::{EvalOptions, EvalRecord, evaluate};
 pub use model::{Model, ModelSource, Opened, decided_by_weights};
 pub use predict::{PredictOptions, PredictRecord, predict};

@@ -65,8 +65,21 @@ pub(super) fn assemble(
 }
 
 fn record(image: RawImage, index: usize, folder: &Path) -> Result<Record> {
+    let size = image_size(&image)?;
     let file_name =
         image.file_name.filter(|name| !name.is_empty()).context("`file_name` is missing")?;
+    Ok(Record {
+        image_id: image.id.unwrap_or_else(|| ImageId::from(index as u64)),
+        path: folder.join(&*file_name),
+        size,
+        image_labels: Vec::new(),
+        objects: Vec::new(),
+        prompts: None,
+    })
+}
+
+/// `(height, width)`, unless the file lacks one of them.
+pub(super) fn image_size(image: &RawImage) -> Result<Option<(u32, u32)>> {
     let side = |value: Option<Integer>, name: &str| -> Result<Option<u32>> {
         let Some(Integer(n)) = value else { return Ok(None) };
         match u32::try_from(n) {
@@ -74,14 +87,7 @@ fn record(image: RawImage, index: usize, folder: &Path) -> Result<Record> {
             _ => bail!("`{name}` is {n}: expected a number of pixels"),
         }
     };
-    Ok(Record {
-        image_id: image.id.unwrap_or_else(|| ImageId::from(index as u64)),
-        path: folder.join(&*file_name),
-        size: side(image.height, "height")?.zip(side(image.width, "width")?),
-        image_labels: Vec::new(),
-        objects: Vec::new(),
-        prompts: None,
-    })
+    Ok(side(image.height, "height")?.zip(side(image.width, "width")?))
 }
 
 fn index_images(records: &[Record]) -> Result<HashMap<&ImageId, u32>> {
@@ -171,7 +177,7 @@ fn object(
 }
 
 /// XYWH of a mask: of a polygon its extent, as COCO's own files have it.
-fn bbox_of(segmentation: &Segmentation) -> Result<Option<[f64; 4]>> {
+pub(super) fn bbox_of(segmentation: &Segmentation) -> Result<Option<[f64; 4]>> {
     if let Segmentation::Polygons(polygons) = segmentation {
         let extent = |offset: usize| {
             let coordinates =
@@ -188,7 +194,7 @@ fn bbox_of(segmentation: &Segmentation) -> Result<Option<[f64; 4]>> {
 
 /// Area of a mask in pixels: of polygons the sum by the shoelace formula, as COCO's own files
 /// have it.
-fn area_of(segmentation: &Segmentation) -> Result<Option<f64>> {
+pub(super) fn area_of(segmentation: &Segmentation) -> Result<Option<f64>> {
     if let Segmentation::Polygons(polygons) = segmentation {
         return Ok(Some(polygons.iter().map(|p| shoelace(p)).sum()));
     }

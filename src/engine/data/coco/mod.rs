@@ -12,7 +12,9 @@
 mod assemble;
 mod categories;
 mod parse;
+mod results;
 mod segmentation;
+mod truths;
 
 use std::{
     fmt,
@@ -20,13 +22,20 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, DeserializeOwned},
+};
 use sha2::{Digest, Sha256};
 
 use self::{
     assemble::assemble,
     categories::CategoryMap,
     parse::{CategoriesOnly, CocoFile},
+};
+pub use self::{
+    results::{CocoResults, FoundObject},
+    truths::{CocoTruths, TruthCategory, TruthImage, TruthObject},
 };
 use super::{
     Dataset, DatasetConfig, Split,
@@ -235,13 +244,20 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Parses the file and takes its SHA-256 at the same time.
-fn read_hashed(path: &Path) -> Result<(CocoFile, String)> {
-    let bytes = read(path)?;
+fn read_hashed<T: parse::Described + DeserializeOwned + Send>(path: &Path) -> Result<(T, String)> {
+    parse_hashed(&read(path)?, |bytes| parse::from_slice(bytes, path), path)
+}
+
+/// Parses what was read from `path`, and takes its SHA-256 at the same time.
+fn parse_hashed<'a, T>(
+    bytes: &'a [u8],
+    parse: impl FnOnce(&'a [u8]) -> Result<T>,
+    path: &Path,
+) -> Result<(T, String)> {
     std::thread::scope(|scope| {
-        let hash = scope.spawn(|| {
-            Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect::<String>()
-        });
-        let file = parse::from_slice(&bytes, path)?;
+        let hash = scope
+            .spawn(|| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>());
+        let file = parse(bytes)?;
         let hash = hash.join().map_err(|_| anyhow::anyhow!("hashing {} failed", path.display()))?;
         Ok((file, hash))
     })

@@ -58,22 +58,31 @@ pub(super) struct RawCategory {
 /// # Errors
 /// Names the file, the place in it (list, index, line, column), what was expected and found.
 pub(super) fn from_slice<T: Described + DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T> {
-    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let bytes = without_mark(bytes);
     let read = serde_json::from_slice(bytes).map(|Object(file)| file);
-    read.map_err(|error| {
-        let what = if error.is_eof() && !bytes.is_empty() {
-            "the file ends too early (an interrupted copy?): "
-        } else {
-            ""
-        };
-        let hint = if near(bytes, &error).is_some_and(names_no_number) {
-            ". NaN and Infinity are no JSON: write null, or leave the key out"
-        } else {
-            ""
-        };
-        Error::data(format!("{}: {what}{error}{hint}", path.display())).into()
-    })
+    read.map_err(|error| located(&error, bytes, path))
+}
+
+/// The text of a file without its byte order mark.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// What is wrong with the JSON in `bytes`, which are those of the file at `path`.
+pub(super) fn located(error: &serde_json::Error, bytes: &[u8], path: &Path) -> anyhow::Error {
+    // Inside an entry the kind of error is lost, the words are not.
+    let is_eof = error.is_eof() || error.to_string().contains("EOF while parsing");
+    let what = if is_eof && !bytes.is_empty() {
+        "the file ends too early (an interrupted copy?): "
+    } else {
+        ""
+    };
+    let hint = if near(bytes, error).is_some_and(names_no_number) {
+        ". NaN and Infinity are no JSON: write null, or leave the key out"
+    } else {
+        ""
+    };
+    Error::data(format!("{}: {what}{error}{hint}", path.display())).into()
 }
 
 /// The text around the place of an error.

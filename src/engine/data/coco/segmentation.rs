@@ -16,6 +16,15 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(SegmentationVisitor)
 }
 
+/// A segmentation that stands alone.
+pub(super) struct StoredSegmentation(pub(super) Segmentation);
+
+impl<'de> Deserialize<'de> for StoredSegmentation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize(deserializer).map(Self)
+    }
+}
+
 struct SegmentationVisitor;
 
 impl<'de> Visitor<'de> for SegmentationVisitor {

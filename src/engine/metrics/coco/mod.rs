@@ -42,7 +42,7 @@ use anyhow::{Result, ensure};
 pub use self::{
     matching::ImageMatches,
     params::{AreaRange, IouType, Params},
-    result::{CocoResult, Query, STAT_NAMES},
+    result::{CocoResult, Query, stat_names},
 };
 use crate::data::Rle;
 

@@ -2,10 +2,30 @@
 
 use super::{Params, accumulate::Curve};
 
-/// pycocotools' twelve figures, in its order: average precision, then average recall (`AR@n`: with
-/// the first, second and third of `max_dets`).
-pub const STAT_NAMES: [&str; 12] =
-    ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR@1", "AR@2", "AR@3", "ARs", "ARm", "ARl"];
+/// Names of pycocotools' twelve figures in its order: average precision, then average recall,
+/// `AR@n` at `n` detections.
+#[must_use]
+pub fn stat_names(max_dets: &[usize]) -> [String; 12] {
+    let recall = |i: usize| {
+        let nth = max_dets.get(i).or(max_dets.last()).copied().unwrap_or_default();
+        format!("AR@{nth}")
+    };
+    let name = str::to_owned;
+    [
+        name("AP"),
+        name("AP50"),
+        name("AP75"),
+        name("APs"),
+        name("APm"),
+        name("APl"),
+        recall(0),
+        recall(1),
+        recall(2),
+        name("ARs"),
+        name("ARm"),
+        name("ARl"),
+    ]
+}
 
 /// Precision and recall by IoU threshold, category, area range and number of detections.
 ///
@@ -100,7 +120,7 @@ impl CocoResult {
         })
     }
 
-    /// pycocotools' twelve, as [`STAT_NAMES`] names them. Precision and recall by area, AP50 and
+    /// pycocotools' twelve, as [`stat_names`] names them. Precision and recall by area, AP50 and
     /// AP75 are at the third of `max_dets` (the last, if there are fewer).
     ///
     /// As in pycocotools the first, AP, is at 100 detections whatever `max_dets` is, and -1 when 100
