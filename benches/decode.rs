@@ -117,5 +117,6 @@ fn plan(resample: Resample, num_workers: usize) -> LoadPlan {
         },
         needs: TargetNeeds::ImageLabels,
         seed: 0,
+        embeddings: None,
     }
 }

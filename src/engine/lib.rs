@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod device;
+pub mod embedding_cache;
 pub mod error;
 pub mod fs;
 pub mod logging;

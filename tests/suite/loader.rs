@@ -64,6 +64,7 @@ fn plan(batch_size: usize, num_workers: usize) -> LoadPlan {
         },
         needs: TargetNeeds::Masks,
         seed: 11,
+        embeddings: None,
     }
 }
 

@@ -33,7 +33,15 @@ fn spec() -> BackboneSpec {
 
 fn plan(preprocess: PreprocessConfig, needs: TargetNeeds) -> LoadPlan {
     let loader = LoaderConfig { batch_size: 1, ..LoaderConfig::default() };
-    LoadPlan { preprocess, augment: AugmentConfig::default(), loader, spec: spec(), needs, seed: 0 }
+    LoadPlan {
+        preprocess,
+        augment: AugmentConfig::default(),
+        loader,
+        spec: spec(),
+        needs,
+        seed: 0,
+        embeddings: None,
+    }
 }
 
 /// A reference folder's tensors and the size of its images.

@@ -10,6 +10,7 @@ use crate::{
         DatasetConfig,
         transforms::{AugmentConfig, PreprocessConfig},
     },
+    embedding_cache::EmbeddingCacheConfig,
     optim::{OptimizerConfig, ScheduleConfig},
     task::TaskConfig,
 };
@@ -38,6 +39,8 @@ pub struct RunConfig {
     pub task: Box<dyn TaskConfig>,
     #[serde(default)]
     pub weights: Option<WeightsConfig>,
+    #[serde(default)]
+    pub embedding_cache: Option<EmbeddingCacheConfig>,
     #[serde(default)]
     pub optimizer: OptimizerConfig,
     #[serde(default)]

@@ -113,7 +113,7 @@ fn look_at(record: &Record, decode: Option<DecodeOptions>) -> Result<Vec<(&'stat
     let size = match decode {
         Some(options) => {
             let image = image_io::decode_file(&record.path, options)?;
-            check_size(&image, record.size, &record.path)?;
+            check_size((image.height, image.width), image.transposed, record.size, &record.path)?;
             Some((image.height, image.width))
         }
         None => {

@@ -44,6 +44,23 @@ impl Console {
         }
     }
 
+    /// Shows another count than that of steps, until [`Self::back_to_steps`].
+    pub(super) fn other_progress(&self, done: u64, total: u64, status: &str) {
+        if let Self::Bar(bar) = self {
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_message(status.to_owned());
+        }
+    }
+
+    pub(super) fn back_to_steps(&self, step: u64, total_steps: u64) {
+        if let Self::Bar(bar) = self {
+            bar.set_length(total_steps);
+            bar.set_position(step);
+            bar.set_message("");
+        }
+    }
+
     /// Whether log lines of training steps are to be printed: the bar shows them already.
     pub(super) fn prints_steps(&self) -> bool {
         matches!(self, Self::Plain)

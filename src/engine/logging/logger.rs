@@ -79,6 +79,7 @@ struct Inner {
     events: Guarded<EventFile>,
     summary: PathBuf,
     started: Instant,
+    last_preparing: Option<Instant>,
     /// Steps since the last record, and their sums.
     interval: (u64, StepTime),
     /// Beside the progress bar.
@@ -120,6 +121,7 @@ impl RunLogger {
             events: Guarded::new(EventFile::create(folder.path(), resume_step)?),
             summary: folder.summary(),
             started: Instant::now(),
+            last_preparing: None,
             interval: (0, StepTime::default()),
             status: String::new(),
         }));
@@ -143,6 +145,27 @@ impl RunLogger {
     /// Prints a warning.
     pub fn warn(&self, text: &str) {
         self.inner().say(&format!("warning: {text}"));
+    }
+
+    /// Shows how far work has come that precedes the steps, such as `computing embeddings`. A
+    /// terminal shows every call; elsewhere a line is printed each half minute.
+    pub fn preparing(&self, what: &str, done: u64, total: u64) {
+        const BETWEEN_LINES: Duration = Duration::from_secs(30);
+        let mut inner = self.inner();
+        inner.console.other_progress(done, total, what);
+        let due = inner.last_preparing.is_none_or(|last| last.elapsed() >= BETWEEN_LINES);
+        if inner.console.prints_steps() && due && done < total {
+            inner.last_preparing = Some(Instant::now());
+            inner.say(&format!("{what}: {done}/{total}"));
+        }
+    }
+
+    /// Ends what [`preparing`](Self::preparing) showed; the clock of the steps starts.
+    pub fn prepared(&self) {
+        let mut inner = self.inner();
+        let LoggerOptions { total_steps, resume_step, .. } = inner.options;
+        inner.console.back_to_steps(resume_step.unwrap_or(0), total_steps);
+        inner.started = Instant::now();
     }
 
     /// Writes to `train.log` only.

@@ -19,7 +19,7 @@ use crate::{
     config::{Loaded, RunConfig},
     data::{
         Batch, Dataset, Split,
-        loader::{LoadPlan, Loader},
+        loader::{LoadPlan, Loader, prepare_batch},
     },
     device,
     logging::pictures,
@@ -121,7 +121,9 @@ pub(super) fn score(
     }
     let mut evaluator = model.task.evaluator();
     let mut pictures = Vec::new();
-    for batch in Loader::eval(dataset, eval_plan(plan, config, &*model.task))? {
+    let plan = eval_plan(plan, config, &*model.task);
+    let records = dataset.records.chunks(plan.loader.batch_size);
+    for (batch, records) in Loader::eval(dataset.clone(), plan.clone())?.zip(records) {
         let batch = batch?;
         let predictions = predict_batch(model, &batch, config, device)?;
         for (index, (prediction, target)) in predictions.iter().zip(&batch.targets).enumerate() {
@@ -129,7 +131,15 @@ pub(super) fn score(
                 .add(prediction, target)
                 .with_context(|| format!("scoring {}", target.path.display()))?;
             if pictures.len() < num_pictures {
-                pictures.push(draw(model, &batch, index, prediction, true)?);
+                let picture = if batch.features.is_some() {
+                    // Nobody has decoded the image.
+                    let pixels = LoadPlan { embeddings: None, ..plan.clone() };
+                    let batch = prepare_batch(&records[index..=index], &pixels)?;
+                    draw(model, &batch, 0, prediction, true)?
+                } else {
+                    draw(model, &batch, index, prediction, true)?
+                };
+                pictures.push(picture);
             }
         }
     }

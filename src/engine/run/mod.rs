@@ -9,6 +9,7 @@
 //! [`train()`] walks all of it; [`evaluate()`] and [`predict()`] walk the same way and stop earlier.
 
 mod coco_eval;
+mod embed;
 mod evaluate;
 mod model;
 mod predict;

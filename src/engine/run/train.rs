@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use tch::Device;
 
 use super::{
+    embed,
     evaluate::{self, Scored},
     model::{Model, decided_by_weights},
 };
@@ -69,6 +70,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         _ => None,
     };
     let groups = groups::group(&model.vs, &config.optimizer.groups)?;
+    embed::check(config, &model)?;
     let mut optimizer = Optimizer::new(&config.optimizer, groups);
 
     let folder = RunFolder::create(&config.run_dir, options.existing)?;
@@ -111,7 +113,6 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         None => logger.warn("the dataset has no validation split: nothing is evaluated"),
     }
 
-    let plan = load_plan(config, &model);
     let mut run = Run {
         trainer: Trainer::new(
             &*model.task,
@@ -126,7 +127,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         folder: &folder,
         logger: &logger,
         device,
-        plan: &plan,
+        plan: load_plan(config, &model),
         val_set: val_set.as_ref(),
         progress,
         last_report: None,
@@ -212,6 +213,7 @@ pub(super) fn load_plan(config: &RunConfig, model: &Model) -> LoadPlan {
         needs: model.task.needs(),
         loader: config.loader.clone(),
         seed: config.seed,
+        embeddings: None,
     }
 }
 
@@ -223,7 +225,7 @@ struct Run<'a> {
     folder: &'a RunFolder,
     logger: &'a RunLogger,
     device: Device,
-    plan: &'a LoadPlan,
+    plan: LoadPlan,
     val_set: Option<&'a Arc<Dataset>>,
     progress: Progress,
     last_report: Option<Report>,
@@ -235,6 +237,7 @@ impl Run<'_> {
         let (config, accumulate) = (self.config, self.config.train.accumulate_batches);
         let max_steps = config.train.max_steps;
         let first_batch = self.progress.step * accumulate;
+        self.use_embeddings(train_set, stop)?;
         let mut batches = Loader::train(train_set.clone(), self.plan.clone(), first_batch)?;
         while self.progress.step < max_steps {
             let begin = Instant::now();
@@ -255,6 +258,22 @@ impl Run<'_> {
             }
             self.after_step(stop)?;
         }
+        Ok(())
+    }
+
+    /// Fills the embedding cache if there is one, and reads from it henceforth.
+    fn use_embeddings(&mut self, train_set: &Dataset, stop: &StopFlag) -> Result<()> {
+        let Some(cache) = &self.config.embedding_cache else { return Ok(()) };
+        let filling = embed::Filling {
+            config: self.config,
+            cache,
+            model: self.model,
+            device: self.device,
+            plan: &self.plan,
+            watch: embed::Watch { logger: self.logger, stop },
+        };
+        let embeddings = filling.fill(train_set, self.val_set.map(AsRef::as_ref))?;
+        self.plan.embeddings = Some(Arc::new(embeddings));
         Ok(())
     }
 

@@ -27,5 +27,6 @@ pub use file::{Container, WeightsFile, open};
 pub use inspect::Inspection;
 pub use load::{load, load_file};
 pub use report::{Cast, LoadReport, Loaded, Misshapen, Missing, Resized, Unplaced};
+pub(crate) use safetensors::bytes;
 pub use safetensors::save_safetensors;
 pub use torch::{OtherContent, save_torch};

@@ -160,7 +160,7 @@ fn header(tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> 
 }
 
 /// Little-endian bytes of a tensor's elements in row-major order.
-pub(super) fn bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+pub(crate) fn bytes(tensor: &Tensor) -> Result<Vec<u8>> {
     let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
     let numel = tensor.numel();
     let mut bytes = vec![0; numel * tensor.f_kind()?.elt_size_in_bytes()];

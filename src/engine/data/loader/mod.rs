@@ -35,6 +35,7 @@ use crate::{
     Error,
     backbone::BackboneSpec,
     config::LoaderConfig,
+    embedding_cache::Embeddings,
     seed::{AUGMENT, BATCH, Rng},
     task::TargetNeeds,
 };
@@ -49,6 +50,8 @@ pub struct LoadPlan {
     pub spec: BackboneSpec,
     pub needs: TargetNeeds,
     pub seed: u64,
+    /// Read in place of the images, where there are some.
+    pub embeddings: Option<Arc<Embeddings>>,
 }
 
 /// An iterator over batches. Dropping it stops and joins its threads.
@@ -67,7 +70,16 @@ pub struct Loader {
     issued: u64,
     /// One past the last step; `None` in training, which never ends.
     end: Option<u64>,
+    /// Of every image, but in training.
+    mirrored: bool,
     waited: Duration,
+}
+
+/// Which images a loader hands out.
+#[derive(Debug, Clone, Copy)]
+enum Pass {
+    Train { start_step: u64 },
+    Once { mirrored: bool },
 }
 
 impl Loader {
@@ -78,7 +90,7 @@ impl Loader {
     /// Of kind config when the plan contradicts itself or the backbone; of kind data when the
     /// dataset has no images.
     pub fn train(dataset: Arc<Dataset>, plan: LoadPlan, start_step: u64) -> Result<Self> {
-        Self::start(dataset, plan, true, start_step)
+        Self::start(dataset, plan, Pass::Train { start_step })
     }
 
     /// Every image once, in file order, not augmented; the last batch may be smaller.
@@ -86,11 +98,23 @@ impl Loader {
     /// # Errors
     /// As [`train`](Self::train).
     pub fn eval(dataset: Arc<Dataset>, plan: LoadPlan) -> Result<Self> {
-        Self::start(dataset, plan, false, 0)
+        Self::start(dataset, plan, Pass::Once { mirrored: false })
     }
 
-    fn start(dataset: Arc<Dataset>, plan: LoadPlan, train: bool, start: u64) -> Result<Self> {
+    /// As [`eval`](Self::eval), with every image mirrored left to right.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train).
+    pub fn mirrored(dataset: Arc<Dataset>, plan: LoadPlan) -> Result<Self> {
+        Self::start(dataset, plan, Pass::Once { mirrored: true })
+    }
+
+    fn start(dataset: Arc<Dataset>, plan: LoadPlan, pass: Pass) -> Result<Self> {
         check(&plan, &dataset)?;
+        let (train, start, mirrored) = match pass {
+            Pass::Train { start_step } => (true, start_step, false),
+            Pass::Once { mirrored } => (false, 0, mirrored),
+        };
         let images = dataset.records.len();
         let end = (!train).then(|| images.div_ceil(plan.loader.batch_size) as u64);
         let order = Order::new(images, train && plan.loader.shuffle, plan.seed);
@@ -99,8 +123,9 @@ impl Loader {
         let workers = Workers::start(threads, &plan, &dataset)?;
         let early = BTreeMap::new();
         let waited = Duration::ZERO;
+        let (next, issued) = (start, start);
         let mut loader =
-            Self { plan, dataset, order, workers, early, next: start, issued: start, end, waited };
+            Self { plan, dataset, order, workers, early, next, issued, end, mirrored, waited };
         loader.issue()?;
         Ok(loader)
     }
@@ -136,9 +161,9 @@ impl Loader {
         if self.end.is_some() {
             positions.end = positions.end.min(self.dataset.records.len() as u64);
         }
+        let (seed, always) = (self.plan.seed, self.mirrored);
         let probability = if self.end.is_some() { 0.0 } else { self.plan.augment.flip_probability };
-        let seed = self.plan.seed;
-        let flip = |p: u64| Rng::at(seed, &[AUGMENT, p]).uniform() < probability;
+        let flip = |p: u64| always || Rng::at(seed, &[AUGMENT, p]).uniform() < probability;
         positions.map(|p| (self.order.at(p), flip(p))).collect()
     }
 

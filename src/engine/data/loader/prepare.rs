@@ -7,18 +7,19 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use tch::{Device, Kind, Tensor};
 
 use super::{LoadPlan, buffers::Buffers};
 use crate::{
     Error,
     data::{
-        Batch, Record, Target,
-        image_io::{self, Image},
+        Batch, Record, Target, image_io,
         transforms::{
             Fitted, Normalization, PadTo, scaled_size,
             target::{Placement, target},
         },
     },
+    embedding_cache::is_channels_last,
 };
 
 /// What the workers go by.
@@ -38,12 +39,19 @@ impl Deref for Plan {
     }
 }
 
-/// An image on its way into a batch: neither normalised nor padded, so small enough to wait for its
-/// neighbours.
+/// An image on its way into a batch.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    image: Fitted,
+    content: Content,
     target: Target,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// Neither normalised nor padded, so small enough to wait for its neighbours.
+    Image(Fitted),
+    /// `[C, H, W]` each: what the backbone made of the image.
+    Embedding(Vec<Tensor>),
 }
 
 /// Decodes, resizes, and carries the annotation along.
@@ -57,28 +65,50 @@ pub(super) fn prepare(plan: &Plan, record: &Record, flip: bool) -> Result<Prepar
 }
 
 fn prepare_unguarded(plan: &Plan, record: &Record, flip: bool) -> Result<Prepared> {
+    if let Some(embeddings) = &plan.embeddings {
+        let entry = embeddings.load(&record.path, flip)?;
+        check_size(entry.original_size, false, record.size, &record.path)?;
+        let (target, _) = place(plan, record, entry.original_size, flip)?;
+        return Ok(Prepared { content: Content::Embedding(entry.levels), target });
+    }
     let config = &plan.preprocess;
     let image = image_io::decode_file(&record.path, config.decode_options())?;
-    check_size(&image, record.size, &record.path)?;
     let original_size = (image.height, image.width);
-    let input_size = scaled_size(original_size, config.image_size, config.size_rule);
-    let placement = Placement { original_size, input_size, flipped: flip };
-    let in_file = || format!("image {} (id {})", record.path.display(), record.image_id);
-    let target = target(record, placement, plan.needs, config)
-        .map_err(|e| Error::data(format!("{}: {e:#}", in_file())))?;
-    let image = Fitted::new(image, input_size, config.resample).with_context(in_file)?;
-    Ok(Prepared { image, target })
+    check_size(original_size, image.transposed, record.size, &record.path)?;
+    let (target, input_size) = place(plan, record, original_size, flip)?;
+    let image = Fitted::new(image, input_size, config.resample).with_context(|| in_file(record))?;
+    Ok(Prepared { content: Content::Image(image), target })
 }
 
-/// Whether the file has the size that the annotations claim.
+/// The annotation in the frame of the network's input, and the image's size there.
+fn place(
+    plan: &Plan,
+    record: &Record,
+    original_size: (u32, u32),
+    flipped: bool,
+) -> Result<(Target, (u32, u32))> {
+    let config = &plan.preprocess;
+    let input_size = scaled_size(original_size, config.image_size, config.size_rule);
+    let placement = Placement { original_size, input_size, flipped };
+    let target = target(record, placement, plan.needs, config)
+        .map_err(|e| Error::data(format!("{}: {e:#}", in_file(record))))?;
+    Ok((target, input_size))
+}
+
+fn in_file(record: &Record) -> String {
+    format!("image {} (id {})", record.path.display(), record.image_id)
+}
+
+/// Whether the decoded image, which EXIF may have turned by a quarter, has the size that the
+/// annotations claim.
 pub(in crate::data) fn check_size(
-    image: &Image,
+    got: (u32, u32),
+    transposed: bool,
     expected: Option<(u32, u32)>,
     path: &Path,
 ) -> Result<()> {
-    let got = (image.height, image.width);
     let Some(expected) = expected.filter(|&size| size != got) else { return Ok(()) };
-    let hint = if image.transposed && expected == (got.1, got.0) {
+    let hint = if transposed && expected == (got.1, got.0) {
         "; its EXIF orientation turns it by a quarter: set preprocess.exif = false if the \
          annotations were drawn on the stored pixels"
     } else {
@@ -95,34 +125,58 @@ pub(in crate::data) fn check_size(
     .into())
 }
 
-/// Normalises and pads the images into one tensor.
+/// Normalises and pads the images into one tensor, or stacks their embeddings.
 pub(super) fn assemble(plan: &Plan, prepared: Vec<Prepared>, seed: u64) -> Result<Batch> {
-    let (height, width) = padded_size(plan, &prepared);
+    let (mut images, mut embeddings, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+    for Prepared { content, target } in prepared {
+        match content {
+            Content::Image(image) => images.push((image, target.flipped)),
+            Content::Embedding(levels) => embeddings.push(levels),
+        }
+        targets.push(target);
+    }
+    if embeddings.is_empty() {
+        return Ok(Batch { images: pad(plan, &images)?, features: None, targets, seed });
+    }
+    let levels = embeddings.first().map_or(0, Vec::len);
+    let stack = |level: usize| -> Result<Tensor> {
+        let of_images: Vec<&Tensor> = embeddings.iter().filter_map(|e| e.get(level)).collect();
+        // In the order of memory: the batch is then laid out as the backbone would have.
+        if of_images.first().is_some_and(|first| is_channels_last(first)) {
+            let rows: Vec<_> = of_images.iter().map(|level| level.permute([1, 2, 0])).collect();
+            return Ok(Tensor::f_stack(&rows, 0)?.permute([0, 3, 1, 2]));
+        }
+        Ok(Tensor::f_stack(&of_images, 0)?)
+    };
+    let features = (0..levels).map(stack).collect::<Result<Vec<_>>>()?;
+    // Whoever takes these for pixels shall notice.
+    let side = i64::from(plan.preprocess.image_size);
+    let images = Tensor::f_full([1], f64::NAN, (Kind::Float, Device::Cpu))?
+        .f_expand([targets.len() as i64, 3, side, side], false)?;
+    Ok(Batch { images, features: Some(features), targets, seed })
+}
+
+/// `[B, 3, H, W]` of images, each mirrored or not.
+fn pad(plan: &Plan, prepared: &[(Fitted, bool)]) -> Result<Tensor> {
+    let (height, width) = padded_size(plan, prepared);
     let normalization = Normalization::new(&plan.spec, plan.preprocess.pad_order);
     let mut pixels = plan.buffers.take(prepared.len() * 3 * height * width);
     let slots = pixels.chunks_exact_mut(3 * height * width);
-    for (slot, Prepared { image, target }) in slots.zip(&prepared) {
-        image.write_into(&normalization, target.flipped, (height, width), slot);
+    for (slot, (image, flipped)) in slots.zip(prepared) {
+        image.write_into(&normalization, *flipped, (height, width), slot);
     }
-    let shape = [prepared.len() as i64, 3, height as i64, width as i64];
-    let images = plan.buffers.tensor(pixels, &shape)?;
-    Ok(Batch {
-        images,
-        features: None,
-        targets: prepared.into_iter().map(|p| p.target).collect(),
-        seed,
-    })
+    plan.buffers.tensor(pixels, &[prepared.len() as i64, 3, height as i64, width as i64])
 }
 
 /// Height and width that all images of a batch are padded to.
-fn padded_size(plan: &Plan, prepared: &[Prepared]) -> (usize, usize) {
+fn padded_size(plan: &Plan, prepared: &[(Fitted, bool)]) -> (usize, usize) {
     let config = &plan.preprocess;
     match config.padding(plan.train) {
         PadTo::Square => (config.image_size as usize, config.image_size as usize),
         PadTo::Multiple => {
             let largest = prepared
                 .iter()
-                .map(|p| p.image.size())
+                .map(|(image, _)| image.size())
                 .fold((1, 1), |(h, w), size| (h.max(size.0), w.max(size.1)));
             let multiple = config.pad_multiple as usize;
             (largest.0.next_multiple_of(multiple), largest.1.next_multiple_of(multiple))

@@ -1,0 +1,92 @@
+//! What a frozen backbone makes of each image, kept on disk: training the rest then needs neither
+//! the backbone nor the pixels.
+//!
+//! An embedding is a function of the backbone's weights and options, of the preprocessing, of the
+//! image file's content and of whether it is mirrored. Its file is named by a hash of all of these,
+//! so that nothing stale is ever read, whatever changes; several runs and processes may share a
+//! folder. Files are written whole or not at all, and checked by a sum over their content.
+//!
+//! [`RunKey`] hashes what all embeddings of a run share, [`Entry`] is one file, and [`Embeddings`] is
+//! what the loader reads from. [`crate::run`] computes what is not there yet.
+
+mod entry;
+mod key;
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+pub(crate) use entry::is_channels_last;
+pub use entry::{Entry, Found};
+pub use key::{ContentHash, RunKey, RunKeyParts, content_hash};
+
+/// The `[embedding_cache]` table: keeps the outputs of a backbone of which nothing trains.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingCacheConfig {
+    /// Folder of the embeddings, which any number of runs may share.
+    pub dir: PathBuf,
+    /// Number format on disk.
+    #[serde(default)]
+    pub dtype: EmbeddingDtype,
+}
+
+/// Number format of stored embeddings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmbeddingDtype {
+    /// As computed: training is the same as without the cache.
+    #[default]
+    Fp32,
+    /// Half the space; embeddings are rounded to 8 significant bits.
+    Bf16,
+}
+
+/// The embeddings of a run's images, all of which are on disk.
+#[derive(Debug)]
+pub struct Embeddings {
+    dir: PathBuf,
+    key: RunKey,
+    images: HashMap<PathBuf, ContentHash>,
+}
+
+impl Embeddings {
+    /// Those in `dir` of the images at the given paths, whose contents have been hashed.
+    #[must_use]
+    pub fn new(dir: &Path, key: RunKey, images: HashMap<PathBuf, ContentHash>) -> Self {
+        Self { dir: dir.to_owned(), key, images }
+    }
+
+    /// The file of an image's embedding; `None` when the image is none of this run's.
+    #[must_use]
+    pub fn file(&self, image: &Path, flipped: bool) -> Option<PathBuf> {
+        self.images.get(image).map(|content| self.key.file(&self.dir, content, flipped))
+    }
+
+    /// Reads an image's embedding.
+    ///
+    /// # Errors
+    /// When it is not there or damaged, which it was not when the run began.
+    pub fn load(&self, image: &Path, flipped: bool) -> Result<Entry> {
+        let lost = |what: String| {
+            Error::data(format!(
+                "image {}: its embedding {what} since the run began; start again, and it is \
+                 computed anew",
+                image.display()
+            ))
+        };
+        let file = self.file(image, flipped).ok_or_else(|| lost("was not asked for".to_owned()))?;
+        match Entry::read(&file)? {
+            Found::Whole(entry) => Ok(entry),
+            Found::Absent => Err(lost(format!("{} has gone", file.display())).into()),
+            Found::Damaged(why) => {
+                Err(lost(format!("{} was damaged ({why})", file.display())).into())
+            }
+        }
+    }
+}
