@@ -9,6 +9,13 @@ use std::{
     time::SystemTime,
 };
 
+use engine::{
+    config::{self, Loaded},
+    data::{LoadPlan, Split, prepare_batch},
+    run::{Model, ModelSource},
+    tch::{Device, Tensor, no_grad},
+    weights,
+};
 use tempfile::TempDir;
 
 fn phantoms() -> &'static Path {
@@ -224,4 +231,188 @@ fn a_cache_is_refused_where_its_embeddings_would_not_hold() {
     refused(&[], &["embedding_cache", "`backbone.blocks.0.attn.proj.bias`", "freeze"]);
     refused(&[FROZEN, "backbone.lora={}"], &["lora_A"]);
     refused(&[FROZEN, "preprocess.eval_pad_to=multiple"], &["multiple", "square"]);
+}
+
+const LORA: &str = "backbone.lora={rank=2, alpha=3.0, targets=[\"q\", \"v\", \"mlp\"]}";
+const ADAPTER: &str = "backbone.adapter={}";
+
+impl Place {
+    /// A short run whose last checkpoint stands for pretrained weights.
+    fn pretrained(&self) -> String {
+        let run = self.folder.path().join("pretrained");
+        if !run.exists() {
+            assert_success(&self.train("pretrained", &["train.max_steps=3"]));
+        }
+        self.path("pretrained/checkpoints/last.safetensors")
+    }
+
+    /// A run on top of [`pretrained`](Self::pretrained), with a head of its own.
+    fn finetune(&self, name: &str, more: &[&str]) -> Output {
+        let weights = format!("weights={{path=\"{}\", ignore=[\"head.*\"]}}", self.pretrained());
+        self.train(name, &[&[weights.as_str(), FROZEN], more].concat())
+    }
+
+    fn export(&self, run: &str, out: &str, more: &[&str]) -> Output {
+        let (run, out) = (self.path(run), self.path(out));
+        sonotune(&[&["weights", "export", &run, &out], more].concat())
+    }
+
+    /// The config with changes, opened.
+    fn loaded(&self, overrides: &[&str]) -> Loaded {
+        let overrides: Vec<_> = overrides.iter().map(ToString::to_string).collect();
+        config::load(&self.config, &overrides).unwrap()
+    }
+}
+
+fn variables(file: &str) -> Vec<(String, Tensor)> {
+    let file = weights::open(Path::new(file)).unwrap();
+    let names = file.entries().iter().map(|entry| entry.name.clone());
+    let mut all: Vec<_> = names
+        .filter(|name| !name.starts_with("optimizer."))
+        .map(|name| (name.clone(), file.read(&name).unwrap()))
+        .collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+/// Scores of all validation images.
+fn scores(loaded: &Loaded, source: &ModelSource) -> Vec<f64> {
+    let config = &loaded.config;
+    let dataset = config.dataset.open(Split::Val).unwrap();
+    let opened = Model::open(config, Device::Cpu, source, &dataset.categories).unwrap();
+    let plan = LoadPlan {
+        preprocess: config.preprocess.clone(),
+        augment: config.augment.clone(),
+        loader: config.loader.clone(),
+        spec: opened.model.spec.clone(),
+        needs: opened.model.task.needs(),
+        seed: 0,
+        embeddings: None,
+    };
+    let batch = prepare_batch(&dataset.records, &plan).unwrap();
+    let predictions = no_grad(|| opened.model.task.predict(&batch)).unwrap();
+    predictions.into_iter().flat_map(|prediction| prediction.scores).collect()
+}
+
+#[test]
+fn what_trained_is_saved_alone_and_lies_on_its_base_to_the_bit() {
+    let place = Place::new();
+    assert_success(&place.finetune("lora", &[LORA]));
+    let log = place.log("lora");
+    assert!(log.contains("new in this model 16 variables of LoRA"), "{log}");
+    assert!(log.contains("ignored     head.* (2)"), "{log}");
+    assert_success(&place.export("lora", "lora.safetensors", &["--trained-only"]));
+    assert_fails(
+        &place.export("lora", "lora.safetensors", &["--trained-only"]),
+        4,
+        &["--overwrite"],
+    );
+
+    let file = place.path("lora.safetensors");
+    let names: Vec<_> = variables(&file).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), 16 + 2);
+    assert!(names.iter().all(|n| n.starts_with("head.") || n.contains(".lora_")), "{names:?}");
+
+    // Base and overlay are the checkpoint: the best one, of step 5 or 10.
+    let weights = format!("weights={{path=\"{}\", overlay=\"{file}\"}}", place.pretrained());
+    let loaded = place.loaded(&[FROZEN, LORA, &weights]);
+    let categories = loaded.config.dataset.open(Split::Val).unwrap().categories;
+    let opened =
+        Model::open(&loaded.config, Device::Cpu, &ModelSource::Pretrained, &categories).unwrap();
+    let mut both: Vec<_> = opened.model.vs.variables().into_iter().collect();
+    both.sort_by(|a, b| a.0.cmp(&b.0));
+    let expected = variables(&place.path("lora/checkpoints/best.safetensors"));
+    assert_eq!(both.len(), expected.len());
+    for ((name, got), (_, want)) in both.iter().zip(&expected) {
+        assert!(got.equal(want), "{name}");
+    }
+
+    // A run that starts there says so, and hands all of it on.
+    assert_success(&place.train("again", &[FROZEN, LORA, &weights, "train.max_steps=1"]));
+    assert!(place.log("again").contains("overlay     18 of them"), "{}", place.log("again"));
+    assert_success(&place.export("again", "again.safetensors", &["--trained-only"]));
+    assert_eq!(variables(&place.path("again.safetensors")).len(), 18);
+}
+
+#[test]
+fn an_overlay_is_refused_where_it_does_not_belong() {
+    let place = Place::new();
+    assert_success(&place.finetune("lora", &[LORA, "train.max_steps=1"]));
+    assert_success(&place.export("lora", "lora.safetensors", &["--trained-only"]));
+    let file = place.path("lora.safetensors");
+    let base = place.pretrained();
+    let on = |base: &str| format!("weights={{path=\"{base}\", overlay=\"{file}\"}}");
+    let refused = |more: &[&str], code, parts: &[&str]| {
+        assert_fails(&place.train("refused", more), code, parts);
+    };
+    // Of another scale, of another base, as its own base, and a base as an overlay.
+    let other_alpha = LORA.replace("3.0", "4.0");
+    refused(&[FROZEN, &other_alpha, &on(&base)], 2, &["backbone.lora", "4.0", "3.0"]);
+    assert_success(&place.train("other", &["train.max_steps=1", "seed=9"]));
+    let other = place.path("other/checkpoints/last.safetensors");
+    refused(&[FROZEN, LORA, &on(&other)], 4, &["last.safetensors", "SHA-256"]);
+    let alone = format!("weights={{path=\"{file}\"}}");
+    refused(&[FROZEN, LORA, &alone], 4, &["weights.overlay", "last.safetensors"]);
+    let base_twice = format!("weights={{path=\"{base}\", overlay=\"{base}\"}}");
+    refused(&[FROZEN, LORA, &base_twice], 4, &["is no overlay", "--trained-only"]);
+
+    // The base has changed since.
+    fs::copy(&other, &base).unwrap();
+    let export = place.export("lora", "late.safetensors", &["--trained-only"]);
+    assert_fails(&export, 4, &["is frozen, but differs", "has changed"]);
+    assert_fails(
+        &place.export("other", "other.safetensors", &["--trained-only"]),
+        2,
+        &["started at random", "--merge"],
+    );
+}
+
+#[test]
+fn a_merged_model_scores_as_the_unmerged_one_and_bears_upstream_s_names() {
+    let place = Place::new();
+    assert_success(&place.finetune("lora", &[LORA]));
+    assert_success(&place.export("lora", "merged.pth", &["--merge"]));
+    let best = ModelSource::File(place.path("lora/checkpoints/best.safetensors").into());
+    let unmerged = scores(&place.loaded(&[FROZEN, LORA]), &best);
+    let weights = format!("weights={{path=\"{}\"}}", place.path("merged.pth"));
+    let merged = scores(&place.loaded(&[&weights]), &ModelSource::Pretrained);
+    let pretrained = format!("weights={{path=\"{}\"}}", place.pretrained());
+    let before = scores(&place.loaded(&[&pretrained]), &ModelSource::Pretrained);
+    assert_eq!(merged.len(), unmerged.len());
+    let apart =
+        |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(apart(&merged, &unmerged) < 1e-5, "{}", apart(&merged, &unmerged));
+    assert!(apart(&before, &unmerged) > 1e-3, "training changed nothing");
+
+    let upstream = ["--merge", "--to", "segment_anything", "--drop", "head.*"];
+    assert_success(&place.export("lora", "encoder.pth", &upstream));
+    let names = variables(&place.path("encoder.pth"));
+    assert_eq!(names.len(), 3 + 2 * 14 + 6);
+    assert!(names.iter().all(|(name, _)| name.starts_with("image_encoder.")));
+    // Without merging, upstream would read the pretrained weights and nothing else.
+    let checkpoint = place.path("lora/checkpoints/last.safetensors");
+    let out = place.path("convert.pth");
+    let convert = ["weights", "convert", &checkpoint, &out, "--to", "segment_anything"];
+    assert_fails(&sonotune(&convert), 4, &["LoRA", "weights export", "--merge"]);
+}
+
+#[test]
+fn adapters_are_written_whole_or_alone_but_not_under_upstream_s_names() {
+    let place = Place::new();
+    assert_success(&place.finetune("adapter", &[ADAPTER, "train.max_steps=2"]));
+    assert!(place.log("adapter").contains("16 variables of adapters"));
+    assert_success(&place.export("adapter", "alone.safetensors", &["--trained-only"]));
+    assert_eq!(variables(&place.path("alone.safetensors")).len(), 16 + 2);
+    let last = place.path("adapter/checkpoints/best.safetensors");
+    assert_success(&place.export("adapter", "whole.safetensors", &["--merge"]));
+    let (whole, expected) = (variables(&place.path("whole.safetensors")), variables(&last));
+    assert_eq!(whole.len(), expected.len());
+    assert!(whole.iter().zip(&expected).all(|(a, b)| a.0 == b.0 && a.1.equal(&b.1)));
+    let upstream = ["--merge", "--to", "segment_anything", "--drop", "head.*"];
+    assert_fails(&place.export("adapter", "x.pth", &upstream), 4, &["adapters", "not linear"]);
+    assert_fails(
+        &sonotune(&["weights", "export", &place.path("alone.safetensors"), "y.pth", "--merge"]),
+        2,
+        &["no run folder"],
+    );
 }

@@ -127,6 +127,8 @@ fn config(path: &Path) -> WeightsConfig {
     WeightsConfig {
         path: path.to_owned(),
         convention: None,
+        overlay: None,
+        ignore: Vec::new(),
         allow_missing: Vec::new(),
         allow_unexpected: Vec::new(),
         allow_misshapen: Vec::new(),

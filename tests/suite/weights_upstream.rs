@@ -54,6 +54,8 @@ fn config(path: PathBuf, allow_missing: &[&str]) -> WeightsConfig {
     WeightsConfig {
         path,
         convention: None,
+        overlay: None,
+        ignore: Vec::new(),
         allow_missing: allow_missing.iter().map(|pattern| (*pattern).to_owned()).collect(),
         allow_unexpected: Vec::new(),
         allow_misshapen: Vec::new(),

@@ -12,6 +12,7 @@ pub mod resnet;
 pub mod sam_vit;
 
 pub use freeze::Freeze;
+pub(crate) use sam_vit::addition;
 
 /// ImageNet's mean of RGB values in 0..=255, which every backbone here was pretrained with.
 pub const PIXEL_MEAN: [f64; 3] = [123.675, 116.28, 103.53];
@@ -29,10 +30,10 @@ pub trait BackboneConfig: Debug + Send + Sync {
 
     /// Merges what fine-tuning added beside the pretrained variables (LoRA) into them and takes it
     /// out of `variables`, which are those of a checkpoint by name. Gives the number of merged
-    /// layers; by default there is nothing to merge.
+    /// layers; by default there is nothing to merge. What cannot be merged (adapters) stays.
     ///
     /// # Errors
-    /// When something was added that cannot be merged.
+    /// When the variables are not those of this config.
     fn merge(&self, variables: &mut BTreeMap<String, Tensor>) -> Result<usize> {
         let _ = variables;
         Ok(0)

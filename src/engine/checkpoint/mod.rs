@@ -66,8 +66,17 @@ pub fn save(
         tensors.extend(state.map(|(name, tensor)| (format!("{OPTIMIZER_PREFIX}{name}"), tensor)));
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    save_tensors(path, &tensors, progress)
+}
+
+/// Writes tensors as a checkpoint of a run.
+pub(crate) fn save_tensors(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    progress: &Progress,
+) -> Result<()> {
     let header = BTreeMap::from([(HEADER_KEY.to_owned(), serde_json::to_string(progress)?)]);
-    weights::save_safetensors(path, &tensors, &header)
+    weights::save_safetensors(path, tensors, &header)
         .with_context(|| format!("cannot save checkpoint {}", path.display()))
 }
 

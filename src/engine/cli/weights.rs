@@ -1,12 +1,13 @@
 //! `sonotune weights`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::{
     Error,
+    run::{self, Export, ExportOptions, ModelSource},
     weights::{self, ConvertOptions, Dtype, Inspection},
 };
 
@@ -16,6 +17,8 @@ pub(super) enum WeightsVerb {
     Inspect(InspectArgs),
     /// Write the model's tensors to another file: container, names, number format.
     Convert(ConvertArgs),
+    /// Write what a run has trained: those variables alone, or the whole model in one file.
+    Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -55,10 +58,44 @@ pub(super) struct ConvertArgs {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(super) struct ExportArgs {
+    /// A run folder, of which the best checkpoint is taken, else the last; or one of its
+    /// checkpoints.
+    #[arg(value_name = "RUN_OR_CHECKPOINT")]
+    source: PathBuf,
+    /// Ends in .safetensors, or with --merge in .pth or .pt.
+    output: PathBuf,
+    /// The variables that trained (LoRA, adapters, decoder, head), to lie on the pretrained weights
+    /// as `[weights] overlay`.
+    #[arg(long, group = "what")]
+    trained_only: bool,
+    /// The whole model, with LoRA merged into the layers it belongs to.
+    #[arg(long, group = "what")]
+    merge: bool,
+    /// Naming convention of the merged model (docs/weights.md lists them); absent: our own.
+    #[arg(long, value_name = "CONVENTION", conflicts_with = "trained_only")]
+    to: Option<String>,
+    /// Number format of the merged model: float32, float16, bfloat16 or float64.
+    #[arg(long, conflicts_with = "trained_only")]
+    dtype: Option<String>,
+    /// Leave out variables that match; may be repeated.
+    #[arg(long, value_name = "PATTERN", conflicts_with = "trained_only")]
+    drop: Vec<String>,
+    /// Replace the output if it exists.
+    #[arg(long)]
+    overwrite: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) fn run(verb: WeightsVerb) -> Result<()> {
     match verb {
         WeightsVerb::Inspect(args) => inspect(&args),
         WeightsVerb::Convert(args) => convert(args),
+        WeightsVerb::Export(args) => export(args),
     }
 }
 
@@ -87,6 +124,48 @@ fn convert(args: ConvertArgs) -> Result<()> {
         print!("{}", report.words());
     }
     Ok(())
+}
+
+fn export(args: ExportArgs) -> Result<()> {
+    let (run_dir, source) = if args.source.is_dir() {
+        (args.source, ModelSource::BestOrLast)
+    } else {
+        (run_of(&args.source)?, ModelSource::File(args.source))
+    };
+    let what = if args.merge {
+        Export::Merged(ConvertOptions {
+            to: args.to,
+            dtype: args.dtype.as_deref().map(float_dtype).transpose()?,
+            drop: args.drop,
+            ..ConvertOptions::default()
+        })
+    } else {
+        Export::TrainedOnly
+    };
+    let options = ExportOptions { source, output: args.output, what, overwrite: args.overwrite };
+    let record = run::export(&super::load_run(&run_dir, &[])?, &options)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&record)?);
+    } else {
+        print!("{}", record.words());
+    }
+    Ok(())
+}
+
+/// The run folder that a checkpoint lies in.
+fn run_of(checkpoint: &Path) -> Result<PathBuf> {
+    let folder = checkpoint.parent().and_then(Path::parent).map(|folder| {
+        if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }
+    });
+    match folder.filter(|folder| folder.join("config.toml").exists()) {
+        Some(folder) => Ok(folder),
+        None => Err(Error::config(format!(
+            "{} is no run folder, and no checkpoint in one (RUN/checkpoints/best.safetensors): what \
+             trained, and how, is in the run's config.toml",
+            checkpoint.display()
+        ))
+        .into()),
+    }
 }
 
 fn float_dtype(name: &str) -> Result<Dtype> {

@@ -102,6 +102,12 @@ pub struct WeightsConfig {
     /// Naming convention of the file; recognised when absent.
     #[serde(default)]
     pub convention: Option<String>,
+    /// What a run has trained, saved alone: lies on top of the file at `path`.
+    #[serde(default)]
+    pub overlay: Option<PathBuf>,
+    /// Patterns of file keys or model variables that are not loaded, although the file has them.
+    #[serde(default)]
+    pub ignore: Vec<String>,
     /// Patterns of model variables that may be missing from the file (`head.*`); `*` matches any
     /// run of characters.
     #[serde(default)]

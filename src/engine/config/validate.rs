@@ -84,6 +84,7 @@ impl RunConfig {
             );
         }
         let lists = [
+            ("weights.ignore", &weights.ignore),
             ("weights.allow_missing", &weights.allow_missing),
             ("weights.allow_unexpected", &weights.allow_unexpected),
             ("weights.allow_misshapen", &weights.allow_misshapen),

@@ -11,12 +11,14 @@
 mod coco_eval;
 mod embed;
 mod evaluate;
+mod export;
 mod model;
 mod predict;
 mod train;
 
 pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};
 pub use evaluate::{EvalOptions, EvalRecord, evaluate};
+pub use export::{Export, ExportOptions, ExportRecord, export};
 pub use model::{Model, ModelSource, Opened, decided_by_weights};
 pub use predict::{PredictOptions, PredictRecord, predict};
 pub use train::{TrainOptions, TrainOutcome, train};

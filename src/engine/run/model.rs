@@ -68,11 +68,26 @@ impl Model {
         let path = source.resolve(config)?;
         if *source == ModelSource::Pretrained {
             let model = Self::build(config, device, categories.to_vec())?;
-            let report = weights::load(&model.vs, pretrained(config)?)?;
+            let report = model.load_pretrained(config, pretrained(config)?)?;
             return Ok(Opened { model, path, step: 0, weights: Some(report) });
         }
         let (model, progress) = Self::from_checkpoint(config, device, &path)?;
         Ok(Opened { model, path, step: progress.step, weights: None })
+    }
+
+    /// Fills the variables with the pretrained weights of a config.
+    ///
+    /// # Errors
+    /// When they do not fit the model, or the overlay does not fit them.
+    pub fn load_pretrained(
+        &self,
+        config: &RunConfig,
+        source: &WeightsConfig,
+    ) -> Result<LoadReport> {
+        if let Some(path) = &source.overlay {
+            weights::Overlay::open(path)?.check_backbone(&*config.backbone)?;
+        }
+        weights::load(&self.vs, source)
     }
 
     /// Number of values in trainable and in all variables.

@@ -27,7 +27,6 @@ use crate::{
     stop::StopFlag,
     task::{Metric, Report},
     trainer::{StepValues, Trainer},
-    weights,
 };
 
 /// How to start.
@@ -65,7 +64,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     let model = Model::build(config, device, train_set.categories.clone())?;
     let weights_report = match &config.weights {
         Some(source) if options.existing != Existing::Resume => {
-            Some(weights::load(&model.vs, source)?)
+            Some(model.load_pretrained(config, source)?)
         }
         _ => None,
     };

@@ -14,7 +14,7 @@ use super::{
     keymap::{CONVENTION_KEY, Convention, Part, Place, RUN_KEY, Recognised, recognise, strip},
     open, save_safetensors, save_torch,
 };
-use crate::{Error, pattern};
+use crate::{Error, backbone::addition, pattern};
 
 /// What [`convert`] is to do.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +74,9 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions) -> Result<
     // Names need to be understood only if they are to change.
     let from =
         if to.is_some() || options.from.is_some() { Some(recognised?) } else { recognised.ok() };
+    if let (Some(from), Some(to)) = (from, to) {
+        refuse_additions(&file, from, to, options)?;
+    }
     let convention = to.or(from.map(|from| from.convention));
     let names = names(&file, from.zip(convention), options)?;
     let mut cast = 0;
@@ -102,6 +105,31 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions) -> Result<
         left_out: names.left_out,
         cast,
     })
+}
+
+/// What fine-tuning added beside the pretrained layers would be keys that nobody at the other end
+/// reads: the model would be the pretrained one again, silently.
+fn refuse_additions(
+    file: &WeightsFile,
+    from: Recognised,
+    to: &Convention,
+    options: &ConvertOptions,
+) -> Result<()> {
+    if to.name == "sonotune" || from.convention == to {
+        return Ok(());
+    }
+    let kept = |key: &&str| !options.drop.iter().any(|drop| pattern::matches(drop, key));
+    let keys = file.entries().iter().map(|entry| entry.name.as_str()).filter(kept);
+    let mut added = keys.filter_map(|key| Some((key, addition(key)?)));
+    let Some((key, kind)) = added.next() else { return Ok(()) };
+    Err(Error::weights(format!(
+        "{}: it holds {kind} (`{key}`), which `{}` has no place for; `sonotune weights export RUN OUT \
+         --merge --to {}` merges LoRA first",
+        file.path().display(),
+        to.name,
+        to.name
+    ))
+    .into())
 }
 
 fn target(output: &Path) -> Result<Target> {

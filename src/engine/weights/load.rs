@@ -1,6 +1,6 @@
 //! From a file into a model's variables, strictly.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Context, Result};
 use tch::{Tensor, nn::VarStore};
@@ -11,10 +11,11 @@ use super::{
     entry::TensorEntry,
     keymap::{Part, Piece, Place, Recognised, recognise, strip},
     open,
+    overlay::{Overlay, OverlayReport, refuse_as_base},
     report::{Cast, LoadReport, Loaded, Misshapen, Missing, Resized, Unplaced},
     resize::Resize,
 };
-use crate::{Error, config::WeightsConfig, pattern};
+use crate::{Error, backbone::addition, config::WeightsConfig, pattern};
 
 /// Loads pretrained weights into the variables of a model, in place and strictly.
 ///
@@ -23,8 +24,11 @@ use crate::{Error, config::WeightsConfig, pattern};
 /// otherwise. Position embeddings of another input size are resized. Variables keep their number
 /// format and device. On an error no variable has changed.
 ///
+/// With an overlay, the file and the overlay together must hold every variable; what both have is
+/// the overlay's. Variables of LoRA and adapters start as they are where the file has none of them.
+///
 /// # Errors
-/// When the file cannot be read, follows no known convention, or does not fit; lists what does
+/// When a file cannot be read, follows no known convention, or does not fit; lists what does
 /// not.
 pub fn load(vs: &VarStore, config: &WeightsConfig) -> Result<LoadReport> {
     let file = open(&config.path)?;
@@ -42,10 +46,16 @@ pub fn load_file(
     recognised: Recognised,
     config: &WeightsConfig,
 ) -> Result<LoadReport> {
+    refuse_as_base(file)?;
+    let overlay = config.overlay.as_deref().map(Overlay::open).transpose()?;
+    if let Some(overlay) = &overlay {
+        overlay.check_base(file.path())?;
+    }
     let variables: BTreeMap<String, Tensor> = vs.variables().into_iter().collect();
-    let plan = compare(&variables, file, recognised, config)?;
+    let plan = compare(&variables, file, recognised, config, overlay.as_ref())?;
     plan.report.check()?;
     let read = |copy: &Copy| -> Result<Tensor> {
+        let file = overlay.as_ref().filter(|_| copy.overlaid).map_or(file, |o| &o.file);
         let stored = copy.rows.map_or_else(
             || file.read(&copy.entry.name),
             |(first, count)| Ok(file.read(&copy.entry.name)?.f_narrow(0, first, count)?),
@@ -76,6 +86,8 @@ struct Plan<'a> {
 
 struct Copy<'a> {
     entry: &'a TensorEntry,
+    /// Whether the entry is the overlay's.
+    overlaid: bool,
     /// First and number of the rows that are meant; `None`: all.
     rows: Option<(i64, i64)>,
     variable: String,
@@ -88,16 +100,27 @@ fn compare<'a>(
     file: &'a WeightsFile,
     recognised: Recognised,
     config: &WeightsConfig,
+    overlay: Option<&'a Overlay>,
 ) -> Result<Plan<'a>> {
     let mut plan = Plan { copies: Vec::new(), report: LoadReport::new(file, recognised, config) };
     let mut sources: HashMap<String, &str> = HashMap::new();
+    let mut ignored = Ignored::new(&config.ignore);
+    let overlaid = |name: &str| overlay.is_some_and(|overlay| overlay.has(name));
     for entry in file.entries() {
         let key = strip(&entry.name, recognised.prefix);
         let unplaced = || Unplaced { key: entry.name.clone(), shape: entry.shape.clone() };
         let known_part = recognised.convention.is_known_part(&key);
         let report = &mut plan.report;
-        match recognised.convention.to_ours(&key) {
+        let place_of = recognised.convention.to_ours(&key);
+        if ignored.takes(&entry.name, &key, &place_of) {
+            report.ignored.push(unplaced());
+            continue;
+        }
+        match place_of {
             Place::Dropped => report.dropped.push(unplaced()),
+            Place::Ours(pieces) if pieces.iter().any(|p| overlaid(&p.name)) => {
+                report.replaced.push(unplaced());
+            }
             Place::Ours(pieces) if pieces.iter().any(|p| variables.contains_key(&p.name)) => {
                 for piece in pieces.into_iter().filter(|p| variables.contains_key(&p.name)) {
                     if let Some(other) = sources.insert(piece.name.clone(), &entry.name) {
@@ -109,25 +132,93 @@ fn compare<'a>(
                         ))
                         .into());
                     }
-                    place(&mut plan, entry, piece, variables, known_part);
+                    place(&mut plan, entry, false, piece, variables, known_part);
                 }
             }
             _ if known_part => report.unused.push(unplaced()),
             _ => report.unexpected.push(unplaced()),
         }
     }
-    for (name, variable) in variables.iter().filter(|(name, _)| !sources.contains_key(*name)) {
-        let missing = Missing { variable: name.clone(), shape: variable.size() };
-        plan.report.missing.push(missing);
+    if let Some(overlay) = overlay {
+        place_overlay(&mut plan, overlay, variables);
     }
+    for (name, variable) in variables {
+        if sources.contains_key(name) || overlaid(name) {
+            continue;
+        }
+        let missing = Missing { variable: name.clone(), shape: variable.size() };
+        if ignored.variables.contains(name) {
+            plan.report.allowed_missing.push(missing);
+        } else {
+            plan.report.missing.push(missing);
+        }
+    }
+    plan.report.warnings.extend(ignored.idle());
     plan.report.apply_patterns(config);
+    plan.report.set_new_apart();
     Ok(plan)
+}
+
+fn place_overlay<'a>(
+    plan: &mut Plan<'a>,
+    overlay: &'a Overlay,
+    variables: &BTreeMap<String, Tensor>,
+) {
+    for entry in overlay.file.entries() {
+        if variables.contains_key(&entry.name) {
+            let piece = Piece { name: entry.name.clone(), part: None };
+            place(plan, entry, true, piece, variables, false);
+        } else {
+            let (key, shape) = (entry.name.clone(), entry.shape.clone());
+            plan.report.unexpected.push(Unplaced { key, shape });
+        }
+    }
+    plan.report.overlay = Some(OverlayReport {
+        path: overlay.path().to_owned(),
+        variables: overlay.file.entries().len(),
+        info: overlay.info().clone(),
+    });
+}
+
+/// The patterns of `ignore` and what they have met.
+struct Ignored<'a> {
+    patterns: &'a [String],
+    used: HashSet<&'a str>,
+    /// Of the model, that the file would have filled.
+    variables: HashSet<String>,
+}
+
+impl<'a> Ignored<'a> {
+    fn new(patterns: &'a [String]) -> Self {
+        Self { patterns, used: HashSet::new(), variables: HashSet::new() }
+    }
+
+    /// Whether a pattern matches a tensor: its name in the file, with or without what wraps all
+    /// names there, or a variable that it would go into.
+    fn takes(&mut self, name: &str, key: &str, place: &Place) -> bool {
+        let pieces: &[Piece] = if let Place::Ours(pieces) = place { pieces } else { &[] };
+        let names = || [name, key].into_iter().chain(pieces.iter().map(|p| p.name.as_str()));
+        let met = self.patterns.iter().filter(|p| names().any(|name| pattern::matches(p, name)));
+        let met: Vec<&str> = met.map(String::as_str).collect();
+        if met.is_empty() {
+            return false;
+        }
+        self.used.extend(met);
+        self.variables.extend(pieces.iter().map(|piece| piece.name.clone()));
+        true
+    }
+
+    fn idle(&self) -> Vec<String> {
+        let idle = self.patterns.iter().filter(|p| !self.used.contains(p.as_str()));
+        idle.map(|pattern| format!("ignore = [\"{pattern}\"] matches nothing")).collect()
+    }
 }
 
 /// Sorts one tensor that has a variable: fits, fits when resized, or not.
 fn place<'a>(
     plan: &mut Plan<'a>,
     entry: &'a TensorEntry,
+    overlaid: bool,
     Piece { name: variable, part }: Piece,
     variables: &BTreeMap<String, Tensor>,
     known_part: bool,
@@ -163,7 +254,7 @@ fn place<'a>(
         report.cast.push(Cast { variable: variable.clone(), from: entry.dtype, to });
     }
     report.loaded.push(Loaded { variable: variable.clone(), key: entry.name.clone(), part });
-    plan.copies.push(Copy { entry, rows, variable, shape, resize });
+    plan.copies.push(Copy { entry, overlaid, rows, variable, shape, resize });
 }
 
 /// Shape of a part of a stored tensor, and its rows. A tensor that does not divide is taken whole,
@@ -178,6 +269,18 @@ fn shape_of(entry: &TensorEntry, part: Option<Part>) -> (Vec<i64>, Option<(i64, 
 }
 
 impl LoadReport {
+    /// Pretrained files know nothing of LoRA and adapters: where a file has none, theirs are no
+    /// error. A file that has some must have them all.
+    fn set_new_apart(&mut self) {
+        let found = self.loaded.iter().map(|loaded| &loaded.variable);
+        let found = found.chain(self.misshapen.iter().map(|misshapen| &misshapen.variable));
+        let kinds: HashSet<&str> = found.filter_map(|name| addition(name)).collect();
+        let is_new = |missing: &Missing| {
+            addition(&missing.variable).is_some_and(|kind| !kinds.contains(kind))
+        };
+        (self.new, self.missing) = std::mem::take(&mut self.missing).into_iter().partition(is_new);
+    }
+
     /// Moves what the config allows out of the lists of errors, and notes patterns of no use.
     fn apply_patterns(&mut self, config: &WeightsConfig) {
         let mut used = std::collections::HashSet::new();

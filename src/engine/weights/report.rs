@@ -9,9 +9,10 @@ use super::{
     Container, WeightsFile,
     dtype::Dtype,
     keymap::{Part, Recognised},
+    overlay::OverlayReport,
     words::{count, grouped},
 };
-use crate::{Error, config::WeightsConfig};
+use crate::{Error, backbone::addition, config::WeightsConfig};
 
 /// The outcome of [`load`](fn@super::load), written to the run folder as `weights.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -34,6 +35,15 @@ pub struct LoadReport {
     /// Variables that the file lacks; an error.
     pub missing: Vec<Missing>,
     pub allowed_missing: Vec<Missing>,
+    /// Variables of LoRA and adapters, of which the file has none.
+    pub new: Vec<Missing>,
+    /// What lies on top of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlay: Option<OverlayReport>,
+    /// Tensors of the file in whose place the overlay's are.
+    pub replaced: Vec<Unplaced>,
+    /// Tensors that `ignore` passes over.
+    pub ignored: Vec<Unplaced>,
     /// Tensors without a place in the model; an error.
     pub unexpected: Vec<Unplaced>,
     pub allowed_unexpected: Vec<Unplaced>,
@@ -125,6 +135,10 @@ impl LoadReport {
             resized: Vec::new(),
             missing: Vec::new(),
             allowed_missing: Vec::new(),
+            new: Vec::new(),
+            overlay: None,
+            replaced: Vec::new(),
+            ignored: Vec::new(),
             unexpected: Vec::new(),
             allowed_unexpected: Vec::new(),
             misshapen: Vec::new(),
@@ -185,6 +199,14 @@ impl LoadReport {
             let _ = writeln!(text, "  state dict  under `{}`", self.state_dict);
         }
         let _ = writeln!(text, "  loaded      {} variables", self.loaded.len());
+        if let Some(OverlayReport { path, variables, info }) = &self.overlay {
+            let _ = writeln!(
+                text,
+                "  overlay     {variables} of them from {} (step {})",
+                path.display(),
+                info.step
+            );
+        }
         let unplaced = |unplaced: &Unplaced| format!("{} {:?}", unplaced.key, unplaced.shape);
         let missing = |missing: &Missing| format!("{} {:?}", missing.variable, missing.shape);
         let mut section = |title: &str, items: Vec<String>| {
@@ -195,6 +217,9 @@ impl LoadReport {
         section("cast", grouped_casts(&self.cast));
         section("resized", self.resized.iter().map(Resized::words).collect());
         section("missing", self.missing.iter().map(missing).collect());
+        section("new in this model", grouped_additions(&self.new));
+        section("ignored", grouped(self.ignored.iter().map(|u| u.key.as_str())));
+        section("replaced", grouped(self.replaced.iter().map(|u| u.key.as_str())));
         section("start anew", self.allowed_missing.iter().map(missing).collect());
         section("unexpected", self.unexpected.iter().map(unplaced).collect());
         section("left out", self.allowed_unexpected.iter().map(unplaced).collect());
@@ -237,6 +262,12 @@ fn shorten(len: usize, items: impl Iterator<Item = String>) -> String {
         shown.push(format!("and {} more", len - SHOWN));
     }
     shown.join(", ")
+}
+
+fn grouped_additions(new: &[Missing]) -> Vec<String> {
+    let kinds = new.iter().filter_map(|missing| addition(&missing.variable));
+    let counts = count(kinds.map(str::to_owned));
+    counts.into_iter().map(|(kind, n)| format!("{n} variables of {kind}")).collect()
 }
 
 fn grouped_casts(casts: &[Cast]) -> Vec<String> {

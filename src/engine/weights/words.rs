@@ -1,7 +1,7 @@
 //! Sizes, counts and names as people read and misspell them.
 
 /// `375.0 MB`, in powers of ten.
-pub(super) fn bytes_words(bytes: u64) -> String {
+pub(crate) fn bytes_words(bytes: u64) -> String {
     scaled(bytes, &["B", "kB", "MB", "GB", "TB"])
 }
 

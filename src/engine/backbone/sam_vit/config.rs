@@ -8,7 +8,7 @@ use tch::{Tensor, nn};
 
 use super::{
     encoder::ImageEncoder,
-    peft::{self, AdapterConfig, LoraConfig},
+    peft::{AdapterConfig, LoraConfig},
 };
 use crate::{
     Error,
@@ -244,9 +244,7 @@ impl BackboneConfig for SamVitConfig {
     }
 
     fn merge(&self, variables: &mut BTreeMap<String, Tensor>) -> Result<usize> {
-        let folded = self.lora.as_ref().map_or(Ok(0), |lora| lora.fold(variables))?;
-        peft::refuse_adapters(variables)?;
-        Ok(folded)
+        self.lora.as_ref().map_or(Ok(0), |lora| lora.fold(variables))
     }
 }
 

@@ -10,12 +10,9 @@ use tch::{
 };
 
 use super::config::fault;
-use crate::{
-    Error,
-    nn::{
-        Linear, conv_default,
-        lora::{self, LoraPart, LoraSize},
-    },
+use crate::nn::{
+    Linear, conv_default,
+    lora::{self, LoraPart, LoraSize},
 };
 
 /// The `lora` key: low-rank updates of linear layers (Hu et al. 2021), by default those that SAMed
@@ -224,22 +221,15 @@ impl Adapter {
     }
 }
 
-/// Whether a variable belongs to LoRA or an adapter, so that pretrained files have none of it.
-pub(crate) fn is_addition(variable: &str) -> bool {
-    [".lora_A.", ".lora_B.", ".Space_Adapter.", ".MLP_Adapter."]
-        .iter()
-        .any(|part| variable.contains(part))
-}
-
-/// # Errors
-/// When variables of adapters are among `variables`: they do not fold into linear layers.
-pub(super) fn refuse_adapters(variables: &BTreeMap<String, Tensor>) -> Result<()> {
-    match variables.keys().find(|name| is_addition(name)) {
-        None => Ok(()),
-        Some(name) => Err(Error::weights(format!(
-            "adapters are not linear and cannot be merged into the pretrained layers (`{name}`)"
-        ))
-        .into()),
+/// What a variable was added for, if it is none of the pretrained model: `LoRA` or `adapters`.
+pub(crate) fn addition(variable: &str) -> Option<&'static str> {
+    let has = |parts: [&str; 2]| parts.iter().any(|part| variable.contains(part));
+    if has([".lora_A.", ".lora_B."]) {
+        Some("LoRA")
+    } else if has([".Space_Adapter.", ".MLP_Adapter."]) {
+        Some("adapters")
+    } else {
+        None
     }
 }
 
@@ -276,7 +266,9 @@ mod tests {
 
     /// Gives every added variable values as training might leave them.
     fn train(vs: &VarStore) {
-        for (_, mut variable) in vs.variables().into_iter().filter(|(name, _)| is_addition(name)) {
+        for (_, mut variable) in
+            vs.variables().into_iter().filter(|(name, _)| addition(name).is_some())
+        {
             let drawn = Tensor::randn(variable.size(), (Kind::Float, Device::Cpu)) * 0.3;
             no_grad(|| variable.copy_(&drawn));
         }
@@ -302,7 +294,7 @@ mod tests {
                 .map(|v| v.0)
                 .collect();
             assert_eq!(learns.len(), 3 * per_block, "{extra}");
-            assert!(learns.iter().all(|name| is_addition(name)), "{learns:?}");
+            assert!(learns.iter().all(|name| addition(name).is_some()), "{learns:?}");
             train(&vs);
             let moved = &encoder.forward(&images, false).unwrap()[0];
             assert!(!moved.allclose(expected, 1e-2, 1e-2, false), "{extra}");
@@ -371,10 +363,6 @@ mod tests {
         let got = &plain_encoder.forward(&images, false).unwrap()[0];
         let difference = (got - expected).abs().max().double_value(&[]);
         assert!(difference < 1e-5, "{difference:.1e}");
-
-        let (vs, _, config) = build("adapter = {}\n");
-        let error = config.merge(&mut vs.variables().into_iter().collect()).unwrap_err();
-        assert!(error.to_string().contains("not linear"), "{error}");
     }
 
     #[test]

@@ -1,0 +1,239 @@
+//! What of a run goes elsewhere: the trained variables alone, or the whole model in one file.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use tch::{Device, Tensor};
+
+use super::model::{Model, ModelSource};
+use crate::{
+    Error,
+    backbone::addition,
+    checkpoint::{self, Progress},
+    config::{Loaded, RunConfig, WeightsConfig},
+    optim::groups,
+    weights::{self, BaseFile, ConvertOptions, ConvertReport, OverlayInfo, save_overlay},
+};
+
+/// What to export, and where to.
+#[derive(Debug, Clone)]
+pub struct ExportOptions {
+    pub source: ModelSource,
+    pub output: PathBuf,
+    pub what: Export,
+    /// Replace an existing output.
+    pub overwrite: bool,
+}
+
+/// Which tensors are written.
+#[derive(Debug, Clone)]
+pub enum Export {
+    /// Those that trained, and whatever else the pretrained weights do not hold.
+    TrainedOnly,
+    /// All, with LoRA merged into the layers it belongs to. `from` and `overwrite` of the options
+    /// do not count.
+    Merged(ConvertOptions),
+}
+
+/// What was written.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExportRecord {
+    pub checkpoint: PathBuf,
+    /// Optimiser steps of the checkpoint.
+    pub step: u64,
+    pub output: PathBuf,
+    pub output_bytes: u64,
+    pub tensors: usize,
+    /// Layers that an update was merged into.
+    pub merged_layers: usize,
+    /// The weights on which the written ones lie; absent when the output is a whole model.
+    pub base: Option<BaseFile>,
+    /// Naming convention of the output.
+    pub convention: String,
+    /// Parts that the convention has no names for, and what was asked to go.
+    pub left_out: Vec<String>,
+}
+
+/// Exports from the run whose config is `loaded`.
+///
+/// # Errors
+/// Of kind weights when there is no checkpoint, the pretrained weights have gone or changed, or the
+/// model has no form of that sort.
+pub fn export(loaded: &Loaded, options: &ExportOptions) -> Result<ExportRecord> {
+    let config = &loaded.config;
+    let checkpoint = options.source.resolve(config)?;
+    if options.output.exists() && !options.overwrite {
+        return Err(Error::weights(format!(
+            "{} exists already; choose another name or give --overwrite",
+            options.output.display()
+        ))
+        .into());
+    }
+    let (model, progress) = Model::from_checkpoint(config, Device::Cpu, &checkpoint)?;
+    let record = ExportRecord {
+        checkpoint,
+        step: progress.step,
+        output: options.output.clone(),
+        output_bytes: 0,
+        tensors: 0,
+        merged_layers: 0,
+        base: None,
+        convention: "sonotune".to_owned(),
+        left_out: Vec::new(),
+    };
+    match &options.what {
+        Export::TrainedOnly => trained_only(config, &model, progress, record),
+        Export::Merged(convert) => merged(config, &model, &progress, convert, record),
+    }
+}
+
+fn trained_only(
+    config: &RunConfig,
+    model: &Model,
+    progress: Progress,
+    mut record: ExportRecord,
+) -> Result<ExportRecord> {
+    let output = &record.output;
+    if output.extension().is_none_or(|ending| ending != "safetensors") {
+        return Err(Error::config(format!(
+            "{}: the trained variables are written as .safetensors, which can say what they lie on",
+            output.display()
+        ))
+        .into());
+    }
+    let source = config.weights.as_ref().ok_or_else(|| {
+        Error::config(
+            "--trained-only: this run started at random, so that there are no weights for the \
+             trained variables to lie on; export the whole model with --merge",
+        )
+    })?;
+    // As in training: groups may freeze, too.
+    groups::group(&model.vs, &config.optimizer.groups)?;
+    let tensors = beyond_base(config, source, model)?;
+    let base = BaseFile::of(&source.path)?;
+    let info = OverlayInfo {
+        base: base.clone(),
+        backbone: serde_json::to_value(&*config.backbone)?,
+        task: serde_json::to_value(&*config.task)?,
+        categories: progress.categories,
+        step: progress.step,
+    };
+    save_overlay(output, &tensors, &info)?;
+    record.tensors = tensors.len();
+    record.output_bytes = std::fs::metadata(output)?.len();
+    record.base = Some(base);
+    Ok(record)
+}
+
+/// The variables that trained or that the base does not fill, by name. What is frozen must be as
+/// the base has it: the two files together are then the model, to the bit.
+fn beyond_base(
+    config: &RunConfig,
+    source: &WeightsConfig,
+    model: &Model,
+) -> Result<Vec<(String, Tensor)>> {
+    let base = Model::build(config, Device::Cpu, model.categories.clone())?;
+    let anything = vec!["*".to_owned()];
+    let alone = WeightsConfig {
+        overlay: None,
+        allow_missing: anything.clone(),
+        allow_unexpected: anything.clone(),
+        allow_misshapen: anything,
+        ..source.clone()
+    };
+    let report = weights::load(&base.vs, &alone)?;
+    let filled: HashSet<_> = report.loaded.into_iter().map(|loaded| loaded.variable).collect();
+    // A run that began with an overlay hands its variables on, too.
+    let overlay = source.overlay.as_deref().map(weights::Overlay::open).transpose()?;
+    let overlaid = |name: &str| overlay.as_ref().is_some_and(|overlay| overlay.has(name));
+    let mut theirs = base.vs.variables();
+    let mut beyond = Vec::new();
+    for (name, variable) in model.vs.variables() {
+        if variable.requires_grad() || !filled.contains(&name) || overlaid(&name) {
+            beyond.push((name, variable));
+            continue;
+        }
+        let theirs = theirs.remove(&name).context("two models of a config differ")?;
+        if !variable.equal(&theirs) {
+            return Err(Error::weights(format!(
+                "`{name}` is frozen, but differs between the checkpoint and {}: that file has \
+                 changed since the run started",
+                source.path.display()
+            ))
+            .into());
+        }
+    }
+    beyond.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(beyond)
+}
+
+fn merged(
+    config: &RunConfig,
+    model: &Model,
+    progress: &Progress,
+    convert: &ConvertOptions,
+    mut record: ExportRecord,
+) -> Result<ExportRecord> {
+    let mut variables: BTreeMap<String, Tensor> = model.vs.variables().into_iter().collect();
+    record.merged_layers = config.backbone.merge(&mut variables)?;
+    let left = variables.keys().find_map(|name| addition(name).map(|kind| (name, kind)));
+    if let (Some((name, kind)), Some(to)) = (left, convert.to.as_deref())
+        && to != "sonotune"
+    {
+        return Err(Error::weights(format!(
+            "{kind} cannot be merged into the layers of the pretrained model (they are not linear), \
+             and models named as `{to}` have no place for them (`{name}`); leave --to out, which \
+             writes the whole model under our names"
+        ))
+        .into());
+    }
+    let tensors: Vec<_> = variables.into_iter().collect();
+    // In a file of ours first, which is then converted like any other.
+    let folder = record.output.parent().filter(|p| !p.as_os_str().is_empty());
+    let folder = tempfile::Builder::new()
+        .prefix(".export.")
+        .tempdir_in(folder.unwrap_or(std::path::Path::new(".")))
+        .with_context(|| format!("cannot write beside {}", record.output.display()))?;
+    let whole = folder.path().join("model.safetensors");
+    checkpoint::save_tensors(&whole, &tensors, progress)?;
+    let options =
+        ConvertOptions { from: Some("sonotune".to_owned()), overwrite: true, ..convert.clone() };
+    let ConvertReport { to, tensors, output_bytes, left_out, .. } =
+        weights::convert(&whole, &record.output, &options)?;
+    record.tensors = tensors;
+    record.output_bytes = output_bytes;
+    record.left_out = left_out;
+    record.convention = to.map_or(record.convention, |to| to.name.to_owned());
+    Ok(record)
+}
+
+impl ExportRecord {
+    /// For a terminal.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Self { output, tensors, .. } = self;
+        let size = weights::bytes_words(self.output_bytes);
+        let mut text = format!("checkpoint  {} (step {})\n", self.checkpoint.display(), self.step);
+        if self.merged_layers > 0 {
+            text += &format!("merged      LoRA into {} layers\n", self.merged_layers);
+        }
+        if !self.left_out.is_empty() {
+            text += &format!("left out    {}\n", self.left_out.join(", "));
+        }
+        text += &match &self.base {
+            Some(base) => format!(
+                "lies on     {} (SHA-256 {})\nuse         [weights] path = \".../{}\", overlay = \"{}\"\n",
+                base.name,
+                base.sha256,
+                base.name,
+                output.display()
+            ),
+            None => format!("written as  `{}`\n", self.convention),
+        };
+        text + &format!("{}: {tensors} tensors, {size}\n", output.display())
+    }
+}
