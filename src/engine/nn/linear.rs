@@ -67,30 +67,32 @@ impl Linear {
 
     /// `[..., in]` to `[..., out]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let y = self.without_lora(x);
+        let y = linear(x, &self.weight, Some(&self.bias));
         match &self.lora {
             Some(lora) => lora.add_to(&y, x),
             None => y,
         }
     }
+}
 
-    fn without_lora(&self, x: &Tensor) -> Tensor {
-        let mut shape = x.size();
-        let in_features = shape.pop().unwrap_or_default();
-        let tokens: i64 = shape.iter().product();
-        if !runs_as_convolution(x, tokens) {
-            return x.linear(&self.weight, Some(&self.bias));
-        }
-        // libtorch's CPU matrix product in fp32 goes to MKL, which keeps to AVX2 on other makers'
-        // processors; its convolutions go to oneDNN, which uses AVX-512 wherever it is. The same
-        // product as a 1×1 convolution (tokens as pixels, channels last: no copy) took half the
-        // time, forward and backward, on an EPYC.
-        let pixels = x.reshape([1, 1, tokens, in_features]).permute([0, 3, 1, 2]);
-        let kernel = self.weight.unsqueeze(-1).unsqueeze(-1);
-        let y = pixels.conv2d(&kernel, Some(&self.bias), [1, 1], [0, 0], [1, 1], 1);
-        shape.push(self.bias.size1().unwrap_or(in_features));
-        y.permute([0, 2, 3, 1]).reshape(shape)
+/// `x Wᵀ + b` for `[..., in]`, `[out, in]` and `[out]`.
+#[must_use]
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    let mut shape = x.size();
+    let in_features = shape.pop().unwrap_or_default();
+    let tokens: i64 = shape.iter().product();
+    if !runs_as_convolution(x, tokens) {
+        return x.linear(weight, bias);
     }
+    // libtorch's CPU matrix product in fp32 goes to MKL, which keeps to AVX2 on other makers'
+    // processors; its convolutions go to oneDNN, which uses AVX-512 wherever it is. The same
+    // product as a 1×1 convolution (tokens as pixels, channels last: no copy) took half the
+    // time, forward and backward, on an EPYC.
+    let pixels = x.reshape([1, 1, tokens, in_features]).permute([0, 3, 1, 2]);
+    let kernel = weight.unsqueeze(-1).unsqueeze(-1);
+    let y = pixels.conv2d(&kernel, bias, [1, 1], [0, 0], [1, 1], 1);
+    shape.push(weight.size().first().copied().unwrap_or_default());
+    y.permute([0, 2, 3, 1]).reshape(shape)
 }
 
 /// With a single thread libtorch does not hand 1×1 convolutions to oneDNN; for a few rows the

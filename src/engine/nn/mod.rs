@@ -9,6 +9,6 @@ mod mlp;
 mod norm;
 
 pub use init::{conv_default, kaiming_normal_fan_out, trunc_normal};
-pub use linear::Linear;
+pub use linear::{Linear, linear};
 pub use mlp::Mlp;
 pub use norm::{LayerNorm, LayerNorm2d};

@@ -1,0 +1,164 @@
+//! The `[task]` table of `type = "sam_prompt"`.
+
+use engine::{
+    Error, Result,
+    backbone::Backbone,
+    data::Category,
+    serde::{Deserialize, Serialize},
+    task::{Task, TaskConfig},
+    tch::nn,
+    typetag,
+};
+
+use crate::{
+    Convention, EvaluationConfig, EverythingConfig, LossConfig, TrainingConfig,
+    mask_decoder::MaskDecoder, model::Sam, prompt_encoder::PromptEncoder, task::SamPrompt,
+    transformer::TransformerSizes,
+};
+
+/// Options of promptable segmentation.
+///
+/// ```toml
+/// [task]
+/// type = "sam_prompt"
+/// convention = "ultrasam"          # "auto": by the naming of the pretrained weights
+///
+/// [task.evaluation]
+/// protocols = ["center_point", "box"]
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+pub struct SamPromptConfig {
+    /// How the weights are to be used; decides whatever else is left open.
+    pub convention: Convention,
+    /// A second pass that gets the first mask as a prompt; absent: as the convention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refinement: Option<bool>,
+    pub decoder: DecoderConfig,
+    pub training: TrainingConfig,
+    pub loss: LossConfig,
+    pub evaluation: EvaluationConfig,
+    pub everything: EverythingConfig,
+}
+
+/// `[task.decoder]`: the mask decoder; as wide as the backbone's last level.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+pub struct DecoderConfig {
+    /// Layers of the two-way transformer.
+    pub depth: usize,
+    pub num_heads: i64,
+    pub mlp_dim: i64,
+    /// Absent: as the convention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub double_residual: Option<bool>,
+    /// Absent: as the convention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+}
+
+impl Default for DecoderConfig {
+    /// SAM's.
+    fn default() -> Self {
+        Self {
+            depth: 2,
+            num_heads: 8,
+            mlp_dim: 2048,
+            double_residual: None,
+            dropout: None,
+        }
+    }
+}
+
+#[typetag::serde(name = "sam_prompt")]
+impl TaskConfig for SamPromptConfig {
+    fn build(
+        &self,
+        vs: &nn::Path<'_>,
+        backbone: Box<dyn Backbone>,
+        categories: &[Category],
+    ) -> Result<Box<dyn Task>> {
+        self.training.check(self.refines())?;
+        self.loss.check()?;
+        self.evaluation.check()?;
+        self.everything.check()?;
+        let Some(level) = backbone.spec().levels.last().copied() else {
+            return Err(Error::config(
+                "task: sam_prompt needs a backbone with at least one feature level",
+            )
+            .into());
+        };
+        if categories.is_empty() {
+            return Err(Error::data(
+                "sam_prompt needs at least one category; an annotation file for prompts usually \
+                 has one, \"object\"",
+            )
+            .into());
+        }
+        let sizes = self.sizes(level.channels)?;
+        let prompt_encoder = PromptEncoder::new(&(vs / "prompt_encoder"), level.channels);
+        let mask_decoder = MaskDecoder::new(&(vs / "mask_decoder"), sizes);
+        let sam = Sam { backbone, prompt_encoder, mask_decoder };
+        let categories = categories.iter().map(|c| c.name.clone()).collect();
+        Ok(Box::new(SamPrompt { sam, config: self.clone(), categories }))
+    }
+
+    fn decided_by_weights(&self, convention: &str) -> Vec<(&'static str, String)> {
+        let decided = match convention {
+            "ultrasam" => Convention::Ultrasam,
+            "segment_anything" | "huggingface_sam" => Convention::SegmentAnything,
+            _ => return Vec::new(),
+        };
+        match self.convention {
+            Convention::Auto => vec![("convention", format!("\"{}\"", decided.name()))],
+            _ => Vec::new(),
+        }
+    }
+}
+
+engine::inventory::submit! {
+    engine::config::Summary::task(
+        "sam_prompt",
+        "segmentation of what a point or a box points at: SAM, MedSAM, UltraSam",
+    )
+}
+
+impl SamPromptConfig {
+    /// Whether a second pass refines the first mask.
+    #[must_use]
+    pub fn refines(&self) -> bool {
+        self.refinement.unwrap_or(self.convention.is_ultrasam())
+    }
+
+    /// Sizes of a decoder of width `dim`.
+    fn sizes(&self, dim: i64) -> Result<TransformerSizes> {
+        let DecoderConfig { depth, num_heads, mlp_dim, .. } = self.decoder;
+        let fault = |message: String| Err(Error::config(message).into());
+        if depth == 0 {
+            return fault("task.decoder.depth = 0: expected at least 1".to_owned());
+        }
+        if mlp_dim <= 0 {
+            return fault(format!("task.decoder.mlp_dim = {mlp_dim}: must be positive"));
+        }
+        if num_heads <= 0 || dim % 8 != 0 || (dim / 2) % num_heads != 0 {
+            return fault(format!(
+                "task.decoder.num_heads = {num_heads} does not fit the {dim} channels of the \
+                 backbone's last level: these must be a multiple of 8, and their half one of \
+                 num_heads (SAM: 256 and 8)"
+            ));
+        }
+        let is_ultrasam = self.convention.is_ultrasam();
+        let dropout = self.decoder.dropout.unwrap_or(if is_ultrasam { 0.1 } else { 0.0 });
+        if !(0.0..1.0).contains(&dropout) {
+            return fault(format!("task.decoder.dropout = {dropout}: expected 0 to below 1"));
+        }
+        Ok(TransformerSizes {
+            dim,
+            depth,
+            num_heads,
+            mlp_dim,
+            double_residual: self.decoder.double_residual.unwrap_or(is_ultrasam),
+            dropout,
+        })
+    }
+}

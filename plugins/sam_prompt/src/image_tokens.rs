@@ -1,0 +1,69 @@
+//! Features of images as tokens, shared by the objects of an image as long as possible.
+
+use engine::tch::{Tensor, no_grad};
+
+/// Which image each object lies in; objects of an image follow one another.
+#[derive(Debug)]
+pub struct Owners {
+    /// Objects of each image.
+    counts: Vec<i64>,
+    /// `[N]` i64.
+    index: Tensor,
+}
+
+impl Owners {
+    /// Of images with that many objects each, tensors on the device of `like`.
+    #[must_use]
+    pub fn new(counts: Vec<i64>, like: &Tensor) -> Self {
+        let images = counts.iter().enumerate();
+        let index: Vec<i64> =
+            images.flat_map(|(i, &n)| std::iter::repeat_n(i as i64, n as usize)).collect();
+        let index = no_grad(|| Tensor::from_slice(&index).to_device(like.device()));
+        Self { counts, index }
+    }
+
+    /// Number of objects.
+    #[must_use]
+    pub fn len(&self) -> i64 {
+        self.counts.iter().sum()
+    }
+
+    /// Whether there is no object.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Objects of each image.
+    #[must_use]
+    pub fn counts(&self) -> &[i64] {
+        &self.counts
+    }
+
+    /// `[B, ...]` of images to `[N, ...]` of objects; nothing is copied when there is one image.
+    pub(crate) fn spread(&self, of_images: &Tensor) -> Tensor {
+        if self.counts.len() == 1 {
+            let mut shape = of_images.size();
+            shape[0] = self.len();
+            return of_images.expand(shape, false);
+        }
+        of_images.index_select(0, &self.index)
+    }
+}
+
+/// Tokens of a feature grid.
+#[derive(Debug)]
+pub(crate) enum ImageTokens<'a> {
+    /// `[B, h · w, C]`: one set an image, common to its objects.
+    Shared(Tensor, &'a Owners),
+    /// `[N, h · w, C]`: one set an object.
+    Own(Tensor),
+}
+
+impl ImageTokens<'_> {
+    pub(crate) fn tokens(&self) -> &Tensor {
+        match self {
+            Self::Shared(tokens, _) | Self::Own(tokens) => tokens,
+        }
+    }
+}

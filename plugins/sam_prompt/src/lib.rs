@@ -1,0 +1,41 @@
+//! Promptable segmentation: SAM, MedSAM and UltraSam, trained and scored as the UltraSam paper does
+//! (Meyer et al. 2025, after Kirillov et al. 2023).
+//!
+//! ```text
+//! image ──► backbone ──► embedding ─┐ once an image
+//!                                   ├─► two-way transformer ──► masks, predicted IoU
+//! points, box, mask ─► prompt encoder ─┘ once an object          │
+//!                         ▲                                      │ refinement: the first mask,
+//!                         └──────────────────────────────────────┘ and its box, as prompts
+//! ```
+//!
+//! [`config`] is the user's side; [`model`] holds the network; [`training`] draws prompts and sums
+//! losses; [`prediction`] answers prompts, whether given or derived from annotations.
+
+mod config;
+mod convention;
+mod evaluation;
+mod everything;
+mod image_tokens;
+mod keymap;
+mod layers;
+mod loss;
+pub mod mask_decoder;
+pub mod model;
+mod postprocess;
+mod prediction;
+mod prompt;
+pub mod prompt_encoder;
+mod sampling;
+mod task;
+mod training;
+pub mod transformer;
+
+pub use config::{DecoderConfig, SamPromptConfig};
+pub use convention::Convention;
+pub use evaluation::{EvaluationConfig, Protocol};
+pub use everything::EverythingConfig;
+pub use image_tokens::Owners;
+pub use loss::{IouLoss, LossConfig, MaskChoice, MaskLosses, mask_losses};
+pub use postprocess::{Frame, Postprocess};
+pub use training::TrainingConfig;

@@ -1,0 +1,76 @@
+//! Low-resolution logits to masks of the original image.
+
+use engine::{
+    Result, Size,
+    data::{Rle, Target},
+    serde::{Deserialize, Serialize},
+    tch::{Kind, Tensor},
+};
+
+/// What is enlarged: the mask, or what it is cut from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(crate = "engine::serde", rename_all = "snake_case")]
+pub enum Postprocess {
+    /// SAM's: logits are enlarged, cropped, brought to the original size, and only then cut at 0.
+    #[default]
+    Logits,
+    /// UltraSam's code: cut at 0 first; of the enlarged mask whatever is not exactly 0 counts. Masks
+    /// are 5-8 % larger.
+    AsPublished,
+}
+
+/// The three frames between a mask of the decoder and its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// Of the network's input, with padding.
+    pub padded: Size,
+    /// Of the image in it: its top left part.
+    pub input: Size,
+    /// Of the file.
+    pub original: Size,
+}
+
+impl Frame {
+    pub(crate) fn of(target: &Target, padded: Size) -> Self {
+        Self { padded, input: target.input_size, original: target.original_size }
+    }
+
+    /// Input pixels an original pixel, along x and y.
+    pub(crate) fn scale(&self) -> (f64, f64) {
+        (
+            self.input.1 as f64 / self.original.1 as f64,
+            self.input.0 as f64 / self.original.0 as f64,
+        )
+    }
+}
+
+impl Postprocess {
+    /// `[N, 1, 4h, 4w]` logits to `[N, H, W]` bool, original pixels.
+    #[must_use]
+    pub fn masks(self, logits: &Tensor, frame: Frame) -> Tensor {
+        let low = match self {
+            Self::Logits => logits.to_kind(Kind::Float),
+            Self::AsPublished => logits.gt(0.0).to_kind(Kind::Float),
+        };
+        let resize = |x: &Tensor, (h, w): Size| x.upsample_bilinear2d([h, w], false, None, None);
+        let padded = resize(&low, frame.padded);
+        let input = padded.narrow(2, 0, frame.input.0).narrow(3, 0, frame.input.1);
+        resize(&input, frame.original).squeeze_dim(1).gt(0.0)
+    }
+}
+
+/// `[N, H, W]` bool to run lengths.
+pub(crate) fn run_lengths(masks: &Tensor) -> Result<Vec<Rle>> {
+    let (n, h, w) = masks.size3()?;
+    let bytes = Vec::<u8>::try_from(masks.to_kind(Kind::Uint8).flatten(0, -1))?;
+    let size = (u32::try_from(h)?, u32::try_from(w)?);
+    let pixels = (h * w).max(1) as usize;
+    debug_assert_eq!(bytes.len(), n as usize * pixels);
+    bytes.chunks_exact(pixels).map(|mask| Rle::from_mask(mask, size)).collect()
+}
+
+/// Tight box of a mask, XYXY with the far edges outside; zeros when it is empty.
+pub(crate) fn tight_box(mask: &Rle) -> [f64; 4] {
+    let [x, y, width, height] = mask.bbox();
+    [x, y, x + width, y + height]
+}

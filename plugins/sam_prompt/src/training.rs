@@ -1,0 +1,299 @@
+//! One training step: objects, prompts, passes, losses.
+
+use engine::{
+    Error, Result,
+    data::{Batch, Target},
+    seed::Rng,
+    serde::{Deserialize, Serialize},
+    task::{Loss, StepOutput},
+    tch::{Kind, Tensor, no_grad},
+};
+
+use crate::{
+    SamPromptConfig,
+    convention::Origin,
+    image_tokens::Owners,
+    loss::{LossConfig, MaskLosses, mask_losses},
+    mask_decoder::MaskTokens,
+    model::{Embedding, Sam},
+    prompt_encoder::Label,
+    sampling::{Pixel, Token, draw_pixels, draw_prompt, prompts},
+};
+
+/// `[task.training]`: how prompts are simulated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+pub struct TrainingConfig {
+    /// Share of objects that are prompted by their box; the others get a point.
+    pub box_probability: f64,
+    /// Each side of a box moves by up to this share of its width or height.
+    pub box_jitter: f64,
+    /// SAM's own interaction: so many further points, each from where mask and truth differ, with the
+    /// last mask as a prompt. 0: none; not together with refinement.
+    pub interactive_rounds: usize,
+    /// Most objects of a batch that are learnt from; of more, some are drawn.
+    pub max_objects: usize,
+}
+
+impl Default for TrainingConfig {
+    /// The reference's, but for the number of objects: it fails at more than 20 an image.
+    fn default() -> Self {
+        Self { box_probability: 0.5, box_jitter: 0.05, interactive_rounds: 0, max_objects: 64 }
+    }
+}
+
+impl TrainingConfig {
+    pub(crate) fn check(&self, refines: bool) -> Result<()> {
+        let range = |key: &str, value: f64| {
+            if (0.0..=1.0).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::config(format!("`task.training.{key}`: expected 0 to 1, got {value:?}")))
+        };
+        range("box_probability", self.box_probability)?;
+        range("box_jitter", self.box_jitter)?;
+        if self.max_objects == 0 {
+            return Err(Error::config("`task.training.max_objects`: expected at least 1").into());
+        }
+        if self.interactive_rounds > 0 && refines {
+            return Err(Error::config(
+                "`task.training.interactive_rounds` and refinement exclude each other: both feed the \
+                 last mask back; set task.refinement = false",
+            )
+            .into());
+        }
+        Ok(())
+    }
+}
+
+/// Streams of random choices of a batch.
+mod stream {
+    pub(super) const OBJECTS: u64 = 1;
+    pub(super) const PROMPT: u64 = 2;
+    pub(super) const ROUND: u64 = 3;
+}
+
+/// Objects that a step learns from, image after image.
+struct Objects {
+    owners: Owners,
+    /// Of each object: the tokens of its prompt.
+    tokens: Vec<Vec<Token>>,
+    /// `[N, 4h, 4w]` f32 of 0 and 1.
+    targets: Tensor,
+    /// Of each object, for further draws.
+    rngs: Vec<Rng>,
+    /// Crowds aside: objects without a pixel in the input, and objects beyond the limit.
+    without_pixels: usize,
+    beyond_limit: usize,
+}
+
+/// Losses of a batch.
+pub(crate) fn step(sam: &Sam, config: &SamPromptConfig, batch: &Batch) -> Result<StepOutput> {
+    let embedding = sam.embed(batch, true)?;
+    let objects = choose(batch, config, &embedding)?;
+    let mut output = StepOutput::default();
+    if objects.owners.is_empty() {
+        nothing_to_learn(&mut output, &embedding, &config.loss);
+    } else if config.refines() {
+        refine(sam, config, &embedding, &objects, &mut output)?;
+    } else {
+        interact(sam, config, &embedding, objects.rngs.clone(), &objects, &mut output)?;
+    }
+    let mut count = |name: &str, value: usize| {
+        let value = Tensor::from(value as f32).to_device(embedding.features.device());
+        output.scalars.push((name.to_owned(), value));
+    };
+    count("objects", objects.owners.len() as usize);
+    count("objects_without_pixels", objects.without_pixels);
+    count("objects_beyond_limit", objects.beyond_limit);
+    Ok(output)
+}
+
+/// The first mask, not cut off from its gradient, is a prompt of the second pass.
+fn refine(
+    sam: &Sam,
+    config: &SamPromptConfig,
+    embedding: &Embedding,
+    objects: &Objects,
+    output: &mut StepOutput,
+) -> Result<()> {
+    let Objects { owners, tokens, targets, .. } = objects;
+    let tokens = tokens.iter().map(Vec::as_slice);
+    let like = &embedding.features;
+    let first = prompts(tokens.clone(), None, like);
+    let first = sam.decode(embedding, owners, &first, MaskTokens::Single, true);
+    add(output, "", mask_losses(&first, targets, &config.loss)?, &config.loss);
+    let second = prompts(tokens, Some(first.logits), like);
+    let second = sam.decode(embedding, owners, &second, MaskTokens::Multi, true);
+    add(output, ".0", mask_losses(&second, targets, &config.loss)?, &config.loss);
+    Ok(())
+}
+
+/// One pass, and as many rounds more as are asked for.
+fn interact(
+    sam: &Sam,
+    config: &SamPromptConfig,
+    embedding: &Embedding,
+    mut rngs: Vec<Rng>,
+    objects: &Objects,
+    output: &mut StepOutput,
+) -> Result<()> {
+    let Objects { owners, targets, .. } = objects;
+    let mut tokens = objects.tokens.clone();
+    let mut mask = None;
+    for round in 0..=config.training.interactive_rounds {
+        let asked = prompts(tokens.iter().map(Vec::as_slice), mask.take(), &embedding.features);
+        // One prompt may mean several things; a second one settles it.
+        let wanted = if round == 0 { MaskTokens::Multi } else { MaskTokens::Single };
+        let masks = sam.decode(embedding, owners, &asked, wanted, true);
+        let losses = mask_losses(&masks, targets, &config.loss)?;
+        let suffix = if round == 0 { String::new() } else { format!(".{}", round - 1) };
+        if round < config.training.interactive_rounds {
+            let (n, _, h, w) = masks.logits.size4()?;
+            let chosen = losses.chosen.view([n, 1, 1, 1]).expand([n, 1, h, w], false);
+            let logits = no_grad(|| masks.logits.detach().gather(1, &chosen, false));
+            let clicks = clicks(&logits.squeeze_dim(1), targets, embedding, config, &mut rngs)?;
+            for (tokens, click) in tokens.iter_mut().zip(clicks) {
+                // Before the filling token of a point, which stays last.
+                let at = tokens.iter().position(|t| t.label == Label::NotAPoint);
+                tokens.insert(at.unwrap_or(tokens.len()), click);
+            }
+            mask = Some(logits);
+        }
+        add(output, &suffix, losses, &config.loss);
+    }
+    Ok(())
+}
+
+/// The next click of each object: a pixel where its mask and the truth differ, or one of the object
+/// where they are equal.
+fn clicks(
+    logits: &Tensor,
+    targets: &Tensor,
+    embedding: &Embedding,
+    config: &SamPromptConfig,
+    rngs: &mut [Rng],
+) -> Result<Vec<Token>> {
+    let truth = targets.gt(0.5);
+    let wrong = logits.gt(0.0).logical_xor(&truth);
+    let from_error = draw_pixels(&wrong, rngs)?;
+    let from_object = draw_pixels(&truth, rngs)?;
+    let (height, width) = embedding.mask_size();
+    let scale_x = embedding.image_size.1 as f64 / width as f64;
+    let scale_y = embedding.image_size.0 as f64 / height as f64;
+    let offset = config.convention.offset(Origin::Given) - 0.5;
+    let mut tokens = Vec::with_capacity(rngs.len());
+    for (i, (error, object)) in from_error.into_iter().zip(from_object).enumerate() {
+        // A target may be empty at this size: then any error is outside, and no error is no click.
+        let Pixel { x, y } = error.or(object).unwrap_or(Pixel { x: 0, y: 0 });
+        let inside = truth.f_get(i as i64)?.f_get(y)?.f_int64_value(&[x])? != 0;
+        tokens.push(Token {
+            x: (x as f64 + 0.5) * scale_x + offset,
+            y: (y as f64 + 0.5) * scale_y + offset,
+            label: if inside { Label::Positive } else { Label::Negative },
+        });
+    }
+    Ok(tokens)
+}
+
+fn add(output: &mut StepOutput, suffix: &str, losses: MaskLosses, config: &LossConfig) {
+    for (name, value, weight) in [
+        ("loss_focal", losses.focal, config.focal),
+        ("loss_dice", losses.dice, config.dice),
+        ("loss_iou", losses.iou, config.iou),
+    ] {
+        output.losses.push(Loss { name: format!("{name}{suffix}"), value, weight });
+    }
+    output.scalars.push((format!("iou{suffix}"), losses.true_iou.mean(Kind::Float)));
+}
+
+/// A batch without objects teaches nothing, and must not stop a run: zero, with zero gradients.
+fn nothing_to_learn(output: &mut StepOutput, embedding: &Embedding, config: &LossConfig) {
+    let zero = (&embedding.features * 0.0).sum(Kind::Float);
+    for (name, weight) in
+        [("loss_focal", config.focal), ("loss_dice", config.dice), ("loss_iou", config.iou)]
+    {
+        output.losses.push(Loss { name: name.to_owned(), value: zero.shallow_clone(), weight });
+    }
+}
+
+/// Objects of a batch with their prompts and targets.
+fn choose(batch: &Batch, config: &SamPromptConfig, embedding: &Embedding) -> Result<Objects> {
+    let candidates: Vec<Vec<i64>> = batch.targets.iter().map(learnable).collect::<Result<_>>()?;
+    let kept = limit(&candidates, config.training.max_objects, batch.seed);
+    let total: usize = candidates.iter().map(Vec::len).sum();
+    let beyond_limit = total - kept.iter().map(Vec::len).sum::<usize>();
+    let (mut counts, mut tokens, mut rngs, mut targets) = (vec![], vec![], vec![], vec![]);
+    let mut without_pixels = 0;
+    for (image, (target, objects)) in batch.targets.iter().zip(&kept).enumerate() {
+        let stream = |object: &i64| [stream::PROMPT, image as u64, *object as u64];
+        let mut of_image: Vec<Rng> =
+            objects.iter().map(|object| Rng::at(batch.seed, &stream(object))).collect();
+        let index = Tensor::from_slice(objects).to_device(target.masks.device());
+        let masks = target.masks.index_select(0, &index);
+        let pixels = draw_pixels(&masks, &mut of_image)?;
+        let boxes = Vec::<f32>::try_from(target.boxes.index_select(0, &index).flatten(0, -1))?;
+        let mut with_pixels = Vec::new();
+        for (i, pixel) in pixels.iter().enumerate() {
+            let Some(pixel) = *pixel else {
+                without_pixels += 1;
+                continue;
+            };
+            let bbox = [0, 1, 2, 3].map(|side| f64::from(boxes[4 * i + side]));
+            let rng = &mut of_image[i];
+            let drawn = draw_prompt(pixel, bbox, &config.training, config.convention, rng);
+            tokens.push(drawn.to_vec());
+            let of_rounds = [stream::ROUND, image as u64, objects[i] as u64];
+            rngs.push(Rng::at(batch.seed, &of_rounds));
+            with_pixels.push(i as i64);
+        }
+        counts.push(with_pixels.len() as i64);
+        if !with_pixels.is_empty() {
+            let with_pixels = Tensor::from_slice(&with_pixels).to_device(masks.device());
+            targets.push(low_resolution(&masks.index_select(0, &with_pixels), embedding));
+        }
+    }
+    let owners = Owners::new(counts, &embedding.features);
+    let targets = if targets.is_empty() { Tensor::new() } else { Tensor::cat(&targets, 0) };
+    Ok(Objects { owners, tokens, targets, rngs, without_pixels, beyond_limit })
+}
+
+/// Objects of an image that are no crowd.
+fn learnable(target: &Target) -> Result<Vec<i64>> {
+    let crowds = Vec::<bool>::try_from(&target.is_crowd)?;
+    Ok(crowds.iter().enumerate().filter(|&(_, crowd)| !crowd).map(|(i, _)| i as i64).collect())
+}
+
+/// At most `most` objects of all images, drawn without favour.
+fn limit(objects: &[Vec<i64>], most: usize, seed: u64) -> Vec<Vec<i64>> {
+    let mut all: Vec<(usize, i64)> = objects
+        .iter()
+        .enumerate()
+        .flat_map(|(image, objects)| objects.iter().map(move |&object| (image, object)))
+        .collect();
+    if all.len() <= most {
+        return objects.to_vec();
+    }
+    Rng::at(seed, &[stream::OBJECTS]).shuffle(&mut all);
+    let mut kept = vec![Vec::new(); objects.len()];
+    for &(image, object) in &all[..most] {
+        kept[image].push(object);
+    }
+    kept.iter_mut().for_each(|objects| objects.sort_unstable());
+    kept
+}
+
+/// `[n, H, W]` bool in the input's frame to `[n, 4h, 4w]` f32 of 0 and 1: padded as the input,
+/// bilinear without antialias, rounded (half to even, as PyTorch).
+pub(crate) fn low_resolution(masks: &Tensor, embedding: &Embedding) -> Tensor {
+    no_grad(|| {
+        let (height, width) = embedding.image_size;
+        let (_, h, w) = masks.size3().unwrap_or_default();
+        // Under the reference's size rules a mask may be a pixel larger than its image.
+        let masks = masks.narrow(1, 0, h.min(height)).narrow(2, 0, w.min(width));
+        let padding = [0, width - w.min(width), 0, height - h.min(height)];
+        let padded = masks.to_kind(Kind::Float).constant_pad_nd(padding).unsqueeze(0);
+        let (h, w) = embedding.mask_size();
+        padded.upsample_bilinear2d([h, w], false, None, None).squeeze_dim(0).round()
+    })
+}
