@@ -76,7 +76,10 @@ pub trait Task: Debug + Send {
     fn predict(&self, batch: &Batch) -> Result<Vec<Prediction>>;
 
     /// A fresh evaluator of this task's metrics.
-    fn evaluator(&self) -> Box<dyn Evaluator>;
+    ///
+    /// # Errors
+    /// When there is nothing that could be scored.
+    fn evaluator(&self) -> Result<Box<dyn Evaluator>>;
 }
 
 /// What a task wants in its [`Target`]s: rasterising masks that nobody reads costs more than
@@ -171,6 +174,9 @@ pub struct Report {
     pub metrics: Vec<Metric>,
     /// For people: per class, confusion matrix.
     pub tables: Vec<Table>,
+    /// What the figures depend on besides weights and data: protocol, options, counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<(String, String)>,
     /// For a heat map, where the task sorts into categories.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Confusion>,

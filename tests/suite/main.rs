@@ -19,6 +19,7 @@ mod parity_classification;
 mod parity_coco_eval;
 mod parity_preprocess;
 mod parity_resnet;
+mod parity_sam;
 mod preprocess;
 mod run_folder;
 mod support;

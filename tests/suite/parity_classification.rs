@@ -218,10 +218,10 @@ fn an_image_without_exactly_one_label_is_named() {
         assert_refused(task.train_step(&batch), 3, &["image 1 (scans/1.png)", found]);
         // Predicting needs no labels, scoring does.
         let predictions = task.predict(&batch).unwrap();
-        let scored = task.evaluator().add(&predictions[1], &batch.targets[1]);
+        let scored = task.evaluator().unwrap().add(&predictions[1], &batch.targets[1]);
         assert_refused(scored, 3, &["scans/1.png", found]);
     }
-    assert_refused(task.evaluator().finish(), 3, &["no image"]);
+    assert_refused(task.evaluator().unwrap().finish(), 3, &["no image"]);
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn softmax_scores_sum_to_one_and_several_labels_pass_a_threshold() {
     let several = task(several, &["a", "b", "c"]).unwrap();
     let output = several.train_step(&batch).unwrap();
     assert!(output.losses[0].value.double_value(&[]) > 0.0);
-    let mut evaluator = several.evaluator();
+    let mut evaluator = several.evaluator().unwrap();
     for (prediction, target) in several.predict(&batch).unwrap().iter().zip(&batch.targets) {
         let passing = |score: &&f64| **score >= 0.5;
         assert_eq!(prediction.labels.len(), prediction.scores.iter().filter(passing).count());
@@ -284,7 +284,7 @@ fn softmax_scores_sum_to_one_and_several_labels_pass_a_threshold() {
 #[test]
 fn a_report_names_every_category() {
     let task = task(json!({}), &["benign", "malignant"]).unwrap();
-    let mut evaluator = task.evaluator();
+    let mut evaluator = task.evaluator().unwrap();
     let batch = batch(features(3), &[vec![0], vec![1], vec![1]]);
     for (target, (label, score)) in batch.targets.iter().zip([(0, 0.25), (1, 0.75), (0, 0.5)]) {
         let prediction = Prediction {

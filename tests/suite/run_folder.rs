@@ -45,6 +45,7 @@ pub(crate) fn report() -> Report {
             names: vec!["benign".into(), "malignant".into()],
             counts: vec![vec![3, 1], vec![0, 4]],
         }),
+        ..Report::default()
     }
 }
 

@@ -104,7 +104,7 @@ impl Evaluator for ClassificationEvaluator {
         let mut report = Report {
             metrics: self.metrics(&classes),
             tables: vec![self.per_class_table(&classes)],
-            confusion: None,
+            ..Report::default()
         };
         if !self.multi_label {
             let counts = self.images.confusion_matrix();

@@ -107,7 +107,8 @@ impl Task for Classifier {
             .collect())
     }
 
-    fn evaluator(&self) -> Box<dyn Evaluator> {
-        Box::new(ClassificationEvaluator::new(self.category_names.clone(), self.multi_label()))
+    fn evaluator(&self) -> Result<Box<dyn Evaluator>> {
+        let names = self.category_names.clone();
+        Ok(Box::new(ClassificationEvaluator::new(names, self.multi_label())))
     }
 }

@@ -7,11 +7,7 @@ use engine::{
 
 /// A linear layer, uniform within ±1/√in.
 pub(crate) fn linear(vs: &nn::Path<'_>, in_features: i64, out_features: i64) -> Linear {
-    let init = conv_default(in_features);
-    Linear {
-        weight: vs.var("weight", &[out_features, in_features], init),
-        bias: vs.var("bias", &[out_features], init),
-    }
+    Linear::with_init(vs, in_features, out_features, conv_default(in_features))
 }
 
 /// A convolution whose stride is its kernel's side: patches do not overlap.

@@ -38,4 +38,4 @@ pub use everything::EverythingConfig;
 pub use image_tokens::Owners;
 pub use loss::{IouLoss, LossConfig, MaskChoice, MaskLosses, mask_losses};
 pub use postprocess::{Frame, Postprocess};
-pub use training::TrainingConfig;
+pub use training::{TrainingConfig, pass_losses};

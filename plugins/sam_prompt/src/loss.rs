@@ -136,7 +136,8 @@ fn focal(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
         Reduction::None,
     )?;
     // p on negatives, 1 − p on positives: σ(x (1 − 2 t)).
-    let miss = (logits * (1.0 - targets * 2.0)).sigmoid();
+    let sign: Tensor = 1.0 - targets * 2.0;
+    let miss = (logits * sign).sigmoid();
     Ok(cross_entropy * (0.75 - targets * 0.5) * miss.square())
 }
 

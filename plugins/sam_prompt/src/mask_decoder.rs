@@ -140,7 +140,7 @@ impl Upscaling {
         let (n, m, channels) = weights.size3().unwrap_or_default();
         let logits = x.reshape([n, h * w * 16, channels]).bmm(&weights.transpose(1, 2));
         logits
-            .view([n, h, w, 2, 2, 2, 2, m])
+            .view([n, h, w, 2, 2, 2, 2, m].as_slice())
             .permute([0, 7, 1, 3, 5, 2, 4, 6])
             .reshape([n, m, 4 * h, 4 * w])
     }

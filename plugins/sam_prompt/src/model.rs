@@ -1,6 +1,6 @@
 //! Backbone, prompt encoder and mask decoder together.
 
-use engine::{Context, Result, Size, backbone::Backbone, data::Batch, tch::Tensor};
+use engine::{Context, Result, Size, backbone::{self, Backbone}, data::Batch, tch::Tensor};
 
 use crate::{
     image_tokens::Owners,
@@ -32,9 +32,7 @@ impl Sam {
     /// When the backbone refuses the images' size.
     pub fn embed(&self, batch: &Batch, train: bool) -> Result<Embedding> {
         let (_, _, height, width) = batch.images.size4()?;
-        let features = self
-            .backbone
-            .forward(&batch.images, train)?
+        let features = backbone::features(&*self.backbone, batch, train)?
             .pop()
             .context("the backbone gave no feature level, though its spec names one")?;
         Ok(self.embedding(features, (height, width)))

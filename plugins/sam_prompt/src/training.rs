@@ -16,7 +16,7 @@ use crate::{
     loss::{LossConfig, MaskLosses, mask_losses},
     mask_decoder::MaskTokens,
     model::{Embedding, Sam},
-    prompt_encoder::Label,
+    prompt_encoder::{Label, Prompts},
     sampling::{Pixel, Token, draw_pixels, draw_prompt, prompts},
 };
 
@@ -91,14 +91,16 @@ struct Objects {
 pub(crate) fn step(sam: &Sam, config: &SamPromptConfig, batch: &Batch) -> Result<StepOutput> {
     let embedding = sam.embed(batch, true)?;
     let objects = choose(batch, config, &embedding)?;
-    let mut output = StepOutput::default();
-    if objects.owners.is_empty() {
-        nothing_to_learn(&mut output, &embedding, &config.loss);
-    } else if config.refines() {
-        refine(sam, config, &embedding, &objects, &mut output)?;
+    let mut output = if objects.owners.is_empty() {
+        nothing_to_learn(&embedding, &config.loss)
+    } else if config.training.interactive_rounds > 0 {
+        interact(sam, config, &embedding, &objects)?
     } else {
-        interact(sam, config, &embedding, objects.rngs.clone(), &objects, &mut output)?;
-    }
+        let Objects { owners, tokens, targets, .. } = &objects;
+        let prompts = prompts(tokens.iter().map(Vec::as_slice), None, &embedding.features);
+        let how = (config.refines(), &config.loss);
+        pass_losses(sam, &embedding, owners, prompts, targets, how)?
+    };
     let mut count = |name: &str, value: usize| {
         let value = Tensor::from(value as f32).to_device(embedding.features.device());
         output.scalars.push((name.to_owned(), value));
@@ -109,24 +111,31 @@ pub(crate) fn step(sam: &Sam, config: &SamPromptConfig, batch: &Batch) -> Result
     Ok(output)
 }
 
-/// The first mask, not cut off from its gradient, is a prompt of the second pass.
-fn refine(
+/// Losses of one pass, or of two when `refines`: then the first mask, not cut off from its gradient,
+/// is a prompt of the second pass, and the names of that pass end in `.0`.
+///
+/// `targets`: `[N, 4h, 4w]` f32 of 0 and 1, in the order of `prompts`.
+///
+/// # Errors
+/// When shapes do not fit each other.
+pub fn pass_losses(
     sam: &Sam,
-    config: &SamPromptConfig,
     embedding: &Embedding,
-    objects: &Objects,
-    output: &mut StepOutput,
-) -> Result<()> {
-    let Objects { owners, tokens, targets, .. } = objects;
-    let tokens = tokens.iter().map(Vec::as_slice);
-    let like = &embedding.features;
-    let first = prompts(tokens.clone(), None, like);
-    let first = sam.decode(embedding, owners, &first, MaskTokens::Single, true);
-    add(output, "", mask_losses(&first, targets, &config.loss)?, &config.loss);
-    let second = prompts(tokens, Some(first.logits), like);
-    let second = sam.decode(embedding, owners, &second, MaskTokens::Multi, true);
-    add(output, ".0", mask_losses(&second, targets, &config.loss)?, &config.loss);
-    Ok(())
+    owners: &Owners,
+    prompts: Prompts,
+    targets: &Tensor,
+    (refines, config): (bool, &LossConfig),
+) -> Result<StepOutput> {
+    let mut output = StepOutput::default();
+    let wanted = if refines { MaskTokens::Single } else { MaskTokens::Multi };
+    let first = sam.decode(embedding, owners, &prompts, wanted, true);
+    add(&mut output, "", mask_losses(&first, targets, config)?, config);
+    if refines {
+        let second = Prompts { masks: Some(first.logits), ..prompts };
+        let second = sam.decode(embedding, owners, &second, MaskTokens::Multi, true);
+        add(&mut output, ".0", mask_losses(&second, targets, config)?, config);
+    }
+    Ok(output)
 }
 
 /// One pass, and as many rounds more as are asked for.
@@ -134,12 +143,11 @@ fn interact(
     sam: &Sam,
     config: &SamPromptConfig,
     embedding: &Embedding,
-    mut rngs: Vec<Rng>,
     objects: &Objects,
-    output: &mut StepOutput,
-) -> Result<()> {
+) -> Result<StepOutput> {
     let Objects { owners, targets, .. } = objects;
-    let mut tokens = objects.tokens.clone();
+    let (mut tokens, mut rngs) = (objects.tokens.clone(), objects.rngs.clone());
+    let mut output = StepOutput::default();
     let mut mask = None;
     for round in 0..=config.training.interactive_rounds {
         let asked = prompts(tokens.iter().map(Vec::as_slice), mask.take(), &embedding.features);
@@ -160,9 +168,9 @@ fn interact(
             }
             mask = Some(logits);
         }
-        add(output, &suffix, losses, &config.loss);
+        add(&mut output, &suffix, losses, &config.loss);
     }
-    Ok(())
+    Ok(output)
 }
 
 /// The next click of each object: a pixel where its mask and the truth differ, or one of the object
@@ -208,13 +216,17 @@ fn add(output: &mut StepOutput, suffix: &str, losses: MaskLosses, config: &LossC
 }
 
 /// A batch without objects teaches nothing, and must not stop a run: zero, with zero gradients.
-fn nothing_to_learn(output: &mut StepOutput, embedding: &Embedding, config: &LossConfig) {
+fn nothing_to_learn(embedding: &Embedding, config: &LossConfig) -> StepOutput {
+    // The position codes of the grid are no variable; the features may be frozen.
     let zero = (&embedding.features * 0.0).sum(Kind::Float);
-    for (name, weight) in
-        [("loss_focal", config.focal), ("loss_dice", config.dice), ("loss_iou", config.iou)]
-    {
-        output.losses.push(Loss { name: name.to_owned(), value: zero.shallow_clone(), weight });
-    }
+    let terms =
+        [("loss_focal", config.focal), ("loss_dice", config.dice), ("loss_iou", config.iou)];
+    let loss = |(name, weight): (&str, f64)| Loss {
+        name: name.to_owned(),
+        value: zero.shallow_clone(),
+        weight,
+    };
+    StepOutput { losses: terms.map(loss).into(), scalars: Vec::new() }
 }
 
 /// Objects of a batch with their prompts and targets.

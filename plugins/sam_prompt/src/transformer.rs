@@ -10,7 +10,7 @@ use engine::{
 };
 
 use crate::{
-    image_tokens::{ImageTokens, Owners},
+    image_tokens::ImageTokens,
     layers::linear,
 };
 

@@ -107,7 +107,7 @@ mod tests {
                 Metric::new("per_class/a/f1", 1.0),
             ],
             tables: vec![table()],
-            confusion: None,
+            ..Report::default()
         };
         assert_eq!(
             super::report(&report),

@@ -119,7 +119,7 @@ pub(super) fn score(
     if dataset.records.is_empty() {
         return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
     }
-    let mut evaluator = model.task.evaluator();
+    let mut evaluator = model.task.evaluator()?;
     let mut pictures = Vec::new();
     let plan = eval_plan(plan, config, &*model.task);
     let records = dataset.records.chunks(plan.loader.batch_size);

@@ -109,6 +109,75 @@ impl Rle {
         self.counts.iter().skip(1).step_by(2).map(|&c| u64::from(c)).sum()
     }
 
+    /// Mean column and row of the foreground, `None` for an empty mask.
+    #[must_use]
+    pub fn centroid(&self) -> Option<(f64, f64)> {
+        let (mut count, mut columns, mut rows) = (0u64, 0u64, 0u64);
+        self.for_each_segment(|x, span| {
+            let length = (span.end - span.start) as u64;
+            count += length;
+            columns += length * x as u64;
+            // Of an arithmetic series: length · (first + last) / 2, always whole.
+            rows += length * (span.start + span.end - 1) as u64 / 2;
+        });
+        let mean = |sum: u64| sum as f64 / count as f64;
+        (count > 0).then(|| (mean(columns), mean(rows)))
+    }
+
+    /// `(x, y)` of the `nth` pixel of the foreground (from 0), column after column.
+    #[must_use]
+    pub fn nth_pixel(&self, nth: u64) -> Option<(u32, u32)> {
+        let (mut before, mut position) = (0u64, 0u64);
+        for (i, &count) in self.counts.iter().enumerate() {
+            let count = u64::from(count);
+            if i % 2 == 1 {
+                if nth < before + count {
+                    let at = position + (nth - before);
+                    let height = u64::from(self.height);
+                    return Some(((at / height) as u32, (at % height) as u32));
+                }
+                before += count;
+            }
+            position += count;
+        }
+        None
+    }
+
+    /// Intersection over union with a mask of the same size; 0 when both are empty.
+    #[must_use]
+    pub fn iou(&self, other: &Self) -> f64 {
+        let intersection = self.intersection(other);
+        let union = self.area() + other.area() - intersection;
+        if union == 0 { 0.0 } else { intersection as f64 / union as f64 }
+    }
+
+    /// Number of pixels that are foreground in both masks of one size.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> u64 {
+        let (mut ours, mut theirs) = (self.segments(), other.segments());
+        let (mut a, mut b) = (ours.next(), theirs.next());
+        let mut common = 0;
+        while let (Some((a_start, a_end)), Some((b_start, b_end))) = (a, b) {
+            common += a_end.min(b_end).saturating_sub(a_start.max(b_start));
+            if a_end <= b_end {
+                a = ours.next();
+            } else {
+                b = theirs.next();
+            }
+        }
+        common
+    }
+
+    /// Start and end of every run of the foreground, counted in pixels column after column.
+    fn segments(&self) -> impl Iterator<Item = (u64, u64)> {
+        let mut position = 0u64;
+        self.counts.iter().enumerate().filter_map(move |(i, &count)| {
+            let start = position;
+            position += u64::from(count);
+            (i % 2 == 1).then_some((start, position))
+        })
+    }
+
     /// Tight box of the foreground, XYWH; zeros for an empty mask.
     #[must_use]
     pub fn bbox(&self) -> [f64; 4] {

@@ -1,0 +1,98 @@
+//! How a promptable model is scored: prompts derived from annotations, then COCO's metric and overlap
+//! with the objects asked about.
+
+mod evaluator;
+mod protocol;
+
+pub use protocol::Protocol;
+pub(crate) use {evaluator::PromptEvaluator, protocol::ask_about};
+
+use engine::{
+    Error, Result,
+    serde::{Deserialize, Serialize},
+};
+
+use crate::Postprocess;
+
+/// `[task.evaluation]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+pub struct EvaluationConfig {
+    /// How each object is asked about; every one is scored for itself.
+    pub protocols: Vec<Protocol>,
+    /// Clicks of the protocol `clicks`.
+    pub num_clicks: usize,
+    /// `noisy_box`: each side moves by up to this share of its width or height.
+    pub box_noise: f64,
+    /// Of `random_point` and `noisy_box`: the same image and object get the same prompt.
+    pub seed: u64,
+    /// Takes all categories for one, as a prompt says where and not what.
+    pub class_agnostic: bool,
+    pub postprocess: Postprocess,
+    pub multimask: Multimask,
+    /// Objects that go through the decoder together: more are faster and take more memory.
+    pub objects_per_pass: usize,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self {
+            protocols: vec![Protocol::CenterPoint, Protocol::Box],
+            num_clicks: 5,
+            box_noise: 0.1,
+            seed: 0,
+            class_agnostic: true,
+            postprocess: Postprocess::Logits,
+            multimask: Multimask::Auto,
+            objects_per_pass: 32,
+        }
+    }
+}
+
+/// Whether a pass without refinement gives three masks, of which the one of the highest predicted IoU
+/// counts, or one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(crate = "engine::serde", rename_all = "snake_case")]
+pub enum Multimask {
+    /// `always` for UltraSam's convention, `ambiguous` for SAM's.
+    Auto,
+    /// Three for every prompt, as the reference.
+    Always,
+    /// Three for a single click, one for whatever says more, as SAM's authors advise.
+    Ambiguous,
+}
+
+impl EvaluationConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        let fault = |key: &str, expected: &str| {
+            Err(Error::config(format!("`task.evaluation.{key}`: expected {expected}")).into())
+        };
+        if self.protocols.is_empty() {
+            return fault("protocols", "at least one");
+        }
+        for (i, protocol) in self.protocols.iter().enumerate() {
+            if self.protocols[..i].contains(protocol) {
+                return fault("protocols", &format!("each once; {} stands twice", protocol.name()));
+            }
+        }
+        if !(1..=100).contains(&self.num_clicks) {
+            return fault("num_clicks", "1 to 100");
+        }
+        if !(0.0..1.0).contains(&self.box_noise) {
+            return fault("box_noise", "0 to below 1");
+        }
+        if self.objects_per_pass == 0 {
+            return fault("objects_per_pass", "at least 1");
+        }
+        Ok(())
+    }
+
+    /// Names of the passes, in the order of [`Answer::pass`](engine::task::Answer::pass).
+    pub(crate) fn passes(&self) -> Vec<String> {
+        let of = |protocol: &Protocol| match protocol {
+            Protocol::Clicks => (1..=self.num_clicks).map(|n| format!("clicks_{n}")).collect(),
+            other => vec![other.name().to_owned()],
+        };
+        self.protocols.iter().flat_map(of).collect()
+    }
+}

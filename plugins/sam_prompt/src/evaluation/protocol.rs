@@ -1,0 +1,214 @@
+//! Prompts derived from annotations.
+
+use engine::{
+    Result,
+    anyhow::Context,
+    data::{Object, ObjectPrompt, PointPrompt, Rle, Target},
+    seed::Rng,
+    serde::{Deserialize, Serialize},
+    task::{Answer, Instance},
+};
+
+use crate::{
+    postprocess::tight_box,
+    prediction::{Reply, View},
+    prompt::Question,
+};
+
+/// How an object is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(crate = "engine::serde", rename_all = "snake_case")]
+pub enum Protocol {
+    /// Mean row and column of the object's pixels in the original image, as the reference; with a
+    /// crescent it may lie outside.
+    CenterPoint,
+    /// The annotated box.
+    Box,
+    /// One of the object's pixels.
+    RandomPoint,
+    /// The annotated box with each side moved.
+    NoisyBox,
+    /// The centre point, then again and again a click at the place that lies deepest within what is
+    /// still wrong, with the last mask as a prompt; one score a click.
+    Clicks,
+}
+
+impl Protocol {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::CenterPoint => "center_point",
+            Self::Box => "box",
+            Self::RandomPoint => "random_point",
+            Self::NoisyBox => "noisy_box",
+            Self::Clicks => "clicks",
+        }
+    }
+}
+
+/// An annotated object that can be asked about.
+struct Subject<'a> {
+    index: usize,
+    object: &'a Object,
+    mask: Rle,
+}
+
+/// Answers about every object of an image by every protocol, pass after pass.
+///
+/// Crowds are not asked about, nor are objects without a pixel: what should a prompt point at?
+pub(crate) fn ask_about(view: &View<'_>, target: &Target) -> Result<Vec<Instance>> {
+    let size = (u32::try_from(target.original_size.0)?, u32::try_from(target.original_size.1)?);
+    let mut subjects = Vec::new();
+    for (index, object) in target.objects.iter().enumerate().filter(|(_, o)| !o.is_crowd) {
+        let mask = object
+            .segmentation
+            .rasterize(size, object.bbox)
+            .with_context(|| format!("mask of object {index} of {}", target.path.display()))?;
+        if mask.area() > 0 {
+            subjects.push(Subject { index, object, mask });
+        }
+    }
+    let (mut instances, mut pass) = (Vec::new(), 0);
+    for &protocol in &view.config.evaluation.protocols {
+        let mut prompts: Vec<_> =
+            subjects.iter().map(|subject| prompt(view, target, subject, protocol)).collect();
+        let rounds = match protocol {
+            Protocol::Clicks => view.config.evaluation.num_clicks,
+            _ => 1,
+        };
+        let mut last: Vec<Reply> = Vec::new();
+        for round in 0..rounds {
+            if round > 0 {
+                for ((prompt, subject), reply) in prompts.iter_mut().zip(&subjects).zip(&last) {
+                    prompt.points.extend(next_click(&reply.mask, &subject.mask));
+                }
+            }
+            let questions: Vec<_> = prompts
+                .iter()
+                .enumerate()
+                .map(|(i, prompt)| Question {
+                    mask: last.get(i).map(|reply| reply.logits.shallow_clone()),
+                    ..Question::new(prompt, view.frame, view.config.convention)
+                })
+                .collect();
+            last = view.ask(&questions)?;
+            let answers = subjects.iter().zip(&last);
+            instances.extend(answers.map(|(subject, reply)| instance(subject, reply, pass)));
+            pass += 1;
+        }
+    }
+    Ok(instances)
+}
+
+fn instance(subject: &Subject<'_>, reply: &Reply, pass: usize) -> Instance {
+    Instance {
+        category: subject.object.category as usize,
+        score: reply.score,
+        bbox: tight_box(&reply.mask),
+        mask: Some(reply.mask.clone()),
+        answers: Some(Answer { object: subject.index, pass }),
+    }
+}
+
+fn prompt(
+    view: &View<'_>,
+    target: &Target,
+    subject: &Subject<'_>,
+    protocol: Protocol,
+) -> ObjectPrompt {
+    let config = &view.config.evaluation;
+    let id = target.image_id.to_string();
+    let id = id.bytes().fold(0u64, |hash, byte| {
+        Rng::at(hash, &[u64::from(byte)]).next_u64()
+    });
+    let mut rng = Rng::at(config.seed, &[id, subject.index as u64]);
+    let [x, y, width, height] = subject.object.bbox;
+    let at = |(x, y): (f64, f64)| ObjectPrompt {
+        points: vec![PointPrompt { x, y, positive: true }],
+        ..ObjectPrompt::default()
+    };
+    let with_box = |bbox| ObjectPrompt { bbox: Some(bbox), ..ObjectPrompt::default() };
+    match protocol {
+        Protocol::CenterPoint | Protocol::Clicks => at(subject.mask.centroid().unwrap_or_default()),
+        Protocol::RandomPoint => {
+            let nth = rng.below(subject.mask.area().max(1));
+            at(subject.mask.nth_pixel(nth).map_or((0.0, 0.0), |(x, y)| (f64::from(x), f64::from(y))))
+        }
+        Protocol::Box => with_box([x, y, x + width, y + height]),
+        Protocol::NoisyBox => {
+            let mut moved = |v: f64, side: f64| {
+                v + (2.0 * rng.uniform() - 1.0) * config.box_noise * side
+            };
+            with_box([
+                moved(x, width),
+                moved(y, height),
+                moved(x + width, width),
+                moved(y + height, height),
+            ])
+        }
+    }
+}
+
+/// A click at the deepest place of what is missing or too much, whichever is deeper; `None` when
+/// nothing is wrong.
+fn next_click(mask: &Rle, truth: &Rle) -> Option<PointPrompt> {
+    let (predicted, wanted) = (mask.to_mask(), truth.to_mask());
+    let width = truth.width as usize;
+    let deepest = |of: &dyn Fn(u8, u8) -> bool| {
+        let region: Vec<u8> =
+            predicted.iter().zip(&wanted).map(|(&p, &w)| u8::from(of(p, w))).collect();
+        deepest_pixel(&region, width)
+    };
+    let missing = deepest(&|p, w| p == 0 && w != 0);
+    let too_much = deepest(&|p, w| p != 0 && w == 0);
+    let depth = |found: &Option<((usize, usize), u32)>| found.map_or(0, |(_, depth)| depth);
+    let positive = depth(&missing) >= depth(&too_much);
+    let ((x, y), _) = if positive { missing } else { too_much }?;
+    Some(PointPrompt { x: x as f64, y: y as f64, positive })
+}
+
+/// `(x, y)` of the pixel of a row-major mask that has the most steps (up, down, left, right) to go to
+/// leave it, and their number; the first of equals. Beyond the image is outside.
+fn deepest_pixel(mask: &[u8], width: usize) -> Option<((usize, usize), u32)> {
+    let height = mask.len() / width.max(1);
+    let mut steps: Vec<u32> = mask.iter().map(|&p| if p == 0 { 0 } else { u32::MAX - 1 }).collect();
+    for y in 0..height {
+        for x in 0..width {
+            let i = y * width + x;
+            let above = if y > 0 { steps[i - width] } else { 0 };
+            let left = if x > 0 { steps[i - 1] } else { 0 };
+            steps[i] = steps[i].min(above.min(left) + 1);
+        }
+    }
+    for y in (0..height).rev() {
+        for x in (0..width).rev() {
+            let i = y * width + x;
+            let below = if y + 1 < height { steps[i + width] } else { 0 };
+            let right = if x + 1 < width { steps[i + 1] } else { 0 };
+            steps[i] = steps[i].min(below.min(right) + 1);
+        }
+    }
+    let depth = steps.iter().copied().max().filter(|&depth| depth > 0)?;
+    let i = steps.iter().position(|&d| d == depth)?;
+    Some(((i % width, i / width), depth))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(rows: [&str; 5]) -> Rle {
+        let pixels: Vec<u8> = rows.concat().bytes().map(|b| u8::from(b == b'#')).collect();
+        Rle::from_mask(&pixels, (5, 7)).unwrap()
+    }
+
+    #[test]
+    fn the_next_click_lies_deepest_in_the_larger_error() {
+        let truth = mask([".......", ".###...", ".###...", ".###...", "......."]);
+        let empty = mask([".......", ".......", ".......", ".......", "......."]);
+        let click = next_click(&empty, &truth).unwrap();
+        assert_eq!((click.x, click.y, click.positive), (2.0, 2.0, true));
+        let click = next_click(&truth, &empty).unwrap();
+        assert_eq!((click.x, click.y, click.positive), (2.0, 2.0, false));
+        assert_eq!(next_click(&truth, &truth), None);
+    }
+}

@@ -1,0 +1,158 @@
+//! Answers to questions about one image.
+
+use std::collections::BTreeMap;
+
+use engine::{
+    Result,
+    data::Rle,
+    tch::Tensor,
+};
+
+use crate::{
+    SamPromptConfig,
+    convention::Origin,
+    evaluation::Multimask,
+    image_tokens::Owners,
+    mask_decoder::MaskTokens,
+    model::{Embedding, Sam},
+    postprocess::{Frame, Postprocess, run_lengths, tight_box},
+    prompt::Question,
+    sampling::{Token, prompts},
+};
+
+/// An image, embedded once, to be asked about any number of times.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) sam: &'a Sam,
+    pub(crate) config: &'a SamPromptConfig,
+    /// Of one image.
+    pub(crate) embedding: Embedding,
+    pub(crate) frame: Frame,
+}
+
+/// The answer to one question.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// Original pixels.
+    pub(crate) mask: Rle,
+    /// Predicted IoU, raw.
+    pub(crate) score: f64,
+    /// `[1, 4h, 4w]`.
+    pub(crate) logits: Tensor,
+}
+
+/// The masks that the decoder gave for one question.
+struct Raw {
+    /// `[M, 4h, 4w]`.
+    logits: Tensor,
+    iou: Vec<f64>,
+}
+
+impl View<'_> {
+    /// In the order of the questions.
+    pub(crate) fn ask(&self, questions: &[Question]) -> Result<Vec<Reply>> {
+        if !self.config.refines() {
+            let raw = self.pass(questions, |question| self.tokens_for(question))?;
+            return self.replies(&raw);
+        }
+        let first = self.replies(&self.pass(questions, |_| MaskTokens::Single)?)?;
+        let second: Vec<_> =
+            questions.iter().zip(first).map(|(asked, reply)| self.refined(asked, reply)).collect();
+        self.replies(&self.pass(&second, |_| MaskTokens::Multi)?)
+    }
+
+    fn tokens_for(&self, question: &Question) -> MaskTokens {
+        let is_multi = match self.config.evaluation.multimask {
+            Multimask::Always => true,
+            Multimask::Ambiguous => question.is_ambiguous(),
+            Multimask::Auto => self.config.convention.is_ultrasam() || question.is_ambiguous(),
+        };
+        if is_multi { MaskTokens::Multi } else { MaskTokens::Single }
+    }
+
+    /// The question of the second pass: the first mask, and its box in place of points.
+    fn refined(&self, asked: &Question, reply: Reply) -> Question {
+        // An empty mask has no box. The published code asks with a box of zeros then.
+        let is_empty = reply.mask.area() == 0;
+        let keeps = asked.has_box()
+            || (is_empty && self.config.evaluation.postprocess == Postprocess::Logits);
+        let tokens = if keeps {
+            asked.tokens.clone()
+        } else {
+            let (scale_x, scale_y) = self.frame.scale();
+            let [x0, y0, x1, y1] = tight_box(&reply.mask);
+            let bbox = [x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y];
+            Token::corners(bbox, self.config.convention.offset(Origin::Predicted)).to_vec()
+        };
+        Question { tokens, mask: Some(reply.logits) }
+    }
+
+    /// One run of the decoder for each group of questions of one form.
+    fn pass(
+        &self,
+        questions: &[Question],
+        wanted: impl Fn(&Question) -> MaskTokens,
+    ) -> Result<Vec<Raw>> {
+        let mut groups: BTreeMap<(usize, bool, bool), Vec<usize>> = BTreeMap::new();
+        for (index, question) in questions.iter().enumerate() {
+            let is_multi = wanted(question) == MaskTokens::Multi;
+            let form = (question.tokens.len(), question.mask.is_some(), is_multi);
+            groups.entry(form).or_default().push(index);
+        }
+        let mut answers: Vec<(usize, Raw)> = Vec::with_capacity(questions.len());
+        for ((_, _, is_multi), indices) in groups {
+            let wanted = if is_multi { MaskTokens::Multi } else { MaskTokens::Single };
+            for chunk in indices.chunks(self.config.evaluation.objects_per_pass) {
+                let asked: Vec<_> = chunk.iter().map(|&i| &questions[i]).collect();
+                answers.extend(chunk.iter().copied().zip(self.decode(&asked, wanted)?));
+            }
+        }
+        answers.sort_by_key(|(index, _)| *index);
+        Ok(answers.into_iter().map(|(_, raw)| raw).collect())
+    }
+
+    /// Questions with equally many tokens, all with or all without a mask.
+    fn decode(&self, questions: &[&Question], wanted: MaskTokens) -> Result<Vec<Raw>> {
+        let masks: Vec<_> = questions.iter().filter_map(|q| q.mask.as_ref()).collect();
+        let masks = (!masks.is_empty()).then(|| Tensor::stack(&masks, 0));
+        let owners = Owners::new(vec![questions.len() as i64], &self.embedding.features);
+        let tokens = questions.iter().map(|q| q.tokens.as_slice());
+        let prompts = prompts(tokens, masks, &self.embedding.features);
+        let masks = self.sam.decode(&self.embedding, &owners, &prompts, wanted, false);
+        let (_, m) = masks.iou.size2()?;
+        let iou = Vec::<f32>::try_from(masks.iou.flatten(0, -1))?;
+        let raw = |(i, iou): (usize, &[f32])| Raw {
+            logits: masks.logits.get(i as i64),
+            iou: iou.iter().copied().map(f64::from).collect(),
+        };
+        Ok(iou.chunks_exact(m.max(1) as usize).enumerate().map(raw).collect())
+    }
+
+    /// Of each question the mask of the highest predicted IoU, the first of equals.
+    fn replies(&self, raw: &[Raw]) -> Result<Vec<Reply>> {
+        let mut replies = Vec::with_capacity(raw.len());
+        for chunk in raw.chunks(self.config.evaluation.objects_per_pass) {
+            let (mut scores, mut logits) = (Vec::new(), Vec::new());
+            for Raw { logits: all, iou } in chunk {
+                let best = (0..iou.len()).fold(0, |best, i| if iou[i] > iou[best] { i } else { best });
+                scores.push(iou[best]);
+                logits.push(all.narrow(0, best as i64, 1));
+            }
+            let masks = self.masks(&Tensor::stack(&logits, 0))?;
+            let parts = masks.into_iter().zip(scores).zip(logits);
+            replies.extend(parts.map(|((mask, score), logits)| Reply { mask, score, logits }));
+        }
+        Ok(replies)
+    }
+
+    /// All masks of every question, with their predicted IoU: `[M, 4h, 4w]` and M values each.
+    pub(crate) fn ask_all(&self, questions: &[Question]) -> Result<Vec<(Tensor, Vec<f64>)>> {
+        let raw = self.pass(questions, |_| MaskTokens::Multi)?;
+        Ok(raw.into_iter().map(|Raw { logits, iou }| (logits, iou)).collect())
+    }
+
+    /// `[N, 1, 4h, 4w]` logits to masks of the original image.
+    pub(crate) fn masks(&self, logits: &Tensor) -> Result<Vec<Rle>> {
+        run_lengths(&self.config.evaluation.postprocess.masks(logits, self.frame))
+    }
+}

@@ -1,0 +1,117 @@
+//! Questions about an image, in the frame of the network's input.
+
+use engine::{
+    Error, Result,
+    data::{ObjectPrompt, PointPrompt, Rle},
+    tch::{Kind, Tensor},
+};
+
+use crate::{
+    Convention,
+    convention::Origin,
+    model::Embedding,
+    postprocess::Frame,
+    prompt_encoder::Label,
+    sampling::Token,
+};
+
+/// Logit that stands for a pixel of a mask that is known: surer than a model would be, finite.
+const KNOWN: f64 = 10.0;
+
+/// One object's prompts.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) tokens: Vec<Token>,
+    /// `[1, 4h, 4w]` logits.
+    pub(crate) mask: Option<Tensor>,
+}
+
+impl Question {
+    /// Points, then a box; where there is none, one token stands in its place, as SAM was trained.
+    pub(crate) fn new(prompt: &ObjectPrompt, frame: Frame, convention: Convention) -> Self {
+        let (scale_x, scale_y) = frame.scale();
+        let offset = convention.offset(Origin::Given);
+        let point = |p: &PointPrompt| Token {
+            x: p.x * scale_x + offset,
+            y: p.y * scale_y + offset,
+            label: if p.positive { Label::Positive } else { Label::Negative },
+        };
+        let mut tokens: Vec<_> = prompt.points.iter().map(point).collect();
+        match prompt.bbox {
+            Some([x0, y0, x1, y1]) => {
+                let bbox = [x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y];
+                tokens.extend(Token::corners(bbox, offset));
+            }
+            None => tokens.push(Token::NOT_A_POINT),
+        }
+        Self { tokens, mask: None }
+    }
+
+    /// As [`new`](Self::new), with the prompt's mask.
+    ///
+    /// # Errors
+    /// When the prompt does not lie in its image.
+    pub(crate) fn given(
+        prompt: &ObjectPrompt,
+        frame: Frame,
+        convention: Convention,
+        embedding: &Embedding,
+    ) -> Result<Self> {
+        check(prompt, frame)?;
+        let mask = prompt.mask.as_ref().map(|mask| mask_logits(mask, frame, embedding));
+        Ok(Self { mask, ..Self::new(prompt, frame, convention) })
+    }
+
+    pub(crate) fn has_box(&self) -> bool {
+        self.tokens.iter().any(|token| token.label == Label::BoxCornerA)
+    }
+
+    /// Whether it may mean several things: a single click does.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        self.mask.is_none() && self.tokens.len() == 2 && !self.has_box()
+    }
+}
+
+fn check(prompt: &ObjectPrompt, frame: Frame) -> Result<()> {
+    let (height, width) = frame.original;
+    let fault = |what: String| {
+        let name = prompt.name.as_deref().map_or_else(String::new, |name| format!(" of \"{name}\""));
+        Err(Error::data(format!("prompt{name}: {what}; the image has {height}x{width} pixels (height x width)")).into())
+    };
+    if prompt.points.is_empty() && prompt.bbox.is_none() && prompt.mask.is_none() {
+        return fault("it has neither point nor box nor mask".to_owned());
+    }
+    let inside = |v: f64, side: i64| v >= -0.5 && v < side as f64;
+    for PointPrompt { x, y, .. } in &prompt.points {
+        if !inside(*x, width) || !inside(*y, height) {
+            return fault(format!("point ({x}, {y}) lies outside the image"));
+        }
+    }
+    if let Some([x0, y0, x1, y1]) = prompt.bbox {
+        let meets = x0 < x1 && y0 < y1 && x1 > 0.0 && y1 > 0.0;
+        if !meets || x0 >= width as f64 || y0 >= height as f64 {
+            return fault(format!("box [{x0}, {y0}, {x1}, {y1}] covers no pixel of the image"));
+        }
+    }
+    match &prompt.mask {
+        Some(Rle { height: h, width: w, .. }) if (i64::from(*h), i64::from(*w)) != (height, width) => {
+            fault(format!("its mask has {h}x{w} pixels"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A mask in original pixels as logits at the decoder's resolution: `[1, 4h, 4w]`.
+fn mask_logits(mask: &Rle, frame: Frame, embedding: &Embedding) -> Tensor {
+    let (height, width) = frame.original;
+    let bytes = mask.to_mask();
+    let mask = Tensor::from_data_size(&bytes, &[1, 1, height, width], Kind::Uint8)
+        .to_device(embedding.features.device())
+        .to_kind(Kind::Float);
+    let input = mask.internal_upsample_bilinear2d_aa([frame.input.0, frame.input.1], false, None, None);
+    let padding = [0, frame.padded.1 - frame.input.1, 0, frame.padded.0 - frame.input.0];
+    let (h, w) = embedding.mask_size();
+    let padded = input.constant_pad_nd(padding);
+    let low = padded.internal_upsample_bilinear2d_aa([h, w], false, None, None);
+    ((low * 2.0 - 1.0) * KNOWN).squeeze_dim(1)
+}

@@ -1,0 +1,128 @@
+//! The model as the engine sees it.
+
+use engine::{
+    Result,
+    anyhow::Context,
+    data::{Batch, ImagePrompts, ObjectPrompt, Target},
+    task::{Answer, Evaluator, Instance, Prediction, StepOutput, TargetNeeds, Task},
+};
+
+use crate::{
+    SamPromptConfig,
+    evaluation::{PromptEvaluator, ask_about},
+    everything::everything,
+    model::Sam,
+    postprocess::{Frame, tight_box},
+    prediction::View,
+    prompt::Question,
+    training,
+};
+
+/// A promptable model.
+#[derive(Debug)]
+pub(crate) struct SamPrompt {
+    pub(crate) sam: Sam,
+    pub(crate) config: SamPromptConfig,
+    pub(crate) categories: Vec<String>,
+}
+
+impl Task for SamPrompt {
+    fn needs(&self) -> TargetNeeds {
+        TargetNeeds::Masks
+    }
+
+    /// Prompts and scores go by the annotation in original pixels.
+    fn eval_needs(&self) -> TargetNeeds {
+        TargetNeeds::Boxes
+    }
+
+    fn takes_prompts(&self) -> bool {
+        true
+    }
+
+    fn train_step(&self, batch: &Batch) -> Result<StepOutput> {
+        training::step(&self.sam, &self.config, batch)
+    }
+
+    fn predict(&self, batch: &Batch) -> Result<Vec<Prediction>> {
+        let embedding = self.sam.embed(batch, false)?;
+        let of_image = |(index, target): (usize, &Target)| {
+            let view = View {
+                sam: &self.sam,
+                config: &self.config,
+                embedding: embedding.of_image(index),
+                frame: Frame::of(target, embedding.image_size),
+            };
+            let instances = self
+                .instances(&view, target)
+                .with_context(|| format!("image {}", target.path.display()))?;
+            Ok(Prediction {
+                image_id: target.image_id.clone(),
+                original_size: target.original_size,
+                scores: Vec::new(),
+                labels: Vec::new(),
+                instances,
+            })
+        };
+        batch.targets.iter().enumerate().map(of_image).collect()
+    }
+
+    fn evaluator(&self) -> Result<Box<dyn Evaluator>> {
+        let config = &self.config.evaluation;
+        Ok(Box::new(PromptEvaluator::new(
+            config.passes(),
+            self.categories.len(),
+            config.class_agnostic,
+            self.conditions(),
+        )?))
+    }
+}
+
+impl SamPrompt {
+    fn instances(&self, view: &View<'_>, target: &Target) -> Result<Vec<Instance>> {
+        match &target.prompts {
+            None => ask_about(view, target),
+            Some(ImagePrompts::Everything) => everything(view),
+            Some(ImagePrompts::Objects(prompts)) => self.answers(view, prompts),
+        }
+    }
+
+    fn answers(&self, view: &View<'_>, prompts: &[ObjectPrompt]) -> Result<Vec<Instance>> {
+        let question = |prompt: &ObjectPrompt| {
+            Question::given(prompt, view.frame, self.config.convention, &view.embedding)
+        };
+        let questions = prompts.iter().map(question).collect::<Result<Vec<_>>>()?;
+        let replies = view.ask(&questions)?;
+        let instance = |(object, (prompt, reply)): (usize, (&ObjectPrompt, _))| {
+            let crate::prediction::Reply { mask, score, .. } = reply;
+            Instance {
+                category: prompt.category.unwrap_or_default(),
+                score,
+                bbox: tight_box(&mask),
+                mask: Some(mask),
+                answers: Some(Answer { object, pass: 0 }),
+            }
+        };
+        Ok(prompts.iter().zip(replies).enumerate().map(instance).collect())
+    }
+
+    /// What a score depends on besides weights and data.
+    fn conditions(&self) -> Vec<(String, String)> {
+        let config = &self.config.evaluation;
+        let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
+        let protocols: Vec<_> = config.passes();
+        [
+            ("protocols", protocols.join(", ")),
+            ("convention", self.config.convention.name().to_owned()),
+            ("refinement", self.config.refines().to_string()),
+            ("postprocess", text(&config.postprocess)),
+            ("multimask", text(&config.multimask)),
+            ("class_agnostic", config.class_agnostic.to_string()),
+            ("box_noise", config.box_noise.to_string()),
+            ("seed", config.seed.to_string()),
+            ("max_dets", "mAP 100, others 1000".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
