@@ -2,4 +2,7 @@
 
 pub mod classification;
 pub mod coco;
+pub mod overlap;
 pub mod ranking;
+mod spans;
+mod surface;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use hotcoco::primitives::sim::bbox_iou_pair;
 
 use super::{Detection, IouType, Truth};
-use crate::data::Rle;
+use crate::{data::Rle, metrics::spans::Spans};
 
 /// Row-major `[D, G]`: intersection over union, for crowds over the detection's own area.
 ///
@@ -56,45 +56,4 @@ fn mask_matrix(detections: &[&Detection<'_>], truths: &[&Truth<'_>]) -> Result<V
         }));
     }
     Ok(ious)
-}
-
-/// A mask's foreground as ranges of column-major positions.
-struct Spans {
-    ranges: Vec<(u64, u64)>,
-    area: u64,
-}
-
-impl Spans {
-    fn of(rle: &Rle) -> Self {
-        let mut ranges = Vec::with_capacity(rle.counts.len() / 2);
-        let (mut position, mut area) = (0, 0);
-        for (i, &count) in rle.counts.iter().enumerate() {
-            let end = position + u64::from(count);
-            if i % 2 == 1 && count > 0 {
-                ranges.push((position, end));
-                area += u64::from(count);
-            }
-            position = end;
-        }
-        Self { ranges, area }
-    }
-
-    /// Pixels in both. Starts where the masks begin to share columns: most pairs share none.
-    fn intersection(&self, other: &Self) -> u64 {
-        let (Some(first), Some(first_other)) = (self.ranges.first(), other.ranges.first()) else {
-            return 0;
-        };
-        let mut i = self.ranges.partition_point(|r| r.1 <= first_other.0);
-        let mut j = other.ranges.partition_point(|r| r.1 <= first.0);
-        let mut shared = 0;
-        while let (Some(&a), Some(&b)) = (self.ranges.get(i), other.ranges.get(j)) {
-            shared += a.1.min(b.1).saturating_sub(a.0.max(b.0));
-            if a.1 < b.1 {
-                i += 1;
-            } else {
-                j += 1;
-            }
-        }
-        shared
-    }
 }
