@@ -12,8 +12,12 @@ use engine::{
     weights::{self, keymap::Convention},
 };
 use sam_prompt::{
-    Frame, LossConfig, Owners, Postprocess, mask_decoder::{MaskDecoder, MaskTokens, Masks}, mask_losses,
-    model::{Embedding, Sam}, pass_losses, prompt_encoder::{Label, PromptEncoder, Prompts},
+    Frame, LossConfig, Owners, Postprocess,
+    mask_decoder::{MaskDecoder, MaskTokens, Masks},
+    mask_losses,
+    model::{Embedding, Sam},
+    pass_losses,
+    prompt_encoder::{Label, PromptEncoder, Prompts},
     transformer::TransformerSizes,
 };
 
@@ -99,7 +103,8 @@ fn parity_segment_anything_decoder() {
     let embedding = sam.embedding(io["image_embeddings"].narrow(0, 0, 1), (side, side));
     let grid = io["dense_pe"].flatten(2, 3).squeeze_dim(0).tr();
     assert_close("dense_pe", &embedding.positions, &grid, DECODER);
-    let cases = [("box", false, true, false), ("points", true, false, false), ("all", true, true, true)];
+    let cases =
+        [("box", false, true, false), ("points", true, false, false), ("all", true, true, true)];
     for (case, points, boxes, mask) in cases {
         let prompts = sam_prompts(io, points, boxes, mask);
         let sparse = sam.prompt_encoder.sparse(&prompts, (side, side));
@@ -108,7 +113,8 @@ fn parity_segment_anything_decoder() {
             assert_close("dense", &sam.prompt_encoder.dense(&prompts), &io["all.dense"], DECODER);
         }
         let owners = Owners::new(vec![prompts.labels.size()[0]], &sparse);
-        for (key, wanted) in [("multimask0", MaskTokens::Single), ("multimask1", MaskTokens::Multi)] {
+        for (key, wanted) in [("multimask0", MaskTokens::Single), ("multimask1", MaskTokens::Multi)]
+        {
             let masks = no_grad(|| sam.decode(&embedding, &owners, &prompts, wanted, false));
             let key = format!("{case}.{key}");
             assert_close(&key, &masks.logits, &io[&format!("{key}.low_res_masks")], DECODER);
@@ -145,7 +151,8 @@ fn parity_objects_of_several_images_are_decoded_together() {
         };
         let got = decode(&both, &owners, &together);
         for (i, (&object, &image)) in objects.iter().zip(&images).enumerate() {
-            let alone = decode(&both.of_image(image), &Owners::new(vec![1], &features), &of(object));
+            let alone =
+                decode(&both.of_image(image), &Owners::new(vec![1], &features), &of(object));
             let what = format!("object {i}");
             assert_close(&what, &got.logits.narrow(0, i as i64, 1), &alone.logits, DECODER);
             assert_close(&what, &got.iou.narrow(0, i as i64, 1), &alone.iou, DECODER);
@@ -194,7 +201,9 @@ fn parity_ultrasam_first_pass() {
             sam.embedding(io[&format!("image.{image}.feat")].shallow_clone(), (side, side));
         let prompts = packed(io, &key);
         let owners = Owners::new(vec![prompts.labels.size()[0]], &embedding.features);
-        for (name, wanted) in [("multimask0", MaskTokens::Single), ("multimask1", MaskTokens::Multi)] {
+        for (name, wanted) in
+            [("multimask0", MaskTokens::Single), ("multimask1", MaskTokens::Multi)]
+        {
             let masks = no_grad(|| sam.decode(&embedding, &owners, &prompts, wanted, false));
             let stage = format!("{key}.stage1.{name}");
             assert_close(&stage, &masks.logits, &io[&format!("{stage}.logits")], DECODER);
@@ -217,12 +226,16 @@ fn parity_ultrasam_losses_and_gradients() {
             let of_image = packed(io, &format!("loss.{i}"));
             counts.push(of_image.labels.size()[0]);
             prompts.push(of_image);
-            targets.push(low_resolution(&io[&format!("loss.{i}.gt_masks")], (side, side), &embedding));
+            targets.push(low_resolution(
+                &io[&format!("loss.{i}.gt_masks")],
+                (side, side),
+                &embedding,
+            ));
         }
-        let all = |f: fn(&Prompts) -> &Tensor| {
-            Tensor::cat(&prompts.iter().map(f).collect::<Vec<_>>(), 0)
-        };
-        let prompts = Prompts { coords: all(|p| &p.coords), labels: all(|p| &p.labels), masks: None };
+        let all =
+            |f: fn(&Prompts) -> &Tensor| Tensor::cat(&prompts.iter().map(f).collect::<Vec<_>>(), 0);
+        let prompts =
+            Prompts { coords: all(|p| &p.coords), labels: all(|p| &p.labels), masks: None };
         let owners = Owners::new(counts, &embedding.features);
         let targets = Tensor::cat(&targets, 0);
         let how = (refines, &LossConfig::default());
@@ -248,7 +261,11 @@ fn assert_losses(output: &StepOutput, expected: &Value, tolerance: f64) {
     for loss in &output.losses {
         let value = loss.value.double_value(&[]) * loss.weight;
         let wanted = expected[&loss.name].as_f64().unwrap();
-        assert!((value - wanted).abs() < tolerance * wanted.abs(), "{}: {value}, {wanted}", loss.name);
+        assert!(
+            (value - wanted).abs() < tolerance * wanted.abs(),
+            "{}: {value}, {wanted}",
+            loss.name
+        );
     }
 }
 
@@ -260,7 +277,8 @@ fn their_gradients(vs: &VarStore) -> HashMap<String, Tensor> {
         if !variable.requires_grad() {
             continue;
         }
-        let theirs = convention.to_theirs(&name).unwrap_or_else(|| panic!("{name} has no name there"));
+        let theirs =
+            convention.to_theirs(&name).unwrap_or_else(|| panic!("{name} has no name there"));
         let gradient = variable.grad();
         // What no loss depends on is a zero there, within a larger tensor.
         let gradient = if gradient.defined() { gradient } else { variable.zeros_like() };
@@ -316,7 +334,8 @@ fn parity_sam_head_losses() {
     let Some(folder) = shared("reference/sam_head") else { return };
     let io = read(&folder.join("io.safetensors"));
     let json: Value =
-        engine::serde_json::from_str(&std::fs::read_to_string(folder.join("io.json")).unwrap()).unwrap();
+        engine::serde_json::from_str(&std::fs::read_to_string(folder.join("io.json")).unwrap())
+            .unwrap();
     let targets = io["resized_gt"].to_kind(Kind::Float);
     for (key, first, count) in [("loss.mm0", 0, 1), ("loss.mm1", 1, 3)] {
         let leaf = |name: &str| io[name].narrow(1, first, count).copy().set_requires_grad(true);
@@ -330,7 +349,8 @@ fn parity_sam_head_losses() {
         ];
         let mut total = Tensor::from(0f32);
         for (name, value, weight) in terms {
-            let (got, wanted) = (value.double_value(&[]) * weight, json[key][name].as_f64().unwrap());
+            let (got, wanted) =
+                (value.double_value(&[]) * weight, json[key][name].as_f64().unwrap());
             assert!((got - wanted).abs() < 1e-5 * wanted, "{key}.{name}: {got}, {wanted}");
             total = total + value * weight;
         }
@@ -346,8 +366,10 @@ fn parity_sam_head_masks_in_original_pixels() {
     let Some(folder) = shared("reference/sam_head") else { return };
     let io = read(&folder.join("io.safetensors"));
     let json: Value =
-        engine::serde_json::from_str(&std::fs::read_to_string(folder.join("io.json")).unwrap()).unwrap();
-    let size = |meta: &Value, key: &str| (meta[key][0].as_i64().unwrap(), meta[key][1].as_i64().unwrap());
+        engine::serde_json::from_str(&std::fs::read_to_string(folder.join("io.json")).unwrap())
+            .unwrap();
+    let size =
+        |meta: &Value, key: &str| (meta[key][0].as_i64().unwrap(), meta[key][1].as_i64().unwrap());
     let mut first = 0;
     for (image, meta) in json["metas"].as_array().unwrap().iter().enumerate() {
         let frame = Frame {
@@ -362,7 +384,9 @@ fn parity_sam_head_masks_in_original_pixels() {
             let best = of("iou4").argmax(1, true).view([count, 1, 1, 1]);
             let (_, _, h, w) = of("logits4").size4().unwrap();
             let logits = of("logits4").gather(1, &best.expand([count, 1, h, w], false), false);
-            for (mode, prefix) in [(Postprocess::AsPublished, "post"), (Postprocess::Logits, "post_sam")] {
+            for (mode, prefix) in
+                [(Postprocess::AsPublished, "post"), (Postprocess::Logits, "post_sam")]
+            {
                 let expected = io[&format!("{prefix}.{key}.{image}.mask")].to_kind(Kind::Bool);
                 let wrong = mode.masks(&logits, frame).ne_tensor(&expected).sum(Kind::Int64);
                 // Equal kernels on equal inputs: not one pixel.
@@ -396,11 +420,13 @@ fn ultrasam_task(extra: Value) -> Option<(Box<dyn Task>, Reference, Dataset, Loa
     let task = config.build(&vs.root(), backbone, &dataset.categories).unwrap();
     weights::load(&vs, &weights_config(&path.join("weights.safetensors"))).unwrap();
     let plan = LoadPlan {
-        preprocess: from_value(json!({ "image_size": side(&reference), "size_rule": "truncate" })).unwrap(),
+        preprocess: from_value(json!({ "image_size": side(&reference), "size_rule": "truncate" }))
+            .unwrap(),
         augment: Default::default(),
         loader: Default::default(),
         spec,
         needs: task.eval_needs(),
+        embeddings: None,
         seed: 0,
     };
     Some((task, reference, dataset, plan))

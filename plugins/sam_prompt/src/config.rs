@@ -60,13 +60,7 @@ pub struct DecoderConfig {
 impl Default for DecoderConfig {
     /// SAM's.
     fn default() -> Self {
-        Self {
-            depth: 2,
-            num_heads: 8,
-            mlp_dim: 2048,
-            double_residual: None,
-            dropout: None,
-        }
+        Self { depth: 2, num_heads: 8, mlp_dim: 2048, double_residual: None, dropout: None }
     }
 }
 

@@ -9,11 +9,7 @@ use engine::{
     tch::{Kind, Tensor},
 };
 
-use crate::{
-    postprocess::tight_box,
-    prediction::View,
-    prompt::Question,
-};
+use crate::{postprocess::tight_box, prediction::View, prompt::Question};
 
 /// `[task.everything]`: `predict --everything`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,7 +93,8 @@ pub(crate) fn everything(view: &View<'_>) -> Result<Vec<Instance>> {
         }
         let logits: Vec<_> = candidates.iter().map(|c| &c.logits).collect();
         let masks = view.masks(&Tensor::stack(&logits, 0))?;
-        let large = candidates.iter().zip(masks).filter(|(_, m)| m.area() >= config.min_mask_area.max(1));
+        let large =
+            candidates.iter().zip(masks).filter(|(_, m)| m.area() >= config.min_mask_area.max(1));
         kept.extend(large.map(|(candidate, mask)| (candidate.score, mask)));
     }
     let chosen = suppress(kept, config.nms_thresh);
@@ -120,7 +117,9 @@ fn grid((height, width): engine::Size, per_side: usize) -> Vec<PointPrompt> {
         let count = (side as f64 / step).round().max(1.0) as usize;
         (0..count).map(move |i| (i as f64 + 0.5) * side as f64 / count as f64 - 0.5)
     };
-    along(height).flat_map(|y| along(width).map(move |x| PointPrompt { x, y, positive: true })).collect()
+    along(height)
+        .flat_map(|y| along(width).map(move |x| PointPrompt { x, y, positive: true }))
+        .collect()
 }
 
 /// Masks that are sure and stable.
@@ -142,8 +141,7 @@ fn candidates(view: &View<'_>, questions: &[Question]) -> Result<Vec<Candidate>>
 
 /// `[M, H, W]` logits to `[M]`: how little a mask changes when the cut moves.
 fn stability(logits: &Tensor, offset: f64) -> Tensor {
-    let area =
-        |mask: Tensor| mask.sum_dim_intlist([1i64, 2].as_slice(), false, Kind::Float);
+    let area = |mask: Tensor| mask.sum_dim_intlist([1i64, 2].as_slice(), false, Kind::Float);
     let (sure, possible) = (area(logits.gt(offset)), area(logits.gt(-offset)));
     sure / possible.clamp_min(1.0)
 }

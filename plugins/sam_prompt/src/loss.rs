@@ -92,10 +92,10 @@ pub fn mask_losses(masks: &Masks, targets: &Tensor, config: &LossConfig) -> Resu
         MaskChoice::Iou => ious.argmax(1, false),
         MaskChoice::LowestLoss => no_grad(|| {
             let targets = targets.unsqueeze(1).expand_as(&masks.logits);
-            let per_mask = focal(&masks.logits, &targets)?
-                .mean_dim([2i64, 3].as_slice(), false, Kind::Float)
-                * config.focal
-                + dice(&masks.logits, &targets) * config.dice;
+            let per_mask =
+                focal(&masks.logits, &targets)?.mean_dim([2i64, 3].as_slice(), false, Kind::Float)
+                    * config.focal
+                    + dice(&masks.logits, &targets) * config.dice;
             Ok::<_, engine::anyhow::Error>(per_mask.argmin(1, false))
         })?,
     };

@@ -1,6 +1,11 @@
 //! Backbone, prompt encoder and mask decoder together.
 
-use engine::{Context, Result, Size, backbone::{self, Backbone}, data::Batch, tch::Tensor};
+use engine::{
+    Context, Result, Size,
+    backbone::{self, Backbone},
+    data::Batch,
+    tch::Tensor,
+};
 
 use crate::{
     image_tokens::Owners,

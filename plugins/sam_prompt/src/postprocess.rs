@@ -37,10 +37,7 @@ impl Frame {
 
     /// Input pixels an original pixel, along x and y.
     pub(crate) fn scale(&self) -> (f64, f64) {
-        (
-            self.input.1 as f64 / self.original.1 as f64,
-            self.input.0 as f64 / self.original.0 as f64,
-        )
+        (self.input.1 as f64 / self.original.1 as f64, self.input.0 as f64 / self.original.0 as f64)
     }
 }
 

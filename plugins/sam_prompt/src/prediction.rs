@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::{
-    Result,
-    data::Rle,
-    tch::Tensor,
-};
+use engine::{Result, data::Rle, tch::Tensor};
 
 use crate::{
     SamPromptConfig,
@@ -134,7 +130,8 @@ impl View<'_> {
         for chunk in raw.chunks(self.config.evaluation.objects_per_pass) {
             let (mut scores, mut logits) = (Vec::new(), Vec::new());
             for Raw { logits: all, iou } in chunk {
-                let best = (0..iou.len()).fold(0, |best, i| if iou[i] > iou[best] { i } else { best });
+                let best =
+                    (0..iou.len()).fold(0, |best, i| if iou[i] > iou[best] { i } else { best });
                 scores.push(iou[best]);
                 logits.push(all.narrow(0, best as i64, 1));
             }

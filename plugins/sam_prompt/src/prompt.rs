@@ -7,11 +7,7 @@ use engine::{
 };
 
 use crate::{
-    Convention,
-    convention::Origin,
-    model::Embedding,
-    postprocess::Frame,
-    prompt_encoder::Label,
+    Convention, convention::Origin, model::Embedding, postprocess::Frame, prompt_encoder::Label,
     sampling::Token,
 };
 
@@ -75,8 +71,12 @@ impl Question {
 fn check(prompt: &ObjectPrompt, frame: Frame) -> Result<()> {
     let (height, width) = frame.original;
     let fault = |what: String| {
-        let name = prompt.name.as_deref().map_or_else(String::new, |name| format!(" of \"{name}\""));
-        Err(Error::data(format!("prompt{name}: {what}; the image has {height}x{width} pixels (height x width)")).into())
+        let name =
+            prompt.name.as_deref().map_or_else(String::new, |name| format!(" of \"{name}\""));
+        Err(Error::data(format!(
+            "prompt{name}: {what}; the image has {height}x{width} pixels (height x width)"
+        ))
+        .into())
     };
     if prompt.points.is_empty() && prompt.bbox.is_none() && prompt.mask.is_none() {
         return fault("it has neither point nor box nor mask".to_owned());
@@ -94,7 +94,9 @@ fn check(prompt: &ObjectPrompt, frame: Frame) -> Result<()> {
         }
     }
     match &prompt.mask {
-        Some(Rle { height: h, width: w, .. }) if (i64::from(*h), i64::from(*w)) != (height, width) => {
+        Some(Rle { height: h, width: w, .. })
+            if (i64::from(*h), i64::from(*w)) != (height, width) =>
+        {
             fault(format!("its mask has {h}x{w} pixels"))
         }
         _ => Ok(()),
@@ -108,7 +110,8 @@ fn mask_logits(mask: &Rle, frame: Frame, embedding: &Embedding) -> Tensor {
     let mask = Tensor::from_data_size(&bytes, &[1, 1, height, width], Kind::Uint8)
         .to_device(embedding.features.device())
         .to_kind(Kind::Float);
-    let input = mask.internal_upsample_bilinear2d_aa([frame.input.0, frame.input.1], false, None, None);
+    let input =
+        mask.internal_upsample_bilinear2d_aa([frame.input.0, frame.input.1], false, None, None);
     let padding = [0, frame.padded.1 - frame.input.1, 0, frame.padded.0 - frame.input.0];
     let (h, w) = embedding.mask_size();
     let padded = input.constant_pad_nd(padding);

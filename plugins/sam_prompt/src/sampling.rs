@@ -67,8 +67,11 @@ impl Token {
     pub(crate) const NOT_A_POINT: Self = Self { x: 0.0, y: 0.0, label: Label::NotAPoint };
 
     pub(crate) fn corners([x0, y0, x1, y1]: [f64; 4], offset: f64) -> [Self; 2] {
-        [(x0, y0, Label::BoxCornerA), (x1, y1, Label::BoxCornerB)]
-            .map(|(x, y, label)| Self { x: x + offset, y: y + offset, label })
+        [(x0, y0, Label::BoxCornerA), (x1, y1, Label::BoxCornerB)].map(|(x, y, label)| Self {
+            x: x + offset,
+            y: y + offset,
+            label,
+        })
     }
 }
 
@@ -83,7 +86,8 @@ pub(crate) fn draw_prompt(
     if rng.uniform() < config.box_probability {
         let [x0, y0, x1, y1] = bbox;
         let (width, height) = (x1 - x0, y1 - y0);
-        let mut moved = |v: f64, side: f64| v + (2.0 * rng.uniform() - 1.0) * config.box_jitter * side;
+        let mut moved =
+            |v: f64, side: f64| v + (2.0 * rng.uniform() - 1.0) * config.box_jitter * side;
         let bbox = [moved(x0, width), moved(y0, height), moved(x1, width), moved(y1, height)];
         return Token::corners(bbox, convention.offset(Origin::TrainBox));
     }

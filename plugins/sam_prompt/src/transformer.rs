@@ -9,10 +9,7 @@ use engine::{
     tch::{Tensor, nn},
 };
 
-use crate::{
-    image_tokens::ImageTokens,
-    layers::linear,
-};
+use crate::{image_tokens::ImageTokens, layers::linear};
 
 /// Sizes and the points in which UltraSam's decoder differs from SAM's.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -123,8 +123,15 @@ impl Evaluator for PromptEvaluator {
             return Err(Error::data("there is no object to score the model on").into());
         }
         let header = [
-            "prompt", "segm mAP", "segm mAP50", "bbox mAP", "bbox mAP50", "mIoU", "Dice",
-            "HD95 px", "objects",
+            "prompt",
+            "segm mAP",
+            "segm mAP50",
+            "bbox mAP",
+            "bbox mAP50",
+            "mIoU",
+            "Dice",
+            "HD95 px",
+            "objects",
         ];
         let mut table = Table {
             title: "By prompt".to_owned(),

@@ -117,9 +117,7 @@ fn prompt(
 ) -> ObjectPrompt {
     let config = &view.config.evaluation;
     let id = target.image_id.to_string();
-    let id = id.bytes().fold(0u64, |hash, byte| {
-        Rng::at(hash, &[u64::from(byte)]).next_u64()
-    });
+    let id = id.bytes().fold(0u64, |hash, byte| Rng::at(hash, &[u64::from(byte)]).next_u64());
     let mut rng = Rng::at(config.seed, &[id, subject.index as u64]);
     let [x, y, width, height] = subject.object.bbox;
     let at = |(x, y): (f64, f64)| ObjectPrompt {
@@ -131,13 +129,15 @@ fn prompt(
         Protocol::CenterPoint | Protocol::Clicks => at(subject.mask.centroid().unwrap_or_default()),
         Protocol::RandomPoint => {
             let nth = rng.below(subject.mask.area().max(1));
-            at(subject.mask.nth_pixel(nth).map_or((0.0, 0.0), |(x, y)| (f64::from(x), f64::from(y))))
+            at(subject
+                .mask
+                .nth_pixel(nth)
+                .map_or((0.0, 0.0), |(x, y)| (f64::from(x), f64::from(y))))
         }
         Protocol::Box => with_box([x, y, x + width, y + height]),
         Protocol::NoisyBox => {
-            let mut moved = |v: f64, side: f64| {
-                v + (2.0 * rng.uniform() - 1.0) * config.box_noise * side
-            };
+            let mut moved =
+                |v: f64, side: f64| v + (2.0 * rng.uniform() - 1.0) * config.box_noise * side;
             with_box([
                 moved(x, width),
                 moved(y, height),
