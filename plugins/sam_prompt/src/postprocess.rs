@@ -43,7 +43,6 @@ impl Frame {
 
 impl Postprocess {
     /// `[N, 1, 4h, 4w]` logits to `[N, H, W]` bool, original pixels.
-    #[must_use]
     pub fn masks(self, logits: &Tensor, frame: Frame) -> Tensor {
         let low = match self {
             Self::Logits => logits.to_kind(Kind::Float),

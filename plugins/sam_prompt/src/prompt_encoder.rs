@@ -69,7 +69,6 @@ impl PromptEncoder {
     }
 
     /// Embeddings of points and corners: `[N, T, C]`. `image_size` is that of the padded input.
-    #[must_use]
     pub fn sparse(&self, prompts: &Prompts, image_size: Size) -> Tensor {
         let [negative, positive, corner_a, corner_b] = &self.point_embeddings;
         let table = Tensor::cat(&[&self.not_a_point, negative, positive, corner_a, corner_b], 0);
@@ -82,7 +81,6 @@ impl PromptEncoder {
 
     /// Embeddings of masks, one an object: `[N, C, h, w]`; without masks `[1, C, 1, 1]`, the same
     /// everywhere and for all.
-    #[must_use]
     pub fn dense(&self, prompts: &Prompts) -> Tensor {
         match &prompts.masks {
             Some(masks) => self.mask_downscaling.forward(masks),
@@ -91,7 +89,6 @@ impl PromptEncoder {
     }
 
     /// Position code of every place of a feature grid, at its centre: `[h · w, C]`.
-    #[must_use]
     pub fn grid(&self, (h, w): Size) -> Tensor {
         let options = (Kind::Float, self.gaussian.device());
         let centres = |n: i64| (Tensor::arange(n, options) + 0.5) / n;

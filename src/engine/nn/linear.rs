@@ -76,7 +76,6 @@ impl Linear {
 }
 
 /// `x Wᵀ + b` for `[..., in]`, `[out, in]` and `[out]`.
-#[must_use]
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     let mut shape = x.size();
     let in_features = shape.pop().unwrap_or_default();
