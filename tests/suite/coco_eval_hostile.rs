@@ -69,6 +69,15 @@ fn an_empty_list_scores_zero() {
     assert_eq!((record.stats[0], record.counts.detections), (0.0, 0));
 }
 
+#[test]
+fn the_annotation_of_id_zero_counts_and_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let truth = TRUTH.replacen("\"id\": 70", "\"id\": 0", 1);
+    let record = score(folder.path(), truth.as_bytes(), FOUND.as_bytes(), IouType::Bbox).unwrap();
+    assert!((record.stats[0] - 1.0).abs() < 1e-12, "{:?}", record.stats);
+    assert!(record.notes.iter().any(|n| n.starts_with("annotations[0] has the id 0")));
+}
+
 /// Replaces the first occurrence of a text, and what the error must say then.
 const TRUTH_FAULTS: &[(&str, &str, &[&str])] = &[
     (TRUTH, "", &["EOF while parsing"]),

@@ -17,6 +17,8 @@ mod metrics;
 mod parity_backbone;
 mod parity_classification;
 mod parity_coco_eval;
+mod parity_coco_reference;
+mod parity_overlap;
 mod parity_preprocess;
 mod parity_resnet;
 mod parity_sam;

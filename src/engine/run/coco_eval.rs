@@ -271,7 +271,10 @@ fn rasterize(
     bbox: [f64; 4],
     size: &mut Option<(u32, u32)>,
 ) -> Result<Rle> {
-    segmentation.check(None)?;
+    if matches!(segmentation, Segmentation::Polygons(_)) {
+        // Run lengths are checked as they are decoded.
+        segmentation.check(None)?;
+    }
     let known = size.or(segmentation.size()).ok_or_else(|| {
         anyhow!("its image has no `height` and `width` in the ground truth, which polygons need")
     })?;

@@ -153,15 +153,24 @@ fn assemble(file: TruthFile, path: &Path, sha256: String, with_masks: bool) -> R
         }
         image.objects.push(object);
     }
-    let notes = (num_completed > 0).then(|| {
-        format!("{num_completed} objects of the ground truth lacked area or bbox: computed")
-    });
+    let mut notes = Vec::new();
+    if num_completed > 0 {
+        notes.push(format!(
+            "{num_completed} objects of the ground truth lacked area or bbox: computed"
+        ));
+    }
+    if let Some(i) = seen.get(&ImageId::from(0)) {
+        notes.push(format!(
+            "annotations[{i}] has the id 0: pycocotools takes what finds it for a false alarm; here \
+             it counts as found"
+        ));
+    }
     Ok(CocoTruths {
         path: path.to_path_buf(),
         sha256,
         images,
         categories,
-        notes: notes.into_iter().collect(),
+        notes,
         image_index,
         category_index,
     })
