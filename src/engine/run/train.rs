@@ -378,6 +378,8 @@ impl Run<'_> {
                 format!("sonotune predict --run {run} IMAGES --out {run}/predictions"),
                 format!("tensorboard --logdir {run}"),
             ],
+            // Nothing to go on with before the first checkpoint.
+            _ if !self.folder.checkpoints().join(checkpoint::LAST).exists() => Vec::new(),
             RunStatus::Interrupted | RunStatus::Failed => vec![self.resume_command()],
         };
         Summary {

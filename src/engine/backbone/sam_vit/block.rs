@@ -117,10 +117,11 @@ impl Block {
         }
         let x = residual(attended, x);
         let normed = self.norm2.forward(&x);
-        let mut branch = self.mlp.forward(&normed);
-        if let Some(adapters) = &self.adapters {
-            branch = branch + adapters.beside_mlp(&normed);
-        }
+        let branch = self.mlp.forward(&normed);
+        let branch = match &self.adapters {
+            Some(adapters) => branch + adapters.beside_mlp(&normed),
+            None => branch,
+        };
         Ok(residual(branch, &x))
     }
 }
