@@ -20,7 +20,7 @@
 //! assert!((result.stats()[0] - 1.0).abs() < 1e-12);
 //! let half = Query { iou: Some(0.5), ..Query::default() };
 //! assert!((result.average_precision(&half) - 1.0).abs() < 1e-12);
-//! # engine::Result::Ok(())
+//! # engine::anyhow::Ok(())
 //! ```
 //!
 //! # Where pycocotools is not followed
