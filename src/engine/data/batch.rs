@@ -1,6 +1,6 @@
 //! What the loader hands to a task.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{ImageId, ImagePrompts, Object};
 use crate::Size;
@@ -84,13 +84,21 @@ impl Batch {
         }
     }
 
+    /// What stands for images that nobody has decoded: their shape, and NaN without memory behind
+    /// it, so that whoever takes it for pixels notices.
+    pub(super) fn not_decoded(shape: &[i64], device: Device) -> Tensor {
+        Tensor::full([1], f64::NAN, (Kind::Float, device)).expand(shape, false)
+    }
+
     /// The batch with its tensors on `device`.
     #[must_use]
     pub fn to_device(mut self, device: Device) -> Self {
         if device != Device::Cpu {
             match &mut self.features {
-                // The images stand for a shape only.
-                Some(levels) => levels.iter_mut().for_each(|l| *l = l.to_device(device)),
+                Some(levels) => {
+                    levels.iter_mut().for_each(|level| *level = level.to_device(device));
+                    self.images = Self::not_decoded(&self.images.size(), device);
+                }
                 None => self.images = self.images.to_device(device),
             }
             for target in &mut self.targets {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::{LoadPlan, buffers::Buffers};
 use crate::{
@@ -149,10 +149,8 @@ pub(super) fn assemble(plan: &Plan, prepared: Vec<Prepared>, seed: u64) -> Resul
         Ok(Tensor::f_stack(&of_images, 0)?)
     };
     let features = (0..levels).map(stack).collect::<Result<Vec<_>>>()?;
-    // Whoever takes these for pixels shall notice.
     let side = i64::from(plan.preprocess.image_size);
-    let images = Tensor::f_full([1], f64::NAN, (Kind::Float, Device::Cpu))?
-        .f_expand([targets.len() as i64, 3, side, side], false)?;
+    let images = Batch::not_decoded(&[targets.len() as i64, 3, side, side], Device::Cpu);
     Ok(Batch { images, features: Some(features), targets, seed })
 }
 
