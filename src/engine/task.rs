@@ -197,6 +197,19 @@ impl Report {
     pub fn get(&self, name: &str) -> Option<&Metric> {
         self.metrics.iter().find(|m| m.name == name)
     }
+
+    /// The metrics for a line: those of no group, `group/name`; where all are of one, the first of
+    /// each. The others stand in tables.
+    #[must_use]
+    pub fn headline(&self) -> Vec<&Metric> {
+        let group = |metric: &Metric| metric.name.rsplit_once('/').map(|(group, _)| group.to_owned());
+        let ungrouped: Vec<_> = self.metrics.iter().filter(|m| group(m).is_none()).collect();
+        if !ungrouped.is_empty() {
+            return ungrouped;
+        }
+        let is_first = |i: usize| i == 0 || group(&self.metrics[i]) != group(&self.metrics[i - 1]);
+        (0..self.metrics.len()).filter(|&i| is_first(i)).map(|i| &self.metrics[i]).collect()
+    }
 }
 
 /// One number that a model is judged by.

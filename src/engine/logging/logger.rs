@@ -308,8 +308,7 @@ impl Inner {
         let tagged = tags.iter().zip(&report.metrics).map(|(tag, m)| (tag.as_str(), m.value));
         self.write_events(|events| events.scalars(step, tagged));
 
-        // Per-class figures are for the table.
-        let headline = report.metrics.iter().filter(|m| !m.name.contains('/'));
+        let headline = report.headline().into_iter();
         let headline: Vec<String> =
             headline.map(|m| format!("{} {}", m.name, console::number(m.value))).collect();
         self.say(&format!("step {step}  {split}: {}", headline.join("  ")));

@@ -19,8 +19,7 @@ use crate::task::{Report, Table};
 /// ```
 #[must_use]
 pub fn report(report: &Report) -> String {
-    // Per-class metrics stand in a table of their own.
-    let headline = report.metrics.iter().filter(|m| !m.name.contains('/'));
+    let headline = report.headline().into_iter();
     let rows = headline.map(|m| vec![m.name.clone(), score(m.value)]).collect();
     let mut text = grid(&[], rows);
     for table in &report.tables {

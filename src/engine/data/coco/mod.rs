@@ -42,7 +42,7 @@ use super::{
     dataset::missing_split,
     names::{duplicate, quoted},
 };
-use crate::Error;
+use crate::{Error, pattern};
 
 /// `type = "coco"`: annotation files in COCO's format.
 ///
@@ -70,6 +70,11 @@ pub struct CocoConfig {
     /// Makes every category one, `object`.
     #[serde(default)]
     pub agnostic: bool,
+    /// Patterns of `file_name` whose images are left out of every split, e.g. those of an organ;
+    /// `*` matches any run of characters. A pattern that matches nothing in the training split is an
+    /// error.
+    #[serde(default)]
+    pub exclude: Vec<String>,
     /// What the classes of an image as a whole are.
     #[serde(default)]
     pub image_label: ImageLabel,
@@ -180,6 +185,7 @@ impl DatasetConfig for CocoConfig {
         let mut dataset = assemble(file, &path, &images, map)?;
         dataset.source_sha256 = Some(sha256);
         dataset.ensure_images()?;
+        exclude(&mut dataset, &self.exclude, &images, split)?;
         if !self.keep_empty {
             drop_empty(&mut dataset)?;
         }
@@ -261,6 +267,35 @@ fn parse_hashed<'a, T>(
         let hash = hash.join().map_err(|_| anyhow::anyhow!("hashing {} failed", path.display()))?;
         Ok((file, hash))
     })
+}
+
+/// Leaves out the images below `folder` whose name matches a pattern.
+fn exclude(dataset: &mut Dataset, patterns: &[String], folder: &Path, split: Split) -> Result<()> {
+    let mut counts = vec![0usize; patterns.len()];
+    dataset.records.retain(|record| {
+        let name = record.path.strip_prefix(folder).unwrap_or(&record.path).to_string_lossy();
+        let mut keep = true;
+        for (pattern, count) in patterns.iter().zip(&mut counts) {
+            if pattern::matches(pattern, &name) {
+                *count += 1;
+                keep = false;
+            }
+        }
+        keep
+    });
+    for (pattern, count) in patterns.iter().zip(counts) {
+        if count > 0 {
+            dataset.notes.push(format!("{count} images left out: dataset.exclude \"{pattern}\""));
+        } else if split == Split::Train {
+            return Err(Error::config(format!(
+                "dataset.exclude: \"{pattern}\" matches no image of {}; the names look like \"{}\"",
+                dataset.source.display(),
+                dataset.records.first().map_or("", |r| r.path.to_str().unwrap_or_default()),
+            ))
+            .into());
+        }
+    }
+    dataset.ensure_images()
 }
 
 fn drop_empty(dataset: &mut Dataset) -> Result<()> {
