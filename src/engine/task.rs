@@ -36,9 +36,15 @@ pub trait TaskConfig: Debug + Send + Sync {
         categories: &[Category],
     ) -> Result<Box<dyn Task>>;
 
+    /// How the task uses its weights, where it knows several ways; kept with checkpoints.
+    fn convention(&self) -> Option<String> {
+        None
+    }
+
     /// Options that pretrained weights decide where the config leaves them open, as `key` (within
-    /// the `[task]` table) and TOML value; `convention` is the name of the weights' naming
-    /// convention. The engine prints them and records them in the run's config.
+    /// the `[task]` table) and TOML value. `convention` is the name of the weights' naming
+    /// convention, or for a checkpoint of a run what [`convention`](Self::convention) gave there.
+    /// The engine prints them and records them in the run's config.
     fn decided_by_weights(&self, convention: &str) -> Vec<(&'static str, String)> {
         let _ = convention;
         Vec::new()

@@ -97,6 +97,10 @@ impl TaskConfig for SamPromptConfig {
         Ok(Box::new(SamPrompt { sam, config: self.clone(), categories }))
     }
 
+    fn convention(&self) -> Option<String> {
+        (self.convention != Convention::Auto).then(|| self.convention.name().to_owned())
+    }
+
     fn decided_by_weights(&self, convention: &str) -> Vec<(&'static str, String)> {
         let decided = match convention {
             "ultrasam" => Convention::Ultrasam,

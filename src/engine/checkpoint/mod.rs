@@ -39,6 +39,10 @@ pub struct Progress {
     /// In the order of class indices.
     pub categories: Vec<Category>,
     pub best: Option<Best>,
+    /// How the task uses its weights, where it knows several ways: a model that starts from this
+    /// checkpoint uses them likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convention: Option<String>,
 }
 
 /// The best evaluation so far.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tch::{Device, no_grad};
 
 use super::{
-    model::{Model, ModelSource, Opened, decided_by_weights},
+    model::{Decided, Model, ModelSource, Opened, decided_by_weights},
     train::load_plan,
 };
 use crate::{
@@ -56,7 +56,7 @@ pub struct EvalRecord {
 /// Of kind config, data or weights.
 pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
     let decided = decided(loaded, &options.source)?;
-    let config = &decided.as_ref().unwrap_or(loaded).config;
+    let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
     let device = device::choose(config.device)?.device;
     let dataset = Arc::new(config.dataset.open(options.split)?);
     let Opened { model, path: checkpoint, step, .. } =
@@ -78,7 +78,7 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
 }
 
 /// As [`decided_by_weights`]; a run's own config has recorded that already.
-pub(super) fn decided(loaded: &Loaded, source: &ModelSource) -> Result<Option<Loaded>> {
+pub(super) fn decided(loaded: &Loaded, source: &ModelSource) -> Result<Option<Decided>> {
     if *source == ModelSource::Pretrained { decided_by_weights(loaded) } else { Ok(None) }
 }
 

@@ -104,21 +104,33 @@ impl Model {
     }
 }
 
+/// A config completed by its pretrained weights.
+#[derive(Debug)]
+pub struct Decided {
+    pub loaded: Loaded,
+    /// What they decided, as `key=value`.
+    pub options: Vec<String>,
+}
+
 /// The config with what its pretrained weights decide where it leaves that open; `None` when they
 /// decide nothing.
 ///
 /// # Errors
 /// When the weights cannot be read or follow no known naming convention.
-pub fn decided_by_weights(loaded: &Loaded) -> Result<Option<Loaded>> {
+pub fn decided_by_weights(loaded: &Loaded) -> Result<Option<Decided>> {
     let Some(source) = &loaded.config.weights else { return Ok(None) };
-    let recognised = recognise(&weights::open(&source.path)?, source.convention.as_deref())?;
-    let decided = loaded.config.task.decided_by_weights(recognised.convention.name);
+    let file = weights::open(&source.path)?;
+    let recognised = recognise(&file, source.convention.as_deref())?;
+    let own = checkpoint::read_progress(&source.path).ok().and_then(|p| p.convention);
+    let convention = own.as_deref().unwrap_or(recognised.convention.name);
+    let decided = loaded.config.task.decided_by_weights(convention);
     if decided.is_empty() {
         return Ok(None);
     }
-    let overrides: Vec<_> =
+    let options: Vec<_> =
         decided.iter().map(|(key, value)| format!("task.{key}={value}")).collect();
-    loaded.with_overrides(&overrides).map(Some)
+    let loaded = loaded.with_overrides(&options)?;
+    Ok(Some(Decided { loaded, options }))
 }
 
 /// A model with its weights, and where those come from.

@@ -58,7 +58,7 @@ const PICTURES: &str = "pictures";
 /// Of kind config, data or weights.
 pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecord> {
     let decided = decided(loaded, &options.source)?;
-    let config = &decided.as_ref().unwrap_or(loaded).config;
+    let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
     let device = device::choose(config.device)?.device;
     let dataset = Arc::new(Dataset::from_images(&options.images)?);
     let categories = match options.source {

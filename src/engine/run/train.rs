@@ -54,7 +54,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         Existing::Resume => None,
         _ => decided_by_weights(loaded)?,
     };
-    let loaded = decided.as_ref().unwrap_or(loaded);
+    let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
     // Whatever can be refused is refused before the run folder exists.
     let chosen = device::choose(config.device)?;
@@ -76,8 +76,13 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     let progress = if folder.is_resumed() {
         resume(&folder, &model, &mut optimizer)?
     } else {
-        let categories = model.categories.clone();
-        Progress { step: 0, seed: config.seed, categories, best: None }
+        Progress {
+            step: 0,
+            seed: config.seed,
+            categories: model.categories.clone(),
+            best: None,
+            convention: config.task.convention(),
+        }
     };
     let logger = RunLogger::new(
         &folder,
@@ -104,6 +109,9 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     }
     for warning in &loaded.warnings {
         logger.warn(&warning.to_string());
+    }
+    for option in decided.iter().flat_map(|decided| &decided.options) {
+        logger.info(&format!("{option}: decided by the weights"));
     }
     introduce(&logger, loaded, &chosen.reason, &model);
     logger.info(&format!("train: {}", train_set.summary().trim_end()));
