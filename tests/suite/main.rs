@@ -24,6 +24,7 @@ mod parity_resnet;
 mod parity_sam;
 mod preprocess;
 mod run_folder;
+mod sam_prompt;
 mod support;
 mod tensorboard;
 mod training;
