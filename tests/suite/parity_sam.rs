@@ -53,7 +53,7 @@ fn sam(folder: &str, double_residual: bool) -> Option<(VarStore, Sam, Reference)
     let sizes = sizes(&reference, double_residual);
     let sam = Sam {
         backbone: reference.config(json!({})).build(&(vs.root() / "backbone")).unwrap(),
-        prompt_encoder: PromptEncoder::new(&(vs.root() / "prompt_encoder"), sizes.dim, 1.0),
+        prompt_encoder: PromptEncoder::new(&(vs.root() / "prompt_encoder"), sizes.dim),
         mask_decoder: MaskDecoder::new(&(vs.root() / "mask_decoder"), sizes),
     };
     let report = weights::load(&vs, &weights_config(&path.join("weights.safetensors"))).unwrap();

@@ -26,7 +26,7 @@ use crate::{
 /// [task.evaluation]
 /// protocols = ["center_point", "box"]
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", deny_unknown_fields, default)]
 pub struct SamPromptConfig {
     /// How the weights are to be used; decides whatever else is left open.
@@ -34,29 +34,11 @@ pub struct SamPromptConfig {
     /// A second pass that gets the first mask as a prompt; absent: as the convention.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refinement: Option<bool>,
-    /// Standard deviation of the position code's random frequencies, in cycles an image; pretrained
-    /// weights bring their own. SAM's is 1; small models learn faster from finer ones.
-    pub position_scale: f64,
     pub decoder: DecoderConfig,
     pub training: TrainingConfig,
     pub loss: LossConfig,
     pub evaluation: EvaluationConfig,
     pub everything: EverythingConfig,
-}
-
-impl Default for SamPromptConfig {
-    fn default() -> Self {
-        Self {
-            convention: Convention::default(),
-            refinement: None,
-            position_scale: 1.0,
-            decoder: DecoderConfig::default(),
-            training: TrainingConfig::default(),
-            loss: LossConfig::default(),
-            evaluation: EvaluationConfig::default(),
-            everything: EverythingConfig::default(),
-        }
-    }
 }
 
 /// `[task.decoder]`: the mask decoder; as wide as the backbone's last level.
@@ -108,15 +90,7 @@ impl TaskConfig for SamPromptConfig {
             .into());
         }
         let sizes = self.sizes(level.channels)?;
-        if !self.position_scale.is_finite() || self.position_scale <= 0.0 {
-            return Err(Error::config(format!(
-                "`task.position_scale`: expected a number above 0, got {:?}",
-                self.position_scale
-            ))
-            .into());
-        }
-        let vs_prompts = vs / "prompt_encoder";
-        let prompt_encoder = PromptEncoder::new(&vs_prompts, level.channels, self.position_scale);
+        let prompt_encoder = PromptEncoder::new(&(vs / "prompt_encoder"), level.channels);
         let mask_decoder = MaskDecoder::new(&(vs / "mask_decoder"), sizes);
         let sam = Sam { backbone, prompt_encoder, mask_decoder };
         let categories = categories.iter().map(|c| c.name.clone()).collect();

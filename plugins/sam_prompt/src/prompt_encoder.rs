@@ -47,17 +47,16 @@ pub struct PromptEncoder {
 }
 
 impl PromptEncoder {
-    /// With embeddings of width `dim`, even. `position_scale` is the standard deviation of the random
-    /// frequencies, in cycles an image: how finely a random start tells places apart (SAM: 1).
+    /// With embeddings of width `dim`, even.
     #[must_use]
-    pub fn new(vs: &nn::Path<'_>, dim: i64, position_scale: f64) -> Self {
+    pub fn new(vs: &nn::Path<'_>, dim: i64) -> Self {
         let embedding = |vs: nn::Path<'_>| vs.randn_standard("weight", &[1, dim]);
         let points = vs / "point_embeddings";
         let positions = vs / "pe_layer";
         let device = vs.device();
         let gaussian = positions.add(
             "positional_encoding_gaussian_matrix",
-            Tensor::randn([2, dim / 2], (Kind::Float, device)) * position_scale,
+            Tensor::randn([2, dim / 2], (Kind::Float, device)),
             false,
         );
         Self {
