@@ -1,7 +1,8 @@
 //! The demo's own folder.
 
 use std::{
-    fmt, fs,
+    fmt::{self, Write as _},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -34,8 +35,8 @@ impl DemoFolder {
         self.0.join("data/fine-tuning")
     }
 
-    pub(super) fn pretrained(&self) -> PathBuf {
-        self.0.join("pretrain")
+    pub(super) fn prompted(&self, seed: u64) -> PathBuf {
+        self.0.join(format!("prompt-seed{seed}"))
     }
 
     pub(super) fn fine_tuned(&self, start: Start, seed: u64) -> PathBuf {
@@ -48,6 +49,19 @@ impl DemoFolder {
 
     pub(super) fn predictions(&self) -> PathBuf {
         self.0.join("predictions")
+    }
+
+    pub(super) fn prompted_images(&self) -> PathBuf {
+        self.0.join("prompted-images")
+    }
+
+    /// Boxes around the lesions of [`prompted_images`](Self::prompted_images).
+    pub(super) fn prompts(&self) -> PathBuf {
+        self.0.join("prompts.csv")
+    }
+
+    pub(super) fn mask_predictions(&self) -> PathBuf {
+        self.0.join("prompted-predictions")
     }
 
     pub(super) fn results(&self) -> PathBuf {
@@ -82,48 +96,79 @@ impl DemoFolder {
             .with_context(place)
     }
 
-    /// Copies some images of the test split into a folder of their own, without annotations: what
-    /// a user's images look like.
+    /// Copies some images of both test splits into folders of their own: what a user's images look
+    /// like, without annotations, and with boxes in a file of prompts.
     ///
     /// # Errors
     /// When the test annotations are not COCO, or an image is absent.
     pub(super) fn copy_test_images(&self) -> Result<()> {
-        let names = image_names(&self.data().join("annotations/test.json"))?;
-        let images = self.images();
-        fs::create_dir_all(&images).with_context(|| format!("cannot make {}", images.display()))?;
-        for name in names.iter().take(NUM_PREDICTED) {
-            let source = self.data().join(name);
-            let flat = Path::new(name).file_name().context("an image without a name")?;
-            fs::copy(&source, images.join(flat))
-                .with_context(|| format!("cannot copy {}", source.display()))?;
+        copy_images(&self.data(), &TestSet::read(&self.data())?, &self.images())?;
+        let prompted = TestSet::read(&self.pretraining_data())?;
+        copy_images(&self.pretraining_data(), &prompted, &self.prompted_images())?;
+        let mut text = "image,name,x0,y0,x1,y1\n".to_owned();
+        for (name, boxes) in prompted.0.iter().take(NUM_PREDICTED) {
+            for (i, [x, y, width, height]) in boxes.iter().enumerate() {
+                let (x1, y1) = (x + width, y + height);
+                let _ = writeln!(text, "{},lesion {},{x},{y},{x1},{y1}", flat(name)?, i + 1);
+            }
         }
-        Ok(())
+        let prompts = self.prompts();
+        fs::write(&prompts, text).with_context(|| format!("cannot write {}", prompts.display()))
     }
 }
 
-/// `file_name` of every image in a COCO file.
-fn image_names(annotations: &Path) -> Result<Vec<String>> {
-    let text = fs::read_to_string(annotations)
-        .with_context(|| format!("cannot read {}", annotations.display()))?;
-    let coco: serde_json::Value = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no JSON", annotations.display()))?;
-    coco["images"]
-        .as_array()
-        .and_then(|images| {
-            images.iter().map(|image| Some(image["file_name"].as_str()?.to_owned())).collect()
-        })
-        .with_context(|| format!("{} lists no images by file_name", annotations.display()))
+/// Copies the first images of a test split.
+fn copy_images(data: &Path, test: &TestSet, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for (name, _) in test.0.iter().take(NUM_PREDICTED) {
+        let source = data.join(name);
+        fs::copy(&source, to.join(flat(name)?))
+            .with_context(|| format!("cannot copy {}", source.display()))?;
+    }
+    Ok(())
+}
+
+fn flat(name: &str) -> Result<&str> {
+    name.rsplit('/').next().context("an image without a name")
+}
+
+/// `file_name` of every image of a test split, with its boxes (XYWH).
+struct TestSet(Vec<(String, Vec<[f64; 4]>)>);
+
+impl TestSet {
+    fn read(data: &Path) -> Result<Self> {
+        let path = data.join("annotations/test.json");
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let coco: serde_json::Value = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no JSON", path.display()))?;
+        Self::of(&coco).with_context(|| format!("{} is no COCO file", path.display()))
+    }
+
+    fn of(coco: &serde_json::Value) -> Option<Self> {
+        let annotations = coco["annotations"].as_array()?;
+        let image = |image: &serde_json::Value| {
+            let of_image = annotations.iter().filter(|a| a["image_id"] == image["id"]);
+            let boxes = of_image.map(|a| {
+                let side = |i: usize| a["bbox"].get(i)?.as_f64();
+                Some([side(0)?, side(1)?, side(2)?, side(3)?])
+            });
+            Some((image["file_name"].as_str()?.to_owned(), boxes.collect::<Option<_>>()?))
+        };
+        coco["images"].as_array()?.iter().map(image).collect::<Option<_>>().map(Self)
+    }
 }
 
 impl fmt::Display for DemoFolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |path: PathBuf| workspace::shown(&path);
-        let run = self.fine_tuned(Start::Pretrained, 0);
+        let run = self.prompted(0);
         writeln!(f, "runs         {}/ (one folder each)", shown(self.0.clone()))?;
         writeln!(f, "one report   {}", shown(run.join("summary.json")))?;
         writeln!(f, "TensorBoard  tensorboard --logdir {}", shown(self.0.clone()))?;
         writeln!(f, "predictions  {}", shown(self.predictions().join("predictions.csv")))?;
         writeln!(f, "pictures     {}", shown(self.predictions().join("pictures")))?;
+        writeln!(f, "masks        {}", shown(self.mask_predictions().join("pictures")))?;
         write!(f, "figures      {}", shown(self.results()))
     }
 }

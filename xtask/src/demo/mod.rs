@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: does pretraining on one kind of image help on another? Phantoms of two kinds,
-//! a backbone pretrained on one, classifiers for the other from it and from a random start.
+//! `cargo xtask demo`: the UltraSam paper in small. Promptable models are trained on phantoms of one
+//! kind; then classifiers for another kind from their backbones, and from a random start.
 
 use std::path::PathBuf;
 
@@ -12,8 +12,8 @@ mod results;
 mod sonotune;
 
 use folder::DemoFolder;
-use results::{Results, Score};
-use sonotune::{Sonotune, Start};
+use results::{ComparedResults, PromptedResults, Results, Score};
+use sonotune::{Sonotune, Start, of_all_classes};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
@@ -49,9 +49,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
         folder.prepare()?;
         sonotune.phantoms(&folder)
     })?;
-    stages.run("pretrain a backbone on the one kind", || sonotune.pretrain(&folder))?;
     let seeds = if args.quick { 1 } else { args.seeds };
-    let results = compare(&mut stages, &sonotune, &folder, seeds)?;
+    let prompted = prompt(&mut stages, &sonotune, &folder, seeds)?;
+    let results = Results { prompted, compared: compare(&mut stages, &sonotune, &folder, seeds)? };
     stages.run("predict images it has not seen", || {
         folder.copy_test_images()?;
         sonotune.predict(&folder)
@@ -65,13 +65,31 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     Ok(())
 }
 
+/// Promptable models from random starts.
+fn prompt(
+    stages: &mut Stages,
+    sonotune: &Sonotune,
+    folder: &DemoFolder,
+    seeds: u64,
+) -> Result<PromptedResults> {
+    let mut scores = Vec::new();
+    for seed in 0..seeds {
+        let name = format!("train with prompts on the one kind, seed {seed}");
+        scores.push(stages.run(&name, || {
+            sonotune.prompt_train(folder, seed)?;
+            sonotune.evaluate(&folder.prompted(seed), PromptedResults::wanted)
+        })?);
+    }
+    Ok(PromptedResults(scores))
+}
+
 /// Both ways of starting, in turns, with the same budget and the same seeds.
 fn compare(
     stages: &mut Stages,
     sonotune: &Sonotune,
     folder: &DemoFolder,
     seeds: u64,
-) -> Result<Results> {
+) -> Result<ComparedResults> {
     let mut scores = Vec::new();
     for seed in 0..seeds {
         for start in Start::ALL {
@@ -79,10 +97,10 @@ fn compare(
             let metrics = stages.run(&name, || {
                 let run_dir = folder.fine_tuned(start, seed);
                 sonotune.fine_tune(folder, start, seed, &run_dir)?;
-                sonotune.evaluate(&run_dir)
+                sonotune.evaluate(&run_dir, of_all_classes)
             })?;
             scores.push(Score { start, seed, metrics });
         }
     }
-    Results::new(scores)
+    ComparedResults::new(scores)
 }

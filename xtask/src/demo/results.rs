@@ -1,9 +1,9 @@
-//! The demo's table: each metric of both ways of starting, over the seeds.
+//! The demo's tables, over the seeds: the promptable models, and both ways of starting a classifier.
 
 use std::{fmt, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::sonotune::Start;
 
@@ -24,13 +24,77 @@ impl Score {
     }
 }
 
-/// Scores of all runs.
+/// All that the demo measures.
 #[derive(Debug)]
 pub(super) struct Results {
-    scores: Vec<Score>,
+    pub(super) prompted: PromptedResults,
+    pub(super) compared: ComparedResults,
 }
 
 impl Results {
+    /// Writes every figure as JSON.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(super) fn write(&self, path: &Path) -> Result<()> {
+        let document = json!({"prompted": self.prompted.json(), "runs": self.compared.json()});
+        let text = serde_json::to_string_pretty(&document)?;
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+impl fmt::Display for Results {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n\n{}", self.prompted, self.compared)
+    }
+}
+
+/// Metrics of the promptable models on the test split, seed by seed.
+#[derive(Debug)]
+pub(super) struct PromptedResults(pub(super) Vec<Vec<(String, f64)>>);
+
+impl PromptedResults {
+    /// Whether a metric goes into the table.
+    pub(super) fn wanted(name: &str) -> bool {
+        let figures = ["segm_mAP", "segm_mAP_50", "bbox_mAP", "mIoU", "dice"];
+        name.split_once('/').is_some_and(|(_, figure)| figures.contains(&figure))
+    }
+
+    fn json(&self) -> Vec<Value> {
+        self.0
+            .iter()
+            .enumerate()
+            .map(|(seed, metrics)| json!({"seed": seed, "test": by_name(metrics)}))
+            .collect()
+    }
+}
+
+impl fmt::Display for PromptedResults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seeds = self.0.len();
+        writeln!(f, "prompted segmentation, test split, mean ± standard deviation over {seeds} seeds (%):\n")?;
+        let metrics = self.0.first().map_or(&[][..], Vec::as_slice);
+        for (i, (metric, _)) in metrics.iter().enumerate() {
+            let values: Vec<f64> = self.0.iter().filter_map(|m| Some(m.get(i)?.1)).collect();
+            let (mean, deviation) = mean_and_deviation(&values);
+            let line = format!("{metric:<28}{:>6.1} ± {:.1}", 100.0 * mean, 100.0 * deviation);
+            if i + 1 < metrics.len() { writeln!(f, "{line}")? } else { write!(f, "{line}")? }
+        }
+        Ok(())
+    }
+}
+
+fn by_name(metrics: &[(String, f64)]) -> serde_json::Map<String, Value> {
+    metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
+}
+
+/// Scores of the classifiers.
+#[derive(Debug)]
+pub(super) struct ComparedResults {
+    scores: Vec<Score>,
+}
+
+impl ComparedResults {
     /// # Errors
     /// When a run lacks the metric that decides.
     pub(super) fn new(scores: Vec<Score>) -> Result<Self> {
@@ -45,25 +109,15 @@ impl Results {
         Ok(Self { scores })
     }
 
-    /// Writes every figure as JSON.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let runs: Vec<_> = self
-            .scores
-            .iter()
-            .map(|score| {
-                let metrics: serde_json::Map<_, _> = score
-                    .metrics
-                    .iter()
-                    .map(|(name, value)| (name.clone(), json!(value)))
-                    .collect();
-                json!({"start": score.start.to_string(), "seed": score.seed, "test": metrics})
+    fn json(&self) -> Vec<Value> {
+        let run = |score: &Score| {
+            json!({
+                "start": score.start.to_string(),
+                "seed": score.seed,
+                "test": by_name(&score.metrics),
             })
-            .collect();
-        let text = serde_json::to_string_pretty(&json!({"runs": runs}))?;
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+        };
+        self.scores.iter().map(run).collect()
     }
 
     fn values(&self, start: Start, metric: &str) -> Vec<f64> {
@@ -79,11 +133,11 @@ impl Results {
     }
 }
 
-impl fmt::Display for Results {
+impl fmt::Display for ComparedResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (wins, pairs) = self.wins();
         let s = if pairs == 1 { "" } else { "s" };
-        writeln!(f, "test split, mean ± standard deviation over {pairs} seed{s}:\n")?;
+        writeln!(f, "classification of the other kind, test split, mean ± standard deviation over {pairs} seed{s}:\n")?;
         let head = Start::ALL.map(|start| format!("{:>19}", format!("{start} start")));
         writeln!(f, "{:<12}{}", "metric", head.concat())?;
         let metrics = self.scores.first().map_or(&[][..], |score| &score.metrics);
@@ -126,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_verdict_follows_the_means_and_counts_the_seeds() {
-        let results = Results::new(vec![
+        let results = ComparedResults::new(vec![
             score(Start::Random, 0, 0.5),
             score(Start::Pretrained, 0, 0.7),
             score(Start::Random, 1, 0.6),
@@ -138,12 +192,12 @@ mod tests {
         assert!(said.contains("ahead in 1 of 2 seeds"), "{said}");
         assert!(said.contains("0.550 ± 0.071") && said.contains("0.625 ± 0.106"), "{said}");
         let worse = vec![score(Start::Random, 0, 0.5), score(Start::Pretrained, 0, 0.5)];
-        assert!(Results::new(worse).unwrap().to_string().contains("does not beat"));
+        assert!(ComparedResults::new(worse).unwrap().to_string().contains("does not beat"));
     }
 
     #[test]
     fn a_run_without_the_deciding_metric_is_refused() {
         let odd = Score { start: Start::Random, seed: 0, metrics: vec![("loss".into(), 1.0)] };
-        assert!(Results::new(vec![odd]).unwrap_err().to_string().contains("it reports loss"));
+        assert!(ComparedResults::new(vec![odd]).unwrap_err().to_string().contains("it reports loss"));
     }
 }

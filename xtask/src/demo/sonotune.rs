@@ -11,6 +11,9 @@ use anyhow::{Context, Result};
 use super::folder::DemoFolder;
 use crate::{process, workspace};
 
+/// What of a record goes into a table.
+type Metrics = Vec<(String, f64)>;
+
 /// How a classifier's backbone starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
@@ -32,7 +35,7 @@ impl fmt::Display for Start {
 }
 
 /// Side of the phantoms, pixels.
-const IMAGE_SIZE: u32 = 96;
+const IMAGE_SIZE: u32 = 128;
 
 /// A set of phantoms: the configs' comments repeat these figures.
 #[derive(Debug)]
@@ -45,7 +48,7 @@ struct Phantoms {
 }
 
 const PRETRAINING: Phantoms =
-    Phantoms { kind: "ovary", num_images: 4000, fractions: (0.85, 0.1), seed: 3 };
+    Phantoms { kind: "ovary", num_images: 3000, fractions: (0.85, 0.05), seed: 3 };
 
 /// Few images to train on, many to test on: differences of starts shall not drown in noise.
 const FINE_TUNING: Phantoms =
@@ -88,9 +91,10 @@ impl Sonotune {
         ])
     }
 
-    pub(super) fn pretrain(&self, folder: &DemoFolder) -> Result<()> {
+    /// Trains a promptable model.
+    pub(super) fn prompt_train(&self, folder: &DemoFolder, seed: u64) -> Result<()> {
         let data = folder.pretraining_data();
-        self.train("configs/demo/pretrain.toml", &folder.pretrained(), 0, &data, &[])
+        self.train("configs/demo/prompt.toml", &folder.prompted(seed), seed, &data, &[])
     }
 
     pub(super) fn fine_tune(
@@ -103,7 +107,7 @@ impl Sonotune {
         let (config, weights) = match start {
             Start::Random => ("configs/demo/random.toml", vec![]),
             Start::Pretrained => {
-                let checkpoint = folder.pretrained().join("checkpoints/last.safetensors");
+                let checkpoint = folder.prompted(seed).join("checkpoints/last.safetensors");
                 (
                     "configs/demo/pretrained.toml",
                     vec![format!("weights.path={}", shown(&checkpoint))],
@@ -135,8 +139,8 @@ impl Sonotune {
         self.call(&args)
     }
 
-    /// Metrics of the test split, those of single classes left out.
-    pub(super) fn evaluate(&self, run_dir: &Path) -> Result<Vec<(String, f64)>> {
+    /// Metrics of the test split whose names `wanted` takes.
+    pub(super) fn evaluate(&self, run_dir: &Path, wanted: fn(&str) -> bool) -> Result<Metrics> {
         let mut command = self.command(&[
             "eval".to_owned(),
             "--run".to_owned(),
@@ -146,19 +150,22 @@ impl Sonotune {
             "--json".to_owned(),
         ]);
         let said = process::output(&mut command)?;
-        metrics(&said).with_context(|| format!("the output of `{}`", process::line(&command)))
+        metrics(&said, wanted).with_context(|| format!("the output of `{}`", process::line(&command)))
     }
 
-    /// Predicts the demo's images with the first pretrained run.
+    /// Predicts the demo's images with the first runs: classes, and masks of what boxes point at.
     pub(super) fn predict(&self, folder: &DemoFolder) -> Result<()> {
-        self.call(&[
-            "predict".to_owned(),
-            shown(&folder.images()),
-            "--run".to_owned(),
-            shown(&folder.fine_tuned(Start::Pretrained, 0)),
-            "--out".to_owned(),
-            shown(&folder.predictions()),
-        ])
+        let predict = |images: PathBuf, run: PathBuf, out: PathBuf, more: &[&str]| {
+            let mut args = vec!["predict".to_owned(), shown(&images)];
+            args.extend(["--run".to_owned(), shown(&run), "--out".to_owned(), shown(&out)]);
+            args.extend(more.iter().map(|&arg| arg.to_owned()));
+            self.call(&args)
+        };
+        let classes = folder.fine_tuned(Start::Pretrained, 0);
+        predict(folder.images(), classes, folder.predictions(), &[])?;
+        let prompts = shown(&folder.prompts());
+        let masks = folder.mask_predictions();
+        predict(folder.prompted_images(), folder.prompted(0), masks, &["--prompts", &prompts])
     }
 
     fn call(&self, args: &[String]) -> Result<()> {
@@ -179,8 +186,9 @@ fn shown(path: &Path) -> String {
     path.strip_prefix(workspace::root()).unwrap_or(path).display().to_string()
 }
 
-/// `report.metrics` of an evaluation record: name and value; an undefined one is NaN.
-fn metrics(record: &str) -> Result<Vec<(String, f64)>> {
+/// `report.metrics` of an evaluation record, name and value, as far as `wanted`; an undefined one is
+/// NaN.
+fn metrics(record: &str, wanted: fn(&str) -> bool) -> Result<Metrics> {
     let record: serde_json::Value = serde_json::from_str(record).context("it is no JSON")?;
     let metrics = record["report"]["metrics"].as_array().context("it has no report.metrics")?;
     metrics
@@ -189,8 +197,13 @@ fn metrics(record: &str) -> Result<Vec<(String, f64)>> {
             let name = metric["name"].as_str().context("a metric without a name")?;
             Ok((name.to_owned(), metric["value"].as_f64().unwrap_or(f64::NAN)))
         })
-        .filter(|metric| metric.as_ref().map_or(true, |(name, _)| !name.contains('/')))
+        .filter(|metric| metric.as_ref().map_or(true, |(name, _)| wanted(name)))
         .collect()
+}
+
+/// Metrics that are not of a single class.
+pub(super) fn of_all_classes(name: &str) -> bool {
+    !name.contains('/')
 }
 
 #[cfg(test)]
@@ -201,7 +214,7 @@ mod tests {
     fn metrics_of_single_classes_stay_out_and_null_is_undefined() {
         let record = r#"{"report":{"metrics":[{"name":"f1","value":0.5},
             {"name":"per_class/cyst/recall","value":1.0},{"name":"auroc","value":null}]}}"#;
-        let found = metrics(record).unwrap();
+        let found = metrics(record, of_all_classes).unwrap();
         assert_eq!(found[0], ("f1".to_owned(), 0.5));
         assert!(found.len() == 2 && found[1].1.is_nan());
     }

@@ -27,7 +27,7 @@ pub const CONVENTIONS: &[Convention] = &[
         title: "Sonotune's own checkpoints",
         marks: &["backbone.blocks.{N}.norm1.weight"],
         rules: &[rule("*", "*")],
-        known_parts: &["backbone.neck.*"],
+        known_parts: &["backbone.neck.*", "prompt_encoder.*", "mask_decoder.*"],
         dropped: &[],
         training_state: &["optimizer.*"],
     },
