@@ -208,7 +208,8 @@ impl Report {
     /// each. The others stand in tables.
     #[must_use]
     pub fn headline(&self) -> Vec<&Metric> {
-        let group = |metric: &Metric| metric.name.rsplit_once('/').map(|(group, _)| group.to_owned());
+        let group =
+            |metric: &Metric| metric.name.rsplit_once('/').map(|(group, _)| group.to_owned());
         let ungrouped: Vec<_> = self.metrics.iter().filter(|m| group(m).is_none()).collect();
         if !ungrouped.is_empty() {
             return ungrouped;

@@ -108,10 +108,12 @@ fn a_step_learns_from_every_object_with_pixels() {
     let folder = tempfile::tempdir().unwrap();
     let model = build(json!({})).unwrap();
     // At a sixteenth of its size an object of one pixel is gone.
-    let vanishing = record(folder.path(), "large.png", 1024, vec![
-        disc((512, 512), 200, 1024),
-        disc((100, 101), 1, 1024),
-    ]);
+    let vanishing = record(
+        folder.path(),
+        "large.png",
+        1024,
+        vec![disc((512, 512), 200, 1024), disc((100, 101), 1, 1024)],
+    );
     let mut crowd = disc((20, 20), 9, SIDE);
     crowd.is_crowd = true;
     let plain = record(folder.path(), "plain.png", SIDE, vec![disc((30, 40), 12, SIDE), crowd]);
@@ -251,9 +253,15 @@ fn scores_are_those_of_the_answers() {
 #[test]
 fn options_that_make_no_sense_are_refused_by_key() {
     for (extra, parts) in [
-        (json!({ "training": { "box_probability": 1.5 } }), vec!["task.training.box_probability", "1.5"]),
+        (
+            json!({ "training": { "box_probability": 1.5 } }),
+            vec!["task.training.box_probability", "1.5"],
+        ),
         (json!({ "training": { "max_objects": 0 } }), vec!["task.training.max_objects"]),
-        (json!({ "training": { "interactive_rounds": 2 } }), vec!["interactive_rounds", "refinement"]),
+        (
+            json!({ "training": { "interactive_rounds": 2 } }),
+            vec!["interactive_rounds", "refinement"],
+        ),
         (json!({ "loss": { "dice": -1.0 } }), vec!["task.loss.dice", "-1"]),
         (json!({ "evaluation": { "protocols": [] } }), vec!["task.evaluation.protocols"]),
         (json!({ "evaluation": { "protocols": ["box", "box"] } }), vec!["box stands twice"]),

@@ -36,6 +36,6 @@ pub use convention::Convention;
 pub use evaluation::{EvaluationConfig, Protocol};
 pub use everything::EverythingConfig;
 pub use image_tokens::Owners;
-pub use loss::{IouLoss, LossConfig, MaskChoice, MaskLosses, MaskTarget, mask_losses};
+pub use loss::{IouLoss, LossConfig, MaskChoice, MaskLosses, mask_losses};
 pub use postprocess::{Frame, Postprocess};
 pub use training::{TrainingConfig, pass_losses};

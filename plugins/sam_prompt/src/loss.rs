@@ -20,7 +20,6 @@ pub struct LossConfig {
     pub iou: f64,
     pub iou_loss: IouLoss,
     pub mask_choice: MaskChoice,
-    pub target: MaskTarget,
 }
 
 impl Default for LossConfig {
@@ -32,7 +31,6 @@ impl Default for LossConfig {
             iou: 1.0,
             iou_loss: IouLoss::Mse,
             mask_choice: MaskChoice::Iou,
-            target: MaskTarget::Rounded,
         }
     }
 }
@@ -55,17 +53,6 @@ pub enum MaskChoice {
     Iou,
     /// That of the lowest focal and dice loss, as SAM.
     LowestLoss,
-}
-
-/// What a mask is at the decoder's resolution, a quarter of the input's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", rename_all = "snake_case")]
-pub enum MaskTarget {
-    /// 0 or 1 by bilinear interpolation, half to 0, as the reference: a little smaller than the object,
-    /// which shows where objects are small in the input.
-    Rounded,
-    /// The share of each cell that the object covers.
-    Soft,
 }
 
 impl LossConfig {
@@ -94,7 +81,7 @@ pub struct MaskLosses {
     pub true_iou: Tensor,
 }
 
-/// Losses of N objects against `targets` `[N, H, W]` f32 in [0, 1], in the masks' frame.
+/// Losses of N objects against `targets` `[N, H, W]` f32 of 0 and 1, in the masks' frame.
 ///
 /// # Errors
 /// When shapes do not fit each other.
@@ -131,7 +118,7 @@ pub fn mask_losses(masks: &Masks, targets: &Tensor, config: &LossConfig) -> Resu
 
 /// `[N, M]`: IoU of each mask, thresholded at 0, with its object's target `[N, H, W]`.
 fn mask_ious(logits: &Tensor, targets: &Tensor) -> Tensor {
-    let targets = targets.ge(0.5).to_kind(Kind::Float).unsqueeze(1);
+    let targets = targets.unsqueeze(1);
     let predicted = logits.gt(0.0).to_kind(Kind::Float);
     let area = |x: &Tensor| x.sum_dim_intlist([2i64, 3].as_slice(), false, Kind::Float);
     let intersection = area(&(&predicted * &targets));

@@ -13,7 +13,7 @@ use crate::{
     SamPromptConfig,
     convention::Origin,
     image_tokens::Owners,
-    loss::{LossConfig, MaskLosses, MaskTarget, mask_losses},
+    loss::{LossConfig, MaskLosses, mask_losses},
     mask_decoder::MaskTokens,
     model::{Embedding, Sam},
     prompt_encoder::{Label, Prompts},
@@ -78,7 +78,7 @@ struct Objects {
     owners: Owners,
     /// Of each object: the tokens of its prompt.
     tokens: Vec<Vec<Token>>,
-    /// `[N, 4h, 4w]` f32 in [0, 1].
+    /// `[N, 4h, 4w]` f32 of 0 and 1.
     targets: Tensor,
     /// Of each object, for further draws.
     rngs: Vec<Rng>,
@@ -114,7 +114,7 @@ pub(crate) fn step(sam: &Sam, config: &SamPromptConfig, batch: &Batch) -> Result
 /// Losses of one pass, or of two when `refines`: then the first mask, not cut off from its gradient,
 /// is a prompt of the second pass, and the names of that pass end in `.0`.
 ///
-/// `targets`: `[N, 4h, 4w]` f32 in [0, 1], in the order of `prompts`.
+/// `targets`: `[N, 4h, 4w]` f32 of 0 and 1, in the order of `prompts`.
 ///
 /// # Errors
 /// When shapes do not fit each other.
@@ -263,7 +263,7 @@ fn choose(batch: &Batch, config: &SamPromptConfig, embedding: &Embedding) -> Res
         if !with_pixels.is_empty() {
             let with_pixels = Tensor::from_slice(&with_pixels).to_device(masks.device());
             let masks = masks.index_select(0, &with_pixels);
-            targets.push(low_resolution(&masks, embedding, config.loss.target));
+            targets.push(low_resolution(&masks, embedding));
         }
     }
     let owners = Owners::new(counts, &embedding.features);
@@ -296,8 +296,10 @@ fn limit(objects: &[Vec<i64>], most: usize, seed: u64) -> Vec<Vec<i64>> {
     kept
 }
 
-/// `[n, H, W]` bool in the input's frame to `[n, 4h, 4w]` f32, padded as the input is.
-fn low_resolution(masks: &Tensor, embedding: &Embedding, target: MaskTarget) -> Tensor {
+/// `[n, H, W]` bool in the input's frame to `[n, 4h, 4w]` f32 of 0 and 1: padded as the input is,
+/// bilinear without antialias, a half to 0. Where objects are small in the input this makes them a
+/// little smaller; the published post-processing makes up for it.
+fn low_resolution(masks: &Tensor, embedding: &Embedding) -> Tensor {
     no_grad(|| {
         let (height, width) = embedding.image_size;
         let (_, h, w) = masks.size3().unwrap_or_default();
@@ -306,11 +308,6 @@ fn low_resolution(masks: &Tensor, embedding: &Embedding, target: MaskTarget) -> 
         let padding = [0, width - w.min(width), 0, height - h.min(height)];
         let padded = masks.to_kind(Kind::Float).constant_pad_nd(padding).unsqueeze(0);
         let (h, w) = embedding.mask_size();
-        match target {
-            // Without antialias, half to even, as PyTorch.
-            MaskTarget::Rounded => padded.upsample_bilinear2d([h, w], false, None, None).round(),
-            MaskTarget::Soft => padded.adaptive_avg_pool2d([h, w]),
-        }
-        .squeeze_dim(0)
+        padded.upsample_bilinear2d([h, w], false, None, None).squeeze_dim(0).round()
     })
 }

@@ -19,6 +19,6 @@ mod train;
 pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};
 pub use evaluate::{EvalOptions, EvalRecord, evaluate};
 pub use export::{Export, ExportOptions, ExportRecord, export};
-pub use model::{Model, ModelSource, Decided, Opened, decided_by_weights};
+pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};
 pub use predict::{PredictOptions, PredictRecord, predict};
 pub use train::{TrainOptions, TrainOutcome, train};

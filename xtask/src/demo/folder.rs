@@ -138,8 +138,8 @@ struct TestSet(Vec<(String, Vec<[f64; 4]>)>);
 impl TestSet {
     fn read(data: &Path) -> Result<Self> {
         let path = data.join("annotations/test.json");
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let coco: serde_json::Value = serde_json::from_str(&text)
             .with_context(|| format!("{} is no JSON", path.display()))?;
         Self::of(&coco).with_context(|| format!("{} is no COCO file", path.display()))

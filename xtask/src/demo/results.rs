@@ -72,7 +72,10 @@ impl PromptedResults {
 impl fmt::Display for PromptedResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seeds = self.0.len();
-        writeln!(f, "prompted segmentation, test split, mean ± standard deviation over {seeds} seeds (%):\n")?;
+        writeln!(
+            f,
+            "prompted segmentation, test split, mean ± standard deviation over {seeds} seeds (%):\n"
+        )?;
         let metrics = self.0.first().map_or(&[][..], Vec::as_slice);
         for (i, (metric, _)) in metrics.iter().enumerate() {
             let values: Vec<f64> = self.0.iter().filter_map(|m| Some(m.get(i)?.1)).collect();
@@ -137,7 +140,10 @@ impl fmt::Display for ComparedResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (wins, pairs) = self.wins();
         let s = if pairs == 1 { "" } else { "s" };
-        writeln!(f, "classification of the other kind, test split, mean ± standard deviation over {pairs} seed{s}:\n")?;
+        writeln!(
+            f,
+            "classification of the other kind, test split, mean ± standard deviation over {pairs} seed{s}:\n"
+        )?;
         let head = Start::ALL.map(|start| format!("{:>19}", format!("{start} start")));
         writeln!(f, "{:<12}{}", "metric", head.concat())?;
         let metrics = self.scores.first().map_or(&[][..], |score| &score.metrics);
@@ -198,6 +204,8 @@ mod tests {
     #[test]
     fn a_run_without_the_deciding_metric_is_refused() {
         let odd = Score { start: Start::Random, seed: 0, metrics: vec![("loss".into(), 1.0)] };
-        assert!(ComparedResults::new(vec![odd]).unwrap_err().to_string().contains("it reports loss"));
+        assert!(
+            ComparedResults::new(vec![odd]).unwrap_err().to_string().contains("it reports loss")
+        );
     }
 }

@@ -150,7 +150,8 @@ impl Sonotune {
             "--json".to_owned(),
         ]);
         let said = process::output(&mut command)?;
-        metrics(&said, wanted).with_context(|| format!("the output of `{}`", process::line(&command)))
+        metrics(&said, wanted)
+            .with_context(|| format!("the output of `{}`", process::line(&command)))
     }
 
     /// Predicts the demo's images with the first runs: classes, and masks of what boxes point at.
