@@ -215,6 +215,36 @@ fn what_does_not_fit_is_an_error_that_says_what() {
 }
 
 #[test]
+fn a_file_with_some_of_an_update_must_have_all_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.safetensors");
+    let names = ["layer.weight", "layer.lora_A.weight", "layer.lora_B.weight"];
+    let save = |count: usize| {
+        let values = names[..count].iter().map(|name| ((*name).to_owned(), Tensor::from(1.0f32)));
+        let values: Vec<_> = values.map(|(name, value)| (name, value.view([1]))).collect();
+        weights::save_safetensors(&file, &values, &BTreeMap::new()).unwrap();
+    };
+    let mut config = config(&file);
+    config.convention = Some("sonotune".to_owned());
+    let vs = model(&names.map(|name| (name, &[1][..])));
+    save(1);
+    let report = weights::load(&vs, &config).unwrap();
+    assert_eq!((report.loaded.len(), report.new.len()), (1, 2));
+    assert!(report.summary().contains("new in this model 2 variables of LoRA"));
+    save(2);
+    let error = weights::load(&vs, &config).unwrap_err().to_string();
+    assert!(error.contains("missing in the file (1): layer.lora_B.weight"), "{error}");
+    save(3);
+    assert_eq!(weights::load(&vs, &config).unwrap().loaded.len(), 3);
+
+    // What is ignored starts anew, and needs no other pattern.
+    config.ignore = vec!["*.lora_*".to_owned(), "nothing.*".to_owned()];
+    let report = weights::load(&vs, &config).unwrap();
+    assert_eq!((report.ignored.len(), report.loaded.len()), (2, 1));
+    assert_eq!(report.warnings, ["ignore = [\"nothing.*\"] matches nothing"]);
+}
+
+#[test]
 fn variables_keep_their_number_format_and_the_cast_is_reported() {
     let path = tempfile::tempdir().unwrap();
     let file = path.path().join("half.safetensors");
