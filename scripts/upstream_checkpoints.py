@@ -5,7 +5,10 @@
 Needs torch, torchvision, segment_anything, transformers, mmengine and safetensors from PyPI.
 
 OUT/<name>.pth or <name>/model.safetensors   the checkpoint
-OUT/<name>.io.safetensors                    `images` [1, 3, H, W] and one tensor per feature level
+OUT/<name>.io.safetensors                    `images` [1, 3, H, W] and one tensor per feature level;
+                                             of SAM also prompts (`boxes`, `points`, `labels`,
+                                             `mask_input`), sizes, and per case and number of masks
+                                             `CASE.single|multi.logits|iou|enlarged`
 OUT/checkpoints.json                         per checkpoint: its file, and per tensor the SHA-256 of
                                              its bytes, shape and dtype
 
@@ -23,7 +26,7 @@ import torch
 import torchvision
 import transformers
 from safetensors.torch import save_file
-from segment_anything.modeling import ImageEncoderViT
+from segment_anything.modeling import ImageEncoderViT, PromptEncoder
 
 parser = argparse.ArgumentParser()
 parser.add_argument("out", type=pathlib.Path)
@@ -58,6 +61,9 @@ def spread(model):
                 tensor.uniform_(0.5, 1.5)
             elif tensor.dim() <= 1 or "pos" in name:
                 tensor.add_(torch.randn_like(tensor) * 0.02)
+            elif "hypernetworks" in name and name.endswith(("layers.2.weight", "proj_out.weight")):
+                # Logits of about 10, as trained models have them; transformers starts smaller.
+                tensor.mul_(30 if "layers" in name else 600)
     return model.eval()
 
 
@@ -74,6 +80,41 @@ def sam_sizes():
     return dict(width=768, depth=12, heads=12, image=1024, window=14, global_at=(2, 5, 8, 11))
 
 
+def prompts(image):
+    """Two objects with a box, two points and a mask each; the image fills three quarters of the input."""
+    unit = image / 64
+    mask = torch.randn(2, 1, image // 64, image // 64) * 4
+    return {
+        "boxes": torch.tensor([[5.0, 9.0, 40.0, 30.0], [20.0, 3.0, 63.0, 47.0]]) * unit,
+        "points": torch.tensor([[[12.0, 20.0], [33.0, 41.0]], [[50.0, 10.0], [1.0, 46.0]]]) * unit,
+        "labels": torch.tensor([[1, 0], [1, 1]]),
+        "mask_input": torch.nn.functional.interpolate(mask, scale_factor=16, mode="bicubic"),
+        "input_size": torch.tensor([image * 3 // 4, image]),
+        "original_size": torch.tensor([image * 9 // 16, image * 3 // 4]),
+    }
+
+
+# Which prompts each case gives.
+CASES = {"box": "b", "points": "p", "mask": "m", "all": "pbm"}
+
+
+def answers(prompts, decode, enlarge):
+    """`decode` makes [n, M, 4h, 4w] logits and [n, M] IoU, `enlarge` logits of the original size."""
+    out = dict(prompts)
+    for case, kinds in CASES.items():
+        given = {
+            "points": prompts["points"] if "p" in kinds else None,
+            "labels": prompts["labels"] if "p" in kinds else None,
+            "boxes": prompts["boxes"] if "b" in kinds else None,
+            "mask_input": prompts["mask_input"] if "m" in kinds else None,
+        }
+        for name, multimask in (("single", False), ("multi", True)):
+            logits, iou = decode(multimask=multimask, **given)
+            out[f"{case}.{name}.logits"], out[f"{case}.{name}.iou"] = logits, iou
+            out[f"{case}.{name}.enlarged"] = enlarge(logits)
+    return out
+
+
 def sam():
     """segment_anything's whole model; MedSAM's files are the same."""
     size = sam_sizes()
@@ -84,6 +125,8 @@ def sam():
             img_size=size["image"], embed_dim=size["width"], depth=size["depth"], num_heads=size["heads"],
             norm_layer=norm, use_rel_pos=True, window_size=size["window"], global_attn_indexes=size["global_at"],
         )
+        grid = size["image"] // 16
+        model.prompt_encoder = PromptEncoder(256, (grid, grid), (size["image"], size["image"]), 16)
     spread(model)
     torch.save(model.state_dict(), args.out / "sam.pth")
     index["sam"] = describe("sam.pth", model.state_dict())
@@ -96,7 +139,19 @@ def sam():
                     f"block{number}", out.permute(0, 3, 1, 2)
                 )
                 block.register_forward_hook(hook)
-        return {"embedding": model.image_encoder(images), **levels}
+        embedding = model.image_encoder(images)
+
+        def decode(points, labels, boxes, mask_input, multimask):
+            points = None if points is None else (points, labels)
+            sparse, dense = model.prompt_encoder(points=points, boxes=boxes, masks=mask_input)
+            if not sparse.shape[0] == dense.shape[0]:  # a mask alone is taken for one object
+                sparse = sparse.expand(dense.shape[0], -1, -1)
+            return model.mask_decoder(embedding, model.prompt_encoder.get_dense_pe(), sparse, dense, multimask)
+
+        given = prompts(size["image"])
+        sizes = [tuple(given[key].tolist()) for key in ("input_size", "original_size")]
+        enlarge = lambda logits: model.postprocess_masks(logits, *sizes)
+        return {"embedding": embedding, **levels, **answers(given, decode, enlarge)}
 
     features("sam", torch.randn(1, 3, size["image"], size["image"]), compute)
 
@@ -110,13 +165,42 @@ def huggingface_sam():
             global_attn_indexes=list(size["global_at"]),
         ),
         prompt_encoder_config=dict(image_size=size["image"], image_embedding_size=size["image"] // 16),
+        # SAM's own, with which the published weights were trained; transformers' default is 1e-6.
+        mask_decoder_config=dict(layer_norm_eps=1e-5),
     )
     model = spread(transformers.SamModel(config))
     model.save_pretrained(args.out / "huggingface_sam")
     index["huggingface_sam"] = describe("huggingface_sam/model.safetensors", model.state_dict())
-    # Tied weights are stored once.
+    # Of tied weights one is stored; the files on the Hub have both.
+    twice = {k: v.clone() for k, v in model.state_dict().items()}
+    save_file(twice, args.out / "huggingface_sam" / "tied_twice.safetensors", {"format": "pt"})
     index["huggingface_sam"]["tied"] = ["prompt_encoder.shared_embedding.positional_embedding"]
-    compute = lambda images: {"embedding": model.vision_encoder(images).last_hidden_state}
+
+    def compute(images):
+        embedding = model.get_image_embeddings(images)
+
+        def decode(points, labels, boxes, mask_input, multimask):
+            # Masks are of an image here, not of an object; so each object has the image for itself.
+            out = [
+                model(
+                    image_embeddings=embedding,
+                    input_points=None if points is None else points[i][None, None],
+                    input_labels=None if labels is None else labels[i][None, None],
+                    input_boxes=None if boxes is None else boxes[i][None, None],
+                    input_masks=None if mask_input is None else mask_input[i][None],
+                    multimask_output=multimask,
+                )
+                for i in range(2)
+            ]
+            return torch.cat([o.pred_masks[0] for o in out]), torch.cat([o.iou_scores[0] for o in out])
+
+        given = prompts(size["image"])
+        sizes = [[given[key].tolist()] for key in ("original_size", "input_size")]
+        padded = {"height": size["image"], "width": size["image"]}
+        process = transformers.SamImageProcessor().post_process_masks
+        enlarge = lambda logits: process([logits], *sizes, binarize=False, pad_size=padded)[0]
+        return {"embedding": embedding, **answers(given, decode, enlarge)}
+
     features("huggingface_sam", torch.randn(1, 3, size["image"], size["image"]), compute)
 
 

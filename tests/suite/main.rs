@@ -22,6 +22,7 @@ mod parity_overlap;
 mod parity_preprocess;
 mod parity_resnet;
 mod parity_sam;
+mod parity_sam_upstream;
 mod preprocess;
 mod run_folder;
 mod sam_prompt;

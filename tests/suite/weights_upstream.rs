@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::support::{fixture, python};
 
 /// Writes upstream's checkpoints once for all tests, if the Python packages are there.
-fn upstream() -> Option<&'static Path> {
+pub(crate) fn upstream() -> Option<&'static Path> {
     static FOLDER: OnceLock<Option<tempfile::TempDir>> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let packages =
@@ -50,7 +50,7 @@ fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn config(path: PathBuf, allow_missing: &[&str]) -> WeightsConfig {
+pub(crate) fn config(path: PathBuf, allow_missing: &[&str]) -> WeightsConfig {
     WeightsConfig {
         path,
         convention: None,
@@ -133,7 +133,7 @@ fn assert_features(
     }
 }
 
-fn vit(extra: Value) -> Value {
+pub(crate) fn vit(extra: Value) -> Value {
     let mut config = if published_sizes() {
         json!({ "type": "sam_vit", "arch": "base" })
     } else {

@@ -73,7 +73,8 @@ impl PromptEncoder {
         let [negative, positive, corner_a, corner_b] = &self.point_embeddings;
         let table = Tensor::cat(&[&self.not_a_point, negative, positive, corner_a, corner_b], 0);
         let (n, t) = prompts.labels.size2().unwrap_or_default();
-        let contents = table.index_select(0, &prompts.labels.flatten(0, 1)).view([n, t, -1]);
+        let contents = table.index_select(0, &prompts.labels.flatten(0, 1));
+        let contents = contents.view([n, t, table.size()[1]]);
         let unit = &prompts.coords / side_lengths(image_size, prompts.coords.device());
         let is_point = prompts.labels.ne(Label::NotAPoint as i64).unsqueeze(-1);
         contents + self.encode(&unit) * is_point

@@ -1,0 +1,165 @@
+"""The peers of benches/sam.rs: segment_anything and Hugging Face's SamModel, each as it comes.
+
+A peer is a pair of functions around one model: `embed` makes embeddings of images, `decode` makes
+low-resolution logits and predicted IoU of them for boxes `[N, 4]`; `enlarge` brings logits to 1024².
+"""
+
+from functools import partial
+
+import measure
+
+SIDE = 1024
+
+
+class SegmentAnything:
+    def __init__(self):
+        import segment_anything
+
+        self.model = segment_anything.sam_model_registry["vit_b"]()
+        self.embed = self.model.image_encoder
+        self.decoder = [self.model.prompt_encoder, self.model.mask_decoder]
+
+    def decode(self, features, boxes, multimask):
+        sparse, dense = self.model.prompt_encoder(points=None, boxes=boxes, masks=None)
+        return self.model.mask_decoder(
+            image_embeddings=features, image_pe=self.model.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense, multimask_output=multimask)
+
+    def enlarge(self, logits):
+        return self.model.postprocess_masks(logits, (SIDE, SIDE), (SIDE, SIDE)) > 0.0
+
+
+class HuggingFace:
+    def __init__(self, attention):
+        from transformers import SamConfig, SamImageProcessor, SamModel
+
+        self.model = SamModel(SamConfig(attn_implementation=attention))
+        layer = type(self.model.vision_encoder.layers[0].attn).__name__
+        assert ("Sdpa" in layer) == (attention == "sdpa"), layer
+        self.embed = lambda images: self.model.vision_encoder(images).last_hidden_state
+        self.decoder = [self.model.prompt_encoder, self.model.mask_decoder]
+        self.processor = SamImageProcessor()
+
+    def decode(self, features, boxes, multimask):
+        out = self.model(image_embeddings=features, input_boxes=boxes[None], multimask_output=multimask)
+        return out.pred_masks[0], out.iou_scores[0]
+
+    def enlarge(self, logits):
+        return self.processor.post_process_masks([logits], [[SIDE, SIDE]], [[SIDE, SIDE]])[0]
+
+
+def autocast(bf16):
+    import torch
+
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16)
+
+
+def some_boxes(objects):
+    import torch
+
+    corner = torch.tensor([100.0, 200.0]) + torch.arange(objects)[:, None] * torch.tensor([5.0, 3.0])
+    return torch.cat([corner, corner + torch.tensor([300.0, 200.0])], 1)
+
+
+def some_targets(objects):
+    import torch
+
+    targets = torch.zeros(objects, SIDE // 4, SIDE // 4)
+    targets[:, 50:100, 25:100] = 1
+    return targets
+
+
+def losses(logits, predicted, targets):
+    """Focal (20), dice and the error of the predicted IoU, of the mask of the best IoU."""
+    import torch
+    import torch.nn.functional as F
+
+    logits, predicted = logits.float(), predicted.float()
+    with torch.no_grad():
+        inside, truth = logits > 0, targets[:, None] > 0.5
+        iou = (inside & truth).sum((2, 3)) / (inside | truth).sum((2, 3)).clamp(min=1e-6)
+        best = iou.argmax(1)
+    n = torch.arange(len(targets))
+    logits, predicted, iou = logits[n, best], predicted[n, best], iou[n, best]
+    p = logits.sigmoid()
+    miss = (1 - p) * targets + p * (1 - targets)
+    weight = 0.25 * targets + 0.75 * (1 - targets)
+    focal = F.binary_cross_entropy_with_logits(logits, targets, reduction="none") * weight * miss**2
+    dice = 1 - 2 * (p * targets).sum((1, 2)) / (p.square().sum((1, 2)) + targets.sum((1, 2)) + 2)
+    return 20 * focal.mean() + dice.mean() + F.mse_loss(predicted, iou)
+
+
+def train_step(package, bf16):
+    import torch
+
+    peer = package()
+    peer.model.train()
+    optimizer = torch.optim.AdamW(peer.model.parameters(), lr=1e-4, weight_decay=1e-4)
+    images, boxes, targets = torch.randn(1, 3, SIDE, SIDE), some_boxes(1), some_targets(1)
+
+    def body():
+        optimizer.zero_grad()
+        with autocast(bf16):
+            logits, predicted = peer.decode(peer.embed(images), boxes, True)
+            loss = losses(logits, predicted, targets)
+        loss.backward()
+        optimizer.step()
+
+    return body, 1
+
+
+def decoder_step(package, bf16, objects):
+    """From an embedding in memory."""
+    import torch
+
+    peer = package()
+    peer.model.train()
+    variables = [p for module in peer.decoder for p in module.parameters()]
+    optimizer = torch.optim.AdamW(variables, lr=1e-4, weight_decay=1e-4)
+    features, boxes, targets = torch.randn(1, 256, 64, 64), some_boxes(objects), some_targets(objects)
+
+    def body():
+        optimizer.zero_grad()
+        with autocast(bf16):
+            logits, predicted = peer.decode(features, boxes, True)
+            loss = losses(logits, predicted, targets)
+        loss.backward()
+        optimizer.step()
+
+    return body, 3 if objects > 1 else 10
+
+
+def decode(package, objects):
+    import torch
+
+    peer = package()
+    peer.model.eval()
+    features, boxes = torch.randn(1, 256, 64, 64), some_boxes(objects)
+
+    def body():
+        with torch.no_grad():
+            logits, _ = peer.decode(features, boxes, False)
+            peer.enlarge(logits)
+
+    return body, 2 if objects > 1 else 20
+
+
+if __name__ == "__main__":
+    packages = {
+        "segment_anything": SegmentAnything,
+        "huggingface_sdpa": partial(HuggingFace, "sdpa"),
+        "huggingface_eager": partial(HuggingFace, "eager"),
+    }
+    cases = {}
+    for peer, package in packages.items():
+        for precision in ("fp32", "bf16"):
+            bf16 = precision == "bf16"
+            cases[f"sam_train_step_{precision}_1024", peer] = partial(train_step, package, bf16)
+            if peer != "huggingface_eager":
+                for objects, name in ((1, "1_object"), (20, "20_objects")):
+                    cases[f"sam_decoder_step_{precision}_{name}", peer] = partial(
+                        decoder_step, package, bf16, objects)
+        for objects, name in ((1, "1_object"), (20, "20_objects"), (100, "100_objects")):
+            if peer != "huggingface_eager":
+                cases[f"sam_box_decode_{name}", peer] = partial(decode, package, objects)
+    measure.run(cases)
