@@ -352,7 +352,7 @@ fn parity_sam_head_losses() {
             let (got, wanted) =
                 (value.double_value(&[]) * weight, json[key][name].as_f64().unwrap());
             assert!((got - wanted).abs() < 1e-5 * wanted, "{key}.{name}: {got}, {wanted}");
-            total = total + value * weight;
+            total += value * weight;
         }
         total.backward();
         assert_close(key, &masks.logits.grad(), &io[&format!("{key}.grad_logits")], 1e-5);

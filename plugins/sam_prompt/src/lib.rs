@@ -9,8 +9,8 @@
 //!                         └──────────────────────────────────────┘ and its box, as prompts
 //! ```
 //!
-//! [`config`] is the user's side; [`model`] holds the network; [`training`] draws prompts and sums
-//! losses; [`prediction`] answers prompts, whether given or derived from annotations.
+//! `config` is the user's side; [`model`] holds the network; `training` draws prompts and sums
+//! losses; `prediction` answers prompts, whether given or derived from annotations.
 
 mod config;
 mod convention;
