@@ -4,7 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
     sync::OnceLock,
     time::SystemTime,
 };
@@ -18,6 +18,8 @@ use engine::{
 };
 use tempfile::TempDir;
 
+use crate::support::{assert_fails, assert_success, sonotune};
+
 fn phantoms() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     FOLDER
@@ -29,25 +31,6 @@ fn phantoms() -> &'static Path {
             folder
         })
         .path()
-}
-
-fn sonotune(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sonotune")).args(args).output().unwrap()
-}
-
-#[track_caller]
-fn assert_success(output: &Output) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stdout));
-}
-
-#[track_caller]
-fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    for part in parts {
-        assert!(text.contains(part), "no `{part}` in: {text}");
-    }
 }
 
 /// A config of a tiny classifier on a ViT with a neck.

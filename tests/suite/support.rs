@@ -1,6 +1,9 @@
 //! What several test modules need.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
 /// Folder with the reference implementation's tensors and a few real images, or `None` with the
 /// reason printed, so that a clone without them says what it did not test.
@@ -38,4 +41,28 @@ pub(crate) fn python(modules: &[&str]) -> Option<PathBuf> {
         modules.join(", ")
     );
     None
+}
+
+/// Runs the program.
+#[allow(dead_code)]
+pub(crate) fn sonotune(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sonotune")).args(args).output().unwrap()
+}
+
+#[allow(dead_code)]
+#[track_caller]
+pub(crate) fn assert_success(output: &Output) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// That it ended with `code`, and that its message holds all `parts`.
+#[allow(dead_code)]
+#[track_caller]
+pub(crate) fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "no `{part}` in: {text}");
+    }
 }

@@ -10,6 +10,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::support::{assert_fails, assert_success, sonotune};
+
 /// Phantoms that all tests here share.
 fn phantoms() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
@@ -22,23 +24,6 @@ fn phantoms() -> &'static Path {
             folder
         })
         .path()
-}
-
-fn sonotune(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sonotune")).args(args).output().unwrap()
-}
-
-fn assert_success(output: &Output) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stdout));
-}
-
-fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    for part in parts {
-        assert!(text.contains(part), "no `{part}` in: {text}");
-    }
 }
 
 /// A config of a tiny classifier: 12 steps in epochs of several, shuffled and flipped.
