@@ -41,6 +41,12 @@ pub trait TaskConfig: Debug + Send + Sync {
         None
     }
 
+    /// Whether [`Task::predict`] answers the prompts of a target, or, where it has none, asks about
+    /// its objects by the protocols of the key `evaluation.protocols`.
+    fn takes_prompts(&self) -> bool {
+        false
+    }
+
     /// Options that pretrained weights decide where the config leaves them open, as `key` (within
     /// the `[task]` table) and TOML value. `convention` is the name of the weights' naming
     /// convention, or for a checkpoint of a run what [`convention`](Self::convention) gave there.
@@ -60,11 +66,6 @@ pub trait Task: Debug + Send {
     /// masks in the frame of the network's input.
     fn eval_needs(&self) -> TargetNeeds {
         self.needs()
-    }
-
-    /// Whether [`predict`](Self::predict) answers the prompts of a target.
-    fn takes_prompts(&self) -> bool {
-        false
     }
 
     /// Forward pass and losses of one training batch. The engine sums `weight · value`, checks,

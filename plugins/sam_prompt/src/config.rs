@@ -101,6 +101,10 @@ impl TaskConfig for SamPromptConfig {
         (self.convention != Convention::Auto).then(|| self.convention.name().to_owned())
     }
 
+    fn takes_prompts(&self) -> bool {
+        true
+    }
+
     fn decided_by_weights(&self, convention: &str) -> Vec<(&'static str, String)> {
         let decided = match convention {
             "ultrasam" => Convention::Ultrasam,

@@ -45,8 +45,34 @@ struct Raw {
 }
 
 impl View<'_> {
-    /// In the order of the questions.
+    /// In the order of the questions. Of each only the chosen mask stays in memory.
     pub(crate) fn ask(&self, questions: &[Question]) -> Result<Vec<Reply>> {
+        let form = |i: usize| (questions[i].tokens.len(), questions[i].mask.is_some());
+        self.in_portions(questions.len(), form, |portion| {
+            let asked: Vec<_> = portion.iter().map(|&i| &questions[i]).collect();
+            self.ask_together(&asked)
+        })
+    }
+
+    /// Calls `answer` with portions of at most `objects_per_pass` of `0..count` and brings what it
+    /// gives back into order. Questions of one form come together, as the decoder takes no others.
+    pub(crate) fn in_portions<F: Ord, T>(
+        &self,
+        count: usize,
+        form: impl Fn(usize) -> F,
+        mut answer: impl FnMut(&[usize]) -> Result<Vec<T>>,
+    ) -> Result<Vec<T>> {
+        let mut order: Vec<_> = (0..count).collect();
+        order.sort_by_key(|&i| form(i));
+        let mut answers = Vec::with_capacity(count);
+        for portion in order.chunks(self.config.evaluation.objects_per_pass) {
+            answers.extend(portion.iter().copied().zip(answer(portion)?));
+        }
+        answers.sort_by_key(|(i, _)| *i);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+
+    fn ask_together(&self, questions: &[&Question]) -> Result<Vec<Reply>> {
         if !self.config.refines() {
             let raw = self.pass(questions, |question| self.tokens_for(question))?;
             return self.replies(&raw);
@@ -54,6 +80,7 @@ impl View<'_> {
         let first = self.replies(&self.pass(questions, |_| MaskTokens::Single)?)?;
         let second: Vec<_> =
             questions.iter().zip(first).map(|(asked, reply)| self.refined(asked, reply)).collect();
+        let second: Vec<_> = second.iter().collect();
         self.replies(&self.pass(&second, |_| MaskTokens::Multi)?)
     }
 
@@ -86,7 +113,7 @@ impl View<'_> {
     /// One run of the decoder for each group of questions of one form.
     fn pass(
         &self,
-        questions: &[Question],
+        questions: &[&Question],
         wanted: impl Fn(&Question) -> MaskTokens,
     ) -> Result<Vec<Raw>> {
         let mut groups: BTreeMap<(usize, bool, bool), Vec<usize>> = BTreeMap::new();
@@ -99,7 +126,7 @@ impl View<'_> {
         for ((_, _, is_multi), indices) in groups {
             let wanted = if is_multi { MaskTokens::Multi } else { MaskTokens::Single };
             for chunk in indices.chunks(self.config.evaluation.objects_per_pass) {
-                let asked: Vec<_> = chunk.iter().map(|&i| &questions[i]).collect();
+                let asked: Vec<_> = chunk.iter().map(|&i| questions[i]).collect();
                 answers.extend(chunk.iter().copied().zip(self.decode(&asked, wanted)?));
             }
         }
@@ -126,25 +153,26 @@ impl View<'_> {
 
     /// Of each question the mask of the highest predicted IoU, the first of equals.
     fn replies(&self, raw: &[Raw]) -> Result<Vec<Reply>> {
-        let mut replies = Vec::with_capacity(raw.len());
-        for chunk in raw.chunks(self.config.evaluation.objects_per_pass) {
-            let (mut scores, mut logits) = (Vec::new(), Vec::new());
-            for Raw { logits: all, iou } in chunk {
-                let best =
-                    (0..iou.len()).fold(0, |best, i| if iou[i] > iou[best] { i } else { best });
-                scores.push(iou[best]);
-                logits.push(all.narrow(0, best as i64, 1));
-            }
-            let masks = self.masks(&Tensor::stack(&logits, 0))?;
-            let parts = masks.into_iter().zip(scores).zip(logits);
-            replies.extend(parts.map(|((mask, score), logits)| Reply { mask, score, logits }));
+        let (mut scores, mut logits) = (Vec::new(), Vec::new());
+        for Raw { logits: all, iou } in raw {
+            let best = (0..iou.len()).fold(0, |best, i| if iou[i] > iou[best] { i } else { best });
+            scores.push(iou[best]);
+            logits.push(all.narrow(0, best as i64, 1));
         }
-        Ok(replies)
+        if logits.is_empty() {
+            return Ok(Vec::new());
+        }
+        // A copy: what the replies hold must not keep the masks that were not chosen.
+        let chosen = Tensor::stack(&logits, 0);
+        let masks = self.masks(&chosen)?.into_iter().zip(scores).enumerate();
+        let reply = |(i, (mask, score))| Reply { mask, score, logits: chosen.get(i as i64) };
+        Ok(masks.map(reply).collect())
     }
 
     /// All masks of every question, with their predicted IoU: `[M, 4h, 4w]` and M values each.
     pub(crate) fn ask_all(&self, questions: &[Question]) -> Result<Vec<(Tensor, Vec<f64>)>> {
-        let raw = self.pass(questions, |_| MaskTokens::Multi)?;
+        let questions: Vec<_> = questions.iter().collect();
+        let raw = self.pass(&questions, |_| MaskTokens::Multi)?;
         Ok(raw.into_iter().map(|Raw { logits, iou }| (logits, iou)).collect())
     }
 

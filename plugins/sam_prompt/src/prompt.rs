@@ -1,7 +1,7 @@
 //! Questions about an image, in the frame of the network's input.
 
 use engine::{
-    Error, Result,
+    Result,
     data::{ObjectPrompt, PointPrompt, Rle},
     tch::{Kind, Tensor},
 };
@@ -46,15 +46,16 @@ impl Question {
     /// As [`new`](Self::new), with the prompt's mask.
     ///
     /// # Errors
-    /// When the prompt does not lie in its image.
+    /// When the prompt does not lie in its image, or its mask has another size.
     pub(crate) fn given(
         prompt: &ObjectPrompt,
         frame: Frame,
         convention: Convention,
         embedding: &Embedding,
     ) -> Result<Self> {
-        check(prompt, frame)?;
-        let mask = prompt.mask.as_ref().map(|mask| mask_logits(mask, frame, embedding));
+        prompt.check(frame.original)?;
+        let mask = prompt.rasterized_mask(frame.original)?;
+        let mask = mask.map(|mask| mask_logits(&mask, frame, embedding));
         Ok(Self { mask, ..Self::new(prompt, frame, convention) })
     }
 
@@ -65,41 +66,6 @@ impl Question {
     /// Whether it may mean several things: a single click does.
     pub(crate) fn is_ambiguous(&self) -> bool {
         self.mask.is_none() && self.tokens.len() == 2 && !self.has_box()
-    }
-}
-
-fn check(prompt: &ObjectPrompt, frame: Frame) -> Result<()> {
-    let (height, width) = frame.original;
-    let fault = |what: String| {
-        let name =
-            prompt.name.as_deref().map_or_else(String::new, |name| format!(" of \"{name}\""));
-        Err(Error::data(format!(
-            "prompt{name}: {what}; the image has {height}x{width} pixels (height x width)"
-        ))
-        .into())
-    };
-    if prompt.points.is_empty() && prompt.bbox.is_none() && prompt.mask.is_none() {
-        return fault("it has neither point nor box nor mask".to_owned());
-    }
-    let inside = |v: f64, side: i64| v >= -0.5 && v < side as f64;
-    for PointPrompt { x, y, .. } in &prompt.points {
-        if !inside(*x, width) || !inside(*y, height) {
-            return fault(format!("point ({x}, {y}) lies outside the image"));
-        }
-    }
-    if let Some([x0, y0, x1, y1]) = prompt.bbox {
-        let meets = x0 < x1 && y0 < y1 && x1 > 0.0 && y1 > 0.0;
-        if !meets || x0 >= width as f64 || y0 >= height as f64 {
-            return fault(format!("box [{x0}, {y0}, {x1}, {y1}] covers no pixel of the image"));
-        }
-    }
-    match &prompt.mask {
-        Some(Rle { height: h, width: w, .. })
-            if (i64::from(*h), i64::from(*w)) != (height, width) =>
-        {
-            fault(format!("its mask has {h}x{w} pixels"))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     everything::everything,
     model::Sam,
     postprocess::{Frame, tight_box},
-    prediction::View,
+    prediction::{Reply, View},
     prompt::Question,
     training,
 };
@@ -34,10 +34,6 @@ impl Task for SamPrompt {
     /// Prompts and scores go by the annotation in original pixels.
     fn eval_needs(&self) -> TargetNeeds {
         TargetNeeds::Boxes
-    }
-
-    fn takes_prompts(&self) -> bool {
-        true
     }
 
     fn train_step(&self, batch: &Batch) -> Result<StepOutput> {
@@ -88,22 +84,27 @@ impl SamPrompt {
     }
 
     fn answers(&self, view: &View<'_>, prompts: &[ObjectPrompt]) -> Result<Vec<Instance>> {
-        let question = |prompt: &ObjectPrompt| {
-            Question::given(prompt, view.frame, self.config.convention, &view.embedding)
+        let question = |i: usize| {
+            Question::given(&prompts[i], view.frame, self.config.convention, &view.embedding)
+                .with_context(|| format!("prompt {}", i + 1))
         };
-        let questions = prompts.iter().map(question).collect::<Result<Vec<_>>>()?;
-        let replies = view.ask(&questions)?;
-        let instance = |(object, (prompt, reply)): (usize, (&ObjectPrompt, _))| {
-            let crate::prediction::Reply { mask, score, .. } = reply;
-            Instance {
-                category: prompt.category.unwrap_or_default(),
-                score,
-                bbox: tight_box(&mask),
-                mask: Some(mask),
+        let form = |i: usize| {
+            let prompt: &ObjectPrompt = &prompts[i];
+            (prompt.points.len(), prompt.bbox.is_some(), prompt.mask.is_some())
+        };
+        // Neither questions nor logits of all objects are in memory at a time.
+        view.in_portions(prompts.len(), form, |portion| {
+            let questions = portion.iter().map(|&i| question(i)).collect::<Result<Vec<_>>>()?;
+            let replies = view.ask(&questions)?;
+            let instance = |(&object, reply): (&usize, Reply)| Instance {
+                category: prompts[object].category.unwrap_or_default(),
+                score: reply.score,
+                bbox: tight_box(&reply.mask),
+                mask: Some(reply.mask),
                 answers: Some(Answer { object, pass: 0 }),
-            }
-        };
-        Ok(prompts.iter().zip(replies).enumerate().map(instance).collect())
+            };
+            Ok(portion.iter().zip(replies).map(instance).collect())
+        })
     }
 
     /// What a score depends on besides weights and data.

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     Error,
-    run::{self, PredictOptions},
+    run::{self, MaskFiles, PredictOptions, PredictRecord, PromptSource},
 };
 
 #[derive(Debug, Args)]
@@ -16,12 +16,20 @@ pub(super) struct PredictArgs {
     images: PathBuf,
     #[command(flatten)]
     model: super::ModelArgs,
-    /// Folder for predictions.csv, predictions.json and pictures/.
+    #[command(flatten)]
+    prompts: PromptArgs,
+    /// How --annotations asks: `box` unless given, or another of the task's evaluation protocols.
+    #[arg(long, value_name = "NAME")]
+    protocol: Option<String>,
+    /// Folder for predictions.csv, predictions.json, masks/ and pictures/.
     #[arg(long)]
     out: PathBuf,
     /// Changes to the config, e.g. `device=cpu`.
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Masks as PNG: a label map an image, or a file an object.
+    #[arg(long, value_enum, default_value_t)]
+    masks: MaskFiles,
     /// Draw no pictures.
     #[arg(long)]
     no_pictures: bool,
@@ -33,14 +41,51 @@ pub(super) struct PredictArgs {
     json: bool,
 }
 
+/// What a promptable model is asked.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct PromptArgs {
+    /// Points, boxes and masks for each image: JSON or CSV (docs/prediction.md).
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// Ask about every object of a COCO file, its file names relative to IMAGES.
+    #[arg(long, value_name = "COCO.json")]
+    annotations: Option<PathBuf>,
+    /// Ask about whatever there is to see.
+    #[arg(long)]
+    everything: bool,
+}
+
+impl PromptArgs {
+    fn source(&self, protocol: Option<&str>) -> Result<PromptSource> {
+        if protocol.is_some() && self.annotations.is_none() {
+            return Err(Error::config(
+                "--protocol says how the objects of --annotations are asked about: give both",
+            )
+            .into());
+        }
+        Ok(match (&self.prompts, &self.annotations) {
+            (Some(path), _) => PromptSource::File(path.clone()),
+            (None, Some(path)) => PromptSource::Annotations {
+                path: path.clone(),
+                protocol: protocol.unwrap_or("box").to_owned(),
+            },
+            (None, None) if self.everything => PromptSource::Everything,
+            (None, None) => PromptSource::None,
+        })
+    }
+}
+
 pub(super) fn run(args: &PredictArgs) -> Result<()> {
     let (loaded, source) = args.model.load(&args.overrides)?;
     let record = run::predict(
         &loaded,
         &PredictOptions {
             images: args.images.clone(),
+            prompts: args.prompts.source(args.protocol.as_deref())?,
             out: args.out.clone(),
             source,
+            masks: args.masks,
             pictures: !args.no_pictures,
             overwrite: args.overwrite,
         },
@@ -48,19 +93,38 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&record)?);
     } else {
-        println!("{} images predicted with {}", record.num_images, record.checkpoint.display());
-        println!("  {}\n  {}", record.csv.display(), record.json.display());
-        if let Some(pictures) = &record.pictures {
-            println!("  {}", pictures.display());
-        }
+        print(&record);
     }
     if record.failures.is_empty() {
         return Ok(());
     }
     Err(Error::data(format!(
-        "{} image(s) could not be read and have no prediction:\n  {}",
+        "{} image(s) have no prediction:\n  {}",
         record.failures.len(),
         record.failures.join("\n  ")
     ))
     .into())
+}
+
+fn print(record: &PredictRecord) {
+    const SHOWN: usize = 10;
+    let objects = record.num_objects.map_or_else(String::new, |n| format!(", {n} object(s),"));
+    let (images, model) = (record.num_images, record.checkpoint.display());
+    println!("{images} image(s){objects} predicted with {model}");
+    let files = [Some(&record.csv), Some(&record.json), record.masks.as_ref()];
+    for path in files.into_iter().chain([record.pictures.as_ref()]).flatten() {
+        println!("  {}", path.display());
+    }
+    let some = |list: &[String]| {
+        let shown: Vec<_> = list.iter().take(SHOWN).map(|line| format!("\n  {line}")).collect();
+        let more = list.len().saturating_sub(SHOWN);
+        shown.concat() + &if more > 0 { format!("\n  and {more} more") } else { String::new() }
+    };
+    if !record.without_prompts.is_empty() {
+        let list = some(&record.without_prompts);
+        println!("{} image(s) without prompts left out:{list}", record.without_prompts.len());
+    }
+    if !record.notes.is_empty() {
+        println!("notes:{}", some(&record.notes));
+    }
 }

@@ -20,5 +20,5 @@ pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord,
 pub use evaluate::{EvalOptions, EvalRecord, evaluate};
 pub use export::{Export, ExportOptions, ExportRecord, export};
 pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};
-pub use predict::{PredictOptions, PredictRecord, predict};
+pub use predict::{MaskFiles, PredictOptions, PredictRecord, PromptSource, predict};
 pub use train::{TrainOptions, TrainOutcome, train};

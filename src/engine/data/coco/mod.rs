@@ -28,6 +28,7 @@ use serde::{
 };
 use sha2::{Digest, Sha256};
 
+pub(super) use self::segmentation::StoredSegmentation;
 use self::{
     assemble::assemble,
     categories::CategoryMap,

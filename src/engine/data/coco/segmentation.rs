@@ -17,7 +17,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(
 }
 
 /// A segmentation that stands alone.
-pub(super) struct StoredSegmentation(pub(super) Segmentation);
+pub(in crate::data) struct StoredSegmentation(pub(in crate::data) Segmentation);
 
 impl<'de> Deserialize<'de> for StoredSegmentation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

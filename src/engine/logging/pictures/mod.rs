@@ -4,6 +4,7 @@
 
 mod confusion;
 mod overlay;
+mod prompts;
 mod text;
 
 use anyhow::Result;
@@ -14,10 +15,16 @@ use image::{
 use tch::{Kind, Tensor};
 
 pub use confusion::confusion_matrix;
-pub use overlay::{draw_box, draw_instances, draw_mask};
+pub use overlay::{Overlay, draw_box, draw_mask, draw_outline};
+pub use prompts::draw_prompt;
 pub use text::{draw_text, text_width};
 
-use crate::{Size, backbone::BackboneSpec, data::Category, task::Prediction};
+use crate::{
+    Size,
+    backbone::BackboneSpec,
+    data::{Category, ImagePrompts, Target},
+    task::Prediction,
+};
 
 const WHITE: Rgb<u8> = Rgb([255; 3]);
 const INK: Rgb<u8> = Rgb([24, 26, 30]);
@@ -128,10 +135,43 @@ pub fn prediction(
     truth: Option<&[i64]>,
     categories: &[Category],
 ) -> RgbImage {
-    const SMALLEST_SIDE: u32 = 256;
-    let mut picture = fit(image, image.width().max(image.height()).max(SMALLEST_SIDE));
-    draw_instances(&mut picture, &prediction.instances, prediction.original_size, categories);
+    let mut picture = legible(image);
+    Overlay { prediction, prompts: &[], categories }.draw(&mut picture);
     with_captions(&picture, &captions(prediction, truth, categories))
+}
+
+/// What a model said of an image that nobody scores: as [`prediction`], with the prompts that it was
+/// given, or the outlines (white) of the annotated objects that it was asked about.
+#[must_use]
+pub fn answers(
+    image: &RgbImage,
+    prediction: &Prediction,
+    target: &Target,
+    categories: &[Category],
+) -> RgbImage {
+    let mut picture = legible(image);
+    let prompts = match &target.prompts {
+        Some(ImagePrompts::Objects(prompts)) => prompts.as_slice(),
+        _ => &[],
+    };
+    if let (Ok(height), Ok(width)) =
+        (u32::try_from(target.original_size.0), u32::try_from(target.original_size.1))
+    {
+        for object in target.objects.iter().filter(|object| !object.is_crowd) {
+            // An object whose mask is malformed has failed its image before.
+            if let Ok(mask) = object.segmentation.rasterize((height, width), object.bbox) {
+                draw_outline(&mut picture, &mask, WHITE);
+            }
+        }
+    }
+    Overlay { prediction, prompts, categories }.draw(&mut picture);
+    with_captions(&picture, &captions(prediction, None, categories))
+}
+
+/// A tiny image enlarged, for words to be legible.
+fn legible(image: &RgbImage) -> RgbImage {
+    const SMALLEST_SIDE: u32 = 256;
+    fit(image, image.width().max(image.height()).max(SMALLEST_SIDE))
 }
 
 fn captions(

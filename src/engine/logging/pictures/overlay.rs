@@ -4,39 +4,77 @@ use image::{Rgb, RgbImage};
 
 use super::{
     INK, category_colour,
+    prompts::draw_prompt,
     text::{blend, draw_text, text_width},
 };
 use crate::{
-    Size,
-    data::{Category, Rle},
-    task::Instance,
+    data::{Category, ObjectPrompt, Rle},
+    task::{Instance, Prediction},
 };
 
 /// Opacity of a mask's inside: the texture below stays visible.
 const MASK_ALPHA: f32 = 0.35;
 
-/// Draws masks, boxes and labels of `instances`, whose frame has `original_size`, on an image of any
-/// scale of it; the highest score comes on top.
-pub fn draw_instances(
-    image: &mut RgbImage,
-    instances: &[Instance],
-    original_size: Size,
-    categories: &[Category],
-) {
-    let (width, height) = image.dimensions();
-    let scale_x = f64::from(width) / original_size.1.max(1) as f64;
-    let scale_y = f64::from(height) / original_size.0.max(1) as f64;
-    let stroke = (width.max(height) / 300).max(1);
-    for instance in instances.iter().rev() {
-        let colour = category_colour(instance.category);
-        if let Some(mask) = &instance.mask {
-            draw_mask(image, mask, colour);
+/// A prediction to be drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Overlay<'a> {
+    pub prediction: &'a Prediction,
+    /// Those that the instances answer, if any: drawn too, and their names written.
+    pub prompts: &'a [ObjectPrompt],
+    pub categories: &'a [Category],
+}
+
+impl Overlay<'_> {
+    /// Draws masks (boxes where there are none), prompts and labels on an image of any scale of the
+    /// original; the highest score comes on top.
+    pub fn draw(&self, image: &mut RgbImage) {
+        let Prediction { instances, original_size, .. } = self.prediction;
+        let (width, height) = image.dimensions();
+        let scale_x = f64::from(width) / original_size.1.max(1) as f64;
+        let scale_y = f64::from(height) / original_size.0.max(1) as f64;
+        let stroke = (width.max(height) / 300).max(1);
+        let mut order: Vec<_> = (0..instances.len()).rev().collect();
+        order.sort_by(|&a, &b| instances[a].score.total_cmp(&instances[b].score));
+        let scaled = |instance: &Instance| {
+            let [x0, y0, x1, y1] = instance.bbox;
+            [x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y]
+        };
+        for &i in &order {
+            match &instances[i].mask {
+                Some(mask) => draw_mask(image, mask, self.colour(i)),
+                None => draw_box(image, scaled(&instances[i]), stroke, self.colour(i)),
+            }
         }
-        let [x0, y0, x1, y1] = instance.bbox;
-        let scaled = [x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y];
-        draw_box(image, scaled, stroke, colour);
-        let name = categories.get(instance.category).map_or("?", |c| c.name.as_str());
-        draw_label(image, scaled, &format!("{name} {:.2}", instance.score), colour);
+        for &i in &order {
+            if let Some(prompt) = self.prompt(&instances[i]) {
+                draw_prompt(image, prompt, *original_size, self.colour(i));
+            }
+        }
+        // A label on each of hundreds of objects would hide them.
+        const LABELS: usize = 40;
+        for &i in order.iter().skip(order.len().saturating_sub(LABELS)) {
+            draw_label(image, scaled(&instances[i]), &self.label(&instances[i]), self.colour(i));
+        }
+    }
+
+    fn prompt(&self, instance: &Instance) -> Option<&ObjectPrompt> {
+        self.prompts.get(instance.answers?.object)
+    }
+
+    /// By category, where that tells objects apart.
+    fn colour(&self, index: usize) -> Rgb<u8> {
+        let instance = &self.prediction.instances[index];
+        match (instance.answers, self.categories) {
+            (Some(answer), _) => category_colour(answer.object),
+            (None, [_]) => category_colour(index),
+            (None, _) => category_colour(instance.category),
+        }
+    }
+
+    fn label(&self, instance: &Instance) -> String {
+        let category = || self.categories.get(instance.category).map_or("?", |c| c.name.as_str());
+        let name = self.prompt(instance).and_then(|prompt| prompt.name.as_deref());
+        format!("{} {:.2}", name.unwrap_or_else(category), instance.score)
     }
 }
 
@@ -63,7 +101,19 @@ pub fn draw_box(image: &mut RgbImage, xyxy: [f64; 4], stroke: u32, colour: Rgb<u
 
 /// Tints a mask, of any scale of the image, and outlines it.
 pub fn draw_mask(image: &mut RgbImage, mask: &Rle, colour: Rgb<u8>) {
+    paint(image, mask, colour, MASK_ALPHA);
+}
+
+/// Outlines a mask of any scale of the image.
+pub fn draw_outline(image: &mut RgbImage, mask: &Rle, colour: Rgb<u8>) {
+    paint(image, mask, colour, 0.0);
+}
+
+fn paint(image: &mut RgbImage, mask: &Rle, colour: Rgb<u8>, alpha: f32) {
     let (width, height) = image.dimensions();
+    if mask.width == 0 || mask.height == 0 {
+        return;
+    }
     let bits = mask.to_mask();
     let set = |x: u32, y: u32| {
         let scaled =
@@ -71,8 +121,15 @@ pub fn draw_mask(image: &mut RgbImage, mask: &Rle, colour: Rgb<u8>) {
         let (x, y) = (scaled(x, width, mask.width), scaled(y, height, mask.height));
         bits.get(y * mask.width as usize + x) == Some(&1)
     };
-    for y in 0..height {
-        for x in 0..width {
+    // Of a thousand small masks nobody wants to look at all pixels of the image.
+    let [left, top, across, down] = mask.bbox();
+    let span = |from: f64, length: f64, of: u32, to: u32| {
+        let scale = f64::from(to) / f64::from(of);
+        let end = ((from + length) * scale).ceil() + 1.0;
+        ((from * scale).floor() as u32).saturating_sub(1)..(end as u32).min(to)
+    };
+    for y in span(top, down, mask.height, height) {
+        for x in span(left, across, mask.width, width) {
             if !set(x, y) {
                 continue;
             }
@@ -85,7 +142,7 @@ pub fn draw_mask(image: &mut RgbImage, mask: &Rle, colour: Rgb<u8>) {
                 && set(x, y - 1)
                 && set(x, y + 1);
             let pixel = image.get_pixel_mut(x, y);
-            *pixel = if inner { blend(*pixel, colour, MASK_ALPHA) } else { colour };
+            *pixel = if inner { blend(*pixel, colour, alpha) } else { colour };
         }
     }
 }

@@ -1,0 +1,303 @@
+//! Predicting new images, promptable models by what they are asked.
+
+mod coco;
+mod masks;
+mod names;
+mod outputs;
+mod sources;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use anyhow::Result;
+use tch::Device;
+
+use self::{
+    coco::Info,
+    outputs::{Outputs, prepare},
+    sources::{Asked, base_of},
+};
+pub use self::{masks::MaskFiles, sources::PromptSource};
+use super::{
+    evaluate::{decided, eval_plan, predict_batch},
+    model::{Model, ModelSource, Opened},
+    train::load_plan,
+};
+use crate::{
+    config::{Loaded, RunConfig},
+    data::{
+        Batch, Category, Dataset, ImagePrompts, ObjectPrompt, Split, Target,
+        files::relative_text,
+        loader::{LoadPlan, Loader, prepare_batch},
+    },
+    device,
+    error::{ErrorKind, exit_code},
+    logging::pictures,
+    task::{Instance, Prediction},
+};
+
+/// What to predict, and where to write it.
+#[derive(Debug, Clone)]
+pub struct PredictOptions {
+    /// An image, or a folder searched for images.
+    pub images: PathBuf,
+    /// What to ask a promptable model.
+    pub prompts: PromptSource,
+    /// Receives `predictions.csv`, `predictions.json`, `masks/` and `pictures/`.
+    pub out: PathBuf,
+    pub source: ModelSource,
+    pub masks: MaskFiles,
+    /// Also draw every prediction on its image.
+    pub pictures: bool,
+    /// Replace the predictions of an earlier call.
+    pub overwrite: bool,
+}
+
+/// What was written.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct PredictRecord {
+    pub checkpoint: PathBuf,
+    /// With a prediction.
+    pub num_images: usize,
+    /// `None`: the task sorts images and finds no objects.
+    pub num_objects: Option<usize>,
+    /// Why an image has no prediction: one message each.
+    pub failures: Vec<String>,
+    /// Images that nothing was asked about.
+    pub without_prompts: Vec<String>,
+    /// What else is worth knowing, a sentence each.
+    pub notes: Vec<String>,
+    pub csv: PathBuf,
+    pub json: PathBuf,
+    pub masks: Option<PathBuf>,
+    pub pictures: Option<PathBuf>,
+}
+
+/// Predicts with a checkpoint of the run whose config is `loaded`, or with its pretrained weights.
+///
+/// # Errors
+/// Of kind config, data or weights. What is wrong with a single image is no error but one of the
+/// record's failures.
+pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecord> {
+    let takes_prompts = loaded.config.task.takes_prompts();
+    options.prompts.check(takes_prompts)?;
+    let by_protocol = with_protocol(loaded, &options.prompts)?;
+    let loaded = by_protocol.as_ref().unwrap_or(loaded);
+    let decided = decided(loaded, &options.source)?;
+    let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
+    let device = device::choose(config.device)?.device;
+    let asked = Asked::gather(&options.prompts, &options.images)?;
+    let categories = match options.source {
+        ModelSource::Pretrained if takes_prompts => asked.categories(None)?,
+        ModelSource::Pretrained => config.dataset.open(Split::Train)?.categories,
+        _ => Vec::new(),
+    };
+    let Opened { model, path: checkpoint, .. } =
+        Model::open(config, device, &options.source, &categories)?;
+    let categories = match options.source {
+        ModelSource::Pretrained => categories,
+        _ => asked.categories(Some(&model.categories))?,
+    };
+    prepare(options)?;
+
+    let without_prompts = asked.without_prompts.clone();
+    let dataset = Arc::new(asked.into_dataset(&categories));
+    let keeps_ids = matches!(options.prompts, PromptSource::Annotations { .. });
+    let mut predicting = Predicting {
+        model: &model,
+        config,
+        device,
+        plan: eval_plan(load_plan(config, &model), config, &*model.task),
+        outputs: Outputs::new(options, &categories, keeps_ids, takes_prompts)?,
+        base: base_of(&options.images).to_owned(),
+        categories: &categories,
+        failures: Vec::new(),
+        notes: Notes::default(),
+    };
+    predicting.all(&dataset)?;
+    let Predicting { outputs, failures, notes, .. } = predicting;
+    let record = PredictRecord {
+        checkpoint,
+        num_images: outputs.num_images,
+        num_objects: outputs.num_objects(),
+        failures,
+        without_prompts,
+        notes: notes.sentences(),
+        csv: outputs.csv.clone(),
+        json: outputs.json.clone(),
+        masks: outputs.masks_folder(),
+        pictures: outputs.pictures.clone(),
+    };
+    outputs.finish(&Info {
+        description: "predicted by Sonotune",
+        version: env!("CARGO_PKG_VERSION"),
+        checkpoint: &record.checkpoint,
+        prompts: options.prompts.describe(),
+        failures: &record.failures,
+        without_prompts: &record.without_prompts,
+        notes: &record.notes,
+    })?;
+    Ok(record)
+}
+
+/// The config whose task asks by the protocol that the source names.
+fn with_protocol(loaded: &Loaded, source: &PromptSource) -> Result<Option<Loaded>> {
+    let PromptSource::Annotations { protocol, .. } = source else { return Ok(None) };
+    let protocol = toml::Value::String(protocol.clone());
+    loaded.with_overrides(&[format!("task.evaluation.protocols=[{protocol}]")]).map(Some)
+}
+
+/// Pixels of a mask, or of a box where there is none.
+fn area(instance: &Instance) -> f64 {
+    let [x0, y0, x1, y1] = instance.bbox;
+    instance.mask.as_ref().map_or((x1 - x0) * (y1 - y0), |mask| mask.area() as f64)
+}
+
+/// A prediction under way.
+struct Predicting<'a> {
+    model: &'a Model,
+    config: &'a RunConfig,
+    device: Device,
+    plan: LoadPlan,
+    outputs: Outputs<'a>,
+    /// What the names of images are relative to.
+    base: PathBuf,
+    categories: &'a [Category],
+    failures: Vec<String>,
+    notes: Notes,
+}
+
+/// A batch with what the model says of it.
+struct Answered {
+    batch: Batch,
+    predictions: Vec<Prediction>,
+    notes: Vec<String>,
+}
+
+impl Predicting<'_> {
+    /// Predicts every image that can be, in batches and in order. One damaged file, or prompts that
+    /// miss their image, must not cost the predictions of a thousand good ones.
+    fn all(&mut self, dataset: &Arc<Dataset>) -> Result<()> {
+        let records = dataset.records.chunks(self.plan.loader.batch_size);
+        for (batch, records) in Loader::eval(dataset.clone(), self.plan.clone())?.zip(records) {
+            let whole = match batch {
+                Ok(batch) => self.answer(batch)?,
+                Err(error) => Err(error),
+            };
+            match whole {
+                Ok(answered) => self.take_in(answered)?,
+                Err(error) if records.len() == 1 => self.failures.push(format!("{error:#}")),
+                Err(_) => {
+                    for record in records {
+                        match prepare_batch(std::slice::from_ref(record), &self.plan) {
+                            Ok(batch) => match self.answer(batch)? {
+                                Ok(answered) => self.take_in(answered)?,
+                                Err(error) => self.failures.push(format!("{error:#}")),
+                            },
+                            Err(error) => self.failures.push(format!("{error:#}")),
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The inner error is that of an image, the outer one would be that of any.
+    fn answer(&self, mut batch: Batch) -> Result<Result<Answered>> {
+        let mut notes = Vec::new();
+        for target in &mut batch.targets {
+            let name = relative_text(&target.path, &self.base);
+            notes.extend(clip_boxes(target).into_iter().map(|note| format!("{name}: {note}")));
+        }
+        match predict_batch(self.model, &batch, self.config, self.device) {
+            Ok(predictions) => Ok(Ok(Answered { batch, predictions, notes })),
+            Err(error) if exit_code(&error) == ErrorKind::Data.exit_code() => Ok(Err(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn take_in(&mut self, answered: Answered) -> Result<()> {
+        let Answered { batch, predictions, notes } = answered;
+        self.notes.others.extend(notes);
+        for (index, (mut prediction, target)) in
+            predictions.into_iter().zip(&batch.targets).enumerate()
+        {
+            if target.prompts.is_none() && !target.objects.is_empty() {
+                last_answers(&mut prediction.instances);
+                self.notes.not_asked += target.objects.len() - prediction.instances.len();
+            }
+            let is_empty = |i: &&Instance| i.mask.as_ref().is_some_and(|mask| mask.area() == 0);
+            let finds = prediction.scores.is_empty();
+            self.notes.without_objects += usize::from(finds && prediction.instances.is_empty());
+            self.notes.empty_masks += prediction.instances.iter().filter(is_empty).count();
+            let name = relative_text(&target.path, &self.base);
+            let picture = || {
+                let image = batch.images.get(index as i64);
+                let image = pictures::denormalise(&image, target.input_size, &self.model.spec)?;
+                Ok(pictures::answers(&image, &prediction, target, self.categories))
+            };
+            self.outputs.add(&name, target, &prediction, picture)?;
+        }
+        Ok(())
+    }
+}
+
+/// Cuts boxes off at the borders of their image; says which.
+fn clip_boxes(target: &mut Target) -> Vec<String> {
+    let Some(ImagePrompts::Objects(prompts)) = &mut target.prompts else { return Vec::new() };
+    let size = target.original_size;
+    let clip = |(i, prompt): (usize, &mut ObjectPrompt)| {
+        // What does not meet the image at all is refused as it was given.
+        prompt.check(size).ok()?;
+        let [x0, y0, x1, y1] = prompt.clip_box(size)?;
+        let name = prompt.name.as_deref().map_or_else(String::new, |name| format!(" (\"{name}\")"));
+        let (height, width) = size;
+        Some(format!(
+            "the box [{x0}, {y0}, {x1}, {y1}] of prompt {}{name} reaches beyond the image of \
+             {height}x{width} pixels (height x width) and was cut there",
+            i + 1
+        ))
+    };
+    prompts.iter_mut().enumerate().filter_map(clip).collect()
+}
+
+/// Keeps of each object the answer to the last question about it: that after all clicks.
+fn last_answers(instances: &mut Vec<Instance>) {
+    let mut last: BTreeMap<usize, usize> = BTreeMap::new();
+    for answer in instances.iter().filter_map(|instance| instance.answers) {
+        let pass = last.entry(answer.object).or_default();
+        *pass = answer.pass.max(*pass);
+    }
+    instances.retain(|i| i.answers.is_none_or(|a| last.get(&a.object) == Some(&a.pass)));
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    others: Vec<String>,
+    /// Annotated objects that are crowds or have no pixel.
+    not_asked: usize,
+    empty_masks: usize,
+    without_objects: usize,
+}
+
+impl Notes {
+    fn sentences(self) -> Vec<String> {
+        let mut sentences = self.others;
+        if self.not_asked > 0 {
+            sentences.push(format!(
+                "{} annotated object(s) were not asked about: crowds, or without a pixel",
+                self.not_asked
+            ));
+        }
+        if self.without_objects > 0 {
+            sentences.push(format!("{} image(s) without an object", self.without_objects));
+        }
+        if self.empty_masks > 0 {
+            sentences.push(format!(
+                "{} answer(s) are masks without a pixel; they are in the files with area 0",
+                self.empty_masks
+            ));
+        }
+        sentences
+    }
+}
