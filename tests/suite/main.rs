@@ -23,6 +23,7 @@ mod parity_preprocess;
 mod parity_resnet;
 mod parity_sam;
 mod parity_sam_upstream;
+mod predict_prompts;
 mod preprocess;
 mod run_folder;
 mod sam_prompt;
