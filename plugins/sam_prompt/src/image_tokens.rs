@@ -67,3 +67,21 @@ impl ImageTokens<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use engine::tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn a_hundred_objects_of_an_image_share_its_memory() {
+        let image = Tensor::randn([1, 16, 8], (Kind::Float, Device::Cpu));
+        let spread = Owners::new(vec![100], &image).spread(&image);
+        assert_eq!((spread.size(), spread.stride()[0]), (vec![100, 16, 8], 0));
+        assert_eq!(spread.data_ptr(), image.data_ptr());
+        let two = Tensor::randn([2, 16, 8], (Kind::Float, Device::Cpu));
+        let spread = Owners::new(vec![2, 1], &two).spread(&two);
+        assert!(spread.get(1).equal(&two.get(0)) && spread.get(2).equal(&two.get(1)));
+    }
+}

@@ -134,9 +134,9 @@ impl Upscaling {
     /// Image tokens `[N, h · w, C]` and weights `[N, M, C / 8]` to logits `[N, M, 4h, 4w]`.
     fn masks(&self, image: &Tensor, weights: &Tensor, (h, w): Size) -> Tensor {
         let x = subpixels(image, &self.weight0, &self.bias0);
-        let x = self.norm1.forward(&x).gelu("none");
+        let x = gelu(self.norm1.forward(&x));
         // [N, h·w, 4, 4, C / 8]
-        let x = subpixels(&x, &self.weight3, &self.bias3).gelu("none");
+        let x = gelu(subpixels(&x, &self.weight3, &self.bias3));
         let (n, m, channels) = weights.size3().unwrap_or_default();
         let logits = x.reshape([n, h * w * 16, channels]).bmm(&weights.transpose(1, 2));
         logits
@@ -144,6 +144,11 @@ impl Upscaling {
             .permute([0, 7, 1, 3, 5, 2, 4, 6])
             .reshape([n, m, 4 * h, 4 * w])
     }
+}
+
+/// In place where nothing is recorded: these are the largest tensors of the decoder, 8 MiB an object.
+fn gelu(mut x: Tensor) -> Tensor {
+    if x.requires_grad() { x.gelu("none") } else { x.gelu_("none") }
 }
 
 /// `[..., in]` to `[..., 4, out]`: the four subpixels of each place, row by row.

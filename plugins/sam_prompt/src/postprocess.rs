@@ -48,7 +48,11 @@ impl Postprocess {
             Self::Logits => logits.to_kind(Kind::Float),
             Self::AsPublished => logits.gt(0.0).to_kind(Kind::Float),
         };
-        let resize = |x: &Tensor, (h, w): Size| x.upsample_bilinear2d([h, w], false, None, None);
+        // At its own size a pixel interpolates to itself.
+        let resize = |x: &Tensor, (h, w): Size| match x.size()[2..] == [h, w] {
+            true => x.shallow_clone(),
+            false => x.upsample_bilinear2d([h, w], false, None, None),
+        };
         let padded = resize(&low, frame.padded);
         let input = padded.narrow(2, 0, frame.input.0).narrow(3, 0, frame.input.1);
         resize(&input, frame.original).squeeze_dim(1).gt(0.0)

@@ -69,6 +69,11 @@ impl TwoWayTransformer {
     }
 }
 
+/// Adds onto the first, which nothing else needs; under autocast it is 16-bit, and the sum may not be.
+fn add(mut attended: Tensor, tokens: &Tensor) -> Tensor {
+    if attended.kind() == tokens.kind() { attended.g_add_(tokens) } else { attended + tokens }
+}
+
 fn norm(vs: &nn::Path<'_>, dim: i64) -> LayerNorm {
     LayerNorm::new(vs, dim, 1e-5)
 }
@@ -133,7 +138,7 @@ impl Block {
             }
             ImageTokens::Own(tokens) => (image_query, tokens.shallow_clone()),
         };
-        let tokens = tokens + of_image.attend(&image_query, &k, &v);
+        let tokens = add(of_image.attend(&image_query, &k, &v), &tokens);
         (queries, self.norm4.forward(&tokens))
     }
 
