@@ -38,6 +38,8 @@ impl Question {
                 let bbox = [x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y];
                 tokens.extend(Token::corners(bbox, offset));
             }
+            // A mask alone has no tokens.
+            None if tokens.is_empty() => {}
             None => tokens.push(Token::NOT_A_POINT),
         }
         Self { tokens, mask: None }
