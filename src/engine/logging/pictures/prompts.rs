@@ -61,7 +61,7 @@ mod tests {
         draw_prompt(&mut image, &prompt, (10, 20), Rgb([1, 2, 3]));
         assert_eq!(image.get_pixel(22, 22), &RIGHT);
         assert_eq!(image.get_pixel(62, 22), &WRONG);
-        assert_eq!(image.get_pixel(22, 25), &WHITE);
+        assert_eq!(image.get_pixel(22, 24), &WHITE);
         assert_eq!(image.get_pixel(22, 30), &Rgb([0; 3]));
         assert_eq!(image.get_pixel(0, 39), &Rgb([1, 2, 3]));
         draw_prompt(&mut RgbImage::new(0, 0), &prompt, (0, 0), WHITE);
