@@ -43,7 +43,7 @@ impl Default for EvaluationConfig {
             seed: 0,
             class_agnostic: true,
             postprocess: Postprocess::Logits,
-            multimask: Multimask::Auto,
+            multimask: Multimask::Always,
             objects_per_pass: 32,
         }
     }
@@ -54,11 +54,10 @@ impl Default for EvaluationConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", rename_all = "snake_case")]
 pub enum Multimask {
-    /// `always` for UltraSam's convention, `ambiguous` for SAM's.
-    Auto,
-    /// Three for every prompt, as the reference.
+    /// Three for every prompt, as the reference. Training without refinement and interaction teaches
+    /// these alone.
     Always,
-    /// Three for a single click, one for whatever says more, as SAM's authors advise.
+    /// Three for a single click, one for whatever says more, as SAM's authors advise for their weights.
     Ambiguous,
 }
 

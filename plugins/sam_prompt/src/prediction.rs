@@ -88,7 +88,6 @@ impl View<'_> {
         let is_multi = match self.config.evaluation.multimask {
             Multimask::Always => true,
             Multimask::Ambiguous => question.is_ambiguous(),
-            Multimask::Auto => self.config.convention.is_ultrasam() || question.is_ambiguous(),
         };
         if is_multi { MaskTokens::Multi } else { MaskTokens::Single }
     }
