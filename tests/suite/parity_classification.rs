@@ -70,7 +70,7 @@ fn batch(images: Tensor, labels: &[Vec<i64>]) -> Batch {
         boxes: none(),
         masks: none(),
         is_crowd: none(),
-        objects: Vec::new(),
+        objects: [].into(),
         prompts: None,
     };
     Batch {

@@ -4,6 +4,7 @@
 use engine::{
     Error, Result,
     data::{ObjectPrompt, PointPrompt, Rle},
+    metrics::overlap,
     serde::{Deserialize, Serialize},
     task::Instance,
     tch::{Kind, Tensor},
@@ -97,7 +98,7 @@ pub(crate) fn everything(view: &View<'_>) -> Result<Vec<Instance>> {
             candidates.iter().zip(masks).filter(|(_, m)| m.area() >= config.min_mask_area.max(1));
         kept.extend(large.map(|(candidate, mask)| (candidate.score, mask)));
     }
-    let chosen = suppress(kept, config.nms_thresh);
+    let chosen = suppress(kept, config.nms_thresh)?;
     Ok(chosen
         .into_iter()
         .map(|(score, mask)| Instance {
@@ -147,15 +148,18 @@ fn stability(logits: &Tensor, offset: f64) -> Tensor {
 }
 
 /// Non-maximum suppression by mask IoU; the result is by falling score.
-fn suppress(mut masks: Vec<(f64, Rle)>, threshold: f64) -> Vec<(f64, Rle)> {
+fn suppress(mut masks: Vec<(f64, Rle)>, threshold: f64) -> Result<Vec<(f64, Rle)>> {
     masks.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut kept: Vec<(f64, Rle)> = Vec::new();
-    for (score, mask) in masks {
-        if kept.iter().all(|(_, other)| other.iou(&mask) <= threshold) {
-            kept.push((score, mask));
+    'masks: for (score, mask) in masks {
+        for (_, surer) in &kept {
+            if overlap::iou(surer, &mask)?.is_some_and(|iou| iou > threshold) {
+                continue 'masks;
+            }
         }
+        kept.push((score, mask));
     }
-    kept
+    Ok(kept)
 }
 
 #[cfg(test)]
@@ -177,7 +181,7 @@ mod tests {
             pixels[from..from + 40].fill(1);
             Rle::from_mask(&pixels, (10, 10)).unwrap()
         };
-        let kept = suppress(vec![(0.5, mask(0)), (0.9, mask(2)), (0.7, mask(60))], 0.7);
+        let kept = suppress(vec![(0.5, mask(0)), (0.9, mask(2)), (0.7, mask(60))], 0.7).unwrap();
         assert_eq!(kept.iter().map(|(score, _)| *score).collect::<Vec<_>>(), [0.9, 0.7]);
     }
 

@@ -17,7 +17,7 @@ use crate::{
 const NUM_MASK_TOKENS: i64 = 4;
 
 /// Which masks to compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MaskTokens {
     /// Token 0.
     Single,

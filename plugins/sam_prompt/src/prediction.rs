@@ -1,7 +1,5 @@
 //! Answers to questions about one image.
 
-use std::collections::BTreeMap;
-
 use engine::{Result, data::Rle, tch::Tensor};
 
 use crate::{
@@ -65,8 +63,10 @@ impl View<'_> {
         let mut order: Vec<_> = (0..count).collect();
         order.sort_by_key(|&i| form(i));
         let mut answers = Vec::with_capacity(count);
-        for portion in order.chunks(self.config.evaluation.objects_per_pass) {
-            answers.extend(portion.iter().copied().zip(answer(portion)?));
+        for of_one_form in order.chunk_by(|&a, &b| form(a) == form(b)) {
+            for portion in of_one_form.chunks(self.config.evaluation.objects_per_pass) {
+                answers.extend(portion.iter().copied().zip(answer(portion)?));
+            }
         }
         answers.sort_by_key(|(i, _)| *i);
         Ok(answers.into_iter().map(|(_, answer)| answer).collect())
@@ -115,22 +115,14 @@ impl View<'_> {
         questions: &[&Question],
         wanted: impl Fn(&Question) -> MaskTokens,
     ) -> Result<Vec<Raw>> {
-        let mut groups: BTreeMap<(usize, bool, bool), Vec<usize>> = BTreeMap::new();
-        for (index, question) in questions.iter().enumerate() {
-            let is_multi = wanted(question) == MaskTokens::Multi;
-            let form = (question.tokens.len(), question.mask.is_some(), is_multi);
-            groups.entry(form).or_default().push(index);
-        }
-        let mut answers: Vec<(usize, Raw)> = Vec::with_capacity(questions.len());
-        for ((_, _, is_multi), indices) in groups {
-            let wanted = if is_multi { MaskTokens::Multi } else { MaskTokens::Single };
-            for chunk in indices.chunks(self.config.evaluation.objects_per_pass) {
-                let asked: Vec<_> = chunk.iter().map(|&i| questions[i]).collect();
-                answers.extend(chunk.iter().copied().zip(self.decode(&asked, wanted)?));
-            }
-        }
-        answers.sort_by_key(|(index, _)| *index);
-        Ok(answers.into_iter().map(|(_, raw)| raw).collect())
+        let form = |i: usize| {
+            let question = questions[i];
+            (question.tokens.len(), question.mask.is_some(), wanted(question))
+        };
+        self.in_portions(questions.len(), form, |portion| {
+            let asked: Vec<_> = portion.iter().map(|&i| questions[i]).collect();
+            self.decode(&asked, wanted(asked[0]))
+        })
     }
 
     /// Questions with equally many tokens, all with or all without a mask.

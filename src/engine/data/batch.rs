@@ -1,5 +1,7 @@
 //! What the loader hands to a task.
 
+use std::sync::Arc;
+
 use tch::{Device, Kind, Tensor};
 
 use super::{ImageId, ImagePrompts, Object};
@@ -29,7 +31,7 @@ pub struct Target {
     /// `[N]` bool: crowd regions, ignored by training and treated by COCO's rules in metrics.
     pub is_crowd: Tensor,
     /// The same objects as annotated, in original pixels, unless only image labels are needed.
-    pub objects: Vec<Object>,
+    pub objects: Arc<[Object]>,
     /// What to ask a promptable model; `None`: what its task derives from `objects`.
     pub prompts: Option<ImagePrompts>,
 }

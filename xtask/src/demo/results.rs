@@ -72,9 +72,10 @@ impl PromptedResults {
 impl fmt::Display for PromptedResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seeds = self.0.len();
+        let s = if seeds == 1 { "" } else { "s" };
         writeln!(
             f,
-            "prompted segmentation, test split, mean ± standard deviation over {seeds} seeds (%):\n"
+            "prompted segmentation, test split, mean ± standard deviation over {seeds} seed{s} (%):\n"
         )?;
         let metrics = self.0.first().map_or(&[][..], Vec::as_slice);
         for (i, (metric, _)) in metrics.iter().enumerate() {

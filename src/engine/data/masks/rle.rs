@@ -143,41 +143,6 @@ impl Rle {
         None
     }
 
-    /// Intersection over union with a mask of the same size; 0 when both are empty.
-    #[must_use]
-    pub fn iou(&self, other: &Self) -> f64 {
-        let intersection = self.intersection(other);
-        let union = self.area() + other.area() - intersection;
-        if union == 0 { 0.0 } else { intersection as f64 / union as f64 }
-    }
-
-    /// Number of pixels that are foreground in both masks of one size.
-    #[must_use]
-    pub fn intersection(&self, other: &Self) -> u64 {
-        let (mut ours, mut theirs) = (self.segments(), other.segments());
-        let (mut a, mut b) = (ours.next(), theirs.next());
-        let mut common = 0;
-        while let (Some((a_start, a_end)), Some((b_start, b_end))) = (a, b) {
-            common += a_end.min(b_end).saturating_sub(a_start.max(b_start));
-            if a_end <= b_end {
-                a = ours.next();
-            } else {
-                b = theirs.next();
-            }
-        }
-        common
-    }
-
-    /// Start and end of every run of the foreground, counted in pixels column after column.
-    fn segments(&self) -> impl Iterator<Item = (u64, u64)> {
-        let mut position = 0u64;
-        self.counts.iter().enumerate().filter_map(move |(i, &count)| {
-            let start = position;
-            position += u64::from(count);
-            (i % 2 == 1).then_some((start, position))
-        })
-    }
-
     /// Tight box of the foreground, XYWH; zeros for an empty mask.
     #[must_use]
     pub fn bbox(&self) -> [f64; 4] {

@@ -51,7 +51,7 @@ pub fn target(
         boxes: Tensor::from_slice(&boxes).view([count, 4]),
         masks: masks(objects, placement, needs, config)?,
         is_crowd: Tensor::from_slice(&is_crowd),
-        objects: objects.to_vec(),
+        objects: objects.into(),
         prompts: record.prompts.clone(),
     })
 }

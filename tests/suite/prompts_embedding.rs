@@ -1,0 +1,82 @@
+//! An image is embedded once, however much is asked about it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use engine::{
+    Result,
+    backbone::{Backbone, BackboneSpec, Level, PIXEL_MEAN, PIXEL_STD},
+    data::{Batch, Category, ImageId, ImagePrompts, ObjectPrompt, PointPrompt, Target},
+    task::TaskConfig,
+    tch::{Device, Kind, Tensor, nn, no_grad},
+};
+use sam_prompt::{DecoderConfig, SamPromptConfig};
+
+/// Counts how often it is asked.
+#[derive(Debug)]
+struct Counting {
+    spec: BackboneSpec,
+    images: Arc<AtomicUsize>,
+}
+
+impl Backbone for Counting {
+    fn spec(&self) -> &BackboneSpec {
+        &self.spec
+    }
+
+    fn forward(&self, images: &Tensor, _train: bool) -> Result<Vec<Tensor>> {
+        let (count, _, height, width) = images.size4()?;
+        self.images.fetch_add(count as usize, Ordering::SeqCst);
+        let shape = [count, 16, height / 16, width / 16];
+        Ok(vec![Tensor::arange(count * 16 * 16, (Kind::Float, Device::Cpu)).sin().view(shape)])
+    }
+}
+
+#[test]
+fn an_image_is_embedded_once_however_many_prompts_follow() {
+    let images = Arc::new(AtomicUsize::new(0));
+    let spec = BackboneSpec {
+        pixel_mean: PIXEL_MEAN,
+        pixel_std: PIXEL_STD,
+        square_size: Some(64),
+        divisor: 16,
+        levels: vec![Level { channels: 16, stride: 16 }],
+    };
+    let vs = nn::VarStore::new(Device::Cpu);
+    let decoder = DecoderConfig { num_heads: 2, mlp_dim: 32, ..DecoderConfig::default() };
+    // With refinement the decoder runs twice.
+    let config = SamPromptConfig { decoder, refinement: Some(true), ..SamPromptConfig::default() };
+    let categories = [Category { id: 1, name: "object".to_owned() }];
+    let backbone = Box::new(Counting { spec, images: images.clone() });
+    let task = config.build(&vs.root(), backbone, &categories).unwrap();
+    let target = |prompts| Target {
+        image_id: ImageId::from(1),
+        path: "a.png".into(),
+        original_size: (64, 64),
+        input_size: (64, 64),
+        flipped: false,
+        image_labels: Vec::new(),
+        labels: Tensor::zeros([0], (Kind::Int64, Device::Cpu)),
+        boxes: Tensor::zeros([0, 4], (Kind::Float, Device::Cpu)),
+        masks: Tensor::zeros([0, 64, 64], (Kind::Bool, Device::Cpu)),
+        is_crowd: Tensor::zeros([0], (Kind::Bool, Device::Cpu)),
+        objects: [].into(),
+        prompts: Some(prompts),
+    };
+    let point = |i: i32| ObjectPrompt {
+        points: vec![PointPrompt { x: f64::from(i % 64), y: 5.0, positive: true }],
+        ..ObjectPrompt::default()
+    };
+    let many = ImagePrompts::Objects((0..200).map(point).collect());
+    let batch = Batch {
+        images: Tensor::zeros([2, 3, 64, 64], (Kind::Float, Device::Cpu)),
+        features: None,
+        targets: vec![target(many), target(ImagePrompts::Everything)],
+        seed: 0,
+    };
+    let predictions = no_grad(|| task.predict(&batch)).unwrap();
+    assert_eq!(predictions[0].instances.len(), 200);
+    assert_eq!(images.load(Ordering::SeqCst), 2);
+}
