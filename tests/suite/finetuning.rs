@@ -5,7 +5,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Output,
-    sync::OnceLock,
     time::SystemTime,
 };
 
@@ -18,20 +17,7 @@ use engine::{
 };
 use tempfile::TempDir;
 
-use crate::support::{assert_fails, assert_success, sonotune};
-
-fn phantoms() -> &'static Path {
-    static FOLDER: OnceLock<TempDir> = OnceLock::new();
-    FOLDER
-        .get_or_init(|| {
-            let folder = tempfile::tempdir().unwrap();
-            let out = folder.path().join("phantoms").display().to_string();
-            let args = ["data", "phantom", &out, "--num-images", "24", "--image-size", "64"];
-            assert_success(&sonotune(&args));
-            folder
-        })
-        .path()
-}
+use crate::support::{assert_fails, assert_success, phantoms, sonotune};
 
 /// A config of a tiny classifier on a ViT with a neck.
 fn write_config(folder: &Path) -> PathBuf {

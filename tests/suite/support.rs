@@ -3,7 +3,10 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::OnceLock,
 };
+
+use tempfile::TempDir;
 
 /// Folder with the reference implementation's tensors and a few real images, or `None` with the
 /// reason printed, so that a clone without them says what it did not test.
@@ -65,4 +68,19 @@ pub(crate) fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "no `{part}` in: {text}");
     }
+}
+
+/// Folder with the dataset `phantoms`, 30 images of 64², that several modules share.
+#[allow(dead_code)]
+pub(crate) fn phantoms() -> &'static Path {
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    FOLDER
+        .get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let out = folder.path().join("phantoms").display().to_string();
+            let args = ["data", "phantom", &out, "--num-images", "30", "--image-size", "64"];
+            assert_success(&sonotune(&args));
+            folder
+        })
+        .path()
 }

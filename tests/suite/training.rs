@@ -4,27 +4,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use tempfile::TempDir;
-
-use crate::support::{assert_fails, assert_success, sonotune};
-
-/// Phantoms that all tests here share.
-fn phantoms() -> &'static Path {
-    static FOLDER: OnceLock<TempDir> = OnceLock::new();
-    FOLDER
-        .get_or_init(|| {
-            let folder = tempfile::tempdir().unwrap();
-            let out = folder.path().join("phantoms").display().to_string();
-            let args = ["data", "phantom", &out, "--num-images", "30", "--image-size", "64"];
-            assert_success(&sonotune(&args));
-            folder
-        })
-        .path()
-}
+use crate::support::{assert_fails, assert_success, phantoms, sonotune};
 
 /// A config of a tiny classifier: 12 steps in epochs of several, shuffled and flipped.
 fn write_config(folder: &Path) -> PathBuf {
