@@ -2,6 +2,7 @@
 
 // A plugin registers itself when it is linked, and it is linked only when something names it.
 use classification as _;
+use mask2former as _;
 use sam_prompt as _;
 
 fn main() -> std::process::ExitCode {

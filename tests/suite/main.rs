@@ -18,6 +18,7 @@ mod parity_backbone;
 mod parity_classification;
 mod parity_coco_eval;
 mod parity_coco_reference;
+mod parity_mask2former;
 mod parity_overlap;
 mod parity_preprocess;
 mod parity_resnet;

@@ -1,0 +1,242 @@
+//! The `[task]` table of `type = "mask2former"`.
+
+use engine::{
+    Error, Result,
+    backbone::{Backbone, Level},
+    data::Category,
+    serde::{Deserialize, Serialize},
+    task::{Task, TaskConfig},
+    tch::nn,
+    typetag,
+};
+
+use crate::{
+    EvaluationConfig, TrainingConfig,
+    head::{HeadSizes, Mask2FormerHead},
+    layers::ConvGroupNorm,
+    neck::SimpleFeaturePyramid,
+    pixel_decoder::PixelDecoderSizes,
+    task::Mask2Former,
+    transformer_decoder::TransformerDecoderSizes,
+};
+
+/// Options of instance segmentation. The defaults are the UltraSam paper's.
+///
+/// ```toml
+/// [task]
+/// type = "mask2former"
+/// num_queries = 100
+///
+/// [task.evaluation]
+/// max_per_image = 100
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+pub struct Mask2FormerConfig {
+    /// Most objects that can be found in an image.
+    pub num_queries: i64,
+    /// Width of the head; a multiple of 32 (the groups of its norms) and of `num_heads`.
+    pub feat_channels: i64,
+    pub num_heads: i64,
+    /// What stands between backbone and pixel decoder.
+    pub neck: Neck,
+    pub pixel_decoder: PixelDecoderConfig,
+    pub transformer_decoder: TransformerDecoderConfig,
+    pub training: TrainingConfig,
+    pub evaluation: EvaluationConfig,
+}
+
+impl Default for Mask2FormerConfig {
+    fn default() -> Self {
+        Self {
+            num_queries: 100,
+            feat_channels: 256,
+            num_heads: 8,
+            neck: Neck::None,
+            pixel_decoder: PixelDecoderConfig::default(),
+            transformer_decoder: TransformerDecoderConfig::default(),
+            training: TrainingConfig::default(),
+            evaluation: EvaluationConfig::default(),
+        }
+    }
+}
+
+/// How a backbone feeds the pixel decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(crate = "engine::serde", rename_all = "snake_case")]
+pub enum Neck {
+    /// The backbone's levels as they are. Of a plain ViT these are outputs of several blocks, all of
+    /// one stride: the UltraSam paper's way.
+    None,
+    /// Four levels made of the backbone's last, from four times its resolution to half of it (Li et
+    /// al. 2022, ViTDet).
+    SimpleFeaturePyramid,
+}
+
+/// `[task.pixel_decoder]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+pub struct PixelDecoderConfig {
+    pub num_layers: usize,
+    pub feedforward_channels: i64,
+    /// Levels that attend to each other, the coarsest ones; masks are made at the level below.
+    pub num_levels: usize,
+    /// Sampling points of each head in each level.
+    pub num_points: i64,
+}
+
+impl Default for PixelDecoderConfig {
+    fn default() -> Self {
+        Self { num_layers: 6, feedforward_channels: 1024, num_levels: 3, num_points: 4 }
+    }
+}
+
+/// `[task.transformer_decoder]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+pub struct TransformerDecoderConfig {
+    /// Each layer looks at one level, in turns.
+    pub num_layers: usize,
+    pub feedforward_channels: i64,
+}
+
+impl Default for TransformerDecoderConfig {
+    fn default() -> Self {
+        Self { num_layers: 9, feedforward_channels: 2048 }
+    }
+}
+
+#[typetag::serde(name = "mask2former")]
+impl TaskConfig for Mask2FormerConfig {
+    fn build(
+        &self,
+        vs: &nn::Path<'_>,
+        backbone: Box<dyn Backbone>,
+        categories: &[Category],
+    ) -> Result<Box<dyn Task>> {
+        self.check()?;
+        if categories.is_empty() {
+            return Err(Error::data(
+                "instance segmentation needs at least one category, the training annotations have none",
+            )
+            .into());
+        }
+        let levels = backbone.spec().levels.clone();
+        let neck = match self.neck {
+            Neck::None => None,
+            Neck::SimpleFeaturePyramid => {
+                let channels = levels.last().map_or(0, |level| level.channels);
+                Some(SimpleFeaturePyramid::new(&(vs / "neck"), channels, self.feat_channels)?)
+            }
+        };
+        let in_channels = match &neck {
+            Some(neck) => neck.channels(),
+            None => self.fed_by(&levels)?,
+        };
+        let sizes = self.sizes(in_channels, categories.len() as i64)?;
+        Ok(Box::new(Mask2Former {
+            backbone,
+            neck,
+            head: Mask2FormerHead::new(&(vs / "panoptic_head"), &sizes),
+            config: self.clone(),
+            categories: categories.iter().map(|c| c.name.clone()).collect(),
+        }))
+    }
+}
+
+engine::inventory::submit! {
+    engine::config::Summary::task(
+        "mask2former",
+        "instance segmentation: Mask2Former's pixel and transformer decoder on any backbone",
+    )
+}
+
+fn fault<T>(message: String) -> Result<T> {
+    Err(Error::config(message).into())
+}
+
+impl Mask2FormerConfig {
+    fn check(&self) -> Result<()> {
+        let groups = ConvGroupNorm::GROUPS;
+        let dim = self.feat_channels;
+        if dim <= 0 || dim % groups != 0 {
+            return fault(format!(
+                "task.feat_channels = {dim}: expected a multiple of {groups}, the groups of its norms"
+            ));
+        }
+        if self.num_heads <= 0 || dim % self.num_heads != 0 {
+            return fault(format!(
+                "task.num_heads = {}: expected a divisor of feat_channels = {dim}",
+                self.num_heads
+            ));
+        }
+        let (pixel, transformer) = (&self.pixel_decoder, &self.transformer_decoder);
+        for (key, value) in [
+            ("num_queries", self.num_queries),
+            ("pixel_decoder.num_layers", pixel.num_layers as i64),
+            ("pixel_decoder.num_levels", pixel.num_levels as i64),
+            ("pixel_decoder.num_points", pixel.num_points),
+            ("pixel_decoder.feedforward_channels", pixel.feedforward_channels),
+            ("transformer_decoder.num_layers", transformer.num_layers as i64),
+            ("transformer_decoder.feedforward_channels", transformer.feedforward_channels),
+        ] {
+            if value < 1 {
+                return fault(format!("task.{key} = {value}: expected at least 1"));
+            }
+        }
+        self.training.check()?;
+        self.evaluation.check()
+    }
+
+    /// Channels of the levels, where there are as many as the pixel decoder takes.
+    fn fed_by(&self, levels: &[Level]) -> Result<Vec<i64>> {
+        let encoded = self.pixel_decoder.num_levels;
+        if levels.len() != encoded && levels.len() != encoded + 1 {
+            return fault(format!(
+                "task.pixel_decoder.num_levels = {encoded}: the backbone gives {} level(s), expected \
+                 {} (a finer one for the masks) or {encoded}; set backbone.out_indices, or task.neck = \
+                 \"simple_feature_pyramid\" to make four of the last",
+                levels.len(),
+                encoded + 1
+            ));
+        }
+        Ok(levels.iter().map(|level| level.channels).collect())
+    }
+
+    fn sizes(&self, in_channels: Vec<i64>, num_classes: i64) -> Result<HeadSizes> {
+        let encoded = self.pixel_decoder.num_levels;
+        let Some(spare) = in_channels.len().checked_sub(encoded + 1) else {
+            if in_channels.len() < encoded {
+                return fault(format!(
+                    "task.pixel_decoder.num_levels = {encoded}: the neck gives {} levels",
+                    in_channels.len()
+                ));
+            }
+            return Ok(self.head_sizes(in_channels, num_classes));
+        };
+        Ok(self.head_sizes(in_channels[spare..].to_vec(), num_classes))
+    }
+
+    fn head_sizes(&self, in_channels: Vec<i64>, num_classes: i64) -> HeadSizes {
+        let (pixel, transformer) = (&self.pixel_decoder, &self.transformer_decoder);
+        HeadSizes {
+            pixel_decoder: PixelDecoderSizes {
+                in_channels,
+                feat_channels: self.feat_channels,
+                num_heads: self.num_heads,
+                num_layers: pixel.num_layers,
+                feedforward_channels: pixel.feedforward_channels,
+                num_levels: pixel.num_levels,
+                num_points: pixel.num_points,
+            },
+            transformer_decoder: TransformerDecoderSizes {
+                feat_channels: self.feat_channels,
+                num_heads: self.num_heads,
+                num_layers: transformer.num_layers,
+                feedforward_channels: transformer.feedforward_channels,
+            },
+            num_queries: self.num_queries,
+            num_classes,
+        }
+    }
+}

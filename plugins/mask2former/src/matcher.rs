@@ -1,0 +1,178 @@
+//! Which query answers for which object: the cheapest one-to-one assignment (Carion et al. 2020).
+
+use std::{
+    sync::mpsc::{Receiver, Sender, channel},
+    thread::{Scope, ScopedJoinHandle},
+};
+
+use engine::{
+    Error, Result, anyhow,
+    tch::{Device, Kind, Tensor, no_grad},
+};
+use hotcoco::primitives::assign::lsap;
+
+use crate::{
+    head::LayerOutput,
+    layers::at_least_float,
+    points::{Draw, PointRules, Purpose, point_sample},
+};
+
+/// Objects of an image that a step learns from.
+#[derive(Debug)]
+pub struct Objects {
+    /// Tells the image in messages.
+    pub image: String,
+    /// `[N]` i64.
+    pub labels: Tensor,
+    /// `[N, H, W]` bool, top left part of the padded input.
+    pub masks: Tensor,
+    /// `(height, width)` of the padded input.
+    pub padded: (i64, i64),
+}
+
+impl Objects {
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.labels.size().first().map_or(0, |&n| n as usize)
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Points of the padded input in the frame of the masks, which may be smaller.
+    pub(crate) fn in_masks(&self, points: &Tensor) -> Tensor {
+        let (_, h, w) = self.masks.size3().unwrap_or_default();
+        let (height, width) = self.padded;
+        if (h, w) == self.padded {
+            return points.shallow_clone();
+        }
+        let stretch = [width as f64 / w as f64, height as f64 / h as f64];
+        points * Tensor::from_slice(&stretch).to_device(points.device()).to_kind(points.kind())
+    }
+}
+
+/// Weights of the terms of a match's cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MatchCosts {
+    pub class: f64,
+    pub mask: f64,
+    pub dice: f64,
+}
+
+/// Query and object of each pair.
+pub type Pairs = Vec<(i64, i64)>;
+
+/// `[Q, N]` costs of image `image` in `layer`, on the device of the predictions; without gradient.
+///
+/// `mask_features` is `[B, C, H, W]`. The masks' values at points are products of the queries'
+/// embeddings with the mask features there: whole masks need not exist.
+///
+/// # Errors
+/// When libtorch refuses the shapes.
+pub fn match_costs(
+    output: &LayerOutput,
+    mask_features: &Tensor,
+    objects: &Objects,
+    (layer, image): (usize, usize),
+    (costs, rules): (MatchCosts, PointRules),
+    draw: &mut Draw<'_>,
+) -> Result<Tensor> {
+    no_grad(|| {
+        let points =
+            draw(Purpose::Matching { layer, image }, &[1, rules.num_points, 2]).squeeze_dim(0);
+        let index = image as i64;
+        let features = features_at(&mask_features.detach().get(index), &points)?;
+        let embeddings = output.embeddings.detach().get(index);
+        let logits = at_least_float(&embeddings.matmul(&features.to_kind(embeddings.kind())));
+        let truth =
+            point_sample(&objects.masks, &objects.in_masks(&points))?.to_kind(logits.kind());
+
+        let probability = output.classes.detach().get(index).softmax(-1, None);
+        let class = -probability.index_select(1, &objects.labels);
+        let overlap = |values: &Tensor| values.matmul(&truth.tr());
+        let total = |values: &Tensor| values.sum_dim_intlist([1].as_slice(), true, None);
+        // Binary cross-entropy is softplus(x) − x·t.
+        let num_points = rules.num_points as f64;
+        let mask = (total(&logits.softplus()) - overlap(&logits)) / num_points;
+        let inside = logits.sigmoid();
+        let sides = total(&inside) + total(&truth).tr();
+        let dice = 1.0 - (overlap(&inside) * 2.0 + 1.0) / (sides + 1.0);
+        Ok(class * costs.class + mask * costs.mask + dice * costs.dice)
+    })
+}
+
+/// `[C, P]` of a `[C, H, W]` map.
+fn features_at(map: &Tensor, points: &Tensor) -> Result<Tensor> {
+    point_sample(map, points)
+}
+
+/// The cheapest pairs of a `[Q, N]` cost matrix, by rising object; of more objects than queries, those
+/// that the whole is cheapest with.
+///
+/// # Errors
+/// When a cost is not finite.
+pub fn assign(costs: &Tensor) -> Result<Pairs> {
+    let (queries, objects) = costs.size2()?;
+    let values = Vec::<f64>::try_from(costs.to_device(Device::Cpu).to_kind(Kind::Double).view(-1))?;
+    // The solver takes no other, and what it gave would teach nothing.
+    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+        let (query, object) = (at as i64 / objects, at as i64 % objects);
+        return Err(Error::non_finite(format!(
+            "the cost of matching query {query} with object {object} is {}",
+            values[at]
+        ))
+        .into());
+    }
+    let (rows, columns) = lsap(&values, queries as usize, objects as usize, false);
+    let mut pairs: Pairs =
+        rows.into_iter().zip(columns).map(|(q, o)| (q as i64, o as i64)).collect();
+    pairs.sort_by_key(|&(_, object)| object);
+    Ok(pairs)
+}
+
+/// Solves assignments on a thread of its own while the next layers are computed. On a GPU the thread
+/// waits for the costs, not the one that feeds the device.
+pub(crate) struct Matcher<'scope> {
+    jobs: Sender<(usize, usize, Tensor)>,
+    worker: ScopedJoinHandle<'scope, Result<Solved>>,
+}
+
+type Solved = Vec<(usize, usize, Pairs)>;
+
+impl<'scope> Matcher<'scope> {
+    pub(crate) fn start<'env>(scope: &'scope Scope<'scope, 'env>, objects: &[Objects]) -> Self {
+        let (jobs, queue) = channel();
+        let images: Vec<String> = objects.iter().map(|o| o.image.clone()).collect();
+        Self { jobs, worker: scope.spawn(move || solve(&queue, &images)) }
+    }
+
+    /// Hands over the costs of an image in a layer.
+    pub(crate) fn submit(&self, layer: usize, image: usize, costs: Tensor) {
+        // The worker ends early only with an error, which `finish` gives.
+        let _ = self.jobs.send((layer, image, costs));
+    }
+
+    /// Pairs of `[layer][image]`; those not submitted are empty.
+    pub(crate) fn finish(self, layers: usize, images: usize) -> Result<Vec<Vec<Pairs>>> {
+        let Self { jobs, worker } = self;
+        drop(jobs);
+        let solved = worker.join().map_err(|_| anyhow::anyhow!("the matching thread died"))??;
+        let mut pairs = vec![vec![Pairs::new(); images]; layers];
+        for (layer, image, found) in solved {
+            pairs[layer][image] = found;
+        }
+        Ok(pairs)
+    }
+}
+
+fn solve(queue: &Receiver<(usize, usize, Tensor)>, images: &[String]) -> Result<Solved> {
+    let mut solved = Vec::new();
+    for (layer, image, costs) in queue {
+        let pairs = assign(&costs)
+            .map_err(|e| e.context(format!("image {}, decoder layer {layer}", images[image])))?;
+        solved.push((layer, image, pairs));
+    }
+    Ok(solved)
+}

@@ -1,0 +1,86 @@
+//! Masks are compared at points, not at every pixel (Cheng et al. 2022, section 3.3; detectron2's
+//! PointRend).
+
+use engine::{
+    Result,
+    tch::{Kind, Tensor, no_grad},
+};
+
+use crate::layers::at_least_float;
+
+/// What random numbers are wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Points at which predictions and objects of an image are compared to be matched.
+    Matching { layer: usize, image: usize },
+    /// Points among which the uncertain ones are picked.
+    Candidates { layer: usize },
+    /// Points that are learnt from wherever they lie.
+    Anywhere { layer: usize },
+}
+
+/// Uniform numbers in [0, 1) of a shape.
+pub type Draw<'a> = dyn FnMut(Purpose, &[i64]) -> Tensor + 'a;
+
+/// At which points a step learns.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PointRules {
+    pub num_points: i64,
+    /// So many candidates a point.
+    pub oversample_ratio: f64,
+    /// Share of the points that are the most uncertain candidates.
+    pub importance_sample_ratio: f64,
+}
+
+/// Bilinear values of `[N, H, W]` maps at `[P, 2]` points common to all, or `[N, P, 2]` points of
+/// each, (x, y) in [0, 1] of the map; zero outside. `[N, P]`, at least fp32.
+///
+/// # Errors
+/// When libtorch refuses the shapes.
+pub fn point_sample(maps: &Tensor, points: &Tensor) -> Result<Tensor> {
+    let maps = if maps.kind() == Kind::Bool || maps.kind() == Kind::Uint8 {
+        maps.to_kind(points.kind())
+    } else {
+        at_least_float(maps)
+    };
+    let grid = (points * 2.0 - 1.0).to_kind(maps.kind());
+    if points.dim() == 2 {
+        let grid = grid.unsqueeze(0).unsqueeze(0);
+        let values = maps.unsqueeze(0).f_grid_sampler(&grid, 0, 0, false)?;
+        return Ok(values.squeeze_dim(2).squeeze_dim(0));
+    }
+    let values = maps.unsqueeze(1).f_grid_sampler(&grid.unsqueeze(1), 0, 0, false)?;
+    Ok(values.squeeze_dim(2).squeeze_dim(1))
+}
+
+/// `[N, P, 2]` points for `[N, h, w]` logits: the most uncertain of many candidates, and some more
+/// anywhere. Without gradient.
+///
+/// # Errors
+/// When libtorch refuses the shapes.
+pub(crate) fn uncertain_points(
+    logits: &Tensor,
+    rules: PointRules,
+    layer: usize,
+    draw: &mut Draw<'_>,
+) -> Result<Tensor> {
+    let n = logits.size()[0];
+    let candidates = (rules.num_points as f64 * rules.oversample_ratio) as i64;
+    let uncertain = (rules.num_points as f64 * rules.importance_sample_ratio) as i64;
+    let anywhere = rules.num_points - uncertain;
+    let points = draw(Purpose::Candidates { layer }, &[n, candidates, 2]);
+    let mut chosen = Vec::new();
+    if uncertain > 0 {
+        no_grad(|| -> Result<()> {
+            let certainty = point_sample(&logits.detach(), &points)?.abs();
+            let (_, index) = certainty.topk(uncertain, 1, false, false);
+            let index = index.unsqueeze(2).expand([n, uncertain, 2], false);
+            chosen.push(points.gather(1, &index, false));
+            Ok(())
+        })?;
+    }
+    if anywhere > 0 {
+        chosen.push(draw(Purpose::Anywhere { layer }, &[n, anywhere, 2]));
+    }
+    Ok(Tensor::cat(&chosen, 1))
+}

@@ -1,0 +1,93 @@
+//! The model as the engine sees it.
+
+use engine::{
+    Result,
+    anyhow::Context,
+    backbone::{self, Backbone},
+    data::Batch,
+    task::{Evaluator, Prediction, StepOutput, TargetNeeds, Task},
+};
+
+use crate::{
+    Mask2FormerConfig,
+    evaluation::InstanceEvaluator,
+    head::Mask2FormerHead,
+    neck::SimpleFeaturePyramid,
+    pixel_decoder::PixelFeatures,
+    prediction::{Frame, instances},
+    training,
+};
+
+/// An instance segmenter.
+#[derive(Debug)]
+pub(crate) struct Mask2Former {
+    pub(crate) backbone: Box<dyn Backbone>,
+    pub(crate) neck: Option<SimpleFeaturePyramid>,
+    pub(crate) head: Mask2FormerHead,
+    pub(crate) config: Mask2FormerConfig,
+    pub(crate) categories: Vec<String>,
+}
+
+impl Mask2Former {
+    fn pixels(&self, batch: &Batch, train: bool) -> Result<PixelFeatures> {
+        let levels = backbone::features(&*self.backbone, batch, train)?;
+        let levels = match (&self.neck, levels.last()) {
+            (Some(neck), Some(last)) => neck.forward(last),
+            _ => levels,
+        };
+        // The coarsest, and one finer level for the masks.
+        let spare = levels.len().saturating_sub(self.config.pixel_decoder.num_levels + 1);
+        self.head.pixel_decoder.forward(&levels[spare..])
+    }
+}
+
+impl Task for Mask2Former {
+    fn needs(&self) -> TargetNeeds {
+        TargetNeeds::Masks
+    }
+
+    /// Scores go by the annotation in original pixels.
+    fn eval_needs(&self) -> TargetNeeds {
+        TargetNeeds::Boxes
+    }
+
+    fn train_step(&self, batch: &Batch) -> Result<StepOutput> {
+        let pixels = self.pixels(batch, true)?;
+        training::step(&self.head, &pixels, &self.config.training, batch)
+    }
+
+    fn predict(&self, batch: &Batch) -> Result<Vec<Prediction>> {
+        let pixels = self.pixels(batch, false)?;
+        let mut last = None;
+        self.head.decode(&pixels, &mut |_, output| {
+            last = Some(output);
+            Ok(())
+        })?;
+        let output = last.context("the decoder gave no output")?;
+        let padded = (batch.images.size()[2], batch.images.size()[3]);
+        let mut predictions = Vec::with_capacity(batch.targets.len());
+        for (i, target) in (0i64..).zip(&batch.targets) {
+            let instances = instances(
+                &output.classes.get(i),
+                &output.embeddings.get(i),
+                &pixels.mask_features.get(i),
+                Frame::of(target, padded),
+                self.config.evaluation.max_per_image,
+            )
+            .with_context(|| format!("image {}", target.path.display()))?;
+            predictions.push(Prediction {
+                image_id: target.image_id.clone(),
+                original_size: target.original_size,
+                scores: Vec::new(),
+                labels: Vec::new(),
+                instances,
+            });
+        }
+        Ok(predictions)
+    }
+
+    fn evaluator(&self) -> Result<Box<dyn Evaluator>> {
+        let config = self.config.evaluation.clone();
+        Ok(Box::new(InstanceEvaluator::new(self.categories.clone(), config)?))
+    }
+}

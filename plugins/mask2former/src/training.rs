@@ -1,0 +1,189 @@
+//! One training step: features, every layer's predictions, matching beside them, losses.
+
+use engine::{
+    Error, Result,
+    data::{Batch, Target},
+    serde::{Deserialize, Serialize},
+    task::{Loss, StepOutput},
+    tch::{Kind, Tensor},
+};
+
+use crate::{
+    criterion::Criterion,
+    head::{LayerOutput, Mask2FormerHead},
+    matcher::{MatchCosts, Matcher, Objects, Pairs, match_costs},
+    pixel_decoder::PixelFeatures,
+    points::{Draw, PointRules},
+};
+
+/// `[task.training]`: matching and losses. The defaults are the reference's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+pub struct TrainingConfig {
+    /// Points at which masks are compared, both to match and to learn.
+    pub num_points: i64,
+    /// Candidates for each point to learn at.
+    pub oversample_ratio: f64,
+    /// Share of the points that are the most uncertain candidates; the others lie anywhere.
+    pub importance_sample_ratio: f64,
+    /// Weight of "no object" beside 1 for each category.
+    pub no_object_weight: f64,
+    /// Weights of the terms, of the loss and of a match's cost alike.
+    pub class_weight: f64,
+    pub mask_weight: f64,
+    pub dice_weight: f64,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            num_points: 12_544,
+            oversample_ratio: 3.0,
+            importance_sample_ratio: 0.75,
+            no_object_weight: 0.1,
+            class_weight: 2.0,
+            mask_weight: 5.0,
+            dice_weight: 5.0,
+        }
+    }
+}
+
+impl TrainingConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        let fault = |key: &str, got: &dyn std::fmt::Debug, expected: &str| {
+            Err(Error::config(format!("task.training.{key} = {got:?}: expected {expected}")).into())
+        };
+        if self.num_points < 1 {
+            return fault("num_points", &self.num_points, "at least 1");
+        }
+        if !(1.0..=100.0).contains(&self.oversample_ratio) {
+            return fault("oversample_ratio", &self.oversample_ratio, "1 to 100");
+        }
+        if !(0.0..=1.0).contains(&self.importance_sample_ratio) {
+            return fault("importance_sample_ratio", &self.importance_sample_ratio, "0 to 1");
+        }
+        for (key, weight) in [
+            ("no_object_weight", self.no_object_weight),
+            ("class_weight", self.class_weight),
+            ("mask_weight", self.mask_weight),
+            ("dice_weight", self.dice_weight),
+        ] {
+            if !(weight.is_finite() && weight >= 0.0) {
+                return fault(key, &weight, "a number of at least 0");
+            }
+        }
+        Ok(())
+    }
+
+    fn points(&self) -> PointRules {
+        PointRules {
+            num_points: self.num_points,
+            oversample_ratio: self.oversample_ratio,
+            importance_sample_ratio: self.importance_sample_ratio,
+        }
+    }
+}
+
+/// Losses of a batch.
+pub(crate) fn step(
+    head: &Mask2FormerHead,
+    pixels: &PixelFeatures,
+    config: &TrainingConfig,
+    batch: &Batch,
+) -> Result<StepOutput> {
+    let padded = (batch.images.size()[2], batch.images.size()[3]);
+    let objects: Vec<_> =
+        batch.targets.iter().map(|target| learnable(target, padded)).collect::<Result<_>>()?;
+    let options = (Kind::Float, batch.images.device());
+    // From libtorch's generator, which the trainer seeds by step.
+    let mut draw = |_, shape: &[i64]| Tensor::rand(shape, options);
+    let Learnt { mut output, pairs } = learn(head, pixels, config, &objects, &mut draw)?;
+    let total = |counts: &mut dyn Iterator<Item = usize>| counts.sum::<usize>();
+    let learnable = total(&mut objects.iter().map(Objects::len));
+    let annotated = total(&mut batch.targets.iter().map(|t| t.labels.size()[0] as usize));
+    let matched = pairs.last().map_or(0, |last| total(&mut last.iter().map(Vec::len)));
+    for (name, count) in [
+        ("objects", matched),
+        ("objects_without_pixels", annotated - learnable),
+        ("objects_beyond_queries", learnable - matched),
+    ] {
+        let count = Tensor::from(count as f32).to_device(options.1);
+        output.scalars.push((name.to_owned(), count));
+    }
+    Ok(output)
+}
+
+/// Losses, and the pairs of `[layer][image]` that they are of.
+#[derive(Debug)]
+pub struct Learnt {
+    pub output: StepOutput,
+    pub pairs: Vec<Vec<Pairs>>,
+}
+
+/// Losses of every layer, named as mmdet names them: `d<i>.loss_…` before the last, whose names have
+/// no prefix.
+///
+/// # Errors
+/// When the cost of a match is not finite; names image and layer.
+pub fn learn(
+    head: &Mask2FormerHead,
+    pixels: &PixelFeatures,
+    config: &TrainingConfig,
+    objects: &[Objects],
+    draw: &mut Draw<'_>,
+) -> Result<Learnt> {
+    let costs = MatchCosts {
+        class: config.class_weight,
+        mask: config.mask_weight,
+        dice: config.dice_weight,
+    };
+    let how = (costs, config.points());
+    let mut layers: Vec<LayerOutput> = Vec::new();
+    let pairs = std::thread::scope(|scope| {
+        let matcher = Matcher::start(scope, objects);
+        head.decode(pixels, &mut |layer, output| {
+            for (image, objects) in objects.iter().enumerate().filter(|(_, o)| !o.is_empty()) {
+                let features = &pixels.mask_features;
+                let costs = match_costs(&output, features, objects, (layer, image), how, draw)?;
+                matcher.submit(layer, image, costs);
+            }
+            layers.push(output);
+            Ok(())
+        })?;
+        matcher.finish(layers.len(), objects.len())
+    })?;
+    let criterion =
+        Criterion { no_object_weight: config.no_object_weight, points: config.points() };
+    let mut output = StepOutput::default();
+    for (i, layer) in layers.iter().enumerate() {
+        let prefix = if i + 1 < layers.len() { format!("d{i}.") } else { String::new() };
+        let losses = criterion.losses(layer, &pixels.mask_features, objects, &pairs[i], i, draw)?;
+        for (name, value, weight) in [
+            ("loss_cls", losses.class, config.class_weight),
+            ("loss_mask", losses.mask, config.mask_weight),
+            ("loss_dice", losses.dice, config.dice_weight),
+        ] {
+            output.losses.push(Loss { name: format!("{prefix}{name}"), value, weight });
+        }
+    }
+    Ok(Learnt { output, pairs })
+}
+
+/// Objects of an image that are no crowd and have a pixel in the input: a crop may have left none.
+fn learnable(target: &Target, padded: (i64, i64)) -> Result<Objects> {
+    let image = target.path.display().to_string();
+    let (n, h, w) = target.masks.size3()?;
+    // Under some size rules a mask is a pixel larger than its image.
+    let masks = target.masks.narrow(1, 0, h.min(padded.0)).narrow(2, 0, w.min(padded.1));
+    let has_pixels = masks.flatten(1, 2).any_dim(1, false);
+    let index = has_pixels.logical_and(&target.is_crowd.logical_not()).nonzero().view([-1]);
+    if index.size1()? == n {
+        return Ok(Objects { image, labels: target.labels.shallow_clone(), masks, padded });
+    }
+    Ok(Objects {
+        image,
+        labels: target.labels.index_select(0, &index),
+        masks: masks.index_select(0, &index),
+        padded,
+    })
+}
