@@ -53,7 +53,7 @@ fn dataset(folder: &Path, count: u32) -> Dataset {
 fn plan(batch_size: usize, num_workers: usize) -> LoadPlan {
     LoadPlan {
         preprocess: PreprocessConfig { image_size: 64, ..Default::default() },
-        augment: AugmentConfig { flip_probability: 0.5 },
+        augment: AugmentConfig { flip_probability: 0.5, ..Default::default() },
         loader: LoaderConfig { batch_size, num_workers, ..Default::default() },
         spec: BackboneSpec {
             pixel_mean: [100.0; 3],
@@ -138,8 +138,10 @@ fn evaluation_sees_every_image_once_in_order_and_unflipped() {
 fn a_flip_mirrors_image_boxes_and_masks_alike() {
     let dir = tempfile::tempdir().unwrap();
     let data = Arc::new(dataset(dir.path(), 1));
-    let with =
-        |flip_probability| LoadPlan { augment: AugmentConfig { flip_probability }, ..plan(1, 1) };
+    let with = |flip_probability| {
+        let augment = AugmentConfig { flip_probability, ..Default::default() };
+        LoadPlan { augment, ..plan(1, 1) }
+    };
     let plain = take(Loader::train(Arc::clone(&data), with(0.0), 0).unwrap(), 1).remove(0);
     let flipped = take(Loader::train(data, with(1.0), 0).unwrap(), 1).remove(0);
     let (height, width) = plain.targets[0].input_size;

@@ -12,6 +12,7 @@ mod config;
 mod dataset_check;
 mod finetuning;
 mod image_lists;
+mod jitter;
 mod loader;
 mod metrics;
 mod parity_backbone;

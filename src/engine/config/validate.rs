@@ -4,7 +4,7 @@ use super::{
     RunConfig,
     problem::{Problem, Severity},
 };
-use crate::optim::ScheduleConfig;
+use crate::{data::transforms::AugmentConfig, optim::ScheduleConfig};
 
 /// Collects findings; each names its key, [`super::Loaded`] adds where that key was given.
 struct Findings(Vec<Problem>);
@@ -71,6 +71,18 @@ impl RunConfig {
         findings.at_least("preprocess.pad_multiple", 1, preprocess.pad_multiple.into());
         findings.at_least("preprocess.max_pixels", 1, preprocess.max_pixels);
         findings.probability("augment.flip_probability", self.augment.flip_probability);
+        if !self.augment.scale_range_fits() {
+            let got = self.augment.scale_range.unwrap_or_default();
+            let expected = AugmentConfig::SCALE_RANGE;
+            findings.error("augment.scale_range", format_args!("expected {expected}, got {got:?}"));
+        }
+        if self.embedding_cache.is_some() && self.augment.scale_range.is_some() {
+            findings.error(
+                "augment.scale_range",
+                "contradicts `embedding_cache`: each image comes in another size and part every time, \
+                 so that no embedding of it could be used again; leave one of both out",
+            );
+        }
         findings.at_least("loader.batch_size", 1, self.loader.batch_size as u64);
         findings.at_least("loader.prefetch_batches", 1, self.loader.prefetch_batches as u64);
     }

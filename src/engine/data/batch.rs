@@ -16,7 +16,9 @@ pub struct Target {
     pub path: std::path::PathBuf,
     /// File on disk (after EXIF orientation, where that is applied); predictions come back here.
     pub original_size: Size,
-    /// Unpadded top-left part of [`Batch::images`].
+    /// Unpadded top-left part of [`Batch::images`]. With `augment.scale_range` a training batch shows a
+    /// part of the image: there is no way from here to original pixels, and it is not for
+    /// [`Task::predict`](crate::task::Task::predict).
     pub input_size: Size,
     /// Whether the input was mirrored left to right.
     pub flipped: bool,
@@ -24,9 +26,10 @@ pub struct Target {
     pub image_labels: Vec<i64>,
     /// `[N]` i64 in `0..num_classes`.
     pub labels: Tensor,
-    /// `[N, 4]` f32 XYXY, input pixels.
+    /// `[N, 4]` f32 XYXY, input pixels; without area for an object outside a random part.
     pub boxes: Tensor,
     /// `[N, H, W]` bool, input frame without padding; `[0, H, W]` when masks are not needed.
+    /// Empty for an object outside a random part.
     pub masks: Tensor,
     /// `[N]` bool: crowd regions, ignored by training and treated by COCO's rules in metrics.
     pub is_crowd: Tensor,

@@ -320,7 +320,8 @@ fn wanted<'a>(
     embeddings: &Embeddings,
 ) -> Vec<Wanted<'a>> {
     // All that augmentation may do to an image; another kind would have to be said here.
-    let AugmentConfig { flip_probability } = *augment;
+    let AugmentConfig { flip_probability, scale_range } = *augment;
+    debug_assert!(scale_range.is_none(), "the config is refused");
     let in_training: &[bool] = match flip_probability {
         0.0 => &[false],
         1.0 => &[true],

@@ -140,6 +140,18 @@ fn error_with(argument: &str) -> String {
 }
 
 #[test]
+fn a_range_of_scales_is_checked_against_itself_and_the_cache() {
+    assert_eq!(
+        error_of("[augment]\nscale_range = [2.0, 0.1]\n"),
+        "a.toml:16: `augment.scale_range`: expected the smallest and the largest scale, above 0, at \
+         most 8, in rising order, got [2.0, 0.1]"
+    );
+    let error = error_of("[augment]\nscale_range = [0.1, 2.0]\n[embedding_cache]\ndir = \"c\"\n");
+    assert!(error.contains("`augment.scale_range`") && error.contains("`embedding_cache`"), "{error}");
+    assert!(error_of("[augment]\nscale_range = [0.1]\n").contains("scale_range"));
+}
+
+#[test]
 fn ranges_are_checked_at_their_line() {
     assert_eq!(
         error_of(

@@ -29,14 +29,14 @@ use anyhow::{Result, anyhow};
 use self::{buffers::Buffers, order::Order, workers::Workers};
 use super::{
     Batch, Dataset, Record,
-    transforms::{AugmentConfig, PreprocessConfig},
+    transforms::{AugmentConfig, Augmentation, PreprocessConfig},
 };
 use crate::{
     Error,
     backbone::BackboneSpec,
     config::LoaderConfig,
     embedding_cache::Embeddings,
-    seed::{AUGMENT, BATCH, Rng},
+    seed::{BATCH, Rng},
     task::TargetNeeds,
 };
 
@@ -154,17 +154,19 @@ impl Loader {
         Ok(())
     }
 
-    /// Dataset index and flip of every image of a step.
-    fn images(&mut self, step: u64) -> Vec<(usize, bool)> {
+    /// Dataset index and changes of every image of a step.
+    fn images(&mut self, step: u64) -> Vec<(usize, Augmentation)> {
         let size = self.plan.loader.batch_size as u64;
         let mut positions = step * size..(step + 1) * size;
         if self.end.is_some() {
             positions.end = positions.end.min(self.dataset.records.len() as u64);
         }
-        let (seed, always) = (self.plan.seed, self.mirrored);
-        let probability = if self.end.is_some() { 0.0 } else { self.plan.augment.flip_probability };
-        let flip = |p: u64| always || Rng::at(seed, &[AUGMENT, p]).uniform() < probability;
-        positions.map(|p| (self.order.at(p), flip(p))).collect()
+        let plan = &self.plan;
+        let change = |position: u64| match self.end {
+            None => Augmentation::draw(&plan.augment, plan.seed, position),
+            Some(_) => Augmentation { flip: self.mirrored, jitter: None },
+        };
+        positions.map(|position| (self.order.at(position), change(position))).collect()
     }
 
     /// The batch of step `self.next`, waiting for it if need be.
@@ -206,7 +208,7 @@ pub fn prepare_batch(records: &[Record], plan: &LoadPlan) -> Result<Batch> {
     let plan = prepare::Plan { plan: plan.clone(), train: false, buffers: Buffers::default() };
     let prepared = records
         .iter()
-        .map(|record| prepare::prepare(&plan, record, false))
+        .map(|record| prepare::prepare(&plan, record, Augmentation::default()))
         .collect::<Result<Vec<_>>>()?;
     prepare::assemble(&plan, prepared, batch_seed(&plan, 0))
 }
@@ -218,6 +220,12 @@ fn batch_seed(plan: &LoadPlan, step: u64) -> u64 {
 fn check(plan: &LoadPlan, dataset: &Dataset) -> Result<()> {
     plan.preprocess.validate(&plan.spec)?;
     plan.augment.validate()?;
+    if plan.embeddings.is_some() && plan.augment.scale_range.is_some() {
+        return Err(Error::config(
+            "augment.scale_range contradicts embedding_cache: no embedding fits a random part",
+        )
+        .into());
+    }
     if plan.loader.batch_size == 0 {
         return Err(Error::config("loader.batch_size = 0: expected at least 1").into());
     }

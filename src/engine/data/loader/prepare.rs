@@ -15,8 +15,7 @@ use crate::{
     data::{
         Batch, Record, Target, image_io,
         transforms::{
-            Fitted, Normalization, PadTo, scaled_size,
-            target::{Placement, target},
+            Augmentation, Fitted, Normalization, PadTo, Window, target::target,
         },
     },
     embedding_cache::is_channels_last,
@@ -55,8 +54,8 @@ enum Content {
 }
 
 /// Decodes, resizes, and carries the annotation along.
-pub(super) fn prepare(plan: &Plan, record: &Record, flip: bool) -> Result<Prepared> {
-    catch_unwind(AssertUnwindSafe(|| prepare_unguarded(plan, record, flip))).unwrap_or_else(
+pub(super) fn prepare(plan: &Plan, record: &Record, change: Augmentation) -> Result<Prepared> {
+    catch_unwind(AssertUnwindSafe(|| prepare_unguarded(plan, record, change))).unwrap_or_else(
         |panic| {
             let (path, text) = (record.path.display(), image_io::panic_text(&*panic));
             Err(Error::data(format!("image {path}: preparing it failed: {text}")).into())
@@ -64,35 +63,33 @@ pub(super) fn prepare(plan: &Plan, record: &Record, flip: bool) -> Result<Prepar
     )
 }
 
-fn prepare_unguarded(plan: &Plan, record: &Record, flip: bool) -> Result<Prepared> {
+fn prepare_unguarded(plan: &Plan, record: &Record, change: Augmentation) -> Result<Prepared> {
     if let Some(embeddings) = &plan.embeddings {
-        let entry = embeddings.load(&record.path, flip)?;
+        let entry = embeddings.load(&record.path, change.flip)?;
         check_size(entry.original_size, false, record.size, &record.path)?;
-        let (target, _) = place(plan, record, entry.original_size, flip)?;
+        let (target, _) = place(plan, record, entry.original_size, change)?;
         return Ok(Prepared { content: Content::Embedding(entry.levels), target });
     }
     let config = &plan.preprocess;
     let image = image_io::decode_file(&record.path, config.decode_options())?;
     let original_size = (image.height, image.width);
     check_size(original_size, image.transposed, record.size, &record.path)?;
-    let (target, input_size) = place(plan, record, original_size, flip)?;
-    let image = Fitted::new(image, input_size, config.resample).with_context(|| in_file(record))?;
+    let (target, window) = place(plan, record, original_size, change)?;
+    let image = Fitted::new(image, window, config.resample).with_context(|| in_file(record))?;
     Ok(Prepared { content: Content::Image(image), target })
 }
 
-/// The annotation in the frame of the network's input, and the image's size there.
+/// The annotation in the frame of the network's input, and what that shows of the image.
 fn place(
     plan: &Plan,
     record: &Record,
     original_size: (u32, u32),
-    flipped: bool,
-) -> Result<(Target, (u32, u32))> {
-    let config = &plan.preprocess;
-    let input_size = scaled_size(original_size, config.image_size, config.size_rule);
-    let placement = Placement { original_size, input_size, flipped };
-    let target = target(record, placement, plan.needs, config)
+    change: Augmentation,
+) -> Result<(Target, Window)> {
+    let placement = change.placement(original_size, &plan.preprocess);
+    let target = target(record, placement, plan.needs)
         .map_err(|e| Error::data(format!("{}: {e:#}", in_file(record))))?;
-    Ok((target, input_size))
+    Ok((target, placement.window))
 }
 
 fn in_file(record: &Record) -> String {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::prepare::{Plan, Prepared, assemble, prepare};
-use crate::data::{Batch, Dataset, image_io::panic_text};
+use crate::data::{Batch, Dataset, image_io::panic_text, transforms::Augmentation};
 
 /// A batch whose images are being prepared, by several threads in any order.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct Job {
     batch: Arc<Pending>,
     slot: usize,
     record: usize,
-    flip: bool,
+    change: Augmentation,
 }
 
 /// Threads that prepare images and hand over whole batches.
@@ -78,13 +78,13 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Queues a batch: dataset index and flip of each of its images.
-    pub(super) fn submit(&self, step: u64, images: Vec<(usize, bool)>, seed: u64) -> Result<()> {
+    /// Queues a batch: dataset index and changes of each of its images.
+    pub(super) fn submit(&self, step: u64, images: Vec<(usize, Augmentation)>, seed: u64) -> Result<()> {
         let slots = Slots { images: images.iter().map(|_| None).collect(), missing: images.len() };
         let batch = Arc::new(Pending { step, seed, slots: Mutex::new(slots) });
         let jobs = self.jobs.as_ref().context("the loader is closing")?;
-        for (slot, (record, flip)) in images.into_iter().enumerate() {
-            let job = Job { batch: Arc::clone(&batch), slot, record, flip };
+        for (slot, (record, change)) in images.into_iter().enumerate() {
+            let job = Job { batch: Arc::clone(&batch), slot, record, change };
             jobs.send(job).map_err(|_| anyhow!("all loader threads have ended"))?;
         }
         Ok(())
@@ -109,8 +109,8 @@ impl Drop for Workers {
 
 /// Prepares one image; if it was the last of its batch, the batch.
 fn work(plan: &Plan, dataset: &Dataset, job: Job) -> Option<(u64, Result<Batch>)> {
-    let Job { batch, slot, record, flip } = job;
-    let prepared = prepare(plan, &dataset.records[record], flip);
+    let Job { batch, slot, record, change } = job;
+    let prepared = prepare(plan, &dataset.records[record], change);
     let images = {
         let mut slots = batch.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.images[slot] = Some(prepared);

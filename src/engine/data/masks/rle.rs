@@ -1,5 +1,7 @@
 //! COCO run-length encoding.
 
+use std::ops::Range;
+
 use anyhow::{Result, anyhow, ensure};
 use hotcoco::mask;
 
@@ -72,6 +74,22 @@ impl Rle {
         mask
     }
 
+    /// [`to_mask`](Self::to_mask) of the pixels in `rows` and `columns` alone; what lies outside the
+    /// mask is 0.
+    #[must_use]
+    pub fn to_mask_part(&self, rows: Range<usize>, columns: Range<usize>) -> Vec<u8> {
+        let width = columns.len();
+        let mut part = vec![0; rows.len() * width];
+        self.for_each_segment(|x, segment| {
+            if columns.contains(&x) {
+                for y in segment.start.max(rows.start)..segment.end.min(rows.end) {
+                    part[(y - rows.start) * width + x - columns.start] = 1;
+                }
+            }
+        });
+        part
+    }
+
     /// Writes `value` wherever the mask is 1 into a row-major buffer of the mask's size; pixels
     /// beyond a shorter buffer are left out.
     pub fn paint<T: Copy>(&self, buffer: &mut [T], value: T) {
@@ -86,7 +104,7 @@ impl Rle {
     }
 
     /// Calls `visit(x, rows)` for every vertical piece of the foreground, left to right.
-    fn for_each_segment(&self, mut visit: impl FnMut(usize, std::ops::Range<usize>)) {
+    fn for_each_segment(&self, mut visit: impl FnMut(usize, Range<usize>)) {
         let (h, w) = (self.height as usize, self.width as usize);
         let mut position = 0;
         for (i, &count) in self.counts.iter().enumerate() {
@@ -237,6 +255,11 @@ mod tests {
             let mask: Vec<u8> = (0..h * w).map(|_| u8::from(rng.uniform() < density)).collect();
             let rle = Rle::from_mask(&mask, (h, w)).unwrap();
             assert_eq!(rle.to_mask(), mask);
+            let (top, left) = (rng.below(h.into()) as usize, rng.below(w.into()) as usize);
+            let part = rle.to_mask_part(top..h as usize, left..w as usize);
+            let expected: Vec<u8> =
+                mask.chunks(w as usize).skip(top).flat_map(|row| row[left..].to_vec()).collect();
+            assert_eq!(part, expected);
             assert_eq!(rle.area(), mask.iter().map(|&m| u64::from(m)).sum::<u64>());
             assert_eq!(Rle::from_compressed(h, w, &rle.to_compressed()).unwrap(), rle);
         }

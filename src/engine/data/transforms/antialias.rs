@@ -5,16 +5,23 @@ use fast_image_resize::{
     FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image as Buffer,
 };
 
-use super::Planes;
+use super::{
+    Planes, Window,
+    window::{crop, crop_planes},
+};
 use crate::data::image_io::Image;
 
 /// Within one level of Pillow's `resize(…, BILINEAR)`: both work in fixed point, with different
-/// numbers of bits.
-pub(super) fn resize(image: Image, (height, width): (u32, u32)) -> Result<Planes<u8>> {
+/// numbers of bits. Of the resized image, the window; it is cut out afterwards, since the resizer's
+/// rounding depends on the part it is asked for.
+pub(super) fn resize(image: Image, window: &Window) -> Result<Planes<u8>> {
+    let (height, width) = window.resized();
+    if (image.height, image.width) == (height, width) {
+        let Image { height, width, channels, pixels, .. } = crop(image, window);
+        return Ok(planar(pixels, channels, height as usize, width as usize));
+    }
     let Image { height: from_height, width: from_width, channels, pixels, .. } = image;
-    let resized = if (from_height, from_width) == (height, width) {
-        pixels
-    } else {
+    let resized = {
         let kind = if channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
         let source = Buffer::from_vec_u8(from_width, from_height, pixels, kind)?;
         let mut target = Buffer::new(width, height, kind);
@@ -22,7 +29,7 @@ pub(super) fn resize(image: Image, (height, width): (u32, u32)) -> Result<Planes
         Resizer::new().resize(&source, &mut target, &options)?;
         target.into_vec()
     };
-    Ok(planar(resized, channels, height as usize, width as usize))
+    Ok(crop_planes(planar(resized, channels, height as usize, width as usize), window))
 }
 
 /// `[H, W, C]` to `[C, H, W]`.

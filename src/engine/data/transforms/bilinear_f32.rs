@@ -3,10 +3,12 @@
 //! (An image one pixel wide or high takes another path in OpenCV, and differs by up to 0.002 of 255
 //! levels.)
 
+use std::ops::Range;
+
 use super::{
-    Normalization, Planes,
+    Normalization, Planes, Window,
     normalize::{fill_border, source_channel},
-    sampling::{Position, RowCache, Tap, horizontal_taps, rows, taps},
+    sampling::{Position, RowCache, Tap, columns_read, horizontal_taps, rows, taps},
     simd::vectorized,
 };
 use crate::data::image_io::Image;
@@ -14,14 +16,14 @@ use crate::data::image_io::Image;
 /// Pixels worked on at a time: enough to fill the widest vectors when turned into channels.
 const BLOCK: usize = 8;
 
-/// `cv2.resize` of the image as floats, planar; values in 0..=255.
-pub(super) fn resize_f32(image: &Image, size: (u32, u32)) -> Planes<f32> {
-    let (height, width) = (size.0 as usize, size.1 as usize);
+/// `cv2.resize` of the image as floats, planar, values in 0..=255; of that, the window.
+pub(super) fn resize_f32(image: &Image, window: &Window) -> Planes<f32> {
+    let (height, width) = (window.rows().len(), window.columns().len());
     let channels = image.channels;
     let mut data = vec![0.0; channels * height * width];
     each_row(
         image,
-        size,
+        window,
         #[inline(always)]
         |y, above, below, weight| {
             for c in 0..channels {
@@ -42,16 +44,16 @@ pub(super) fn resize_f32(image: &Image, size: (u32, u32)) -> Planes<f32> {
 /// never stored need not be read back.
 pub(super) fn resize_normalized(
     image: &Image,
-    size: (u32, u32),
+    window: &Window,
     normalization: &Normalization,
     flip: bool,
     (height, width): (usize, usize),
     out: &mut [f32],
 ) {
-    let columns = size.1 as usize;
+    let (rows, columns) = (window.rows().len(), window.columns().len());
     each_row(
         image,
-        size,
+        window,
         #[inline(always)]
         |y, above, below, weight| {
             for c in 0..3 {
@@ -72,31 +74,37 @@ pub(super) fn resize_normalized(
             }
         },
     );
-    fill_border(normalization, (size.0 as usize, columns), (height, width), out);
+    fill_border(normalization, (rows, columns), (height, width), out);
 }
 
-/// Calls `row` for each output row with its index, the two source rows it lies between, resampled
-/// along x (`[C, W]`), and the weight of the second.
+/// Calls `row` for each row of the window with its index there, the two source rows it lies between,
+/// resampled along x (`[C, W]`), and the weight of the second.
 #[inline(always)]
-fn each_row(image: &Image, size: (u32, u32), mut row: impl FnMut(usize, &[f32], &[f32], f32)) {
-    let (height, width) = (size.0 as usize, size.1 as usize);
+fn each_row(image: &Image, window: &Window, mut row: impl FnMut(usize, &[f32], &[f32], f32)) {
+    let (height, width) = (window.rows().len(), window.columns().len());
     let (from_height, from_width) = (image.height as usize, image.width as usize);
-    let columns: Vec<Column> = horizontal_taps(from_width, width, Position::Double)
-        .map(|tap| Column::new(tap, from_width))
+    let (to_height, to_width) = (window.resized().0 as usize, window.resized().1 as usize);
+    let across: Vec<Tap> = horizontal_taps(from_width, to_width, Position::Double)
+        .skip(window.columns().start)
+        .take(width)
         .collect();
-    let stride = from_width * image.channels;
-    let mut cache = RowCache::<f32>::new(image.channels * width, 0.0);
-    let mut pixels = vec![[0.0; 4]; from_width];
+    let read = columns_read(&across, from_width);
+    let columns: Vec<Column> = across.iter().map(|tap| Column::new(tap, &read)).collect();
+    let channels = image.channels;
+    let mut cache = RowCache::<f32>::new(channels * width, 0.0);
+    let mut pixels = vec![[0.0; 4]; read.len()];
     vectorized(
         #[inline(always)]
         || {
-            for (y, tap) in taps(from_height, height, Position::Double).enumerate() {
+            let down = taps(from_height, to_height, Position::Double);
+            for (y, tap) in down.skip(window.rows().start).take(height).enumerate() {
                 let (above, below) = cache.pair(
                     rows(tap, from_height),
                     #[inline(always)]
                     |from, resampled| {
-                        let source = &image.pixels[from * stride..(from + 1) * stride];
-                        if image.channels == 1 {
+                        let start = (from * from_width + read.start) * channels;
+                        let source = &image.pixels[start..start + read.len() * channels];
+                        if channels == 1 {
                             resample_grey(source, &columns, resampled);
                         } else {
                             resample_rgb(source, &columns, &mut pixels, resampled);
@@ -118,9 +126,10 @@ struct Column {
 }
 
 impl Column {
-    fn new(tap: Tap, from_width: usize) -> Self {
-        let first = tap.index as u32;
-        let second = (first + 1).min(from_width as u32 - 1);
+    /// Counted from the first of the columns that are read.
+    fn new(tap: &Tap, read: &Range<usize>) -> Self {
+        let first = (tap.index as usize - read.start) as u32;
+        let second = (first + 1).min(read.len() as u32 - 1);
         Self { first, second, fraction: tap.fraction }
     }
 }

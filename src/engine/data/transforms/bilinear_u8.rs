@@ -1,31 +1,40 @@
 //! OpenCV's `INTER_LINEAR` on 8-bit images, bit for bit: fixed point with 11-bit coefficients.
 
+use std::ops::Range;
+
 use super::{
-    Planes,
+    Planes, Window,
     antialias::planar,
-    sampling::{Position, RowCache, Tap, horizontal_taps, rows, taps},
+    sampling::{Position, RowCache, Tap, columns_read, horizontal_taps, rows, taps},
     simd::vectorized,
+    window::crop,
 };
 use crate::data::image_io::Image;
 
-/// `cv2.resize(image, (width, height), interpolation=INTER_LINEAR)` of 8-bit pixels, planar.
-pub(super) fn resize_u8(image: Image, size: (u32, u32)) -> Planes<u8> {
-    let (height, width) = (size.0 as usize, size.1 as usize);
+/// `cv2.resize(image, (width, height), interpolation=INTER_LINEAR)` of 8-bit pixels, planar; of
+/// that, the window.
+pub(super) fn resize_u8(image: Image, window: &Window) -> Planes<u8> {
+    let (height, width) = (window.rows().len(), window.columns().len());
     let (from_height, from_width) = (image.height as usize, image.width as usize);
     let channels = image.channels;
-    if (from_height, from_width) == (height, width) {
-        return planar(image.pixels, channels, height, width);
+    if (image.height, image.width) == window.resized() {
+        return planar(crop(image, window).pixels, channels, height, width);
     }
-    let columns: Vec<Column> = horizontal_taps(from_width, width, Position::Single)
-        .map(|tap| Column::new(tap, from_width))
+    let (to_height, to_width) = (window.resized().0 as usize, window.resized().1 as usize);
+    let across: Vec<Tap> = horizontal_taps(from_width, to_width, Position::Single)
+        .skip(window.columns().start)
+        .take(width)
         .collect();
+    let read = columns_read(&across, from_width);
+    let columns: Vec<Column> = across.iter().map(|tap| Column::new(tap, &read)).collect();
     let mut out = vec![0; channels * height * width];
     let mut cache = RowCache::<u16>::new(channels * width, 0);
-    let mut packed = vec![0; from_width];
-    for (y, tap) in taps(from_height, height, Position::Single).enumerate() {
+    let mut packed = vec![0; read.len()];
+    let down = taps(from_height, to_height, Position::Single);
+    for (y, tap) in down.skip(window.rows().start).take(height).enumerate() {
         let (above, below) = cache.pair(rows(tap, from_height), |row, resampled| {
-            let stride = from_width * channels;
-            let source = &image.pixels[row * stride..(row + 1) * stride];
+            let start = (row * from_width + read.start) * channels;
+            let source = &image.pixels[start..start + read.len() * channels];
             if channels == 1 {
                 resample_grey(source, &columns, resampled);
             } else {
@@ -54,9 +63,10 @@ struct Column {
 }
 
 impl Column {
-    fn new(tap: Tap, from_width: usize) -> Self {
-        let first = tap.index as u32;
-        Self { first, second: (first + 1).min(from_width as u32 - 1), weights: tap.fixed() }
+    /// Counted from the first of the columns that are read.
+    fn new(tap: &Tap, read: &Range<usize>) -> Self {
+        let first = (tap.index as usize - read.start) as u32;
+        Self { first, second: (first + 1).min(read.len() as u32 - 1), weights: tap.fixed() }
     }
 }
 

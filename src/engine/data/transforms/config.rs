@@ -163,20 +163,47 @@ impl PreprocessConfig {
 pub struct AugmentConfig {
     /// Probability of a mirror image, left to right. Default 0.
     pub flip_probability: f64,
+    /// Large-scale jitter: the longest side becomes `image_size` times a number drawn evenly from
+    /// this range, and of what is then larger than `image_size` a random part is kept. Default
+    /// absent: always 1. Mask2Former's, and the reference's, is `[0.1, 2.0]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale_range: Option<[f64; 2]>,
 }
 
 impl AugmentConfig {
+    /// What `scale_range` is expected to be.
+    pub(crate) const SCALE_RANGE: &str =
+        "the smallest and the largest scale, above 0, at most 8, in rising order";
+
+    /// Beyond 8 a crop shows less than a sixtieth of the image.
+    const LARGEST_SCALE: f64 = 8.0;
+
+    /// Whether `scale_range` is absent or what is expected.
+    pub(crate) fn scale_range_fits(&self) -> bool {
+        self.scale_range.is_none_or(|[low, high]| {
+            low > 0.0 && low <= high && high <= Self::LARGEST_SCALE
+        })
+    }
+
     /// # Errors
     /// Of kind config, naming key and value.
     pub fn validate(&self) -> Result<()> {
-        if (0.0..=1.0).contains(&self.flip_probability) {
-            return Ok(());
+        if !(0.0..=1.0).contains(&self.flip_probability) {
+            return Err(Error::config(format!(
+                "augment.flip_probability = {}: expected a number from 0 to 1",
+                self.flip_probability
+            ))
+            .into());
         }
-        Err(Error::config(format!(
-            "augment.flip_probability = {}: expected a number from 0 to 1",
-            self.flip_probability
-        ))
-        .into())
+        if !self.scale_range_fits() {
+            return Err(Error::config(format!(
+                "augment.scale_range = {:?}: expected {}",
+                self.scale_range.unwrap_or_default(),
+                Self::SCALE_RANGE
+            ))
+            .into());
+        }
+        Ok(())
     }
 }
 
@@ -217,7 +244,20 @@ mod tests {
         assert_eq!(parsed.size_rule, SizeRule::Truncate);
         assert_eq!(parsed.image_size, 1024);
         assert!(toml::from_str::<PreprocessConfig>("img_size = 3").is_err());
-        assert!(AugmentConfig { flip_probability: 1.5 }.validate().is_err());
-        assert!(AugmentConfig { flip_probability: f64::NAN }.validate().is_err());
+        for flip_probability in [1.5, f64::NAN] {
+            assert!(AugmentConfig { flip_probability, ..Default::default() }.validate().is_err());
+        }
+    }
+
+    #[test]
+    fn a_range_of_scales_rises_from_above_0() {
+        let check = |range| AugmentConfig { scale_range: Some(range), ..Default::default() }.validate();
+        for range in [[0.1, 2.0], [1.0, 1.0], [8.0, 8.0]] {
+            assert!(check(range).is_ok(), "{range:?}");
+        }
+        for range in [[0.0, 1.0], [-1.0, 1.0], [2.0, 1.0], [1.0, 9.0], [f64::NAN, 1.0], [0.5, f64::NAN]] {
+            let error = check(range).unwrap_err().to_string();
+            assert!(error.contains("augment.scale_range = [") && error.contains("rising"), "{error}");
+        }
     }
 }

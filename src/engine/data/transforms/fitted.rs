@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::{
-    Normalization, Resample, Resized, antialias::planar, bilinear_f32, normalize_into, resize,
+    Normalization, Resample, Resized, Window, antialias::planar, bilinear_f32, normalize_into,
+    resize_window, window::crop,
 };
 use crate::data::image_io::Image;
 
@@ -17,25 +18,26 @@ enum Form {
     /// Resized as it is written: as floats it would take four times the memory, there and back.
     Deferred {
         image: Image,
-        size: (u32, u32),
+        window: Window,
     },
 }
 
 impl Fitted {
-    /// Of `image`, to be brought to `size`, `(height, width)`, by the named method.
+    /// Of `image`, to be brought to the window's size by the named method, and cut to the window.
     ///
     /// # Errors
-    /// As [`resize`].
-    pub fn new(image: Image, size: (u32, u32), resample: Resample) -> Result<Self> {
+    /// As [`resize`](super::resize).
+    pub fn new(image: Image, window: Window, resample: Resample) -> Result<Self> {
         if resample != Resample::ReferenceFloat {
-            return resize(image, size, resample).map(Form::Resized).map(Self);
+            return resize_window(image, &window, resample).map(Form::Resized).map(Self);
         }
         let image = image.into_grey_if_equal();
-        Ok(Self(if (image.height, image.width) == size {
-            let (height, width) = (size.0 as usize, size.1 as usize);
-            Form::Resized(Resized::U8(planar(image.pixels, image.channels, height, width)))
+        Ok(Self(if (image.height, image.width) == window.resized() {
+            let Image { height, width, channels, pixels, .. } = crop(image, &window);
+            let planes = planar(pixels, channels, height as usize, width as usize);
+            Form::Resized(Resized::U8(planes))
         } else {
-            Form::Deferred { image, size }
+            Form::Deferred { image, window }
         }))
     }
 
@@ -44,11 +46,11 @@ impl Fitted {
     pub fn size(&self) -> (usize, usize) {
         match &self.0 {
             Form::Resized(resized) => resized.size(),
-            Form::Deferred { size, .. } => (size.0 as usize, size.1 as usize),
+            Form::Deferred { window, .. } => (window.rows().len(), window.columns().len()),
         }
     }
 
-    /// What [`resize`] and then [`normalize_into`] write, to the bit.
+    /// What [`resize_window`] and then [`normalize_into`] write, to the bit.
     pub fn write_into(
         &self,
         normalization: &Normalization,
@@ -58,8 +60,8 @@ impl Fitted {
     ) {
         match &self.0 {
             Form::Resized(resized) => normalize_into(resized, normalization, flip, padded, out),
-            Form::Deferred { image, size } => {
-                bilinear_f32::resize_normalized(image, *size, normalization, flip, padded, out);
+            Form::Deferred { image, window } => {
+                bilinear_f32::resize_normalized(image, window, normalization, flip, padded, out);
             }
         }
     }
@@ -68,10 +70,17 @@ impl Fitted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{backbone::BackboneSpec, data::transforms::PadOrder, seed::Rng};
+    use crate::{
+        backbone::BackboneSpec,
+        data::transforms::{PadOrder, Planes, resize},
+        seed::Rng,
+    };
+
+    const METHODS: [Resample; 3] =
+        [Resample::Reference, Resample::ReferenceFloat, Resample::Antialias];
 
     #[test]
-    fn writes_what_resizing_and_normalising_write() {
+    fn writes_what_resizing_cutting_and_normalising_write() {
         let spec = BackboneSpec {
             pixel_mean: [123.675, 116.28, 103.53],
             pixel_std: [58.395, 57.12, 57.375],
@@ -81,20 +90,66 @@ mod tests {
         };
         let normalization = Normalization::new(&spec, PadOrder::PadThenNormalize);
         let padded = (24, 40);
-        for (size, channels) in [((23, 37), 3), ((11, 9), 1), ((17, 13), 3), ((1, 40), 3)] {
-            for resample in [Resample::Reference, Resample::ReferenceFloat, Resample::Antialias] {
+        let windows = [
+            Window::whole((23, 37)),
+            Window::whole((11, 9)),
+            Window::whole((17, 13)),
+            Window::whole((1, 40)),
+            Window::new((17, 13), (5, 2), (7, 11)),
+            Window::new((46, 74), (9, 33), (24, 40)),
+            Window::new((46, 74), (22, 34), (24, 40)),
+            Window::new((9, 50), (0, 1), (9, 40)),
+            Window::new((90, 2), (89, 1), (1, 1)),
+        ];
+        for (window, channels) in windows.into_iter().flat_map(|w| [(w, 1), (w, 3)]) {
+            for resample in METHODS {
                 for flip in [false, true] {
                     let image = noise(17, 13, channels);
                     let mut expected = vec![f32::NAN; 3 * padded.0 * padded.1];
-                    let resized = resize(image.clone(), size, resample).unwrap();
-                    normalize_into(&resized, &normalization, flip, padded, &mut expected);
+                    let resized = resize(image.clone(), window.resized(), resample).unwrap();
+                    let cut = cut(resized, &window);
+                    normalize_into(&cut, &normalization, flip, padded, &mut expected);
                     let mut got = vec![f32::NAN; expected.len()];
-                    let fitted = Fitted::new(image, size, resample).unwrap();
-                    assert_eq!(fitted.size(), (size.0 as usize, size.1 as usize));
+                    let fitted = Fitted::new(image, window, resample).unwrap();
+                    assert_eq!(fitted.size(), (window.rows().len(), window.columns().len()));
                     fitted.write_into(&normalization, flip, padded, &mut got);
-                    assert_eq!(got, expected, "{size:?} {channels} {resample:?} {flip}");
+                    assert_eq!(got, expected, "{window:?} {channels} {resample:?} {flip}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_window_of_any_image_is_what_cutting_the_whole_gives() {
+        for case in 0..300 {
+            let mut rng = Rng::at(8, &[case]);
+            let mut side = |most: u64| 1 + rng.below(most) as u32;
+            let (from, to) = ((side(60), side(60)), (side(120), side(120)));
+            let window = Window::new(to, (side(to.0.into()), side(to.1.into())), (side(70), side(70)));
+            let image = noise(from.0, from.1, if case % 3 == 0 { 1 } else { 3 });
+            for resample in METHODS {
+                let whole = resize(image.clone(), to, resample).unwrap();
+                let got = resize_window(image.clone(), &window, resample).unwrap();
+                assert_eq!(got, cut(whole, &window), "{from:?} {window:?} {resample:?}");
+            }
+        }
+    }
+
+    fn cut(resized: Resized, window: &Window) -> Resized {
+        fn planes<T: Copy>(planes: &Planes<T>, window: &Window) -> Planes<T> {
+            let (height, width) = (window.rows().len(), window.columns().len());
+            let mut data = Vec::new();
+            for c in 0..planes.channels {
+                for y in window.rows() {
+                    let row = (c * planes.height + y) * planes.width;
+                    data.extend(window.columns().map(|x| planes.data[row + x]));
+                }
+            }
+            Planes { channels: planes.channels, height, width, data }
+        }
+        match resized {
+            Resized::U8(whole) => Resized::U8(planes(&whole, window)),
+            Resized::F32(whole) => Resized::F32(planes(&whole, window)),
         }
     }
 

@@ -1,10 +1,12 @@
 //! Decode → resize → augment → normalise and pad, as the reference does each.
 //!
-//! [`resize`] turns a decoded image into planes of its final size; [`normalize_into`] writes them,
+//! [`Augmentation`] says what becomes of an image of the training sequence, [`Window`] which part of
+//! it is kept. [`resize`] turns a decoded image into planes of its final size; [`normalize_into`] writes them,
 //! mirrored if so drawn, into their place of a batch. [`Fitted`] is both with the fewest bytes in
 //! between. [`target`] carries the annotation along.
 
 mod antialias;
+mod augmentation;
 mod bilinear_f32;
 mod bilinear_u8;
 mod config;
@@ -15,13 +17,16 @@ mod sampling;
 mod simd;
 mod size;
 pub mod target;
+mod window;
 
+pub use augmentation::{Augmentation, Jitter};
 pub use config::{AugmentConfig, PadOrder, PadTo, PreprocessConfig, Resample};
 pub use fitted::Fitted;
 pub use normalize::{Normalization, normalize_into};
 pub use size::{SizeRule, scaled_size};
+pub use window::Window;
 
-use super::image_io::Image;
+use super::{Rle, image_io::Image};
 use anyhow::Result;
 
 /// Pixels by channel, `[C, H, W]`; one channel stands for three equal ones.
@@ -58,16 +63,24 @@ impl Resized {
 /// # Errors
 /// When the antialiasing resizer refuses; it has no reason to for a decoded image.
 pub fn resize(image: Image, size: (u32, u32), resample: Resample) -> Result<Resized> {
+    resize_window(image, &Window::whole(size), resample)
+}
+
+/// The part `window` of what [`resize`] gives, to the bit.
+///
+/// # Errors
+/// As [`resize`].
+pub fn resize_window(image: Image, window: &Window, resample: Resample) -> Result<Resized> {
     let image = image.into_grey_if_equal();
     Ok(match resample {
-        Resample::Reference => Resized::U8(bilinear_u8::resize_u8(image, size)),
-        Resample::ReferenceFloat => Resized::F32(bilinear_f32::resize_f32(&image, size)),
-        Resample::Antialias => Resized::U8(antialias::resize(image, size)?),
+        Resample::Reference => Resized::U8(bilinear_u8::resize_u8(image, window)),
+        Resample::ReferenceFloat => Resized::F32(bilinear_f32::resize_f32(&image, window)),
+        Resample::Antialias => Resized::U8(antialias::resize(image, window)?),
     })
 }
 
-/// Resizes a `[H, W]` mask as OpenCV's `INTER_NEAREST` does.
+/// Resizes a mask as OpenCV's `INTER_NEAREST` does; of that the window, `[H, W]` of 0 and 1.
 #[must_use]
-pub fn resize_mask(mask: &[u8], from: (u32, u32), to: (u32, u32)) -> Vec<u8> {
-    nearest::resize_nearest(mask, from, to)
+pub fn resize_mask(mask: &Rle, window: &Window) -> Vec<u8> {
+    nearest::resize_nearest(mask, window)
 }

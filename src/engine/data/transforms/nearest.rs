@@ -1,20 +1,42 @@
 //! OpenCV's `INTER_NEAREST`, for masks.
 
+use super::Window;
+use crate::data::Rle;
+
 /// Source index of each of `to` output pixels under `INTER_NEAREST`: `floor(i · from / to)`, in
 /// OpenCV's arithmetic.
-fn nearest_indices(from: usize, to: usize) -> Vec<usize> {
-    let scale = 1.0 / (to as f64 / from as f64);
-    (0..to).map(|i| ((i as f64 * scale).floor() as usize).min(from - 1)).collect()
+fn nearest_indices(from: u32, to: u32) -> Vec<usize> {
+    let scale = 1.0 / (f64::from(to) / f64::from(from));
+    let last = from as usize - 1;
+    (0..to).map(|i| ((f64::from(i) * scale).floor() as usize).min(last)).collect()
 }
 
-/// `cv2.resize(mask, (width, height), interpolation=INTER_NEAREST)`; `mask` is `[H, W]`, row-major,
-/// of size `from`.
-pub(super) fn resize_nearest(mask: &[u8], from: (u32, u32), to: (u32, u32)) -> Vec<u8> {
-    let columns = nearest_indices(from.1 as usize, to.1 as usize);
-    let mut out = Vec::with_capacity(to.0 as usize * columns.len());
-    for row in nearest_indices(from.0 as usize, to.0 as usize) {
-        let source = &mask[row * from.1 as usize..(row + 1) * from.1 as usize];
-        out.extend(columns.iter().map(|&x| source[x]));
+/// `cv2.resize(mask, (width, height), interpolation=INTER_NEAREST)` of a mask of 0 and 1, row-major;
+/// of that, the window. Only the pixels it shows are ever unpacked.
+pub(super) fn resize_nearest(mask: &Rle, window: &Window) -> Vec<u8> {
+    let (height, width) = window.resized();
+    let (rows, columns) = (nearest_indices(mask.height, height), nearest_indices(mask.width, width));
+    let (rows, columns) = (&rows[window.rows()], &columns[window.columns()]);
+    let read = |indices: &[usize]| match indices {
+        [first, .., last] => *first..last + 1,
+        [only] => *only..only + 1,
+        [] => 0..0,
+    };
+    let (rows_read, columns_read) = (read(rows), read(columns));
+    let part = mask.to_mask_part(rows_read.clone(), columns_read.clone());
+    if !part.contains(&1) {
+        return vec![0; rows.len() * columns.len()];
+    }
+    let mut out = Vec::with_capacity(rows.len() * columns.len());
+    let mut previous = None;
+    for &row in rows {
+        if previous == Some(row) {
+            out.extend_from_within(out.len() - columns.len()..);
+            continue;
+        }
+        previous = Some(row);
+        let source = &part[(row - rows_read.start) * columns_read.len()..];
+        out.extend(columns.iter().map(|&x| source[x - columns_read.start]));
     }
     out
 }

@@ -1,5 +1,7 @@
 //! Where OpenCV's bilinear interpolation reads: shared by its 8-bit and its float form.
 
+use std::ops::Range;
+
 /// Fixed-point one of OpenCV's coefficients.
 const ONE: f32 = 2048.0;
 
@@ -58,6 +60,12 @@ pub(super) fn horizontal_taps(
             Tap { index: tap.index.clamp(0, last), fraction: 0.0 }
         }
     })
+}
+
+/// Source columns that `taps`, in rising order, read of `from`.
+pub(super) fn columns_read(taps: &[Tap], from: usize) -> Range<usize> {
+    let (first, last) = (taps.first().map_or(0, |t| t.index), taps.last().map_or(0, |t| t.index));
+    first as usize..(last as usize + 2).min(from)
 }
 
 /// Vertical neighbours: weights are kept and both rows clamped, unlike the horizontal axis.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use tch::{Kind, Tensor};
 
-use super::{PreprocessConfig, SizeRule, resize_mask, scaled_size};
+use super::{SizeRule, Window, resize_mask, scaled_size};
 use crate::{
     data::{Object, Record, Target},
     task::TargetNeeds,
@@ -14,17 +14,23 @@ use crate::{
 pub struct Placement {
     /// `(height, width)` of the decoded file.
     pub original_size: (u32, u32),
-    /// `(height, width)` after resizing, without padding.
-    pub input_size: (u32, u32),
-    /// Mirrored left to right.
+    /// What the longest side was brought to.
+    pub longest_side: u32,
+    /// What the network sees of the resized image, without padding.
+    pub window: Window,
+    /// Mirrored left to right, within the window.
     pub flipped: bool,
 }
 
 /// Builds the target of one image.
 ///
-/// Boxes are scaled by the ratio of sizes on each axis in 32-bit floats and clipped to the image.
-/// Masks are resized to `int(side · scale + 0.5)`, which under the `truncate` rule may be a pixel
+/// Boxes are scaled by the ratio of sizes on each axis in 32-bit floats and clipped to what the network
+/// sees. Masks are resized to `int(side · scale + 0.5)`, which under the `truncate` rule may be a pixel
 /// more than the image has: so does the reference.
+///
+/// Where a part is cut out and masks are wanted, boxes are those of the masks within it (mmdet's
+/// `recompute_bbox`). An object that lies outside altogether stays, with an empty mask and a box
+/// without area: whether that teaches something is the task's affair.
 ///
 /// # Errors
 /// When a mask cannot be rasterised; names the object.
@@ -32,24 +38,28 @@ pub fn target(
     record: &Record,
     placement: Placement,
     needs: TargetNeeds,
-    config: &PreprocessConfig,
 ) -> Result<Target> {
     let objects: &[Object] = if needs == TargetNeeds::ImageLabels { &[] } else { &record.objects };
     let count = objects.len() as i64;
     let labels: Vec<i64> = objects.iter().map(|o| i64::from(o.category)).collect();
-    let boxes: Vec<f32> = objects.iter().flat_map(|o| scaled_box(o.bbox, placement)).collect();
+    let masks = masks(objects, placement, needs)?;
+    let boxes: Vec<f32> = if placement.window.is_whole() || needs != TargetNeeds::Masks {
+        objects.iter().flat_map(|o| scaled_box(o.bbox, placement)).collect()
+    } else {
+        masks.each().flat_map(|mask| tight_box(mask, masks.size.1)).collect()
+    };
     let is_crowd: Vec<bool> = objects.iter().map(|o| o.is_crowd).collect();
     let sides = |(height, width): (u32, u32)| (i64::from(height), i64::from(width));
     Ok(Target {
         image_id: record.image_id.clone(),
         path: record.path.clone(),
         original_size: sides(placement.original_size),
-        input_size: sides(placement.input_size),
+        input_size: sides(placement.window.size()),
         flipped: placement.flipped,
         image_labels: record.image_labels.iter().map(|&l| i64::from(l)).collect(),
         labels: Tensor::from_slice(&labels),
         boxes: Tensor::from_slice(&boxes).view([count, 4]),
-        masks: masks(objects, placement, needs, config)?,
+        masks: masks.tensor(),
         is_crowd: Tensor::from_slice(&is_crowd),
         objects: objects.into(),
         prompts: record.prompts.clone(),
@@ -58,41 +68,77 @@ pub fn target(
 
 /// XYWH in original pixels to XYXY in input pixels.
 fn scaled_box([x, y, width, height]: [f64; 4], placement: Placement) -> [f32; 4] {
-    let Placement { original_size: from, input_size: to, flipped } = placement;
+    let Placement { original_size: from, window, flipped, .. } = placement;
+    let (resized, offset, size) = (window.resized(), window.offset(), window.size());
     let scale = |to: u32, from: u32| (f64::from(to) / f64::from(from)) as f32;
-    let (scale_x, scale_y) = (scale(to.1, from.1), scale(to.0, from.0));
-    let (right, bottom) = (to.1 as f32, to.0 as f32);
-    let along = |v: f64, scale: f32, end: f32| (v as f32 * scale).clamp(0.0, end);
-    let (left, top) = (along(x, scale_x, right), along(y, scale_y, bottom));
-    let x_end = along(x + width, scale_x, right);
-    let y_end = along(y + height, scale_y, bottom);
+    let (scale_x, scale_y) = (scale(resized.1, from.1), scale(resized.0, from.0));
+    let (right, bottom) = (size.1 as f32, size.0 as f32);
+    let along = |v: f64, scale: f32, start: u32, end: f32| {
+        (v as f32 * scale - start as f32).clamp(0.0, end)
+    };
+    let (left, x_end) =
+        (along(x, scale_x, offset.1, right), along(x + width, scale_x, offset.1, right));
+    let (top, y_end) =
+        (along(y, scale_y, offset.0, bottom), along(y + height, scale_y, offset.0, bottom));
     if flipped { [right - x_end, top, right - left, y_end] } else { [left, top, x_end, y_end] }
 }
 
-fn masks(
-    objects: &[Object],
-    placement: Placement,
-    needs: TargetNeeds,
-    config: &PreprocessConfig,
-) -> Result<Tensor> {
-    let size = scaled_size(placement.original_size, config.image_size, SizeRule::Round);
-    let (height, width) = (size.0 as usize, size.1 as usize);
+/// XYXY of a row-major mask's foreground, the far edges outside; zeros where there is none.
+fn tight_box(mask: &[u8], width: u32) -> [f32; 4] {
+    let width = width as usize;
+    let (mut left, mut right, mut rows) = (width, 0, None);
+    for (y, row) in mask.chunks_exact(width).enumerate() {
+        let Some(first) = row.iter().position(|&m| m != 0) else { continue };
+        let last = row.iter().rposition(|&m| m != 0).unwrap_or(first);
+        (left, right) = (left.min(first), right.max(last + 1));
+        rows = Some((rows.map_or(y, |(top, _)| top), y + 1));
+    }
+    let Some((top, bottom)) = rows else { return [0.0; 4] };
+    [left, top, right, bottom].map(|v| v as f32)
+}
+
+/// Masks of one size, one after another.
+struct Masks {
+    bytes: Vec<u8>,
+    size: (u32, u32),
+}
+
+impl Masks {
+    fn each(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.bytes.chunks_exact(self.size.0 as usize * self.size.1 as usize)
+    }
+
+    /// `[N, H, W]` bool.
+    fn tensor(&self) -> Tensor {
+        let (height, width) = (i64::from(self.size.0), i64::from(self.size.1));
+        let count = self.each().len() as i64;
+        Tensor::from_data_size(&self.bytes, &[count, height, width], Kind::Bool)
+    }
+}
+
+fn masks(objects: &[Object], placement: Placement, needs: TargetNeeds) -> Result<Masks> {
+    let Placement { original_size, longest_side, window, flipped } = placement;
+    let resized = scaled_size(original_size, longest_side, SizeRule::Round);
+    let window = if window.is_whole() {
+        Window::whole(resized)
+    } else {
+        Window::new(resized, window.offset(), window.size())
+    };
+    let size = window.size();
     let objects = if needs == TargetNeeds::Masks { objects } else { &[] };
-    let mut bytes = Vec::with_capacity(objects.len() * height * width);
+    let mut bytes = Vec::with_capacity(objects.len() * size.0 as usize * size.1 as usize);
     for (index, object) in objects.iter().enumerate() {
         let mask = object
             .segmentation
-            .rasterize(placement.original_size, object.bbox)
-            .with_context(|| format!("mask of object {index}"))?
-            .to_mask();
-        let mut mask = resize_mask(&mask, placement.original_size, size);
-        if placement.flipped {
-            mask.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+            .rasterize(original_size, object.bbox)
+            .with_context(|| format!("mask of object {index}"))?;
+        let mut mask = resize_mask(&mask, &window);
+        if flipped {
+            mask.chunks_exact_mut(size.1 as usize).for_each(<[u8]>::reverse);
         }
         bytes.extend_from_slice(&mask);
     }
-    let shape = [objects.len() as i64, i64::from(size.0), i64::from(size.1)];
-    Ok(Tensor::from_data_size(&bytes, &shape, Kind::Bool))
+    Ok(Masks { bytes, size })
 }
 
 #[cfg(test)]
@@ -122,9 +168,13 @@ mod tests {
     }
 
     fn build(flipped: bool, needs: TargetNeeds) -> Target {
-        let placement = Placement { original_size: (2, 4), input_size: (4, 8), flipped };
-        let config = PreprocessConfig { image_size: 8, ..PreprocessConfig::default() };
-        target(&record(), placement, needs, &config).unwrap()
+        build_window(Window::whole((4, 8)), flipped, needs)
+    }
+
+    /// Of the image 2 high and 4 wide, enlarged twice.
+    fn build_window(window: Window, flipped: bool, needs: TargetNeeds) -> Target {
+        let placement = Placement { original_size: (2, 4), longest_side: 8, window, flipped };
+        target(&record(), placement, needs).unwrap()
     }
 
     fn numbers(tensor: &Tensor) -> Vec<f64> {
@@ -152,6 +202,42 @@ mod tests {
         assert_eq!(rows[24..], [0.; 8]);
         let mirrored = build(true, TargetNeeds::Masks).masks.flip([2]);
         assert!(bool::try_from(mirrored.eq_tensor(&target.masks).all()).unwrap());
+    }
+
+    #[test]
+    fn boxes_move_with_the_crop_and_are_clipped_to_it() {
+        let window = Window::new((4, 8), (1, 1), (2, 5));
+        let plain = build_window(window, false, TargetNeeds::Boxes);
+        assert_eq!(plain.input_size, (2, 5));
+        assert_eq!(numbers(&plain.boxes), [0., 0., 1., 1., 0., 1., 5., 2.]);
+        let flipped = build_window(window, true, TargetNeeds::Boxes);
+        assert_eq!(numbers(&flipped.boxes), [4., 0., 5., 1., 0., 1., 5., 2.]);
+    }
+
+    #[test]
+    fn masks_are_cut_with_the_image_and_boxes_are_theirs() {
+        let window = Window::new((4, 8), (1, 1), (2, 5));
+        let cut = build_window(window, false, TargetNeeds::Masks);
+        assert_eq!(cut.masks.size(), [2, 2, 5]);
+        assert_eq!(numbers(&cut.masks.get(0)), [1., 0., 0., 0., 0., 0., 0., 0., 0., 0.]);
+        assert_eq!(numbers(&cut.boxes), [0., 0., 1., 1., 0., 1., 5., 2.]);
+        let flipped = build_window(window, true, TargetNeeds::Masks);
+        assert_eq!(numbers(&flipped.boxes), [4., 0., 5., 1., 0., 1., 5., 2.]);
+        assert_eq!(flipped.masks.flip([2]), cut.masks);
+    }
+
+    #[test]
+    fn an_object_outside_the_crop_stays_with_nothing_left_of_it() {
+        for needs in [TargetNeeds::Masks, TargetNeeds::Boxes] {
+            let gone = build_window(Window::new((4, 8), (2, 3), (2, 5)), false, needs);
+            assert_eq!(numbers(&gone.labels), [2., 0.]);
+            assert_eq!(gone.objects.len(), 2);
+            let boxes = numbers(&gone.boxes);
+            assert!(boxes[0] == boxes[2] && boxes[1] == boxes[3], "{boxes:?}");
+            if needs == TargetNeeds::Masks {
+                assert_eq!(numbers(&gone.masks.get(0)), [0.; 10]);
+            }
+        }
     }
 
     #[test]
