@@ -149,7 +149,8 @@ fn parity_of_jittered_images_and_masks_with_opencv() {
         })
         .collect();
     let file = |name: &str| folder.path().join(name);
-    std::fs::write(file("cases.json"), json!({ "side": SIDE, "cases": cases }).to_string()).unwrap();
+    std::fs::write(file("cases.json"), json!({ "side": SIDE, "cases": cases }).to_string())
+        .unwrap();
     std::fs::write(file("cut.py"), SCRIPT).unwrap();
     let output = Command::new(python)
         .args([file("cut.py"), file("cases.json"), file("out.bin")])

@@ -89,7 +89,8 @@ fn parity_resampling_is_bit_exact() {
             "pillow" => resize(image, size, Resample::Antialias),
             "nearest" => {
                 // A mask of each bit: together they tell every pixel from its neighbours.
-                let bit = |bytes: &[u8], n: u32| bytes.iter().map(|b| b >> n & 1).collect::<Vec<_>>();
+                let bit =
+                    |bytes: &[u8], n: u32| bytes.iter().map(|b| b >> n & 1).collect::<Vec<_>>();
                 for n in 0..8 {
                     let from = (image.height, image.width);
                     let mask = Rle::from_mask(&bit(&image.pixels, n), from).unwrap();

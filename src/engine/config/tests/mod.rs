@@ -147,7 +147,10 @@ fn a_range_of_scales_is_checked_against_itself_and_the_cache() {
          most 8, in rising order, got [2.0, 0.1]"
     );
     let error = error_of("[augment]\nscale_range = [0.1, 2.0]\n[embedding_cache]\ndir = \"c\"\n");
-    assert!(error.contains("`augment.scale_range`") && error.contains("`embedding_cache`"), "{error}");
+    assert!(
+        error.contains("`augment.scale_range`") && error.contains("`embedding_cache`"),
+        "{error}"
+    );
     assert!(error_of("[augment]\nscale_range = [0.1]\n").contains("scale_range"));
 }
 

@@ -14,9 +14,7 @@ use crate::{
     Error,
     data::{
         Batch, Record, Target, image_io,
-        transforms::{
-            Augmentation, Fitted, Normalization, PadTo, Window, target::target,
-        },
+        transforms::{Augmentation, Fitted, Normalization, PadTo, Window, target::target},
     },
     embedding_cache::is_channels_last,
 };

@@ -79,7 +79,12 @@ impl Workers {
     }
 
     /// Queues a batch: dataset index and changes of each of its images.
-    pub(super) fn submit(&self, step: u64, images: Vec<(usize, Augmentation)>, seed: u64) -> Result<()> {
+    pub(super) fn submit(
+        &self,
+        step: u64,
+        images: Vec<(usize, Augmentation)>,
+        seed: u64,
+    ) -> Result<()> {
         let slots = Slots { images: images.iter().map(|_| None).collect(), missing: images.len() };
         let batch = Arc::new(Pending { step, seed, slots: Mutex::new(slots) });
         let jobs = self.jobs.as_ref().context("the loader is closing")?;

@@ -88,7 +88,8 @@ mod tests {
             scales[((scale - 0.5) * 4.0) as usize] += 1;
             // 68 high and wide: the crop has five places along each axis.
             let fixed = Jitter { scale: 68.0 / 64.0, ..drawn.jitter.unwrap() };
-            let placed = Augmentation { jitter: Some(fixed), ..drawn }.placement((9, 9), &preprocess);
+            let placed =
+                Augmentation { jitter: Some(fixed), ..drawn }.placement((9, 9), &preprocess);
             assert_eq!((placed.longest_side, placed.window.size()), (68, (64, 64)));
             offsets[0][placed.window.offset().0 as usize] += 1;
             offsets[1][placed.window.offset().1 as usize] += 1;

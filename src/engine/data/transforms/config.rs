@@ -180,9 +180,8 @@ impl AugmentConfig {
 
     /// Whether `scale_range` is absent or what is expected.
     pub(crate) fn scale_range_fits(&self) -> bool {
-        self.scale_range.is_none_or(|[low, high]| {
-            low > 0.0 && low <= high && high <= Self::LARGEST_SCALE
-        })
+        self.scale_range
+            .is_none_or(|[low, high]| low > 0.0 && low <= high && high <= Self::LARGEST_SCALE)
     }
 
     /// # Errors
@@ -251,13 +250,19 @@ mod tests {
 
     #[test]
     fn a_range_of_scales_rises_from_above_0() {
-        let check = |range| AugmentConfig { scale_range: Some(range), ..Default::default() }.validate();
+        let check =
+            |range| AugmentConfig { scale_range: Some(range), ..Default::default() }.validate();
         for range in [[0.1, 2.0], [1.0, 1.0], [8.0, 8.0]] {
             assert!(check(range).is_ok(), "{range:?}");
         }
-        for range in [[0.0, 1.0], [-1.0, 1.0], [2.0, 1.0], [1.0, 9.0], [f64::NAN, 1.0], [0.5, f64::NAN]] {
+        for range in
+            [[0.0, 1.0], [-1.0, 1.0], [2.0, 1.0], [1.0, 9.0], [f64::NAN, 1.0], [0.5, f64::NAN]]
+        {
             let error = check(range).unwrap_err().to_string();
-            assert!(error.contains("augment.scale_range = [") && error.contains("rising"), "{error}");
+            assert!(
+                error.contains("augment.scale_range = [") && error.contains("rising"),
+                "{error}"
+            );
         }
     }
 }

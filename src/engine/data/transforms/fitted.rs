@@ -125,7 +125,8 @@ mod tests {
             let mut rng = Rng::at(8, &[case]);
             let mut side = |most: u64| 1 + rng.below(most) as u32;
             let (from, to) = ((side(60), side(60)), (side(120), side(120)));
-            let window = Window::new(to, (side(to.0.into()), side(to.1.into())), (side(70), side(70)));
+            let window =
+                Window::new(to, (side(to.0.into()), side(to.1.into())), (side(70), side(70)));
             let image = noise(from.0, from.1, if case % 3 == 0 { 1 } else { 3 });
             for resample in METHODS {
                 let whole = resize(image.clone(), to, resample).unwrap();

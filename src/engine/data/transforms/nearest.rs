@@ -15,7 +15,8 @@ fn nearest_indices(from: u32, to: u32) -> Vec<usize> {
 /// of that, the window. Only the pixels it shows are ever unpacked.
 pub(super) fn resize_nearest(mask: &Rle, window: &Window) -> Vec<u8> {
     let (height, width) = window.resized();
-    let (rows, columns) = (nearest_indices(mask.height, height), nearest_indices(mask.width, width));
+    let (rows, columns) =
+        (nearest_indices(mask.height, height), nearest_indices(mask.width, width));
     let (rows, columns) = (&rows[window.rows()], &columns[window.columns()]);
     let read = |indices: &[usize]| match indices {
         [first, .., last] => *first..last + 1,

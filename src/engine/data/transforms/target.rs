@@ -34,11 +34,7 @@ pub struct Placement {
 ///
 /// # Errors
 /// When a mask cannot be rasterised; names the object.
-pub fn target(
-    record: &Record,
-    placement: Placement,
-    needs: TargetNeeds,
-) -> Result<Target> {
+pub fn target(record: &Record, placement: Placement, needs: TargetNeeds) -> Result<Target> {
     let objects: &[Object] = if needs == TargetNeeds::ImageLabels { &[] } else { &record.objects };
     let count = objects.len() as i64;
     let labels: Vec<i64> = objects.iter().map(|o| i64::from(o.category)).collect();
