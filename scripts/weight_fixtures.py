@@ -141,6 +141,19 @@ def tar(path, state):
     return state
 
 
+def numpy_pickle(path, state, protocol):
+    """As detectron2 publishes weights: arrays in a dict, with what it notes beside them."""
+    arrays = {name: tensor.detach().numpy() for name, tensor in state.items() if tensor.dtype != torch.bfloat16}
+    arrays["transposed"] = np.asfortranarray(arrays["transposed"])
+    # NumPy 2 names its modules anew; the published files have the old names.
+    saved = {"model": arrays, "__author__": "third_party", "matching_heuristics": True, "iteration": 3}
+    saved["big_endian"], saved["objects"] = np.arange(3, dtype=">f4"), np.array(["text", None])
+    data = pickle.dumps(saved, protocol)
+    if protocol < 4:
+        data = data.replace(b"cnumpy._core.", b"cnumpy.core.")
+    path.write_bytes(data)
+
+
 class Block(torch.nn.Module):
     """Names of a ViT block as mmpretrain spells them."""
 
@@ -230,6 +243,8 @@ torch.save(
     _use_new_zipfile_serialization=False,
     pickle_protocol=4,
 )
+numpy_pickle(OUT / "numpy.pkl", state, 3)
+numpy_pickle(OUT / "numpy_protocol5.pkl", state, 5)
 torch.save(tiny_vit().backbone.layers, OUT / "module.pth")
 small = collections.OrderedDict(
     plain=torch.randn(4, 3), transposed=torch.randn(4, 3).t(), counter=torch.tensor([7, -7])

@@ -277,12 +277,13 @@ fn their_gradients(vs: &VarStore) -> HashMap<String, Tensor> {
         if !variable.requires_grad() {
             continue;
         }
-        let theirs =
-            convention.to_theirs(&name).unwrap_or_else(|| panic!("{name} has no name there"));
+        let mut theirs = convention.to_theirs(&name);
+        assert_eq!(theirs.len(), 1, "{name} has one name there");
+        let theirs = theirs.remove(0);
         let gradient = variable.grad();
         // What no loss depends on is a zero there, within a larger tensor.
         let gradient = if gradient.defined() { gradient } else { variable.zeros_like() };
-        parts.entry(theirs.name).or_default().push((theirs.part, gradient));
+        parts.entry(theirs.name).or_default().push((theirs.theirs, gradient));
     }
     parts
         .into_iter()

@@ -51,6 +51,41 @@ fn every_container_reads_every_layout_and_number_format() {
 }
 
 #[test]
+fn pickled_arrays_read_without_running_the_pickle() {
+    let expected = open("layouts.safetensors");
+    for name in ["numpy.pkl", "numpy_protocol5.pkl"] {
+        let file = open(name);
+        assert_eq!((file.container(), file.found_at()), (Container::NumpyPickle, "model"), "{name}");
+        // NumPy has no bfloat16.
+        assert_eq!(file.entries().len(), expected.entries().len() - 1, "{name}");
+        for entry in file.entries() {
+            let (got, want) = (file.read(&entry.name).unwrap(), expected.read(&entry.name).unwrap());
+            assert_eq!((got.size(), got.kind()), (want.size(), want.kind()), "{}", entry.name);
+            assert!(got.equal(&want), "{name}: {}: {got} {want}", entry.name);
+        }
+        let what = |name: &str| {
+            let found = file.others().iter().find(|other| other.name == name);
+            found.map(|other| other.what.as_str()).unwrap_or("absent")
+        };
+        assert_eq!(what("__author__"), "\"third_party\"");
+        assert_eq!(what("iteration"), "3");
+        assert_ne!(what("big_endian"), "absent");
+    }
+}
+
+#[test]
+fn a_cut_pickle_of_arrays_is_refused_wherever_it_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.pkl");
+    let whole = std::fs::read(fixture("weights/numpy.pkl")).unwrap();
+    for len in (3..whole.len()).step_by(7) {
+        std::fs::write(&path, &whole[..len]).unwrap();
+        let error = weights::open(&path).unwrap_err().to_string();
+        assert!(error.contains("cut.pkl"), "{error}");
+    }
+}
+
+#[test]
 fn numbers_are_those_that_python_stored() {
     let file = open("zip.pth");
     let ints = |name: &str| Vec::<i64>::try_from(file.read(name).unwrap().to_kind(Kind::Int64));
@@ -279,9 +314,9 @@ fn assert_reference_loads(folder: &str, convention: &str, unused: &[&str]) {
         else {
             continue;
         };
-        for weights::keymap::Piece { name, part } in pieces {
+        for weights::keymap::Piece { name, theirs, .. } in pieces {
             let mut tensor = file.read(&entry.name).unwrap();
-            if let Some((first, count)) = part.and_then(|part| part.rows(entry.shape[0])) {
+            if let Some((first, count)) = theirs.and_then(|part| part.rows(entry.shape[0])) {
                 tensor = tensor.narrow(0, first, count);
             }
             let (parent, last) = name.rsplit_once('.').unwrap();

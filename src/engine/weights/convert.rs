@@ -11,7 +11,7 @@ use tch::Tensor;
 
 use super::{
     Dtype, WeightsFile,
-    keymap::{CONVENTION_KEY, Convention, Part, Place, RUN_KEY, Recognised, recognise, strip},
+    keymap::{CONVENTION_KEY, Convention, Part, Piece, Place, RUN_KEY, Recognised, recognise, strip},
     open, save_safetensors, save_torch,
 };
 use crate::{Error, backbone::addition, pattern};
@@ -213,12 +213,11 @@ fn names(
             Place::Unknown => Vec::new(),
         };
         let renamed: Option<Vec<_>> =
-            pieces.iter().map(|piece| Some((to.to_theirs(&piece.name)?, piece.part))).collect();
+            pieces.iter().map(|piece| renamed(&key, piece, to.to_theirs(&piece.name))).collect();
         match renamed.filter(|renamed| !renamed.is_empty()) {
             Some(renamed) => {
-                for (theirs, from) in renamed {
-                    let source = Source { key: key.clone(), from, to: theirs.part };
-                    names.add(theirs.name, source);
+                for (name, source) in renamed.into_iter().flatten() {
+                    names.add(name, source);
                 }
             }
             None if from.convention.is_known_part(&theirs) => names.left_out.push(key),
@@ -230,6 +229,29 @@ fn names(
     }
     check(file, &names, &unknown, conventions)?;
     Ok(names)
+}
+
+/// What becomes of `piece`, which stands in the input under `key`, where the output's convention
+/// has `theirs` for the same variable of ours; `None` where it has nothing that fits.
+fn renamed(key: &str, piece: &Piece, theirs: Vec<Piece>) -> Option<Vec<(String, Source)>> {
+    let renamed: Option<Vec<_>> = theirs
+        .into_iter()
+        .filter(|other| {
+            // Both keep the variable in several tensors: each goes to its like.
+            piece.ours.is_none() || other.ours.is_none() || piece.ours == other.ours
+        })
+        .map(|other| {
+            let (from, to) = match (piece.ours, other.ours) {
+                // A part of a part has no name; no two conventions need one.
+                (None, Some(part)) if piece.theirs.is_none() => (Some(part), other.theirs),
+                (Some(part), None) if other.theirs.is_none() => (piece.theirs, Some(part)),
+                (None, None) | (Some(_), Some(_)) => (piece.theirs, other.theirs),
+                _ => return None,
+            };
+            Some((other.name, Source { key: key.to_owned(), from, to }))
+        })
+        .collect();
+    renamed.filter(|renamed| !renamed.is_empty())
 }
 
 /// Reads what an output tensor is made of.

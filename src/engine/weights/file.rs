@@ -15,7 +15,7 @@ use tch::Tensor;
 use super::{
     entry::TensorEntry,
     safetensors,
-    torch::{Contents, Form, OtherContent, find_state_dict},
+    torch::{Contents, Form, OtherContent, find_state_dict, open_numpy},
 };
 use crate::Error;
 
@@ -30,6 +30,8 @@ pub enum Container {
     TorchLegacy,
     /// `torch.save` of 2016.
     TorchTar,
+    /// `pickle.dump` of NumPy arrays, as detectron2 publishes weights.
+    NumpyPickle,
 }
 
 impl fmt::Display for Container {
@@ -39,6 +41,7 @@ impl fmt::Display for Container {
             Self::TorchZip => "PyTorch (zip)",
             Self::TorchLegacy => "PyTorch (legacy)",
             Self::TorchTar => "PyTorch (tar)",
+            Self::NumpyPickle => "pickle of NumPy arrays",
         })
     }
 }
@@ -85,6 +88,10 @@ impl WeightsFile {
         } else if safetensors::is(&head, file_len) {
             let (contents, metadata) = safetensors::open(&file, file_len)?;
             (Container::Safetensors, contents, metadata)
+        } else if head.starts_with(&[0x80])
+            && let Some(contents) = open_numpy(&file, file_len)?
+        {
+            (Container::NumpyPickle, contents, BTreeMap::new())
         } else {
             anyhow::bail!("{}", not_weights(&head, file_len));
         };
@@ -158,7 +165,8 @@ impl WeightsFile {
 }
 
 fn not_weights(head: &[u8], file_len: u64) -> String {
-    let expected = "expected a .safetensors file or a .pth file that torch.save wrote";
+    let expected = "expected a .safetensors file, a .pth file that torch.save wrote or a .pkl file of \
+                    NumPy arrays";
     let text = |start: &str| head.starts_with(start.as_bytes());
     if file_len == 0 {
         format!("it is empty; {expected}")
@@ -171,8 +179,8 @@ fn not_weights(head: &[u8], file_len: u64) -> String {
         format!("it is compressed with gzip; unpack it first; {expected}")
     } else if head.starts_with(&[0x80]) {
         format!(
-            "it is a plain pickle, which pickle.dump wrote; {expected}. In Python: \
-             torch.save(pickle.load(open(FILE, 'rb')), NEW_FILE)"
+            "it is a plain pickle, which pickle.dump wrote, without NumPy arrays that Python 3 wrote; \
+             {expected}. In Python: torch.save(pickle.load(open(FILE, 'rb')), NEW_FILE)"
         )
     } else {
         let len = head.first_chunk::<8>().map(|len| u64::from_le_bytes(*len));

@@ -67,11 +67,14 @@ pub fn load_file(
             None => Ok(stored),
         }
     };
-    let mut variables = variables;
     for copy in &plan.copies {
         let stored = read(copy)?;
-        if let Some(variable) = variables.get_mut(&copy.variable) {
-            tch::no_grad(|| variable.f_copy_(&stored))
+        if let Some(variable) = variables.get(&copy.variable) {
+            let mut place = match copy.into {
+                Some((first, count)) => tch::no_grad(|| variable.f_narrow(0, first, count))?,
+                None => variable.shallow_clone(),
+            };
+            tch::no_grad(|| place.f_copy_(&stored))
                 .with_context(|| format!("cannot copy into `{}`", copy.variable))?;
         }
     }
@@ -91,6 +94,9 @@ struct Copy<'a> {
     /// First and number of the rows that are meant; `None`: all.
     rows: Option<(i64, i64)>,
     variable: String,
+    /// First and number of the variable's rows that they go into; `None`: all.
+    into: Option<(i64, i64)>,
+    /// Of those rows.
     shape: Vec<i64>,
     resize: Option<Resize>,
 }
@@ -103,7 +109,7 @@ fn compare<'a>(
     overlay: Option<&'a Overlay>,
 ) -> Result<Plan<'a>> {
     let mut plan = Plan { copies: Vec::new(), report: LoadReport::new(file, recognised, config) };
-    let mut sources: HashMap<String, &str> = HashMap::new();
+    let mut sources = Sources::default();
     let mut ignored = Ignored::new(&config.ignore);
     let overlaid = |name: &str| overlay.is_some_and(|overlay| overlay.has(name));
     for entry in file.entries() {
@@ -123,15 +129,7 @@ fn compare<'a>(
             }
             Place::Ours(pieces) if pieces.iter().any(|p| variables.contains_key(&p.name)) => {
                 for piece in pieces.into_iter().filter(|p| variables.contains_key(&p.name)) {
-                    if let Some(other) = sources.insert(piece.name.clone(), &entry.name) {
-                        return Err(Error::weights(format!(
-                            "{}: both `{other}` and `{}` stand for the variable `{}`",
-                            file.path().display(),
-                            entry.name,
-                            piece.name
-                        ))
-                        .into());
-                    }
+                    sources.add(&piece, entry, file)?;
                     place(&mut plan, entry, false, piece, variables, known_part);
                 }
             }
@@ -142,8 +140,10 @@ fn compare<'a>(
     if let Some(overlay) = overlay {
         place_overlay(&mut plan, overlay, variables);
     }
+    sources.check(file)?;
+    plan.drop_halves();
     for (name, variable) in variables {
-        if sources.contains_key(name) || overlaid(name) {
+        if sources.0.contains_key(name) || overlaid(name) {
             continue;
         }
         let missing = Missing { variable: name.clone(), shape: variable.size() };
@@ -159,6 +159,60 @@ fn compare<'a>(
     Ok(plan)
 }
 
+/// Which tensors of the file stand for a variable, and for which of its rows.
+#[derive(Default)]
+struct Sources<'a>(HashMap<String, Vec<(Option<Part>, &'a str)>>);
+
+impl<'a> Sources<'a> {
+    fn add(&mut self, piece: &Piece, entry: &'a TensorEntry, file: &WeightsFile) -> Result<()> {
+        let known = self.0.entry(piece.name.clone()).or_default();
+        let clash = |part: Option<Part>| {
+            part.is_none() || piece.ours.is_none() || part == piece.ours
+        };
+        if let Some((_, other)) = known.iter().find(|(part, _)| clash(*part)) {
+            return Err(Error::weights(format!(
+                "{}: both `{other}` and `{}` stand for the variable `{}`",
+                file.path().display(),
+                entry.name,
+                piece.name
+            ))
+            .into());
+        }
+        known.push((piece.ours, &entry.name));
+        Ok(())
+    }
+
+    /// Refuses a variable of which the file holds some parts and not the others: half a layer from
+    /// a file and half at random is never meant.
+    fn check(&self, file: &WeightsFile) -> Result<()> {
+        for (variable, sources) in &self.0 {
+            let mut parts: Vec<Part> = sources.iter().filter_map(|(part, _)| *part).collect();
+            parts.sort();
+            if !parts.is_empty() && !Part::cover(&parts) {
+                let keys: Vec<_> = sources.iter().map(|(_, key)| format!("`{key}`")).collect();
+                return Err(Error::weights(format!(
+                    "{}: the variable `{variable}` is made of several tensors, of which only {} \
+                     are there; is the file complete?",
+                    file.path().display(),
+                    keys.join(", ")
+                ))
+                .into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Plan<'_> {
+    /// Where one tensor of several for a variable does not fit, the others stay out as well.
+    fn drop_halves(&mut self) {
+        let unfit: HashSet<&str> =
+            self.report.misshapen.iter().map(|wrong| wrong.variable.as_str()).collect();
+        self.copies.retain(|copy| !unfit.contains(copy.variable.as_str()));
+        self.report.loaded.retain(|loaded| !unfit.contains(loaded.variable.as_str()));
+    }
+}
+
 fn place_overlay<'a>(
     plan: &mut Plan<'a>,
     overlay: &'a Overlay,
@@ -166,7 +220,7 @@ fn place_overlay<'a>(
 ) {
     for entry in overlay.file.entries() {
         if variables.contains_key(&entry.name) {
-            let piece = Piece { name: entry.name.clone(), part: None };
+            let piece = Piece { name: entry.name.clone(), theirs: None, ours: None };
             place(plan, entry, true, piece, variables, false);
         } else {
             let (key, shape) = (entry.name.clone(), entry.shape.clone());
@@ -219,15 +273,16 @@ fn place<'a>(
     plan: &mut Plan<'a>,
     entry: &'a TensorEntry,
     overlaid: bool,
-    Piece { name: variable, part }: Piece,
+    Piece { name: variable, theirs: part, ours }: Piece,
     variables: &BTreeMap<String, Tensor>,
     known_part: bool,
 ) {
     let report = &mut plan.report;
     let tensor = &variables[&variable];
-    let (shape, kind) = (tensor.size(), tensor.kind());
+    let kind = tensor.kind();
     let dtype = Dtype::from_kind(kind);
-    let (stored, rows) = shape_of(entry, part);
+    let (stored, rows) = shape_of(&entry.shape, part);
+    let (shape, into) = shape_of(&tensor.size(), ours);
     let resize = (shape != stored).then(|| Resize::of(&variable, &stored, &shape)).flatten();
     let castable = dtype.is_some_and(|dtype| entry.dtype.casts_to(dtype));
     if (shape != stored && resize.is_none()) || !castable {
@@ -253,14 +308,15 @@ fn place<'a>(
     if let Some(to) = dtype.filter(|&to| to != entry.dtype) {
         report.cast.push(Cast { variable: variable.clone(), from: entry.dtype, to });
     }
-    report.loaded.push(Loaded { variable: variable.clone(), key: entry.name.clone(), part });
-    plan.copies.push(Copy { entry, overlaid, rows, variable, shape, resize });
+    let key = entry.name.clone();
+    report.loaded.push(Loaded { variable: variable.clone(), key, part, rows: ours });
+    plan.copies.push(Copy { entry, overlaid, rows, variable, into, shape, resize });
 }
 
-/// Shape of a part of a stored tensor, and its rows. A tensor that does not divide is taken whole,
-/// and found misshapen.
-fn shape_of(entry: &TensorEntry, part: Option<Part>) -> (Vec<i64>, Option<(i64, i64)>) {
-    let mut shape = entry.shape.clone();
+/// Shape of a part of a tensor of `whole`, and its rows. A tensor that does not divide is taken
+/// whole, and found misshapen.
+fn shape_of(whole: &[i64], part: Option<Part>) -> (Vec<i64>, Option<(i64, i64)>) {
+    let mut shape = whole.to_vec();
     let rows = shape.first().and_then(|&all| part?.rows(all));
     if let (Some(first), Some((_, count))) = (shape.first_mut(), rows) {
         *first = count;
@@ -305,6 +361,8 @@ impl LoadReport {
                 self.misshapen.push(wrong);
             }
         }
+        // A variable that the file keeps in several tensors is missing once.
+        self.allowed_missing.dedup_by(|a, b| a.variable == b.variable);
         for missing in std::mem::take(&mut self.missing) {
             if allowed(&config.allow_missing, &missing.variable) {
                 self.allowed_missing.push(missing);

@@ -1,6 +1,6 @@
 //! What happened when weights were loaded: nothing of it stays unsaid.
 
-use std::{fmt::Write, path::PathBuf, time::UNIX_EPOCH};
+use std::{collections::HashSet, fmt::Write, path::PathBuf, time::UNIX_EPOCH};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -58,7 +58,7 @@ pub struct LoadReport {
     pub warnings: Vec<String>,
 }
 
-/// A variable that got its values.
+/// A variable that got its values; one of several where the file keeps it in several tensors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Loaded {
     pub variable: String,
@@ -67,6 +67,9 @@ pub struct Loaded {
     /// Which rows of that tensor; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
+    /// Into which rows of the variable; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Part>,
 }
 
 /// A variable whose number format differs from the file's.
@@ -198,7 +201,8 @@ impl LoadReport {
         if !self.state_dict.is_empty() {
             let _ = writeln!(text, "  state dict  under `{}`", self.state_dict);
         }
-        let _ = writeln!(text, "  loaded      {} variables", self.loaded.len());
+        let loaded: HashSet<_> = self.loaded.iter().map(|loaded| &loaded.variable).collect();
+        let _ = writeln!(text, "  loaded      {} variables", loaded.len());
         if let Some(OverlayReport { path, variables, info }) = &self.overlay {
             let _ = writeln!(
                 text,

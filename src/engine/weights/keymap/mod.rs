@@ -14,6 +14,7 @@
 //! ```
 
 mod recognise;
+mod resnets;
 mod rule;
 mod tables;
 
@@ -62,7 +63,7 @@ inventory::collect!(RuleSet);
 /// What a convention says about one key of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// Our variable's name; several where their tensor holds several of ours, each a part of it.
+    /// Our variable's name; several where their tensor holds several of ours.
     Ours(Vec<Piece>),
     /// Never of use, by name.
     Dropped,
@@ -95,7 +96,7 @@ impl Convention {
         }
         let mut pieces = Vec::new();
         for piece in self.rules().filter_map(|rule| rule.to_ours(theirs)) {
-            let is_whole = piece.part.is_none();
+            let is_whole = piece.theirs.is_none();
             // The first rule counts; rules for parts count together.
             if pieces.is_empty() || !is_whole {
                 pieces.push(piece);
@@ -107,10 +108,22 @@ impl Convention {
         if pieces.is_empty() { Place::Unknown } else { Place::Ours(pieces) }
     }
 
-    /// Their name for one of ours, if they have one, and which part of theirs it is.
+    /// Their names for one of ours: none where they have none, several where they keep it in
+    /// several tensors.
     #[must_use]
-    pub fn to_theirs(&self, ours: &str) -> Option<Piece> {
-        self.rules().find_map(|rule| rule.to_theirs(ours))
+    pub fn to_theirs(&self, ours: &str) -> Vec<Piece> {
+        let mut pieces: Vec<Piece> = Vec::new();
+        for piece in self.rules().filter_map(|rule| rule.to_theirs(ours)) {
+            let is_whole = piece.ours.is_none();
+            // As above; of several spellings of a part the first counts.
+            if pieces.is_empty() || !is_whole && pieces.iter().all(|p| p.ours != piece.ours) {
+                pieces.push(piece);
+            }
+            if is_whole {
+                break;
+            }
+        }
+        pieces
     }
 
     /// Whether a key is of a part that a model may leave unused.
@@ -158,7 +171,7 @@ mod tests {
                 let Place::Ours(ours) = convention.to_ours(&theirs) else {
                     panic!("{}: {theirs}", convention.name)
                 };
-                let back = convention.to_theirs(&ours[0].name).unwrap();
+                let back = convention.to_theirs(&ours[0].name).remove(0);
                 // Several spellings may lead to one of ours; what matters is that ours survives.
                 assert_eq!(
                     convention.to_ours(&back.name),

@@ -9,7 +9,8 @@ use serde::Serialize;
 ///
 /// Where they keep in one tensor what we keep in several, `theirs` ends with the rows that are
 /// meant, as a share of all: `in_proj_bias[1/3]` is the second of three equal parts,
-/// `label_embedding.weight[6-9/11]` the parts 6, 7, 8 and 9 of eleven.
+/// `label_embedding.weight[6-9/11]` the parts 6, 7, 8 and 9 of eleven. Where they keep in several
+/// tensors what we keep in one, `ours` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     pub theirs: &'static str,
@@ -25,25 +26,28 @@ pub struct Part {
     of: i64,
 }
 
-/// A name, and which rows of the tensor of that name.
+/// What a tensor is called on the other side, and which rows of theirs are which of ours. `None`:
+/// all rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
     pub name: String,
-    /// `None`: all of it.
-    pub part: Option<Part>,
+    /// Of their tensor.
+    pub theirs: Option<Part>,
+    /// Of our variable.
+    pub ours: Option<Part>,
 }
 
 impl Rule {
-    /// Our name for `key`, and which part of the tensor `key` it is.
+    /// Our name for `key`.
     pub(super) fn to_ours(self, key: &str) -> Option<Piece> {
-        let (theirs, part) = split_part(self.theirs);
-        captures(theirs, key).map(|captures| Piece { name: fill(self.ours, &captures), part })
+        let ((from, theirs), (to, ours)) = (split_part(self.theirs), split_part(self.ours));
+        captures(from, key).map(|captures| Piece { name: fill(to, &captures), theirs, ours })
     }
 
-    /// Their name for our `key`, and which part of their tensor ours is.
+    /// Their name for our `key`.
     pub(super) fn to_theirs(self, key: &str) -> Option<Piece> {
-        let (theirs, part) = split_part(self.theirs);
-        captures(self.ours, key).map(|captures| Piece { name: fill(theirs, &captures), part })
+        let ((to, theirs), (from, ours)) = (split_part(self.theirs), split_part(self.ours));
+        captures(from, key).map(|captures| Piece { name: fill(to, &captures), theirs, ours })
     }
 }
 
@@ -141,11 +145,15 @@ fn fill(pattern: &str, captures: &[&str]) -> String {
 mod tests {
     use super::*;
 
+    fn whole(name: &str) -> Piece {
+        Piece { name: name.to_owned(), theirs: None, ours: None }
+    }
+
     #[test]
     fn slots_carry_over() {
         let rule = Rule { theirs: "layers.{N}.ffn.{N}.*", ours: "blocks.{N}.mlp{N}.*" };
         let ours = rule.to_ours("layers.11.ffn.0.lin.bias").unwrap();
-        assert_eq!(ours, Piece { name: "blocks.11.mlp0.lin.bias".to_owned(), part: None });
+        assert_eq!(ours, whole("blocks.11.mlp0.lin.bias"));
         let theirs = rule.to_theirs("blocks.11.mlp0.lin.bias").unwrap();
         assert_eq!(theirs.name, "layers.11.ffn.0.lin.bias");
         assert_eq!(rule.to_ours("layers.x.ffn.0.bias"), None);
@@ -157,15 +165,25 @@ mod tests {
         let rule = Rule { theirs: "a.{N}.in_proj_bias[1/3]", ours: "a.{N}.k_proj.bias" };
         let piece = rule.to_ours("a.4.in_proj_bias").unwrap();
         assert_eq!(piece.name, "a.4.k_proj.bias");
-        assert_eq!(piece.part.unwrap().rows(12), Some((4, 4)));
-        assert_eq!(piece.part.unwrap().rows(10), None);
+        assert_eq!(piece.theirs.unwrap().rows(12), Some((4, 4)));
+        assert_eq!((piece.theirs.unwrap().rows(10), piece.ours), (None, None));
         let back = rule.to_theirs("a.4.k_proj.bias").unwrap();
-        assert_eq!((back.name.as_str(), back.part), ("a.4.in_proj_bias", piece.part));
+        assert_eq!((back.name.as_str(), back.theirs), ("a.4.in_proj_bias", piece.theirs));
         let part = |spelling| split_part(spelling).1.unwrap();
         assert_eq!(part("w[6-9/11]").rows(11), Some((6, 4)));
         assert!(Part::cover(&[part("w[0/3]"), part("w[1-2/3]")]));
         assert!(!Part::cover(&[part("w[0/3]"), part("w[2/3]")]));
         assert!(!Part::cover(&[part("w[0/3]"), part("w[1/3]")]));
         assert_eq!(part("w[1/3]").to_string(), "part 2 of 3");
+    }
+
+    #[test]
+    fn parts_may_be_ours() {
+        let rule = Rule { theirs: "a.{N}.k_proj.bias", ours: "a.{N}.in_proj_bias[1/3]" };
+        let piece = rule.to_ours("a.4.k_proj.bias").unwrap();
+        assert_eq!((piece.name.as_str(), piece.theirs), ("a.4.in_proj_bias", None));
+        assert_eq!(piece.ours.unwrap().rows(12), Some((4, 4)));
+        let back = rule.to_theirs("a.4.in_proj_bias").unwrap();
+        assert_eq!((back.name.as_str(), back.ours), ("a.4.k_proj.bias", piece.ours));
     }
 }

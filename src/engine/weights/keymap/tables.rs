@@ -1,7 +1,7 @@
 //! The tables. Our names: the ViT as segment-anything names it inside, ResNet as torchvision does,
 //! both under `backbone.`; a classification head as mmpretrain's `head.fc`.
 
-use super::{Convention, Rule};
+use super::{Convention, Rule, resnets};
 
 const fn rule(theirs: &'static str, ours: &'static str) -> Rule {
     Rule { theirs, ours }
@@ -96,6 +96,29 @@ pub const CONVENTIONS: &[Convention] = &[
         rules: &[rule("backbone.*", "backbone.*"), rule("head.*", "head.*")],
         known_parts: &["head.*", "panoptic_head.*"],
         dropped: &["*.num_batches_tracked", "data_preprocessor.*"],
+        training_state: &[],
+    },
+    Convention {
+        name: "detectron2",
+        title: "detectron2's models on a ResNet backbone",
+        marks: &["backbone.stem.conv1.weight", "backbone.res2.0.conv1.weight"],
+        rules: &resnets::DETECTRON2,
+        known_parts: &["sem_seg_head.*"],
+        // Class weights of the loss are the config's; normalisation belongs to the preprocessing.
+        dropped: &["*.num_batches_tracked", "criterion.empty_weight", "pixel_mean", "pixel_std"],
+        training_state: &[],
+    },
+    Convention {
+        name: "huggingface_mask2former",
+        title: "Hugging Face transformers' Mask2FormerForUniversalSegmentation",
+        marks: &["model.pixel_level_module.decoder.level_embed", "model.transformer_module.*"],
+        rules: &resnets::HUGGINGFACE,
+        known_parts: &[
+            "model.pixel_level_module.decoder.*",
+            "model.transformer_module.*",
+            "class_predictor.*",
+        ],
+        dropped: &["*.num_batches_tracked", "criterion.empty_weight"],
         training_state: &[],
     },
     Convention {

@@ -23,6 +23,10 @@ pub(in crate::weights) struct Machine<R> {
     /// Stack heights at each open MARK.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    /// Whether byte strings stay where they are, as [`Node::Stored`].
+    leaves_bytes: bool,
+    /// How many bytes were left where they are.
+    left: u64,
 }
 
 impl<R: Read> Machine<R> {
@@ -33,6 +37,18 @@ impl<R: Read> Machine<R> {
     /// # Errors
     /// When the bytes are no well-formed pickle or exceed the limits; names the offset.
     pub(in crate::weights) fn run(reader: R) -> Result<(Graph, Id, u64)> {
+        Self::start(reader, false)
+    }
+
+    /// As [`Machine::run`], but passes over byte strings: NumPy keeps its arrays in them.
+    ///
+    /// # Errors
+    /// As [`Machine::run`].
+    pub(in crate::weights) fn run_leaving_bytes(reader: R) -> Result<(Graph, Id, u64)> {
+        Self::start(reader, true)
+    }
+
+    fn start(reader: R, leaves_bytes: bool) -> Result<(Graph, Id, u64)> {
         let mut machine = Self {
             reader,
             position: 0,
@@ -40,6 +56,8 @@ impl<R: Read> Machine<R> {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
+            leaves_bytes,
+            left: 0,
         };
         loop {
             let at = machine.position;
@@ -53,7 +71,8 @@ impl<R: Read> Machine<R> {
                 .with_context(|| format!("pickle opcode {:?} at byte {at}", char::from(opcode)))?;
             let held = machine.stack.len() + machine.marks.len() + machine.memo.len();
             ensure!(held <= MAX_NODES, "the pickle juggles more than {MAX_NODES} values");
-            ensure!(machine.position <= MAX_BYTES, "the pickle is longer than {MAX_BYTES} bytes");
+            let read = machine.position - machine.left;
+            ensure!(read <= MAX_BYTES, "the pickle is longer than {MAX_BYTES} bytes");
         }
     }
 
@@ -145,6 +164,12 @@ impl<R: Read> Machine<R> {
             b'X' | b'B' | b'T' => u64::from(u32::from_le_bytes(self.array()?)),
             _ => u64::from_le_bytes(self.array()?),
         };
+        if self.leaves_bytes && matches!(opcode, b'B' | b'C' | 0x8e | 0x96) {
+            let start = self.position;
+            self.pass_over(len)?;
+            self.push(Node::Stored { start, len })?;
+            return Ok(());
+        }
         let bytes = self.bytes(len)?;
         let node = match opcode {
             b'X' | 0x8c | 0x8d => {
@@ -362,7 +387,7 @@ impl<R: Read> Machine<R> {
     /// The next `len` bytes; memory grows with what is there, not with what is claimed.
     fn bytes(&mut self, len: u64) -> Result<Vec<u8>> {
         ensure!(
-            len <= MAX_BYTES && self.position + len <= MAX_BYTES,
+            len <= MAX_BYTES && self.position - self.left + len <= MAX_BYTES,
             "the pickle is longer than {MAX_BYTES} bytes"
         );
         let mut bytes = Vec::new();
@@ -370,6 +395,14 @@ impl<R: Read> Machine<R> {
         ensure!(read as u64 == len, "{len} bytes are announced, {read} are left");
         self.position += len;
         Ok(bytes)
+    }
+
+    fn pass_over(&mut self, len: u64) -> Result<()> {
+        let passed = std::io::copy(&mut (&mut self.reader).take(len), &mut std::io::sink())?;
+        ensure!(passed == len, "{len} bytes are announced, {passed} are left");
+        self.position += len;
+        self.left += len;
+        Ok(())
     }
 
     /// Text up to the next newline, without it.

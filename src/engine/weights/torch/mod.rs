@@ -5,6 +5,7 @@
 //! `torch._utils._rebuild_tensor_v2` on storages, and the storages' bytes beside it.
 
 mod legacy;
+mod numpy;
 mod rebuild;
 mod state_dict;
 mod tar;
@@ -20,6 +21,7 @@ use super::{
     pickle::{Graph, Id},
 };
 
+pub(super) use numpy::open as open_numpy;
 pub use state_dict::OtherContent;
 pub(super) use state_dict::{Contents, find as find_state_dict};
 pub use write::save_torch;

@@ -35,6 +35,9 @@ impl Archive {
                 return Ok(renamed);
             }
             let Some((module, function, args)) = self.graph.call(node) else { return Ok(None) };
+            if module.starts_with("numpy.") {
+                return self.array(node, name);
+            }
             match (module, function, args) {
                 (
                     "torch._utils",

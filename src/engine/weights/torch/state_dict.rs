@@ -272,6 +272,7 @@ fn describe(archive: &Archive, id: Id) -> String {
         Node::Str(text) if text.chars().count() <= 60 => format!("{text:?}"),
         Node::Str(text) => format!("text of {} characters", text.chars().count()),
         Node::Bytes(bytes) => format!("{} bytes", bytes.len()),
+        Node::Stored { len, .. } => format!("{len} bytes"),
         Node::Tuple(items) => container("tuple".to_owned(), items.len()),
         Node::List(items) => container("list".to_owned(), items.len()),
         Node::Set(items) => container("set".to_owned(), items.len()),
