@@ -14,6 +14,7 @@ mod finetuning;
 mod image_lists;
 mod jitter;
 mod loader;
+mod mask2former_weights;
 mod metrics;
 mod parity_backbone;
 mod parity_classification;

@@ -55,11 +55,16 @@ fn pickled_arrays_read_without_running_the_pickle() {
     let expected = open("layouts.safetensors");
     for name in ["numpy.pkl", "numpy_protocol5.pkl"] {
         let file = open(name);
-        assert_eq!((file.container(), file.found_at()), (Container::NumpyPickle, "model"), "{name}");
+        assert_eq!(
+            (file.container(), file.found_at()),
+            (Container::NumpyPickle, "model"),
+            "{name}"
+        );
         // NumPy has no bfloat16.
         assert_eq!(file.entries().len(), expected.entries().len() - 1, "{name}");
         for entry in file.entries() {
-            let (got, want) = (file.read(&entry.name).unwrap(), expected.read(&entry.name).unwrap());
+            let (got, want) =
+                (file.read(&entry.name).unwrap(), expected.read(&entry.name).unwrap());
             assert_eq!((got.size(), got.kind()), (want.size(), want.kind()), "{}", entry.name);
             assert!(got.equal(&want), "{name}: {}: {got} {want}", entry.name);
         }

@@ -11,7 +11,9 @@ use tch::Tensor;
 
 use super::{
     Dtype, WeightsFile,
-    keymap::{CONVENTION_KEY, Convention, Part, Piece, Place, RUN_KEY, Recognised, recognise, strip},
+    keymap::{
+        CONVENTION_KEY, Convention, Part, Piece, Place, RUN_KEY, Recognised, recognise, strip,
+    },
     open, save_safetensors, save_torch,
 };
 use crate::{Error, backbone::addition, pattern};

@@ -166,9 +166,8 @@ struct Sources<'a>(HashMap<String, Vec<(Option<Part>, &'a str)>>);
 impl<'a> Sources<'a> {
     fn add(&mut self, piece: &Piece, entry: &'a TensorEntry, file: &WeightsFile) -> Result<()> {
         let known = self.0.entry(piece.name.clone()).or_default();
-        let clash = |part: Option<Part>| {
-            part.is_none() || piece.ours.is_none() || part == piece.ours
-        };
+        let clash =
+            |part: Option<Part>| part.is_none() || piece.ours.is_none() || part == piece.ours;
         if let Some((_, other)) = known.iter().find(|(part, _)| clash(*part)) {
             return Err(Error::weights(format!(
                 "{}: both `{other}` and `{}` stand for the variable `{}`",

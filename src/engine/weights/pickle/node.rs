@@ -15,7 +15,10 @@ pub(in crate::weights) enum Node {
     Str(Box<str>),
     Bytes(Box<[u8]>),
     /// Bytes that were not read: their place in what the pickle was read from.
-    Stored { start: u64, len: u64 },
+    Stored {
+        start: u64,
+        len: u64,
+    },
     Tuple(Box<[Id]>),
     List(Vec<Id>),
     /// Also sets (see [`Node::Set`]) and what `SETITEMS` filled; later entries win.

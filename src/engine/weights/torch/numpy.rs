@@ -77,7 +77,8 @@ impl Archive {
     /// pickle's protocol 5, `_frombuffer(data, dtype, shape, order)`.
     fn parts(&self, node: Id) -> Option<Array<'_>> {
         let (module, function, args) = self.graph.call(node)?;
-        let submodule = module.strip_prefix("numpy.core.").or(module.strip_prefix("numpy._core."))?;
+        let submodule =
+            module.strip_prefix("numpy.core.").or(module.strip_prefix("numpy._core."))?;
         match (submodule, function) {
             ("multiarray", "_reconstruct") => {
                 let Node::Call(call) = self.graph.node(node) else { return None };

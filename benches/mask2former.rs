@@ -1,0 +1,107 @@
+//! Mask2Former on a ResNet-50 at 512²: training steps with one object and with twenty, and an image's
+//! hundred masks. The protocol is that of `benches/peers/README.md`.
+
+#[path = "support/measure.rs"]
+mod measure;
+
+use engine::{
+    Result,
+    anyhow::Context,
+    backbone::BackboneConfig,
+    data::{Batch, Category, ImageId, Target},
+    optim::{self, Optimizer, OptimizerConfig, groups},
+    serde_json::{self, Value, json},
+    task::{Task, TaskConfig},
+    tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
+};
+use mask2former as _;
+use measure::Case;
+
+const SIDE: i64 = 512;
+const CLASSES: i64 = 80;
+const REPEATS: usize = 5;
+
+const CASES: [Case; 3] = [
+    ("mask2former_r50_step_1_object_512", || train_step(1)),
+    ("mask2former_r50_step_20_objects_512", || train_step(20)),
+    ("mask2former_r50_predict_512", predict),
+];
+
+fn main() -> Result<()> {
+    measure::run(&CASES)
+}
+
+/// The paper's head; batch norms neither learn nor count.
+fn build() -> Result<(VarStore, Box<dyn Task>)> {
+    engine::tch::manual_seed(0);
+    let backbone = json!({ "type": "resnet", "depth": 50, "norm_requires_grad": false });
+    let backbone: Box<dyn BackboneConfig> = serde_json::from_value(backbone)?;
+    let task: Box<dyn TaskConfig> = serde_json::from_value(json!({ "type": "mask2former" }))?;
+    let categories: Vec<_> =
+        (0..CLASSES).map(|id| Category { id, name: format!("class {id}") }).collect();
+    let vs = VarStore::new(Device::Cpu);
+    let backbone = backbone.build(&(vs.root() / "backbone"))?;
+    let task = task.build(&vs.root(), backbone, &categories)?;
+    Ok((vs, task))
+}
+
+/// Boxes of 60 × 50 pixels on a grid, of classes in turn.
+fn batch(objects: i64) -> Batch {
+    let masks = Tensor::zeros([objects, SIDE, SIDE], (Kind::Bool, Device::Cpu));
+    let mut boxes = Vec::new();
+    for i in 0..objects {
+        let (top, left) = (20 + 95 * (i / 5), 15 + 98 * (i % 5));
+        let _ = masks.get(i).narrow(0, top, 50).narrow(1, left, 60).fill_(1.0);
+        boxes.extend([left, top, left + 60, top + 50].map(|x| x as f32));
+    }
+    let target = Target {
+        image_id: ImageId::Unsigned(0),
+        path: "bench".into(),
+        original_size: (SIDE, SIDE),
+        input_size: (SIDE, SIDE),
+        flipped: false,
+        image_labels: Vec::new(),
+        labels: Tensor::arange(objects, (Kind::Int64, Device::Cpu)).remainder(CLASSES),
+        boxes: Tensor::from_slice(&boxes).view([objects, 4]),
+        masks,
+        is_crowd: Tensor::zeros([objects], (Kind::Bool, Device::Cpu)),
+        objects: std::sync::Arc::new([]),
+        prompts: None,
+    };
+    Batch {
+        images: Tensor::randn([1, 3, SIDE, SIDE], (Kind::Float, Device::Cpu)),
+        features: None,
+        targets: vec![target],
+        seed: 0,
+    }
+}
+
+/// Forward, matching, losses of all layers, backward, clipping, AdamW.
+fn train_step(objects: i64) -> Result<Value> {
+    let (vs, task) = build()?;
+    let mut optimizer = Optimizer::new(&OptimizerConfig::default(), groups::group(&vs, &[])?);
+    let batch = batch(objects);
+    let mut figures = measure::seconds(REPEATS, || {
+        optimizer.zero_grad()?;
+        let output = task.train_step(&batch)?;
+        let weighed = output.losses.iter().map(|loss| &loss.value * loss.weight);
+        weighed.reduce(|a, b| a + b).context("no losses")?.backward();
+        let gradients = optimizer.gradients();
+        optim::clip_grad_norm(&gradients, &optim::grad_norm(&gradients)?, 0.1)?;
+        optimizer.step(1.0, None)
+    })?;
+    figures["aim"] = json!({ "time_ratio": 0.667, "memory_ratio": 1.0 });
+    Ok(figures)
+}
+
+/// An image's masks as run lengths at its size.
+fn predict() -> Result<Value> {
+    let (_vs, task) = build()?;
+    let batch = batch(0);
+    let mut figures = measure::seconds(REPEATS, || {
+        no_grad(|| task.predict(&batch))?;
+        Ok(())
+    })?;
+    figures["aim"] = json!({ "time_ratio": 1.0 });
+    Ok(figures)
+}
