@@ -10,6 +10,7 @@
 // of one image; d is the width of a head.
 #include "shim.h"
 #include "guard.h"
+#include "vectorized.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/native/CPUBlas.h>
@@ -23,13 +24,6 @@
 #include <cstring>
 #include <limits>
 #include <vector>
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-// The best of three versions is picked when the program starts.
-#define VECTORIZED __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
-#else
-#define VECTORIZED
-#endif
 
 namespace {
 

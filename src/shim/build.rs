@@ -6,7 +6,11 @@ fn main() {
     println!("cargo::rerun-if-changed=shim.h");
     println!("cargo::rerun-if-changed=attention.cpp");
     println!("cargo::rerun-if-changed=checkpoint.cpp");
-    println!("cargo::rerun-if-changed=guard.h");
+    println!("cargo::rerun-if-changed=deformable.cpp");
+    println!("cargo::rerun-if-changed=point_sample.cpp");
+    for file in ["guard.h", "vectorized.h", "bilinear.h", "deformable_kernel.h"] {
+        println!("cargo::rerun-if-changed={file}");
+    }
     let lib = env::var("DEP_TCH_LIBTORCH_LIB")
         .expect("torch-sys says where libtorch lies (run `cargo xtask setup`, or set LIBTORCH)");
     let include = PathBuf::from(&lib).join("../include");
@@ -19,11 +23,13 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         // libtorch's parallel_for is a template over OpenMP.
         .flag("-fopenmp")
-        // The kernels of attention.cpp are slow without it, in every profile of ours.
+        // The kernels are slow without it, in every profile of ours.
         .opt_level(2)
         .file("shim.cpp")
         .file("attention.cpp")
         .file("checkpoint.cpp")
+        .file("deformable.cpp")
+        .file("point_sample.cpp")
         .compile("torch_shim");
     println!("cargo::rustc-link-search=native={lib}");
     println!("cargo::rustc-link-lib=torch_cpu");

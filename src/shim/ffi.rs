@@ -66,6 +66,21 @@ unsafe extern "C" {
         window_size: i64,
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
+    pub(crate) fn shim_ms_deform_attn(
+        value: *mut C_tensor,
+        spatial_shapes: *const i64,
+        num_levels: usize,
+        sampling_locations: *mut C_tensor,
+        attention_weights: *mut C_tensor,
+        composite: c_int,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    pub(crate) fn shim_point_sample(
+        maps: *mut C_tensor,
+        points: *mut C_tensor,
+        composite: c_int,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
     pub(crate) fn shim_checkpoint(
         input: *mut C_tensor,
         data: *mut c_void,

@@ -1,5 +1,6 @@
 //! What tch lacks of libtorch, safe to call: bf16 autocast, fused optimiser steps, clipping without
-//! a host sync, determinism, CUDA start-up and memory statistics.
+//! a host sync, attention and sampling kernels for the CPU, determinism, CUDA start-up and memory
+//! statistics.
 //!
 //! The only crate of the workspace that may use `unsafe`.
 
@@ -7,6 +8,7 @@ mod adopt;
 mod attention;
 mod checkpoint;
 mod cuda;
+mod deformable;
 mod ffi;
 mod memory;
 mod optim;
@@ -17,6 +19,9 @@ pub use adopt::tensor_from_vec;
 pub use attention::{RelPosAttention, rel_pos_attention};
 pub use checkpoint::checkpoint;
 pub use cuda::{CudaMemory, cuda_empty_cache, cuda_memory, cuda_reset_peak, load_cuda};
+pub use deformable::{
+    ms_deform_attn, ms_deform_attn_composite, point_sample, point_sample_composite,
+};
 pub use memory::keep_freed_memory;
 pub use optim::{
     AdamW, AdamWTensors, Sgd, SgdTensors, clear_grads, fused_adamw, fused_sgd, scale, total_norm,

@@ -37,6 +37,15 @@ char *shim_scale(size_t n, tensor *tensors, tensor factor);
 char *shim_rel_pos_attention(tensor qkv, tensor padding, tensor rel_pos_h, tensor rel_pos_w, int64_t num_heads,
                              int64_t window_size, tensor *out);
 
+// Multi-scale deformable attention's sampling; differentiable. value [B, S, heads, D]; spatial_shapes
+// (h, w) of each level; sampling_locations [B, Q, heads, L, P, 2]; attention_weights [B, Q, heads, L, P].
+// composite: of grid_sampler, as elsewhere than on the CPU. Writes a new [B, Q, heads * D] to `out`.
+char *shim_ms_deform_attn(tensor value, const int64_t *spatial_shapes, size_t num_levels, tensor sampling_locations,
+                          tensor attention_weights, int composite, tensor *out);
+// Bilinear samples of maps [N, H, W] at points [P, 2] or [N, P, 2]; differentiable in maps. Writes a new
+// [N, P] to `out`.
+char *shim_point_sample(tensor maps, tensor points, int composite, tensor *out);
+
 // Runs `call(data, input)` without recording it, and again in backward, recorded. Owns `data`, which
 // `drop` frees. `call` writes a new tensor, or returns a message to be freed.
 typedef char *(*checkpoint_call)(void *data, tensor input, tensor *out);

@@ -2,6 +2,7 @@
 //! a variable's path is its key in an upstream checkpoint.
 
 pub mod attention;
+pub mod deformable;
 mod init;
 mod linear;
 pub mod lora;

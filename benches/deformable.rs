@@ -1,0 +1,141 @@
+//! Deformable attention's sampling, and maps at points, at Mask2Former's sizes. The protocol is that of
+//! `benches/peers/README.md`; `*_composite` is the same of libtorch's `grid_sampler`.
+
+#[path = "support/measure.rs"]
+mod measure;
+
+use engine::{
+    Result,
+    nn::deformable::{
+        ms_deform_attn, ms_deform_attn_composite, point_sample, point_sample_composite,
+    },
+    serde_json::{Value, json},
+    tch::{Device, Kind, Tensor, no_grad},
+};
+use measure::Case;
+
+const REPEATS: usize = 20;
+const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Kernel,
+    Composite,
+}
+use Form::{Composite, Kernel};
+
+const CASES: [Case; 16] = [
+    ("deformable_forward_5376", || attention(Kernel, false)),
+    ("deformable_forward_5376_composite", || attention(Composite, false)),
+    ("deformable_forward_backward_5376", || attention(Kernel, true)),
+    ("deformable_forward_backward_5376_composite", || attention(Composite, true)),
+    ("points_100_maps_common", || Sampling::MATCHED_MAPS.run(Kernel)),
+    ("points_100_maps_common_composite", || Sampling::MATCHED_MAPS.run(Composite)),
+    ("points_20_masks_common", || Sampling::MATCHED_MASKS.run(Kernel)),
+    ("points_20_masks_common_composite", || Sampling::MATCHED_MASKS.run(Composite)),
+    ("points_1_map_own", || Sampling::UNCERTAIN_1.run(Kernel)),
+    ("points_1_map_own_composite", || Sampling::UNCERTAIN_1.run(Composite)),
+    ("points_20_maps_own", || Sampling::UNCERTAIN_20.run(Kernel)),
+    ("points_20_maps_own_composite", || Sampling::UNCERTAIN_20.run(Composite)),
+    ("points_1_map_own_backward", || Sampling::LOSS_1.run(Kernel)),
+    ("points_1_map_own_backward_composite", || Sampling::LOSS_1.run(Composite)),
+    ("points_20_maps_own_backward", || Sampling::LOSS_20.run(Kernel)),
+    ("points_20_maps_own_backward_composite", || Sampling::LOSS_20.run(Composite)),
+];
+
+fn main() -> Result<()> {
+    measure::run(&CASES)
+}
+
+/// The pixel decoder of an image of 512²: every pixel of strides 32, 16 and 8 asks, eight heads of 32
+/// channels, four points a level about the query's own place, some pixels away, as after training.
+fn attention(form: Form, backward: bool) -> Result<Value> {
+    const LEVELS: [(i64, i64); 3] = [(16, 16), (32, 32), (64, 64)];
+    engine::tch::manual_seed(0);
+    let centres: Vec<_> = LEVELS.iter().map(|&(h, w)| centres(h, w)).collect();
+    let reference = Tensor::cat(&centres, 0).view([1, 5376, 1, 1, 1, 2]);
+    let sizes = Tensor::from_slice(&LEVELS.map(|(_, w)| w as f32)).view([1, 1, 1, 3, 1, 1]);
+    let offsets = Tensor::randn([1, 5376, 8, 3, 4, 2], F32) * 2.0;
+    let leaf = |t: Tensor| t.set_requires_grad(backward);
+    let value = leaf(Tensor::randn([1, 5376, 8, 32], F32));
+    let locations = leaf(reference + offsets / sizes);
+    let scores = Tensor::randn([1, 5376, 8, 12], F32);
+    let weights = leaf(scores.softmax(-1, Kind::Float).view([1, 5376, 8, 3, 4]));
+    let towards = Tensor::randn([1, 5376, 256], F32);
+    let mut leaves = [value.shallow_clone(), locations.shallow_clone(), weights.shallow_clone()];
+    let mut figures = measure::seconds(REPEATS, || {
+        let out = match form {
+            Kernel => ms_deform_attn(&value, &LEVELS, &locations, &weights)?,
+            Composite => ms_deform_attn_composite(&value, &LEVELS, &locations, &weights)?,
+        };
+        if backward {
+            leaves.iter_mut().for_each(Tensor::zero_grad);
+            (out * &towards).sum(Kind::Float).backward();
+        }
+        Ok(())
+    })?;
+    if form == Kernel {
+        figures["aim"] = json!({ "time_ratio": 0.67, "memory_ratio": 1.0 });
+    }
+    Ok(figures)
+}
+
+/// Centres of the pixels of a map, `[H·W, 2]` as (x, y) in [0, 1].
+fn centres(h: i64, w: i64) -> Tensor {
+    let along = |n: i64| (Tensor::arange(n, F32) + 0.5) / n;
+    let grid = Tensor::meshgrid_indexing(&[along(h), along(w)], "ij");
+    Tensor::stack(&[&grid[1], &grid[0]], -1).view([h * w, 2])
+}
+
+/// What a step samples maps for.
+struct Sampling {
+    maps: i64,
+    side: i64,
+    points: i64,
+    /// The same points for all maps.
+    common: bool,
+    masks: bool,
+    backward: bool,
+}
+
+impl Sampling {
+    /// Hungarian matching: predicted maps of all queries, and the objects' masks.
+    const MATCHED_MAPS: Self =
+        Self { maps: 100, side: 128, points: 12_544, common: true, masks: false, backward: false };
+    const MATCHED_MASKS: Self = Self { maps: 20, side: 512, masks: true, ..Self::MATCHED_MAPS };
+    /// Candidates, of which the uncertain are kept.
+    const UNCERTAIN_20: Self =
+        Self { maps: 20, points: 37_632, common: false, ..Self::MATCHED_MAPS };
+    const UNCERTAIN_1: Self = Self { maps: 1, ..Self::UNCERTAIN_20 };
+    /// The losses.
+    const LOSS_20: Self = Self { points: 12_544, backward: true, ..Self::UNCERTAIN_20 };
+    const LOSS_1: Self = Self { maps: 1, ..Self::LOSS_20 };
+
+    fn run(&self, form: Form) -> Result<Value> {
+        engine::tch::manual_seed(0);
+        let maps = Tensor::randn([self.maps, self.side, self.side], F32);
+        let mut maps = if self.masks {
+            maps.gt(0.0).to_kind(Kind::Uint8)
+        } else {
+            maps.set_requires_grad(self.backward)
+        };
+        let points = if self.common {
+            Tensor::rand([self.points, 2], F32)
+        } else {
+            Tensor::rand([self.maps, self.points, 2], F32)
+        };
+        let sample = |maps: &Tensor| match form {
+            Kernel => point_sample(maps, &points),
+            Composite => point_sample_composite(maps, &points),
+        };
+        measure::seconds(REPEATS, || {
+            if self.backward {
+                maps.zero_grad();
+                sample(&maps)?.square().sum(Kind::Float).backward();
+            } else {
+                no_grad(|| sample(&maps))?;
+            }
+            Ok(())
+        })
+    }
+}

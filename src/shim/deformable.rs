@@ -1,0 +1,116 @@
+//! Bilinear sampling: multi-scale deformable attention, and maps at points.
+
+use tch::Tensor;
+
+use crate::{ShimError, ffi};
+
+/// The sampling of multi-scale deformable attention (Deformable DETR, equation 3 without its
+/// projections): for each query and head the weighted sum of L·P points of the value map, each point
+/// bilinear between pixel centres (`location · size − 0.5`), zeros outside.
+///
+/// - `value` `[B, S, heads, D]`: the pixels of all levels, level after level, row after row.
+/// - `spatial_shapes`: `(height, width)` of the L levels; `S = Σ height · width`.
+/// - `sampling_locations` `[B, Q, heads, L, P, 2]`: (x, y), in `[0, 1]` over the level.
+/// - `attention_weights` `[B, Q, heads, L, P]`: used as they come.
+///
+/// Returns `[B, Q, heads · D]` in the dtype of `value`; differentiable, once, in all three tensors.
+/// Computed in fp64 if `value` is, else in fp32: under autocast keep locations in fp32, bf16 has
+/// eight bits for a place in the map. NaN and infinity are safe: a location outside contributes nothing,
+/// one of NaN makes its output NaN.
+///
+/// On the CPU a kernel of our own that holds nothing of the size Q·heads·L·P·D, with the same bits for
+/// any number of threads; on other devices [`ms_deform_attn_composite`].
+///
+/// # Errors
+/// When sizes do not fit together, or tensors are not floating point or not on one device.
+pub fn ms_deform_attn(
+    value: &Tensor,
+    spatial_shapes: &[(i64, i64)],
+    sampling_locations: &Tensor,
+    attention_weights: &Tensor,
+) -> Result<Tensor, ShimError> {
+    deform(value, spatial_shapes, sampling_locations, attention_weights, false)
+}
+
+/// [`ms_deform_attn`] composed of libtorch's `grid_sampler`, one for each level, as mmcv's
+/// `multi_scale_deformable_attn_pytorch`: the form for CUDA, and the oracle of tests. It holds every
+/// sample, `Q · heads · L · P · D` numbers, several times. It counts a location of NaN as −0.5 pixels.
+///
+/// # Errors
+/// As [`ms_deform_attn`].
+pub fn ms_deform_attn_composite(
+    value: &Tensor,
+    spatial_shapes: &[(i64, i64)],
+    sampling_locations: &Tensor,
+    attention_weights: &Tensor,
+) -> Result<Tensor, ShimError> {
+    deform(value, spatial_shapes, sampling_locations, attention_weights, true)
+}
+
+fn deform(
+    value: &Tensor,
+    spatial_shapes: &[(i64, i64)],
+    sampling_locations: &Tensor,
+    attention_weights: &Tensor,
+    composite: bool,
+) -> Result<Tensor, ShimError> {
+    let shapes: Vec<i64> = spatial_shapes.iter().flat_map(|&(h, w)| [h, w]).collect();
+    let mut out = std::ptr::null_mut();
+    // SAFETY: three live handles, `shapes` holds two numbers a level; `out` is written on success.
+    ffi::check(unsafe {
+        ffi::shim_ms_deform_attn(
+            handle(value),
+            shapes.as_ptr(),
+            spatial_shapes.len(),
+            handle(sampling_locations),
+            handle(attention_weights),
+            composite.into(),
+            &mut out,
+        )
+    })?;
+    // SAFETY: a new tensor that nobody else owns.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Maps sampled at points, bilinear between pixel centres (`point · size − 0.5`), zeros outside:
+/// `point_sample` of detectron2 and mmcv with `align_corners = false`.
+///
+/// - `maps` `[N, H, W]`: floating point (differentiable), or masks, bool or uint8 (not differentiable,
+///   and never converted as a whole).
+/// - `points` `[P, 2]`, common to all maps, or `[N, P, 2]`, each map its own: (x, y) in `[0, 1]`.
+///   They get no gradient.
+///
+/// Returns `[N, P]`, fp64 if `maps` is, else fp32. Same bits for any number of threads on the CPU; on
+/// other devices [`point_sample_composite`]. A point of NaN gives NaN.
+///
+/// # Errors
+/// When sizes do not fit together, or dtypes are others, or tensors are on two devices.
+pub fn point_sample(maps: &Tensor, points: &Tensor) -> Result<Tensor, ShimError> {
+    sample(maps, points, false)
+}
+
+/// [`point_sample`] composed of libtorch's `grid_sampler`; masks become fp32 first.
+///
+/// # Errors
+/// As [`point_sample`].
+pub fn point_sample_composite(maps: &Tensor, points: &Tensor) -> Result<Tensor, ShimError> {
+    sample(maps, points, true)
+}
+
+fn sample(maps: &Tensor, points: &Tensor, composite: bool) -> Result<Tensor, ShimError> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: two live handles; `out` is written on success.
+    ffi::check(unsafe {
+        ffi::shim_point_sample(handle(maps), handle(points), composite.into(), &mut out)
+    })?;
+    // SAFETY: a new tensor that nobody else owns.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+fn handle(tensor: &Tensor) -> *mut torch_sys::C_tensor {
+    tensor.as_ptr().cast_mut()
+}
+
+#[cfg(test)]
+#[path = "deformable_tests.rs"]
+mod tests;
