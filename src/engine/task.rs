@@ -3,6 +3,8 @@
 //! A plugin implements [`TaskConfig`] for its plain-data config (registered with typetag under its
 //! `type`), [`Task`] for the model, and [`Evaluator`] for its metrics. The engine does the rest.
 
+pub mod instances;
+
 use std::fmt::Debug;
 
 use anyhow::Result;

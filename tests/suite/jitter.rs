@@ -18,7 +18,7 @@ use engine::{
     tch::{Kind, Tensor},
 };
 
-use crate::support::{assert_fails, assert_success, phantoms, python, sonotune};
+use crate::support::{PROMPTS, assert_fails, assert_success, python, tiny_run};
 
 const SIDE: u32 = 48;
 /// Height, width, and whether all channels are equal; slivers vanish to one pixel at small scales.
@@ -247,62 +247,14 @@ fn a_range_that_makes_no_sense_is_refused_before_any_image_is_read() {
     assert!(error.to_string().contains("augment.scale_range = [2.0, 0.1]"), "{error}");
 }
 
-/// A run of a tiny model on phantoms of 64² with crops of which many show no lesion.
-fn run(folder: &Path, task: &str, more: &[&str]) -> std::process::Output {
-    let text = format!(
-        r#"
-seed = 3
-device = "cpu"
-run_dir = "{run}"
-[dataset]
-type = "coco"
-root = "{root}"
-train = "annotations/train.json"
-val = "annotations/val.json"
-[preprocess]
-image_size = 64
-[augment]
-flip_probability = 0.5
-scale_range = [0.02, 8.0]
-[loader]
-batch_size = 4
-num_workers = 2
-[backbone]
-type = "sam_vit"
-embed_dim = 32
-depth = 2
-num_heads = 2
-window_size = 2
-global_attn_indexes = [1]
-image_size = 64
-out_channels = {channels}
-[task]
-{task}
-[optimizer]
-lr = 1e-3
-[train]
-max_steps = 6
-[logging]
-every_steps = 1
-"#,
-        run = folder.join("run").display(),
-        root = phantoms().join("phantoms").display(),
-        channels = if task.contains("classification") { 0 } else { 32 },
-    );
-    let path = folder.join("config.toml");
-    std::fs::write(&path, text).unwrap();
-    let config = path.display().to_string();
-    sonotune(&[&["train", &config, "--overwrite"], more].concat())
-}
-
-const PROMPTS: &str = "type = \"sam_prompt\"\nconvention = \"ultrasam\"\n\
-                       decoder = { num_heads = 2, mlp_dim = 32 }";
+/// Crops of which many show no lesion.
+const JITTER: &str = "augment.scale_range=[0.02, 8.0]";
 
 #[test]
 fn tasks_learn_from_crops_whatever_is_left_in_them() {
     let folder = tempfile::tempdir().unwrap();
-    assert_success(&run(folder.path(), "type = \"classification\"", &[]));
-    assert_success(&run(folder.path(), PROMPTS, &[]));
+    assert_success(&tiny_run(folder.path(), "type = \"classification\"", &[JITTER]));
+    assert_success(&tiny_run(folder.path(), PROMPTS, &[JITTER]));
     let text = std::fs::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
     let lines = text.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
     let gone: f64 = lines.filter_map(|l| l["objects_without_pixels"].as_f64()).sum();
@@ -313,7 +265,7 @@ fn tasks_learn_from_crops_whatever_is_left_in_them() {
 fn jitter_and_cached_embeddings_are_refused_together() {
     let folder = tempfile::tempdir().unwrap();
     let cache = format!("embedding_cache.dir={:?}", folder.path().join("cache"));
-    let output = run(folder.path(), PROMPTS, &[&cache, "backbone.freeze=all"]);
+    let output = tiny_run(folder.path(), PROMPTS, &[JITTER, &cache, "backbone.freeze=all"]);
     assert_fails(&output, 2, &["`augment.scale_range`", "`embedding_cache`"]);
     assert!(!folder.path().join("run").exists());
 }

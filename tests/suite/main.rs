@@ -33,6 +33,7 @@ mod prompts_embedding;
 mod prompts_support;
 mod run_folder;
 mod sam_prompt;
+mod scored_images;
 mod support;
 mod tensorboard;
 mod training;

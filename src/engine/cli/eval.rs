@@ -45,6 +45,9 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
         println!("{json}");
     } else {
         println!("{}", table::report(&record.report).trim_end());
+        for note in &record.dataset_notes {
+            println!("{note}");
+        }
         println!(
             "{} images of {}, checkpoint {} (step {}); written to {}",
             record.num_images,

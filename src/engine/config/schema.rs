@@ -152,11 +152,24 @@ pub struct EvaluationConfig {
     pub best_is: Direction,
     /// Images of one forward pass; absent: as in training.
     pub batch_size: Option<usize>,
+    /// Leaves out images without objects, as mmdet's `filter_cfg` does. The scores then say nothing
+    /// about false alarms there. Default false.
+    pub filter_empty_gt: bool,
+    /// Leaves out images whose shorter side has fewer pixels, as mmdet's `filter_cfg` does.
+    /// Default 0: none.
+    pub min_size: u32,
 }
 
 impl Default for EvaluationConfig {
     fn default() -> Self {
-        Self { every_steps: None, best_metric: None, best_is: Direction::Highest, batch_size: None }
+        Self {
+            every_steps: None,
+            best_metric: None,
+            best_is: Direction::Highest,
+            batch_size: None,
+            filter_empty_gt: false,
+            min_size: 0,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use tch::{Device, no_grad};
 
 use super::{
     model::{Decided, Model, ModelSource, Opened, decided_by_weights},
+    scored_images,
     train::load_plan,
 };
 use crate::{
@@ -58,7 +59,7 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
     let decided = decided(loaded, &options.source)?;
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
     let device = device::choose(config.device)?.device;
-    let dataset = Arc::new(config.dataset.open(options.split)?);
+    let dataset = scored_images::open(config, options.split)?;
     let Opened { model, path: checkpoint, step, .. } =
         Model::open(config, device, &options.source, &dataset.categories)?;
     require_same_categories(&model, &dataset, &checkpoint)?;
@@ -143,7 +144,10 @@ pub(super) fn score(
             }
         }
     }
-    Ok(Scored { report: evaluator.finish()?, pictures })
+    let mut report = evaluator.finish()?;
+    let notes = dataset.notes.iter().map(|note| ("dataset".to_owned(), note.clone()));
+    report.conditions.extend(notes);
+    Ok(Scored { report, pictures })
 }
 
 /// The plan for evaluation batches, which may be larger than those of training.

@@ -14,6 +14,7 @@ mod evaluate;
 mod export;
 mod model;
 mod predict;
+mod scored_images;
 mod train;
 
 pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};

@@ -9,6 +9,7 @@ use super::{
     embed,
     evaluate::{self, Scored},
     model::{Model, decided_by_weights},
+    scored_images,
 };
 use crate::{
     Error,
@@ -188,7 +189,7 @@ fn resume(folder: &RunFolder, model: &Model, optimizer: &mut Optimizer) -> Resul
 /// The validation split, where the dataset has one.
 fn validation(config: &RunConfig) -> Result<Option<Arc<Dataset>>> {
     if config.dataset.splits().contains(&Split::Val) {
-        return open(config, Split::Val).map(Some);
+        return scored_images::open(config, Split::Val).map(Some);
     }
     if let Some(metric) = &config.evaluation.best_metric {
         return Err(Error::config(format!(

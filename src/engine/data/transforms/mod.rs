@@ -1,9 +1,9 @@
 //! Decode → resize → augment → normalise and pad, as the reference does each.
 //!
 //! [`Augmentation`] says what becomes of an image of the training sequence, [`Window`] which part of
-//! it is kept. [`resize`] turns a decoded image into planes of its final size; [`normalize_into`] writes them,
-//! mirrored if so drawn, into their place of a batch. [`Fitted`] is both with the fewest bytes in
-//! between. [`target`] carries the annotation along.
+//! it is kept. [`resize`] turns a decoded image into planes of its final size; [`normalize_into`]
+//! writes them, mirrored if so drawn, into their place of a batch. [`Fitted`] is both with the fewest
+//! bytes in between. [`target`] carries the annotation along.
 
 mod antialias;
 mod augmentation;

@@ -1,0 +1,411 @@
+//! Scoring of predicted objects against annotated ones, for tasks that predict objects: COCO's metric
+//! on boxes and on masks, with the figures and names of mmdetection's `CocoMetric`.
+//!
+//! ```
+//! use engine::{data::Target, task::{Prediction, instances::{Annotated, InstanceScorer}}};
+//!
+//! fn map_50(images: &[(Prediction, Target)]) -> engine::Result<f64> {
+//!     let mut scorer = InstanceScorer::new(1, false)?;
+//!     for (prediction, target) in images {
+//!         scorer.add(&Annotated::of(target)?, &prediction.instances)?;
+//!     }
+//!     Ok(scorer.finish()?.figures(engine::metrics::coco::IouType::Segm)[1].1)
+//! }
+//! # assert!(map_50(&[]).unwrap().is_nan());
+//! ```
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::{Instance, Metric, Table};
+use crate::{
+    data::{Object, Rle, Target},
+    metrics::coco::{CocoEvaluator, CocoResult, Detection, IouType, Params, Query, Truth},
+};
+
+/// mmdetection's: mAP at the first, everything else at the last.
+const MAX_DETS: [usize; 3] = [100, 300, 1000];
+
+/// What is true of an image, its masks rasterised once for all that is scored on them.
+#[derive(Debug)]
+pub struct Annotated {
+    objects: Arc<[Object]>,
+    masks: Vec<Rle>,
+}
+
+impl Annotated {
+    /// The objects of a target as annotated, in original pixels.
+    ///
+    /// # Errors
+    /// When a mask is malformed or of another size than its image; names the object.
+    pub fn of(target: &Target) -> Result<Self> {
+        let (height, width) = target.original_size;
+        let size = (u32::try_from(height)?, u32::try_from(width)?);
+        let mask = |(i, object): (usize, &Object)| {
+            let mask = object.segmentation.rasterize(size, object.bbox);
+            mask.with_context(|| format!("mask of object {i}"))
+        };
+        let masks = target.objects.iter().enumerate().map(mask).collect::<Result<_>>()?;
+        Ok(Self { objects: Arc::clone(&target.objects), masks })
+    }
+
+    /// In the order of [`Target::objects`].
+    #[must_use]
+    pub fn masks(&self) -> &[Rle] {
+        &self.masks
+    }
+
+    fn truths(&self) -> Vec<Truth<'_>> {
+        let truth = |(object, mask): (&Object, _)| {
+            let Object { category, bbox, area, is_crowd, .. } = *object;
+            Truth { category: category as usize, bbox, area, is_crowd, mask: Some(mask) }
+        };
+        self.objects.iter().zip(&self.masks).map(truth).collect()
+    }
+}
+
+/// How much was scored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub images: u64,
+    /// Without any annotation, crowds included: what is found there is false.
+    pub images_without_objects: u64,
+    /// Crowds aside.
+    pub objects: u64,
+    pub crowds: u64,
+    /// Of the objects: those whose mask is empty.
+    pub objects_without_pixels: u64,
+}
+
+impl Counts {
+    /// Counts an image.
+    pub fn add(&mut self, image: &Annotated) {
+        let crowds = image.objects.iter().filter(|o| o.is_crowd).count() as u64;
+        let is_empty = |(object, mask): &(&Object, &Rle)| !object.is_crowd && mask.area() == 0;
+        let empty = image.objects.iter().zip(&image.masks).filter(is_empty).count();
+        self.images += 1;
+        self.images_without_objects += u64::from(image.objects.is_empty());
+        self.objects += image.objects.len() as u64 - crowds;
+        self.crowds += crowds;
+        self.objects_without_pixels += empty as u64;
+    }
+}
+
+/// Takes in one stream of predictions and scores its boxes and masks together.
+#[derive(Debug)]
+pub struct InstanceScorer {
+    bbox: CocoEvaluator,
+    segm: CocoEvaluator,
+    /// Of each category: objects that are no crowd.
+    num_objects: Vec<u64>,
+}
+
+impl InstanceScorer {
+    /// Of `num_categories`, which `class_agnostic` takes for one.
+    ///
+    /// # Errors
+    /// When there are no categories.
+    pub fn new(num_categories: usize, class_agnostic: bool) -> Result<Self> {
+        let evaluator = |iou_type| {
+            CocoEvaluator::new(Params {
+                max_dets: MAX_DETS.to_vec(),
+                class_agnostic,
+                ..Params::new(iou_type, num_categories)
+            })
+        };
+        let (bbox, segm) = (evaluator(IouType::Bbox)?, evaluator(IouType::Segm)?);
+        let num_objects = vec![0; bbox.params().num_result_categories()];
+        Ok(Self { bbox, segm, num_objects })
+    }
+
+    /// Takes in an image and what was found on it, in any order.
+    ///
+    /// # Errors
+    /// When an instance has no mask, a category beyond those there are, or a box or score that is
+    /// not finite; names it as `detections[i]`.
+    pub fn add<'a>(
+        &mut self,
+        image: &Annotated,
+        instances: impl IntoIterator<Item = &'a Instance>,
+    ) -> Result<()> {
+        let truths = image.truths();
+        let detections: Vec<_> = instances.into_iter().map(detection).collect();
+        self.bbox.add_image(&truths, &detections)?;
+        self.segm.add_image(&truths, &detections)?;
+        let agnostic = self.bbox.params().class_agnostic;
+        for truth in truths.iter().filter(|truth| !truth.is_crowd) {
+            self.num_objects[if agnostic { 0 } else { truth.category }] += 1;
+        }
+        Ok(())
+    }
+
+    /// The scores of all images taken in; the scorer is then as new.
+    ///
+    /// # Errors
+    /// None in practice: the parameters were checked before.
+    pub fn finish(&mut self) -> Result<InstanceScores> {
+        let take = |evaluator: &mut CocoEvaluator| {
+            let fresh = CocoEvaluator::new(evaluator.params().clone())?;
+            anyhow::Ok(std::mem::replace(evaluator, fresh).finish())
+        };
+        let fresh = vec![0; self.num_objects.len()];
+        Ok(InstanceScores {
+            bbox: take(&mut self.bbox)?,
+            segm: take(&mut self.segm)?,
+            num_objects: std::mem::replace(&mut self.num_objects, fresh),
+        })
+    }
+}
+
+fn detection(instance: &Instance) -> Detection<'_> {
+    let [x0, y0, x1, y1] = instance.bbox;
+    Detection {
+        category: instance.category,
+        score: instance.score,
+        bbox: [x0, y0, x1 - x0, y1 - y0],
+        area: None,
+        mask: instance.mask.as_ref(),
+    }
+}
+
+/// COCO's metric of one stream of predictions.
+#[derive(Debug, Clone)]
+pub struct InstanceScores {
+    bbox: CocoResult,
+    segm: CocoResult,
+    num_objects: Vec<u64>,
+}
+
+impl InstanceScores {
+    /// Everything there is to ask of boxes or of masks.
+    #[must_use]
+    pub fn result(&self, kind: IouType) -> &CocoResult {
+        match kind {
+            IouType::Bbox => &self.bbox,
+            IouType::Segm => &self.segm,
+        }
+    }
+
+    /// mmdetection's six figures as fractions: `bbox_mAP`, `bbox_mAP_50`, `_75`, `_s`, `_m`, `_l`, or
+    /// the same with `segm`. The first counts at most 100 detections an image and category, the
+    /// others 1000. NaN where there is no object (of that size).
+    #[must_use]
+    pub fn figures(&self, kind: IouType) -> [(String, f64); 6] {
+        let at = |name: &str, iou: Option<f64>, area: &str| {
+            (format!("{}_{name}", kind.as_str()), self.precision(kind, iou, area, None))
+        };
+        [
+            at("mAP", None, "all"),
+            at("mAP_50", Some(0.5), "all"),
+            at("mAP_75", Some(0.75), "all"),
+            at("mAP_s", None, "small"),
+            at("mAP_m", None, "medium"),
+            at("mAP_l", None, "large"),
+        ]
+    }
+
+    /// [`figures`](Self::figures) of boxes, then of masks.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<Metric> {
+        let kinds = [IouType::Bbox, IouType::Segm];
+        let figures = kinds.into_iter().flat_map(|kind| self.figures(kind));
+        figures.map(|(name, value)| Metric::new(name, value)).collect()
+    }
+
+    /// mAP and mAP50 of each category, in percent, and the number of its objects. The means of the
+    /// columns, over the categories that have objects, are [`figures`](Self::figures).
+    #[must_use]
+    pub fn by_category<S: AsRef<str>>(&self, names: &[S]) -> Table {
+        let header = ["category", "bbox mAP", "bbox mAP50", "segm mAP", "segm mAP50", "objects"];
+        let agnostic = self.bbox.params().class_agnostic;
+        let row = |(category, objects): (usize, &u64)| {
+            let name = match names.get(category) {
+                Some(name) if !agnostic => name.as_ref(),
+                _ => "all categories as one",
+            };
+            let precision = |kind, iou| percent(self.precision(kind, iou, "all", Some(category)));
+            vec![
+                name.to_owned(),
+                precision(IouType::Bbox, None),
+                precision(IouType::Bbox, Some(0.5)),
+                precision(IouType::Segm, None),
+                precision(IouType::Segm, Some(0.5)),
+                objects.to_string(),
+            ]
+        };
+        Table {
+            title: "By category".to_owned(),
+            header: header.map(str::to_owned).to_vec(),
+            rows: self.num_objects.iter().enumerate().map(row).collect(),
+        }
+    }
+
+    fn precision(
+        &self,
+        kind: IouType,
+        iou: Option<f64>,
+        area: &str,
+        category: Option<usize>,
+    ) -> f64 {
+        let [first, _, last] = MAX_DETS;
+        let is_map = iou.is_none() && area == "all";
+        let max_dets = Some(if is_map { first } else { last });
+        let value = self.result(kind).average_precision(&Query { iou, area, max_dets, category });
+        if value < 0.0 { f64::NAN } else { value }
+    }
+}
+
+/// A fraction as a cell of a table.
+#[must_use]
+pub fn percent(fraction: f64) -> String {
+    number(100.0 * fraction)
+}
+
+/// A number as a cell of a table: one decimal, `n/a` where it is undefined.
+#[must_use]
+pub fn number(value: f64) -> String {
+    if value.is_nan() { "n/a".to_owned() } else { format!("{value:.1}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Tensor;
+
+    use super::*;
+    use crate::data::{ImageId, Segmentation};
+
+    const SIDE: u32 = 100;
+
+    fn square(x: f64, y: f64, side: f64) -> Rle {
+        Segmentation::None.rasterize((SIDE, SIDE), [x, y, side, side]).unwrap()
+    }
+
+    fn object(category: u32, (x, y, side): (f64, f64, f64), is_crowd: bool) -> Object {
+        Object {
+            category,
+            bbox: [x, y, side, side],
+            area: side * side,
+            is_crowd,
+            segmentation: Segmentation::None,
+        }
+    }
+
+    fn annotated(objects: Vec<Object>) -> Annotated {
+        Annotated::of(&Target {
+            image_id: ImageId::Unsigned(1),
+            path: "a.png".into(),
+            original_size: (SIDE.into(), SIDE.into()),
+            // As after a crop: nothing here may look at the input's frame.
+            input_size: (7, 9),
+            flipped: true,
+            image_labels: Vec::new(),
+            labels: Tensor::new(),
+            boxes: Tensor::new(),
+            masks: Tensor::new(),
+            is_crowd: Tensor::new(),
+            objects: objects.into(),
+            prompts: None,
+        })
+        .unwrap()
+    }
+
+    fn found(category: usize, (x, y, side): (f64, f64, f64), score: f64) -> Instance {
+        Instance {
+            category,
+            score,
+            bbox: [x, y, x + side, y + side],
+            mask: Some(square(x, y, side)),
+            answers: None,
+        }
+    }
+
+    fn value(scores: &InstanceScores, name: &str) -> f64 {
+        scores.metrics().iter().find(|m| m.name == name).unwrap().value
+    }
+
+    #[test]
+    fn figures_are_those_of_boxes_and_of_masks_and_undefined_without_objects() {
+        let mut scorer = InstanceScorer::new(2, false).unwrap();
+        let image = annotated(vec![object(0, (10.0, 10.0, 40.0), false)]);
+        // The box is exact, of the mask a half: IoU 0.5.
+        let half = Segmentation::None.rasterize((SIDE, SIDE), [10.0, 10.0, 40.0, 20.0]).unwrap();
+        let instance = Instance { mask: Some(half), ..found(0, (10.0, 10.0, 40.0), 0.9) };
+        scorer.add(&image, [&instance]).unwrap();
+        let scores = scorer.finish().unwrap();
+        for (name, expected) in [
+            ("bbox_mAP", 1.0),
+            ("segm_mAP", 0.1),
+            ("segm_mAP_50", 1.0),
+            ("segm_mAP_75", 0.0),
+            ("segm_mAP_m", 0.1),
+        ] {
+            assert!((value(&scores, name) - expected).abs() < 1e-12, "{name}");
+        }
+        assert!(value(&scores, "bbox_mAP_s").is_nan() && value(&scores, "segm_mAP_l").is_nan());
+        let names: Vec<_> = scores.metrics().into_iter().map(|m| m.name).collect();
+        assert_eq!(names[..3], ["bbox_mAP", "bbox_mAP_50", "bbox_mAP_75"]);
+        assert_eq!(
+            names[6..],
+            ["segm_mAP", "segm_mAP_50", "segm_mAP_75", "segm_mAP_s", "segm_mAP_m", "segm_mAP_l"]
+        );
+        // As new: nothing is left of the image.
+        assert!(value(&scorer.finish().unwrap(), "bbox_mAP").is_nan());
+    }
+
+    #[test]
+    fn the_table_says_which_category_is_found() {
+        let mut scorer = InstanceScorer::new(3, false).unwrap();
+        let (a, b) = ((5.0, 5.0, 30.0), (50.0, 50.0, 30.0));
+        let image = annotated(vec![object(0, a, false), object(1, b, false), object(1, a, true)]);
+        // The second is found under a wrong name.
+        scorer.add(&image, &[found(0, a, 0.9), found(0, b, 0.8)]).unwrap();
+        scorer.add(&annotated(vec![]), &[]).unwrap();
+        let scores = scorer.finish().unwrap();
+        let table = scores.by_category(&["cyst", "mass", "node"]);
+        assert_eq!(table.rows[0], ["cyst", "100.0", "100.0", "100.0", "100.0", "1"]);
+        assert_eq!(table.rows[1], ["mass", "0.0", "0.0", "0.0", "0.0", "1"]);
+        assert_eq!(table.rows[2], ["node", "n/a", "n/a", "n/a", "n/a", "0"]);
+        assert!((value(&scores, "bbox_mAP") - 0.5).abs() < 1e-12);
+
+        let mut agnostic = InstanceScorer::new(3, true).unwrap();
+        agnostic.add(&image, &[found(0, a, 0.9), found(0, b, 0.8)]).unwrap();
+        let rows = agnostic.finish().unwrap().by_category(&["cyst", "mass", "node"]).rows;
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0][1..], ["100.0", "100.0", "100.0", "100.0", "2"]);
+    }
+
+    #[test]
+    fn counts_tell_objects_from_crowds_and_from_nothing() {
+        let mut counts = Counts::default();
+        let gone = object(0, (200.0, 200.0, 5.0), false);
+        let crowd = object(0, (1.0, 1.0, 5.0), true);
+        counts.add(&annotated(vec![object(0, (1.0, 1.0, 5.0), false), gone, crowd]));
+        counts.add(&annotated(vec![]));
+        let expected = Counts {
+            images: 2,
+            images_without_objects: 1,
+            objects: 2,
+            crowds: 1,
+            objects_without_pixels: 1,
+        };
+        assert_eq!(counts, expected);
+    }
+
+    #[test]
+    fn predictions_that_cannot_be_scored_are_named() {
+        let mut scorer = InstanceScorer::new(1, false).unwrap();
+        let image = annotated(vec![]);
+        let good = || found(0, (1.0, 1.0, 3.0), 0.5);
+        for (bad, expected) in [
+            (Instance { mask: None, ..good() }, "mask"),
+            (Instance { score: f64::NAN, ..good() }, "score"),
+            (Instance { category: 1, ..good() }, "category 1"),
+            (Instance { bbox: [3.0, 0.0, 1.0, 1.0], ..good() }, "bbox"),
+        ] {
+            let error = format!("{:#}", scorer.add(&image, &[good(), bad]).unwrap_err());
+            assert!(error.contains("detections[1]") && error.contains(expected), "{error}");
+        }
+        assert!(InstanceScorer::new(0, false).is_err());
+    }
+}
