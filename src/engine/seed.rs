@@ -31,6 +31,17 @@ impl Rng {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
+    /// Fills `values` with uniform numbers in `[0, 1)`, 24 bits each, two of a draw.
+    pub fn fill_uniform(&mut self, values: &mut [f32]) {
+        let to_unit = |bits: u64| bits as f32 / (1u32 << 24) as f32;
+        for pair in values.chunks_mut(2) {
+            let bits = self.next_u64();
+            for (value, bits) in pair.iter_mut().zip([bits >> 40, (bits >> 8) & 0xFF_FFFF]) {
+                *value = to_unit(bits);
+            }
+        }
+    }
+
     /// Uniform integer in `0..bound` without modulo bias.
     ///
     /// # Panics
@@ -80,6 +91,18 @@ mod tests {
         assert_ne!(draw(1, &[2, 3]), draw(1, &[3, 2]));
         assert_ne!(draw(1, &[2, 3]), draw(2, &[2, 3]));
         assert_ne!(draw(1, &[2]), draw(1, &[2, 0]));
+    }
+
+    #[test]
+    fn filled_numbers_are_uniform_and_below_one() {
+        let mut values = [f32::NAN; 40_001];
+        Rng::at(7, &[]).fill_uniform(&mut values);
+        assert!(values.iter().all(|v| (0.0..1.0).contains(v)));
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        // Standard deviation of the mean: 0.0014.
+        assert!((mean - 0.5).abs() < 0.01, "{mean}");
+        let halves = [0, 1].map(|i| values.iter().skip(i).step_by(2).filter(|v| **v < 0.1).count());
+        assert!(halves.iter().all(|n| (1_800..2_200).contains(n)), "{halves:?}");
     }
 
     #[test]

@@ -1,19 +1,20 @@
 //! Training and scoring of the promptable task on whatever data may bring.
 
-use std::path::Path;
-
 use engine::{
     backbone::BackboneConfig,
     data::{
-        Batch, Category, ImageId, LoadPlan, Object, Record, Rle, Segmentation, Split,
-        phantom::PhantomConfig, prepare_batch,
+        Batch, Category, LoadPlan, Object, Record, Segmentation, Split, phantom::PhantomConfig,
+        prepare_batch,
     },
     serde_json::{Value, from_value, json},
     task::{Answer, Instance, Prediction, StepOutput, Task, TaskConfig},
     tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
 };
 
-use crate::support::shared;
+use crate::{
+    objects_support::{disc, record, scalar, total},
+    support::shared,
+};
 
 const SIDE: u32 = 64;
 
@@ -55,50 +56,8 @@ fn build(extra: Value) -> engine::Result<Model> {
     Ok(Model { vs, task, plan })
 }
 
-/// A disc of the given centre and radius, or nothing when the radius is 0.
-fn disc((x, y): (i32, i32), radius: i32, side: u32) -> Object {
-    let pixels: Vec<u8> = (0..side as i32 * side as i32)
-        .map(|i| {
-            let (dx, dy) = (i % side as i32 - x, i / side as i32 - y);
-            u8::from(dx * dx + dy * dy < radius * radius)
-        })
-        .collect();
-    let rle = Rle::from_mask(&pixels, (side, side)).unwrap();
-    Object {
-        category: 0,
-        bbox: rle.bbox(),
-        area: rle.area() as f64,
-        is_crowd: false,
-        segmentation: Segmentation::Runs(rle),
-    }
-}
-
-fn record(folder: &Path, name: &str, side: u32, objects: Vec<Object>) -> Record {
-    let path = folder.join(name);
-    image::GrayImage::from_fn(side, side, |x, y| image::Luma([(x * 3 + y * 2) as u8]))
-        .save(&path)
-        .unwrap();
-    Record {
-        image_id: ImageId::from(name),
-        path,
-        size: Some((side, side)),
-        image_labels: vec![],
-        objects,
-        prompts: None,
-    }
-}
-
 fn batch(model: &Model, records: &[Record]) -> Batch {
     prepare_batch(records, &model.plan).unwrap()
-}
-
-fn scalar(output: &StepOutput, name: &str) -> f64 {
-    let found = output.scalars.iter().find(|(n, _)| n == name);
-    found.unwrap_or_else(|| panic!("no scalar {name}")).1.double_value(&[])
-}
-
-fn total(output: &StepOutput) -> Tensor {
-    output.losses.iter().map(|l| &l.value * l.weight).reduce(|a, b| a + b).unwrap()
 }
 
 fn names(output: &StepOutput) -> Vec<&str> {

@@ -106,8 +106,21 @@ impl Evaluator for InstanceEvaluator {
     }
 
     fn finish(&mut self) -> Result<Report> {
-        let _ = (&self.categories, Query::default(), Table::default(), Metric::new("", 0.0));
-        let _ = self.config.max_per_image;
-        Err(Error::data("not yet").into())
+        let mut report = Report::default();
+        for (kind, evaluator) in [("segm", &mut self.segm), ("bbox", &mut self.bbox)] {
+            let fresh = CocoEvaluator::new(Params::new(IouType::Bbox, 1))?;
+            let result = std::mem::replace(evaluator, fresh).finish();
+            for (name, iou, max) in
+                [("mAP", None, 100), ("mAP_50", Some(0.5), 1000), ("mAP_75", Some(0.75), 1000)]
+            {
+                let query = Query { iou, area: "all", max_dets: Some(max), category: None };
+                report
+                    .metrics
+                    .push(Metric::new(format!("{kind}_{name}"), result.average_precision(&query)));
+            }
+        }
+        report.tables.push(Table::default());
+        let _ = (&self.categories, self.config.max_per_image, Error::data(""));
+        Ok(report)
     }
 }

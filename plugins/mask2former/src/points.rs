@@ -3,6 +3,7 @@
 
 use engine::{
     Result,
+    seed::Rng,
     tch::{Kind, Tensor, no_grad},
 };
 
@@ -21,6 +22,18 @@ pub enum Purpose {
 
 /// Uniform numbers in [0, 1) of a shape.
 pub type Draw<'a> = dyn FnMut(Purpose, &[i64]) -> Tensor + 'a;
+
+/// `shape` numbers for a purpose, f32: a function of the step's seed and the purpose.
+pub(crate) fn uniform(seed: u64, purpose: Purpose, shape: &[i64]) -> Tensor {
+    let coordinates = match purpose {
+        Purpose::Matching { layer, image } => vec![1, layer as u64, image as u64],
+        Purpose::Candidates { layer } => vec![2, layer as u64],
+        Purpose::Anywhere { layer } => vec![3, layer as u64],
+    };
+    let mut values = vec![0f32; shape.iter().product::<i64>() as usize];
+    Rng::at(seed, &coordinates).fill_uniform(&mut values);
+    Tensor::from_slice(&values).view(shape)
+}
 
 /// At which points a step learns.
 #[derive(Debug, Clone, Copy, PartialEq)]

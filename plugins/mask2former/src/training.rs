@@ -5,7 +5,7 @@ use engine::{
     data::{Batch, Target},
     serde::{Deserialize, Serialize},
     task::{Loss, StepOutput},
-    tch::{Kind, Tensor},
+    tch::Tensor,
 };
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     head::{LayerOutput, Mask2FormerHead},
     matcher::{MatchCosts, Matcher, Objects, Pairs, match_costs},
     pixel_decoder::PixelFeatures,
-    points::{Draw, PointRules},
+    points::{Draw, PointRules, uniform},
 };
 
 /// `[task.training]`: matching and losses. The defaults are the reference's.
@@ -94,9 +94,8 @@ pub(crate) fn step(
     let padded = (batch.images.size()[2], batch.images.size()[3]);
     let objects: Vec<_> =
         batch.targets.iter().map(|target| learnable(target, padded)).collect::<Result<_>>()?;
-    let options = (Kind::Float, batch.images.device());
-    // From libtorch's generator, which the trainer seeds by step.
-    let mut draw = |_, shape: &[i64]| Tensor::rand(shape, options);
+    let device = batch.images.device();
+    let mut draw = |purpose, shape: &[i64]| uniform(batch.seed, purpose, shape).to_device(device);
     let Learnt { mut output, pairs } = learn(head, pixels, config, &objects, &mut draw)?;
     let total = |counts: &mut dyn Iterator<Item = usize>| counts.sum::<usize>();
     let learnable = total(&mut objects.iter().map(Objects::len));
@@ -104,10 +103,10 @@ pub(crate) fn step(
     let matched = pairs.last().map_or(0, |last| total(&mut last.iter().map(Vec::len)));
     for (name, count) in [
         ("objects", matched),
-        ("objects_without_pixels", annotated - learnable),
+        ("objects_not_learnt_from", annotated - learnable),
         ("objects_beyond_queries", learnable - matched),
     ] {
-        let count = Tensor::from(count as f32).to_device(options.1);
+        let count = Tensor::from(count as f32).to_device(device);
         output.scalars.push((name.to_owned(), count));
     }
     Ok(output)
