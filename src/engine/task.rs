@@ -49,6 +49,12 @@ pub trait TaskConfig: Debug + Send + Sync {
         false
     }
 
+    /// Score from which on an object is worth showing, where the task finds objects of itself: what
+    /// `predict` writes and pictures show by default. Scores are computed of all.
+    fn min_score(&self) -> f64 {
+        0.0
+    }
+
     /// Options that pretrained weights decide where the config leaves them open, as `key` (within
     /// the `[task]` table) and TOML value. `convention` is the name of the weights' naming
     /// convention, or for a checkpoint of a run what [`convention`](Self::convention) gave there.
@@ -135,6 +141,13 @@ pub struct Prediction {
     pub labels: Vec<usize>,
     /// Object level, by falling score; empty when the task has none.
     pub instances: Vec<Instance>,
+}
+
+impl Prediction {
+    /// Leaves out the objects below a score, except answers: who asks wants to know.
+    pub fn keep_from(&mut self, min_score: f64) {
+        self.instances.retain(|i| i.answers.is_some() || i.score >= min_score);
+    }
 }
 
 /// One predicted object.

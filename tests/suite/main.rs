@@ -15,6 +15,7 @@ mod image_lists;
 mod jitter;
 mod loader;
 mod mask2former;
+mod mask2former_runs;
 mod mask2former_weights;
 mod metrics;
 mod objects_support;

@@ -142,6 +142,11 @@ impl TaskConfig for Mask2FormerConfig {
             categories: categories.iter().map(|c| c.name.clone()).collect(),
         }))
     }
+
+    /// Every query gives an instance, most of them of next to no score.
+    fn min_score(&self) -> f64 {
+        0.5
+    }
 }
 
 engine::inventory::submit! {

@@ -27,6 +27,10 @@ pub(super) struct PredictArgs {
     /// Changes to the config, e.g. `device=cpu`.
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Leave out objects of a lower score; answers to prompts stay. Default: the task's
+    /// score from which an object is worth showing.
+    #[arg(long, value_name = "SCORE", value_parser = score)]
+    min_score: Option<f64>,
     /// Masks as PNG: a label map an image, or a file an object.
     #[arg(long, value_enum, default_value_t)]
     masks: MaskFiles,
@@ -76,6 +80,13 @@ impl PromptArgs {
     }
 }
 
+fn score(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(score) if (0.0..=1.0).contains(&score) => Ok(score),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    }
+}
+
 pub(super) fn run(args: &PredictArgs) -> Result<()> {
     let (loaded, source) = args.model.load(&args.overrides)?;
     let record = run::predict(
@@ -85,6 +96,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
             prompts: args.prompts.source(args.protocol.as_deref())?,
             out: args.out.clone(),
             source,
+            min_score: args.min_score,
             masks: args.masks,
             pictures: !args.no_pictures,
             overwrite: args.overwrite,

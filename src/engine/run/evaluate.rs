@@ -136,9 +136,9 @@ pub(super) fn score(
                     // Nobody has decoded the image.
                     let pixels = LoadPlan { embeddings: None, ..plan.clone() };
                     let batch = prepare_batch(&records[index..=index], &pixels)?;
-                    draw(model, &batch, 0, prediction, true)?
+                    draw(model, config, &batch, 0, prediction)?
                 } else {
-                    draw(model, &batch, index, prediction, true)?
+                    draw(model, config, &batch, index, prediction)?
                 };
                 pictures.push(picture);
             }
@@ -178,17 +178,22 @@ pub(super) fn predict_batch(
     Ok(predictions)
 }
 
-/// The image at `index` of a batch with its prediction, and what is true where that is known.
-pub(super) fn draw(
+/// The image at `index` of a batch with what was predicted and what is true.
+fn draw(
     model: &Model,
+    config: &RunConfig,
     batch: &Batch,
     index: usize,
     prediction: &Prediction,
-    truth_is_known: bool,
 ) -> Result<RgbImage> {
     let target = &batch.targets[index];
     let image =
         pictures::denormalise(&batch.images.get(index as i64), target.input_size, &model.spec)?;
-    let truth = truth_is_known.then_some(target.image_labels.as_slice());
-    Ok(pictures::prediction(&image, prediction, truth, &model.categories))
+    if !prediction.scores.is_empty() {
+        let truth = Some(target.image_labels.as_slice());
+        return Ok(pictures::prediction(&image, prediction, truth, &model.categories));
+    }
+    let mut shown = prediction.clone();
+    shown.keep_from(config.task.min_score());
+    Ok(pictures::answers(&image, &shown, target, &model.categories))
 }

@@ -45,6 +45,8 @@ pub struct PredictOptions {
     /// Receives `predictions.csv`, `predictions.json`, `masks/` and `pictures/`.
     pub out: PathBuf,
     pub source: ModelSource,
+    /// Objects that the task finds of itself are left out below it; `None`: the task's own.
+    pub min_score: Option<f64>,
     pub masks: MaskFiles,
     /// Also draw every prediction on its image.
     pub pictures: bool,
@@ -107,6 +109,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
         config,
         device,
         plan: eval_plan(load_plan(config, &model), config, &*model.task),
+        min_score: options.min_score.unwrap_or(config.task.min_score()),
         outputs: Outputs::new(options, &categories, keeps_ids, takes_prompts)?,
         base: base_of(&options.images).to_owned(),
         categories: &categories,
@@ -114,14 +117,14 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
         notes: Notes::default(),
     };
     predicting.all(&dataset)?;
-    let Predicting { outputs, failures, notes, .. } = predicting;
+    let Predicting { outputs, failures, notes, min_score, .. } = predicting;
     let record = PredictRecord {
         checkpoint,
         num_images: outputs.num_images,
         num_objects: outputs.num_objects(),
         failures,
         without_prompts,
-        notes: notes.sentences(),
+        notes: notes.sentences(min_score),
         csv: outputs.csv.clone(),
         json: outputs.json.clone(),
         masks: outputs.masks_folder(),
@@ -158,6 +161,7 @@ struct Predicting<'a> {
     config: &'a RunConfig,
     device: Device,
     plan: LoadPlan,
+    min_score: f64,
     outputs: Outputs<'a>,
     /// What the names of images are relative to.
     base: PathBuf,
@@ -226,6 +230,9 @@ impl Predicting<'_> {
                 last_answers(&mut prediction.instances);
                 self.notes.not_asked += target.objects.len() - prediction.instances.len();
             }
+            let found = prediction.instances.len();
+            prediction.keep_from(self.min_score);
+            self.notes.below_min_score += found - prediction.instances.len();
             let is_empty = |i: &&Instance| i.mask.as_ref().is_some_and(|mask| mask.area() == 0);
             let finds = prediction.scores.is_empty();
             self.notes.without_objects += usize::from(finds && prediction.instances.is_empty());
@@ -274,6 +281,7 @@ fn last_answers(instances: &mut Vec<Instance>) {
 #[derive(Debug, Default)]
 struct Notes {
     others: Vec<String>,
+    below_min_score: usize,
     /// Annotated objects that are crowds or have no pixel.
     not_asked: usize,
     empty_masks: usize,
@@ -281,8 +289,14 @@ struct Notes {
 }
 
 impl Notes {
-    fn sentences(self) -> Vec<String> {
+    fn sentences(self, min_score: f64) -> Vec<String> {
         let mut sentences = self.others;
+        if self.below_min_score > 0 {
+            sentences.push(format!(
+                "{} object(s) of a score below {min_score} were left out (--min-score)",
+                self.below_min_score
+            ));
+        }
         if self.not_asked > 0 {
             sentences.push(format!(
                 "{} annotated object(s) were not asked about: crowds, or without a pixel",

@@ -1,0 +1,154 @@
+//! Whole runs of instance segmentation: jittered, cut short, resumed, scored, predicted.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::support::{assert_success, phantoms, sonotune};
+
+fn write_config(folder: &Path) -> PathBuf {
+    let text = format!(
+        r#"
+device = "cpu"
+[dataset]
+type = "coco"
+root = "{root}"
+train = "annotations/train.json"
+val = "annotations/val.json"
+[preprocess]
+image_size = 64
+[augment]
+flip_probability = 0.5
+scale_range = [0.1, 2.0]
+[loader]
+batch_size = 4
+num_workers = 2
+[backbone]
+type = "resnet"
+base_channels = 8
+norm_requires_grad = false
+[task]
+type = "mask2former"
+num_queries = 8
+feat_channels = 32
+num_heads = 4
+pixel_decoder = {{ num_layers = 1, feedforward_channels = 32 }}
+transformer_decoder = {{ num_layers = 3, feedforward_channels = 32 }}
+[task.training]
+num_points = 128
+[optimizer]
+lr = 1e-3
+[train]
+max_steps = 6
+clip_grad_norm = 0.1
+[evaluation]
+best_metric = "segm_mAP"
+[logging]
+num_images = 2
+"#,
+        root = phantoms().join("phantoms").display(),
+    );
+    let path = folder.join("config.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn train(config: &Path, run: &Path, more: &[&str]) {
+    let (config, run) = (config.display().to_string(), format!("run_dir={}", run.display()));
+    assert_success(&sonotune(&[&["train", &config, &run], more].concat()));
+}
+
+#[test]
+fn a_jittered_run_resumed_equals_one_never_interrupted() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    let run = |name: &str| folder.path().join(name);
+    let last = |name: &str| fs::read(run(name).join("checkpoints/last.safetensors")).unwrap();
+    train(&config, &run("through"), &[]);
+    train(&config, &run("resumed"), &["train.max_steps=4"]);
+    let stopped = run("resumed").display().to_string();
+    assert_success(&sonotune(&["train", "--resume", &stopped, "train.max_steps=6"]));
+    assert!(last("through") == last("resumed"));
+    train(&config, &run("other"), &["seed=1"]);
+    assert!(last("through") != last("other"));
+}
+
+/// What `predict` writes, scored by `coco-eval`, is what `eval` says.
+#[test]
+fn predictions_scored_from_their_file_are_those_of_the_evaluation() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    let run = folder.path().join("run");
+    train(&config, &run, &["train.max_steps=30", "augment.scale_range=[1.0, 1.0]"]);
+    let run = run.display().to_string();
+    let evaluated = sonotune(&["eval", "--run", &run, "--split", "val", "--json"]);
+    assert_success(&evaluated);
+    let evaluated: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
+
+    let predict = |name: &str, more: &[&str]| -> Value {
+        let images = phantoms().join("phantoms/images").display().to_string();
+        let out = folder.path().join(name);
+        let shown = out.display().to_string();
+        let args = ["predict", &images, "--run", &run, "--out", &shown, "--no-pictures"];
+        assert_success(&sonotune(&[&args, more].concat()));
+        serde_json::from_str(&fs::read_to_string(out.join("predictions.json")).unwrap()).unwrap()
+    };
+    let all = predict("all", &["--min-score", "0"]);
+    let sure = predict("sure", &["--min-score", "0.2"]);
+    let count = |predictions: &Value| predictions["annotations"].as_array().unwrap().len();
+    assert!(count(&sure) < count(&all), "{} {}", count(&sure), count(&all));
+
+    let truth = phantoms().join("phantoms/annotations/val.json");
+    let detections = folder.path().join("detections.json");
+    fs::write(&detections, with_ids_of(&truth, &all).to_string()).unwrap();
+    for kind in ["bbox", "segm"] {
+        let (truth, detections) = (truth.display().to_string(), detections.display().to_string());
+        let args = ["coco-eval", &truth, &detections, "--iou-type", kind, "--json"];
+        let scored = sonotune(&[&args[..], &["--max-dets", "100,300,1000", "--mask-area"]].concat());
+        assert_success(&scored);
+        let scored: Value = serde_json::from_slice(&scored.stdout).unwrap();
+        let stats = scored["stats"].as_array().unwrap();
+        // COCO's order: AP, AP50, AP75, small, medium, large.
+        let names = ["mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"];
+        for (name, stat) in names.iter().zip(stats) {
+            let name = format!("{kind}_{name}");
+            let metrics = evaluated["report"]["metrics"].as_array().unwrap();
+            let metric = metrics.iter().find(|m| m["name"] == name.as_str()).unwrap();
+            let expected = metric["value"].as_f64().unwrap_or(-1.0);
+            let got = stat["value"].as_f64().or(stat.as_f64()).unwrap_or(-1.0);
+            // Boxes are written with two decimals.
+            assert!((got - expected).abs() < 1e-6, "{name}: {got}, {expected}");
+        }
+    }
+}
+
+/// Predictions of the images of `truth`, under its image ids.
+fn with_ids_of(truth: &Path, predictions: &Value) -> Value {
+    let truth: Value = serde_json::from_str(&fs::read_to_string(truth).unwrap()).unwrap();
+    let name = |image: &Value| {
+        let name = image["file_name"].as_str().unwrap();
+        name.rsplit('/').next().unwrap().to_owned()
+    };
+    let ids: HashMap<String, Value> = truth["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| (name(image), image["id"].clone()))
+        .collect();
+    let theirs: HashMap<String, String> = predictions["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| (image["id"].to_string(), name(image)))
+        .collect();
+    let of_truth = predictions["annotations"].as_array().unwrap().iter().filter_map(|found| {
+        let mut found = found.clone();
+        found["image_id"] = ids.get(&theirs[&found["image_id"].to_string()])?.clone();
+        Some(found)
+    });
+    of_truth.collect()
+}
