@@ -42,6 +42,9 @@ transformer_decoder = {{ num_layers = 3, feedforward_channels = 32 }}
 num_points = 128
 [optimizer]
 lr = 1e-3
+[schedule]
+type = "multistep"
+milestones = [5]
 [train]
 max_steps = 6
 clip_grad_norm = 0.1
@@ -108,7 +111,8 @@ fn predictions_scored_from_their_file_are_those_of_the_evaluation() {
     for kind in ["bbox", "segm"] {
         let (truth, detections) = (truth.display().to_string(), detections.display().to_string());
         let args = ["coco-eval", &truth, &detections, "--iou-type", kind, "--json"];
-        let scored = sonotune(&[&args[..], &["--max-dets", "100,300,1000", "--mask-area"]].concat());
+        let scored =
+            sonotune(&[&args[..], &["--max-dets", "100,300,1000", "--mask-area"]].concat());
         assert_success(&scored);
         let scored: Value = serde_json::from_slice(&scored.stdout).unwrap();
         let stats = scored["stats"].as_array().unwrap();

@@ -2,6 +2,7 @@
 
 use engine::{
     Result,
+    nn::deformable::point_sample,
     tch::{Kind, Reduction, Tensor},
 };
 
@@ -9,7 +10,7 @@ use crate::{
     head::LayerOutput,
     layers::{at_least_float, size_of},
     matcher::{Objects, Pairs},
-    points::{Draw, PointRules, point_sample, uncertain_points},
+    points::{Draw, PointRules, uncertain_points},
 };
 
 /// The three terms of a layer, unweighted, 0-d.

@@ -3,7 +3,7 @@
 
 use engine::{
     Result,
-    nn::{Linear, linear as product},
+    nn::{Linear, deformable::ms_deform_attn, linear as product},
     tch::{Tensor, nn, nn::Init},
 };
 
@@ -95,7 +95,7 @@ impl DeformableAttention {
             .view([b, s, heads, levels, points]);
         let offsets = at_least_float(&offsets).view([b, s, heads, levels, points, 2]);
         let locations = &places.centers + offsets / &places.scale;
-        let sampled = sample(&value, places.sizes(), &locations, &weights)?;
+        let sampled = ms_deform_attn(&value, places.sizes(), &locations, &weights)?;
         Ok(self.output_proj.forward(&sampled))
     }
 
@@ -126,29 +126,4 @@ fn rays(num_heads: i64, num_levels: i64, num_points: i64) -> Vec<f32> {
         }
     }
     rays
-}
-
-/// `[B, S, heads, D]` sampled at `[B, S, heads, L, P, 2]`, weighed and summed to `[B, S, heads · D]`.
-fn sample(
-    value: &Tensor,
-    sizes: &[(i64, i64)],
-    locations: &Tensor,
-    weights: &Tensor,
-) -> Result<Tensor> {
-    let (b, _, heads, d) = value.size4()?;
-    let (s, points) = (weights.size()[1], weights.size()[4]);
-    let grid = (locations * 2.0 - 1.0).permute([0, 2, 3, 1, 4, 5]).flatten(0, 1);
-    let mut first = 0;
-    let mut sampled = Vec::new();
-    for (level, &(h, w)) in sizes.iter().enumerate() {
-        let map = value.narrow(1, first, h * w).permute([0, 2, 3, 1]).reshape([b * heads, d, h, w]);
-        first += h * w;
-        let grid = grid.select(1, level as i64);
-        sampled.push(at_least_float(&map).f_grid_sampler(&grid, 0, 0, false)?);
-    }
-    let sampled = Tensor::stack(&sampled, 3).flatten(3, 4);
-    let weights =
-        weights.permute([0, 2, 1, 3, 4]).reshape([b * heads, 1, s, sizes.len() as i64 * points]);
-    let summed = (sampled * weights).sum_dim_intlist([-1].as_slice(), false, None);
-    Ok(summed.view([b, heads * d, s]).transpose(1, 2))
 }

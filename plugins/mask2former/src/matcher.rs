@@ -7,6 +7,7 @@ use std::{
 
 use engine::{
     Error, Result, anyhow,
+    nn::deformable::{ms_deform_attn, point_sample},
     tch::{Device, Kind, Tensor, no_grad},
 };
 use hotcoco::primitives::assign::lsap;
@@ -14,7 +15,7 @@ use hotcoco::primitives::assign::lsap;
 use crate::{
     head::LayerOutput,
     layers::at_least_float,
-    points::{Draw, PointRules, Purpose, point_sample},
+    points::{Draw, PointRules, Purpose},
 };
 
 /// Objects of an image that a step learns from.
@@ -85,7 +86,8 @@ pub fn match_costs(
         let index = image as i64;
         let features = features_at(&mask_features.detach().get(index), &points)?;
         let embeddings = output.embeddings.detach().get(index);
-        let logits = at_least_float(&embeddings.matmul(&features.to_kind(embeddings.kind())));
+        let features = features.to_kind(embeddings.kind());
+        let logits = at_least_float(&embeddings.matmul(&features.tr()));
         let truth =
             point_sample(&objects.masks, &objects.in_masks(&points))?.to_kind(logits.kind());
 
@@ -103,9 +105,14 @@ pub fn match_costs(
     })
 }
 
-/// `[C, P]` of a `[C, H, W]` map.
+/// `[P, C]` of a `[C, H, W]` map at `[P, 2]` points: attention of one head to one place each. All
+/// channels of a pixel are read at once, which is what tells it from sampling C maps.
 fn features_at(map: &Tensor, points: &Tensor) -> Result<Tensor> {
-    point_sample(map, points)
+    let (c, h, w) = map.size3()?;
+    let pixels = map.permute([1, 2, 0]).reshape([1, h * w, 1, c]);
+    let points = points.view([1, -1, 1, 1, 1, 2]);
+    let weights = points.select(-1, 0).ones_like();
+    Ok(ms_deform_attn(&pixels, &[(h, w)], &points, &weights)?.squeeze_dim(0))
 }
 
 /// The cheapest pairs of a `[Q, N]` cost matrix, by rising object; of more objects than queries, those

@@ -3,11 +3,10 @@
 
 use engine::{
     Result,
+    nn::deformable::point_sample,
     seed::Rng,
-    tch::{Kind, Tensor, no_grad},
+    tch::{Tensor, no_grad},
 };
-
-use crate::layers::at_least_float;
 
 /// What random numbers are wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,27 +42,6 @@ pub struct PointRules {
     pub oversample_ratio: f64,
     /// Share of the points that are the most uncertain candidates.
     pub importance_sample_ratio: f64,
-}
-
-/// Bilinear values of `[N, H, W]` maps at `[P, 2]` points common to all, or `[N, P, 2]` points of
-/// each, (x, y) in [0, 1] of the map; zero outside. `[N, P]`, at least fp32.
-///
-/// # Errors
-/// When libtorch refuses the shapes.
-pub fn point_sample(maps: &Tensor, points: &Tensor) -> Result<Tensor> {
-    let maps = if maps.kind() == Kind::Bool || maps.kind() == Kind::Uint8 {
-        maps.to_kind(points.kind())
-    } else {
-        at_least_float(maps)
-    };
-    let grid = (points * 2.0 - 1.0).to_kind(maps.kind());
-    if points.dim() == 2 {
-        let grid = grid.unsqueeze(0).unsqueeze(0);
-        let values = maps.unsqueeze(0).f_grid_sampler(&grid, 0, 0, false)?;
-        return Ok(values.squeeze_dim(2).squeeze_dim(0));
-    }
-    let values = maps.unsqueeze(1).f_grid_sampler(&grid.unsqueeze(1), 0, 0, false)?;
-    Ok(values.squeeze_dim(2).squeeze_dim(1))
 }
 
 /// `[N, P, 2]` points for `[N, h, w]` logits: the most uncertain of many candidates, and some more
