@@ -31,6 +31,12 @@ pub(crate) fn uniform(seed: u64, purpose: Purpose, shape: &[i64]) -> Tensor {
     };
     let mut values = vec![0f32; shape.iter().product::<i64>() as usize];
     Rng::at(seed, &coordinates).fill_uniform(&mut values);
+    if matches!(purpose, Purpose::Matching { .. }) {
+        // Their order does not matter, but that of their rows is the order in memory of the features
+        // that are read there: an eighth of the time.
+        let (points, _) = values.as_chunks_mut::<2>();
+        points.sort_unstable_by(|a, b| a[1].total_cmp(&b[1]));
+    }
     Tensor::from_slice(&values).view(shape)
 }
 
