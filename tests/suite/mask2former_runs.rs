@@ -49,6 +49,7 @@ milestones = [5]
 max_steps = 6
 clip_grad_norm = 0.1
 [evaluation]
+every_steps = 2
 best_metric = "segm_mAP"
 [logging]
 num_images = 2
