@@ -192,7 +192,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-const SHIPPED: &str = "configs/demo/random.toml";
+const SHIPPED: &str = "configs/demo/classification-random.toml";
 
 #[test]
 fn config_show_prints_a_config_that_loads() {
@@ -219,7 +219,7 @@ fn config_show_json_holds_values_and_origins() {
     assert_eq!(json["config"]["backbone"]["type"], "sam_vit");
     assert_eq!(json["origins"]["optimizer.lr"], "override 1 (`optimizer.lr=0.25`)");
     let root = json["origins"]["dataset.root"].as_str().unwrap();
-    assert!(root.starts_with("configs/demo/random.toml:"), "{root}");
+    assert!(root.starts_with("configs/demo/classification-random.toml:"), "{root}");
     assert_eq!(json["origins"]["device"], "default");
     // Given in short form, as one string.
     let train = json["origins"]["dataset.train.annotations"].as_str().unwrap();

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::sonotune::Start;
+use super::sonotune::{Start, Task};
 use crate::workspace;
 
 /// Images that the demo predicts at its end.
@@ -39,16 +39,16 @@ impl DemoFolder {
         self.0.join(format!("prompt-seed{seed}"))
     }
 
-    pub(super) fn fine_tuned(&self, start: Start, seed: u64) -> PathBuf {
-        self.0.join(format!("{start}-seed{seed}"))
+    pub(super) fn fine_tuned(&self, task: Task, start: Start, seed: u64) -> PathBuf {
+        self.0.join(format!("{task}-{start}-seed{seed}"))
     }
 
     pub(super) fn images(&self) -> PathBuf {
         self.0.join("images")
     }
 
-    pub(super) fn predictions(&self) -> PathBuf {
-        self.0.join("predictions")
+    pub(super) fn predictions(&self, task: Task) -> PathBuf {
+        self.0.join(format!("{task}-predictions"))
     }
 
     pub(super) fn prompted_images(&self) -> PathBuf {
@@ -166,8 +166,13 @@ impl fmt::Display for DemoFolder {
         writeln!(f, "runs         {}/ (one folder each)", shown(self.0.clone()))?;
         writeln!(f, "one report   {}", shown(run.join("summary.json")))?;
         writeln!(f, "TensorBoard  tensorboard --logdir {}", shown(self.0.clone()))?;
-        writeln!(f, "predictions  {}", shown(self.predictions().join("predictions.csv")))?;
-        writeln!(f, "pictures     {}", shown(self.predictions().join("pictures")))?;
+        let classes = self.predictions(Task::Classification);
+        writeln!(f, "predictions  {}", shown(classes.join("predictions.csv")))?;
+        writeln!(
+            f,
+            "objects      {}",
+            shown(self.predictions(Task::Mask2Former).join("pictures"))
+        )?;
         writeln!(f, "masks        {}", shown(self.mask_predictions().join("pictures")))?;
         write!(f, "figures      {}", shown(self.results()))
     }

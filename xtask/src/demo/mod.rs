@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: the UltraSam paper in small. Promptable models are trained on phantoms of one
-//! kind; then classifiers for another kind from their backbones, and from a random start.
+//! kind; then classifiers and instance segmenters for another kind from their backbones, and from a
+//! random start.
 
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ mod sonotune;
 
 use folder::DemoFolder;
 use results::{ComparedResults, PromptedResults, Results, Score};
-use sonotune::{Sonotune, Start, of_all_classes};
+use sonotune::{Sonotune, Start, Task};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
@@ -51,7 +52,11 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     })?;
     let seeds = if args.quick { 1 } else { args.seeds };
     let prompted = prompt(&mut stages, &sonotune, &folder, seeds)?;
-    let results = Results { prompted, compared: compare(&mut stages, &sonotune, &folder, seeds)? };
+    let compared = Task::ALL
+        .map(|task| compare(&mut stages, &sonotune, &folder, task, seeds))
+        .into_iter()
+        .collect::<Result<_>>()?;
+    let results = Results { prompted, compared };
     stages.run("predict images it has not seen", || {
         folder.copy_test_images()?;
         sonotune.predict(&folder)
@@ -88,19 +93,16 @@ fn compare(
     stages: &mut Stages,
     sonotune: &Sonotune,
     folder: &DemoFolder,
+    task: Task,
     seeds: u64,
 ) -> Result<ComparedResults> {
     let mut scores = Vec::new();
     for seed in 0..seeds {
         for start in Start::ALL {
-            let name = format!("fine-tune on the other kind: {start} start, seed {seed}");
-            let metrics = stages.run(&name, || {
-                let run_dir = folder.fine_tuned(start, seed);
-                sonotune.fine_tune(folder, start, seed, &run_dir)?;
-                sonotune.evaluate(&run_dir, of_all_classes)
-            })?;
+            let name = format!("{task} on the other kind: {start} start, seed {seed}");
+            let metrics = stages.run(&name, || sonotune.fine_tune(folder, task, start, seed))?;
             scores.push(Score { start, seed, metrics });
         }
     }
-    ComparedResults::new(scores)
+    ComparedResults::new(task, scores)
 }

@@ -1,14 +1,21 @@
-//! The demo's tables, over the seeds: the promptable models, and both ways of starting a classifier.
+//! The demo's tables, over the seeds: the promptable models, and both ways of starting those that are
+//! fine-tuned.
 
 use std::{fmt, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::sonotune::Start;
+use super::sonotune::{Start, Task};
 
-/// The metric that the verdict goes by: the macro F1 of all classes.
-const PRIMARY: &str = "f1";
+/// The metric that the verdict goes by.
+fn primary(task: Task) -> &'static str {
+    match task {
+        // Macro, of all classes.
+        Task::Classification => "f1",
+        Task::Mask2Former => "segm_mAP_50",
+    }
+}
 
 /// Test metrics of one run, in the order of its report.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +35,7 @@ impl Score {
 #[derive(Debug)]
 pub(super) struct Results {
     pub(super) prompted: PromptedResults,
-    pub(super) compared: ComparedResults,
+    pub(super) compared: Vec<ComparedResults>,
 }
 
 impl Results {
@@ -37,7 +44,9 @@ impl Results {
     /// # Errors
     /// When the file cannot be written.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let document = json!({"prompted": self.prompted.json(), "runs": self.compared.json()});
+        let compared: serde_json::Map<_, _> =
+            self.compared.iter().map(|c| (c.task.to_string(), json!(c.json()))).collect();
+        let document = json!({"prompted": self.prompted.json(), "fine_tuned": compared});
         let text = serde_json::to_string_pretty(&document)?;
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
     }
@@ -45,7 +54,8 @@ impl Results {
 
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n\n{}", self.prompted, self.compared)
+        write!(f, "{}", self.prompted)?;
+        self.compared.iter().try_for_each(|compared| write!(f, "\n\n{compared}"))
     }
 }
 
@@ -92,25 +102,27 @@ fn by_name(metrics: &[(String, f64)]) -> serde_json::Map<String, Value> {
     metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
 }
 
-/// Scores of the classifiers.
+/// Scores of both ways of starting.
 #[derive(Debug)]
 pub(super) struct ComparedResults {
+    task: Task,
     scores: Vec<Score>,
 }
 
 impl ComparedResults {
     /// # Errors
     /// When a run lacks the metric that decides.
-    pub(super) fn new(scores: Vec<Score>) -> Result<Self> {
+    pub(super) fn new(task: Task, scores: Vec<Score>) -> Result<Self> {
+        let primary = primary(task);
         for score in &scores {
             let known: Vec<_> = score.metrics.iter().map(|(name, _)| name.as_str()).collect();
             ensure!(
-                score.get(PRIMARY).is_some(),
-                "the evaluation reports no `{PRIMARY}`; it reports {}",
+                score.get(primary).is_some(),
+                "the evaluation reports no `{primary}`; it reports {}",
                 known.join(", ")
             );
         }
-        Ok(Self { scores })
+        Ok(Self { task, scores })
     }
 
     fn json(&self) -> Vec<Value> {
@@ -130,8 +142,8 @@ impl ComparedResults {
 
     /// Runs of a pretrained start that beat the random start of the same seed, and pairs in all.
     fn wins(&self) -> (usize, usize) {
-        let pretrained = self.values(Start::Pretrained, PRIMARY);
-        let random = self.values(Start::Random, PRIMARY);
+        let pretrained = self.values(Start::Pretrained, primary(self.task));
+        let random = self.values(Start::Random, primary(self.task));
         let pairs = pretrained.iter().zip(&random);
         (pairs.clone().filter(|(a, b)| a > b).count(), pairs.count())
     }
@@ -143,7 +155,8 @@ impl fmt::Display for ComparedResults {
         let s = if pairs == 1 { "" } else { "s" };
         writeln!(
             f,
-            "classification of the other kind, test split, mean ± standard deviation over {pairs} seed{s}:\n"
+            "{} on the other kind, test split, mean ± standard deviation over {pairs} seed{s}:\n",
+            self.task
         )?;
         let head = Start::ALL.map(|start| format!("{:>19}", format!("{start} start")));
         writeln!(f, "{:<12}{}", "metric", head.concat())?;
@@ -155,13 +168,15 @@ impl fmt::Display for ComparedResults {
             });
             writeln!(f, "{metric:<12}{}", cells.concat())?;
         }
-        let (pretrained, _) = mean_and_deviation(&self.values(Start::Pretrained, PRIMARY));
-        let (random, _) = mean_and_deviation(&self.values(Start::Random, PRIMARY));
+        let (pretrained, _) =
+            mean_and_deviation(&self.values(Start::Pretrained, primary(self.task)));
+        let (random, _) = mean_and_deviation(&self.values(Start::Random, primary(self.task)));
         let verdict = if pretrained > random { "beats" } else { "does not beat" };
         write!(
             f,
-            "\nThe pretrained start {verdict} the random one with the same budget: {PRIMARY} \
-             {pretrained:.3} against {random:.3} on average, ahead in {wins} of {pairs} seed{s}."
+            "\nThe pretrained start {verdict} the random one with the same budget: {} \
+             {pretrained:.3} against {random:.3} on average, ahead in {wins} of {pairs} seed{s}.",
+            primary(self.task)
         )
     }
 }
@@ -187,26 +202,37 @@ mod tests {
 
     #[test]
     fn the_verdict_follows_the_means_and_counts_the_seeds() {
-        let results = ComparedResults::new(vec![
-            score(Start::Random, 0, 0.5),
-            score(Start::Pretrained, 0, 0.7),
-            score(Start::Random, 1, 0.6),
-            score(Start::Pretrained, 1, 0.55),
-        ])
+        let results = ComparedResults::new(
+            Task::Classification,
+            vec![
+                score(Start::Random, 0, 0.5),
+                score(Start::Pretrained, 0, 0.7),
+                score(Start::Random, 1, 0.6),
+                score(Start::Pretrained, 1, 0.55),
+            ],
+        )
         .unwrap();
         let said = results.to_string();
         assert!(said.contains("start beats the random one"), "{said}");
         assert!(said.contains("ahead in 1 of 2 seeds"), "{said}");
         assert!(said.contains("0.550 ± 0.071") && said.contains("0.625 ± 0.106"), "{said}");
         let worse = vec![score(Start::Random, 0, 0.5), score(Start::Pretrained, 0, 0.5)];
-        assert!(ComparedResults::new(worse).unwrap().to_string().contains("does not beat"));
+        assert!(
+            ComparedResults::new(Task::Classification, worse)
+                .unwrap()
+                .to_string()
+                .contains("does not beat")
+        );
     }
 
     #[test]
     fn a_run_without_the_deciding_metric_is_refused() {
         let odd = Score { start: Start::Random, seed: 0, metrics: vec![("loss".into(), 1.0)] };
         assert!(
-            ComparedResults::new(vec![odd]).unwrap_err().to_string().contains("it reports loss")
+            ComparedResults::new(Task::Classification, vec![odd])
+                .unwrap_err()
+                .to_string()
+                .contains("it reports loss")
         );
     }
 }

@@ -14,7 +14,38 @@ use crate::{process, workspace};
 /// What of a record goes into a table.
 type Metrics = Vec<(String, f64)>;
 
-/// How a classifier's backbone starts.
+/// What is learnt on the second kind of phantoms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Task {
+    Classification,
+    Mask2Former,
+}
+
+impl Task {
+    pub(super) const ALL: [Self; 2] = [Self::Classification, Self::Mask2Former];
+
+    /// Whether a test metric goes into the table.
+    fn wanted(self) -> fn(&str) -> bool {
+        match self {
+            // Those that are not of a single class.
+            Self::Classification => |name| !name.contains('/'),
+            Self::Mask2Former => {
+                |name| ["segm_mAP", "segm_mAP_50", "bbox_mAP", "bbox_mAP_50"].contains(&name)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Classification => "classification",
+            Self::Mask2Former => "mask2former",
+        })
+    }
+}
+
+/// How the backbone of a fine-tuned model starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
     Random,
@@ -100,21 +131,21 @@ impl Sonotune {
     pub(super) fn fine_tune(
         &self,
         folder: &DemoFolder,
+        task: Task,
         start: Start,
         seed: u64,
-        run_dir: &Path,
-    ) -> Result<()> {
-        let (config, weights) = match start {
-            Start::Random => ("configs/demo/random.toml", vec![]),
+    ) -> Result<Metrics> {
+        let weights = match start {
+            Start::Random => vec![],
             Start::Pretrained => {
                 let checkpoint = folder.prompted(seed).join("checkpoints/last.safetensors");
-                (
-                    "configs/demo/pretrained.toml",
-                    vec![format!("weights.path={}", shown(&checkpoint))],
-                )
+                vec![format!("weights.path={}", shown(&checkpoint))]
             }
         };
-        self.train(config, run_dir, seed, &folder.data(), &weights)
+        let config = format!("configs/demo/{task}-{start}.toml");
+        let run_dir = folder.fine_tuned(task, start, seed);
+        self.train(&config, &run_dir, seed, &folder.data(), &weights)?;
+        self.evaluate(&run_dir, task.wanted())
     }
 
     fn train(
@@ -154,7 +185,8 @@ impl Sonotune {
             .with_context(|| format!("the output of `{}`", process::line(&command)))
     }
 
-    /// Predicts the demo's images with the first runs: classes, and masks of what boxes point at.
+    /// Predicts the demo's images with the first runs: classes, objects, and masks of what boxes point
+    /// at.
     pub(super) fn predict(&self, folder: &DemoFolder) -> Result<()> {
         let predict = |images: PathBuf, run: PathBuf, out: PathBuf, more: &[&str]| {
             let mut args = vec!["predict".to_owned(), shown(&images)];
@@ -162,8 +194,10 @@ impl Sonotune {
             args.extend(more.iter().map(|&arg| arg.to_owned()));
             self.call(&args)
         };
-        let classes = folder.fine_tuned(Start::Pretrained, 0);
-        predict(folder.images(), classes, folder.predictions(), &[])?;
+        for task in Task::ALL {
+            let run = folder.fine_tuned(task, Start::Pretrained, 0);
+            predict(folder.images(), run, folder.predictions(task), &[])?;
+        }
         let prompts = shown(&folder.prompts());
         let masks = folder.mask_predictions();
         predict(folder.prompted_images(), folder.prompted(0), masks, &["--prompts", &prompts])
@@ -202,11 +236,6 @@ fn metrics(record: &str, wanted: fn(&str) -> bool) -> Result<Metrics> {
         .collect()
 }
 
-/// Metrics that are not of a single class.
-pub(super) fn of_all_classes(name: &str) -> bool {
-    !name.contains('/')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,7 +244,7 @@ mod tests {
     fn metrics_of_single_classes_stay_out_and_null_is_undefined() {
         let record = r#"{"report":{"metrics":[{"name":"f1","value":0.5},
             {"name":"per_class/cyst/recall","value":1.0},{"name":"auroc","value":null}]}}"#;
-        let found = metrics(record, of_all_classes).unwrap();
+        let found = metrics(record, Task::Classification.wanted()).unwrap();
         assert_eq!(found[0], ("f1".to_owned(), 0.5));
         assert!(found.len() == 2 && found[1].1.is_nan());
     }
