@@ -2,22 +2,24 @@
 
 use engine::{
     Error, Result,
-    anyhow::Context,
-    data::{Rle, Target},
-    metrics::coco::{CocoEvaluator, Detection, IouType, Params, Query, Truth},
+    data::Target,
     serde::{Deserialize, Serialize},
-    task::{Evaluator, Metric, Prediction, Report, Table},
+    task::{
+        Evaluator, Prediction, Report,
+        instances::{Annotated, Counts, InstanceScorer},
+    },
 };
 
 /// `[task.evaluation]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", deny_unknown_fields, default)]
 pub struct EvaluationConfig {
-    /// Most instances of an image that are predicted.
+    /// Most instances of an image that are predicted, of all queries and categories.
     pub max_per_image: i64,
 }
 
 impl Default for EvaluationConfig {
+    /// The reference's.
     fn default() -> Self {
         Self { max_per_image: 100 }
     }
@@ -41,86 +43,46 @@ impl EvaluationConfig {
 pub(crate) struct InstanceEvaluator {
     categories: Vec<String>,
     config: EvaluationConfig,
-    bbox: CocoEvaluator,
-    segm: CocoEvaluator,
-    images: u64,
+    scorer: InstanceScorer,
+    counts: Counts,
 }
 
 impl InstanceEvaluator {
     pub(crate) fn new(categories: Vec<String>, config: EvaluationConfig) -> Result<Self> {
-        let evaluator = |iou_type| {
-            CocoEvaluator::new(Params {
-                max_dets: vec![100, 300, 1000],
-                ..Params::new(iou_type, categories.len())
-            })
-        };
-        let (bbox, segm) = (evaluator(IouType::Bbox)?, evaluator(IouType::Segm)?);
-        Ok(Self { categories, config, bbox, segm, images: 0 })
+        let scorer = InstanceScorer::new(categories.len(), false)?;
+        Ok(Self { categories, config, scorer, counts: Counts::default() })
     }
 }
 
 impl Evaluator for InstanceEvaluator {
     fn add(&mut self, prediction: &Prediction, target: &Target) -> Result<()> {
-        let (height, width) = target.original_size;
-        let size = (u32::try_from(height)?, u32::try_from(width)?);
-        let masks = target
-            .objects
-            .iter()
-            .enumerate()
-            .map(|(i, object)| {
-                object
-                    .segmentation
-                    .rasterize(size, object.bbox)
-                    .with_context(|| format!("mask of object {i}"))
-            })
-            .collect::<Result<Vec<Rle>>>()?;
-        let truths: Vec<_> = target
-            .objects
-            .iter()
-            .zip(&masks)
-            .map(|(object, mask)| Truth {
-                category: object.category as usize,
-                bbox: object.bbox,
-                area: object.area,
-                is_crowd: object.is_crowd,
-                mask: Some(mask),
-            })
-            .collect();
-        let detections: Vec<_> = prediction
-            .instances
-            .iter()
-            .map(|i| {
-                let [x0, y0, x1, y1] = i.bbox;
-                Detection {
-                    category: i.category,
-                    score: i.score,
-                    bbox: [x0, y0, x1 - x0, y1 - y0],
-                    area: None,
-                    mask: i.mask.as_ref(),
-                }
-            })
-            .collect();
-        self.images += 1;
-        self.bbox.add_image(&truths, &detections)?;
-        self.segm.add_image(&truths, &detections)
+        let image = Annotated::of(target)?;
+        self.counts.add(&image);
+        self.scorer.add(&image, &prediction.instances)
     }
 
     fn finish(&mut self) -> Result<Report> {
-        let mut report = Report::default();
-        for (kind, evaluator) in [("segm", &mut self.segm), ("bbox", &mut self.bbox)] {
-            let fresh = CocoEvaluator::new(Params::new(IouType::Bbox, 1))?;
-            let result = std::mem::replace(evaluator, fresh).finish();
-            for (name, iou, max) in
-                [("mAP", None, 100), ("mAP_50", Some(0.5), 1000), ("mAP_75", Some(0.75), 1000)]
-            {
-                let query = Query { iou, area: "all", max_dets: Some(max), category: None };
-                report
-                    .metrics
-                    .push(Metric::new(format!("{kind}_{name}"), result.average_precision(&query)));
-            }
+        if self.counts.objects == 0 {
+            return Err(Error::data("there is no object to score the model on").into());
         }
-        report.tables.push(Table::default());
-        let _ = (&self.categories, self.config.max_per_image, Error::data(""));
-        Ok(report)
+        let scores = self.scorer.finish()?;
+        let mut metrics = scores.metrics();
+        metrics.extend(scores.per_class(&self.categories));
+        let counts = std::mem::take(&mut self.counts);
+        let conditions = [
+            ("max_per_image", self.config.max_per_image.to_string()),
+            ("max_dets", "mAP 100, others 1000".to_owned()),
+            ("images", counts.images.to_string()),
+            ("images_without_objects", counts.images_without_objects.to_string()),
+            ("objects", counts.objects.to_string()),
+            ("crowds", counts.crowds.to_string()),
+            ("objects_without_pixels", counts.objects_without_pixels.to_string()),
+        ];
+        Ok(Report {
+            metrics,
+            tables: vec![scores.by_category(&self.categories)],
+            conditions: conditions.map(|(name, value)| (name.to_owned(), value)).into(),
+            confusion: None,
+        })
     }
 }

@@ -213,6 +213,23 @@ impl InstanceScores {
         figures.map(|(name, value)| Metric::new(name, value)).collect()
     }
 
+    /// Of each category `per_class/<name>/bbox_mAP`, `…/bbox_mAP_50`, and the same with `segm`; NaN
+    /// where it has no objects.
+    #[must_use]
+    pub fn per_class<S: AsRef<str>>(&self, names: &[S]) -> Vec<Metric> {
+        let mut metrics = Vec::new();
+        for (category, name) in names.iter().enumerate() {
+            for kind in [IouType::Bbox, IouType::Segm] {
+                for (figure, iou) in [("mAP", None), ("mAP_50", Some(0.5))] {
+                    let name = format!("per_class/{}/{}_{figure}", name.as_ref(), kind.as_str());
+                    metrics
+                        .push(Metric::new(name, self.precision(kind, iou, "all", Some(category))));
+                }
+            }
+        }
+        metrics
+    }
+
     /// mAP and mAP50 of each category, in percent, and the number of its objects. The means of the
     /// columns, over the categories that have objects, are [`figures`](Self::figures).
     #[must_use]
@@ -367,6 +384,11 @@ mod tests {
         assert_eq!(table.rows[1], ["mass", "0.0", "0.0", "0.0", "0.0", "1"]);
         assert_eq!(table.rows[2], ["node", "n/a", "n/a", "n/a", "n/a", "0"]);
         assert!((value(&scores, "bbox_mAP") - 0.5).abs() < 1e-12);
+        let metrics = scores.per_class(&["cyst", "mass", "node"]);
+        let of = |name: &str| metrics.iter().find(|m| m.name == name).unwrap().value;
+        assert!((of("per_class/cyst/segm_mAP_50") - 1.0).abs() < 1e-12);
+        assert_eq!(of("per_class/mass/bbox_mAP"), 0.0);
+        assert!(of("per_class/node/segm_mAP").is_nan());
 
         let mut agnostic = InstanceScorer::new(3, true).unwrap();
         agnostic.add(&image, &[found(0, a, 0.9), found(0, b, 0.8)]).unwrap();
