@@ -40,6 +40,8 @@ fn mutated_files_never_panic_or_hang() {
         "oddities_legacy.pth",
         "layouts.safetensors",
         "mmengine.pth",
+        "numpy.pkl",
+        "numpy_protocol5.pkl",
     ]
     .iter()
     .enumerate()
@@ -103,7 +105,7 @@ fn mutate(valid: &[u8], rng: &mut Rng) -> Vec<u8> {
 fn every_truncation_of_a_small_file_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cut");
-    for name in ["layouts.safetensors", "legacy.pth"] {
+    for name in ["layouts.safetensors", "legacy.pth", "numpy.pkl", "numpy_protocol5.pkl"] {
         let valid = std::fs::read(fixture(&format!("weights/{name}"))).unwrap();
         for end in (0..valid.len()).step_by(7) {
             assert!(open_and_read(&path, &valid[..end]).is_err(), "{name} cut at {end}");
@@ -180,6 +182,7 @@ fn common_mistakes_are_told_apart() {
         (b"<!DOCTYPE html><html>", "a web page"),
         (b"\x1f\x8b\x08\x00", "compressed with gzip"),
         (b"\x80\x04\x95\x02\x00\x00\x00\x00\x00\x00\x00}.", "a plain pickle"),
+        (b"\x80\x04B\xff\xff\xff\xffabc.", "are announced, 4 are left"),
         (b"\xff\x00\x00\x00\x00\x00\x00\x00{\"a\"", "claims 255 bytes"),
         (b"something else altogether", "its kind is not known"),
         (b"PK\x03\x04 cut off", "is the file cut off?"),
