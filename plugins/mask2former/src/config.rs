@@ -2,7 +2,7 @@
 
 use engine::{
     Error, Result,
-    backbone::{Backbone, Level},
+    backbone::Backbone,
     data::Category,
     serde::{Deserialize, Serialize},
     task::{Task, TaskConfig},
@@ -129,11 +129,11 @@ impl TaskConfig for Mask2FormerConfig {
                 Some(SimpleFeaturePyramid::new(&(vs / "neck"), channels, self.feat_channels)?)
             }
         };
-        let in_channels = match &neck {
+        let available = match &neck {
             Some(neck) => neck.channels(),
-            None => self.fed_by(&levels)?,
+            None => levels.iter().map(|level| level.channels).collect(),
         };
-        let sizes = self.sizes(in_channels, categories.len() as i64)?;
+        let sizes = self.head_sizes(self.in_channels(&available)?, categories.len() as i64);
         Ok(Box::new(Mask2Former {
             backbone,
             neck,
@@ -193,33 +193,26 @@ impl Mask2FormerConfig {
         self.evaluation.check()
     }
 
-    /// Channels of the levels, where there are as many as the pixel decoder takes.
-    fn fed_by(&self, levels: &[Level]) -> Result<Vec<i64>> {
+    /// Channels of the levels that the head takes of those there are, fine to coarse: the coarsest for
+    /// the encoder, and one finer for the masks.
+    fn in_channels(&self, available: &[i64]) -> Result<Vec<i64>> {
         let encoded = self.pixel_decoder.num_levels;
-        if levels.len() != encoded && levels.len() != encoded + 1 {
+        let (giver, most) = match self.neck {
+            // A level that nobody takes was meant for something.
+            Neck::None => ("the backbone", encoded + 1),
+            Neck::SimpleFeaturePyramid => ("the feature pyramid", usize::MAX),
+        };
+        let count = available.len();
+        if count < encoded || count > most {
             return fault(format!(
-                "task.pixel_decoder.num_levels = {encoded}: the backbone gives {} level(s), expected \
-                 {} (a finer one for the masks) or {encoded}; set backbone.out_indices, or task.neck = \
-                 \"simple_feature_pyramid\" to make four of the last",
-                levels.len(),
+                "task.pixel_decoder.num_levels = {encoded}: {giver} gives {count} level{}, expected \
+                 {encoded}, or {} with a finer one for the masks; set backbone.out_indices, or \
+                 task.neck = \"simple_feature_pyramid\" to make four of the last",
+                if count == 1 { "" } else { "s" },
                 encoded + 1
             ));
         }
-        Ok(levels.iter().map(|level| level.channels).collect())
-    }
-
-    fn sizes(&self, in_channels: Vec<i64>, num_classes: i64) -> Result<HeadSizes> {
-        let encoded = self.pixel_decoder.num_levels;
-        let Some(spare) = in_channels.len().checked_sub(encoded + 1) else {
-            if in_channels.len() < encoded {
-                return fault(format!(
-                    "task.pixel_decoder.num_levels = {encoded}: the neck gives {} levels",
-                    in_channels.len()
-                ));
-            }
-            return Ok(self.head_sizes(in_channels, num_classes));
-        };
-        Ok(self.head_sizes(in_channels[spare..].to_vec(), num_classes))
+        Ok(available[count.saturating_sub(encoded + 1)..].to_vec())
     }
 
     fn head_sizes(&self, in_channels: Vec<i64>, num_classes: i64) -> HeadSizes {
