@@ -14,16 +14,24 @@ use engine::{
     task::{Task, TaskConfig},
     tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
 };
-use mask2former as _;
+use mask2former::{
+    head::LayerOutput,
+    matcher::{MatchCosts, Objects, assign, match_costs},
+    points::{PointRules, uniform},
+};
 use measure::Case;
 
 const SIDE: i64 = 512;
 const CLASSES: i64 = 80;
 const REPEATS: usize = 5;
 
-const CASES: [Case; 3] = [
+/// The prediction from the bare queries and those of nine layers.
+const PREDICTIONS: usize = 10;
+
+const CASES: [Case; 4] = [
     ("mask2former_r50_step_1_object_512", || train_step(1)),
     ("mask2former_r50_step_20_objects_512", || train_step(20)),
+    ("mask2former_r50_matching_20_objects_512", || matching(20)),
     ("mask2former_r50_predict_512", predict),
 ];
 
@@ -92,6 +100,37 @@ fn train_step(objects: i64) -> Result<Value> {
     })?;
     figures["aim"] = json!({ "time_ratio": 0.667, "memory_ratio": 1.0 });
     Ok(figures)
+}
+
+/// What of a step is matching, on the step's thread and on the matching thread together: costs and
+/// assignments of all predictions. An aim on its share of a step is in docs/results.md.
+fn matching(count: i64) -> Result<Value> {
+    let options = (Kind::Float, Device::Cpu);
+    let target = batch(count).targets.remove(0);
+    let objects = Objects {
+        image: String::new(),
+        labels: target.labels,
+        masks: target.masks,
+        padded: (SIDE, SIDE),
+    };
+    // As the pixel decoder's last convolution leaves them: channels last.
+    let features = Tensor::randn([1, SIDE / 4, SIDE / 4, 256], options).permute([0, 3, 1, 2]);
+    let output = LayerOutput {
+        classes: Tensor::randn([1, 100, CLASSES + 1], options),
+        embeddings: Tensor::randn([1, 100, 256], options) / 16.0,
+    };
+    let costs = MatchCosts { class: 2.0, mask: 5.0, dice: 5.0 };
+    let rules =
+        PointRules { num_points: 12_544, oversample_ratio: 3.0, importance_sample_ratio: 0.75 };
+    measure::seconds(REPEATS, || {
+        for layer in 0..PREDICTIONS {
+            let mut draw = |purpose, shape: &[i64]| uniform(0, purpose, shape);
+            let at = (layer, 0);
+            let found = match_costs(&output, &features, &objects, at, (costs, rules), &mut draw)?;
+            assign(&found)?;
+        }
+        Ok(())
+    })
 }
 
 /// An image's masks as run lengths at its size.

@@ -95,6 +95,21 @@ def train_step(channels_last, count):
     return body, 5
 
 
+def matching(count):
+    """The matcher alone, on predictions of all ten layers."""
+    import torch
+
+    matcher = build(False).criterion.matcher
+    masks, labels = some_objects(count)
+    classes, logits = torch.randn(1, 100, CLASSES + 1), torch.randn(1, 100, SIDE // 4, SIDE // 4)
+
+    def body():
+        for _ in range(10):
+            matcher(logits, classes, [masks], [labels])
+
+    return body, 5
+
+
 def predict(channels_last):
     """All hundred masks of an image, as boolean maps at its size."""
     import torch
@@ -119,4 +134,5 @@ if __name__ == "__main__":
         for count, name in ((1, "1_object"), (20, "20_objects")):
             cases[f"mask2former_r50_step_{name}_512", peer] = partial(train_step, channels_last, count)
         cases["mask2former_r50_predict_512", peer] = partial(predict, channels_last)
+    cases["mask2former_r50_matching_20_objects_512", "huggingface"] = partial(matching, 20)
     measure.run(cases)
