@@ -10,7 +10,7 @@ use engine::{
         ms_deform_attn, ms_deform_attn_composite, point_sample, point_sample_composite,
     },
     serde_json::{Value, json},
-    tch::{Device, Kind, Tensor, no_grad},
+    tch::{Device, Kind, Tensor},
 };
 use measure::Case;
 
@@ -24,23 +24,13 @@ enum Form {
 }
 use Form::{Composite, Kernel};
 
-const CASES: [Case; 16] = [
+const CASES: [Case; 6] = [
     ("deformable_forward_5376", || attention(Kernel, false)),
     ("deformable_forward_5376_composite", || attention(Composite, false)),
     ("deformable_forward_backward_5376", || attention(Kernel, true)),
     ("deformable_forward_backward_5376_composite", || attention(Composite, true)),
-    ("points_100_maps_common", || Sampling::MATCHED_MAPS.run(Kernel)),
-    ("points_100_maps_common_composite", || Sampling::MATCHED_MAPS.run(Composite)),
-    ("points_20_masks_common", || Sampling::MATCHED_MASKS.run(Kernel)),
-    ("points_20_masks_common_composite", || Sampling::MATCHED_MASKS.run(Composite)),
-    ("points_1_map_own", || Sampling::UNCERTAIN_1.run(Kernel)),
-    ("points_1_map_own_composite", || Sampling::UNCERTAIN_1.run(Composite)),
-    ("points_20_maps_own", || Sampling::UNCERTAIN_20.run(Kernel)),
-    ("points_20_maps_own_composite", || Sampling::UNCERTAIN_20.run(Composite)),
-    ("points_1_map_own_backward", || Sampling::LOSS_1.run(Kernel)),
-    ("points_1_map_own_backward_composite", || Sampling::LOSS_1.run(Composite)),
-    ("points_20_maps_own_backward", || Sampling::LOSS_20.run(Kernel)),
-    ("points_20_maps_own_backward_composite", || Sampling::LOSS_20.run(Composite)),
+    ("points_20_masks_common", || points(Kernel)),
+    ("points_20_masks_common_composite", || points(Composite)),
 ];
 
 fn main() -> Result<()> {
@@ -87,55 +77,16 @@ fn centres(h: i64, w: i64) -> Tensor {
     Tensor::stack(&[&grid[1], &grid[0]], -1).view([h * w, 2])
 }
 
-/// What a step samples maps for.
-struct Sampling {
-    maps: i64,
-    side: i64,
-    points: i64,
-    /// The same points for all maps.
-    common: bool,
-    masks: bool,
-    backward: bool,
-}
-
-impl Sampling {
-    /// Hungarian matching: predicted maps of all queries, and the objects' masks.
-    const MATCHED_MAPS: Self =
-        Self { maps: 100, side: 128, points: 12_544, common: true, masks: false, backward: false };
-    const MATCHED_MASKS: Self = Self { maps: 20, side: 512, masks: true, ..Self::MATCHED_MAPS };
-    /// Candidates, of which the uncertain are kept.
-    const UNCERTAIN_20: Self =
-        Self { maps: 20, points: 37_632, common: false, ..Self::MATCHED_MAPS };
-    const UNCERTAIN_1: Self = Self { maps: 1, ..Self::UNCERTAIN_20 };
-    /// The losses.
-    const LOSS_20: Self = Self { points: 12_544, backward: true, ..Self::UNCERTAIN_20 };
-    const LOSS_1: Self = Self { maps: 1, ..Self::LOSS_20 };
-
-    fn run(&self, form: Form) -> Result<Value> {
-        engine::tch::manual_seed(0);
-        let maps = Tensor::randn([self.maps, self.side, self.side], F32);
-        let mut maps = if self.masks {
-            maps.gt(0.0).to_kind(Kind::Uint8)
-        } else {
-            maps.set_requires_grad(self.backward)
+/// Hungarian matching: the masks of an image's objects at common points.
+fn points(form: Form) -> Result<Value> {
+    engine::tch::manual_seed(0);
+    let masks = Tensor::randn([20, 512, 512], F32).gt(0.0);
+    let points = Tensor::rand([12_544, 2], F32);
+    measure::seconds(REPEATS, || {
+        match form {
+            Kernel => point_sample(&masks, &points)?,
+            Composite => point_sample_composite(&masks, &points)?,
         };
-        let points = if self.common {
-            Tensor::rand([self.points, 2], F32)
-        } else {
-            Tensor::rand([self.maps, self.points, 2], F32)
-        };
-        let sample = |maps: &Tensor| match form {
-            Kernel => point_sample(maps, &points),
-            Composite => point_sample_composite(maps, &points),
-        };
-        measure::seconds(REPEATS, || {
-            if self.backward {
-                maps.zero_grad();
-                sample(&maps)?.square().sum(Kind::Float).backward();
-            } else {
-                drop(no_grad(|| sample(&maps))?);
-            }
-            Ok(())
-        })
-    }
+        Ok(())
+    })
 }

@@ -37,23 +37,17 @@ def attention(backward):
     return body, 20
 
 
-def points(maps, points, common=False, masks=False, backward=False):
+def points():
+    """Masks at common points, repeated for every mask, as its matcher does."""
     import torch
     from transformers.models.mask2former.modeling_mask2former import sample_point
 
-    side = 512 if masks else 128
-    images = torch.randn(maps, side, side)
-    images = (images > 0).to(torch.uint8) if masks else images.requires_grad_(backward)
-    places = torch.rand(1 if common else maps, points, 2)
+    masks = (torch.randn(20, 512, 512) > 0).to(torch.uint8)
+    places = torch.rand(1, 12544, 2)
 
     def body():
-        # As its matcher and loss do: common points are repeated for every map.
-        at = places.repeat(maps, 1, 1) if common else places
-        with torch.set_grad_enabled(backward):
-            out = sample_point(images[:, None].float(), at, align_corners=False).squeeze(1)
-        if backward:
-            images.grad = None
-            out.square().sum().backward()
+        with torch.inference_mode():
+            sample_point(masks[:, None].float(), places.repeat(20, 1, 1), align_corners=False)
 
     return body, 20
 
@@ -62,10 +56,5 @@ if __name__ == "__main__":
     measure.run({(case, "transformers"): make for case, make in {
         "deformable_forward_5376": partial(attention, False),
         "deformable_forward_backward_5376": partial(attention, True),
-        "points_100_maps_common": partial(points, 100, 12544, common=True),
-        "points_20_masks_common": partial(points, 20, 12544, common=True, masks=True),
-        "points_1_map_own": partial(points, 1, 37632),
-        "points_20_maps_own": partial(points, 20, 37632),
-        "points_1_map_own_backward": partial(points, 1, 12544, backward=True),
-        "points_20_maps_own_backward": partial(points, 20, 12544, backward=True),
+        "points_20_masks_common": points,
     }.items()})

@@ -1,6 +1,6 @@
 //! Bilinear sampling: multi-scale deformable attention, and maps at points.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::{ShimError, ffi};
 
@@ -80,17 +80,14 @@ fn deform(
 /// - `points` `[P, 2]`, common to all maps, or `[N, P, 2]`, each map its own: (x, y) in `[0, 1]`.
 ///   They get no gradient.
 ///
-/// Returns `[N, P]`, fp64 if `maps` is, else fp32. On the CPU a kernel of our own for common points and for
-/// masks, where it is the faster (a point of NaN gives NaN there), else [`point_sample_composite`]; same
-/// bits for any number of threads.
+/// Returns `[N, P]`, fp64 if `maps` is, else fp32. Masks on the CPU go through a kernel of our own (a point
+/// of NaN gives NaN there), everything else through [`point_sample_composite`], which is as fast for
+/// floats (docs/results.md); same bits for any number of threads.
 ///
 /// # Errors
 /// When sizes do not fit together, or dtypes are others, or tensors are on two devices.
 pub fn point_sample(maps: &Tensor, points: &Tensor) -> Result<Tensor, ShimError> {
-    let masks = matches!(maps.kind(), Kind::Bool | Kind::Uint8);
-    // Measured (docs/results.md): with points of its own for each map of floats, libtorch's is twice as
-    // fast; with common points and for masks ours is.
-    sample(maps, points, !masks && points.dim() != 2)
+    sample(maps, points, false)
 }
 
 /// [`point_sample`] composed of libtorch's `grid_sampler`; masks become fp32 first.
