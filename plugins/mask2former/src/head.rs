@@ -44,7 +44,6 @@ pub struct LayerOutput {
 
 impl LayerOutput {
     /// `[B, Q, H, W]` logits, of the mask features' size.
-    #[must_use]
     pub fn masks(&self, mask_features: &Tensor) -> Tensor {
         let (h, w) = size_of(mask_features);
         let masks = self.embeddings.matmul(&mask_features.flatten(2, 3));

@@ -23,7 +23,6 @@ pub enum Purpose {
 pub type Draw<'a> = dyn FnMut(Purpose, &[i64]) -> Tensor + 'a;
 
 /// `shape` numbers for a purpose, f32: a function of the step's seed and the purpose.
-#[must_use]
 pub fn uniform(seed: u64, purpose: Purpose, shape: &[i64]) -> Tensor {
     let coordinates = match purpose {
         Purpose::Matching { layer, image } => vec![1, layer as u64, image as u64],
