@@ -196,7 +196,7 @@ fn costs_that_are_not_finite_are_refused_with_the_image() {
     let model = build(resnet(), &json!({})).unwrap();
     let mut batch =
         batch(&model, &[record(folder.path(), "bad.png", SIDE, vec![disc((30, 40), 12, SIDE)])]);
-    batch.images = batch.images * f64::NAN;
+    batch.images *= f64::NAN;
     let error = step(&model, &batch).unwrap_err();
     let text = format!("{error:#}");
     for part in ["bad.png", "decoder layer 0", "query 0", "NaN"] {
