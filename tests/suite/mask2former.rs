@@ -280,6 +280,11 @@ fn options_that_make_no_sense_are_refused_by_key() {
         ),
         (
             resnet(),
+            json!({ "training": { "no_object_weight": 0.0 } }),
+            vec!["task.training.no_object_weight = 0.0", "above 0"],
+        ),
+        (
+            resnet(),
             json!({ "evaluation": { "max_per_image": 0 } }),
             vec!["task.evaluation.max_per_image = 0"],
         ),

@@ -62,8 +62,11 @@ impl TrainingConfig {
         if !(0.0..=1.0).contains(&self.importance_sample_ratio) {
             return fault("importance_sample_ratio", &self.importance_sample_ratio, "0 to 1");
         }
+        // At 0 the class loss of images without objects would divide by 0.
+        if !(self.no_object_weight.is_finite() && self.no_object_weight > 0.0) {
+            return fault("no_object_weight", &self.no_object_weight, "a number above 0");
+        }
         for (key, weight) in [
-            ("no_object_weight", self.no_object_weight),
             ("class_weight", self.class_weight),
             ("mask_weight", self.mask_weight),
             ("dice_weight", self.dice_weight),
