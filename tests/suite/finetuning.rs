@@ -303,6 +303,66 @@ fn what_trained_is_saved_alone_and_lies_on_its_base_to_the_bit() {
     assert_eq!(variables(&place.path("again.safetensors")).len(), 18);
 }
 
+/// What came from another file than the base is handed on with what trained, so that base and overlay
+/// are the model again.
+#[test]
+fn a_run_on_weights_of_two_files_records_both_and_lies_on_its_base_alone() {
+    let place = Place::new();
+    let base = place.pretrained();
+    assert_success(&place.train("other", &["train.max_steps=3", "seed=9"]));
+    let other = place.path("other/checkpoints/last.safetensors");
+    let both = format!(
+        "weights={{path=\"{base}\", parts=[{{path=\"{other}\", variables=[\"backbone.neck.*\", \
+         \"head.*\"]}}]}}"
+    );
+    assert_success(&place.train("both", &[FROZEN, LORA, &both]));
+    let log = place.log("both");
+    for words in [
+        base.as_str(),
+        &other,
+        "gives       backbone.neck.*, head.*",
+        "left        backbone.* (6), head.* (2)",
+    ] {
+        assert!(log.contains(words), "{words} not in {log}");
+    }
+    let record = fs::read_to_string(place.path("both/weights.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    assert_eq!(record["path"], base.as_str());
+    assert_eq!(record["parts"][0]["path"], other.as_str());
+    assert_eq!(record["parts"][0]["loaded"].as_array().unwrap().len(), 6 + 2);
+    let pretrained = scores(&place.loaded(&[&both]), &ModelSource::Pretrained);
+    let alone = format!("weights={{path=\"{base}\"}}");
+    assert_ne!(pretrained, scores(&place.loaded(&[&alone]), &ModelSource::Pretrained));
+
+    assert_success(&place.export("both", "both.safetensors", &["--trained-only"]));
+    let file = place.path("both.safetensors");
+    // LoRA, neck and head.
+    assert_eq!(variables(&file).len(), 16 + 6 + 2);
+    let expected = variables(&place.path("both/checkpoints/best.safetensors"));
+    // With the part still named or not.
+    let with_part = both.replacen(", parts", &format!(", overlay=\"{file}\", parts"), 1);
+    for weights in [format!("weights={{path=\"{base}\", overlay=\"{file}\"}}"), with_part] {
+        let loaded = place.loaded(&[FROZEN, LORA, &weights]);
+        let categories = loaded.config.dataset.open(Split::Val).unwrap().categories;
+        let opened =
+            Model::open(&loaded.config, Device::Cpu, &ModelSource::Pretrained, &categories)
+                .unwrap();
+        let variables = opened.model.vs.variables();
+        assert_eq!(variables.len(), expected.len());
+        for (name, want) in &expected {
+            assert!(variables[name].equal(want), "{name}");
+        }
+    }
+
+    // The record of an evaluation names every file.
+    let config = place.config.display().to_string();
+    let eval = sonotune(&["eval", "--config", &config, "--split", "val", "--json", &both]);
+    assert_success(&eval);
+    let record: serde_json::Value = serde_json::from_slice(&eval.stdout).unwrap();
+    assert_eq!(record["checkpoint"], base.as_str());
+    assert_eq!(record["beside"][0], other.as_str());
+}
+
 #[test]
 fn an_overlay_is_refused_where_it_does_not_belong() {
     let place = Place::new();

@@ -42,4 +42,5 @@ mod tensorboard;
 mod training;
 mod weights;
 mod weights_hostile;
+mod weights_parts;
 mod weights_upstream;

@@ -2,6 +2,7 @@
 //! `scripts/mask2former_checkpoints.py`, computes the same here whichever file it comes from.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -9,8 +10,8 @@ use std::{
 
 use engine::{
     backbone::{Backbone, BackboneConfig},
-    config::WeightsConfig,
-    serde_json::{from_value, json},
+    config::{WeightsConfig, WeightsPartConfig},
+    serde_json::{Value, from_value, json},
     tch::{Device, Tensor, nn::VarStore, no_grad},
     weights::{self, Container, ConvertOptions, LoadReport},
 };
@@ -60,9 +61,12 @@ struct Model {
 
 /// As large as the script's.
 fn model(num_classes: i64, num_queries: i64) -> Model {
+    model_on(json!({ "type": "resnet", "depth": 50, "base_channels": 8 }), num_classes, num_queries)
+}
+
+fn model_on(backbone: Value, num_classes: i64, num_queries: i64) -> Model {
     let vs = VarStore::new(Device::Cpu);
-    let backbone: Box<dyn BackboneConfig> =
-        from_value(json!({ "type": "resnet", "depth": 50, "base_channels": 8 })).unwrap();
+    let backbone: Box<dyn BackboneConfig> = from_value(backbone).unwrap();
     let backbone = backbone.build(&(vs.root() / "backbone")).unwrap();
     let sizes = HeadSizes {
         pixel_decoder: PixelDecoderSizes {
@@ -189,6 +193,94 @@ fn a_head_for_other_classes_loads_but_for_its_last_layer() {
         let random: Vec<_> = report.allowed_misshapen.iter().map(|m| m.variable.as_str()).collect();
         assert_eq!(random.len(), 2, "{file}: {random:?}");
         assert!(random.iter().all(|name| name.starts_with("panoptic_head.cls_embed.")));
+    }
+}
+
+/// What of a head that was made for a ResNet has no meaning behind a ViT, and for other classes.
+const ANEW: [&str; 6] = [
+    "panoptic_head.cls_embed.bias",
+    "panoptic_head.cls_embed.weight",
+    "panoptic_head.pixel_decoder.input_convs.0.conv.weight",
+    "panoptic_head.pixel_decoder.input_convs.1.conv.weight",
+    "panoptic_head.pixel_decoder.input_convs.2.conv.weight",
+    "panoptic_head.pixel_decoder.lateral_convs.0.conv.weight",
+];
+
+#[test]
+fn a_head_from_one_file_goes_behind_a_vit_from_another() {
+    let Some(folder) = files() else { return };
+    let out = tempfile::tempdir().unwrap();
+    let convert = |from: &Path, to: &str, name: &str| -> PathBuf {
+        let path = out.path().join(name);
+        let options = ConvertOptions { to: Some(to.to_owned()), ..ConvertOptions::default() };
+        weights::convert(from, &path, &options).unwrap();
+        path
+    };
+    let on_vit = || {
+        let vit = json!({
+            "type": "sam_vit", "embed_dim": 48, "depth": 4, "num_heads": 2, "mlp_dim": 64,
+            "window_size": 3, "global_attn_indexes": [1, 3], "image_size": 64, "out_channels": 0,
+            "out_indices": [0, 1, 2, 3],
+        });
+        model_on(vit, 2, 12)
+    };
+    // A ViT as Meta publishes it.
+    let vit: Vec<_> = on_vit().vs.variables().into_iter().collect();
+    let vit: Vec<_> = vit.into_iter().filter(|(name, _)| name.starts_with("backbone.")).collect();
+    let ours = out.path().join("vit.safetensors");
+    let says = BTreeMap::from([(weights::keymap::CONVENTION_KEY.to_owned(), "sonotune".into())]);
+    weights::save_safetensors(&ours, &vit, &says).unwrap();
+    let vit_file = convert(&ours, "segment_anything", "vit.pth");
+
+    for (file, convention) in FILES {
+        let model = on_vit();
+        let before: BTreeMap<_, _> = model
+            .vs
+            .variables()
+            .into_iter()
+            .map(|(name, value)| (name, value.detach().copy()))
+            .collect();
+        let mut config = config(vit_file.clone(), &[]);
+        config.parts = vec![WeightsPartConfig {
+            path: folder.join(file),
+            variables: vec!["panoptic_head.*".to_owned()],
+            convention: None,
+            ignore: Vec::new(),
+            allow_missing: Vec::new(),
+            allow_unexpected: Vec::new(),
+            allow_misshapen: Vec::new(),
+        }];
+        let error = model.load(&config).unwrap_err().to_string();
+        let allow = "[[weights.parts]] allow_misshapen = [";
+        for words in [allow, "\"panoptic_head.cls_embed.*\"", "\"panoptic_head.pixel_decoder.*\""] {
+            assert!(error.contains(words), "{words} not in {error}");
+        }
+        config.parts[0].allow_misshapen = vec![
+            "panoptic_head.cls_embed.*".to_owned(),
+            "panoptic_head.pixel_decoder.input_convs.*".to_owned(),
+            "panoptic_head.pixel_decoder.lateral_convs.*".to_owned(),
+        ];
+        let report = model.load(&config).unwrap();
+        let part = &report.parts[0];
+        assert_eq!(part.recognised.convention.name, convention);
+        let mut anew: Vec<_> = part.allowed_misshapen.iter().map(|m| m.variable.as_str()).collect();
+        anew.sort_unstable();
+        assert_eq!(anew, ANEW, "{file}");
+        assert!(part.unused.is_empty() && part.warnings.is_empty(), "{file}: {part:?}");
+        assert!(!part.left.is_empty() && report.left.is_empty());
+
+        // To the bit: the ViT's of its file, the head's of the other, and the rest as it started.
+        let name = format!("{}.safetensors", file.replace('/', "."));
+        let head = weights::open(&convert(&folder.join(file), "sonotune", &name)).unwrap();
+        let vit: BTreeMap<_, _> = vit.iter().map(|(name, value)| (name, value)).collect();
+        for (name, got) in model.vs.variables() {
+            let want = match vit.get(&name) {
+                Some(value) => value.shallow_clone(),
+                None if ANEW.contains(&name.as_str()) => before[&name].shallow_clone(),
+                None => head.read(&name).unwrap(),
+            };
+            assert!(got.equal(&want), "{file}: {name}");
+        }
     }
 }
 

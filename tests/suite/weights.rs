@@ -151,7 +151,7 @@ fn model(variables: &[(&str, &[i64])]) -> VarStore {
     vs
 }
 
-fn config(path: &Path) -> WeightsConfig {
+pub(crate) fn config(path: &Path) -> WeightsConfig {
     WeightsConfig {
         path: path.to_owned(),
         convention: None,
@@ -160,6 +160,7 @@ fn config(path: &Path) -> WeightsConfig {
         allow_missing: Vec::new(),
         allow_unexpected: Vec::new(),
         allow_misshapen: Vec::new(),
+        parts: Vec::new(),
     }
 }
 
@@ -169,7 +170,7 @@ const TINY_VIT: &[(&str, &[i64])] = &[
     ("backbone.patch_embed.proj.bias", &[8]),
 ];
 
-fn tiny_vit() -> VarStore {
+pub(crate) fn tiny_vit() -> VarStore {
     let mut names: Vec<(String, Vec<i64>)> =
         TINY_VIT.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec())).collect();
     for block in 0..2 {

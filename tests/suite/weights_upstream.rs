@@ -59,6 +59,7 @@ pub(crate) fn config(path: PathBuf, allow_missing: &[&str]) -> WeightsConfig {
         allow_missing: allow_missing.iter().map(|pattern| (*pattern).to_owned()).collect(),
         allow_unexpected: Vec::new(),
         allow_misshapen: Vec::new(),
+        parts: Vec::new(),
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
             "{} images of {}, checkpoint {} (step {}); written to {}",
             record.num_images,
             record.dataset.display(),
-            record.checkpoint.display(),
+            super::weights_words(&record.checkpoint, &record.beside),
             record.step,
             path.display()
         );

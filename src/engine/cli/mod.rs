@@ -166,3 +166,9 @@ fn model_source(which: Option<&str>) -> ModelSource {
         Some(file) => ModelSource::File(file.into()),
     }
 }
+
+/// The files that a model's weights come from.
+fn weights_words(first: &Path, beside: &[PathBuf]) -> String {
+    let files = std::iter::once(first).chain(beside.iter().map(PathBuf::as_path));
+    files.map(|path| path.display().to_string()).collect::<Vec<_>>().join(" with ")
+}

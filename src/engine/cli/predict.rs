@@ -121,7 +121,8 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
 fn print(record: &PredictRecord) {
     const SHOWN: usize = 10;
     let objects = record.num_objects.map_or_else(String::new, |n| format!(", {n} object(s),"));
-    let (images, model) = (record.num_images, record.checkpoint.display());
+    let images = record.num_images;
+    let model = super::weights_words(&record.checkpoint, &record.beside);
     println!("{images} image(s){objects} predicted with {model}");
     let files = [Some(&record.csv), Some(&record.json), record.masks.as_ref()];
     for path in files.into_iter().chain([record.pictures.as_ref()]).flatten() {

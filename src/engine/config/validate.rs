@@ -46,6 +46,19 @@ impl Findings {
     fn decay(&mut self, key: &str, got: f64) {
         self.in_range(key, "a number from 0 to below 1", got, (0.0..1.0).contains(&got));
     }
+
+    /// Patterns by which weights may differ from the model.
+    fn patterns(&mut self, table: &str, lists: &[(&str, &[String])]) {
+        for (key, patterns) in lists {
+            let key = format!("{table}.{key}");
+            if patterns.iter().any(String::is_empty) {
+                self.error(&key, "an empty pattern matches nothing");
+            }
+            if patterns.iter().any(|p| p == "*") {
+                self.warning(&key, "`*` lets anything pass: a wrong file would go unnoticed");
+            }
+        }
+    }
 }
 
 impl RunConfig {
@@ -95,19 +108,44 @@ impl RunConfig {
                 "expected a file, got an empty path (leave [weights] out for a random start)",
             );
         }
-        let lists = [
-            ("weights.ignore", &weights.ignore),
-            ("weights.allow_missing", &weights.allow_missing),
-            ("weights.allow_unexpected", &weights.allow_unexpected),
-            ("weights.allow_misshapen", &weights.allow_misshapen),
-        ];
-        for (key, patterns) in lists {
-            if patterns.iter().any(String::is_empty) {
-                findings.error(key, "an empty pattern matches nothing");
+        findings.patterns(
+            "weights",
+            &[
+                ("ignore", &weights.ignore),
+                ("allow_missing", &weights.allow_missing),
+                ("allow_unexpected", &weights.allow_unexpected),
+                ("allow_misshapen", &weights.allow_misshapen),
+            ],
+        );
+        for (i, part) in weights.parts.iter().enumerate() {
+            let table = format!("weights.parts.{i}");
+            if part.path.as_os_str().is_empty() {
+                findings.error(&format!("{table}.path"), "expected a file, got an empty path");
             }
-            if patterns.iter().any(|p| p == "*") {
-                findings.warning(key, "`*` lets anything pass: a wrong file would go unnoticed");
+            if part.variables.is_empty() {
+                findings.error(
+                    &format!("{table}.variables"),
+                    "expected patterns of the variables that come from this file, got none",
+                );
             }
+            if part.variables.iter().any(|pattern| pattern == "*") {
+                findings.error(
+                    &format!("{table}.variables"),
+                    "`*` leaves nothing to `weights.path`; give this file there",
+                );
+            }
+            if part.variables.iter().any(String::is_empty) {
+                findings.error(&format!("{table}.variables"), "an empty pattern matches nothing");
+            }
+            findings.patterns(
+                &table,
+                &[
+                    ("ignore", &part.ignore),
+                    ("allow_missing", &part.allow_missing),
+                    ("allow_unexpected", &part.allow_unexpected),
+                    ("allow_misshapen", &part.allow_misshapen),
+                ],
+            );
         }
     }
 

@@ -39,6 +39,9 @@ pub struct EvalOptions {
 #[derive(Debug, Clone, Serialize)]
 pub struct EvalRecord {
     pub checkpoint: PathBuf,
+    /// Other files that pretrained weights come from: parts, and what lies on top.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<PathBuf>,
     /// Optimiser steps of the checkpoint.
     pub step: u64,
     pub split: Split,
@@ -60,13 +63,14 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
     let device = device::choose(config.device)?.device;
     let dataset = scored_images::open(config, options.split)?;
-    let Opened { model, path: checkpoint, step, .. } =
+    let Opened { model, path: checkpoint, beside, step, .. } =
         Model::open(config, device, &options.source, &dataset.categories)?;
     require_same_categories(&model, &dataset, &checkpoint)?;
     let plan = load_plan(config, &model);
     let scored = score(&model, dataset.clone(), plan, config, device, 0)?;
     Ok(EvalRecord {
         checkpoint,
+        beside,
         step,
         split: options.split,
         dataset: dataset.source.clone(),

@@ -130,7 +130,8 @@ fn trained_only(
 }
 
 /// The variables that trained or that the base does not fill, by name. What is frozen must be as
-/// the base has it: the two files together are then the model, to the bit.
+/// the base has it: the two files together are then the model, to the bit. The base is the main file
+/// alone; what came from parts of the weights is handed on like what trained.
 fn beyond_base(
     config: &RunConfig,
     source: &WeightsConfig,
@@ -140,13 +141,15 @@ fn beyond_base(
     let anything = vec!["*".to_owned()];
     let alone = WeightsConfig {
         overlay: None,
+        parts: Vec::new(),
         allow_missing: anything.clone(),
         allow_unexpected: anything.clone(),
         allow_misshapen: anything,
         ..source.clone()
     };
     let report = weights::load(&base.vs, &alone)?;
-    let filled: HashSet<_> = report.loaded.into_iter().map(|loaded| loaded.variable).collect();
+    let filled = report.loaded.into_iter().map(|loaded| loaded.variable);
+    let filled: HashSet<_> = filled.filter(|v| !weights::is_claimed(&source.parts, v)).collect();
     // A run that began with an overlay hands its variables on, too.
     let overlay = source.overlay.as_deref().map(weights::Overlay::open).transpose()?;
     let overlaid = |name: &str| overlay.as_ref().is_some_and(|overlay| overlay.has(name));

@@ -69,10 +69,12 @@ impl Model {
         if *source == ModelSource::Pretrained {
             let model = Self::build(config, device, categories.to_vec())?;
             let report = model.load_pretrained(config, pretrained(config)?)?;
-            return Ok(Opened { model, path, step: 0, weights: Some(report) });
+            let parts = report.parts.iter().map(|part| part.path.clone());
+            let beside = parts.chain(report.overlay.iter().map(|o| o.path.clone())).collect();
+            return Ok(Opened { model, path, beside, step: 0, weights: Some(report) });
         }
         let (model, progress) = Self::from_checkpoint(config, device, &path)?;
-        Ok(Opened { model, path, step: progress.step, weights: None })
+        Ok(Opened { model, path, beside: Vec::new(), step: progress.step, weights: None })
     }
 
     /// Fills the variables with the pretrained weights of a config.
@@ -113,22 +115,41 @@ pub struct Decided {
 }
 
 /// The config with what its pretrained weights decide where it leaves that open; `None` when they
-/// decide nothing.
+/// decide nothing. Of several files each decides, unless it gives variables of the backbone only.
 ///
 /// # Errors
-/// When the weights cannot be read or follow no known naming convention.
+/// When the weights cannot be read, follow no known naming convention, or decide differently.
 pub fn decided_by_weights(loaded: &Loaded) -> Result<Option<Decided>> {
     let Some(source) = &loaded.config.weights else { return Ok(None) };
-    let file = weights::open(&source.path)?;
-    let recognised = recognise(&file, source.convention.as_deref())?;
-    let own = checkpoint::read_progress(&source.path).ok().and_then(|p| p.convention);
-    let convention = own.as_deref().unwrap_or(recognised.convention.name);
-    let decided = loaded.config.task.decided_by_weights(convention);
-    if decided.is_empty() {
+    let decide = |path: &Path, convention: Option<&str>| -> Result<Vec<String>> {
+        let file = weights::open(path)?;
+        let recognised = recognise(&file, convention)?;
+        let own = checkpoint::read_progress(path).ok().and_then(|p| p.convention);
+        let convention = own.as_deref().unwrap_or(recognised.convention.name);
+        let decided = loaded.config.task.decided_by_weights(convention);
+        Ok(decided.iter().map(|(key, value)| format!("task.{key}={value}")).collect())
+    };
+    let mut options = decide(&source.path, source.convention.as_deref())?;
+    let mut by = &source.path;
+    let is_backbones = |pattern: &String| pattern.starts_with("backbone.");
+    for part in source.parts.iter().filter(|part| !part.variables.iter().all(is_backbones)) {
+        let theirs = decide(&part.path, part.convention.as_deref())?;
+        if options.is_empty() {
+            (options, by) = (theirs, &part.path);
+        } else if !theirs.is_empty() && theirs != options {
+            return Err(Error::config(format!(
+                "{} decides {}, but {} decides {}: say in the config which one is meant",
+                by.display(),
+                options.join(", "),
+                part.path.display(),
+                theirs.join(", ")
+            ))
+            .into());
+        }
+    }
+    if options.is_empty() {
         return Ok(None);
     }
-    let options: Vec<_> =
-        decided.iter().map(|(key, value)| format!("task.{key}={value}")).collect();
     let loaded = loaded.with_overrides(&options)?;
     Ok(Some(Decided { loaded, options }))
 }
@@ -138,6 +159,8 @@ pub fn decided_by_weights(loaded: &Loaded) -> Result<Option<Decided>> {
 pub struct Opened {
     pub model: Model,
     pub path: PathBuf,
+    /// Other files that pretrained weights come from: parts, and what lies on top.
+    pub beside: Vec<PathBuf>,
     /// Optimiser steps that the run has made; 0 for pretrained weights.
     pub step: u64,
     /// What was loaded, for pretrained weights.

@@ -6,6 +6,7 @@
 //! ever executed, and no malformed file panics, recurses without end or takes more memory than its
 //! own size suggests.
 
+mod allow;
 mod convert;
 mod dtype;
 mod entry;
@@ -14,7 +15,9 @@ mod inspect;
 pub mod keymap;
 mod load;
 mod overlay;
+mod parts;
 mod pickle;
+mod plan;
 mod report;
 mod resize;
 mod safetensors;
@@ -28,6 +31,7 @@ pub use file::{Container, WeightsFile, open};
 pub use inspect::Inspection;
 pub use load::{load, load_file};
 pub use overlay::{BaseFile, Overlay, OverlayInfo, OverlayReport, save_overlay};
+pub(crate) use parts::is_claimed;
 pub use report::{Cast, LoadReport, Loaded, Misshapen, Missing, Resized, Unplaced};
 pub(crate) use safetensors::bytes;
 pub use safetensors::save_safetensors;

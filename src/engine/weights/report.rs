@@ -6,18 +6,22 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{
-    Container, WeightsFile,
+    Container,
     dtype::Dtype,
     keymap::{Part, Recognised},
     overlay::OverlayReport,
+    parts::Source,
     words::{count, grouped},
 };
-use crate::{Error, backbone::addition, config::WeightsConfig};
+use crate::{Error, backbone::addition};
 
 /// The outcome of [`load`](fn@super::load), written to the run folder as `weights.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct LoadReport {
     pub path: PathBuf,
+    /// Patterns of the variables that this file was to give; empty: all that no part gives.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<String>,
     pub container: Container,
     /// With `modified_seconds` it tells one file from another without reading all of it.
     pub file_bytes: u64,
@@ -44,6 +48,8 @@ pub struct LoadReport {
     pub replaced: Vec<Unplaced>,
     /// Tensors that `ignore` passes over.
     pub ignored: Vec<Unplaced>,
+    /// Tensors whose variables come from another file.
+    pub left: Vec<Unplaced>,
     /// Tensors without a place in the model; an error.
     pub unexpected: Vec<Unplaced>,
     pub allowed_unexpected: Vec<Unplaced>,
@@ -56,6 +62,9 @@ pub struct LoadReport {
     pub dropped: Vec<Unplaced>,
     /// Patterns that match nothing.
     pub warnings: Vec<String>,
+    /// Of the files that give some of the variables instead of this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<LoadReport>,
 }
 
 /// A variable that got its values; one of several where the file keeps it in several tensors.
@@ -122,17 +131,19 @@ pub struct Misshapen {
 const SHOWN: usize = 6;
 
 impl LoadReport {
-    pub(super) fn new(file: &WeightsFile, recognised: Recognised, config: &WeightsConfig) -> Self {
+    pub(super) fn new(source: &Source<'_>) -> Self {
+        let file = source.file;
         let modified = std::fs::metadata(file.path()).and_then(|meta| meta.modified()).ok();
         Self {
-            path: config.path.clone(),
+            path: source.path.to_owned(),
+            variables: source.variables().to_vec(),
             container: file.container(),
             file_bytes: file.file_len(),
             modified_seconds: modified
                 .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
                 .map(|time| time.as_secs()),
             state_dict: file.found_at().to_owned(),
-            recognised,
+            recognised: source.recognised,
             loaded: Vec::new(),
             cast: Vec::new(),
             resized: Vec::new(),
@@ -142,6 +153,7 @@ impl LoadReport {
             overlay: None,
             replaced: Vec::new(),
             ignored: Vec::new(),
+            left: Vec::new(),
             unexpected: Vec::new(),
             allowed_unexpected: Vec::new(),
             misshapen: Vec::new(),
@@ -149,54 +161,79 @@ impl LoadReport {
             unused: Vec::new(),
             dropped: Vec::new(),
             warnings: Vec::new(),
+            parts: Vec::new(),
         }
     }
 
     /// # Errors
     /// When a variable is missing, a tensor has no place, or one does not fit.
     pub fn check(&self) -> Result<()> {
-        let fits =
-            self.missing.is_empty() && self.unexpected.is_empty() && self.misshapen.is_empty();
-        if fits {
+        let wrong: Vec<_> = self.files().filter_map(Self::misfit).collect();
+        if wrong.is_empty() {
             return Ok(());
+        }
+        Err(Error::weights(wrong.join("\n")).into())
+    }
+
+    /// The reports of all files: this one's and the parts'.
+    pub fn files(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.parts)
+    }
+
+    fn misfit(&self) -> Option<String> {
+        let lists = self.wrong();
+        if lists.is_empty() {
+            return None;
         }
         let mut message = format!(
             "{} does not fit the model (naming convention {}); nothing was loaded",
             self.path.display(),
             self.recognised.words()
         );
-        for (list, key) in self.wrong() {
-            let _ = write!(message, "\n  {list}\n    allow it: [weights] {key}");
+        let table = if self.is_part() { "[[weights.parts]]" } else { "[weights]" };
+        for (list, key) in lists {
+            let _ = write!(message, "\n  {list}\n    allow it: {table} {key}");
         }
-        Err(Error::weights(message).into())
+        Some(message)
+    }
+
+    fn is_part(&self) -> bool {
+        !self.variables.is_empty()
     }
 
     fn wrong(&self) -> Vec<(String, String)> {
         let mut lists = Vec::new();
         if !self.missing.is_empty() {
             let names = self.missing.iter().map(|m| m.variable.as_str());
-            let pattern = format!("allow_missing = [\"{}\"]", common_pattern(names));
+            let pattern = leave("allow_missing", names);
             let shown = self.missing.iter().map(|m| format!("{} {:?}", m.variable, m.shape));
             lists.push((list("missing in the file", shown), pattern));
         }
         if !self.unexpected.is_empty() {
             let names = self.unexpected.iter().map(|u| u.key.as_str());
-            let pattern = format!("allow_unexpected = [\"{}\"]", common_pattern(names));
+            let pattern = leave("allow_unexpected", names);
             let shown = self.unexpected.iter().map(|u| format!("{} {:?}", u.key, u.shape));
             lists.push((list("unexpected in the file", shown), pattern));
         }
         if !self.misshapen.is_empty() {
             let names = self.misshapen.iter().map(|m| m.variable.as_str());
-            let pattern = format!("allow_misshapen = [\"{}\"]", common_pattern(names));
+            let pattern = leave("allow_misshapen", names);
             lists.push((list("misshapen", self.misshapen.iter().map(Misshapen::words)), pattern));
         }
         lists
     }
 
-    /// A few lines for people: counts, then whatever did not simply load.
+    /// A few lines of each file for people: counts, then whatever did not simply load.
     #[must_use]
     pub fn summary(&self) -> String {
+        self.files().map(Self::summary_of_file).collect()
+    }
+
+    fn summary_of_file(&self) -> String {
         let mut text = format!("weights: {} ({})\n", self.path.display(), self.container);
+        if self.is_part() {
+            let _ = writeln!(text, "  gives       {}", self.variables.join(", "));
+        }
         let _ = writeln!(text, "  convention  {}", self.recognised.words());
         if !self.state_dict.is_empty() {
             let _ = writeln!(text, "  state dict  under `{}`", self.state_dict);
@@ -223,6 +260,7 @@ impl LoadReport {
         section("missing", self.missing.iter().map(missing).collect());
         section("new in this model", grouped_additions(&self.new));
         section("ignored", grouped(self.ignored.iter().map(|u| u.key.as_str())));
+        section("left", grouped(self.left.iter().map(|u| u.key.as_str())));
         section("replaced", grouped(self.replaced.iter().map(|u| u.key.as_str())));
         section("start anew", self.allowed_missing.iter().map(missing).collect());
         section("unexpected", self.unexpected.iter().map(unplaced).collect());
@@ -256,6 +294,11 @@ impl Resized {
     }
 }
 
+/// The config line that allows all names.
+fn leave<'a>(key: &str, names: impl Iterator<Item = &'a str>) -> String {
+    format!("{key} = {:?}", common_patterns(&names.collect::<Vec<_>>()))
+}
+
 fn list(title: &str, items: impl ExactSizeIterator<Item = String>) -> String {
     format!("{title} ({}): {}", items.len(), shorten(items.len(), items))
 }
@@ -279,21 +322,46 @@ fn grouped_casts(casts: &[Cast]) -> Vec<String> {
     counts.into_iter().map(|(name, n)| format!("{n} of {name}")).collect()
 }
 
-/// A pattern that covers all names: what they have in common up to a dot, then `*`.
-fn common_pattern<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
-    let Some(first) = names.next() else { return String::new() };
-    let mut common = first;
-    let mut several = false;
+/// Several patterns rather than one that would cover most of a model.
+const PATTERNS: usize = 4;
+
+/// Patterns that cover all names and little more.
+fn common_patterns(names: &[&str]) -> Vec<String> {
+    let common = common_start(names);
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for name in names {
-        several = true;
+        let rest = name.get(common.len()..).unwrap_or_default();
+        let next = rest.split('.').next().unwrap_or_default();
+        match groups.iter_mut().find(|(known, _)| *known == next) {
+            Some((_, group)) => group.push(name),
+            None => groups.push((next, vec![name])),
+        }
+    }
+    let is_wide = common.matches('.').count() < 2;
+    let are_names = groups.iter().all(|(next, _)| next.parse::<u64>().is_err());
+    if is_wide && are_names && groups.len() <= PATTERNS {
+        return groups.iter().map(|(_, group)| common_pattern(group)).collect();
+    }
+    vec![common_pattern(names)]
+}
+
+/// A pattern that covers all names: what they have in common up to a dot, then `*`.
+fn common_pattern(names: &[&str]) -> String {
+    match names {
+        [only] => (*only).to_owned(),
+        _ => format!("{}*", common_start(names)),
+    }
+}
+
+/// What all names begin with, up to a dot.
+fn common_start<'a>(names: &[&'a str]) -> &'a str {
+    let mut common = names.first().copied().unwrap_or_default();
+    for name in names {
         let same = common.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
         common = common.get(..same).unwrap_or_default();
     }
-    if !several {
-        return first.to_owned();
-    }
     let dot = common.rfind('.').map_or(0, |dot| dot + 1);
-    format!("{}*", &common[..dot])
+    common.get(..dot).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -301,11 +369,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_suggested_pattern_covers_the_names_and_little_more() {
-        let pattern = |names: &[&str]| common_pattern(names.iter().copied());
-        assert_eq!(pattern(&["head.fc.weight", "head.fc.bias"]), "head.fc.*");
-        assert_eq!(pattern(&["head.fc.weight"]), "head.fc.weight");
-        assert_eq!(pattern(&["head.a", "neck.b"]), "*");
-        assert_eq!(pattern(&["layers.1.a", "layers.10.a"]), "layers.*");
+    fn the_suggested_patterns_cover_the_names_and_little_more() {
+        let patterns = |names: &[&str]| common_patterns(names).join(" ");
+        assert_eq!(patterns(&["head.fc.weight", "head.fc.bias"]), "head.fc.*");
+        assert_eq!(patterns(&["head.fc.weight"]), "head.fc.weight");
+        assert_eq!(patterns(&["head.a", "neck.b.c", "neck.b.d"]), "head.a neck.b.*");
+        assert_eq!(patterns(&["layers.1.a", "layers.10.a"]), "layers.*");
+        assert_eq!(patterns(&["x.a.b", "x.a.c", "x.d.0.e", "x.d.1.e"]), "x.a.* x.d.*");
+        assert_eq!(patterns(&["x.a", "x.b", "x.c", "x.d", "x.e"]), "x.*");
     }
 }

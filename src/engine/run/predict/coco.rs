@@ -14,6 +14,9 @@ pub(super) struct Info<'a> {
     pub(super) description: &'static str,
     pub(super) version: &'static str,
     pub(super) checkpoint: &'a std::path::Path,
+    /// As [`PredictRecord::beside`](super::PredictRecord::beside).
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) beside: &'a [std::path::PathBuf],
     /// What was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) prompts: Option<String>,

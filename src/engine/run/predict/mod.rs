@@ -58,6 +58,9 @@ pub struct PredictOptions {
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct PredictRecord {
     pub checkpoint: PathBuf,
+    /// Other files that pretrained weights come from: parts, and what lies on top.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<PathBuf>,
     /// With a prediction.
     pub num_images: usize,
     /// `None`: the task sorts images and finds no objects.
@@ -93,7 +96,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
         ModelSource::Pretrained => config.dataset.open(Split::Train)?.categories,
         _ => Vec::new(),
     };
-    let Opened { model, path: checkpoint, .. } =
+    let Opened { model, path: checkpoint, beside, .. } =
         Model::open(config, device, &options.source, &categories)?;
     let categories = match options.source {
         ModelSource::Pretrained => categories,
@@ -120,6 +123,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
     let Predicting { outputs, failures, notes, min_score, .. } = predicting;
     let record = PredictRecord {
         checkpoint,
+        beside,
         num_images: outputs.num_images,
         num_objects: outputs.num_objects(),
         failures,
@@ -134,6 +138,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
         description: "predicted by Sonotune",
         version: env!("CARGO_PKG_VERSION"),
         checkpoint: &record.checkpoint,
+        beside: &record.beside,
         prompts: options.prompts.describe(),
         failures: &record.failures,
         without_prompts: &record.without_prompts,

@@ -94,7 +94,8 @@ fn unknown(file: &WeightsFile) -> anyhow::Error {
     let known: Vec<_> = CONVENTIONS.iter().map(|c| c.name).collect();
     Error::weights(format!(
         "{}: its {} keys follow no known naming convention; they begin with {}. Known are {}; \
-         name one as `[weights] convention` (`sonotune` takes the model's own variable names)",
+         name one as `convention` beside the file's `path` in [weights] (`sonotune` takes the model's \
+         own variable names)",
         file.path().display(),
         file.entries().len(),
         keys.join(", "),

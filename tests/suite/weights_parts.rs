@@ -1,0 +1,306 @@
+//! Weights of one model from more than one file.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use engine::{
+    config::{self, WeightsConfig, WeightsPartConfig},
+    run::decided_by_weights,
+    tch::{Device, Kind, Tensor, nn::VarStore},
+    weights::{self, save_torch},
+};
+use sam_prompt as _;
+use tempfile::TempDir;
+
+use crate::{
+    support::fixture,
+    weights::{config as whole, tiny_vit},
+};
+
+/// The head of the tiny ViT, in the file of a ResNet's classifier.
+fn head(size: i64) -> Vec<(String, Tensor)> {
+    let values = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+    [
+        ("backbone.conv1.weight", values(&[4, 3, 7, 7])),
+        ("backbone.layer1.0.conv1.weight", values(&[4, 4, 1, 1])),
+        ("backbone.bn1.num_batches_tracked", Tensor::from(3i64)),
+        ("head.fc.weight", values(&[size, 8])),
+        ("head.fc.bias", values(&[size])),
+    ]
+    .map(|(name, tensor)| (name.to_owned(), tensor))
+    .into()
+}
+
+fn part(path: PathBuf, variables: &[&str]) -> WeightsPartConfig {
+    WeightsPartConfig {
+        path,
+        variables: variables.iter().map(ToString::to_string).collect(),
+        convention: None,
+        ignore: Vec::new(),
+        allow_missing: Vec::new(),
+        allow_unexpected: Vec::new(),
+        allow_misshapen: Vec::new(),
+    }
+}
+
+/// A folder, and the config of a ViT from one file and its head from `head.pth` there.
+struct Place {
+    folder: TempDir,
+    config: WeightsConfig,
+}
+
+impl Place {
+    fn new(tensors: &[(String, Tensor)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("head.pth");
+        save_torch(&file, tensors).unwrap();
+        let mut config = whole(&fixture("weights/mmengine.pth"));
+        config.parts = vec![part(file, &["head.*"])];
+        Self { folder, config }
+    }
+
+    fn part(&mut self) -> &mut WeightsPartConfig {
+        &mut self.config.parts[0]
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Refused with such words, and nothing was loaded.
+    #[track_caller]
+    fn refused(&self, code: u8, parts: &[&str]) {
+        let vs = tiny_vit();
+        let error = weights::load(&vs, &self.config).unwrap_err();
+        let text = format!("{error:#}");
+        assert_eq!(engine::error::exit_code(&error), code, "{text}");
+        for part in parts {
+            assert!(text.contains(part), "{part} not in {text}");
+        }
+        assert!(sum(&vs) == 0.0, "{text}");
+    }
+}
+
+fn sum(vs: &VarStore) -> f64 {
+    vs.variables().values().map(|v| v.abs().sum(Kind::Double).double_value(&[])).sum()
+}
+
+#[test]
+fn a_part_gives_what_it_claims_and_the_main_file_the_rest() {
+    let tensors = head(3);
+    let place = Place::new(&tensors);
+    let vs = tiny_vit();
+    let report = weights::load(&vs, &place.config).unwrap();
+    let variables = vs.variables();
+    let stored: BTreeMap<_, _> = tensors.into_iter().collect();
+    for name in ["head.fc.weight", "head.fc.bias"] {
+        assert!(variables[name].equal(&stored[name]), "{name}");
+    }
+    // Everything else is as without the part.
+    let alone = tiny_vit();
+    weights::load(&alone, &whole(&fixture("weights/mmengine.pth"))).unwrap();
+    for (name, value) in alone.variables() {
+        assert_eq!(value.equal(&variables[&name]), !name.starts_with("head."), "{name}");
+    }
+
+    let keys = |list: &[weights::Unplaced]| -> Vec<String> {
+        list.iter().map(|unplaced| unplaced.key.clone()).collect()
+    };
+    assert_eq!(keys(&report.left), ["head.fc.weight", "head.fc.bias"]);
+    assert_eq!(report.loaded.len(), variables.len() - 2);
+    let [part] = report.parts.as_slice() else { panic!("{report:?}") };
+    assert_eq!(part.loaded.len(), 2);
+    assert_eq!(part.recognised.convention.name, "mmdet_resnet");
+    assert_eq!(keys(&part.left), ["backbone.conv1.weight", "backbone.layer1.0.conv1.weight"]);
+    assert_eq!(keys(&part.dropped), ["backbone.bn1.num_batches_tracked"]);
+    assert!(report.warnings.is_empty() && part.warnings.is_empty(), "{report:?}");
+
+    let summary = report.summary();
+    for words in [
+        "mmengine.pth",
+        "left        head.* (2)",
+        "head.pth",
+        "gives       head.*",
+        "loaded      2 variables",
+        "left        backbone.* (2)",
+    ] {
+        assert!(summary.contains(words), "{words} not in {summary}");
+    }
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["parts"][0]["variables"][0], "head.*");
+    assert_eq!(json["parts"][0]["convention"], "mmdet_resnet");
+    assert_eq!(json["parts"][0]["loaded"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn claims_are_of_the_model_s_variables_and_of_one_part_each() {
+    let mut place = Place::new(&head(3));
+    place.part().variables.push("haed.*".to_owned());
+    place.refused(
+        2,
+        &["weights.parts.0.variables: \"haed.*\" matches no variable", "head.* (2)", "backbone.*"],
+    );
+    place.part().variables.pop();
+    let again = part(place.path("again.pth"), &["backbone.pos_embed", "*.bias"]);
+    place.config.parts.push(again);
+    place.refused(
+        2,
+        &[
+            "`head.fc.bias` is claimed by weights.parts.0",
+            "head.pth, \"head.*\"",
+            "weights.parts.1",
+            "again.pth, \"*.bias\"",
+        ],
+    );
+}
+
+#[test]
+fn a_part_is_held_to_its_claim_as_strictly_as_a_whole_file() {
+    let lacking: Vec<_> = head(3).into_iter().filter(|(name, _)| name != "head.fc.bias").collect();
+    let mut place = Place::new(&lacking);
+    let allow = "allow it: [[weights.parts]] allow_missing = [\"head.fc.bias\"]";
+    place
+        .refused(4, &["head.pth does not fit", "missing in the file (1): head.fc.bias [3]", allow]);
+    // What the main file may lack, a part may not.
+    place.config.allow_missing = vec!["head.*".to_owned()];
+    place.refused(4, &["head.pth does not fit", "missing in the file (1): head.fc.bias [3]"]);
+    place.part().allow_missing = vec!["head.fc.bias".to_owned()];
+    let report = weights::load(&tiny_vit(), &place.config).unwrap();
+    assert_eq!(report.parts[0].allowed_missing.len(), 1);
+    assert_eq!(report.warnings, ["allow_missing = [\"head.*\"] matches nothing"]);
+
+    let mut place = Place::new(&head(5));
+    let allow = "allow it: [[weights.parts]] allow_misshapen = [\"head.fc.*\"]";
+    place.refused(4, &["head.fc.weight: expected [3, 8], got [5, 8]", allow]);
+    place.part().allow_misshapen = vec!["head.*".to_owned()];
+    let vs = tiny_vit();
+    let report = weights::load(&vs, &place.config).unwrap();
+    assert_eq!(report.parts[0].allowed_misshapen.len(), 2);
+    assert_eq!(report.parts[0].warnings, ["nothing was loaded from this file"]);
+    // The main file has tensors that would fit, and they are not taken behind one's back.
+    assert_eq!(vs.variables()["head.fc.weight"].abs().sum(Kind::Float).double_value(&[]), 0.0);
+
+    // What is wrong with either file is said at once.
+    place.part().allow_misshapen.clear();
+    place.config.ignore = vec!["backbone.pos_embed".to_owned()];
+    place.config.parts.push(part(fixture("weights/mmengine.pth"), &["backbone.blocks.1.*"]));
+    place.config.parts[1].convention = Some("segment_anything".to_owned());
+    place.refused(4, &["head.pth does not fit", "mmengine.pth does not fit", "blocks.1"]);
+}
+
+#[test]
+fn a_tensor_within_the_claim_without_a_place_is_an_error_and_one_beyond_is_none() {
+    let file = tempfile::tempdir().unwrap();
+    let mut tensors = head(3);
+    for name in ["head.other", "neck.other"] {
+        tensors.push((name.to_owned(), Tensor::zeros([2], (Kind::Float, Device::Cpu))));
+    }
+    let path = file.path().join("head.safetensors");
+    weights::save_safetensors(&path, &tensors, &BTreeMap::new()).unwrap();
+    let mut place = Place::new(&[head(3).remove(0)]);
+    // The model's own names know no other parts than the neck.
+    place.part().convention = Some("sonotune".to_owned());
+    place.part().path = path;
+    place.refused(4, &["unexpected in the file (1): head.other [2]", "[[weights.parts]]"]);
+    place.part().allow_unexpected = vec!["head.other".to_owned()];
+    let report = weights::load(&tiny_vit(), &place.config).unwrap();
+    assert!(report.parts[0].left.iter().any(|unplaced| unplaced.key == "neck.other"));
+}
+
+#[test]
+fn a_part_that_cannot_be_read_is_named() {
+    let mut place = Place::new(&head(3));
+    let bytes = fs::read(place.path("head.pth")).unwrap();
+    fs::write(place.path("half.pth"), &bytes[..bytes.len() / 2]).unwrap();
+    place.part().path = place.path("half.pth");
+    place.refused(4, &["weights.parts.0", "half.pth: "]);
+    place.part().path = place.path("absent.pth");
+    place.refused(4, &["weights.parts.0", "absent.pth: cannot open it"]);
+    place.part().path = place.path("head.pth");
+    place.part().convention = Some("mmdet_resnt".to_owned());
+    place.refused(2, &["weights.parts.0", "did you mean `mmdet_resnet`?"]);
+}
+
+const CONFIG: &str = r#"
+run_dir = "run"
+[dataset]
+type = "coco"
+root = "data"
+train = "train.json"
+[backbone]
+type = "sam_vit"
+[task]
+type = "sam_prompt"
+[train]
+max_steps = 1
+"#;
+
+/// A config with such lines in its `[weights]`.
+fn load(folder: &Path, weights: &str) -> engine::Result<config::Loaded> {
+    let path = folder.join("config.toml");
+    fs::write(&path, format!("{CONFIG}[weights]\n{weights}")).unwrap();
+    config::load(&path, &[])
+}
+
+#[test]
+fn a_part_without_sense_is_refused_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for (part, words) in [
+        ("path = \"b\"", vec!["`variables`"]),
+        ("path = \"b\"\nvariables = []", vec!["weights.parts.0.variables", "got none"]),
+        ("path = \"\"\nvariables = [\"head.*\"]", vec!["weights.parts.0.path", "config.toml:"]),
+        ("path = \"b\"\nvariables = [\"*\"]", vec!["weights.parts.0.variables", "`weights.path`"]),
+        ("path = \"b\"\nvariables = [\"a\"]\noverlay = \"c\"", vec!["overlay", "config.toml:"]),
+        ("path = \"b\"\nvariables = [\"a\"]\nignore = [\"\"]", vec!["weights.parts.0.ignore"]),
+    ] {
+        let text = format!("path = \"a\"\n[[weights.parts]]\n{part}\n");
+        let error = format!("{:#}", load(folder.path(), &text).err().unwrap());
+        for word in words {
+            assert!(error.contains(word), "{part}: {error}");
+        }
+    }
+    let text = "path = \"a\"\n[[weights.parts]]\npath = \"b\"\nvariables = [\"head.*\"]\n";
+    let loaded = load(folder.path(), text).unwrap();
+    let copy = folder.path().join("copy.toml");
+    fs::write(&copy, &loaded.resolved).unwrap();
+    assert_eq!(config::load(&copy, &[]).unwrap().config.weights, loaded.config.weights);
+}
+
+/// SAM's decoder on UltraSam's ViT: which of the two ways to use it nobody can guess.
+#[test]
+fn files_that_decide_differently_leave_it_to_the_config() {
+    let folder = tempfile::tempdir().unwrap();
+    let save = |name: &str, keys: &[&str]| {
+        let values = keys.iter().map(|key| ((*key).to_owned(), Tensor::from(1.0f32).view([1])));
+        let path = folder.path().join(name);
+        save_torch(&path, &values.collect::<Vec<_>>()).unwrap();
+        path.display().to_string()
+    };
+    let ours = save("ultra.pth", &["backbone.layers.0.ln1.weight", "prompt_encoder.x.weight"]);
+    let sam = save("sam.pth", &["image_encoder.blocks.0.norm1.weight"]);
+    let decided = |main: &str, part: &str, variables: &str, more: &str| {
+        let text = format!(
+            "path = \"{main}\"\n[[weights.parts]]\npath = \"{part}\"\nvariables = [\"{variables}\"]\n\
+             {more}"
+        );
+        decided_by_weights(&load(folder.path(), &text).unwrap())
+            .map(|decided| decided.map(|decided| decided.options))
+    };
+    let error = decided(&ours, &sam, "mask_decoder.*", "").unwrap_err();
+    assert_eq!(engine::error::exit_code(&error), 2);
+    let text = error.to_string();
+    for part in ["ultra.pth decides task.convention=\"ultrasam\"", "sam.pth decides"] {
+        assert!(text.contains(part), "{text}");
+    }
+    // A backbone has no say, and files of one mind need no word.
+    let by_decoder = decided(&ours, &sam, "backbone.*", "").unwrap().unwrap();
+    assert_eq!(by_decoder, ["task.convention=\"ultrasam\""]);
+    let alike = decided(&sam, &sam, "mask_decoder.*", "").unwrap().unwrap();
+    assert_eq!(alike, ["task.convention=\"segment_anything\""]);
+    let absent = format!("{sam}.absent");
+    let error = decided(&ours, &absent, "mask_decoder.*", "").unwrap_err();
+    assert!(format!("{error:#}").contains("sam.pth.absent"), "{error:#}");
+}
