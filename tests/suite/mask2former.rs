@@ -11,10 +11,7 @@ use engine::{
 };
 use mask2former::matcher::assign;
 
-use crate::{
-    objects_support::{disc, record, scalar, total},
-    support::shared,
-};
+use crate::objects_support::{disc, overfitted, record, scalar, total};
 
 const SIDE: u32 = 64;
 
@@ -307,56 +304,16 @@ fn options_that_make_no_sense_are_refused_by_key() {
     }
 }
 
-/// Minutes on two cores.
+/// A minute on two cores.
 #[test]
 fn ten_real_images_can_be_segmented_by_heart() {
-    if std::env::var_os("SONOTUNE_LONG_TESTS").is_none() {
-        eprintln!("skipped: overfitting takes minutes (set SONOTUNE_LONG_TESTS=1)");
-        return;
-    }
-    let Some(data) = shared("data/mmotu2d-sample") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("config.toml");
-    let text = OVERFIT.replace("DATA", data.to_str().unwrap());
-    std::fs::write(&config, text.replace("RUN", folder.path().join("run").to_str().unwrap()))
-        .unwrap();
-    let loaded = engine::config::load(&config, &[]).unwrap();
-    let options = engine::run::TrainOptions {
-        existing: engine::logging::Existing::Refuse,
-        stop: engine::stop::StopFlag::default(),
-    };
-    let outcome = engine::run::train(&loaded, &options).unwrap();
-    let metrics = outcome.summary.metrics;
-    let value = |name: &str| metrics.iter().find(|m| m.name == name).unwrap().value;
-    assert!(value("segm_mAP_50") > 0.9, "{}", value("segm_mAP_50"));
+    let Some(value) = overfitted(OVERFIT, "segm_mAP_50") else { return };
+    assert!(value > 0.9, "{value}");
 }
 
 const OVERFIT: &str = r#"
-run_dir = "RUN"
-
-[dataset]
-type = "coco"
-root = "DATA"
-images = "images"
-train = "annotations.json"
-val = "annotations.json"
-
-[preprocess]
-image_size = 256
-
 [loader]
 batch_size = 5
-
-[backbone]
-type = "sam_vit"
-embed_dim = 96
-depth = 4
-num_heads = 3
-global_attn_indexes = [1, 3]
-window_size = 8
-image_size = 256
-patch_size = 16
-out_channels = 96
 
 [task]
 type = "mask2former"
@@ -369,13 +326,6 @@ transformer_decoder = { num_layers = 3, feedforward_channels = 128 }
 
 [task.training]
 num_points = 1024
-
-[optimizer]
-lr = 1e-3
-
-[schedule]
-type = "cosine"
-warmup = { steps = 20 }
 
 [train]
 max_steps = 200

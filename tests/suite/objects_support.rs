@@ -1,4 +1,4 @@
-//! Images with discs for objects, and what a training step says of them.
+//! Images with discs for objects, what a training step says of them, and real images learnt by heart.
 
 use std::path::Path;
 
@@ -7,6 +7,8 @@ use engine::{
     task::StepOutput,
     tch::Tensor,
 };
+
+use crate::support::shared;
 
 /// A disc of the given centre and radius, or nothing when the radius is 0.
 pub(crate) fn disc((x, y): (i32, i32), radius: i32, side: u32) -> Object {
@@ -49,3 +51,58 @@ pub(crate) fn scalar(output: &StepOutput, name: &str) -> f64 {
 pub(crate) fn total(output: &StepOutput) -> Tensor {
     output.losses.iter().map(|l| &l.value * l.weight).reduce(|a, b| a + b).unwrap()
 }
+
+/// A metric after training on ten real images and being scored on them; `None`, with the reason printed,
+/// where that is not to be done. `config` adds loader, task, training and evaluation.
+pub(crate) fn overfitted(config: &str, metric: &str) -> Option<f64> {
+    if std::env::var_os("SONOTUNE_LONG_TESTS").is_none() {
+        eprintln!("skipped: overfitting takes minutes (set SONOTUNE_LONG_TESTS=1)");
+        return None;
+    }
+    let data = shared("data/mmotu2d-sample")?;
+    let folder = tempfile::tempdir().unwrap();
+    let text = TEN_IMAGES
+        .replace("DATA", data.to_str().unwrap())
+        .replace("RUN", folder.path().join("run").to_str().unwrap());
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, text + config).unwrap();
+    let loaded = engine::config::load(&path, &[]).unwrap();
+    let options = engine::run::TrainOptions {
+        existing: engine::logging::Existing::Refuse,
+        stop: engine::stop::StopFlag::default(),
+    };
+    let metrics = engine::run::train(&loaded, &options).unwrap().summary.metrics;
+    Some(metrics.iter().find(|m| m.name == metric).unwrap().value)
+}
+
+const TEN_IMAGES: &str = r#"
+run_dir = "RUN"
+
+[dataset]
+type = "coco"
+root = "DATA"
+images = "images"
+train = "annotations.json"
+val = "annotations.json"
+
+[preprocess]
+image_size = 256
+
+[backbone]
+type = "sam_vit"
+embed_dim = 96
+depth = 4
+num_heads = 3
+global_attn_indexes = [1, 3]
+window_size = 8
+image_size = 256
+patch_size = 16
+out_channels = 96
+
+[optimizer]
+lr = 1e-3
+
+[schedule]
+type = "cosine"
+warmup = { steps = 20 }
+"#;
