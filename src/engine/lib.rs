@@ -16,22 +16,17 @@ pub mod config;
 pub mod data;
 pub mod device;
 pub mod embedding_cache;
-pub mod error;
-pub mod fs;
 pub mod logging;
 pub mod metrics;
 pub mod nn;
 pub mod optim;
-pub mod pattern;
 pub mod run;
-pub mod seed;
-pub mod stop;
 pub mod task;
 pub mod trainer;
 pub mod weights;
 
 pub use anyhow::{Context, Result, bail, ensure};
-pub use error::{Error, ErrorKind};
+pub use base::{Error, ErrorKind, error, fs, pattern, seed, stop};
 pub use torch_shim_sys::keep_freed_memory;
 
 // A plugin must use the engine's tch (libtorch links once) and its serde and typetag.

@@ -11,10 +11,8 @@ pub mod dataset;
 pub(crate) mod files;
 pub mod id;
 pub mod image_folder;
-pub mod image_io;
 pub mod list_file;
 pub mod loader;
-pub mod masks;
 pub(crate) mod names;
 pub mod phantom;
 pub mod prompt_file;
@@ -22,11 +20,12 @@ pub mod prompts;
 pub mod statistics;
 pub mod transforms;
 
+pub use base::{Rle, Segmentation, image_io, masks};
 pub use batch::{Batch, Target};
 pub use dataset::{Category, Dataset, DatasetConfig, Object, Record, Split};
 pub use id::ImageId;
 pub use loader::{LoadPlan, Loader, prepare_batch};
-pub use masks::{Rle, Segmentation};
+
 pub use prompt_file::{PromptFile, PromptedImage, PromptedObject};
 pub use prompts::{ImagePrompts, ObjectPrompt, PointPrompt};
 pub use statistics::Statistics;

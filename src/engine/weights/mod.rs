@@ -16,7 +16,7 @@ pub mod keymap;
 mod load;
 mod overlay;
 mod parts;
-mod pickle;
+use base::pickle;
 mod plan;
 mod report;
 mod resize;

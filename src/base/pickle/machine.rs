@@ -14,7 +14,7 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// Runs one pickle read from `R`.
 #[derive(Debug)]
-pub(in crate::weights) struct Machine<R> {
+pub struct Machine<R> {
     reader: R,
     /// Bytes read so far, also the place errors name.
     position: u64,
@@ -36,7 +36,7 @@ impl<R: Read> Machine<R> {
     ///
     /// # Errors
     /// When the bytes are no well-formed pickle or exceed the limits; names the offset.
-    pub(in crate::weights) fn run(reader: R) -> Result<(Graph, Id, u64)> {
+    pub fn run(reader: R) -> Result<(Graph, Id, u64)> {
         Self::start(reader, false)
     }
 
@@ -44,7 +44,7 @@ impl<R: Read> Machine<R> {
     ///
     /// # Errors
     /// As [`Machine::run`].
-    pub(in crate::weights) fn run_leaving_bytes(reader: R) -> Result<(Graph, Id, u64)> {
+    pub fn run_leaving_bytes(reader: R) -> Result<(Graph, Id, u64)> {
         Self::start(reader, true)
     }
 

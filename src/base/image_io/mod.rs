@@ -126,7 +126,7 @@ fn without_panic<T>(decode: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// What a caught panic had to say.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<String>()
         .map(String::as_str)

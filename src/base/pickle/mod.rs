@@ -9,5 +9,5 @@
 mod machine;
 mod node;
 
-pub(super) use machine::Machine;
-pub(super) use node::{Graph, Id, Node};
+pub use machine::Machine;
+pub use node::{Graph, Id, Node};

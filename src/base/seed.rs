@@ -5,7 +5,7 @@
 pub const SHUFFLE: u64 = 1;
 /// First coordinate of a decision: how a training image is changed.
 pub const AUGMENT: u64 = 2;
-/// First coordinate of a decision: [`Batch::seed`](crate::data::Batch::seed).
+/// First coordinate of a decision: the seed that a batch carries.
 pub const BATCH: u64 = 3;
 
 /// A small counter-based generator (SplitMix64): the same coordinates give the same draws, on any

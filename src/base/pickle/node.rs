@@ -1,11 +1,11 @@
 //! What a pickle holds, as a graph of inert nodes.
 
 /// Number of a node in its [`Graph`].
-pub(in crate::weights) type Id = u32;
+pub type Id = u32;
 
 /// One Python value.
 #[derive(Debug)]
-pub(in crate::weights) enum Node {
+pub enum Node {
     None,
     Bool(bool),
     Int(i64),
@@ -37,37 +37,37 @@ pub(in crate::weights) enum Node {
 
 /// A call that was not made.
 #[derive(Debug)]
-pub(in crate::weights) struct Call {
+pub struct Call {
     /// Usually a [`Node::Global`].
-    pub(in crate::weights) callable: Id,
+    pub callable: Id,
     /// A [`Node::Tuple`] in well-formed files.
-    pub(in crate::weights) args: Id,
+    pub args: Id,
     /// What `APPENDS` added.
-    pub(in crate::weights) items: Vec<Id>,
+    pub items: Vec<Id>,
     /// What `SETITEMS` added.
-    pub(in crate::weights) pairs: Vec<(Id, Id)>,
+    pub pairs: Vec<(Id, Id)>,
     /// What `BUILD` set: `__dict__` as a rule.
-    pub(in crate::weights) state: Option<Id>,
+    pub state: Option<Id>,
 }
 
 /// All values of one pickle.
 #[derive(Debug, Default)]
-pub(in crate::weights) struct Graph {
-    pub(super) nodes: Vec<Node>,
+pub struct Graph {
+    pub nodes: Vec<Node>,
 }
 
 impl Graph {
-    pub(in crate::weights) fn node(&self, id: Id) -> &Node {
+    pub fn node(&self, id: Id) -> &Node {
         // Numbers come from `Machine::push` alone, and nodes are never removed.
         &self.nodes[id as usize]
     }
 
     /// Nodes have the numbers `0..len`.
-    pub(in crate::weights) fn len(&self) -> Id {
+    pub fn len(&self) -> Id {
         self.nodes.len() as Id
     }
 
-    pub(in crate::weights) fn str(&self, id: Id) -> Option<&str> {
+    pub fn str(&self, id: Id) -> Option<&str> {
         match self.node(id) {
             Node::Str(text) => Some(text),
             // Python 2 wrote its names as bytes.
@@ -76,7 +76,7 @@ impl Graph {
         }
     }
 
-    pub(in crate::weights) fn int(&self, id: Id) -> Option<i64> {
+    pub fn int(&self, id: Id) -> Option<i64> {
         match self.node(id) {
             Node::Int(value) => Some(*value),
             _ => None,
@@ -84,7 +84,7 @@ impl Graph {
     }
 
     /// Elements of a tuple, list or set.
-    pub(in crate::weights) fn items(&self, id: Id) -> Option<&[Id]> {
+    pub fn items(&self, id: Id) -> Option<&[Id]> {
         match self.node(id) {
             Node::Tuple(items) => Some(items),
             Node::List(items) | Node::Set(items) => Some(items),
@@ -93,7 +93,7 @@ impl Graph {
     }
 
     /// Module and name of a class or function.
-    pub(in crate::weights) fn global(&self, id: Id) -> Option<(&str, &str)> {
+    pub fn global(&self, id: Id) -> Option<(&str, &str)> {
         match self.node(id) {
             Node::Global { module, name } => Some((module, name)),
             _ => None,
@@ -101,7 +101,7 @@ impl Graph {
     }
 
     /// A call of a named function or class: module, name, arguments.
-    pub(in crate::weights) fn call(&self, id: Id) -> Option<(&str, &str, &[Id])> {
+    pub fn call(&self, id: Id) -> Option<(&str, &str, &[Id])> {
         let Node::Call(call) = self.node(id) else { return None };
         let (module, name) = self.global(call.callable)?;
         Some((module, name, self.items(call.args)?))
@@ -109,7 +109,7 @@ impl Graph {
 
     /// Entries of a dict or of an object that behaves as one (`OrderedDict`, `defaultdict`, any
     /// subclass): those of its constructor, then those set later. Empty for everything else.
-    pub(in crate::weights) fn pairs(&self, id: Id) -> Vec<(Id, Id)> {
+    pub fn pairs(&self, id: Id) -> Vec<(Id, Id)> {
         match self.node(id) {
             Node::Dict(pairs) => pairs.clone(),
             Node::Call(call) => {
@@ -137,7 +137,7 @@ impl Graph {
     }
 
     /// The value under a string key; the last one, should there be several.
-    pub(in crate::weights) fn get(&self, dict: Id, key: &str) -> Option<Id> {
+    pub fn get(&self, dict: Id, key: &str) -> Option<Id> {
         self.pairs(dict).iter().rev().find(|(k, _)| self.str(*k) == Some(key)).map(|(_, v)| *v)
     }
 }
