@@ -4,12 +4,15 @@
 
 pub mod error;
 pub mod fs;
+pub mod id;
 pub mod image_io;
 pub mod masks;
+pub mod names;
 pub mod pattern;
 pub mod pickle;
 pub mod seed;
 pub mod stop;
 
 pub use error::{Error, ErrorKind};
+pub use id::ImageId;
 pub use masks::{Rle, Segmentation};

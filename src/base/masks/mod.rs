@@ -3,6 +3,7 @@
 //! The arithmetic (codec, polygon rasteriser, merging) is hotcoco's, which equals pycocotools bit
 //! for bit; what is added here are the checks that let hostile files in.
 
+mod json;
 mod rle;
 mod segmentation;
 

@@ -67,6 +67,38 @@ impl Segmentation {
         }
     }
 
+    /// XYWH of the mask: of polygons their extent, as COCO's own files have it. `None` without one.
+    ///
+    /// # Errors
+    /// When run lengths do not fit their size.
+    pub fn bbox(&self) -> Result<Option<[f64; 4]>> {
+        if let Self::Polygons(polygons) = self {
+            let extent = |offset: usize| {
+                let coordinates =
+                    || polygons.iter().flat_map(move |p| p.iter().skip(offset).step_by(2));
+                let lowest = coordinates().copied().fold(f64::INFINITY, f64::min);
+                (lowest, coordinates().copied().fold(f64::NEG_INFINITY, f64::max) - lowest)
+            };
+            let ((x, width), (y, height)) = (extent(0), extent(1));
+            return Ok(Some([x, y, width, height]));
+        }
+        let Some(size) = self.size() else { return Ok(None) };
+        Ok(Some(self.rasterize(size, [0.0; 4])?.bbox()))
+    }
+
+    /// Area of the mask in pixels: of polygons the sum by the shoelace formula, as COCO's own files
+    /// have it. `None` without one.
+    ///
+    /// # Errors
+    /// When run lengths do not fit their size.
+    pub fn area(&self) -> Result<Option<f64>> {
+        if let Self::Polygons(polygons) = self {
+            return Ok(Some(polygons.iter().map(|p| shoelace(p)).sum()));
+        }
+        let Some(size) = self.size() else { return Ok(None) };
+        Ok(Some(self.rasterize(size, [0.0; 4])?.area() as f64))
+    }
+
     fn check_size(&self, size: (u32, u32)) -> Result<()> {
         let (height, width) = size;
         match self.size() {
@@ -76,6 +108,12 @@ impl Segmentation {
             _ => Ok(()),
         }
     }
+}
+
+fn shoelace(polygon: &[f64]) -> f64 {
+    let points: Vec<(f64, f64)> = polygon.chunks_exact(2).map(|p| (p[0], p[1])).collect();
+    let next = points.iter().cycle().skip(1);
+    points.iter().zip(next).map(|(a, b)| a.0 * b.1 - b.0 * a.1).sum::<f64>().abs() / 2.0
 }
 
 fn check_polygon(polygon: &[f64]) -> Result<()> {
@@ -97,6 +135,14 @@ mod tests {
         let square = Segmentation::Polygons(vec![vec![1.0, 1.0, 4.0, 1.0, 4.0, 3.0, 1.0, 3.0]]);
         let rle = square.rasterize((5, 6), [0.0; 4]).unwrap();
         assert_eq!((rle.area(), rle.bbox()), (6, [1.0, 1.0, 3.0, 2.0]));
+    }
+
+    #[test]
+    fn box_and_area_of_a_triangle() {
+        let triangle = Segmentation::Polygons(vec![vec![1.0, 2.0, 5.0, 2.0, 5.0, 5.0]]);
+        assert_eq!(triangle.bbox().unwrap(), Some([1.0, 2.0, 4.0, 3.0]));
+        assert_eq!(triangle.area().unwrap(), Some(6.0));
+        assert_eq!(Segmentation::None.bbox().unwrap(), None);
     }
 
     #[test]

@@ -9,21 +9,19 @@ pub mod check;
 pub mod coco;
 pub mod dataset;
 pub(crate) mod files;
-pub mod id;
 pub mod image_folder;
 pub mod list_file;
 pub mod loader;
-pub(crate) mod names;
 pub mod phantom;
 pub mod prompt_file;
 pub mod prompts;
 pub mod statistics;
 pub mod transforms;
 
-pub use base::{Rle, Segmentation, image_io, masks};
+pub(crate) use base::names;
+pub use base::{ImageId, Rle, Segmentation, image_io, masks};
 pub use batch::{Batch, Target};
 pub use dataset::{Category, Dataset, DatasetConfig, Object, Record, Split};
-pub use id::ImageId;
 pub use loader::{LoadPlan, Loader, prepare_batch};
 
 pub use prompt_file::{PromptFile, PromptedImage, PromptedObject};

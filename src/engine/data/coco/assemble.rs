@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Error,
-    data::{Dataset, ImageId, Object, Record, Segmentation},
+    data::{Dataset, ImageId, Object, Record},
 };
 
 /// Joins annotations to their images. `path` is the file's, for messages; `images` the folder that
@@ -156,7 +156,7 @@ fn object(
     raw.segmentation.check(size).context("segmentation")?;
     let bbox = match raw.bbox {
         Some(bbox) => bbox.0,
-        None => bbox_of(&raw.segmentation)?.context("has neither `bbox` nor `segmentation`")?,
+        None => raw.segmentation.bbox()?.context("has neither `bbox` nor `segmentation`")?,
     };
     ensure!(
         bbox.iter().all(|side| side.is_finite()) && bbox[2] >= 0.0 && bbox[3] >= 0.0,
@@ -164,7 +164,7 @@ fn object(
     );
     let area = match raw.area {
         Some(area) => area,
-        None => area_of(&raw.segmentation)?.unwrap_or(bbox[2] * bbox[3]),
+        None => raw.segmentation.area()?.unwrap_or(bbox[2] * bbox[3]),
     };
     ensure!(area.is_finite() && area >= 0.0, "area {area} is not a number of pixels");
     Ok(category.map(|category| Object {
@@ -174,49 +174,4 @@ fn object(
         is_crowd: raw.iscrowd.is_some_and(|flag| flag.0),
         segmentation: raw.segmentation,
     }))
-}
-
-/// XYWH of a mask: of a polygon its extent, as COCO's own files have it.
-pub(super) fn bbox_of(segmentation: &Segmentation) -> Result<Option<[f64; 4]>> {
-    if let Segmentation::Polygons(polygons) = segmentation {
-        let extent = |offset: usize| {
-            let coordinates =
-                || polygons.iter().flat_map(move |p| p.iter().skip(offset).step_by(2));
-            let lowest = coordinates().copied().fold(f64::INFINITY, f64::min);
-            (lowest, coordinates().copied().fold(f64::NEG_INFINITY, f64::max) - lowest)
-        };
-        let ((x, width), (y, height)) = (extent(0), extent(1));
-        return Ok(Some([x, y, width, height]));
-    }
-    let Some(size) = segmentation.size() else { return Ok(None) };
-    Ok(Some(segmentation.rasterize(size, [0.0; 4])?.bbox()))
-}
-
-/// Area of a mask in pixels: of polygons the sum by the shoelace formula, as COCO's own files
-/// have it.
-pub(super) fn area_of(segmentation: &Segmentation) -> Result<Option<f64>> {
-    if let Segmentation::Polygons(polygons) = segmentation {
-        return Ok(Some(polygons.iter().map(|p| shoelace(p)).sum()));
-    }
-    let Some(size) = segmentation.size() else { return Ok(None) };
-    Ok(Some(segmentation.rasterize(size, [0.0; 4])?.area() as f64))
-}
-
-fn shoelace(polygon: &[f64]) -> f64 {
-    let points: Vec<(f64, f64)> = polygon.chunks_exact(2).map(|p| (p[0], p[1])).collect();
-    let next = points.iter().cycle().skip(1);
-    points.iter().zip(next).map(|(a, b)| a.0 * b.1 - b.0 * a.1).sum::<f64>().abs() / 2.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn box_and_area_of_a_triangle() {
-        let triangle = Segmentation::Polygons(vec![vec![1.0, 2.0, 5.0, 2.0, 5.0, 5.0]]);
-        assert_eq!(bbox_of(&triangle).unwrap(), Some([1.0, 2.0, 4.0, 3.0]));
-        assert_eq!(area_of(&triangle).unwrap(), Some(6.0));
-        assert_eq!(bbox_of(&Segmentation::None).unwrap(), None);
-    }
 }

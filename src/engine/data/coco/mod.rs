@@ -13,7 +13,6 @@ mod assemble;
 mod categories;
 mod parse;
 mod results;
-mod segmentation;
 mod truths;
 
 use std::{
@@ -28,7 +27,6 @@ use serde::{
 };
 use sha2::{Digest, Sha256};
 
-pub(super) use self::segmentation::StoredSegmentation;
 use self::{
     assemble::assemble,
     categories::CategoryMap,

@@ -43,7 +43,7 @@ pub(super) struct RawAnnotation {
     pub(super) bbox: Option<Bbox>,
     pub(super) area: Option<f64>,
     pub(super) iscrowd: Option<Flag>,
-    #[serde(default, deserialize_with = "super::segmentation::deserialize")]
+    #[serde(default)]
     pub(super) segmentation: Segmentation,
 }
 

@@ -15,7 +15,6 @@ use serde_json::value::RawValue;
 use super::{
     parse::{located, without_mark},
     parse_hashed, read,
-    segmentation::StoredSegmentation,
     truths::{CocoTruths, check_bbox, find},
 };
 use crate::{
@@ -55,12 +54,11 @@ impl FoundObject<'_> {
     /// When it is no segmentation.
     pub fn segmentation(&self) -> Result<Segmentation> {
         let Some(json) = self.segmentation else { return Ok(Segmentation::None) };
-        let StoredSegmentation(segmentation) = serde_json::from_str(json).map_err(|error| {
+        serde_json::from_str(json).map_err(|error| {
             // Line and column are those of the piece, which the user does not know.
             let text = error.to_string();
             anyhow!("{}", text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what))
-        })?;
-        Ok(segmentation)
+        })
     }
 }
 

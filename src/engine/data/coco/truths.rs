@@ -9,7 +9,6 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
 use super::{
-    assemble::{area_of, bbox_of},
     entry,
     parse::{Bbox, Described, Entries, Entry, Flag, RawImage},
     read_hashed,
@@ -86,7 +85,7 @@ struct RawTruth {
     bbox: Option<Bbox>,
     area: Option<f64>,
     iscrowd: Option<Flag>,
-    #[serde(default, deserialize_with = "super::segmentation::deserialize")]
+    #[serde(default)]
     segmentation: Segmentation,
 }
 
@@ -243,12 +242,12 @@ fn object(
     raw.segmentation.check(size).context("segmentation")?;
     let bbox = match raw.bbox {
         Some(bbox) => bbox.0,
-        None => bbox_of(&raw.segmentation)?.context("has neither `bbox` nor `segmentation`")?,
+        None => raw.segmentation.bbox()?.context("has neither `bbox` nor `segmentation`")?,
     };
     check_bbox(bbox)?;
     let area = match raw.area {
         Some(area) => area,
-        None => area_of(&raw.segmentation)?.unwrap_or(bbox[2] * bbox[3]),
+        None => raw.segmentation.area()?.unwrap_or(bbox[2] * bbox[3]),
     };
     ensure!(area.is_finite() && area >= 0.0, "area {area} is not a number of pixels");
     Ok(TruthObject {

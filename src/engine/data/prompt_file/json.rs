@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{PromptedImage, PromptedObject};
-use crate::data::{ObjectPrompt, PointPrompt, Segmentation, coco::StoredSegmentation};
+use crate::data::{ObjectPrompt, PointPrompt, Segmentation};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,7 +33,7 @@ struct Object {
     points: Vec<Point>,
     #[serde(rename = "box")]
     bbox: Option<[f64; 4]>,
-    mask: Option<StoredSegmentation>,
+    mask: Option<Segmentation>,
 }
 
 pub(super) fn images(bytes: &[u8]) -> Result<Vec<PromptedImage>> {
@@ -63,7 +63,7 @@ impl Image {
 
 impl Object {
     fn checked(self, place: &str) -> Result<PromptedObject> {
-        let mask = self.mask.map(|StoredSegmentation(mask)| mask);
+        let mask = self.mask;
         ensure!(mask != Some(Segmentation::None), "`mask` is empty");
         if let Some(mask) = &mask {
             mask.check(None).context("mask")?;

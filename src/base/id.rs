@@ -38,7 +38,7 @@ impl ImageId {
     ///
     /// # Errors
     /// When it spells something else; says what.
-    pub(crate) fn from_json(json: &str) -> Result<Self, String> {
+    pub fn from_json(json: &str) -> Result<Self, String> {
         // Nearly every id is a plain number.
         match json.parse::<u64>() {
             Ok(n) => Ok(Self::from(n)),

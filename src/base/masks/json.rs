@@ -7,21 +7,12 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
-use crate::data::{Rle, Segmentation};
+use super::{Rle, Segmentation};
 
 /// `null` and `[]` are objects without a mask.
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Segmentation, D::Error> {
-    deserializer.deserialize_any(SegmentationVisitor)
-}
-
-/// A segmentation that stands alone.
-pub(in crate::data) struct StoredSegmentation(pub(in crate::data) Segmentation);
-
-impl<'de> Deserialize<'de> for StoredSegmentation {
+impl<'de> Deserialize<'de> for Segmentation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserialize(deserializer).map(Self)
+        deserializer.deserialize_any(SegmentationVisitor)
     }
 }
 

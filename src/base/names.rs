@@ -3,10 +3,7 @@
 use std::{collections::HashMap, fmt::Write as _};
 
 /// The candidate closest to a misspelt name, unless none is near.
-pub(crate) fn closest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
     candidates
         .into_iter()
@@ -17,15 +14,12 @@ pub(crate) fn closest<'a>(
 }
 
 /// ` (did you mean "benign"?)`, or nothing.
-pub(crate) fn did_you_mean<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> String {
+pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     closest(name, candidates).map(|c| format!(" (did you mean \"{c}\"?)")).unwrap_or_default()
 }
 
 /// `"benign", "malignant"`, cut short when long.
-pub(crate) fn quoted<S: AsRef<str>>(names: &[S]) -> String {
+pub fn quoted<S: AsRef<str>>(names: &[S]) -> String {
     const SHOWN: usize = 40;
     let mut text = names
         .iter()
@@ -40,13 +34,13 @@ pub(crate) fn quoted<S: AsRef<str>>(names: &[S]) -> String {
 }
 
 /// The first name that occurs twice.
-pub(crate) fn duplicate<S: AsRef<str>>(names: &[S]) -> Option<&str> {
+pub fn duplicate<S: AsRef<str>>(names: &[S]) -> Option<&str> {
     let mut seen = HashMap::new();
     names.iter().map(AsRef::as_ref).find(|name| seen.insert(*name, ()).is_some())
 }
 
 /// In words how `found` differs from `expected` as a set; `None` when it does not.
-pub(crate) fn mismatch(found: &[&str], expected: &[&str]) -> Option<String> {
+pub fn mismatch(found: &[&str], expected: &[&str]) -> Option<String> {
     let absent = |from: &[&str], of: &[&str]| -> Vec<String> {
         of.iter()
             .filter(|name| !from.contains(name))
