@@ -1,0 +1,166 @@
+//! COCO files as curation handles them: read whole, changed, written again without loss.
+//!
+//! Segmentations and keys that this program does not know are kept byte for byte. Ids may be
+//! anything that [`base::ImageId`] reads (US-43d's tools write UUIDs as 128-bit integers, and
+//! annotations without any); images and annotations are numbered from 1 on reading, in the order of
+//! the file, and again on writing. Category ids mean something to others and stay as they are.
+
+mod parse;
+mod read;
+mod write;
+
+use std::fmt;
+
+use anyhow::{Context, Result};
+use base::Rle;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::Provenance;
+
+/// A whole COCO file.
+#[derive(Debug, Clone, Default)]
+pub struct CocoFile {
+    pub info: Info,
+    pub images: Vec<ImageRecord>,
+    /// In any order; those of one image need not be neighbours.
+    pub annotations: Vec<AnnotationRecord>,
+    pub categories: Vec<CategoryRecord>,
+    /// Other keys of the file, e.g. `licenses`.
+    pub extra: Extra,
+}
+
+/// `info` of a COCO file.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Info {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Name of the dataset that all images are of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// An entry of `images`.
+#[derive(Debug, Clone, Default)]
+pub struct ImageRecord {
+    /// Unique in its file.
+    pub id: u64,
+    /// Path below the images' folder, with `/`.
+    pub file_name: String,
+    /// Pixels.
+    pub height: u32,
+    /// Pixels.
+    pub width: u32,
+    /// Name of the dataset it is of, where the file mixes several.
+    pub dataset: Option<String>,
+    /// An empty `source_file` stands for one that the file does not tell.
+    pub provenance: Provenance,
+    pub extra: Extra,
+}
+
+/// An entry of `annotations`: one object.
+#[derive(Debug, Clone)]
+pub struct AnnotationRecord {
+    pub id: u64,
+    pub image_id: u64,
+    pub category_id: u64,
+    /// XYWH, original pixels.
+    pub bbox: [f64; 4],
+    /// Pixels.
+    pub area: f64,
+    /// As the file has it: polygons, run lengths in either form, `null`.
+    pub segmentation: Option<Box<RawValue>>,
+    pub iscrowd: bool,
+    pub extra: Extra,
+}
+
+/// An entry of `categories`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CategoryRecord {
+    pub id: u64,
+    pub name: String,
+    pub supercategory: Option<String>,
+    pub extra: Extra,
+}
+
+/// Keys that this program gives no meaning, in the order of the file, with their values unread.
+#[derive(Clone, Default)]
+pub struct Extra(pub Vec<(Box<str>, Box<RawValue>)>);
+
+impl CocoFile {
+    /// The name of the dataset that an image is of: its own, else the file's.
+    #[must_use]
+    pub fn dataset_of<'a>(&'a self, image: &'a ImageRecord) -> Option<&'a str> {
+        image.dataset.as_deref().or(self.info.dataset.as_deref())
+    }
+}
+
+impl AnnotationRecord {
+    /// The object that `mask` covers; its id is given on writing.
+    ///
+    /// `segmentation` is COCO's compressed run lengths, `bbox` that of the mask, `area` its pixels.
+    ///
+    /// # Errors
+    /// Never with a mask that [`Rle`]'s constructors made.
+    pub fn from_mask(image_id: u64, category_id: u64, mask: &Rle) -> Result<Self> {
+        #[derive(Serialize)]
+        struct Compressed {
+            size: [u32; 2],
+            counts: String,
+        }
+        let size = [mask.height, mask.width];
+        let segmentation = to_raw_value(&Compressed { size, counts: mask.to_compressed() })
+            .context("a mask as JSON")?;
+        Ok(Self {
+            id: 0,
+            image_id,
+            category_id,
+            bbox: mask.bbox(),
+            area: mask.area() as f64,
+            segmentation: Some(segmentation),
+            iscrowd: false,
+            extra: Extra::default(),
+        })
+    }
+}
+
+impl Extra {
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&RawValue> {
+        self.0.iter().find(|(k, _)| **k == *key).map(|(_, value)| &**value)
+    }
+}
+
+impl PartialEq for Extra {
+    fn eq(&self, other: &Self) -> bool {
+        let texts = |e: &Self| -> Vec<(Box<str>, Box<str>)> {
+            e.0.iter().map(|(key, value)| (key.clone(), value.get().into())).collect()
+        };
+        texts(self) == texts(other)
+    }
+}
+
+impl Eq for Extra {}
+
+impl fmt::Debug for Extra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.iter().map(|(key, value)| (key, value.get()))).finish()
+    }
+}
+
+impl Serialize for Extra {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, value) in &self.0 {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests;
