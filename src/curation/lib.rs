@@ -1,6 +1,7 @@
 //! From the raw archives of published datasets to COCO files that a run can train on.
 
 pub mod coco;
+pub mod formats;
 pub mod frame;
 
 pub use coco::CocoFile;
