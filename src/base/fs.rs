@@ -59,8 +59,8 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// An error that names the file and, where it can, the remedy.
-fn explain(path: &Path, error: io::Error) -> anyhow::Error {
+/// An error of writing that names the file and, where it can, the remedy.
+pub fn explain(path: &Path, error: io::Error) -> anyhow::Error {
     let context = match error.kind() {
         io::ErrorKind::StorageFull => {
             format!("cannot write {}: the disk is full; free some space there", path.display())

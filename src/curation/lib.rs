@@ -1,5 +1,6 @@
 //! From the raw archives of published datasets to COCO files that a run can train on.
 
+pub mod archive;
 pub mod coco;
 pub mod formats;
 pub mod frame;

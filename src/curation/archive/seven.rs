@@ -1,0 +1,100 @@
+//! 7z: entries share streams, so they come in the archive's order.
+
+use std::io::{self, BufReader, Read};
+
+use anyhow::Result;
+use base::Error;
+use sevenz_rust2::{ArchiveEntry, ArchiveReader, Error as SevenZError, Password};
+
+use super::{
+    entry::{Entry, Gate, Kind},
+    source::Source,
+    write::{BUFFER_LEN, check_space, unreadable},
+};
+
+const HAS_UNIX_MODE: u32 = 0x8000;
+
+pub(super) fn unpack(source: &Source, gate: &mut Gate<'_>) -> Result<()> {
+    let target = gate.target;
+    let cursor = BufReader::with_capacity(BUFFER_LEN, source.cursor());
+    let mut reader = ArchiveReader::new(cursor, Password::empty())
+        .map_err(|e| explain(target.archive, None, &e))?;
+    let mut places = std::collections::HashMap::new();
+    for file in &reader.archive().files {
+        let entry = Entry {
+            name: &file.name,
+            kind: kind(file),
+            size: file.size,
+            packed: None,
+            encrypted: false,
+        };
+        if file.is_anti_item {
+            return Err(gate.refuse(&file.name, "is a mark to delete a file, not a file"));
+        }
+        if let Some(path) = gate.admit(&entry)? {
+            places.insert(file.name.clone(), path);
+        }
+    }
+    check_space(target.archive, target.folder, gate.declared())?;
+    let mut buffer = vec![0; BUFFER_LEN];
+    let mut failure = None;
+    let mut at = None;
+    let done = reader.for_each_entries(|file, stream| {
+        at = Some(file.name.clone());
+        let copied = match places.get(&file.name) {
+            Some(path) => target.copy(path, file.size, stream, &mut buffer),
+            // What follows in the stream begins where this ends.
+            None => drain(stream, &mut buffer, || target.go_on())
+                .map_err(|e| explain(target.archive, at.as_deref(), &e.into())),
+        };
+        // The reader's own error type does not carry ours.
+        copied.map(|()| true).or_else(|error| {
+            failure = Some(error);
+            Ok(false)
+        })
+    });
+    match failure {
+        Some(error) => Err(error),
+        None => done.map_err(|e| explain(target.archive, at.as_deref(), &e)),
+    }
+}
+
+fn drain(
+    stream: &mut dyn Read,
+    buffer: &mut [u8],
+    go_on: impl Fn() -> Result<()>,
+) -> io::Result<()> {
+    while stream.read(buffer)? > 0 {
+        go_on().map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+fn kind(file: &ArchiveEntry) -> Kind {
+    if file.is_directory {
+        return Kind::Folder;
+    }
+    if file.has_windows_attributes && file.windows_attributes & HAS_UNIX_MODE != 0 {
+        return Kind::of_mode(file.windows_attributes >> 16);
+    }
+    Kind::File
+}
+
+/// An error of the reader. `after`: the entry that was at hand, or came before.
+fn explain(archive: &str, after: Option<&str>, error: &SevenZError) -> anyhow::Error {
+    match error {
+        SevenZError::PasswordRequired | SevenZError::MaybeBadPassword(_) => Error::data(format!(
+            "{archive}: is encrypted; unpack it by hand with its password and pass the folder"
+        ))
+        .into(),
+        SevenZError::UnsupportedCompressionMethod(method) => Error::data(format!(
+            "{archive}: is compressed by {method}, which is not read; run `7z x` on it and pass the \
+             folder"
+        ))
+        .into(),
+        _ => match after {
+            Some(entry) => unreadable(archive, &format!("{error}, at or behind entry {entry:?}")),
+            None => unreadable(archive, error),
+        },
+    }
+}
