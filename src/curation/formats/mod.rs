@@ -3,6 +3,8 @@
 //! Whatever a header claims is held against the length of its file before memory is taken for it.
 
 mod elements;
+pub mod npy;
+pub mod npy_dict;
 pub mod volume;
 #[cfg(any(test, feature = "miniatures"))]
 pub mod write;

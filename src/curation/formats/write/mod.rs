@@ -1,8 +1,10 @@
 //! Writers of the formats that are read here, for tests that make datasets in miniature. They write
 //! small files at once and take no care of crashes.
 
+mod npy;
 mod volume;
 
+pub use npy::{DictArray, npy, npy_dict};
 pub use volume::{metaimage, nifti};
 
 /// Numbers to be written.
