@@ -3,6 +3,7 @@
 //! Whatever a header claims is held against the length of its file before memory is taken for it.
 
 mod elements;
+pub mod hdf5;
 pub mod npy;
 pub mod npy_dict;
 pub mod volume;

@@ -113,7 +113,7 @@ impl Pickle {
     fn array(&self, node: Id) -> Result<Array> {
         let (fortran, shape, state) = match self.reconstructed(node) {
             Some(parts) => parts,
-            None => self.from_buffer(node).context("is no array")?,
+            None => self.buffered(node).context("is no array")?,
         };
         ensure!(shape.len() <= 32, "claims {} axes", shape.len());
         let shape: Vec<usize> = shape
@@ -127,7 +127,7 @@ impl Pickle {
     }
 
     /// Protocol 5: `_frombuffer(data, dtype, shape, order)`.
-    fn from_buffer(&self, node: Id) -> Option<(bool, Vec<Id>, State)> {
+    fn buffered(&self, node: Id) -> Option<(bool, Vec<Id>, State)> {
         let (module, function, args) = self.graph.call(node)?;
         let ours = matches!(module, "numpy.core.numeric" | "numpy._core.numeric");
         let &[data, dtype, shape, order, ..] = args else { return None };

@@ -1,9 +1,11 @@
 //! Writers of the formats that are read here, for tests that make datasets in miniature. They write
 //! small files at once and take no care of crashes.
 
+mod hdf5;
 mod npy;
 mod volume;
 
+pub use hdf5::{Column, Dataset, hdf5};
 pub use npy::{DictArray, npy, npy_dict};
 pub use volume::{metaimage, nifti};
 
