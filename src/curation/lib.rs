@@ -4,6 +4,7 @@ pub mod archive;
 pub mod coco;
 pub mod formats;
 pub mod frame;
+pub mod split;
 
 pub use coco::CocoFile;
 pub use frame::{Frame, Mask, Pixels, Provenance};

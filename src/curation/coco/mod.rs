@@ -5,6 +5,7 @@
 //! annotations without any); images and annotations are numbered from 1 on reading, in the order of
 //! the file, and again on writing. Category ids mean something to others and stay as they are.
 
+pub mod output;
 mod parse;
 mod read;
 mod write;

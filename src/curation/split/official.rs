@@ -1,0 +1,75 @@
+//! The split that a dataset's authors published.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, bail};
+use base::Error;
+
+use super::{Official, Part, SplitOptions, groups::Group};
+use crate::coco::{CocoFile, ImageRecord};
+
+/// Places the groups that the authors' split places, and bars the rest of a dataset that has an
+/// official validation or test set from the drawn one.
+///
+/// # Errors
+/// When the authors' split divides a group, or has a name of its own.
+pub(super) fn apply(file: &CocoFile, groups: &mut [Group], options: &SplitOptions) -> Result<()> {
+    if options.official == Official::Ignore {
+        return Ok(());
+    }
+    // In folds validation is drawn anew: what was held out for it trains the other folds.
+    let keeps_val = options.folds.is_none();
+    // Has validation, has test, by dataset.
+    let mut has: HashMap<Option<&str>, (bool, bool)> = HashMap::new();
+    for group in &mut *groups {
+        let part = part_of(file, group, keeps_val)?;
+        let dataset = file.dataset_of(&file.images[group.images[0]]);
+        let has = has.entry(dataset).or_default();
+        has.0 |= part == Some(Part::Val);
+        has.1 |= part == Some(Part::Test);
+        group.official = part.is_some();
+        group.part = part;
+    }
+    for group in groups {
+        let dataset = file.dataset_of(&file.images[group.images[0]]);
+        let &(val, test) = has.get(&dataset).unwrap_or(&(false, false));
+        (group.may_validate, group.may_test) = (!val, !test);
+    }
+    Ok(())
+}
+
+/// Where the authors hold the group out; `None` for training and for what they do not place.
+fn part_of(file: &CocoFile, group: &Group, keeps_val: bool) -> Result<Option<Part>> {
+    let place = |image: &ImageRecord| -> Result<Option<Part>> {
+        match image.provenance.official_split.as_deref() {
+            Some("test") => Ok(Some(Part::Test)),
+            Some("val") => Ok(keeps_val.then_some(Part::Val)),
+            None | Some("train") => Ok(None),
+            Some(other) => bail!(
+                "image {}: official_split is \"{other}\"; expected train, val or test",
+                image.file_name
+            ),
+        }
+    };
+    let first = &file.images[group.images[0]];
+    let part = place(first).context(Error::data("official split"))?;
+    for &i in &group.images[1..] {
+        let image = &file.images[i];
+        let other = place(image).context(Error::data("official split"))?;
+        if other != part {
+            let name = |part: Option<Part>| part.unwrap_or(Part::Train);
+            return Err(Error::data(format!(
+                "the official split divides {}: image {} is for {}, image {} for {}. To keep that \
+                 split, group by image (--by image); to keep the group together, draw a new split \
+                 (--official ignore)",
+                group.describe(file),
+                first.file_name,
+                name(part),
+                image.file_name,
+                name(other)
+            ))
+            .into());
+        }
+    }
+    Ok(part)
+}

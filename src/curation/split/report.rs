@@ -1,0 +1,96 @@
+//! What a division came to.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Serialize;
+
+use super::{
+    Part,
+    groups::{Group, Unit},
+};
+use crate::coco::CocoFile;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct SplitReport {
+    /// By what the images were kept together.
+    pub units: UnitCounts,
+    /// Names, in the order of `objects`.
+    pub categories: Vec<String>,
+    pub parts: Vec<PartSummary>,
+    /// Categories that a split lacks.
+    pub absences: Vec<Absence>,
+    /// Files that were written.
+    pub files: Vec<PathBuf>,
+    /// Split files beside them that are of another split; their images may be in this one's.
+    pub stale: Vec<PathBuf>,
+}
+
+/// Groups by the unit that keeps their images together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UnitCounts {
+    pub patients: usize,
+    pub clips: usize,
+    /// Files of several frames.
+    pub files: usize,
+    pub images: usize,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct PartSummary {
+    /// A fold's images are its validation images.
+    pub name: String,
+    pub images: usize,
+    pub groups: usize,
+    /// By category.
+    pub objects: Vec<usize>,
+}
+
+/// A category that a split lacks.
+#[derive(Debug, Clone, Serialize)]
+pub struct Absence {
+    pub category: String,
+    /// That show it.
+    pub groups: usize,
+    pub missing_from: Vec<String>,
+    pub reason: String,
+}
+
+pub(super) fn of(file: &CocoFile, groups: &[Group], absences: Vec<Absence>) -> SplitReport {
+    let mut units = UnitCounts::default();
+    let mut parts: BTreeMap<usize, PartSummary> = BTreeMap::new();
+    for group in groups {
+        *match group.unit {
+            Unit::Patient => &mut units.patients,
+            Unit::Clip => &mut units.clips,
+            Unit::File => &mut units.files,
+            Unit::Image => &mut units.images,
+        } += 1;
+        let part = group.part();
+        let summary = parts.entry(rank(part)).or_insert_with(|| PartSummary {
+            name: part.to_string(),
+            images: 0,
+            groups: 0,
+            objects: vec![0; file.categories.len()],
+        });
+        summary.images += group.len();
+        summary.groups += 1;
+        group.objects.iter().for_each(|&(category, count)| summary.objects[category] += count);
+    }
+    SplitReport {
+        units,
+        categories: file.categories.iter().map(|c| c.name.clone()).collect(),
+        parts: parts.into_values().collect(),
+        absences,
+        files: Vec::new(),
+        stale: Vec::new(),
+    }
+}
+
+fn rank(part: Part) -> usize {
+    match part {
+        Part::Train => 0,
+        Part::Val => 1,
+        Part::Fold(fold) => 2 + fold,
+        Part::Test => usize::MAX,
+    }
+}
