@@ -5,6 +5,7 @@
 //! annotations without any); images and annotations are numbered from 1 on reading, in the order of
 //! the file, and again on writing. Category ids mean something to others and stay as they are.
 
+pub mod layout;
 pub mod output;
 mod parse;
 mod read;
@@ -41,6 +42,9 @@ pub struct Info {
     /// Name of the dataset that all images are of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
+    /// What all images are of: the organ or use, e.g. `breast`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
     #[serde(flatten)]
     pub extra: Extra,
 }
@@ -58,13 +62,15 @@ pub struct ImageRecord {
     pub width: u32,
     /// Name of the dataset it is of, where the file mixes several.
     pub dataset: Option<String>,
+    /// What it is of, where the file mixes several.
+    pub application: Option<String>,
     /// An empty `source_file` stands for one that the file does not tell.
     pub provenance: Provenance,
     pub extra: Extra,
 }
 
 /// An entry of `annotations`: one object.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct AnnotationRecord {
     pub id: u64,
     pub image_id: u64,
@@ -97,6 +103,12 @@ impl CocoFile {
     #[must_use]
     pub fn dataset_of<'a>(&'a self, image: &'a ImageRecord) -> Option<&'a str> {
         image.dataset.as_deref().or(self.info.dataset.as_deref())
+    }
+
+    /// What an image is of: its own `application`, else the file's.
+    #[must_use]
+    pub fn application_of<'a>(&'a self, image: &'a ImageRecord) -> Option<&'a str> {
+        image.application.as_deref().or(self.info.application.as_deref())
     }
 }
 

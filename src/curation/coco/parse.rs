@@ -30,6 +30,7 @@ pub(super) struct RawImage {
     pub(super) height: Option<u64>,
     pub(super) width: Option<u64>,
     pub(super) dataset: Option<String>,
+    pub(super) application: Option<String>,
     pub(super) provenance: Provenance,
     pub(super) extra: Extra,
 }
@@ -157,6 +158,7 @@ impl Fields for Info {
             "description" => self.description = map.next_value()?,
             "url" => self.url = map.next_value()?,
             "dataset" => self.dataset = map.next_value()?,
+            "application" => self.application = map.next_value()?,
             _ => return Ok(Taken::Unknown),
         }
         Ok(Taken::Yes)
@@ -178,6 +180,7 @@ impl Fields for RawImage {
             "height" => self.height = unsigned(map)?,
             "width" => self.width = unsigned(map)?,
             "dataset" => self.dataset = map.next_value()?,
+            "application" => self.application = map.next_value()?,
             "source_file" => from.source_file = map.next_value::<Option<_>>()?.unwrap_or_default(),
             "patient" => from.patient = text(map)?,
             "clip" => from.clip = text(map)?,

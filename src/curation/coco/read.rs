@@ -158,6 +158,7 @@ fn joined_image(raw: RawImage, id: u64) -> Result<ImageRecord> {
         width: side(raw.width, "width")?,
         file_name,
         dataset: raw.dataset,
+        application: raw.application,
         provenance: raw.provenance,
         extra: raw.extra,
     })

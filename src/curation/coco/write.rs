@@ -101,6 +101,7 @@ impl Serialize for NumberedImage<'_> {
         map.serialize_entry("height", &image.height)?;
         map.serialize_entry("width", &image.width)?;
         optional(&mut map, "dataset", image.dataset.as_ref())?;
+        optional(&mut map, "application", image.application.as_ref())?;
         let source = Some(&from.source_file).filter(|file| !file.is_empty());
         optional(&mut map, "source_file", source)?;
         optional(&mut map, "patient", from.patient.as_ref())?;

@@ -3,21 +3,41 @@
 use anyhow::Result;
 use clap::Subcommand;
 
+mod agnostic;
 mod check;
+mod export;
+mod filter;
+mod merge;
 mod phantom;
+mod split;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DataVerb {
+    /// Copy a COCO file with one category, object, for all.
+    Agnostic(agnostic::AgnosticArgs),
     /// Look a dataset over: counts by class, unreadable images, odd boxes and masks, leaks between
     /// splits.
     Check(check::CheckArgs),
+    /// Write a classification list from a COCO file: a line `path label` for each image.
+    Export(export::ExportArgs),
+    /// Copy a COCO file without small objects, or without some datasets, organs or categories.
+    Filter(filter::FilterArgs),
+    /// Make one COCO file of several, with its file names relative to a folder above them.
+    Merge(merge::MergeArgs),
     /// Write a set of synthetic ultrasound images with lesions, as COCO and as list files.
     Phantom(phantom::PhantomArgs),
+    /// Divide a COCO file into training, validation and test, or folds, by patient or clip.
+    Split(split::SplitArgs),
 }
 
 pub(super) fn run(verb: DataVerb) -> Result<()> {
     match verb {
+        DataVerb::Agnostic(args) => agnostic::run(&args),
         DataVerb::Check(args) => check::run(&args),
+        DataVerb::Export(args) => export::run(&args),
+        DataVerb::Filter(args) => filter::run(&args),
+        DataVerb::Merge(args) => merge::run(&args),
         DataVerb::Phantom(args) => phantom::run(&args),
+        DataVerb::Split(args) => split::run(&args),
     }
 }

@@ -57,7 +57,8 @@ pub fn markdown(table: &Table) -> String {
     text
 }
 
-fn grid(header: &[String], rows: Vec<Vec<String>>) -> String {
+/// Aligned rows under a header: the first column to the left, the others to the right.
+pub(crate) fn grid(header: &[String], rows: Vec<Vec<String>>) -> String {
     let mut lines: Vec<Vec<String>> = rows;
     if !header.is_empty() {
         lines.insert(0, header.to_vec());

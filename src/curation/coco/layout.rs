@@ -1,0 +1,85 @@
+//! Where the images of a COCO file lie: `SET/images`, when the file is `SET/annotations/x.json`.
+
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::Result;
+use base::Error;
+
+use super::output::folder_of;
+
+/// Folder that the `file_name`s of the COCO file at `path` are relative to: `images` beside the
+/// folder `annotations` that the file is in, else `images` beside the file.
+///
+/// # Errors
+/// When there is no such folder.
+pub fn images_folder(path: &Path) -> Result<PathBuf> {
+    let folder = folder_of(path);
+    let mut tried = Vec::new();
+    if absolute(folder)?.ends_with("annotations") {
+        tried.push(folder_above(folder).join("images"));
+    }
+    tried.push(folder.join("images"));
+    if let Some(found) = tried.iter().find(|folder| folder.is_dir()) {
+        return Ok(found.clone());
+    }
+    let message = format!(
+        "{}: its images must lie in {}, and there is no such folder",
+        path.display(),
+        tried[0].display()
+    );
+    Err(Error::data(message).into())
+}
+
+/// Name of the dataset that the COCO file at `path` is of, where the file does not tell: that of
+/// the folder with its images.
+#[must_use]
+pub fn dataset_name(images: &Path) -> Option<String> {
+    let folder = absolute(images).ok()?;
+    Some(folder.parent()?.file_name()?.to_str()?.to_owned())
+}
+
+/// `folder` relative to `root`, with `/` and a `/` at the end unless empty; `None` when it lies
+/// elsewhere.
+///
+/// # Errors
+/// When the current folder is unknown.
+pub fn prefix_below(folder: &Path, root: &Path) -> Result<Option<String>> {
+    let (folder, root) = (absolute(folder)?, absolute(root)?);
+    let Ok(relative) = folder.strip_prefix(&root) else { return Ok(None) };
+    let mut prefix = String::new();
+    for part in relative {
+        let name = part.to_str().ok_or_else(|| {
+            Error::data(format!("{}: its name is no Unicode text", folder.display()))
+        })?;
+        prefix.push_str(name);
+        prefix.push('/');
+    }
+    Ok(Some(prefix))
+}
+
+fn folder_above(folder: &Path) -> PathBuf {
+    match folder.components().next_back() {
+        Some(Component::Normal(_)) => folder_of(folder).to_owned(),
+        _ => folder.join(".."),
+    }
+}
+
+/// Absolute, without `.` and `..`, and with links followed as far as the path exists.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    if let Ok(real) = path.canonicalize() {
+        return Ok(real);
+    }
+    let mut plain = PathBuf::new();
+    for part in std::path::absolute(path)?.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            other => plain.push(other),
+        }
+    }
+    // A file to be written in an existing folder.
+    match (plain.parent().and_then(|p| p.canonicalize().ok()), plain.file_name()) {
+        (Some(parent), Some(name)) => Ok(parent.join(name)),
+        _ => Ok(plain),
+    }
+}

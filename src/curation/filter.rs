@@ -1,0 +1,256 @@
+//! Images and objects left out: small annotations, whole datasets, organs, categories.
+//!
+//! US-43d's published test file of MMOTU-2D keeps of each image the objects with at least 0.95 of
+//! the area of its largest, where 0.05 was meant; `min_relative_area = 0.95` reproduces it.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::Result;
+use base::{Error, names, pattern};
+use serde::Serialize;
+
+use crate::coco::{CocoFile, ImageRecord};
+
+/// What stays. Patterns follow [`base::pattern`].
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct FilterOptions {
+    /// Objects of at least so many pixels.
+    pub min_area: Option<f64>,
+    /// Objects of at least this share of the largest of their image.
+    pub min_relative_area: Option<f64>,
+    /// Images whose dataset, application or `file_name` follows one of these go.
+    pub exclude: Vec<String>,
+    /// Unless empty: only images whose dataset, application or `file_name` follows one of these.
+    pub only: Vec<String>,
+    /// Unless empty: only objects of categories that follow one of these, and only these categories.
+    pub category: Vec<String>,
+    /// Images without objects go, also those that had none before.
+    pub drop_empty: bool,
+}
+
+/// How much was left out, by what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FilterReport {
+    pub images: usize,
+    pub objects: usize,
+    pub images_by_name: usize,
+    pub images_empty: usize,
+    /// Objects of images that went by name.
+    pub objects_by_name: usize,
+    pub objects_by_category: usize,
+    pub objects_by_area: usize,
+    pub objects_by_relative_area: usize,
+}
+
+/// Leaves out of `file` what `options` say: images by name first, then objects by category, then
+/// small objects (the largest of an image is the largest of what is left by then), then images
+/// without objects.
+///
+/// # Errors
+/// When a threshold is out of range, a pattern follows nothing, or nothing is left.
+pub fn filter(file: &mut CocoFile, options: &FilterOptions) -> Result<FilterReport> {
+    check(options)?;
+    let mut report = FilterReport::default();
+    by_name(file, options, &mut report)?;
+    by_category(file, options, &mut report)?;
+    by_area(file, options, &mut report);
+    if options.drop_empty {
+        let shown: HashSet<u64> = file.annotations.iter().map(|a| a.image_id).collect();
+        report.images_empty = removed(&mut file.images, |image| shown.contains(&image.id));
+    }
+    (report.images, report.objects) = (file.images.len(), file.annotations.len());
+    if file.images.is_empty() {
+        return Err(Error::data("no image is left").into());
+    }
+    Ok(report)
+}
+
+fn check(options: &FilterOptions) -> Result<()> {
+    if let Some(area) = options.min_area.filter(|area| !(area.is_finite() && *area >= 0.0)) {
+        return Err(Error::config(format!("--min-area {area}: expected pixels")).into());
+    }
+    if let Some(share) = options.min_relative_area.filter(|share| !(0.0..=1.0).contains(share)) {
+        let message = format!("--min-relative-area {share}: expected a share from 0 to 1");
+        return Err(Error::config(message).into());
+    }
+    Ok(())
+}
+
+/// Keeps what `keep` takes; how many it did not.
+fn removed<T>(list: &mut Vec<T>, keep: impl FnMut(&T) -> bool) -> usize {
+    let before = list.len();
+    list.retain(keep);
+    before - list.len()
+}
+
+fn by_name(file: &mut CocoFile, options: &FilterOptions, report: &mut FilterReport) -> Result<()> {
+    if options.only.is_empty() && options.exclude.is_empty() {
+        return Ok(());
+    }
+    for (option, patterns) in [("--only", &options.only), ("--exclude", &options.exclude)] {
+        for pattern in patterns {
+            if !file.images.iter().any(|image| follows(file, image, pattern)) {
+                return Err(nothing_follows(file, option, pattern));
+            }
+        }
+    }
+    let keep = |image: &ImageRecord| {
+        let any = |patterns: &[String]| patterns.iter().any(|p| follows(file, image, p));
+        (options.only.is_empty() || any(&options.only)) && !any(&options.exclude)
+    };
+    let kept: HashSet<u64> = file.images.iter().filter(|i| keep(i)).map(|i| i.id).collect();
+    report.images_by_name = removed(&mut file.images, |image| kept.contains(&image.id));
+    report.objects_by_name = removed(&mut file.annotations, |a| kept.contains(&a.image_id));
+    Ok(())
+}
+
+fn follows(file: &CocoFile, image: &ImageRecord, wanted: &str) -> bool {
+    let names = [file.dataset_of(image), file.application_of(image), Some(&*image.file_name)];
+    names.into_iter().flatten().any(|name| pattern::matches(wanted, name))
+}
+
+fn nothing_follows(file: &CocoFile, option: &str, wanted: &str) -> anyhow::Error {
+    let mut known: Vec<&str> = file
+        .images
+        .iter()
+        .flat_map(|image| [file.dataset_of(image), file.application_of(image)])
+        .flatten()
+        .collect();
+    known.sort_unstable();
+    known.dedup();
+    let plain = wanted.replace('*', "");
+    let near = match names::did_you_mean(&plain, known.iter().copied()) {
+        near if near.is_empty() => {
+            names::did_you_mean(&plain, file.images.iter().map(|image| &*image.file_name))
+        }
+        near => near,
+    };
+    let there = match (known.is_empty(), file.images.first()) {
+        (false, _) => format!("; datasets and applications are {}", names::quoted(&known)),
+        (true, Some(image)) => format!("; the first file_name is \"{}\"", image.file_name),
+        (true, None) => String::new(),
+    };
+    Error::data(format!("{option} \"{wanted}\" matches no image{near}{there}")).into()
+}
+
+fn by_category(
+    file: &mut CocoFile,
+    options: &FilterOptions,
+    report: &mut FilterReport,
+) -> Result<()> {
+    if options.category.is_empty() {
+        return Ok(());
+    }
+    let known: Vec<&str> = file.categories.iter().map(|c| &*c.name).collect();
+    for wanted in &options.category {
+        if !known.iter().any(|name| pattern::matches(wanted, name)) {
+            let near = names::did_you_mean(&wanted.replace('*', ""), known.iter().copied());
+            let known = names::quoted(&known);
+            let message =
+                format!("--category \"{wanted}\" matches no category{near}; they are {known}");
+            return Err(Error::data(message).into());
+        }
+    }
+    file.categories.retain(|c| options.category.iter().any(|p| pattern::matches(p, &c.name)));
+    let kept: HashSet<u64> = file.categories.iter().map(|c| c.id).collect();
+    report.objects_by_category = removed(&mut file.annotations, |a| kept.contains(&a.category_id));
+    Ok(())
+}
+
+fn by_area(file: &mut CocoFile, options: &FilterOptions, report: &mut FilterReport) {
+    let mut largest: HashMap<u64, f64> = HashMap::new();
+    if options.min_relative_area.is_some() {
+        for annotation in &file.annotations {
+            let area = largest.entry(annotation.image_id).or_default();
+            *area = area.max(annotation.area);
+        }
+    }
+    if let Some(share) = options.min_relative_area {
+        let of_largest = |image| largest.get(&image).copied().unwrap_or_default();
+        report.objects_by_relative_area =
+            removed(&mut file.annotations, |a| a.area >= share * of_largest(a.image_id));
+    }
+    if let Some(pixels) = options.min_area {
+        report.objects_by_area = removed(&mut file.annotations, |a| a.area >= pixels);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Image 1 of BUSI (areas 100, 96, 94, 5, 4), image 2 of TN3K (area 50), image 3 of TN3K,
+    /// empty.
+    fn file() -> CocoFile {
+        let object = |image: u32, category: u32, area: u32| {
+            serde_json::json!({ "image_id": image, "category_id": category, "bbox": [0, 0, 9, 9],
+                                "area": area })
+        };
+        let image = |id: u32, dataset: &str, application: &str| {
+            serde_json::json!({ "id": id, "file_name": format!("{dataset}/images/{id}.png"),
+                "height": 9, "width": 9, "dataset": dataset, "application": application })
+        };
+        let json = serde_json::json!({
+            "images": [image(1, "BUSI", "breast"), image(2, "TN3K", "thyroid"),
+                       image(3, "TN3K", "thyroid")],
+            "annotations": [object(1, 1, 100), object(1, 1, 96), object(1, 2, 94), object(1, 2, 5),
+                            object(1, 2, 4), object(2, 2, 50)],
+            "categories": [{ "id": 1, "name": "benign" }, { "id": 2, "name": "malignant" }],
+        });
+        CocoFile::from_slice(json.to_string().as_bytes(), Path::new("x.json")).unwrap()
+    }
+
+    fn areas(options: &FilterOptions) -> (Vec<f64>, Vec<u64>, FilterReport) {
+        let mut file = file();
+        let report = filter(&mut file, options).unwrap();
+        let areas = file.annotations.iter().map(|a| a.area).collect();
+        (areas, file.images.iter().map(|i| i.id).collect(), report)
+    }
+
+    #[test]
+    fn areas_relative_to_the_largest_of_the_image() {
+        let published = FilterOptions { min_relative_area: Some(0.95), ..FilterOptions::default() };
+        let (kept, images, report) = areas(&published);
+        assert_eq!((kept, images.len()), (vec![100.0, 96.0, 50.0], 3));
+        assert_eq!(report.objects_by_relative_area, 3);
+        let intended = FilterOptions { min_relative_area: Some(0.05), ..published };
+        assert_eq!(areas(&intended).0, [100.0, 96.0, 94.0, 5.0, 50.0]);
+        let pixels = FilterOptions { min_area: Some(94.5), ..FilterOptions::default() };
+        assert_eq!(areas(&pixels).0, [100.0, 96.0]);
+        // The largest of what the category leaves is 94.
+        let both = FilterOptions { category: vec!["mal*".into()], ..intended };
+        assert_eq!(areas(&both).0, [94.0, 5.0, 50.0]);
+    }
+
+    #[test]
+    fn images_by_dataset_application_or_name() {
+        let by = |only: &[&str], exclude: &[&str], drop_empty| {
+            let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+            let (only, exclude) = (owned(only), owned(exclude));
+            areas(&FilterOptions { only, exclude, drop_empty, ..FilterOptions::default() }).1
+        };
+        assert_eq!(by(&["TN*"], &[], false), [2, 3]);
+        assert_eq!(by(&["TN*"], &[], true), [2]);
+        assert_eq!(by(&[], &["thyroid"], false), [1]);
+        assert_eq!(by(&["TN3K", "breast"], &["*/3.png"], false), [1, 2]);
+    }
+
+    #[test]
+    fn a_pattern_that_follows_nothing_names_its_neighbour() {
+        let refuse =
+            |options: FilterOptions| filter(&mut file(), &options).unwrap_err().to_string();
+        let only = FilterOptions { only: vec!["thyriod".into()], ..FilterOptions::default() };
+        let error = refuse(only);
+        assert!(error.contains("--only \"thyriod\" matches no image (did you mean \"thyroid\"?)"));
+        assert!(error.contains("are \"BUSI\", \"TN3K\", \"breast\", \"thyroid\""), "{error}");
+        let category =
+            FilterOptions { category: vec!["bening".into()], ..FilterOptions::default() };
+        assert!(refuse(category).contains("(did you mean \"benign\"?)"));
+        let all = FilterOptions { exclude: vec!["*".into()], ..FilterOptions::default() };
+        assert_eq!(refuse(all), "no image is left");
+        let share = FilterOptions { min_relative_area: Some(5.0), ..FilterOptions::default() };
+        assert!(refuse(share).contains("from 0 to 1"));
+    }
+}
