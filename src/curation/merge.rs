@@ -296,7 +296,7 @@ mod tests {
         let error = format!("{:#}", twice.unwrap_err());
         assert!(error.contains("images[0]: A/images/a.png is already in"), "{error}");
         let elsewhere = root.path().join("other");
-        let error = merge(&[file.clone()], &elsewhere, Categories::Union).unwrap_err();
+        let error = merge(std::slice::from_ref(&file), &elsewhere, Categories::Union).unwrap_err();
         assert!(format!("{error:#}").contains("--root"), "{error:#}");
         std::fs::remove_dir(root.path().join("A/images")).unwrap();
         let error = merge(&[file], root.path(), Categories::Union).unwrap_err();

@@ -230,7 +230,7 @@ fn by_image_sizes_are_the_references() {
         let sizes = sizes(&plan(&file, &options).unwrap().parts);
         assert_eq!((sizes[&Part::Train], sizes[&Part::Val]), (train, count - train));
     }
-    let file = of_categories(&vec![&[1][..]; 10], 1);
+    let file = of_categories(&[&[1][..]; 10], 1);
     let options = SplitOptions { val: 0.9, ..SplitOptions::default() };
     assert_eq!(sizes(&plan(&file, &options).unwrap().parts)[&Part::Train], 1);
 }
