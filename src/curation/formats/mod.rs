@@ -6,6 +6,7 @@ mod elements;
 pub mod hdf5;
 pub mod npy;
 pub mod npy_dict;
+pub mod polygon;
 pub mod volume;
 #[cfg(any(test, feature = "miniatures"))]
 pub mod write;
