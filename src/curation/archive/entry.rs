@@ -6,7 +6,10 @@ use anyhow::Result;
 use base::Error;
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, write::Target};
+use super::{
+    Limits,
+    write::{Target, unreadable},
+};
 
 /// From this size on an entry's ratio counts; small ones may well be all zeros.
 const RATIO_FROM: u64 = 100 << 20;
@@ -86,7 +89,7 @@ pub(super) struct Gate<'a> {
     folders: HashSet<String>,
     declared: u64,
     left_out: LeftOut,
-    entries: u64,
+    admitted: u64,
 }
 
 impl<'a> Gate<'a> {
@@ -99,7 +102,7 @@ impl<'a> Gate<'a> {
             folders: HashSet::new(),
             declared: 0,
             left_out: LeftOut::default(),
-            entries: 0,
+            admitted: 0,
         }
     }
 
@@ -110,7 +113,6 @@ impl<'a> Gate<'a> {
     /// Names archive and entry, and what is wrong with it.
     pub(super) fn admit(&mut self, entry: &Entry<'_>) -> Result<Option<String>> {
         self.target.go_on()?;
-        self.entries += 1;
         self.target.budget.charge_entry(self.target.archive)?;
         let path = clean(entry.name).map_err(|wrong| self.refuse(entry.name, &wrong))?;
         if let Kind::Special(what) = entry.kind {
@@ -149,6 +151,7 @@ impl<'a> Gate<'a> {
             self.left_out.hidden += 1;
             return Ok(None);
         }
+        self.admitted += 1;
         Ok(Some(path))
     }
 
@@ -157,9 +160,15 @@ impl<'a> Gate<'a> {
         self.declared
     }
 
-    pub(super) fn finish(&self) -> Counts {
+    /// What was written, held against what was admitted: a reader that passes over entries must
+    /// not go unnoticed.
+    pub(super) fn finish(&self) -> Result<Counts> {
         let (files, bytes) = self.target.written();
-        Counts { files, bytes, left_out: self.left_out }
+        if files == self.admitted {
+            return Ok(Counts { files, bytes, left_out: self.left_out });
+        }
+        let what = format!("only {files} of {} entries could be found in its data", self.admitted);
+        Err(unreadable(self.target.archive, &what))
     }
 
     pub(super) fn refuse(&self, entry: &str, wrong: &str) -> anyhow::Error {

@@ -247,7 +247,7 @@ impl Work<'_> {
                     Format::SevenZ => seven::unpack(&source, &mut gate),
                     Format::Rar => rar::unpack(&parts, &mut gate),
                 }?;
-                Ok(gate.finish())
+                gate.finish()
             })?,
         };
         let names = parts.iter().flat_map(Source::part_names).collect();

@@ -10,8 +10,8 @@ use std::{
 use anyhow::Result;
 use base::Error;
 use rars::{
-    Archive, ArchiveFamily, ArchiveMember, ArchiveReadOptions, ArchiveReader, ErrorKind,
-    extract_volumes_with_links, volume_members,
+    Archive, ArchiveFamily, ArchiveMember, ArchiveMemberDetail, ArchiveReadOptions, ArchiveReader,
+    ErrorKind, extract_volumes_with_links, volume_members,
 };
 
 use super::{
@@ -23,6 +23,8 @@ use super::{
 
 /// Hosts by number in RAR 1.5 to 4.
 const HOST_UNIX: u64 = 3;
+/// Of the redirections of RAR 5: a file that is stored as a mention of an equal one.
+const FILE_COPY: u64 = 5;
 
 /// All volumes of a rar; any other archive as it is.
 pub(super) fn gather(
@@ -114,7 +116,9 @@ fn extract(archives: &[Archive], places: &Places, gate: &Gate<'_>) -> Result<()>
         },
         |_, _| Ok(()),
     );
-    current.finish();
+    if done.is_ok() {
+        current.finish();
+    }
     (target.progress)(target.written().1 - reported);
     // Our own error is told first: the reader only knows that writing failed.
     if let Some(error) = current.take_failure() {
@@ -221,20 +225,28 @@ fn kind(member: &ArchiveMember) -> Kind {
     let unix = meta.family == ArchiveFamily::Rar15To40 && meta.host_os == Some(HOST_UNIX);
     match u32::try_from(meta.file_attr) {
         _ if meta.is_directory => Kind::Folder,
+        // Left out like a link, it would be an image that lacks.
+        _ if is_file_copy(&member.detail) => Kind::Special("a mention of another file"),
         _ if meta.is_redirection => Kind::Link,
         Ok(mode) if unix => Kind::of_mode(mode),
         _ => Kind::File,
     }
 }
 
+fn is_file_copy(detail: &ArchiveMemberDetail) -> bool {
+    let ArchiveMemberDetail::Rar50Plus { redirection, .. } = detail else { return false };
+    redirection.as_ref().is_some_and(|to| to.redirection_type == FILE_COPY)
+}
+
 fn explain(archive: &str, at: Option<&str>, error: &rars::Error) -> anyhow::Error {
+    // Built without decryption, the reader says so of encrypted headers.
+    let encrypted = matches!(error.root_cause(), rars::Error::FeatureDisabled { .. });
     match error.kind() {
-        ErrorKind::PasswordRequired | ErrorKind::BadPassword => Error::data(format!(
-            "{archive}: is encrypted; unpack it by hand with its password and pass the folder"
-        ))
-        .into(),
+        ErrorKind::PasswordRequired | ErrorKind::BadPassword => password_needed(archive),
+        _ if encrypted => password_needed(archive),
         ErrorKind::UnsupportedFeature | ErrorKind::UnsupportedFormat => Error::data(format!(
-            "{archive}: {error}, which is not read; run `unar` or `7z x` on it and pass the folder"
+            "{archive}: has what is not read here ({error}); run `unar` or `7z x` on it and pass the \
+             folder"
         ))
         .into(),
         _ => match at {
@@ -242,6 +254,13 @@ fn explain(archive: &str, at: Option<&str>, error: &rars::Error) -> anyhow::Erro
             None => unreadable(archive, error),
         },
     }
+}
+
+fn password_needed(archive: &str) -> anyhow::Error {
+    Error::data(format!(
+        "{archive}: is encrypted; unpack it by hand with its password and pass the folder"
+    ))
+    .into()
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! 7z: entries share streams, so they come in the archive's order.
 
-use std::io::{self, BufReader, Read};
+use std::{collections::HashMap, io::BufReader};
 
 use anyhow::Result;
 use base::Error;
-use sevenz_rust2::{ArchiveEntry, ArchiveReader, Error as SevenZError, Password};
+use sevenz_rust2::{ArchiveEntry, ArchiveReader, EntryDecision, Error as SevenZError, Password};
 
 use super::{
     entry::{Entry, Gate, Kind},
@@ -13,13 +13,16 @@ use super::{
 };
 
 const HAS_UNIX_MODE: u32 = 0x8000;
+/// The largest dictionary that packers offer, 4 GiB. One that is named is not yet touched.
+const MAX_MEMORY_KIB: usize = 4 << 20;
 
 pub(super) fn unpack(source: &Source, gate: &mut Gate<'_>) -> Result<()> {
     let target = gate.target;
     let cursor = BufReader::with_capacity(BUFFER_LEN, source.cursor());
-    let mut reader = ArchiveReader::new(cursor, Password::empty())
-        .map_err(|e| explain(target.archive, None, &e))?;
-    let mut places = std::collections::HashMap::new();
+    let mut reader =
+        ArchiveReader::new_with_memory_limit(cursor, Password::empty(), MAX_MEMORY_KIB)
+            .map_err(|e| explain(target.archive, None, &e))?;
+    let mut places = HashMap::new();
     for file in &reader.archive().files {
         let entry = Entry {
             name: &file.name,
@@ -39,35 +42,26 @@ pub(super) fn unpack(source: &Source, gate: &mut Gate<'_>) -> Result<()> {
     let mut buffer = vec![0; BUFFER_LEN];
     let mut failure = None;
     let mut at = None;
-    let done = reader.for_each_entries(|file, stream| {
+    let done = reader.for_each_entries_with_decision(|file, stream| {
         at = Some(file.name.clone());
-        let copied = match places.get(&file.name) {
+        let copied = target.go_on().and_then(|()| match places.get(&file.name) {
             Some(path) => target.copy(path, file.size, stream, &mut buffer),
-            // What follows in the stream begins where this ends.
-            None => drain(stream, &mut buffer, || target.go_on())
-                .map_err(|e| explain(target.archive, at.as_deref(), &e.into())),
-        };
+            // The reader itself goes on to where the next entry begins.
+            None => Ok(()),
+        });
         // The reader's own error type does not carry ours.
-        copied.map(|()| true).or_else(|error| {
-            failure = Some(error);
-            Ok(false)
+        Ok(match copied {
+            Ok(()) => EntryDecision::Continue,
+            Err(error) => {
+                failure = Some(error);
+                EntryDecision::Stop
+            }
         })
     });
     match failure {
         Some(error) => Err(error),
         None => done.map_err(|e| explain(target.archive, at.as_deref(), &e)),
     }
-}
-
-fn drain(
-    stream: &mut dyn Read,
-    buffer: &mut [u8],
-    go_on: impl Fn() -> Result<()>,
-) -> io::Result<()> {
-    while stream.read(buffer)? > 0 {
-        go_on().map_err(io::Error::other)?;
-    }
-    Ok(())
 }
 
 fn kind(file: &ArchiveEntry) -> Kind {
@@ -82,8 +76,13 @@ fn kind(file: &ArchiveEntry) -> Kind {
 
 /// An error of the reader. `after`: the entry that was at hand, or came before.
 fn explain(archive: &str, after: Option<&str>, error: &SevenZError) -> anyhow::Error {
+    let encrypted = match error {
+        SevenZError::PasswordRequired | SevenZError::MaybeBadPassword(_) => true,
+        SevenZError::UnsupportedCompressionMethod(method) => method.starts_with("AES"),
+        _ => false,
+    };
     match error {
-        SevenZError::PasswordRequired | SevenZError::MaybeBadPassword(_) => Error::data(format!(
+        _ if encrypted => Error::data(format!(
             "{archive}: is encrypted; unpack it by hand with its password and pass the folder"
         ))
         .into(),

@@ -363,4 +363,5 @@ fn inner_archives_are_written_in_snake_case() {
     assert!(read("files = \"*.zip\"\nunpack_to = \"beside\"").is_err());
 }
 
+mod forms;
 mod hostile;

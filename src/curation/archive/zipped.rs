@@ -3,8 +3,9 @@
 use std::sync::Mutex;
 
 use anyhow::Result;
+use base::Error;
 use rayon::prelude::*;
-use zip::{ZipArchive, read::ZipFileEntry};
+use zip::{SUPPORTED_COMPRESSION_METHODS, ZipArchive, read::ZipFileEntry};
 
 use super::{
     entry::{Entry, Gate, Kind},
@@ -36,6 +37,7 @@ pub(super) fn unpack(source: &Source, gate: &mut Gate<'_>) -> Result<()> {
             encrypted: file.encrypted(),
         };
         if let Some(path) = gate.admit(&entry)? {
+            check_method(target.archive, &file, &path)?;
             jobs.push(Job { index, path, size: file.size() });
         }
     }
@@ -93,6 +95,18 @@ fn name(file: &ZipFileEntry<'_>) -> String {
         (Err(_), Ok(name)) => name.into_owned(),
         (Err(_), Err(_)) => String::from_utf8_lossy(file.name_raw()).into_owned(),
     }
+}
+
+fn check_method(archive: &str, file: &ZipFileEntry<'_>, path: &str) -> Result<()> {
+    let method = file.compression();
+    if SUPPORTED_COMPRESSION_METHODS.contains(&method) {
+        return Ok(());
+    }
+    Err(Error::data(format!(
+        "{archive}: entry {path:?} is compressed by {method:?}, which is not read; run `7z x` on the \
+         archive and pass the folder"
+    ))
+    .into())
 }
 
 fn kind(file: &ZipFileEntry<'_>, name: &str) -> Kind {
