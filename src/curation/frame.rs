@@ -1,5 +1,7 @@
 //! What every reader yields: one image with the masks of its objects.
 
+use std::sync::Arc;
+
 use base::Rle;
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +10,12 @@ use serde::{Deserialize, Serialize};
 pub struct Frame {
     /// Pixels, 8 bit, grey or RGB.
     pub image: Pixels,
+    /// The same image as a PNG file, where the source has it as one that can be passed on.
+    pub encoded: Option<Arc<[u8]>>,
     /// Masks in the order of the source. Separate masks may overlap.
     pub masks: Vec<Mask>,
+    /// Whether the source marks anything in this image, before any cleaning.
+    pub marked: bool,
     /// Index within the unit, from 0: the slice of a volume, the frame of a video. `None` for a
     /// unit of one image.
     pub frame: Option<u32>,

@@ -1,4 +1,8 @@
 //! From the raw archives of published datasets to COCO files that a run can train on.
+//!
+//! A [`spec`] says what a dataset looks like on disk. [`archive`] unpacks the download; a reader
+//! ([`readers`]) pairs files and yields [`Frame`]s, whose [`masks`] become objects; [`convert`]
+//! writes images and annotations.
 
 pub mod agnostic;
 pub mod archive;
@@ -9,6 +13,13 @@ pub mod formats;
 pub mod frame;
 pub mod merge;
 pub mod split;
+pub mod masks;
+pub mod png;
+pub mod problem;
+pub mod readers;
+pub mod select;
+pub mod spec;
+pub mod tables;
 
 pub use coco::CocoFile;
 pub use frame::{Frame, Mask, Pixels, Provenance};

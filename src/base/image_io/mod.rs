@@ -104,7 +104,11 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn decode_bytes(bytes: &[u8], options: DecodeOptions) -> Result<Image> {
+/// Decodes a file's `bytes`; see [`decode_file`].
+///
+/// # Errors
+/// As [`decode_file`], without a file's name.
+pub fn decode_bytes(bytes: &[u8], options: DecodeOptions) -> Result<Image> {
     without_panic(|| {
         let mut decoder = open(bytes, options)?;
         let orientation =

@@ -1,0 +1,231 @@
+//! From a mask's grey values or colours to category ids.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use base::Error;
+
+use crate::{Pixels, spec::Decode};
+
+/// A [`Decode`] rule made ready: a table for grey values, a list for colours.
+#[derive(Debug, Clone)]
+pub enum Decoder {
+    /// Category by grey value.
+    Grey(Box<[Meaning; 256]>),
+    /// Category by RGB colour.
+    Colors(Vec<([u8; 3], u8)>),
+}
+
+/// What a value stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// A category, or 0 for background.
+    Category(u8),
+    /// Not in the rule.
+    Unknown,
+}
+
+/// A value that the rule does not know, and how many pixels have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownValue {
+    /// A grey value, or a colour as `r,g,b`.
+    pub value: String,
+    /// Of the mask at hand.
+    pub pixels: u64,
+}
+
+impl Decoder {
+    /// Makes `decode` ready; rules that tell foreground alone yield `foreground`.
+    ///
+    /// # Errors
+    /// Of kind config, when a key is no grey value or colour.
+    pub fn new(decode: &Decode, foreground: u8) -> Result<Self> {
+        let grey = |meaning: &dyn Fn(u8) -> Meaning| {
+            let mut table = [Meaning::Unknown; 256];
+            for (value, entry) in (0..=255).zip(&mut table) {
+                *entry = meaning(value);
+            }
+            Self::Grey(Box::new(table))
+        };
+        let binary = |is: bool| Meaning::Category(if is { foreground } else { 0 });
+        Ok(match decode {
+            Decode::Nonzero => grey(&|value| binary(value != 0)),
+            Decode::AtLeast(least) => grey(&|value| binary(value >= *least)),
+            Decode::Equal(equal) => grey(&|value| binary(value == *equal)),
+            Decode::Values(map) => {
+                let map = grey_values(map)?;
+                grey(&|value| match map.get(&value) {
+                    Some(&id) => Meaning::Category(id),
+                    None if value == 0 => Meaning::Category(0),
+                    None => Meaning::Unknown,
+                })
+            }
+            Decode::ValuesElseBackground(map) => {
+                let map = grey_values(map)?;
+                grey(&|value| Meaning::Category(map.get(&value).copied().unwrap_or(0)))
+            }
+            Decode::Colors(map) => Self::Colors(colors(map, |c| c)?),
+            Decode::ColorsBgr(map) => Self::Colors(colors(map, |[b, g, r]| [r, g, b])?),
+        })
+    }
+
+    /// Category ids of `mask` (`[H, W, 1]`), with the values that are unknown (background there).
+    #[must_use]
+    pub fn decode(&self, mask: &Pixels) -> (Pixels, Vec<UnknownValue>) {
+        let (data, unknown) = match self {
+            Self::Grey(table) => decode_grey(table, mask),
+            Self::Colors(list) => decode_colors(list, mask),
+        };
+        let unknown =
+            unknown.into_iter().map(|(value, pixels)| UnknownValue { value, pixels }).collect();
+        (Pixels { height: mask.height, width: mask.width, channels: 1, data }, unknown)
+    }
+}
+
+fn grey_values(map: &BTreeMap<String, u8>) -> Result<BTreeMap<u8, u8>> {
+    let parse = |(key, &id): (&String, &u8)| match key.trim().parse::<u8>() {
+        Ok(value) => Ok((value, id)),
+        Err(_) => bail!(Error::config(format!("decode: `{key}` is no grey value from 0 to 255"))),
+    };
+    map.iter().map(parse).collect()
+}
+
+fn colors(
+    map: &BTreeMap<String, u8>,
+    order: impl Fn([u8; 3]) -> [u8; 3],
+) -> Result<Vec<([u8; 3], u8)>> {
+    let parse = |(key, &id): (&String, &u8)| {
+        let parts: Option<Vec<u8>> = key.split(',').map(|part| part.trim().parse().ok()).collect();
+        match parts.as_deref() {
+            Some(&[a, b, c]) => Ok((order([a, b, c]), id)),
+            _ => bail!(Error::config(format!(
+                "decode: `{key}` is no colour; write it as \"255,128,0\""
+            ))),
+        }
+    };
+    map.iter().map(parse).collect()
+}
+
+type Unknown = BTreeMap<String, u64>;
+
+fn decode_grey(table: &[Meaning; 256], mask: &Pixels) -> (Vec<u8>, Unknown) {
+    let mut ids = [0_u8; 256];
+    let mut has_unknown = false;
+    for (id, meaning) in ids.iter_mut().zip(table) {
+        match meaning {
+            Meaning::Category(category) => *id = *category,
+            Meaning::Unknown => has_unknown = true,
+        }
+    }
+    let grey = grey(mask);
+    let data = grey.iter().map(|&value| ids[usize::from(value)]).collect();
+    let mut unknown = Unknown::new();
+    if has_unknown {
+        let mut counts = [0_u64; 256];
+        grey.iter().for_each(|&value| counts[usize::from(value)] += 1);
+        for ((value, count), meaning) in counts.into_iter().enumerate().zip(table) {
+            if count > 0 && *meaning == Meaning::Unknown {
+                unknown.insert(value.to_string(), count);
+            }
+        }
+    }
+    (data, unknown)
+}
+
+fn decode_colors(list: &[([u8; 3], u8)], mask: &Pixels) -> (Vec<u8>, Unknown) {
+    let mut unknown = BTreeMap::<[u8; 3], u64>::new();
+    // Neighbours mostly share their colour.
+    let black = list.iter().find(|(known, _)| *known == [0; 3]).map_or(0, |&(_, id)| id);
+    let mut last = ([0; 3], black);
+    let mut look_up = |color: [u8; 3]| {
+        if color == last.0 {
+            return last.1;
+        }
+        let id = match list.iter().find(|(known, _)| *known == color) {
+            Some(&(_, id)) => id,
+            None if color == [0; 3] => black,
+            None => {
+                *unknown.entry(color).or_default() += 1;
+                return 0;
+            }
+        };
+        last = (color, id);
+        id
+    };
+    let data = match mask.channels {
+        1 => mask.data.iter().map(|&value| look_up([value; 3])).collect(),
+        _ => mask.data.chunks_exact(3).map(|p| look_up([p[0], p[1], p[2]])).collect(),
+    };
+    let shown = |([r, g, b], count): ([u8; 3], u64)| (format!("{r},{g},{b}"), count);
+    (data, unknown.into_iter().map(shown).collect())
+}
+
+/// Grey as the reference computes it: OpenCV's weights for RGB on pixels in BGR order, in OpenCV's
+/// 15-bit fixed-point arithmetic.
+fn grey(mask: &Pixels) -> std::borrow::Cow<'_, [u8]> {
+    if mask.channels == 1 {
+        return (&mask.data).into();
+    }
+    let weigh = |p: &[u8]| {
+        let (r, g, b) = (u32::from(p[0]), u32::from(p[1]), u32::from(p[2]));
+        // 0.299, 0.587 and 0.114 of 2^15.
+        ((9798 * b + 19235 * g + 3735 * r + (1 << 14)) >> 15) as u8
+    };
+    mask.data.chunks_exact(3).map(weigh).collect::<Vec<_>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rgb(colors: &[[u8; 3]]) -> Pixels {
+        Pixels {
+            height: 1,
+            width: colors.len() as u32,
+            channels: 3,
+            data: colors.concat(),
+        }
+    }
+
+    /// The reference's own figures: red 29, green 150, blue 76, dark red 15.
+    /// Here "red" is what a BGR decoder sees as blue's weight.
+    #[test]
+    fn grey_weights_are_the_references() {
+        let mask = rgb(&[[255, 0, 0], [0, 255, 0], [0, 0, 255], [128, 0, 0], [7, 7, 7]]);
+        assert_eq!(grey(&mask).as_ref(), [29, 150, 76, 15, 7]);
+    }
+
+    #[test]
+    fn thresholds_and_values() {
+        let mask =
+            Pixels { height: 1, width: 5, channels: 1, data: vec![0, 1, 150, 254, 255] };
+        let ids = |decode: Decode| Decoder::new(&decode, 2).unwrap().decode(&mask);
+        assert_eq!(ids(Decode::AtLeast(150)).0.data, [0, 0, 2, 2, 2]);
+        assert_eq!(ids(Decode::Equal(255)).0.data, [0, 0, 0, 0, 2]);
+        assert_eq!(ids(Decode::Nonzero).0.data, [0, 2, 2, 2, 2]);
+        let map = BTreeMap::from([("1".to_owned(), 1), ("255".to_owned(), 3)]);
+        assert_eq!(ids(Decode::ValuesElseBackground(map.clone())).0.data, [0, 1, 0, 0, 3]);
+        let (pixels, unknown) = ids(Decode::Values(map));
+        assert_eq!(pixels.data, [0, 1, 0, 0, 3]);
+        let unknown: Vec<_> = unknown.iter().map(|u| (u.value.as_str(), u.pixels)).collect();
+        assert_eq!(unknown, [("150", 1), ("254", 1)]);
+    }
+
+    #[test]
+    fn colours_are_exact_and_unknown_ones_counted() {
+        let map = BTreeMap::from([("255,255,0".to_owned(), 2), ("10,10,10".to_owned(), 0)]);
+        let mask = rgb(&[[255, 255, 0], [0, 255, 255], [10, 10, 10], [0, 0, 0], [0, 255, 255]]);
+        let (pixels, unknown) = Decoder::new(&Decode::Colors(map.clone()), 0).unwrap().decode(&mask);
+        assert_eq!(pixels.data, [2, 0, 0, 0, 0]);
+        assert_eq!(unknown, [UnknownValue { value: "0,255,255".to_owned(), pixels: 2 }]);
+        let (pixels, _) = Decoder::new(&Decode::ColorsBgr(map), 0).unwrap().decode(&mask);
+        assert_eq!(pixels.data, [0, 2, 0, 0, 2]);
+    }
+
+    #[test]
+    fn keys_that_are_no_values_are_refused() {
+        let map = BTreeMap::from([("256".to_owned(), 1)]);
+        let error = Decoder::new(&Decode::Values(map), 0).unwrap_err().to_string();
+        assert!(error.contains("`256` is no grey value"), "{error}");
+    }
+}

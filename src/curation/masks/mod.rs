@@ -1,0 +1,11 @@
+//! From a mask file's pixels to objects.
+
+mod clean;
+mod components;
+mod decode;
+mod fit;
+
+pub use clean::clean;
+pub use components::{Connectivity, components, largest_component};
+pub use decode::{Decoder, UnknownValue};
+pub use fit::fit;

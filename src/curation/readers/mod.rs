@@ -1,0 +1,119 @@
+//! Readers: from files of a source to [`Frame`]s.
+//!
+//! A reader first plans: it pairs files by key into [`Unit`]s, without reading pixels. Units are
+//! then read in any order, on any thread.
+
+mod pairing;
+mod rasters;
+
+use std::path::Path;
+
+use anyhow::Result;
+use base::Error;
+
+use crate::{
+    Frame, Pixels, Provenance,
+    archive::Tree,
+    problem::{Fault, Problem},
+    spec::{Reader as Settings, Spec},
+};
+
+/// What is read as one: an image, a volume or a video with its masks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// What its files have in common; unique within a dataset.
+    pub key: String,
+    /// Of the image file; `frame` is filled in frame by frame.
+    pub provenance: Provenance,
+    /// In the order in which their objects are listed.
+    pub masks: Vec<MaskFile>,
+}
+
+/// A mask file of a [`Unit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaskFile {
+    /// Within the source.
+    pub path: String,
+    /// Index of the rule it was found by.
+    pub rule: usize,
+    /// Category of its foreground; 0 where the rule's values tell.
+    pub category: u8,
+}
+
+/// What a plan found.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// In the order of their keys, numbers in keys by value.
+    pub units: Vec<Unit>,
+    /// What was wrong; units they concern are not among `units`.
+    pub problems: Vec<Problem>,
+    /// Files by role, for people: what matched what.
+    pub roles: Vec<RoleCount>,
+    /// Images left out because the spec says so.
+    pub skipped: Vec<String>,
+}
+
+/// How many files play a role.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct RoleCount {
+    /// Key of the spec, like `rasters.images`.
+    pub role: String,
+    /// Files.
+    pub files: usize,
+    /// One of them.
+    pub example: String,
+}
+
+/// Receives a unit's frames in order.
+pub type Emit<'a> = dyn FnMut(Frame) -> Result<(), Fault> + 'a;
+
+/// A family of layouts.
+pub trait Reader: Sync {
+    /// Pairs the files of `tree`.
+    ///
+    /// # Errors
+    /// When nothing matches or a rule is malformed; single files that are wrong become problems.
+    fn plan(&self, tree: &Tree) -> Result<Plan>;
+
+    /// Reads one unit of a plan, frame by frame.
+    ///
+    /// # Errors
+    /// A problem of the unit's files, or what `emit` returned.
+    fn read(&self, tree: &Tree, unit: &Unit, emit: &mut Emit<'_>) -> Result<(), Fault>;
+}
+
+/// The reader that `spec` asks for.
+///
+/// # Errors
+/// When the spec has none.
+pub fn of<'a>(spec: &'a Spec) -> Result<Box<dyn Reader + 'a>> {
+    Ok(match spec.reader()? {
+        Settings::Rasters(settings) => Box::new(rasters::RasterReader::new(spec, settings)?),
+    })
+}
+
+/// Largest image read: beyond any scanner's, and small enough to hold.
+const MAX_PIXELS: u64 = 1 << 28;
+
+/// Decodes the file at `path`, which is `name` within the source.
+fn decode(path: &Path, name: &str) -> Result<Pixels, Problem> {
+    let bytes = read_bytes(path, name)?;
+    decode_bytes(&bytes, name)
+}
+
+fn decode_bytes(bytes: &[u8], name: &str) -> Result<Pixels, Problem> {
+    let options = base::image_io::DecodeOptions { exif: true, max_pixels: MAX_PIXELS };
+    let image = base::image_io::decode_bytes(bytes, options)
+        .map_err(|error| Problem::unreadable(&error.context(name.to_owned())))?;
+    Ok(Pixels {
+        height: image.height,
+        width: image.width,
+        channels: image.channels,
+        data: image.pixels,
+    })
+}
+
+fn read_bytes(path: &Path, name: &str) -> Result<Vec<u8>, Problem> {
+    std::fs::read(path)
+        .map_err(|error| Problem::unreadable(&Error::data(format!("{name}: {error}")).into()))
+}

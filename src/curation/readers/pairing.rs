@@ -1,0 +1,258 @@
+//! Images and masks of one key become units.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use regex::Regex;
+
+use super::{MaskFile, Plan, RoleCount, Unit};
+use crate::{
+    Provenance,
+    archive::Tree,
+    problem::{Problem, ProblemKind},
+    select::{Selected, Selection, Selector, regex},
+    spec::{Class, Files, MaskRule, Spec, Unpaired},
+    tables::Tables,
+};
+
+/// What pairs the files of a reader.
+#[derive(Debug)]
+pub(super) struct Pairing<'a> {
+    spec: &'a Spec,
+    images: (String, Selector),
+    masks: Vec<Role<'a>>,
+    unpaired: Unpaired,
+    provenance: Option<Regex>,
+}
+
+#[derive(Debug)]
+struct Role<'a> {
+    place: String,
+    rule: &'a MaskRule,
+    selector: Selector,
+    class: Option<Regex>,
+}
+
+impl<'a> Pairing<'a> {
+    /// `table` is the reader's name in the spec, for messages.
+    pub(super) fn new(
+        spec: &'a Spec,
+        table: &str,
+        images: &Files,
+        masks: &'a [MaskRule],
+        unpaired: Unpaired,
+    ) -> Result<Self> {
+        let place = format!("{table}.images");
+        let roles = masks.iter().enumerate().map(|(index, rule)| {
+            let place = format!("{table}.masks[{index}]");
+            let selector = Selector::of_masks(&place, rule)?;
+            let find = rule.class.as_ref().and_then(|class| class.find.as_ref());
+            let class = find.map(|find| regex(&format!("{place}.class.find"), find)).transpose()?;
+            Ok(Role { place, rule, selector, class })
+        });
+        Ok(Self {
+            spec,
+            images: (place.clone(), Selector::new(&place, images)?),
+            masks: roles.collect::<Result<_>>()?,
+            unpaired,
+            provenance: spec.provenance.as_ref().map(|p| regex("provenance", p)).transpose()?,
+        })
+    }
+
+    pub(super) fn plan(&self, tree: &Tree) -> Result<Plan> {
+        let mut plan = Plan::default();
+        let tables = Tables::read(&self.spec.tables, tree)?;
+        let images = self.images.1.select(tree, &mut plan.problems)?;
+        plan.roles.push(role_count(&self.images.0, &images));
+        let mut masks = Vec::new();
+        for role in &self.masks {
+            let selection = role.selector.select(tree, &mut plan.problems)?;
+            plan.roles.push(role_count(&role.place, &selection));
+            masks.push(selection);
+        }
+        self.report_orphans(&images, &masks, &mut plan);
+        for (key, files) in &images.by_key {
+            for file in files {
+                match self.unit(key, file, &masks, &tables) {
+                    Ok(Some(unit)) => plan.units.push(unit),
+                    Ok(None) => plan.skipped.push(file.path.clone()),
+                    Err(problem) => plan.problems.push(problem),
+                }
+            }
+        }
+        plan.units.sort_by(|a, b| natord::compare(&a.key, &b.key).then_with(|| a.key.cmp(&b.key)));
+        Ok(plan)
+    }
+
+    /// Masks whose image is not there.
+    fn report_orphans(&self, images: &Selection, masks: &[Selection], plan: &mut Plan) {
+        if self.unpaired == Unpaired::Skip {
+            return;
+        }
+        // A key whose images were refused as duplicates has been told of already.
+        let told: BTreeSet<&str> = plan
+            .problems
+            .iter()
+            .filter(|p| p.kind == ProblemKind::DuplicateKey)
+            .filter_map(|p| p.message.split('`').nth(1))
+            .collect();
+        let mut orphans = Vec::new();
+        for selection in masks {
+            for (key, files) in &selection.by_key {
+                if images.by_key.contains_key(key) || told.contains(key.as_str()) {
+                    continue;
+                }
+                let message = format!(
+                    "{}: no image has its key `{key}`{}",
+                    files[0].path,
+                    nearest(key, images.by_key.keys())
+                );
+                orphans.push(Problem::new(ProblemKind::MissingPartner, message));
+            }
+        }
+        plan.problems.extend(orphans);
+    }
+
+    /// `None` where the spec leaves such an image out.
+    fn unit(
+        &self,
+        key: &str,
+        image: &Selected,
+        masks: &[Selection],
+        tables: &Tables,
+    ) -> Result<Option<Unit>, Problem> {
+        if let Some(files) = tables.missing(key) {
+            return Err(Problem::new(
+                ProblemKind::MissingRow,
+                format!("{}: {files} has no row for its key `{key}`", image.path),
+            ));
+        }
+        let mut found = Vec::new();
+        let mut missing = Vec::new();
+        for (index, (role, selection)) in self.masks.iter().zip(masks).enumerate() {
+            let files = selection.by_key.get(key).map_or(&[][..], Vec::as_slice);
+            if files.is_empty() && role.rule.required {
+                missing.push(role.place.as_str());
+            }
+            for file in files {
+                if let Some(category) = role.category(file, key, tables)? {
+                    found.push(MaskFile { path: file.path.clone(), rule: index, category });
+                }
+            }
+        }
+        let any = masks.iter().any(|selection| selection.by_key.contains_key(key));
+        if !missing.is_empty() || !any {
+            match self.unpaired {
+                Unpaired::Skip => return Ok(None),
+                Unpaired::KeepImages if missing.is_empty() => {}
+                Unpaired::KeepImages | Unpaired::Refuse => {
+                    return Err(self.unpaired_problem(key, image, masks, &missing));
+                }
+            }
+        }
+        let provenance = self.provenance(key, image, tables);
+        Ok(Some(Unit { key: key.to_owned(), provenance, masks: found }))
+    }
+
+    fn unpaired_problem(
+        &self,
+        key: &str,
+        image: &Selected,
+        masks: &[Selection],
+        missing: &[&str],
+    ) -> Problem {
+        let roles: Vec<&str> = match missing {
+            [] => self.masks.iter().map(|role| role.place.as_str()).collect(),
+            missing => missing.to_vec(),
+        };
+        let keys = masks.iter().flat_map(|selection| selection.by_key.keys());
+        Problem::new(
+            ProblemKind::MissingPartner,
+            format!(
+                "{}: no file of {} has its key `{key}`{}",
+                image.path,
+                roles.join(" or "),
+                nearest(key, keys)
+            ),
+        )
+    }
+
+    fn provenance(&self, key: &str, image: &Selected, tables: &Tables) -> Provenance {
+        let row = tables.row(key);
+        let captures = self.provenance.as_ref().and_then(|regex| regex.captures(&image.path));
+        let named = |name: &str| {
+            let group = captures.as_ref().and_then(|c| c.name(name)).map(|m| m.as_str().to_owned());
+            group.or_else(|| image.groups.get(name).cloned())
+        };
+        Provenance {
+            source_file: image.path.clone(),
+            patient: row.and_then(|row| row.patient.clone()).or_else(|| named("patient")),
+            clip: named("clip"),
+            frame: None,
+            official_split: row
+                .and_then(|row| row.split.clone())
+                .or_else(|| named("split"))
+                .map(|split| split_name(&split)),
+        }
+    }
+}
+
+/// `train`, `val` or `test` where a folder's name says as much; other names as they are.
+fn split_name(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    for split in ["train", "val", "test"] {
+        if lower.starts_with(split) {
+            return split.to_owned();
+        }
+    }
+    lower
+}
+
+impl Role<'_> {
+    /// Category of the foreground: 0 where values tell, `None` where the spec drops the mask.
+    fn category(&self, file: &Selected, key: &str, tables: &Tables) -> Result<Option<u8>, Problem> {
+        let Some(class) = &self.rule.class else {
+            return Ok(Some(self.rule.category.unwrap_or(0)));
+        };
+        let label = match &self.class {
+            Some(regex) => {
+                let captures = regex.captures(&file.path);
+                captures.and_then(|c| c.get(1)).map(|group| group.as_str().to_owned())
+            }
+            None => tables.row(key).and_then(|row| row.class.clone()),
+        };
+        let id = category_of(class, label.as_deref()).ok_or_else(|| {
+            let label = label.map_or("no label".to_owned(), |label| format!("the label `{label}`"));
+            let known: Vec<&str> = class.to.keys().map(String::as_str).collect();
+            Problem::new(
+                ProblemKind::UnknownLabel,
+                format!("{}: {label}; {}.class.to knows {}", file.path, self.place, known.join(", ")),
+            )
+        })?;
+        Ok((id != 0).then_some(id))
+    }
+}
+
+/// Category of a label by `class`; `None` when it is unknown.
+pub(super) fn category_of(class: &Class, label: Option<&str>) -> Option<u8> {
+    label.and_then(|label| class.to.get(label).copied()).or(class.other)
+}
+
+fn role_count(role: &str, selection: &Selection) -> RoleCount {
+    let example = selection.by_key.values().flatten().next();
+    RoleCount {
+        role: role.to_owned(),
+        files: selection.files,
+        example: example.map(|file| file.path.clone()).unwrap_or_default(),
+    }
+}
+
+/// The key that looks most like `key`, in words, where one does.
+fn nearest<'k>(key: &str, keys: impl Iterator<Item = &'k String>) -> String {
+    let similar = keys
+        .take(10_000)
+        .map(|other| (strsim::jaro_winkler(key, other), other))
+        .filter(|(similarity, _)| *similarity > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    similar.map(|(_, other)| format!("; the most similar is `{other}`")).unwrap_or_default()
+}

@@ -1,0 +1,235 @@
+//! Which files of a source play which role, and by which key they belong together.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use base::Error;
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use regex::Regex;
+
+use crate::{
+    archive::Tree,
+    problem::{Problem, ProblemKind},
+    spec::{Duplicates, Files, MaskRule, Strings},
+};
+
+/// A role's files by key.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// In path order within a key.
+    pub by_key: BTreeMap<String, Vec<Selected>>,
+    /// Files that the globs matched.
+    pub files: usize,
+}
+
+/// A file with what its path tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selected {
+    /// Within the source.
+    pub path: String,
+    /// Named groups of the key's regex.
+    pub groups: BTreeMap<String, String>,
+}
+
+/// Globs and a key, ready to match.
+#[derive(Debug)]
+pub struct Selector {
+    place: String,
+    globs: Vec<String>,
+    files: GlobSet,
+    not: GlobSet,
+    key: KeyRule,
+    duplicates: Option<Duplicates>,
+}
+
+/// From a text to a key: the groups of a regex.
+#[derive(Debug, Clone)]
+pub struct KeyRule {
+    regex: Regex,
+    numeric: bool,
+}
+
+impl KeyRule {
+    /// `place` is the key of the spec, for messages.
+    ///
+    /// # Errors
+    /// Of kind config, when `pattern` is no regex or has no group.
+    pub fn new(place: &str, pattern: &str, numeric: bool) -> Result<Self> {
+        let regex = regex(place, pattern)?;
+        if regex.captures_len() < 2 {
+            bail!(Error::config(format!(
+                "{place}: `{pattern}` has no group; put what pairs files in parentheses"
+            )));
+        }
+        Ok(Self { regex, numeric })
+    }
+
+    /// The key in `text`, with the named groups.
+    #[must_use]
+    pub fn key(&self, text: &str) -> Option<(String, BTreeMap<String, String>)> {
+        let captures = self.regex.captures(text)?;
+        let groups = captures.iter().skip(1).flatten().map(|group| self.normalised(group.as_str()));
+        let key = groups.collect::<Vec<_>>().join("/");
+        let named = self.regex.capture_names().flatten();
+        let named = named
+            .filter_map(|name| Some((name.to_owned(), captures.name(name)?.as_str().to_owned())));
+        Some((key, named.collect()))
+    }
+
+    fn normalised<'a>(&self, group: &'a str) -> &'a str {
+        if !self.numeric || !group.bytes().all(|b| b.is_ascii_digit()) {
+            return group;
+        }
+        let stripped = group.trim_start_matches('0');
+        if stripped.is_empty() { "0" } else { stripped }
+    }
+}
+
+/// Compiles a regex of the spec.
+///
+/// # Errors
+/// Of kind config, with what is wrong.
+pub fn regex(place: &str, pattern: &str) -> Result<Regex> {
+    Regex::new(pattern).map_err(|error| Error::config(format!("{place}: {error}")).into())
+}
+
+/// Compiles globs: `*` stays within a folder, case counts.
+///
+/// # Errors
+/// Of kind config, naming the glob.
+pub fn globs(place: &str, patterns: &Strings) -> Result<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in &patterns.0 {
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+        set.add(glob.map_err(|error| Error::config(format!("{place}: {error}")))?);
+    }
+    set.build().with_context(|| format!("{place}: too many or too large globs"))
+}
+
+impl Selector {
+    /// Of a table with `files`, `not` and `key`.
+    ///
+    /// # Errors
+    /// Of kind config, when a glob or regex is malformed.
+    pub fn new(place: &str, files: &Files) -> Result<Self> {
+        Ok(Self {
+            place: place.to_owned(),
+            globs: files.files.0.clone(),
+            files: globs(&format!("{place}.files"), &files.files)?,
+            not: globs(&format!("{place}.not"), &files.not)?,
+            key: KeyRule::new(&format!("{place}.key"), &files.key, files.numeric_key)?,
+            duplicates: Some(files.duplicates),
+        })
+    }
+
+    /// Of a mask rule.
+    ///
+    /// # Errors
+    /// As [`Selector::new`].
+    pub fn of_masks(place: &str, rule: &MaskRule) -> Result<Self> {
+        let files = Files {
+            files: rule.files.clone(),
+            not: rule.not.clone(),
+            key: rule.key.clone(),
+            numeric_key: rule.numeric_key,
+            duplicates: rule.duplicates,
+        };
+        let mut selector = Self::new(place, &files)?;
+        if rule.several {
+            selector.duplicates = None;
+        }
+        Ok(selector)
+    }
+
+    /// The files of `tree` by key; what has no key or one that is taken becomes a problem.
+    ///
+    /// # Errors
+    /// Of kind data, when no file matches: with what is there instead.
+    pub fn select(&self, tree: &Tree, problems: &mut Vec<Problem>) -> Result<Selection> {
+        let mut selection = Selection::default();
+        for path in tree.paths() {
+            if !self.files.is_match(path) || self.not.is_match(path) {
+                continue;
+            }
+            selection.files += 1;
+            let Some((key, groups)) = self.key.key(path) else {
+                problems.push(Problem::new(
+                    ProblemKind::NoKey,
+                    format!("{path}: {}.files matches it, {}.key `{}` does not", self.place, self.place, self.key.regex),
+                ));
+                continue;
+            };
+            let file = Selected { path: path.to_owned(), groups };
+            selection.by_key.entry(key).or_default().push(file);
+        }
+        if selection.files == 0 {
+            bail!(Error::data(self.nothing_matches(tree)));
+        }
+        if let Some(rule) = self.duplicates {
+            selection.by_key.retain(|key, files| self.resolve(key, files, rule, problems));
+        }
+        Ok(selection)
+    }
+
+    /// Whether the key stays, with one file.
+    fn resolve(
+        &self,
+        key: &str,
+        files: &mut Vec<Selected>,
+        rule: Duplicates,
+        problems: &mut Vec<Problem>,
+    ) -> bool {
+        if files.len() > 1 {
+            match rule {
+                Duplicates::First => files.truncate(1),
+                Duplicates::Last => drop(files.drain(..files.len() - 1)),
+                Duplicates::Refuse => {
+                    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+                    problems.push(Problem::new(
+                        ProblemKind::DuplicateKey,
+                        format!("{}: key `{key}` is that of {}", self.place, paths.join(" and ")),
+                    ));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn nothing_matches(&self, tree: &Tree) -> String {
+        let globs: Vec<String> = self.globs.iter().map(|glob| format!("`{glob}`")).collect();
+        format!(
+            "{}.files = {} matches none of the {} files in the source. There are\n{}",
+            self.place,
+            globs.join(", "),
+            tree.paths().count(),
+            inventory(tree, 12)
+        )
+    }
+}
+
+/// The kinds of files of `tree`, a line each, the most frequent first: folder and ending, how
+/// many, an example.
+#[must_use]
+pub fn inventory(tree: &Tree, lines: usize) -> String {
+    let mut kinds = BTreeMap::<String, (usize, &str)>::new();
+    for path in tree.paths() {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let ending = name.split_once('.').map_or("(no ending)", |(_, ending)| ending);
+        let entry = kinds.entry(format!("{folder}|{ending}")).or_insert((0, path));
+        entry.0 += 1;
+    }
+    let mut kinds: Vec<_> = kinds.into_values().collect();
+    kinds.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    let mut text = String::new();
+    for (count, example) in kinds.iter().take(lines) {
+        text.push_str(&format!("  {count:>7} like {example}\n"));
+    }
+    if kinds.len() > lines {
+        text.push_str(&format!("          and {} kinds more\n", kinds.len() - lines));
+    }
+    if kinds.is_empty() {
+        text.push_str("        no files at all\n");
+    }
+    text
+}

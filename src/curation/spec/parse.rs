@@ -1,0 +1,186 @@
+//! From text to a checked spec.
+
+use std::{collections::BTreeSet, path::Path};
+
+use anyhow::{Context, Result, bail};
+use base::Error;
+
+use super::{Choice, Decode, FULL_FRAME_DEFECT, FullFrame, MaskRule, Reader, Spec};
+
+impl Spec {
+    /// Reads the file at `path`; `choice` says which defects of the reference to reproduce.
+    ///
+    /// # Errors
+    /// Of kind config: unknown or missing keys (with line), contradictions, unknown defects.
+    pub fn read(path: &Path, choice: &Choice) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::config(format!("cannot read the spec {}: {error}", path.display()))
+        })?;
+        Self::parse(&text, &path.display().to_string(), choice)
+    }
+
+    /// Reads a spec's text; `place` names it in messages.
+    ///
+    /// # Errors
+    /// As [`Spec::read`].
+    pub fn parse(text: &str, place: &str, choice: &Choice) -> Result<Self> {
+        // The text alone first: only then errors know their line.
+        let intended: Self = toml::from_str(text)
+            .map_err(|error| Error::config(format!("spec {place}: {error}")))?;
+        intended.check().with_context(|| format!("spec {place}"))?;
+        let names = intended.defects_to_reproduce(place, choice)?;
+        if names.is_empty() {
+            return Ok(intended);
+        }
+        let mut table: toml::Table = toml::from_str(text).context("parsed before")?;
+        for name in names.iter().filter_map(|name| intended.defects.get(name)) {
+            overlay(&mut table, &name.as_published);
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut published = serde_path_to_error::deserialize::<_, Self>(toml::Value::Table(table))
+            .map_err(|error| {
+                let path = error.path().to_string();
+                Error::config(format!(
+                    "spec {place}, with the defects {} laid over it: {path}: {}",
+                    names.join(", "),
+                    error.inner()
+                ))
+            })?;
+        if names.contains(&FULL_FRAME_DEFECT) {
+            published.full_frame = FullFrame::Drop;
+        }
+        published.check().with_context(|| format!("spec {place}, as published"))?;
+        Ok(published)
+    }
+
+    fn defects_to_reproduce(&self, place: &str, choice: &Choice) -> Result<BTreeSet<String>> {
+        let known: BTreeSet<String> =
+            self.defects.keys().cloned().chain([FULL_FRAME_DEFECT.to_owned()]).collect();
+        match choice {
+            Choice::AsIntended => Ok(BTreeSet::new()),
+            Choice::AsPublished => Ok(known),
+            Choice::Only(names) => {
+                if let Some(unknown) = names.iter().find(|name| !known.contains(*name)) {
+                    let known: Vec<_> = known.into_iter().collect();
+                    bail!(Error::config(format!(
+                        "spec {place} knows no defect `{unknown}`; it has {}",
+                        known.join(", ")
+                    )));
+                }
+                Ok(names.iter().cloned().collect())
+            }
+        }
+    }
+
+    /// The reader's settings.
+    ///
+    /// # Errors
+    /// When the spec has none or several.
+    pub fn reader(&self) -> Result<Reader<'_>> {
+        let all = [self.rasters.as_ref().map(Reader::Rasters)];
+        let mut present = all.into_iter().flatten();
+        match (present.next(), present.next()) {
+            (Some(reader), None) => Ok(reader),
+            (None, _) => bail!(Error::config(format!("no reader: it needs one of the tables {READERS}"))),
+            _ => bail!(Error::config(format!("several readers: it needs one of the tables {READERS}"))),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let refuse = |message: String| -> Result<()> { bail!(Error::config(message)) };
+        if self.name.is_empty() || self.name.contains(['/', '\\', '\0']) || self.name.starts_with('.') {
+            return refuse(format!("name `{}` cannot be a folder's name", self.name));
+        }
+        let mut ids = BTreeSet::new();
+        let mut names = BTreeSet::new();
+        for category in &self.categories {
+            if category.id == 0 {
+                return refuse(format!("category {}: ids start at 1", category.name));
+            }
+            if !ids.insert(category.id) || !names.insert(&category.name) {
+                return refuse(format!(
+                    "category {} {}: id or name is there twice",
+                    category.id, category.name
+                ));
+            }
+        }
+        if ids.is_empty() {
+            return refuse("categories: needs at least one".to_owned());
+        }
+        for (place, id) in self.category_uses()? {
+            if id != 0 && !ids.contains(&id) {
+                return refuse(format!("{place}: no category has the id {id}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every id that a rule yields, with its place; rules that contradict themselves are refused.
+    fn category_uses(&self) -> Result<Vec<(String, u8)>> {
+        let mut uses = Vec::new();
+        let (table, rules): (&str, &[MaskRule]) = match self.reader()? {
+            Reader::Rasters(rasters) => ("rasters.masks", &rasters.masks),
+        };
+        for (index, rule) in rules.iter().enumerate() {
+            let place = format!("{table}[{index}]");
+            uses.extend(rule.category_uses(&place)?);
+        }
+        Ok(uses)
+    }
+}
+
+const READERS: &str = "[rasters], [volumes], [polygons], [tracings], [frames], [arrays]";
+
+impl MaskRule {
+    fn category_uses(&self, place: &str) -> Result<Vec<(String, u8)>> {
+        let own = match &self.decode {
+            Decode::Values(map)
+            | Decode::ValuesElseBackground(map)
+            | Decode::Colors(map)
+            | Decode::ColorsBgr(map) => {
+                Some(map.values().map(|&id| (format!("{place}.decode"), id)).collect::<Vec<_>>())
+            }
+            Decode::Nonzero | Decode::AtLeast(_) | Decode::Equal(_) => None,
+        };
+        match (own, self.category, &self.class) {
+            (Some(uses), None, None) => Ok(uses),
+            (None, Some(id), None) => Ok(vec![(format!("{place}.category"), id)]),
+            (None, None, Some(class)) => Ok(class
+                .to
+                .values()
+                .copied()
+                .chain(class.other)
+                .map(|id| (format!("{place}.class"), id))
+                .collect()),
+            (Some(_), ..) => bail!(Error::config(format!(
+                "{place}: `decode` yields categories itself; `category` and `class` have no meaning"
+            ))),
+            (None, ..) => bail!(Error::config(format!(
+                "{place}: `decode` yields foreground; give its `category` or its `class`, one of them"
+            ))),
+        }
+    }
+}
+
+/// Lays `upper` over `lower`: tables key by key, everything else replaced. A list of tables is
+/// replaced as a whole, but a table `{ "0" = … }` in its place changes single entries.
+fn overlay(lower: &mut toml::Table, upper: &toml::Table) {
+    for (key, value) in upper {
+        match (lower.get_mut(key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),
+            (Some(toml::Value::Array(below)), toml::Value::Table(above)) => {
+                for (index, change) in above {
+                    let entry = index.parse::<usize>().ok().and_then(|i| below.get_mut(i));
+                    if let (Some(toml::Value::Table(entry)), toml::Value::Table(change)) =
+                        (entry, change)
+                    {
+                        overlay(entry, change);
+                    }
+                }
+            }
+            _ => {
+                lower.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}

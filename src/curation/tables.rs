@@ -1,0 +1,155 @@
+//! Side files: class, split and patient by an image's key.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use base::Error;
+
+use crate::{
+    archive::Tree,
+    select::{KeyRule, globs, inventory},
+    spec::{Table, TableFormat},
+};
+
+/// What side files say of one image; a later table wins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Row {
+    pub class: Option<String>,
+    pub patient: Option<String>,
+    pub split: Option<String>,
+    /// Tables with a row for this image, by index.
+    pub tables: Vec<usize>,
+}
+
+/// The rows of all tables of a spec, by key.
+#[derive(Debug, Clone, Default)]
+pub struct Tables {
+    rows: BTreeMap<String, Row>,
+    required: Vec<(usize, String)>,
+}
+
+impl Tables {
+    /// Reads the tables' files out of `tree`.
+    ///
+    /// # Errors
+    /// Of kind config for malformed rules, of kind data for files that are absent, unreadable, or
+    /// lack a column: with the columns there are.
+    pub fn read(tables: &[Table], tree: &Tree) -> Result<Self> {
+        let mut all = Self::default();
+        for (index, table) in tables.iter().enumerate() {
+            let place = format!("tables[{index}]");
+            let set = globs(&format!("{place}.files"), &table.files)?;
+            let key = KeyRule::new(&format!("{place}.key"), &table.key, false)?;
+            let paths: Vec<&str> = tree.paths().filter(|path| set.is_match(path)).collect();
+            if paths.is_empty() {
+                bail!(Error::data(format!(
+                    "{place}.files = {:?} matches none of the files in the source. There are\n{}",
+                    table.files.0,
+                    inventory(tree, 12)
+                )));
+            }
+            let mut rows = 0;
+            for path in &paths {
+                rows += all.read_file(tree, path, index, table, &key)?;
+            }
+            if rows == 0 {
+                bail!(Error::data(format!(
+                    "{place}: in no row of {} does `{}` match the column `{}`",
+                    paths.join(", "),
+                    table.key,
+                    table.key_column
+                )));
+            }
+            if table.required {
+                all.required.push((index, paths.join(", ")));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The row of an image.
+    #[must_use]
+    pub fn row(&self, key: &str) -> Option<&Row> {
+        self.rows.get(key)
+    }
+
+    /// Files of the required tables that have no row for the image; none for a complete one.
+    /// Several tables that share one kind of rows (one list a split) complete each other.
+    #[must_use]
+    pub fn missing(&self, key: &str) -> Option<String> {
+        let row = self.rows.get(key);
+        let has = self.required.iter().any(|(index, _)| row.is_some_and(|r| r.tables.contains(index)));
+        if self.required.is_empty() || has {
+            return None;
+        }
+        Some(self.required.iter().map(|(_, files)| files.as_str()).collect::<Vec<_>>().join(", "))
+    }
+
+    fn read_file(
+        &mut self,
+        tree: &Tree,
+        path: &str,
+        index: usize,
+        table: &Table,
+        key: &KeyRule,
+    ) -> Result<usize> {
+        let (header, records) = records(tree, path, table)?;
+        let column = |name: &str| {
+            header.iter().position(|known| known == name).ok_or_else(|| {
+                Error::data(format!("{path}: no column `{name}`; it has {}", header.join(", ")))
+            })
+        };
+        let optional = |name: &Option<String>| name.as_deref().map(column).transpose();
+        let key_column = column(&table.key_column)?;
+        let (class, patient, split) =
+            (optional(&table.class)?, optional(&table.patient)?, optional(&table.split)?);
+        let mut matched = 0;
+        for record in &records {
+            let field = |at: usize| record.get(at).cloned();
+            let Some((key, _)) = field(key_column).and_then(|text| key.key(&text)) else { continue };
+            matched += 1;
+            let row = self.rows.entry(key).or_default();
+            row.tables.push(index);
+            let told = split.and_then(field).and_then(|v| table.splits.get(&v).cloned());
+            overwrite(&mut row.split, told.or_else(|| table.other_split.clone()));
+            overwrite(&mut row.class, class.and_then(field));
+            overwrite(&mut row.patient, patient.and_then(field));
+        }
+        Ok(matched)
+    }
+}
+
+fn overwrite(old: &mut Option<String>, new: Option<String>) {
+    if new.is_some() {
+        *old = new;
+    }
+}
+
+type Records = (Vec<String>, Vec<Vec<String>>);
+
+fn records(tree: &Tree, path: &str, table: &Table) -> Result<Records> {
+    let bytes = tree.read(path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    match table.format {
+        TableFormat::Words => {
+            let rows = text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect());
+            Ok((table.columns.clone(), rows.filter(|row: &Vec<String>| !row.is_empty()).collect()))
+        }
+        TableFormat::Csv => {
+            let mut reader = csv::ReaderBuilder::new()
+                .has_headers(table.columns.is_empty())
+                .trim(csv::Trim::All)
+                .from_reader(text.as_bytes());
+            let fail = |error: csv::Error| Error::data(format!("{path}: {error}"));
+            let header = match table.columns.is_empty() {
+                true => reader.headers().map_err(fail)?.iter().map(str::to_owned).collect(),
+                false => table.columns.clone(),
+            };
+            let rows = reader.records().map(|record| {
+                record.map(|r| r.iter().map(str::to_owned).collect()).map_err(fail)
+            });
+            Ok((header, rows.collect::<Result<_, _>>()?))
+        }
+    }
+}
