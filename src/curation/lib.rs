@@ -10,6 +10,7 @@ pub mod coco;
 pub mod export;
 pub mod filter;
 pub mod formats;
+pub mod convert;
 pub mod frame;
 pub mod merge;
 pub mod split;

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What is read as one: an image, a volume or a video with its masks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unit {
     /// What its files have in common; unique within a dataset.
     pub key: String,
@@ -51,6 +51,19 @@ pub struct Plan {
     pub roles: Vec<RoleCount>,
     /// Images left out because the spec says so.
     pub skipped: Vec<String>,
+}
+
+impl Plan {
+    /// What matched what, a line a role.
+    #[must_use]
+    pub fn matched(&self) -> String {
+        let mut text = String::new();
+        for role in &self.roles {
+            text.push_str(&format!("  {:>7} {} like {}\n", role.files, role.role, role.example));
+        }
+        text.push_str(&format!("  {:>7} units of them are whole\n", self.units.len()));
+        text
+    }
 }
 
 /// How many files play a role.

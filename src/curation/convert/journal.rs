@@ -1,0 +1,172 @@
+//! What has been done so far, a line a unit: from it an interrupted conversion goes on.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use anyhow::{Context, Result};
+use base::{Rle, fs::AppendFile};
+use serde::{Deserialize, Serialize};
+
+use crate::{problem::Problem, readers::Unit};
+
+pub(super) const JOURNAL: &str = ".conversion.jsonl";
+
+/// A unit that is done.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Finished {
+    /// Index in the plan.
+    pub(super) unit: usize,
+    pub(super) key: String,
+    pub(super) images: Vec<WrittenImage>,
+    /// Images left out for having no object.
+    pub(super) empty: usize,
+    pub(super) problem: Option<Problem>,
+}
+
+/// An image file that is written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct WrittenImage {
+    pub(super) file_name: String,
+    pub(super) height: u32,
+    pub(super) width: u32,
+    pub(super) frame: Option<u32>,
+    /// Of the file: a crash may have lost what the system had not written yet.
+    pub(super) bytes: u64,
+    pub(super) crc32: u32,
+    pub(super) objects: Vec<WrittenObject>,
+}
+
+/// An object, its mask in COCO's compressed form.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct WrittenObject {
+    pub(super) category: u8,
+    pub(super) counts: String,
+}
+
+impl WrittenObject {
+    pub(super) fn new(category: u8, mask: &Rle) -> Self {
+        Self { category, counts: mask.to_compressed() }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    fingerprint: String,
+}
+
+/// The journal of a running conversion.
+pub(super) struct Journal {
+    path: PathBuf,
+    header: String,
+    earlier: BTreeSet<usize>,
+    state: Mutex<State>,
+}
+
+struct State {
+    file: AppendFile,
+    finished: Vec<Finished>,
+}
+
+impl Journal {
+    /// Opens or starts the journal in `out`. Entries whose images are not whole on disk, and all
+    /// after a line cut short, are forgotten.
+    pub(super) fn open(out: &Path, fingerprint: &str, units: &[Unit]) -> Result<Self> {
+        let path = out.join(JOURNAL);
+        let header = serde_json::to_string(&Header { fingerprint: fingerprint.to_owned() })?;
+        let text = base::fs::read_if_exists(&path)?.unwrap_or_default();
+        let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        let mut finished = Vec::new();
+        if lines.next() == Some(header.as_str()) {
+            for line in lines {
+                let Ok(entry) = serde_json::from_str::<Finished>(line) else { break };
+                let is_of_plan = units.get(entry.unit).is_some_and(|unit| unit.key == entry.key);
+                if is_of_plan && entry.images.iter().all(|image| image.is_whole(out)) {
+                    finished.push(entry);
+                }
+            }
+        }
+        let earlier = finished.iter().map(|entry| entry.unit).collect();
+        let file = rewrite(&path, &header, &finished)?;
+        Ok(Self { path, header, earlier, state: Mutex::new(State { file, finished }) })
+    }
+
+    /// Units that were done before this call.
+    pub(super) fn finished(&self) -> &BTreeSet<usize> {
+        &self.earlier
+    }
+
+    pub(super) fn append(&self, entry: Finished) -> Result<()> {
+        let mut line = serde_json::to_vec(&entry)?;
+        line.push(b'\n');
+        let mut state = self.lock();
+        state.file.append(&line)?;
+        state.finished.push(entry);
+        Ok(())
+    }
+
+    pub(super) fn num_problems(&self) -> usize {
+        self.lock().finished.iter().filter(|entry| entry.problem.is_some()).count()
+    }
+
+    /// Problems in the order of units.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let state = self.lock();
+        let mut entries: Vec<&Finished> = state.finished.iter().collect();
+        entries.sort_by_key(|entry| entry.unit);
+        entries.into_iter().filter_map(|entry| entry.problem.clone()).collect()
+    }
+
+    /// Takes the units with problems out, so that they are read again.
+    pub(super) fn forget_problems(&self) -> Result<()> {
+        let mut state = self.lock();
+        state.finished.retain(|entry| entry.problem.is_none());
+        state.file = rewrite(&self.path, &self.header, &state.finished)?;
+        Ok(())
+    }
+
+    /// All entries in the order of units.
+    pub(super) fn into_finished(self) -> Vec<Finished> {
+        let state = self.state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut finished = state.finished;
+        finished.sort_by_key(|entry| entry.unit);
+        finished
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // A panic of another thread ends the conversion; entries are whole all the same.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn rewrite(path: &Path, header: &str, finished: &[Finished]) -> Result<AppendFile> {
+    let mut text = format!("{header}\n");
+    for entry in finished {
+        text.push_str(&serde_json::to_string(entry)?);
+        text.push('\n');
+    }
+    base::fs::atomic_write(path, text.as_bytes())?;
+    AppendFile::open(path)
+}
+
+impl WrittenImage {
+    fn is_whole(&self, out: &Path) -> bool {
+        let path = out.join("images").join(&self.file_name);
+        let has_length = fs::metadata(&path).is_ok_and(|m| m.len() == self.bytes);
+        has_length && fs::read(&path).is_ok_and(|bytes| crc32fast::hash(&bytes) == self.crc32)
+    }
+}
+
+/// Removes the journal of a conversion that is complete.
+pub(super) fn remove(out: &Path) -> Result<()> {
+    let path = out.join(JOURNAL);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

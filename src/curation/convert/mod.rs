@@ -1,0 +1,227 @@
+//! Conversion: unpack, plan, read units in parallel, write images, then annotations.
+//!
+//! ```text
+//! OUT/images/<name>__<key>[__<frame>].png
+//! OUT/annotations/all.json        COCO, with where each image comes from
+//! OUT/conversion.json             what was done, with which choices, and what was left out
+//! OUT/.conversion.jsonl           journal of finished units, while the conversion lasts
+//! OUT/.source/                    what was unpacked, while the conversion lasts
+//! ```
+//!
+//! An image's name derives from its key and its id from the order of keys, so that threads and
+//! interruptions change nothing. The annotations are written last: where they are, the
+//! conversion is complete.
+
+mod assemble;
+mod journal;
+mod names;
+mod report;
+mod target;
+mod unit;
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use anyhow::{Context, Result, bail};
+use base::{Error, stop::StopFlag};
+use rayon::prelude::*;
+
+pub use report::{Converted, LeftOut};
+
+use crate::{
+    archive::{self, Limits, Tree},
+    problem::{OnProblem, Problem, judge},
+    readers::{self, Plan, Reader},
+    spec::Spec,
+};
+use journal::{Finished, Journal};
+use unit::{Outcome, UnitWriter};
+
+/// How to convert.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What becomes of problems.
+    pub on_problem: OnProblem,
+    /// Worker threads; as many as there are cores when `None`.
+    pub threads: Option<usize>,
+    /// Replaces what an earlier conversion with other choices left in the output folder.
+    pub overwrite: bool,
+    /// What an archive may unpack to.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { on_problem: OnProblem::Fail, threads: None, overwrite: false, limits: Limits::default() }
+    }
+}
+
+/// What is going on, told from any thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// So many bytes more are unpacked.
+    Unpacked(u64),
+    /// Reading starts: units in all, and those that an interrupted conversion had finished.
+    Planned { units: usize, finished: usize },
+    /// One unit more is read and written.
+    Unit,
+}
+
+/// Converts `source`, a folder or an archive, to COCO in the folder `out`.
+///
+/// A conversion that was interrupted goes on where it stopped; one that is complete is left alone
+/// (`Converted::already_complete`). The files are the same whatever the number of threads. Nothing
+/// is written outside `out`.
+///
+/// # Errors
+/// Of kind config: a malformed spec, an output folder that holds something else. Of kind data:
+/// nothing matches, or more problems than `options.on_problem` lets pass. Of kind interrupted: when
+/// `stop` was raised; the same call goes on.
+pub fn convert(
+    spec: &Spec,
+    source: &Path,
+    out: &Path,
+    options: &Options,
+    progress: &(dyn Fn(Progress) + Sync),
+    stop: &StopFlag,
+) -> Result<Converted> {
+    let reader = readers::of(spec)?;
+    let fingerprint = target::fingerprint(spec, source, options)?;
+    if let Some(complete) = target::prepare(out, &fingerprint, options.overwrite)? {
+        return Ok(complete);
+    }
+    let work = out.join(target::SOURCE);
+    let unpacked = |bytes| progress(Progress::Unpacked(bytes));
+    let tree = archive::unpack(source, &spec.unpack, &work, &options.limits, &unpacked, stop)?;
+    let plan = plan_source(reader.as_ref(), &tree, options.on_problem, source)?;
+    let names = names::of_units(&spec.name, &plan.units)?;
+    let journal = Journal::open(out, &fingerprint, &plan.units)?;
+    progress(Progress::Planned { units: plan.units.len(), finished: journal.finished().len() });
+    let conversion =
+        Conversion { spec, reader: reader.as_ref(), tree: &tree, plan: &plan, names: &names, out };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads.unwrap_or(0))
+        .build()
+        .context("starting worker threads")?;
+    pool.install(|| conversion.run(&journal, options.on_problem, progress, stop))?;
+    let finished = journal.into_finished();
+    let converted = conversion.report(finished, &fingerprint, options)?;
+    target::finish(out)?;
+    Ok(converted)
+}
+
+/// Pairs the files of `source` without reading or writing any image: what a conversion would do.
+/// Archives are unpacked below `work`.
+///
+/// # Errors
+/// As [`convert`], problems excepted: they are in the plan.
+pub fn plan(
+    spec: &Spec,
+    source: &Path,
+    work: &Path,
+    options: &Options,
+    progress: &(dyn Fn(Progress) + Sync),
+    stop: &StopFlag,
+) -> Result<Plan> {
+    let unpacked = |bytes| progress(Progress::Unpacked(bytes));
+    let tree = archive::unpack(source, &spec.unpack, work, &options.limits, &unpacked, stop)?;
+    readers::of(spec)?.plan(&tree)
+}
+
+fn plan_source(
+    reader: &dyn Reader,
+    tree: &Tree,
+    on_problem: OnProblem,
+    source: &Path,
+) -> Result<Plan> {
+    let place = source.display().to_string();
+    let plan = reader.plan(tree).with_context(|| place.clone())?;
+    judge(&plan.problems, on_problem, &format!("{place}\n{}", plan.matched()))?;
+    if plan.units.is_empty() {
+        bail!(Error::data(format!("{place}: no image is left to convert\n{}", plan.matched())));
+    }
+    Ok(plan)
+}
+
+struct Conversion<'a> {
+    spec: &'a Spec,
+    reader: &'a dyn Reader,
+    tree: &'a Tree,
+    plan: &'a Plan,
+    names: &'a [String],
+    out: &'a Path,
+}
+
+impl Conversion<'_> {
+    fn run(
+        &self,
+        journal: &Journal,
+        on_problem: OnProblem,
+        progress: &(dyn Fn(Progress) + Sync),
+        stop: &StopFlag,
+    ) -> Result<()> {
+        let before = self.plan.problems.len() + journal.num_problems();
+        let problems = AtomicUsize::new(before);
+        let ended = AtomicBool::new(false);
+        let cap = match on_problem {
+            OnProblem::Fail => 0,
+            OnProblem::Skip { cap } => cap,
+        };
+        let open: Vec<usize> =
+            (0..self.plan.units.len()).filter(|index| !journal.finished().contains(index)).collect();
+        // Small pieces in order: a volume takes as long as a hundred pictures.
+        open.par_iter().with_max_len(1).try_for_each(|&index| {
+            if ended.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let finished = self.read_unit(index, stop)?;
+            let is_problem = finished.problem.is_some();
+            journal.append(finished)?;
+            if is_problem && problems.fetch_add(1, Ordering::Relaxed) + 1 > cap {
+                ended.store(true, Ordering::Relaxed);
+            }
+            progress(Progress::Unit);
+            anyhow::Ok(())
+        })?;
+        let problems: Vec<Problem> =
+            self.plan.problems.iter().cloned().chain(journal.problems()).collect();
+        let judged = judge(&problems, on_problem, &self.plan.matched());
+        if judged.is_err() {
+            // What failed is read again next time: the source may have been mended.
+            journal.forget_problems()?;
+        }
+        judged
+    }
+
+    fn read_unit(&self, index: usize, stop: &StopFlag) -> Result<Finished> {
+        let unit = &self.plan.units[index];
+        let mut writer = UnitWriter::new(self.spec, unit, &self.names[index], self.out, stop);
+        let outcome = writer.read(self.reader, self.tree)?;
+        Ok(match outcome {
+            Outcome::Whole(images, empty) => {
+                Finished { unit: index, key: unit.key.clone(), images, empty, problem: None }
+            }
+            Outcome::LeftOut(problem) => Finished {
+                unit: index,
+                key: unit.key.clone(),
+                images: Vec::new(),
+                empty: 0,
+                problem: Some(problem),
+            },
+        })
+    }
+
+    fn report(
+        &self,
+        finished: Vec<Finished>,
+        fingerprint: &str,
+        options: &Options,
+    ) -> Result<Converted> {
+        let file = assemble::coco(self.spec, &self.plan.units, &finished)?;
+        let converted = Converted::new(self.spec, self.plan, &finished, &file, fingerprint, options);
+        target::commit(self.out, &file, &converted)?;
+        Ok(converted)
+    }
+}

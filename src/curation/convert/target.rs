@@ -1,0 +1,163 @@
+//! The output folder: whose it is, what it holds, how it is completed.
+
+use std::{
+    fs,
+    io::Read,
+    path::Path,
+};
+
+use anyhow::{Context, Result, bail};
+use base::Error;
+use sha2::{Digest, Sha256};
+
+use super::{
+    Options, Converted,
+    journal::{self, JOURNAL},
+};
+use crate::{CocoFile, spec::Spec};
+
+/// Folder for what is unpacked.
+pub(super) const SOURCE: &str = ".source";
+const REPORT: &str = "conversion.json";
+/// Raised whenever the same spec and source give other files.
+const VERSION: u32 = 1;
+
+/// What decides the output: the spec with its choices, the policy, the source's files by name and
+/// size (of an archive also its head and tail, where its directory of checksums is).
+pub(super) fn fingerprint(spec: &Spec, source: &Path, options: &Options) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(format!("{VERSION}\n{spec:?}\n{:?}\n", options.on_problem));
+    let metadata = fs::metadata(source)
+        .map_err(|error| Error::data(format!("source {}: {error}", source.display())))?;
+    if metadata.is_dir() {
+        for entry in walkdir::WalkDir::new(source).sort_by_file_name() {
+            let entry = entry.map_err(|error| Error::data(format!("source: {error}")))?;
+            if entry.file_type().is_file() {
+                let length = entry.metadata().map_or(0, |m| m.len());
+                let path = entry.path().strip_prefix(source).unwrap_or(entry.path());
+                hash.update(format!("{}\0{length}\n", path.display()));
+            }
+        }
+    } else {
+        hash.update(format!("{}\n", metadata.len()));
+        hash.update(ends(source).with_context(|| format!("reading {}", source.display()))?);
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn ends(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::{Seek, SeekFrom};
+    const PIECE: u64 = 1 << 20;
+    let mut file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    Read::by_ref(&mut file).take(PIECE).read_to_end(&mut bytes)?;
+    file.seek(SeekFrom::Start(length.saturating_sub(PIECE)))?;
+    file.take(PIECE).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Makes `out` ready; what it holds already if it is complete for this fingerprint.
+pub(super) fn prepare(out: &Path, fingerprint: &str, overwrite: bool) -> Result<Option<Converted>> {
+    let shown = out.display();
+    let entries = match fs::read_dir(out) {
+        Ok(entries) => entries.count(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => {
+            bail!(Error::config(format!("output folder {shown}: {error}; choose another")))
+        }
+    };
+    let report = base::fs::read_if_exists(&out.join(REPORT))?;
+    let report = report.and_then(|text| serde_json::from_str::<Converted>(&text).ok());
+    let journal = base::fs::read_if_exists(&out.join(JOURNAL))?;
+    let same_journal = journal.as_ref().is_some_and(|text| text.contains(fingerprint));
+    match report {
+        Some(report) if report.fingerprint == fingerprint && is_complete(out) => {
+            journal::remove(out)?;
+            remove_folder(&out.join(SOURCE))?;
+            return Ok(Some(Converted { already_complete: true, ..report }));
+        }
+        _ if same_journal || entries == 0 => {}
+        Some(_) | None if overwrite && (report.is_some() || journal.is_some()) => clear(out)?,
+        Some(_) => bail!(Error::config(format!(
+            "{shown} holds a conversion with another spec, other choices or another source; choose \
+             another folder, or pass --overwrite to replace it"
+        ))),
+        None if journal.is_some() => bail!(Error::config(format!(
+            "{shown} holds an unfinished conversion with another spec, other choices or another \
+             source; choose another folder, or pass --overwrite to replace it"
+        ))),
+        None => bail!(Error::config(format!(
+            "{shown} exists, is not empty and holds no conversion (no {REPORT}), so nothing is \
+             written there; choose another folder"
+        ))),
+    }
+    for folder in [out.join("images"), out.join("annotations")] {
+        fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    }
+    Ok(None)
+}
+
+/// Whether the annotations and every image they name are there.
+fn is_complete(out: &Path) -> bool {
+    let annotations = out.join("annotations").join("all.json");
+    CocoFile::read(&annotations)
+        .is_ok_and(|file| file.images.iter().all(|i| out.join("images").join(&i.file_name).is_file()))
+}
+
+/// Removes what a conversion writes, and nothing else.
+fn clear(out: &Path) -> Result<()> {
+    for folder in ["images", "annotations", SOURCE] {
+        remove_folder(&out.join(folder))?;
+    }
+    for file in [REPORT, JOURNAL] {
+        let path = out.join(file);
+        if path.exists() {
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes annotations and report, once all images are on the disk.
+pub(super) fn commit(out: &Path, file: &CocoFile, converted: &Converted) -> Result<()> {
+    sync_all(out)?;
+    file.write(&out.join("annotations").join("all.json"))?;
+    let mut report = serde_json::to_vec_pretty(converted).context("encoding the report")?;
+    report.push(b'\n');
+    base::fs::atomic_write(&out.join(REPORT), &report)
+}
+
+/// Waits until the file system that holds `out` has everything: one wait instead of one a file.
+#[cfg(target_os = "linux")]
+fn sync_all(out: &Path) -> Result<()> {
+    let folder = fs::File::open(out).with_context(|| format!("opening {}", out.display()))?;
+    rustix::fs::syncfs(&folder).with_context(|| format!("syncing {}", out.display()))
+}
+
+/// Waits until every image is on the disk.
+#[cfg(not(target_os = "linux"))]
+fn sync_all(out: &Path) -> Result<()> {
+    let images = out.join("images");
+    for entry in fs::read_dir(&images).with_context(|| format!("reading {}", images.display()))? {
+        let path = entry?.path();
+        let synced = fs::File::open(&path).and_then(|file| file.sync_all());
+        synced.with_context(|| format!("syncing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Removes what is of no use any more.
+pub(super) fn finish(out: &Path) -> Result<()> {
+    journal::remove(out)?;
+    remove_folder(&out.join(SOURCE))
+}
