@@ -6,6 +6,7 @@ mod decode;
 mod fit;
 
 pub use clean::clean;
+pub(crate) use clean::{foreground, keep_where, outside};
 pub use components::{Connectivity, components, largest_component};
 pub use decode::{Decoder, UnknownValue};
 pub use fit::fit;

@@ -5,6 +5,7 @@
 
 mod pairing;
 mod rasters;
+mod volumes;
 
 use std::path::Path;
 
@@ -102,6 +103,7 @@ pub trait Reader: Sync {
 pub fn of<'a>(spec: &'a Spec) -> Result<Box<dyn Reader + 'a>> {
     Ok(match spec.reader()? {
         Settings::Rasters(settings) => Box::new(rasters::RasterReader::new(spec, settings)?),
+        Settings::Volumes(settings) => Box::new(volumes::VolumeReader::new(spec, settings)?),
     })
 }
 

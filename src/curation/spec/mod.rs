@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use readers::{Rasters, Reader};
+pub use readers::{Clear, Flip, Rasters, Reader, Volumes};
 pub use rules::{
     Class, Clean, Decode, Duplicates, Files, MaskRule, Opening, Resize, Strings, Table,
     TableFormat, Unpaired,
@@ -60,6 +60,9 @@ pub struct Spec {
     /// Images and masks as raster files.
     #[serde(default)]
     pub rasters: Option<Rasters>,
+    /// Images and masks as volumes.
+    #[serde(default)]
+    pub volumes: Option<Volumes>,
 }
 
 /// What it takes to download a dataset.

@@ -77,7 +77,10 @@ impl Spec {
     /// # Errors
     /// When the spec has none or several.
     pub fn reader(&self) -> Result<Reader<'_>> {
-        let all = [self.rasters.as_ref().map(Reader::Rasters)];
+        let all = [
+            self.rasters.as_ref().map(Reader::Rasters),
+            self.volumes.as_ref().map(Reader::Volumes),
+        ];
         let mut present = all.into_iter().flatten();
         match (present.next(), present.next()) {
             (Some(reader), None) => Ok(reader),
@@ -120,6 +123,10 @@ impl Spec {
         let mut uses = Vec::new();
         let (table, rules): (&str, &[MaskRule]) = match self.reader()? {
             Reader::Rasters(rasters) => ("rasters.masks", &rasters.masks),
+            Reader::Volumes(volumes) => {
+                volumes.intensity.check().context("volumes.intensity")?;
+                ("volumes.masks", &volumes.masks)
+            }
         };
         for (index, rule) in rules.iter().enumerate() {
             let place = format!("{table}[{index}]");

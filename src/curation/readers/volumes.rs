@@ -1,0 +1,251 @@
+//! Images and masks as volumes, slice by slice.
+
+use anyhow::Result;
+
+use super::{Emit, MaskFile, Plan, Reader, Unit, pairing::Pairing, rasters::labels};
+use crate::{
+    Frame, Mask, Pixels,
+    archive::Tree,
+    formats::volume::{View, Volume},
+    masks::{foreground, keep_where, outside},
+    problem::{Fault, Problem, ProblemKind},
+    spec::{Clear, Flip, Spec, Volumes},
+};
+
+pub(super) struct VolumeReader<'a> {
+    settings: &'a Volumes,
+    pairing: Pairing<'a>,
+}
+
+impl<'a> VolumeReader<'a> {
+    pub(super) fn new(spec: &'a Spec, settings: &'a Volumes) -> Result<Self> {
+        let pairing =
+            Pairing::new(spec, "volumes", &settings.images, &settings.masks, settings.unpaired)?;
+        Ok(Self { settings, pairing })
+    }
+}
+
+impl Reader for VolumeReader<'_> {
+    fn plan(&self, tree: &Tree) -> Result<Plan> {
+        let mut plan = self.pairing.plan(tree)?;
+        for unit in &mut plan.units {
+            // Neighbouring slices are much alike: one clip, whatever else is known.
+            unit.provenance.clip.get_or_insert_with(|| unit.key.clone());
+        }
+        Ok(plan)
+    }
+
+    fn read(&self, tree: &Tree, unit: &Unit, emit: &mut Emit<'_>) -> Result<(), Fault> {
+        let image = Source::open(tree, &unit.provenance.source_file, self.settings.view)?;
+        let masks = unit
+            .masks
+            .iter()
+            .map(|file| Ok((file, Source::open(tree, &file.path, self.settings.view)?)))
+            .collect::<Result<Vec<_>, Problem>>()?;
+        let channels = |mask: &Source| if self.settings.mask_channels { mask.volume.num_channels() } else { 1 };
+        for (_, mask) in &masks {
+            self.check_counts(&image, mask, channels(mask))?;
+        }
+        let lines = match self.settings.clear {
+            Some(Clear::BlackLines) => Some(BlackLines::of(&image)?),
+            _ => None,
+        };
+        let count = if self.settings.first_slice { 1 } else { image.len() };
+        for index in 0..count {
+            let pixels = image.pixels(index, self.settings)?;
+            let mut frame = Frame {
+                image: pixels,
+                encoded: None,
+                masks: Vec::new(),
+                marked: false,
+                frame: Some(index as u32),
+            };
+            for (file, mask) in &masks {
+                for channel in 0..channels(mask) {
+                    let plane = mask.labels(index, self.settings.mask_channels.then_some(channel))?;
+                    self.add_mask(&mut frame, file, plane, index, lines.as_ref())?;
+                }
+            }
+            if self.is_left_out(&frame) {
+                continue;
+            }
+            if self.settings.first_slice {
+                frame.frame = None;
+            }
+            emit(self.flipped(frame))?;
+        }
+        Ok(())
+    }
+}
+
+impl VolumeReader<'_> {
+    fn check_counts(&self, image: &Source, mask: &Source, channels: usize) -> Result<(), Problem> {
+        let found = mask.len() / channels.max(1);
+        let expected = if self.settings.first_slice { 1 } else { image.len() };
+        if found == expected {
+            return Ok(());
+        }
+        Err(Problem::new(
+            ProblemKind::FrameCount,
+            format!("{}: {found} slices, {} has {expected}", mask.name, image.name),
+        ))
+    }
+
+    fn add_mask(
+        &self,
+        frame: &mut Frame,
+        file: &MaskFile,
+        plane: Pixels,
+        index: usize,
+        lines: Option<&BlackLines>,
+    ) -> Result<(), Problem> {
+        let rule = &self.settings.masks[file.rule];
+        let (mut labels, marked) =
+            labels(rule, file, plane, &frame.image).map_err(|problem| Problem {
+                message: format!("{} (slice {index})", problem.message),
+                ..problem
+            })?;
+        frame.marked |= marked;
+        match self.settings.clear {
+            None => {}
+            Some(Clear::BlackPixels) => keep_where(&mut labels.data, &foreground(&frame.image)),
+            Some(Clear::OutsideFieldOfView) => {
+                let black = outside(&foreground(&frame.image), (labels.height, labels.width));
+                let view: Vec<u8> = black.iter().map(|&value| 1 - value).collect();
+                keep_where(&mut labels.data, &view);
+            }
+            Some(Clear::BlackLines) => {
+                if let Some(lines) = lines {
+                    keep_where(&mut labels.data, &lines.visible(index));
+                }
+            }
+        }
+        frame.masks.push(Mask::Labels(labels));
+        Ok(())
+    }
+
+    fn is_left_out(&self, frame: &Frame) -> bool {
+        if self.settings.min_foreground <= 0.0 {
+            return false;
+        }
+        let foreground = |mask: &Mask| match mask {
+            Mask::Labels(labels) => labels.data.iter().filter(|&&id| id != 0).count(),
+            Mask::Object { mask, .. } => mask.area() as usize,
+        };
+        let marked: usize = frame.masks.iter().map(foreground).sum();
+        let pixels = frame.image.height as f64 * frame.image.width as f64;
+        (marked as f64) < self.settings.min_foreground * pixels
+    }
+
+    fn flipped(&self, mut frame: Frame) -> Frame {
+        let Some(flip) = self.settings.flip else { return frame };
+        flip_pixels(&mut frame.image, flip);
+        for mask in &mut frame.masks {
+            if let Mask::Labels(labels) = mask {
+                flip_pixels(labels, flip);
+            }
+        }
+        frame
+    }
+}
+
+/// Turns pixels in place.
+pub(super) fn flip_pixels(pixels: &mut Pixels, flip: Flip) {
+    let row = pixels.width as usize * pixels.channels;
+    match flip {
+        Flip::Rotate180 => {
+            pixels.data.reverse();
+            // Reversed as a whole, each pixel's channels came out backwards.
+            pixels.data.chunks_exact_mut(pixels.channels).for_each(<[u8]>::reverse);
+        }
+        Flip::Vertical => {
+            let rows: Vec<u8> = pixels.data.chunks_exact(row).rev().flatten().copied().collect();
+            pixels.data = rows;
+        }
+    }
+}
+
+/// An open volume with its name within the source.
+struct Source {
+    name: String,
+    volume: Volume,
+    view: View,
+}
+
+impl Source {
+    fn open(tree: &Tree, name: &str, view: View) -> Result<Self, Problem> {
+        let volume = Volume::open(&tree.path(name)).map_err(|e| Problem::unreadable(&e))?;
+        Ok(Self { name: name.to_owned(), volume, view })
+    }
+
+    /// Slices of all volumes of a series.
+    fn len(&self) -> usize {
+        self.volume.num_planes(self.view) * self.volume.num_channels()
+    }
+
+    /// Slice and volume of a running number.
+    fn place(&self, index: usize) -> (usize, Option<usize>) {
+        let planes = self.volume.num_planes(self.view).max(1);
+        (index % planes, (self.volume.num_channels() > 1).then_some(index / planes))
+    }
+
+    fn pixels(&self, index: usize, settings: &Volumes) -> Result<Pixels, Problem> {
+        let (plane, channel) = self.place(index);
+        let pixels = self.volume.pixels(self.view, plane, channel, settings.intensity);
+        pixels.map_err(|error| Problem::unreadable(&error.context(self.name.clone())))
+    }
+
+    /// `channel` where each volume of the mask is a mask of its own.
+    fn labels(&self, index: usize, channel: Option<usize>) -> Result<Pixels, Problem> {
+        let (plane, own) = match channel {
+            Some(channel) => (index, Some(channel)),
+            None => self.place(index),
+        };
+        let labels = self.volume.labels(self.view, plane, own);
+        labels.map_err(|error| Problem::unreadable(&error.context(self.name.clone())))
+    }
+}
+
+/// Which lines of a volume, along each axis, are black throughout.
+struct BlackLines {
+    /// Along the slices: one flag a pixel; 1 where some slice is not black.
+    through: Vec<u8>,
+    /// Per slice: rows and columns that are not black.
+    slices: Vec<(Vec<bool>, Vec<bool>)>,
+}
+
+impl BlackLines {
+    fn of(image: &Source) -> Result<Self, Problem> {
+        let mut through = Vec::new();
+        let mut slices = Vec::with_capacity(image.len());
+        for index in 0..image.len() {
+            let (plane, channel) = image.place(index);
+            let pixels = image.volume.pixels(image.view, plane, channel, crate::formats::Intensity::Wrap);
+            let pixels = pixels.map_err(|e| Problem::unreadable(&e.context(image.name.clone())))?;
+            let shown = foreground(&pixels);
+            through.resize(shown.len(), 0);
+            let width = pixels.width as usize;
+            let mut rows = vec![false; pixels.height as usize];
+            let mut columns = vec![false; width];
+            for (at, &value) in shown.iter().enumerate() {
+                if value != 0 {
+                    through[at] = 1;
+                    rows[at / width] = true;
+                    columns[at % width] = true;
+                }
+            }
+            slices.push((rows, columns));
+        }
+        Ok(Self { through, slices })
+    }
+
+    /// 1 where a slice's pixel lies on no black line.
+    fn visible(&self, index: usize) -> Vec<u8> {
+        let (rows, columns) = &self.slices[index];
+        let width = columns.len();
+        let through = self.through.iter().enumerate();
+        through
+            .map(|(at, &through)| through * u8::from(rows[at / width] && columns[at % width]))
+            .collect()
+    }
+}
