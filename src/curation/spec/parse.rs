@@ -174,6 +174,10 @@ impl MaskRule {
 fn overlay(lower: &mut toml::Table, upper: &toml::Table) {
     for (key, value) in upper {
         match (lower.get_mut(key), value) {
+            // One of several forms: the published one takes the place of the other.
+            _ if key == "decode" => {
+                lower.insert(key.clone(), value.clone());
+            }
             (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),
             (Some(toml::Value::Array(below)), toml::Value::Table(above)) => {
                 for (index, change) in above {
