@@ -21,6 +21,7 @@ pub mod readers;
 pub mod select;
 pub mod spec;
 pub mod tables;
+pub mod us43d;
 
 pub use coco::CocoFile;
 pub use frame::{Frame, Mask, Pixels, Provenance};

@@ -40,6 +40,25 @@ impl Tree {
         nodes.add_folder(folder, None)?;
         Ok(nodes.into_tree(Vec::new()))
     }
+
+    /// The files by their path in the tree, sorted.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// Where the file `name` of the tree lies on disk; a name it does not have leads nowhere.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.files.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The bytes of the file `name` of the tree.
+    ///
+    /// # Errors
+    /// Of kind data, naming the file.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
+        fs::read(self.path(name)).map_err(|e| Error::data(format!("{name}: {e}")).into())
+    }
 }
 
 /// A file of the tree.

@@ -18,6 +18,7 @@ pub(super) fn coco(spec: &Spec, units: &[Unit], finished: &[Finished]) -> Result
             description: Some(spec.title.clone()),
             url: Some(spec.url.clone()),
             dataset: Some(spec.name.clone()),
+            application: Some(spec.application.clone()),
             extra: Extra::default(),
         },
         categories: categories(spec),
@@ -34,6 +35,7 @@ pub(super) fn coco(spec: &Spec, units: &[Unit], finished: &[Finished]) -> Result
                 height: image.height,
                 width: image.width,
                 dataset: Some(spec.name.clone()),
+                application: None,
                 provenance,
                 extra: Extra::default(),
             });

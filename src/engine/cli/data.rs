@@ -5,6 +5,7 @@ use clap::Subcommand;
 
 mod agnostic;
 mod check;
+mod convert;
 mod export;
 mod filter;
 mod merge;
@@ -24,6 +25,8 @@ pub(super) enum DataVerb {
     Filter(filter::FilterArgs),
     /// Make one COCO file of several, with its file names relative to a folder above them.
     Merge(merge::MergeArgs),
+    /// Convert a raw dataset to COCO, as its spec describes it.
+    Convert(convert::ConvertArgs),
     /// Write a set of synthetic ultrasound images with lesions, as COCO and as list files.
     Phantom(phantom::PhantomArgs),
     /// Divide a COCO file into training, validation and test, or folds, by patient or clip.
@@ -37,6 +40,7 @@ pub(super) fn run(verb: DataVerb) -> Result<()> {
         DataVerb::Export(args) => export::run(&args),
         DataVerb::Filter(args) => filter::run(&args),
         DataVerb::Merge(args) => merge::run(&args),
+        DataVerb::Convert(args) => convert::run(&args),
         DataVerb::Phantom(args) => phantom::run(&args),
         DataVerb::Split(args) => split::run(&args),
     }
