@@ -7,19 +7,19 @@
 pub mod agnostic;
 pub mod archive;
 pub mod coco;
+pub mod convert;
 pub mod export;
 pub mod filter;
 pub mod formats;
-pub mod convert;
 pub mod frame;
-pub mod merge;
-pub mod split;
 pub mod masks;
+pub mod merge;
 pub mod png;
 pub mod problem;
 pub mod readers;
 pub mod select;
 pub mod spec;
+pub mod split;
 pub mod tables;
 pub mod us43d;
 

@@ -113,7 +113,11 @@ pub fn judge(problems: &[Problem], policy: OnProblem, place: &str) -> anyhow::Re
     let _ = match policy {
         OnProblem::Fail => writeln!(text, "{} problems in the source", problems.len()),
         OnProblem::Skip { cap } => {
-            writeln!(text, "{} problems in the source, more than the {cap} to be skipped", problems.len())
+            writeln!(
+                text,
+                "{} problems in the source, more than the {cap} to be skipped",
+                problems.len()
+            )
         }
     };
     text.push_str(&listed(problems, 3));

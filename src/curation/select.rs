@@ -155,7 +155,10 @@ impl Selector {
             let Some((key, groups)) = self.key.key(path) else {
                 problems.push(Problem::new(
                     ProblemKind::NoKey,
-                    format!("{path}: {}.files matches it, {}.key `{}` does not", self.place, self.place, self.key.regex),
+                    format!(
+                        "{path}: {}.files matches it, {}.key `{}` does not",
+                        self.place, self.place, self.key.regex
+                    ),
                 ));
                 continue;
             };

@@ -78,7 +78,8 @@ impl Tables {
     #[must_use]
     pub fn missing(&self, key: &str) -> Option<String> {
         let row = self.rows.get(key);
-        let has = self.required.iter().any(|(index, _)| row.is_some_and(|r| r.tables.contains(index)));
+        let has =
+            self.required.iter().any(|(index, _)| row.is_some_and(|r| r.tables.contains(index)));
         if self.required.is_empty() || has {
             return None;
         }
@@ -106,7 +107,9 @@ impl Tables {
         let mut matched = 0;
         for record in &records {
             let field = |at: usize| record.get(at).cloned();
-            let Some((key, _)) = field(key_column).and_then(|text| key.key(&text)) else { continue };
+            let Some((key, _)) = field(key_column).and_then(|text| key.key(&text)) else {
+                continue;
+            };
             matched += 1;
             let row = self.rows.entry(key).or_default();
             row.tables.push(index);
@@ -133,7 +136,8 @@ fn records(tree: &Tree, path: &str, table: &Table) -> Result<Records> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     match table.format {
         TableFormat::Words => {
-            let rows = text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect());
+            let rows =
+                text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect());
             Ok((table.columns.clone(), rows.filter(|row: &Vec<String>| !row.is_empty()).collect()))
         }
         TableFormat::Csv => {
@@ -146,9 +150,9 @@ fn records(tree: &Tree, path: &str, table: &Table) -> Result<Records> {
                 true => reader.headers().map_err(fail)?.iter().map(str::to_owned).collect(),
                 false => table.columns.clone(),
             };
-            let rows = reader.records().map(|record| {
-                record.map(|r| r.iter().map(str::to_owned).collect()).map_err(fail)
-            });
+            let rows = reader
+                .records()
+                .map(|record| record.map(|r| r.iter().map(str::to_owned).collect()).map_err(fail));
             Ok((header, rows.collect::<Result<_, _>>()?))
         }
     }

@@ -54,7 +54,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { on_problem: OnProblem::Fail, threads: None, overwrite: false, limits: Limits::default() }
+        Self {
+            on_problem: OnProblem::Fail,
+            threads: None,
+            overwrite: false,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -169,8 +174,9 @@ impl Conversion<'_> {
             OnProblem::Fail => 0,
             OnProblem::Skip { cap } => cap,
         };
-        let open: Vec<usize> =
-            (0..self.plan.units.len()).filter(|index| !journal.finished().contains(index)).collect();
+        let open: Vec<usize> = (0..self.plan.units.len())
+            .filter(|index| !journal.finished().contains(index))
+            .collect();
         // Small pieces in order: a volume takes as long as a hundred pictures.
         open.par_iter().with_max_len(1).try_for_each(|&index| {
             if ended.load(Ordering::Relaxed) {
@@ -220,7 +226,8 @@ impl Conversion<'_> {
         options: &Options,
     ) -> Result<Converted> {
         let file = assemble::coco(self.spec, &self.plan.units, &finished)?;
-        let converted = Converted::new(self.spec, self.plan, &finished, &file, fingerprint, options);
+        let converted =
+            Converted::new(self.spec, self.plan, &finished, &file, fingerprint, options);
         target::commit(self.out, &file, &converted)?;
         Ok(converted)
     }

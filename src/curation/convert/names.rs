@@ -34,7 +34,9 @@ fn stem(key: &str) -> String {
     for c in key.chars() {
         match c {
             '/' => stem.push_str("__"),
-            c if c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '(' | ')' | '+') => stem.push(c),
+            c if c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '(' | ')' | '+') => {
+                stem.push(c)
+            }
             _ => stem.push('-'),
         }
     }

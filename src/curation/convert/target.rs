@@ -1,17 +1,13 @@
 //! The output folder: whose it is, what it holds, how it is completed.
 
-use std::{
-    fs,
-    io::Read,
-    path::Path,
-};
+use std::{fs, io::Read, path::Path};
 
 use anyhow::{Context, Result, bail};
 use base::Error;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Options, Converted,
+    Converted, Options,
     journal::{self, JOURNAL},
 };
 use crate::{CocoFile, spec::Spec};
@@ -101,8 +97,9 @@ pub(super) fn prepare(out: &Path, fingerprint: &str, overwrite: bool) -> Result<
 /// Whether the annotations and every image they name are there.
 fn is_complete(out: &Path) -> bool {
     let annotations = out.join("annotations").join("all.json");
-    CocoFile::read(&annotations)
-        .is_ok_and(|file| file.images.iter().all(|i| out.join("images").join(&i.file_name).is_file()))
+    CocoFile::read(&annotations).is_ok_and(|file| {
+        file.images.iter().all(|i| out.join("images").join(&i.file_name).is_file())
+    })
 }
 
 /// Removes what a conversion writes, and nothing else.

@@ -113,7 +113,13 @@ fn open(labels: &mut [u8], size: (u32, u32), opening: Opening) {
         // The moved square covers pixels that had no label: they take that of the foreground.
         let label = labels.iter().copied().find(|&value| value != 0).unwrap_or(0);
         for (value, keep) in labels.iter_mut().zip(&plane) {
-            *value = if *keep == 0 { 0 } else if *value == 0 { label } else { *value };
+            *value = if *keep == 0 {
+                0
+            } else if *value == 0 {
+                label
+            } else {
+                *value
+            };
         }
         return;
     }
@@ -154,12 +160,7 @@ fn dilate(plane: &mut [u8], (height, width): (u32, u32), before: usize, behind: 
     }
 }
 
-fn spread<'a>(
-    line: &[u8],
-    out: impl Iterator<Item = &'a mut u8>,
-    before: usize,
-    behind: usize,
-) {
+fn spread<'a>(line: &[u8], out: impl Iterator<Item = &'a mut u8>, before: usize, behind: usize) {
     let mut inside: usize = line.iter().take(behind).map(|&v| usize::from(v)).sum();
     for (at, out) in out.enumerate() {
         inside += line.get(at + behind).map_or(0, |&v| usize::from(v));
@@ -266,9 +267,7 @@ mod tests {
     #[test]
     fn an_even_opening_stays_in_place_unless_told_to_shift() {
         let rows = ["000000", "011000", "011000", "000010", "000000"];
-        let opening = |shifted| {
-            [Clean::Opening(Opening { size: 2, largest: false, shifted })]
-        };
+        let opening = |shifted| [Clean::Opening(Opening { size: 2, largest: false, shifted })];
         let still = cleaned(&rows, &opening(false));
         assert_eq!(still, plane(&["000000", "011000", "011000", "000000", "000000"]));
         let moved = cleaned(&rows, &opening(true));

@@ -39,7 +39,11 @@ struct Run {
 /// The components of all labels but 0 in `labels` (`[H, W]`, row-major), by first pixel in
 /// row-major order, as scikit-image numbers them.
 #[must_use]
-pub fn components(labels: &[u8], (height, width): (u32, u32), connectivity: Connectivity) -> Vec<Component> {
+pub fn components(
+    labels: &[u8],
+    (height, width): (u32, u32),
+    connectivity: Connectivity,
+) -> Vec<Component> {
     let runs = column_runs(labels, height as usize, width as usize);
     let mut parents: Vec<u32> = (0..runs.len() as u32).collect();
     join_columns(&runs, &mut parents, connectivity);
@@ -259,7 +263,9 @@ mod tests {
             while let Some(at) = open.pop() {
                 mask[at] = 1;
                 let (y, x) = ((at as i64) / i64::from(width), (at as i64) % i64::from(width));
-                for (dy, dx) in [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)] {
+                for (dy, dx) in
+                    [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
+                {
                     if connectivity == Connectivity::Four && dy != 0 && dx != 0 {
                         continue;
                     }

@@ -179,12 +179,7 @@ mod tests {
     use super::*;
 
     fn rgb(colors: &[[u8; 3]]) -> Pixels {
-        Pixels {
-            height: 1,
-            width: colors.len() as u32,
-            channels: 3,
-            data: colors.concat(),
-        }
+        Pixels { height: 1, width: colors.len() as u32, channels: 3, data: colors.concat() }
     }
 
     /// The reference's own figures: red 29, green 150, blue 76, dark red 15.
@@ -197,8 +192,7 @@ mod tests {
 
     #[test]
     fn thresholds_and_values() {
-        let mask =
-            Pixels { height: 1, width: 5, channels: 1, data: vec![0, 1, 150, 254, 255] };
+        let mask = Pixels { height: 1, width: 5, channels: 1, data: vec![0, 1, 150, 254, 255] };
         let ids = |decode: Decode| Decoder::new(&decode, 2).unwrap().decode(&mask);
         assert_eq!(ids(Decode::AtLeast(150)).0.data, [0, 0, 2, 2, 2]);
         assert_eq!(ids(Decode::Equal(255)).0.data, [0, 0, 0, 0, 2]);
@@ -215,7 +209,8 @@ mod tests {
     fn colours_are_exact_and_unknown_ones_counted() {
         let map = BTreeMap::from([("255,255,0".to_owned(), 2), ("10,10,10".to_owned(), 0)]);
         let mask = rgb(&[[255, 255, 0], [0, 255, 255], [10, 10, 10], [0, 0, 0], [0, 255, 255]]);
-        let (pixels, unknown) = Decoder::new(&Decode::Colors(map.clone()), 0).unwrap().decode(&mask);
+        let (pixels, unknown) =
+            Decoder::new(&Decode::Colors(map.clone()), 0).unwrap().decode(&mask);
         assert_eq!(pixels.data, [2, 0, 0, 0, 0]);
         assert_eq!(unknown, [UnknownValue { value: "0,255,255".to_owned(), pixels: 2 }]);
         let (pixels, _) = Decoder::new(&Decode::ColorsBgr(map), 0).unwrap().decode(&mask);

@@ -226,7 +226,12 @@ impl Role<'_> {
             let known: Vec<&str> = class.to.keys().map(String::as_str).collect();
             Problem::new(
                 ProblemKind::UnknownLabel,
-                format!("{}: {label}; {}.class.to knows {}", file.path, self.place, known.join(", ")),
+                format!(
+                    "{}: {label}; {}.class.to knows {}",
+                    file.path,
+                    self.place,
+                    known.join(", ")
+                ),
             )
         })?;
         Ok((id != 0).then_some(id))

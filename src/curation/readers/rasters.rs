@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{Emit, MaskFile, Plan, Reader, Unit, decode, decode_bytes, pairing::Pairing, read_bytes};
+use super::{
+    Emit, MaskFile, Plan, Reader, Unit, decode, decode_bytes, pairing::Pairing, read_bytes,
+};
 use crate::{
     Frame, Mask, Pixels,
     archive::Tree,
@@ -21,13 +23,8 @@ pub(super) struct RasterReader<'a> {
 
 impl<'a> RasterReader<'a> {
     pub(super) fn new(spec: &'a Spec, settings: &'a Rasters) -> Result<Self> {
-        let pairing = Pairing::new(
-            spec,
-            "rasters",
-            &settings.images,
-            &settings.masks,
-            settings.unpaired,
-        )?;
+        let pairing =
+            Pairing::new(spec, "rasters", &settings.images, &settings.masks, settings.unpaired)?;
         Ok(Self { settings, pairing })
     }
 }
@@ -84,7 +81,11 @@ pub(super) fn labels(
 fn unknown_values(path: &str, unknown: &[UnknownValue]) -> Problem {
     let shown: Vec<String> =
         unknown.iter().take(5).map(|u| format!("{} in {} pixels", u.value, u.pixels)).collect();
-    let more = if unknown.len() > 5 { format!(", {} values in all", unknown.len()) } else { String::new() };
+    let more = if unknown.len() > 5 {
+        format!(", {} values in all", unknown.len())
+    } else {
+        String::new()
+    };
     Problem::new(
         ProblemKind::UnknownValue,
         format!("{path}: the rule's `decode` does not know {}{more}", shown.join(", ")),

@@ -42,7 +42,9 @@ impl Reader for VolumeReader<'_> {
             .iter()
             .map(|file| Ok((file, Source::open(tree, &file.path, self.settings.view)?)))
             .collect::<Result<Vec<_>, Problem>>()?;
-        let channels = |mask: &Source| if self.settings.mask_channels { mask.volume.num_channels() } else { 1 };
+        let channels = |mask: &Source| {
+            if self.settings.mask_channels { mask.volume.num_channels() } else { 1 }
+        };
         for (_, mask) in &masks {
             self.check_counts(&image, mask, channels(mask))?;
         }
@@ -62,7 +64,8 @@ impl Reader for VolumeReader<'_> {
             };
             for (file, mask) in &masks {
                 for channel in 0..channels(mask) {
-                    let plane = mask.labels(index, self.settings.mask_channels.then_some(channel))?;
+                    let plane =
+                        mask.labels(index, self.settings.mask_channels.then_some(channel))?;
                     self.add_mask(&mut frame, file, plane, index, lines.as_ref())?;
                 }
             }
@@ -100,11 +103,9 @@ impl VolumeReader<'_> {
         lines: Option<&BlackLines>,
     ) -> Result<(), Problem> {
         let rule = &self.settings.masks[file.rule];
-        let (mut labels, marked) =
-            labels(rule, file, plane, &frame.image).map_err(|problem| Problem {
-                message: format!("{} (slice {index})", problem.message),
-                ..problem
-            })?;
+        let (mut labels, marked) = labels(rule, file, plane, &frame.image).map_err(|problem| {
+            Problem { message: format!("{} (slice {index})", problem.message), ..problem }
+        })?;
         frame.marked |= marked;
         match self.settings.clear {
             None => {}
@@ -220,7 +221,8 @@ impl BlackLines {
         let mut slices = Vec::with_capacity(image.len());
         for index in 0..image.len() {
             let (plane, channel) = image.place(index);
-            let pixels = image.volume.pixels(image.view, plane, channel, crate::formats::Intensity::Wrap);
+            let pixels =
+                image.volume.pixels(image.view, plane, channel, crate::formats::Intensity::Wrap);
             let pixels = pixels.map_err(|e| Problem::unreadable(&e.context(image.name.clone())))?;
             let shown = foreground(&pixels);
             through.resize(shown.len(), 0);

@@ -137,4 +137,3 @@ pub enum Choice {
 
 /// The defect that every dataset shares: see [`FullFrame::Drop`].
 pub const FULL_FRAME_DEFECT: &str = "full-frame";
-

@@ -84,14 +84,21 @@ impl Spec {
         let mut present = all.into_iter().flatten();
         match (present.next(), present.next()) {
             (Some(reader), None) => Ok(reader),
-            (None, _) => bail!(Error::config(format!("no reader: it needs one of the tables {READERS}"))),
-            _ => bail!(Error::config(format!("several readers: it needs one of the tables {READERS}"))),
+            (None, _) => {
+                bail!(Error::config(format!("no reader: it needs one of the tables {READERS}")))
+            }
+            _ => bail!(Error::config(format!(
+                "several readers: it needs one of the tables {READERS}"
+            ))),
         }
     }
 
     fn check(&self) -> Result<()> {
         let refuse = |message: String| -> Result<()> { bail!(Error::config(message)) };
-        if self.name.is_empty() || self.name.contains(['/', '\\', '\0']) || self.name.starts_with('.') {
+        if self.name.is_empty()
+            || self.name.contains(['/', '\\', '\0'])
+            || self.name.starts_with('.')
+        {
             return refuse(format!("name `{}` cannot be a folder's name", self.name));
         }
         let mut ids = BTreeSet::new();

@@ -151,7 +151,10 @@ fn print(converted: &Converted, out: &Path) {
     }
     if !left_out.unpaired.is_empty() {
         let example = &left_out.unpaired[0];
-        println!("  {:>7} images left out: without a mask, like {example}", left_out.unpaired.len());
+        println!(
+            "  {:>7} images left out: without a mask, like {example}",
+            left_out.unpaired.len()
+        );
     }
     if !left_out.problems.is_empty() {
         println!("left out for problems (all in conversion.json):");
@@ -194,7 +197,9 @@ impl Bar {
     pub(super) fn tell(&self, progress: Progress) {
         match progress {
             Progress::Unpacked(bytes) => {
-                if let Ok(style) = ProgressStyle::with_template("{spinner} unpacked {bytes}, {bytes_per_sec}") {
+                if let Ok(style) =
+                    ProgressStyle::with_template("{spinner} unpacked {bytes}, {bytes_per_sec}")
+                {
                     self.0.set_style(style);
                 }
                 self.0.inc(bytes);
