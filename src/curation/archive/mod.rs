@@ -239,7 +239,8 @@ impl Work<'_> {
                     stop: self.stop,
                     tally: Tally::default(),
                 };
-                let mut gate = Gate::new(&target, self.limits, source.len());
+                let packed = parts.iter().map(Source::len).sum();
+                let mut gate = Gate::new(&target, self.limits, packed);
                 match format {
                     Format::Zip => zipped::unpack(&source, &mut gate),
                     Format::Tar => tarball::unpack(&source, false, &mut gate),

@@ -176,6 +176,19 @@ fn inner_archives_appear_beside_or_in_a_folder_of_their_own() {
 }
 
 #[test]
+fn a_work_folder_inside_the_source_is_no_part_of_it() {
+    let bench = Bench::new();
+    pack(Format::Zip, &entries(&[("1.txt", "one")]), &bench.path("a.zip")).unwrap();
+    let (source, work) = (bench.path(""), bench.path("work"));
+    let all = [inner("*.zip", Into::Beside)];
+    for _ in 0..2 {
+        let limits = Limits::default();
+        let tree = unpack(&source, &all, &work, &limits, &|_| {}, &StopFlag::default()).unwrap();
+        assert_eq!(content(&tree), texts(&[("1.txt", "one")]));
+    }
+}
+
+#[test]
 fn a_split_zip_inside_a_zip_is_joined_from_its_parts() {
     let bench = Bench::new();
     let images = sample(20);

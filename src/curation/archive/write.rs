@@ -236,13 +236,19 @@ pub(super) fn check_space(archive: &str, folder: &Path, needed: u64) -> Result<(
     if needed <= available {
         return Ok(());
     }
-    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    // The work folder, not what is made in it for this archive.
+    let work = folder.ancestors().nth(2).unwrap_or(folder);
     Err(Error::data(format!(
-        "{archive}: needs {:.1} GiB unpacked, and the disk of {} has {:.1} GiB left; free some \
-         space there or choose another folder",
-        gib(needed),
-        folder.display(),
-        gib(available)
+        "{archive}: needs {} unpacked, and the disk of {} has {} left; free some space there or \
+         choose another folder",
+        size(needed),
+        work.display(),
+        size(available)
     ))
     .into())
+}
+
+fn size(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib < 1024.0 { format!("{mib:.0} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
 }
