@@ -7,6 +7,7 @@ pub mod hdf5;
 pub mod npy;
 pub mod npy_dict;
 pub mod polygon;
+pub mod video;
 pub mod volume;
 #[cfg(any(test, feature = "miniatures"))]
 pub mod write;

@@ -3,10 +3,14 @@
 
 mod hdf5;
 mod npy;
+mod video;
 mod volume;
 
 pub use hdf5::{Column, Dataset, hdf5};
 pub use npy::{DictArray, npy, npy_dict};
+#[cfg(feature = "h264")]
+pub use video::h264_mp4;
+pub use video::mjpeg_avi;
 pub use volume::{metaimage, nifti};
 
 /// Numbers to be written.

@@ -1,0 +1,192 @@
+//! Videos, frame by frame: AVI with Motion JPEG or uncompressed, MP4 with H.264.
+//!
+//! Colours of H.264 are taken as BT.601 of limited range, which is what a video is that says nothing
+//! of it; what a video does say of it is not looked at.
+
+mod avi;
+#[cfg(feature = "h264")]
+mod h264;
+mod mjpeg;
+mod mp4;
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use base::Error;
+
+use crate::frame::Pixels;
+
+/// Frames with more pixels are refused: 8K is 33 million.
+const MAX_PIXELS: u64 = 100_000_000;
+
+/// An open video; frames are read and decoded when asked for.
+#[derive(Debug)]
+pub struct Video {
+    path: PathBuf,
+    codec: Codec,
+    /// Where each coded frame lies, in the order of the file.
+    samples: Vec<Sample>,
+}
+
+/// A coded frame's place in the file.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    start: u64,
+    len: u32,
+}
+
+#[derive(Debug)]
+enum Codec {
+    /// Every frame a JPEG.
+    Mjpeg,
+    Uncompressed(avi::Bitmap),
+    #[cfg_attr(not(feature = "h264"), allow(dead_code))]
+    H264(mp4::AvcConfig),
+}
+
+/// What a container holds.
+struct Contents {
+    codec: Codec,
+    samples: Vec<Sample>,
+}
+
+impl Video {
+    /// Opens a video by its content and finds its frames; none is decoded.
+    ///
+    /// # Errors
+    /// [`base::ErrorKind::Data`] with the path: neither AVI nor MP4, cut off, without a video track
+    /// or frames, or in a codec that is not decoded (with its name and what to do).
+    pub fn open(path: &Path) -> Result<Self> {
+        let Contents { codec, samples } =
+            Self::read(path).map_err(|e| Error::data(format!("{}: {e:#}", path.display())))?;
+        Ok(Self { path: path.to_owned(), codec, samples })
+    }
+
+    fn read(path: &Path) -> Result<Contents> {
+        let mut file = File::open(path).context("cannot be opened")?;
+        let len = file.metadata().context("cannot be read")?.len();
+        let mut head = [0; 12];
+        file.read_exact(&mut head).context("it is too short for a video")?;
+        let contents = match (&head[..4], &head[4..8], &head[8..]) {
+            (b"RIFF", _, b"AVI ") => avi::read(&mut file, len)?,
+            (_, b"ftyp" | b"moov" | b"mdat" | b"free" | b"wide" | b"skip", _) => {
+                mp4::read(&mut file, len)?
+            }
+            _ => bail!("it is neither an AVI nor an MP4 file, judging by its first bytes"),
+        };
+        ensure!(!contents.samples.is_empty(), "its video has no frames");
+        if matches!(contents.codec, Codec::H264(_)) && !cfg!(feature = "h264") {
+            bail!("this program was built without the feature `h264`; {}", remedy("H.264"));
+        }
+        Ok(contents)
+    }
+
+    /// The number of frames in the file.
+    #[must_use]
+    pub fn num_frames(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether [`Video::frame`] costs no more than the frame: not where frames build on each other.
+    #[must_use]
+    pub fn is_random_access(&self) -> bool {
+        !matches!(self.codec, Codec::H264(_))
+    }
+
+    /// Gives all frames in the order in which they are shown, RGB, or grey where the file has grey.
+    ///
+    /// # Errors
+    /// A frame that is damaged, with its number; and whatever `each` returns.
+    pub fn frames(&self, mut each: impl FnMut(usize, Pixels) -> Result<()>) -> Result<()> {
+        self.visit(|index, pixels| {
+            each(index, pixels)?;
+            Ok(true)
+        })
+    }
+
+    /// One frame, counted from 0. With H.264 all frames before it are decoded too.
+    ///
+    /// # Errors
+    /// When there is no such frame or it is damaged.
+    pub fn frame(&self, index: usize) -> Result<Pixels> {
+        let count = self.num_frames();
+        if index >= count {
+            let message = format!("there is no frame {index}, of {count} counted from 0");
+            return Err(Error::data(format!("{}: {message}", self.path.display())).into());
+        }
+        if self.is_random_access() {
+            let mut file = File::open(&self.path)?;
+            return self.decode(&mut file, index);
+        }
+        let mut found = None;
+        self.visit(|i, pixels| {
+            if i == index {
+                found = Some(pixels);
+            }
+            Ok(found.is_none())
+        })?;
+        found.with_context(|| format!("{}: frame {index} is missing", self.path.display()))
+    }
+
+    /// Frames in order as long as `each` gives `true`.
+    fn visit(&self, mut each: impl FnMut(usize, Pixels) -> Result<bool>) -> Result<()> {
+        let mut file = File::open(&self.path)
+            .map_err(|e| Error::data(format!("{}: {e}", self.path.display())))?;
+        #[cfg(feature = "h264")]
+        if let Codec::H264(config) = &self.codec {
+            let read = |i: usize| self.samples.get(i).map(|&sample| read_sample(&mut file, sample));
+            return h264::decode(config, self.num_frames(), read, &mut each, |frame, e| {
+                self.error(frame, &e)
+            });
+        }
+        for index in 0..self.num_frames() {
+            let pixels = self.decode(&mut file, index)?;
+            if !each(index, pixels)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A frame that stands alone.
+    fn decode(&self, file: &mut File, index: usize) -> Result<Pixels> {
+        let decode = |bytes: Vec<u8>| match &self.codec {
+            Codec::Mjpeg => mjpeg::decode(&bytes),
+            Codec::Uncompressed(bitmap) => bitmap.decode(&bytes),
+            Codec::H264(_) => bail!("its frames do not stand alone"),
+        };
+        read_sample(file, self.samples[index]).and_then(decode).map_err(|e| self.error(index, &e))
+    }
+
+    fn error(&self, index: usize, e: &anyhow::Error) -> anyhow::Error {
+        Error::data(format!("{}: frame {index}: {e:#}", self.path.display())).into()
+    }
+}
+
+fn read_sample(file: &mut File, sample: Sample) -> Result<Vec<u8>> {
+    // Containers hold samples against the length of their file, which bounds this.
+    let mut bytes = vec![0; sample.len as usize];
+    file.seek(SeekFrom::Start(sample.start)).context("cannot be read")?;
+    file.read_exact(&mut bytes).context("the file ends within it")?;
+    Ok(bytes)
+}
+
+/// What a user does about a codec.
+fn remedy(codec: &str) -> String {
+    format!(
+        "{codec} is not decoded here. Make an AVI of JPEGs, `ffmpeg -i in.mp4 -c:v mjpeg -q:v 1 \
+         out.avi`, and let the dataset's glob match that"
+    )
+}
+
+/// A codec's four letters as text.
+fn fourcc(code: &[u8]) -> String {
+    code.iter().map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '?' }).collect()
+}
+
+#[cfg(test)]
+mod tests;
