@@ -8,6 +8,7 @@ pub mod agnostic;
 pub mod archive;
 pub mod coco;
 pub mod convert;
+pub mod duplicates;
 pub mod export;
 pub mod filter;
 pub mod formats;

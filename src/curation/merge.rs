@@ -86,7 +86,7 @@ impl Default for Merged {
 
 impl Merged {
     fn add(&mut self, path: &Path, file: CocoFile, root: &Path) -> Result<()> {
-        let images = layout::images_folder(path)?;
+        let images = layout::find_images(path, &file)?;
         let prefix = layout::prefix_below(&images, root)?.with_context(|| {
             Error::data(format!(
                 "its images lie in {}, which is not below {}: name a folder above all images \

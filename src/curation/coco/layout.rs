@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::Result;
 use base::Error;
 
-use super::output::folder_of;
+use super::{CocoFile, output::folder_of};
 
 /// Folder that the `file_name`s of the COCO file at `path` are relative to: `images` beside the
 /// folder `annotations` that the file is in, else `images` beside the file.
@@ -28,6 +28,21 @@ pub fn images_folder(path: &Path) -> Result<PathBuf> {
         tried[0].display()
     );
     Err(Error::data(message).into())
+}
+
+/// Folder that the `file_name`s of `file`, read from `path`, are relative to: [`images_folder`], or
+/// of a merged file its own folder or one above, wherever the first image is.
+///
+/// # Errors
+/// When there is no such folder.
+pub fn find_images(path: &Path, file: &CocoFile) -> Result<PathBuf> {
+    let regular = images_folder(path);
+    let Some(first) = file.images.first() else { return regular };
+    let own = folder_of(path);
+    let mut candidates: Vec<PathBuf> = regular.as_ref().ok().into_iter().cloned().collect();
+    candidates.extend([own.to_owned(), folder_above(own)]);
+    let found = candidates.into_iter().find(|folder| folder.join(&first.file_name).is_file());
+    found.map_or(regular, Ok)
 }
 
 /// Name of the dataset that the COCO file at `path` is of, where the file does not tell: that of

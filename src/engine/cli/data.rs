@@ -6,6 +6,7 @@ use clap::Subcommand;
 mod agnostic;
 mod check;
 mod convert;
+mod duplicates;
 mod export;
 mod filter;
 mod merge;
@@ -19,14 +20,17 @@ pub(super) enum DataVerb {
     /// Look a dataset over: counts by class, unreadable images, odd boxes and masks, leaks between
     /// splits.
     Check(check::CheckArgs),
+    /// Convert a raw dataset to COCO, as its spec describes it.
+    Convert(convert::ConvertArgs),
+    /// Find images that are the same or nearly so, also mirrored or turned, across splits and
+    /// datasets.
+    Duplicates(duplicates::DuplicatesArgs),
     /// Write a classification list from a COCO file: a line `path label` for each image.
     Export(export::ExportArgs),
     /// Copy a COCO file without small objects, or without some datasets, organs or categories.
     Filter(filter::FilterArgs),
     /// Make one COCO file of several, with its file names relative to a folder above them.
     Merge(merge::MergeArgs),
-    /// Convert a raw dataset to COCO, as its spec describes it.
-    Convert(convert::ConvertArgs),
     /// Write a set of synthetic ultrasound images with lesions, as COCO and as list files.
     Phantom(phantom::PhantomArgs),
     /// Divide a COCO file into training, validation and test, or folds, by patient or clip.
@@ -37,10 +41,11 @@ pub(super) fn run(verb: DataVerb) -> Result<()> {
     match verb {
         DataVerb::Agnostic(args) => agnostic::run(&args),
         DataVerb::Check(args) => check::run(&args),
+        DataVerb::Convert(args) => convert::run(&args),
+        DataVerb::Duplicates(args) => duplicates::run(&args),
         DataVerb::Export(args) => export::run(&args),
         DataVerb::Filter(args) => filter::run(&args),
         DataVerb::Merge(args) => merge::run(&args),
-        DataVerb::Convert(args) => convert::run(&args),
         DataVerb::Phantom(args) => phantom::run(&args),
         DataVerb::Split(args) => split::run(&args),
     }

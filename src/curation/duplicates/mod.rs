@@ -1,0 +1,190 @@
+//! Images that are the same or nearly so, within and across datasets and splits.
+//!
+//! Exact duplicates have equal decoded pixels, whatever their files' format. Near duplicates look
+//! alike when scaled down, in any of the eight ways to mirror and turn an image by quarters:
+//! resized, compressed, brightened, mirrored or turned copies, and neighbouring frames. Crops and
+//! added borders are not found. Two datasets of US-43d, MicroSeg and MUP, are one archive with
+//! different flips.
+//!
+//! Two images are near when their perceptual hashes differ in at most `distance` of 63 bits
+//! ([`hash`]) and their 16×16 miniatures correlate to at least 0.97. Nearness is passed on: a
+//! group's members are linked by steps, so that the frames of a clip are one group. Images of one
+//! hash are searched through the first that looks like them.
+
+mod hash;
+mod search;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use base::{
+    Error,
+    image_io::{DecodeOptions, decode_file},
+};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use self::hash::Print;
+pub use self::{
+    hash::Turn,
+    sources::{Entry, Sources},
+};
+
+/// Largest distance that the search is made for.
+pub const MAX_DISTANCE: u32 = 10;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct DuplicateOptions {
+    /// Bits in which the hashes of near duplicates may differ; 0 to [`MAX_DISTANCE`].
+    pub distance: u32,
+    /// Only groups that span several splits or datasets.
+    pub across: bool,
+    /// Larger images are not decoded.
+    pub max_pixels: u64,
+}
+
+impl Default for DuplicateOptions {
+    fn default() -> Self {
+        Self { distance: 4, across: false, max_pixels: 1 << 28 }
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct DuplicateReport {
+    /// Entries looked at; an image that two files list is two.
+    pub images: usize,
+    /// Why an image could not be compared.
+    pub unreadable: Vec<String>,
+    /// All groups found, listed or not.
+    pub num_groups: usize,
+    pub num_across_splits: usize,
+    pub num_across_datasets: usize,
+    /// By the path of their first member.
+    pub groups: Vec<Group>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Group {
+    /// Whether the pixels of all members are equal.
+    pub exact: bool,
+    pub datasets: Vec<String>,
+    pub splits: Vec<String>,
+    /// By path.
+    pub members: Vec<Member>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Member {
+    pub path: PathBuf,
+    pub dataset: Option<String>,
+    /// Name of the COCO file that lists it, without its ending.
+    pub split: Option<String>,
+    /// Members with the same number have equal pixels.
+    pub pixels: usize,
+    /// How the first member is turned to look like this one.
+    pub turn: Turn,
+    /// Differing bits of the hashes of that turned image and this one.
+    pub distance: u32,
+}
+
+/// Compares all images of `sources`; `progress` is told of each that is decoded.
+///
+/// # Errors
+/// When `distance` is out of range. An image that cannot be read is reported, not an error.
+pub fn find(
+    sources: &Sources,
+    options: &DuplicateOptions,
+    progress: &(dyn Fn() + Sync),
+) -> Result<DuplicateReport> {
+    if options.distance > MAX_DISTANCE {
+        let message = format!("--distance {}: expected 0 to {MAX_DISTANCE}", options.distance);
+        return Err(Error::config(message).into());
+    }
+    let decode = DecodeOptions { exif: false, max_pixels: options.max_pixels };
+    let printed: Vec<Result<Print, String>> = sources
+        .files
+        .par_iter()
+        .map(|path| {
+            let print = decode_file(path, decode).map(Print::of);
+            progress();
+            print.map_err(|error| format!("{error:#}"))
+        })
+        .collect();
+    let mut prints = Vec::new();
+    let mut unreadable = Vec::new();
+    // Index into `prints` by file.
+    let print_of: Vec<Option<usize>> = printed
+        .into_iter()
+        .map(|print| match print {
+            Ok(print) => {
+                prints.push(print);
+                Some(prints.len() - 1)
+            }
+            Err(reason) => {
+                unreadable.push(reason);
+                None
+            }
+        })
+        .collect();
+    let components = search::components(&prints, options.distance);
+    let mut grouped: HashMap<usize, Vec<(&Entry, usize)>> = HashMap::new();
+    for entry in &sources.entries {
+        if let Some(print) = print_of[entry.file] {
+            grouped.entry(components[print]).or_default().push((entry, print));
+        }
+    }
+    let mut groups: Vec<Group> = grouped
+        .into_values()
+        .filter(|members| members.len() > 1)
+        .map(|members| group(&sources.files, &prints, members))
+        .collect();
+    groups.sort_by(|a, b| key(a).cmp(&key(b)));
+    let mut report = DuplicateReport {
+        images: sources.entries.len(),
+        unreadable,
+        num_groups: groups.len(),
+        num_across_splits: groups.iter().filter(|g| g.splits.len() > 1).count(),
+        num_across_datasets: groups.iter().filter(|g| g.datasets.len() > 1).count(),
+        groups,
+    };
+    if options.across {
+        report.groups.retain(|g| g.splits.len() > 1 || g.datasets.len() > 1);
+    }
+    Ok(report)
+}
+
+fn key(group: &Group) -> Option<(&Path, Option<&str>)> {
+    group.members.first().map(|m| (&*m.path, m.split.as_deref()))
+}
+
+fn group(files: &[PathBuf], prints: &[Print], mut members: Vec<(&Entry, usize)>) -> Group {
+    members.sort_by(|(a, _), (b, _)| (&files[a.file], &a.split).cmp(&(&files[b.file], &b.split)));
+    let distinct = |name: fn(&Entry) -> Option<&String>| -> Vec<String> {
+        let names: BTreeSet<_> = members.iter().filter_map(|(entry, _)| name(entry)).collect();
+        names.into_iter().cloned().collect()
+    };
+    let (datasets, splits) = (distinct(|e| e.dataset.as_ref()), distinct(|e| e.split.as_ref()));
+    let mut pixels = HashMap::new();
+    let first = &prints[members[0].1];
+    let member = |&(entry, print): &(&Entry, usize)| {
+        let print = &prints[print];
+        let next = pixels.len();
+        let (turn, distance) = first.nearest_turn(print);
+        Member {
+            path: files[entry.file].clone(),
+            dataset: entry.dataset.clone(),
+            split: entry.split.clone(),
+            pixels: *pixels.entry(print.pixels).or_insert(next),
+            turn,
+            distance,
+        }
+    };
+    let members: Vec<Member> = members.iter().map(member).collect();
+    Group { exact: members.iter().all(|m| m.pixels == 0), datasets, splits, members }
+}

@@ -1,0 +1,97 @@
+//! The images to compare: those that COCO files list, and those below folders.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use base::Error;
+use walkdir::{DirEntry, WalkDir};
+
+use crate::coco::{CocoFile, layout};
+
+/// Endings of image files in a folder, lower case.
+const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
+
+/// The images to compare.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// Each image file once.
+    pub files: Vec<PathBuf>,
+    pub entries: Vec<Entry>,
+}
+
+/// An image in one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Index into [`Sources::files`].
+    pub file: usize,
+    pub dataset: Option<String>,
+    /// Name of the COCO file that lists it, without its ending.
+    pub split: Option<String>,
+}
+
+impl Sources {
+    /// Collects the images of `inputs`: COCO files, or folders with images.
+    ///
+    /// # Errors
+    /// When an input is missing, unreadable, or has no image.
+    pub fn collect(inputs: &[PathBuf]) -> Result<Self> {
+        let mut sources = Self::default();
+        let mut known = HashMap::new();
+        for input in inputs {
+            let before = sources.entries.len();
+            if input.is_dir() {
+                sources.add_folder(input, &mut known)?;
+            } else {
+                sources.add_file(input, &mut known)?;
+            }
+            if sources.entries.len() == before {
+                return Err(Error::data(format!("{}: no image in it", input.display())).into());
+            }
+        }
+        Ok(sources)
+    }
+
+    fn add_file(&mut self, path: &Path, known: &mut HashMap<PathBuf, usize>) -> Result<()> {
+        let coco = CocoFile::read(path)?;
+        let folder = layout::find_images(path, &coco)?;
+        let folder_name = layout::dataset_name(&folder);
+        let split = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        for image in &coco.images {
+            let dataset = coco.dataset_of(image).map(str::to_owned).or(folder_name.clone());
+            let file = self.index_of(folder.join(&image.file_name), known);
+            self.entries.push(Entry { file, dataset, split: split.clone() });
+        }
+        Ok(())
+    }
+
+    fn add_folder(&mut self, folder: &Path, known: &mut HashMap<PathBuf, usize>) -> Result<()> {
+        let real = folder.canonicalize().with_context(|| folder.display().to_string())?;
+        let dataset = real.file_name().map(|name| name.to_string_lossy().into_owned());
+        let is_hidden = |entry: &DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
+        let visible = |entry: &DirEntry| entry.depth() == 0 || !is_hidden(entry);
+        let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
+        for entry in walk.into_iter().filter_entry(visible) {
+            let entry = entry.map_err(|e| Error::data(e.to_string()))?;
+            let ending = entry.path().extension().and_then(|e| e.to_str()).unwrap_or_default();
+            if entry.file_type().is_file()
+                && ENDINGS.contains(&ending.to_ascii_lowercase().as_str())
+            {
+                let file = self.index_of(entry.into_path(), known);
+                self.entries.push(Entry { file, dataset: dataset.clone(), split: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// An image is decoded once, however often and by whatever path it is named.
+    fn index_of(&mut self, path: PathBuf, known: &mut HashMap<PathBuf, usize>) -> usize {
+        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        *known.entry(real).or_insert_with(|| {
+            self.files.push(path);
+            self.files.len() - 1
+        })
+    }
+}
