@@ -41,6 +41,9 @@ impl Tables {
             let set = globs(&format!("{place}.files"), &table.files)?;
             let key = KeyRule::new(&format!("{place}.key"), &table.key, false)?;
             let paths: Vec<&str> = tree.paths().filter(|path| set.is_match(path)).collect();
+            if paths.is_empty() && table.optional {
+                continue;
+            }
             if paths.is_empty() {
                 bail!(Error::data(format!(
                     "{place}.files = {:?} matches none of the files in the source. There are\n{}",

@@ -3,14 +3,21 @@
 //! A reader first plans: it pairs files by key into [`Unit`]s, without reading pixels. Units are
 //! then read in any order, on any thread.
 
+mod coco;
+mod frames;
+mod hdf5;
+mod npy_dicts;
+mod npy_stacks;
+mod outlines;
 mod pairing;
 mod rasters;
+mod tracings;
 mod volumes;
 
 use std::path::Path;
 
 use anyhow::Result;
-use base::Error;
+use base::{Error, Segmentation};
 
 use crate::{
     Frame, Pixels, Provenance,
@@ -20,7 +27,7 @@ use crate::{
 };
 
 /// What is read as one: an image, a volume or a video with its masks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Unit {
     /// What its files have in common; unique within a dataset.
     pub key: String,
@@ -28,6 +35,31 @@ pub struct Unit {
     pub provenance: Provenance,
     /// In the order in which their objects are listed.
     pub masks: Vec<MaskFile>,
+    /// Annotation that is no file of its own.
+    pub detail: Detail,
+}
+
+/// What a unit's objects are read from, apart from mask files.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Detail {
+    /// Mask files alone.
+    #[default]
+    Files,
+    /// Outlines with their categories, one object each.
+    Outlines(Vec<(u8, Segmentation)>),
+    /// Polygons in frames of a video, in ascending order.
+    Tracings(Vec<Tracing>),
+    /// These planes of a stack, in ascending order.
+    Planes(Vec<u32>),
+}
+
+/// A polygon in one frame of a video.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tracing {
+    /// From 0.
+    pub frame: u32,
+    /// (x, y) in the order in which they are joined.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// A mask file of a [`Unit`].
@@ -104,6 +136,13 @@ pub fn of<'a>(spec: &'a Spec) -> Result<Box<dyn Reader + 'a>> {
     Ok(match spec.reader()? {
         Settings::Rasters(settings) => Box::new(rasters::RasterReader::new(spec, settings)?),
         Settings::Volumes(settings) => Box::new(volumes::VolumeReader::new(spec, settings)?),
+        Settings::Outlines(settings) => Box::new(outlines::OutlineReader::new(spec, settings)?),
+        Settings::Coco(settings) => Box::new(coco::CocoReader::new(spec, settings)?),
+        Settings::Tracings(settings) => Box::new(tracings::TracingReader::new(spec, settings)?),
+        Settings::Frames(settings) => Box::new(frames::FrameReader::new(spec, settings)?),
+        Settings::NpyStacks(settings) => Box::new(npy_stacks::NpyStackReader::new(spec, settings)?),
+        Settings::NpyDicts(settings) => Box::new(npy_dicts::NpyDictReader::new(spec, settings)?),
+        Settings::Hdf5(settings) => Box::new(hdf5::Hdf5Reader::new(settings)?),
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use regex::Regex;
 
-use super::{MaskFile, Plan, RoleCount, Unit};
+use super::{Detail, MaskFile, Plan, RoleCount, Unit};
 use crate::{
     Provenance,
     archive::Tree,
@@ -20,15 +20,15 @@ use crate::{
 pub(super) struct Pairing<'a> {
     spec: &'a Spec,
     images: (String, Selector),
-    masks: Vec<Role<'a>>,
+    masks: Vec<Role>,
     unpaired: Unpaired,
     provenance: Option<Regex>,
 }
 
 #[derive(Debug)]
-struct Role<'a> {
+struct Role {
     place: String,
-    rule: &'a MaskRule,
+    rule: MaskRule,
     selector: Selector,
     class: Option<Regex>,
 }
@@ -39,7 +39,7 @@ impl<'a> Pairing<'a> {
         spec: &'a Spec,
         table: &str,
         images: &Files,
-        masks: &'a [MaskRule],
+        masks: &[MaskRule],
         unpaired: Unpaired,
     ) -> Result<Self> {
         let place = format!("{table}.images");
@@ -48,7 +48,7 @@ impl<'a> Pairing<'a> {
             let selector = Selector::of_masks(&place, rule)?;
             let find = rule.class.as_ref().and_then(|class| class.find.as_ref());
             let class = find.map(|find| regex(&format!("{place}.class.find"), find)).transpose()?;
-            Ok(Role { place, rule, selector, class })
+            Ok(Role { place, rule: rule.clone(), selector, class })
         });
         Ok(Self {
             spec,
@@ -80,8 +80,15 @@ impl<'a> Pairing<'a> {
                 }
             }
         }
-        plan.units.sort_by(|a, b| natord::compare(&a.key, &b.key).then_with(|| a.key.cmp(&b.key)));
+        sort(&mut plan.units);
         Ok(plan)
+    }
+
+    /// The images by key, with what their paths tell; for readers that pair by other means.
+    pub(super) fn images(&self, tree: &Tree, plan: &mut Plan) -> Result<Selection> {
+        let images = self.images.1.select(tree, &mut plan.problems)?;
+        plan.roles.push(role_count(&self.images.0, &images));
+        Ok(images)
     }
 
     /// Masks whose image is not there.
@@ -151,7 +158,7 @@ impl<'a> Pairing<'a> {
             }
         }
         let provenance = self.provenance(key, image, tables);
-        Ok(Some(Unit { key: key.to_owned(), provenance, masks: found }))
+        Ok(Some(Unit { key: key.to_owned(), provenance, masks: found, detail: Detail::Files }))
     }
 
     fn unpaired_problem(
@@ -177,7 +184,8 @@ impl<'a> Pairing<'a> {
         )
     }
 
-    fn provenance(&self, key: &str, image: &Selected, tables: &Tables) -> Provenance {
+    /// What path and tables tell of an image.
+    pub(super) fn provenance(&self, key: &str, image: &Selected, tables: &Tables) -> Provenance {
         let row = tables.row(key);
         let captures = self.provenance.as_ref().and_then(|regex| regex.captures(&image.path));
         let named = |name: &str| {
@@ -208,7 +216,7 @@ fn split_name(text: &str) -> String {
     lower
 }
 
-impl Role<'_> {
+impl Role {
     /// Category of the foreground: 0 where values tell, `None` where the spec drops the mask.
     fn category(&self, file: &Selected, key: &str, tables: &Tables) -> Result<Option<u8>, Problem> {
         let Some(class) = &self.rule.class else {
@@ -243,6 +251,11 @@ pub(super) fn category_of(class: &Class, label: Option<&str>) -> Option<u8> {
     label.and_then(|label| class.to.get(label).copied()).or(class.other)
 }
 
+/// Sorts units by key, numbers in keys by value.
+pub(super) fn sort(units: &mut [Unit]) {
+    units.sort_by(|a, b| natord::compare(&a.key, &b.key).then_with(|| a.key.cmp(&b.key)));
+}
+
 fn role_count(role: &str, selection: &Selection) -> RoleCount {
     let example = selection.by_key.values().flatten().next();
     RoleCount {
@@ -253,7 +266,7 @@ fn role_count(role: &str, selection: &Selection) -> RoleCount {
 }
 
 /// The key that looks most like `key`, in words, where one does.
-fn nearest<'k>(key: &str, keys: impl Iterator<Item = &'k String>) -> String {
+pub(super) fn nearest<'k>(key: &str, keys: impl Iterator<Item = &'k String>) -> String {
     let similar = keys
         .take(10_000)
         .map(|other| (strsim::jaro_winkler(key, other), other))

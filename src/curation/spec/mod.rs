@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use readers::{Clear, Flip, Rasters, Reader, Volumes};
+pub use readers::{
+    Clear, Coco, CocoAnnotations, Flip, FrameMaskRule, Frames, Hdf5Stacks, NpyDicts, NpyStacks,
+    OutlineFormat, OutlineRule, Outlines, Rasters, Reader, TracingPoints, Tracings, Volumes,
+};
 pub use rules::{
     Class, Clean, Decode, Duplicates, Files, MaskRule, Opening, Resize, Strings, Table,
     TableFormat, Unpaired,
@@ -41,6 +44,10 @@ pub struct Spec {
     pub unpack: Vec<Inner>,
     /// In the order in which objects of an image are listed.
     pub categories: Vec<Category>,
+    /// Whether the official test split is the one the paper scores on. All other official splits
+    /// are recorded, and train.
+    #[serde(default)]
+    pub benchmark: bool,
     /// What becomes of an image without an object.
     #[serde(default)]
     pub empty: Empty,
@@ -63,6 +70,27 @@ pub struct Spec {
     /// Images and masks as volumes.
     #[serde(default)]
     pub volumes: Option<Volumes>,
+    /// Images with outlines in JSON files.
+    #[serde(default)]
+    pub outlines: Option<Outlines>,
+    /// Images annotated in COCO files.
+    #[serde(default)]
+    pub coco: Option<Coco>,
+    /// Videos with polygons in a table.
+    #[serde(default)]
+    pub tracings: Option<Tracings>,
+    /// Videos with a mask file a frame.
+    #[serde(default)]
+    pub frames: Option<Frames>,
+    /// Stacks of images and masks in NumPy files.
+    #[serde(default)]
+    pub npy_stacks: Option<NpyStacks>,
+    /// Images with a pickled dict of masks each.
+    #[serde(default)]
+    pub npy_dicts: Option<NpyDicts>,
+    /// Stacks of images and masks in HDF5 files.
+    #[serde(default)]
+    pub hdf5: Option<Hdf5Stacks>,
 }
 
 /// What it takes to download a dataset.

@@ -1,11 +1,19 @@
 //! From text to a checked spec.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail};
 use base::Error;
 
-use super::{Choice, Decode, FULL_FRAME_DEFECT, FullFrame, MaskRule, Reader, Spec};
+use crate::formats::Intensity;
+
+use super::{
+    Choice, Decode, FULL_FRAME_DEFECT, FrameMaskRule, FullFrame, MaskRule, OutlineFormat, Reader,
+    Spec,
+};
 
 impl Spec {
     /// Reads the file at `path`; `choice` says which defects of the reference to reproduce.
@@ -80,6 +88,13 @@ impl Spec {
         let all = [
             self.rasters.as_ref().map(Reader::Rasters),
             self.volumes.as_ref().map(Reader::Volumes),
+            self.outlines.as_ref().map(Reader::Outlines),
+            self.coco.as_ref().map(Reader::Coco),
+            self.tracings.as_ref().map(Reader::Tracings),
+            self.frames.as_ref().map(Reader::Frames),
+            self.npy_stacks.as_ref().map(Reader::NpyStacks),
+            self.npy_dicts.as_ref().map(Reader::NpyDicts),
+            self.hdf5.as_ref().map(Reader::Hdf5),
         ];
         let mut present = all.into_iter().flatten();
         match (present.next(), present.next()) {
@@ -127,23 +142,54 @@ impl Spec {
 
     /// Every id that a rule yields, with its place; rules that contradict themselves are refused.
     fn category_uses(&self) -> Result<Vec<(String, u8)>> {
-        let mut uses = Vec::new();
-        let (table, rules): (&str, &[MaskRule]) = match self.reader()? {
-            Reader::Rasters(rasters) => ("rasters.masks", &rasters.masks),
+        let of_rules = |place: &str, rules: &[MaskRule]| {
+            let uses = rules.iter().enumerate();
+            let uses = uses.map(|(index, rule)| rule.category_uses(&format!("{place}[{index}]")));
+            Ok(uses.collect::<Result<Vec<_>>>()?.concat())
+        };
+        let of_map = |place: &str, map: &BTreeMap<String, u8>| -> Vec<(String, u8)> {
+            map.values().map(|&id| (place.to_owned(), id)).collect()
+        };
+        match self.reader()? {
+            Reader::Rasters(rasters) => of_rules("rasters.masks", &rasters.masks),
             Reader::Volumes(volumes) => {
                 volumes.intensity.check().context("volumes.intensity")?;
-                ("volumes.masks", &volumes.masks)
+                of_rules("volumes.masks", &volumes.masks)
             }
-        };
-        for (index, rule) in rules.iter().enumerate() {
-            let place = format!("{table}[{index}]");
-            uses.extend(rule.category_uses(&place)?);
+            Reader::NpyStacks(stacks) => of_rules("npy_stacks.masks", &stacks.masks),
+            Reader::Frames(frames) => {
+                let rules: Vec<_> = frames.masks.iter().map(FrameMaskRule::as_mask_rule).collect();
+                of_rules("frames.masks", &rules)
+            }
+            Reader::Hdf5(stacks) => {
+                stacks.intensity.check().context("hdf5.intensity")?;
+                if stacks.intensity == Intensity::Range {
+                    bail!(Error::config(
+                        "hdf5.intensity: the range of such a file is not looked for; give a window"
+                    ));
+                }
+                stacks.as_mask_rule().category_uses("hdf5")
+            }
+            Reader::Coco(coco) => Ok(of_map("coco.categories", &coco.categories)),
+            Reader::NpyDicts(dicts) => Ok(of_map("npy_dicts.categories", &dicts.categories)),
+            Reader::Tracings(tracings) => Ok(vec![("tracings.category".into(), tracings.category)]),
+            Reader::Outlines(outlines) => {
+                let mut uses = Vec::new();
+                for (index, rule) in outlines.outlines.iter().enumerate() {
+                    let place = format!("outlines.outlines[{index}]");
+                    if outlines.format == OutlineFormat::Labelme {
+                        uses.extend(of_map(&format!("{place}.labels"), &rule.labels));
+                    } else {
+                        uses.extend(rule.as_mask_rule().category_uses(&place)?);
+                    }
+                }
+                Ok(uses)
+            }
         }
-        Ok(uses)
     }
 }
 
-const READERS: &str = "[rasters], [volumes], [polygons], [tracings], [frames], [arrays]";
+const READERS: &str = "[rasters], [volumes], [outlines], [coco], [tracings], [frames], [npy_stacks], [npy_dicts], [hdf5]";
 
 impl MaskRule {
     fn category_uses(&self, place: &str) -> Result<Vec<(String, u8)>> {

@@ -112,6 +112,26 @@ pub struct MaskRule {
     pub resize: Resize,
 }
 
+impl MaskRule {
+    /// A rule of which only what pairs files is yet to be set.
+    pub(super) fn pairing_only() -> Self {
+        Self {
+            files: Strings::default(),
+            not: Strings::default(),
+            key: String::new(),
+            numeric_key: false,
+            duplicates: Duplicates::default(),
+            several: false,
+            required: false,
+            decode: Decode::Nonzero,
+            category: None,
+            class: None,
+            clean: Vec::new(),
+            resize: Resize::default(),
+        }
+    }
+}
+
 /// From a mask's grey values or colours to categories.
 ///
 /// Grey of a coloured pixel is 0.299 B + 0.587 G + 0.114 R, rounded: the reference weights blue
@@ -225,9 +245,12 @@ pub struct Table {
     /// Split of all other rows, or of all where there is no column.
     #[serde(default)]
     pub other_split: Option<String>,
-    /// An image without a row is a problem.
+    /// An image without a row, in any of the required tables, is a problem.
     #[serde(default)]
     pub required: bool,
+    /// The files may be absent.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 /// How a side file is written.

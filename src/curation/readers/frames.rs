@@ -1,0 +1,143 @@
+//! Videos with a mask file a frame.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use regex::Regex;
+
+use super::{Emit, MaskFile, Plan, Reader, Unit, decode, pairing::Pairing, rasters::labels};
+use crate::{
+    Frame, Mask, Pixels,
+    archive::Tree,
+    formats::video::Video,
+    problem::{Fault, Problem, ProblemKind},
+    select::regex,
+    spec::{FrameMaskRule, Frames, MaskRule, Spec, Unpaired},
+};
+
+pub(super) struct FrameReader<'a> {
+    settings: &'a Frames,
+    pairing: Pairing<'a>,
+    rules: Vec<MaskRule>,
+    numbers: Vec<Option<Regex>>,
+}
+
+impl<'a> FrameReader<'a> {
+    pub(super) fn new(spec: &'a Spec, settings: &'a Frames) -> Result<Self> {
+        let rules: Vec<MaskRule> =
+            settings.masks.iter().map(FrameMaskRule::as_mask_rule).collect();
+        let pairing = Pairing::new(spec, "frames", &settings.videos, &rules, settings.unpaired)?;
+        let numbers = settings.masks.iter().enumerate().map(|(index, rule)| {
+            let place = format!("frames.masks[{index}].number");
+            let number = rule.number.as_ref().filter(|number| !number.is_empty());
+            number.map(|number| regex(&place, number)).transpose()
+        });
+        let numbers = numbers.collect::<Result<_>>()?;
+        Ok(Self { settings, pairing, rules, numbers })
+    }
+
+    /// The masks of each frame, in the order of rules.
+    fn by_frame<'u>(&self, unit: &'u Unit) -> Result<BTreeMap<usize, Vec<&'u MaskFile>>, Problem> {
+        let mut frames = BTreeMap::<usize, Vec<&MaskFile>>::new();
+        for (index, number) in self.numbers.iter().enumerate() {
+            let files = unit.masks.iter().filter(|file| file.rule == index);
+            for (position, file) in files.enumerate() {
+                let frame = match number {
+                    None => position,
+                    Some(number) => number
+                        .captures(&file.path)
+                        .and_then(|captures| captures.get(1))
+                        .and_then(|group| group.as_str().parse().ok())
+                        .ok_or_else(|| {
+                            let rule = format!("frames.masks[{index}].number");
+                            let message = format!("{}: {rule} finds no number", file.path);
+                            Problem::new(ProblemKind::NoKey, message)
+                        })?,
+                };
+                let masks = frames.entry(frame).or_default();
+                if let Some(other) = masks.iter().find(|other| other.rule == index) {
+                    return Err(Problem::new(
+                        ProblemKind::DuplicateKey,
+                        format!("{} and {}: both of frame {frame}", other.path, file.path),
+                    ));
+                }
+                masks.push(file);
+            }
+        }
+        Ok(frames)
+    }
+}
+
+impl Reader for FrameReader<'_> {
+    fn plan(&self, tree: &Tree) -> Result<Plan> {
+        let mut plan = self.pairing.plan(tree)?;
+        for unit in &mut plan.units {
+            unit.provenance.clip.get_or_insert_with(|| unit.key.clone());
+        }
+        Ok(plan)
+    }
+
+    fn read(&self, tree: &Tree, unit: &Unit, emit: &mut Emit<'_>) -> Result<(), Fault> {
+        let name = &unit.provenance.source_file;
+        let video = Video::open(&tree.path(name)).map_err(|e| Problem::unreadable(&e))?;
+        let masks = self.by_frame(unit)?;
+        let count = video.num_frames();
+        if let Some((frame, files)) = masks.range(count..).next() {
+            return Err(Problem::new(
+                ProblemKind::FrameCount,
+                format!("{}: of frame {frame}, counted from 0; {name} has {count}", files[0].path),
+            )
+            .into());
+        }
+        visit(&video, name, &mut |index, image| {
+            let files = masks.get(&index).map_or(&[][..], Vec::as_slice);
+            let has = |rule: usize| files.iter().any(|file| file.rule == rule);
+            let required = self.settings.masks.iter().enumerate().filter(|(_, rule)| rule.required);
+            if let Some((rule, _)) = required.into_iter().find(|(rule, _)| !has(*rule)) {
+                match self.settings.unpaired {
+                    Unpaired::Skip => return Ok(()),
+                    Unpaired::KeepImages => {}
+                    Unpaired::Refuse => {
+                        let message =
+                            format!("{name}: frame {index} has no mask of frames.masks[{rule}]");
+                        return Err(Problem::new(ProblemKind::MissingPartner, message).into());
+                    }
+                }
+            }
+            let mut frame = Frame {
+                image,
+                encoded: None,
+                masks: Vec::new(),
+                marked: false,
+                frame: Some(index as u32),
+            };
+            for file in files {
+                let pixels = decode(&tree.path(&file.path), &file.path)?;
+                let (labels, marked) = labels(&self.rules[file.rule], file, pixels, &frame.image)?;
+                frame.marked |= marked;
+                frame.masks.push(Mask::Labels(labels));
+            }
+            emit(frame)
+        })
+    }
+}
+
+/// Gives a video's frames in order to `each`, whose fault ends it.
+pub(super) fn visit(
+    video: &Video,
+    name: &str,
+    each: &mut dyn FnMut(usize, Pixels) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut fault = None;
+    let visited = video.frames(|index, image| {
+        each(index, image).map_err(|own| {
+            fault = Some(own);
+            anyhow::anyhow!("stopped")
+        })
+    });
+    match (fault, visited) {
+        (Some(fault), _) => Err(fault),
+        (None, Ok(())) => Ok(()),
+        (None, Err(error)) => Err(Problem::unreadable(&error.context(name.to_owned())).into()),
+    }
+}

@@ -1,0 +1,212 @@
+//! Videos with polygons in a table.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use base::Error;
+
+use super::{
+    Detail, Emit, Plan, Reader, RoleCount, Tracing, Unit,
+    outlines::{filled, labelled},
+    pairing::{Pairing, nearest, sort},
+};
+use crate::{
+    Frame, Mask, Pixels,
+    archive::Tree,
+    formats::video::Video,
+    problem::{Fault, Problem, ProblemKind},
+    select::{KeyRule, globs, inventory},
+    spec::{Spec, TracingPoints, Tracings, Unpaired},
+    tables::Tables,
+};
+
+pub(super) struct TracingReader<'a> {
+    spec: &'a Spec,
+    settings: &'a Tracings,
+    pairing: Pairing<'a>,
+    key: KeyRule,
+}
+
+/// Rows by video and frame.
+type Rows = BTreeMap<String, BTreeMap<i64, Vec<Vec<f64>>>>;
+
+impl<'a> TracingReader<'a> {
+    pub(super) fn new(spec: &'a Spec, settings: &'a Tracings) -> Result<Self> {
+        let pairing = Pairing::new(spec, "tracings", &settings.videos, &[], settings.unpaired)?;
+        let key = KeyRule::new("tracings.key", &settings.key, settings.videos.numeric_key)?;
+        Ok(Self { spec, settings, pairing, key })
+    }
+
+    fn rows(&self, tree: &Tree, plan: &mut Plan) -> Result<Rows> {
+        let set = globs("tracings.tables", &self.settings.tables)?;
+        let paths: Vec<&str> = tree.paths().filter(|path| set.is_match(path)).collect();
+        let Some(example) = paths.first() else {
+            bail!(Error::data(format!(
+                "tracings.tables = {:?} matches none of the files in the source. There are\n{}",
+                self.settings.tables.0,
+                inventory(tree, 12)
+            )));
+        };
+        plan.roles.push(RoleCount {
+            role: "tracings.tables".to_owned(),
+            files: paths.len(),
+            example: (*example).to_owned(),
+        });
+        let mut rows = Rows::new();
+        for path in paths {
+            self.read_table(tree, path, &mut rows, plan)?;
+        }
+        Ok(rows)
+    }
+
+    fn read_table(&self, tree: &Tree, path: &str, rows: &mut Rows, plan: &mut Plan) -> Result<()> {
+        let bytes = tree.read(path)?;
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(&bytes[..]);
+        let fail = |error: csv::Error| Error::data(format!("{path}: {error}"));
+        let header = reader.headers().map_err(fail)?.clone();
+        let column = |name: &String| {
+            header.iter().position(|known| known == name).ok_or_else(|| {
+                let known: Vec<&str> = header.iter().collect();
+                Error::data(format!("{path}: no column `{name}`; it has {}", known.join(", ")))
+            })
+        };
+        let settings = self.settings;
+        let (name, frame) = (column(&settings.name_column)?, column(&settings.frame_column)?);
+        let points: &[String] = match &settings.points {
+            TracingPoints::Chords(columns) => columns,
+            TracingPoints::Contour(columns) => columns,
+        };
+        let points = points.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for record in reader.records() {
+            let record = record.map_err(fail)?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let field = |at: usize| record.get(at).unwrap_or_default();
+            if settings.no_frame.iter().any(|none| none == field(frame)) {
+                continue;
+            }
+            let file = format!("{folder}/{}", field(name));
+            let Some((key, _)) = self.key.key(&file) else {
+                plan.problems.push(Problem::new(
+                    ProblemKind::NoKey,
+                    format!("{path}, line {line}: tracings.key does not match `{file}`"),
+                ));
+                continue;
+            };
+            let number = |at: usize| {
+                field(at).parse::<f64>().map_err(|_| {
+                    Error::data(format!("{path}, line {line}: `{}` is no number", field(at)))
+                })
+            };
+            // Saved by pandas, whole numbers may come as 46.0.
+            let index = number(frame)? as i64 - settings.first_frame;
+            let values = points.iter().map(|&at| number(at)).collect::<Result<Vec<_>, _>>()?;
+            rows.entry(key).or_default().entry(index).or_default().push(values);
+        }
+        Ok(())
+    }
+
+    fn tracings(&self, frames: BTreeMap<i64, Vec<Vec<f64>>>, video: &str) -> Result<Vec<Tracing>, Problem> {
+        frames
+            .into_iter()
+            .map(|(frame, rows)| {
+                let frame = u32::try_from(frame).map_err(|_| {
+                    Problem::new(
+                        ProblemKind::FrameCount,
+                        format!("{video}: frame {frame}, counted from 0, stands before the first"),
+                    )
+                })?;
+                Ok(Tracing { frame, points: self.polygon(&rows) })
+            })
+            .collect()
+    }
+
+    fn polygon(&self, rows: &[Vec<f64>]) -> Vec<(f64, f64)> {
+        let rows = if self.settings.drop_first_row { rows.get(1..).unwrap_or_default() } else { rows };
+        match &self.settings.points {
+            TracingPoints::Contour(_) => rows.iter().map(|row| (row[0], row[1])).collect(),
+            TracingPoints::Chords(_) => {
+                let down = rows.iter().map(|row| (row[0], row[1]));
+                down.chain(rows.iter().rev().map(|row| (row[2], row[3]))).collect()
+            }
+        }
+    }
+}
+
+impl Reader for TracingReader<'_> {
+    fn plan(&self, tree: &Tree) -> Result<Plan> {
+        let mut plan = Plan::default();
+        let tables = Tables::read(&self.spec.tables, tree)?;
+        let videos = self.pairing.images(tree, &mut plan)?;
+        let mut rows = self.rows(tree, &mut plan)?;
+        for (key, files) in &videos.by_key {
+            let video = &files[0];
+            // Not every video is traced, and that is no mistake.
+            let Some(frames) = rows.remove(key) else {
+                plan.skipped.push(video.path.clone());
+                continue;
+            };
+            match self.tracings(frames, &video.path) {
+                Ok(tracings) => {
+                    let mut provenance = self.pairing.provenance(key, video, &tables);
+                    provenance.clip.get_or_insert_with(|| key.clone());
+                    plan.units.push(Unit {
+                        key: key.clone(),
+                        provenance,
+                        masks: Vec::new(),
+                        detail: Detail::Tracings(tracings),
+                    });
+                }
+                Err(problem) => plan.problems.push(problem),
+            }
+        }
+        for key in rows.keys() {
+            if self.settings.unpaired == Unpaired::Skip {
+                plan.skipped.push(key.clone());
+                continue;
+            }
+            plan.problems.push(Problem::new(
+                ProblemKind::MissingPartner,
+                format!(
+                    "the tables trace `{key}`, and no video has this key{}",
+                    nearest(key, videos.by_key.keys())
+                ),
+            ));
+        }
+        sort(&mut plan.units);
+        Ok(plan)
+    }
+
+    fn read(&self, tree: &Tree, unit: &Unit, emit: &mut Emit<'_>) -> Result<(), Fault> {
+        let name = &unit.provenance.source_file;
+        let video = Video::open(&tree.path(name)).map_err(|e| Problem::unreadable(&e))?;
+        let Detail::Tracings(tracings) = &unit.detail else { return Ok(()) };
+        let count = video.num_frames();
+        if let Some(beyond) = tracings.iter().find(|tracing| tracing.frame as usize >= count) {
+            return Err(Problem::new(
+                ProblemKind::FrameCount,
+                format!("{name}: {count} frames; frame {}, counted from 0, is traced", beyond.frame),
+            )
+            .into());
+        }
+        let mut emit_one = |tracing: &Tracing, image: Pixels| -> Result<(), Fault> {
+            let place = format!("{name}, frame {}", tracing.frame);
+            let mask = filled(&tracing.points, &image, self.settings.rule, &place)?;
+            let masks = vec![Mask::Labels(labelled(mask, &image, self.settings.category))];
+            emit(Frame { image, encoded: None, masks, marked: true, frame: Some(tracing.frame) })
+        };
+        if video.is_random_access() {
+            for tracing in tracings {
+                let image = video.frame(tracing.frame as usize);
+                emit_one(tracing, image.map_err(|e| Problem::unreadable(&e))?)?;
+            }
+            return Ok(());
+        }
+        super::frames::visit(&video, name, &mut |index, image| {
+            match tracings.iter().find(|tracing| tracing.frame as usize == index) {
+                Some(tracing) => emit_one(tracing, image),
+                None => Ok(()),
+            }
+        })
+    }
+}
