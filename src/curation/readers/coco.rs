@@ -68,7 +68,8 @@ impl<'a> CocoReader<'a> {
                 })?,
                 None => Vec::new(),
             };
-            let rings = rings.into_iter().map(|ring| (category, Segmentation::Polygons(vec![ring])));
+            let rings =
+                rings.into_iter().map(|ring| (category, Segmentation::Polygons(vec![ring])));
             outlines.entry(annotation.image_id).or_default().extend(rings);
         }
         plan.roles.push(RoleCount {

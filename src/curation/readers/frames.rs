@@ -24,8 +24,7 @@ pub(super) struct FrameReader<'a> {
 
 impl<'a> FrameReader<'a> {
     pub(super) fn new(spec: &'a Spec, settings: &'a Frames) -> Result<Self> {
-        let rules: Vec<MaskRule> =
-            settings.masks.iter().map(FrameMaskRule::as_mask_rule).collect();
+        let rules: Vec<MaskRule> = settings.masks.iter().map(FrameMaskRule::as_mask_rule).collect();
         let pairing = Pairing::new(spec, "frames", &settings.videos, &rules, settings.unpaired)?;
         let numbers = settings.masks.iter().enumerate().map(|(index, rule)| {
             let place = format!("frames.masks[{index}].number");

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::{Detail, Emit, MaskFile, Plan, Reader, RoleCount, Unit, pairing::sort, rasters::labels};
+use super::{
+    Detail, Emit, MaskFile, Plan, Reader, RoleCount, Unit, pairing::sort, rasters::labels,
+};
 use crate::{
     Frame, Mask, Provenance,
     archive::Tree,
@@ -77,7 +79,13 @@ impl<'a> Hdf5Reader<'a> {
         Ok(planes.into_iter().map(unit).collect())
     }
 
-    fn frame(&self, index: usize, image: &Plane, mask: &Plane, path: &str) -> Result<Frame, Problem> {
+    fn frame(
+        &self,
+        index: usize,
+        image: &Plane,
+        mask: &Plane,
+        path: &str,
+    ) -> Result<Frame, Problem> {
         let unreadable = |error: anyhow::Error| {
             Problem::unreadable(&error.context(format!("{path}, plane {index}")))
         };

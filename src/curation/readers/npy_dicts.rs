@@ -24,8 +24,7 @@ impl<'a> NpyDictReader<'a> {
     pub(super) fn new(spec: &'a Spec, settings: &'a NpyDicts) -> Result<Self> {
         let rule = settings.as_mask_rule();
         let rules = std::slice::from_ref(&rule);
-        let pairing =
-            Pairing::new(spec, "npy_dicts", &settings.images, rules, settings.unpaired)?;
+        let pairing = Pairing::new(spec, "npy_dicts", &settings.images, rules, settings.unpaired)?;
         Ok(Self { settings, rule, pairing })
     }
 }

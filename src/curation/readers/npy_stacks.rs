@@ -25,11 +25,15 @@ impl<'a> NpyStackReader<'a> {
         Ok(Self { settings, pairing })
     }
 
-    fn frame(&self, stack: &Array, masks: &[(&MaskFile, Array)], index: usize) -> Result<Frame, Problem> {
+    fn frame(
+        &self,
+        stack: &Array,
+        masks: &[(&MaskFile, Array)],
+        index: usize,
+    ) -> Result<Frame, Problem> {
         let settings = self.settings;
         let unreadable = |error: anyhow::Error| Problem::unreadable(&error);
-        let image =
-            stack.pixels(index, settings.scale, settings.intensity).map_err(unreadable)?;
+        let image = stack.pixels(index, settings.scale, settings.intensity).map_err(unreadable)?;
         let mut frame = Frame {
             image,
             encoded: None,

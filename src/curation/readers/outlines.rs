@@ -39,8 +39,7 @@ impl<'a> OutlineReader<'a> {
     pub(super) fn new(spec: &'a Spec, settings: &'a Outlines) -> Result<Self> {
         let rules: Vec<MaskRule> =
             settings.outlines.iter().map(OutlineRule::as_mask_rule).collect();
-        let pairing =
-            Pairing::new(spec, "outlines", &settings.images, &rules, settings.unpaired)?;
+        let pairing = Pairing::new(spec, "outlines", &settings.images, &rules, settings.unpaired)?;
         Ok(Self { settings, pairing })
     }
 
@@ -134,4 +133,3 @@ pub(super) fn labelled(mut mask: Vec<u8>, image: &Pixels, category: u8) -> Pixel
     mask.iter_mut().for_each(|value| *value *= category);
     Pixels { height: image.height, width: image.width, channels: 1, data: mask }
 }
-

@@ -106,7 +106,11 @@ impl<'a> TracingReader<'a> {
         Ok(())
     }
 
-    fn tracings(&self, frames: BTreeMap<i64, Vec<Vec<f64>>>, video: &str) -> Result<Vec<Tracing>, Problem> {
+    fn tracings(
+        &self,
+        frames: BTreeMap<i64, Vec<Vec<f64>>>,
+        video: &str,
+    ) -> Result<Vec<Tracing>, Problem> {
         frames
             .into_iter()
             .map(|(frame, rows)| {
@@ -122,7 +126,8 @@ impl<'a> TracingReader<'a> {
     }
 
     fn polygon(&self, rows: &[Vec<f64>]) -> Vec<(f64, f64)> {
-        let rows = if self.settings.drop_first_row { rows.get(1..).unwrap_or_default() } else { rows };
+        let rows =
+            if self.settings.drop_first_row { rows.get(1..).unwrap_or_default() } else { rows };
         match &self.settings.points {
             TracingPoints::Contour(_) => rows.iter().map(|row| (row[0], row[1])).collect(),
             TracingPoints::Chords(_) => {
@@ -185,7 +190,10 @@ impl Reader for TracingReader<'_> {
         if let Some(beyond) = tracings.iter().find(|tracing| tracing.frame as usize >= count) {
             return Err(Problem::new(
                 ProblemKind::FrameCount,
-                format!("{name}: {count} frames; frame {}, counted from 0, is traced", beyond.frame),
+                format!(
+                    "{name}: {count} frames; frame {}, counted from 0, is traced",
+                    beyond.frame
+                ),
             )
             .into());
         }
@@ -202,11 +210,12 @@ impl Reader for TracingReader<'_> {
             }
             return Ok(());
         }
-        super::frames::visit(&video, name, &mut |index, image| {
-            match tracings.iter().find(|tracing| tracing.frame as usize == index) {
-                Some(tracing) => emit_one(tracing, image),
-                None => Ok(()),
-            }
+        super::frames::visit(&video, name, &mut |index, image| match tracings
+            .iter()
+            .find(|tracing| tracing.frame as usize == index)
+        {
+            Some(tracing) => emit_one(tracing, image),
+            None => Ok(()),
         })
     }
 }
