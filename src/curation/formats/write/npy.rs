@@ -90,7 +90,11 @@ fn dtype(bytes: &mut Vec<u8>, code: &str, order: &str) {
     text(bytes, code);
     bytes.extend(b"\x89\x88\x87R(K\x03");
     text(bytes, order);
-    bytes.extend(b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb");
+    // The last number are flags; 63 are those of objects, whose data are a list.
+    let flags = if code.starts_with('O') { 63 } else { 0 };
+    bytes.extend(b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK");
+    bytes.push(flags);
+    bytes.extend(b"tb");
 }
 
 fn text(bytes: &mut Vec<u8>, text: &str) {
