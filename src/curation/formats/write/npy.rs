@@ -122,7 +122,7 @@ fn code(numbers: &Numbers) -> &'static str {
 fn header(descr: &str, shape: &str) -> Result<Vec<u8>> {
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
     // Numbers start at a multiple of 64.
-    while (10 + text.len() + 1) % 64 != 0 {
+    while !(10 + text.len() + 1).is_multiple_of(64) {
         text.push(' ');
     }
     text.push('\n');
