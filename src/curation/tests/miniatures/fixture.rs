@@ -1,0 +1,282 @@
+//! A dataset in miniature: its raw files and what must come of them, as `tests/fixtures/us43d`
+//! describes them.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+/// One file of `tests/fixtures/us43d`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Miniature {
+    /// Output name.
+    pub name: String,
+    /// The download: `x.zip`, `x.tar.gz`, or `x/` for a folder.
+    pub source: String,
+    /// `"1 breast_nodule nodule"`: id, name, supercategory.
+    pub categories: Vec<String>,
+    /// Height and width of its images, where a file does not say otherwise.
+    pub size: [usize; 2],
+    /// Formats of archives whose names do not tell.
+    #[serde(default)]
+    pub formats: BTreeMap<String, Packing>,
+    /// How images and masks are turned.
+    #[serde(default)]
+    pub turn: Turn,
+    /// Slices are taken along x instead of z.
+    #[serde(default)]
+    pub sagittal: bool,
+    /// Grey levels beyond 8 bits are clipped instead of wrapped around.
+    #[serde(default)]
+    pub clips: bool,
+    /// Raw files; `a.zip!b.png` lies in an archive within.
+    pub files: Vec<RawFile>,
+    /// In the order of the output.
+    pub expected: Vec<Expected>,
+    /// What else must be said of what was left out.
+    #[serde(default)]
+    pub left_out: LeftOut,
+    /// What differs with the reference's defects.
+    #[serde(default)]
+    pub published: Vec<Published>,
+    /// What may be wrong with the source.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Packing {
+    Rar,
+    /// In parts of so many bytes.
+    SplitZip(usize),
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    #[default]
+    None,
+    HalfTurn,
+    UpsideDown,
+}
+
+/// A raw file: an image or a volume where it has `seed` or `paint`, otherwise what its key says.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawFile {
+    pub path: String,
+    /// Background is a texture, another one for each seed, never 0; black without.
+    pub seed: Option<u32>,
+    /// `"255: rect 5 5 10 8"`, over one another; see [`super::shapes`].
+    #[serde(default)]
+    pub paint: Vec<String>,
+    pub size: Option<[usize; 2]>,
+    #[serde(default)]
+    pub form: Form,
+    /// Colours of the values painted, where the form is `palette`.
+    #[serde(default)]
+    pub palette: Vec<[u8; 3]>,
+    /// Slices of a volume, frames of a video.
+    pub planes: Option<usize>,
+    /// Volumes of a series.
+    pub volumes: Option<usize>,
+    #[serde(default)]
+    pub number: Number,
+    /// One value stands for so much of a grey level: 1/255 where floats go from 0 to 1.
+    pub scale: Option<f64>,
+    pub text: Option<String>,
+    /// A pickled dict of masks under `structures`.
+    pub structures: Option<BTreeMap<String, Vec<String>>>,
+    /// Stacks of an HDF5 file.
+    pub stacks: Option<BTreeMap<String, RawFile>>,
+    /// Columns of an HDF5 file.
+    #[serde(default)]
+    pub columns: BTreeMap<String, Column>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Column {
+    Numbers(Vec<i64>),
+    Texts(Vec<String>),
+}
+
+/// How pixels are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    #[default]
+    Grey,
+    Rgb,
+    /// Opaque at the left, see-through at the right: alpha is no part of what counts.
+    Rgba,
+    Palette,
+    Grey16,
+    OneBit,
+    /// Of an array: a last axis of length 1.
+    OneChannel,
+}
+
+/// How numbers of volumes and arrays are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Number {
+    #[default]
+    U8,
+    I16,
+    U16,
+    F32,
+    F64,
+}
+
+/// An image of the output.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    pub source_file: String,
+    #[serde(default)]
+    pub frame: Option<u32>,
+    #[serde(default)]
+    pub patient: Option<String>,
+    #[serde(default)]
+    pub clip: Option<String>,
+    #[serde(default)]
+    pub split: Option<String>,
+    /// `"1: rect 5 5 10 8"`: category and shape, in order.
+    #[serde(default)]
+    pub objects: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// Images without an object.
+    #[serde(default)]
+    pub empty: usize,
+    /// Images without a partner, by source file.
+    #[serde(default)]
+    pub unpaired: Vec<String>,
+}
+
+/// What differs with the reference's defects.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// Names in the spec; all of them when empty.
+    #[serde(default)]
+    pub defects: Vec<String>,
+    /// Replace those of the same file and frame, and are new otherwise (at the end).
+    #[serde(default)]
+    pub images: Vec<Expected>,
+    /// Source files whose images are gone.
+    #[serde(default)]
+    pub lost: Vec<String>,
+    /// Frames that are gone, of the files named.
+    #[serde(default)]
+    pub lost_frames: BTreeMap<String, Vec<u32>>,
+    pub left_out: Option<LeftOut>,
+}
+
+/// Something wrong with the source.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    pub what: String,
+    #[serde(default)]
+    pub remove: Vec<String>,
+    /// In place of one with the same path, or new.
+    #[serde(default)]
+    pub add: Vec<RawFile>,
+    /// `ProblemKind` in snake case.
+    pub kind: String,
+    /// What the message must tell.
+    pub names: Vec<String>,
+    /// Source files whose images are gone when problems are skipped.
+    #[serde(default)]
+    pub lost: Vec<String>,
+}
+
+impl Miniature {
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        toml::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    /// The same with something wrong.
+    pub fn with_fault(&self, fault: &Fault) -> Result<Self> {
+        let mut changed = self.clone();
+        for path in &fault.remove {
+            let before = changed.files.len();
+            changed.files.retain(|file| file.path != *path);
+            anyhow::ensure!(changed.files.len() < before, "there is no {path} to remove");
+        }
+        for new in &fault.add {
+            changed.files.retain(|file| file.path != new.path);
+            changed.files.push(new.clone());
+        }
+        for lost in &fault.lost {
+            let before = changed.expected.len();
+            changed.expected.retain(|image| image.source_file != *lost);
+            anyhow::ensure!(changed.expected.len() < before, "no image of {lost} to lose");
+        }
+        Ok(changed)
+    }
+
+    /// The same as the reference would have it.
+    pub fn as_published(&self, published: &Published) -> Self {
+        let mut changed = self.clone();
+        let is_lost = |image: &Expected| {
+            let frames = published.lost_frames.get(&image.source_file);
+            published.lost.contains(&image.source_file)
+                || frames.is_some_and(|f| image.frame.is_some_and(|n| f.contains(&n)))
+        };
+        changed.expected.retain(|image| !is_lost(image));
+        for new in &published.images {
+            let same = |i: &&mut Expected| i.source_file == new.source_file && i.frame == new.frame;
+            match changed.expected.iter_mut().find(same) {
+                Some(image) => *image = new.clone(),
+                None => changed.expected.push(new.clone()),
+            }
+        }
+        if let Some(left_out) = &published.left_out {
+            changed.left_out = left_out.clone();
+        }
+        changed
+    }
+
+    /// The raw file behind a path of the output: archives are gone from it.
+    pub fn raw(&self, source_file: &str) -> Result<&RawFile> {
+        let is_it = |file: &&RawFile| {
+            let innermost = file.path.rsplit('!').next().unwrap_or_default();
+            source_file == innermost || source_file.ends_with(&format!("/{innermost}"))
+        };
+        let mut found: Vec<&RawFile> = self.files.iter().filter(is_it).collect();
+        // `x/1.png` ends as `1.png` does: the longer one is meant.
+        found.sort_by_key(|file| std::cmp::Reverse(file.path.rsplit('!').next().map(str::len)));
+        found.first().copied().with_context(|| format!("no raw file is {source_file}"))
+    }
+}
+
+/// Folder of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// TOML files of a folder by stem.
+pub fn tomls(folder: &str) -> Result<BTreeMap<String, PathBuf>> {
+    let folder = repository().join(folder);
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            files.insert(stem, path);
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,136 @@
+//! The same files whatever the threads and however often interrupted.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use anyhow::{Context, Result, ensure};
+use base::{Error, ErrorKind, seed::Rng, stop::StopFlag};
+use curation::{
+    convert::{Options, Progress, convert},
+    spec::{Choice, FULL_FRAME_DEFECT, Spec},
+};
+use sha2::{Digest, Sha256};
+
+use super::{Case, raw, run, threads};
+
+/// Hash of each file below `folder`; folders with an empty one.
+pub fn snapshot(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(folder) {
+        let entry = entry?;
+        let hash = match entry.file_type().is_file() {
+            true => Sha256::digest(std::fs::read(entry.path())?).to_vec(),
+            false => Vec::new(),
+        };
+        files.insert(entry.path().strip_prefix(folder)?.display().to_string(), hash);
+    }
+    Ok(files)
+}
+
+fn differing(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    let names = a.keys().chain(b.keys());
+    let mut names: Vec<String> = names.filter(|name| a.get(*name) != b.get(*name)).cloned().collect();
+    names.dedup();
+    names
+}
+
+pub fn check(case: &Case) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let source = raw::write(&case.miniature, folder.path())?;
+    let spec = Spec::read(&case.spec, &Choice::AsIntended)?;
+    let once = folder.path().join("one");
+    run(&spec, &source, &once, &threads(1))?;
+    let once = snapshot(&once)?;
+
+    let two = folder.path().join("two");
+    run(&spec, &source, &two, &threads(2))?;
+    let differ = differing(&once, &snapshot(&two)?);
+    ensure!(differ.is_empty(), "two threads make others of {differ:?}");
+
+    let mut rng = Rng::at(case.slug.bytes().map(u64::from).sum(), &[]);
+    for attempt in 1..=2 {
+        let out = folder.path().join(format!("interrupted-{attempt}"));
+        interrupt(&spec, &source, &out, &threads(attempt), &mut rng)?;
+        let differ = differing(&once, &snapshot(&out)?);
+        ensure!(differ.is_empty(), "interruptions make others of {differ:?}");
+    }
+    Ok(())
+}
+
+/// Converts with stops at random, until nothing is left to do.
+fn interrupt(
+    spec: &Spec,
+    source: &Path,
+    out: &Path,
+    options: &Options,
+    rng: &mut Rng,
+) -> Result<()> {
+    let mut stops = 0;
+    loop {
+        let stop = StopFlag::default();
+        let after = rng.below(2) as usize;
+        let units = AtomicUsize::new(0);
+        let planned = AtomicUsize::new(0);
+        let progress = |progress: Progress| match progress {
+            Progress::Planned { units: all, finished } => {
+                planned.store(all - finished, Ordering::SeqCst);
+                if after == 0 && finished == 0 {
+                    stop.raise();
+                }
+            }
+            Progress::Unit => {
+                if units.fetch_add(1, Ordering::SeqCst) >= after {
+                    stop.raise();
+                }
+            }
+            Progress::Unpacked(_) => {}
+        };
+        match convert(spec, source, out, options, &progress, &stop) {
+            Ok(_) => break,
+            Err(error) => {
+                let kind = error.downcast_ref::<Error>().map(|e| e.kind);
+                ensure!(kind == Some(ErrorKind::Interrupted), "stopped with {error:#}");
+                ensure!(!out.join("annotations/all.json").exists(), "annotations before the end");
+                stops += 1;
+                ensure!(stops < 100, "no end: {error:#}");
+            }
+        }
+    }
+    Ok(())
+}
+
+pub fn check_again(case: &Case) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let source = raw::write(&case.miniature, folder.path())?;
+    let spec = Spec::read(&case.spec, &Choice::AsIntended)?;
+    let out = folder.path().join("out");
+    let first = run(&spec, &source, &out, &threads(1))?;
+    ensure!(!first.already_complete, "complete before it began");
+    let before = times(&out)?;
+    let again = run(&spec, &source, &out, &threads(2))?;
+    ensure!(again.already_complete, "converted again");
+    ensure!(before == times(&out)?, "files were touched");
+
+    let other = Spec::read(&case.spec, &Choice::Only(vec![FULL_FRAME_DEFECT.to_owned()]))?;
+    let error = run(&other, &source, &out, &threads(1)).err().context("another choice passed")?;
+    let kind = error.downcast_ref::<Error>().map(|e| e.kind);
+    ensure!(kind == Some(ErrorKind::Config), "{error:#}");
+    ensure!(format!("{error:#}").contains("--overwrite"), "{error:#}");
+    ensure!(before == times(&out)?, "a refused conversion touched files");
+
+    let options = Options { overwrite: true, ..threads(1) };
+    ensure!(!run(&other, &source, &out, &options)?.already_complete, "not converted anew");
+    Ok(())
+}
+
+fn times(folder: &Path) -> Result<BTreeMap<String, std::time::SystemTime>> {
+    let mut times = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(folder) {
+        let entry = entry?;
+        times.insert(entry.path().display().to_string(), entry.metadata()?.modified()?);
+    }
+    Ok(times)
+}
