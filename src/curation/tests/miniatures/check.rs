@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Every difference between `out` and `miniature`, a line each.
-pub fn differences(miniature: &Miniature, out: &Path) -> Result<Vec<String>> {
+pub(crate) fn differences(miniature: &Miniature, out: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(out.join("annotations/all.json"))?;
     let coco: Value = serde_json::from_str(&text)?;
     let mut found = Vec::new();

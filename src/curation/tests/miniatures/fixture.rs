@@ -12,45 +12,45 @@ use serde::Deserialize;
 /// One file of `tests/fixtures/us43d`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Miniature {
+pub(crate) struct Miniature {
     /// Output name.
-    pub name: String,
+    pub(crate) name: String,
     /// The download: `x.zip`, `x.tar.gz`, or `x/` for a folder.
-    pub source: String,
+    pub(crate) source: String,
     /// `"1 breast_nodule nodule"`: id, name, supercategory.
-    pub categories: Vec<String>,
+    pub(crate) categories: Vec<String>,
     /// Height and width of its images, where a file does not say otherwise.
-    pub size: [usize; 2],
+    pub(crate) size: [usize; 2],
     /// Formats of archives whose names do not tell.
     #[serde(default)]
-    pub formats: BTreeMap<String, Packing>,
+    pub(crate) formats: BTreeMap<String, Packing>,
     /// How images and masks are turned.
     #[serde(default)]
-    pub turn: Turn,
+    pub(crate) turn: Turn,
     /// Slices are taken along x instead of z.
     #[serde(default)]
-    pub sagittal: bool,
+    pub(crate) sagittal: bool,
     /// Grey levels beyond 8 bits are clipped instead of wrapped around.
     #[serde(default)]
-    pub clips: bool,
+    pub(crate) clips: bool,
     /// Raw files; `a.zip!b.png` lies in an archive within.
-    pub files: Vec<RawFile>,
+    pub(crate) files: Vec<RawFile>,
     /// In the order of the output.
-    pub expected: Vec<Expected>,
+    pub(crate) expected: Vec<Expected>,
     /// What else must be said of what was left out.
     #[serde(default)]
-    pub left_out: LeftOut,
+    pub(crate) left_out: LeftOut,
     /// What differs with the reference's defects.
     #[serde(default)]
-    pub published: Vec<Published>,
+    pub(crate) published: Vec<Published>,
     /// What may be wrong with the source.
     #[serde(default)]
-    pub faults: Vec<Fault>,
+    pub(crate) faults: Vec<Fault>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Packing {
+pub(crate) enum Packing {
     Rar,
     /// In parts of so many bytes.
     SplitZip(usize),
@@ -58,7 +58,7 @@ pub enum Packing {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Turn {
+pub(crate) enum Turn {
     #[default]
     None,
     HalfTurn,
@@ -68,40 +68,40 @@ pub enum Turn {
 /// A raw file: an image or a volume where it has `seed` or `paint`, otherwise what its key says.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RawFile {
-    pub path: String,
+pub(crate) struct RawFile {
+    pub(crate) path: String,
     /// Background is a texture, another one for each seed, never 0; black without.
-    pub seed: Option<u32>,
+    pub(crate) seed: Option<u32>,
     /// `"255: rect 5 5 10 8"`, over one another; see [`super::shapes`].
     #[serde(default)]
-    pub paint: Vec<String>,
-    pub size: Option<[usize; 2]>,
+    pub(crate) paint: Vec<String>,
+    pub(crate) size: Option<[usize; 2]>,
     #[serde(default)]
-    pub form: Form,
+    pub(crate) form: Form,
     /// Colours of the values painted, where the form is `palette`.
     #[serde(default)]
-    pub palette: Vec<[u8; 3]>,
+    pub(crate) palette: Vec<[u8; 3]>,
     /// Slices of a volume, frames of a video.
-    pub planes: Option<usize>,
+    pub(crate) planes: Option<usize>,
     /// Volumes of a series.
-    pub volumes: Option<usize>,
+    pub(crate) volumes: Option<usize>,
     #[serde(default)]
-    pub number: Number,
+    pub(crate) number: Number,
     /// One value stands for so much of a grey level: 1/255 where floats go from 0 to 1.
-    pub scale: Option<f64>,
-    pub text: Option<String>,
+    pub(crate) scale: Option<f64>,
+    pub(crate) text: Option<String>,
     /// A pickled dict of masks under `structures`.
-    pub structures: Option<BTreeMap<String, Vec<String>>>,
+    pub(crate) structures: Option<BTreeMap<String, Vec<String>>>,
     /// Stacks of an HDF5 file.
-    pub stacks: Option<BTreeMap<String, RawFile>>,
+    pub(crate) stacks: Option<BTreeMap<String, RawFile>>,
     /// Columns of an HDF5 file.
     #[serde(default)]
-    pub columns: BTreeMap<String, Column>,
+    pub(crate) columns: BTreeMap<String, Column>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-pub enum Column {
+pub(crate) enum Column {
     Numbers(Vec<i64>),
     Texts(Vec<String>),
 }
@@ -109,7 +109,7 @@ pub enum Column {
 /// How pixels are stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Form {
+pub(crate) enum Form {
     #[default]
     Grey,
     Rgb,
@@ -125,7 +125,7 @@ pub enum Form {
 /// How numbers of volumes and arrays are stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Number {
+pub(crate) enum Number {
     #[default]
     U8,
     I16,
@@ -137,78 +137,80 @@ pub enum Number {
 /// An image of the output.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Expected {
-    pub source_file: String,
+pub(crate) struct Expected {
+    pub(crate) source_file: String,
     #[serde(default)]
-    pub frame: Option<u32>,
+    pub(crate) frame: Option<u32>,
     #[serde(default)]
-    pub patient: Option<String>,
+    pub(crate) patient: Option<String>,
     #[serde(default)]
-    pub clip: Option<String>,
+    pub(crate) clip: Option<String>,
     #[serde(default)]
-    pub split: Option<String>,
+    pub(crate) split: Option<String>,
     /// `"1: rect 5 5 10 8"`: category and shape, in order.
     #[serde(default)]
-    pub objects: Vec<String>,
+    pub(crate) objects: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     /// Images without an object.
     #[serde(default)]
-    pub empty: usize,
+    pub(crate) empty: usize,
     /// Images without a partner, by source file.
     #[serde(default)]
-    pub unpaired: Vec<String>,
+    pub(crate) unpaired: Vec<String>,
 }
 
 /// What differs with the reference's defects.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Published {
+pub(crate) struct Published {
     /// Names in the spec; all of them when empty.
     #[serde(default)]
-    pub defects: Vec<String>,
+    pub(crate) defects: Vec<String>,
     /// Replace those of the same file and frame, and are new otherwise (at the end).
     #[serde(default)]
-    pub images: Vec<Expected>,
+    pub(crate) images: Vec<Expected>,
     /// Source files whose images are gone.
     #[serde(default)]
-    pub lost: Vec<String>,
+    pub(crate) lost: Vec<String>,
     /// Frames that are gone, of the files named.
     #[serde(default)]
-    pub lost_frames: BTreeMap<String, Vec<u32>>,
-    pub left_out: Option<LeftOut>,
+    pub(crate) lost_frames: BTreeMap<String, Vec<u32>>,
+    pub(crate) left_out: Option<LeftOut>,
 }
 
 /// Something wrong with the source.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Fault {
-    pub what: String,
+pub(crate) struct Fault {
+    pub(crate) what: String,
     #[serde(default)]
-    pub remove: Vec<String>,
+    pub(crate) remove: Vec<String>,
     /// In place of one with the same path, or new.
     #[serde(default)]
-    pub add: Vec<RawFile>,
+    pub(crate) add: Vec<RawFile>,
     /// `ProblemKind` in snake case.
-    pub kind: String,
+    pub(crate) kind: String,
     /// What the message must tell.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// Source files whose images are gone when problems are skipped.
     #[serde(default)]
-    pub lost: Vec<String>,
+    pub(crate) lost: Vec<String>,
+    /// Where it differs then.
+    pub(crate) left_out: Option<LeftOut>,
 }
 
 impl Miniature {
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         toml::from_str(&text).with_context(|| path.display().to_string())
     }
 
     /// The same with something wrong.
-    pub fn with_fault(&self, fault: &Fault) -> Result<Self> {
+    pub(crate) fn with_fault(&self, fault: &Fault) -> Result<Self> {
         let mut changed = self.clone();
         for path in &fault.remove {
             let before = changed.files.len();
@@ -224,11 +226,14 @@ impl Miniature {
             changed.expected.retain(|image| image.source_file != *lost);
             anyhow::ensure!(changed.expected.len() < before, "no image of {lost} to lose");
         }
+        if let Some(left_out) = &fault.left_out {
+            changed.left_out = left_out.clone();
+        }
         Ok(changed)
     }
 
     /// The same as the reference would have it.
-    pub fn as_published(&self, published: &Published) -> Self {
+    pub(crate) fn as_published(&self, published: &Published) -> Self {
         let mut changed = self.clone();
         let is_lost = |image: &Expected| {
             let frames = published.lost_frames.get(&image.source_file);
@@ -250,7 +255,7 @@ impl Miniature {
     }
 
     /// The raw file behind a path of the output: archives are gone from it.
-    pub fn raw(&self, source_file: &str) -> Result<&RawFile> {
+    pub(crate) fn raw(&self, source_file: &str) -> Result<&RawFile> {
         let is_it = |file: &&RawFile| {
             let innermost = file.path.rsplit('!').next().unwrap_or_default();
             source_file == innermost || source_file.ends_with(&format!("/{innermost}"))
@@ -263,12 +268,12 @@ impl Miniature {
 }
 
 /// Folder of the repository.
-pub fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// TOML files of a folder by stem.
-pub fn tomls(folder: &str) -> Result<BTreeMap<String, PathBuf>> {
+pub(crate) fn tomls(folder: &str) -> Result<BTreeMap<String, PathBuf>> {
     let folder = repository().join(folder);
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {

@@ -26,10 +26,10 @@ const SPECS: &str = "configs/us43d/datasets";
 const DATASETS: usize = 43;
 
 /// A miniature with its spec.
-pub struct Case {
-    pub slug: String,
-    pub miniature: Miniature,
-    pub spec: std::path::PathBuf,
+pub(crate) struct Case {
+    pub(crate) slug: String,
+    pub(crate) miniature: Miniature,
+    pub(crate) spec: std::path::PathBuf,
 }
 
 /// Runs `check` for each dataset; `MINIATURE=busi` runs one. All failures are told together.

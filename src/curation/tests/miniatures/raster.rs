@@ -9,26 +9,26 @@ use super::{
 
 /// `[volume, plane, y, x, channel]`.
 #[derive(Debug, Clone)]
-pub struct Raster {
-    pub volumes: usize,
-    pub planes: usize,
-    pub height: usize,
-    pub width: usize,
-    pub channels: usize,
-    pub data: Vec<i32>,
+pub(crate) struct Raster {
+    pub(crate) volumes: usize,
+    pub(crate) planes: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+    pub(crate) data: Vec<i32>,
 }
 
 /// RGB of one image of the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
-    pub height: usize,
-    pub width: usize,
-    pub data: Vec<[u8; 3]>,
+pub(crate) struct Picture {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) data: Vec<[u8; 3]>,
 }
 
 impl Raster {
     /// What `file` holds.
-    pub fn render(file: &RawFile, size: [usize; 2]) -> Result<Self> {
+    pub(crate) fn render(file: &RawFile, size: [usize; 2]) -> Result<Self> {
         let [height, width] = file.size.unwrap_or(size);
         let (volumes, planes) = (file.volumes.unwrap_or(1), file.planes.unwrap_or(1));
         let channels = if matches!(file.form, Form::Rgb | Form::Rgba) { 3 } else { 1 };
@@ -78,7 +78,7 @@ impl Raster {
     }
 
     /// The image that must come of a frame.
-    pub fn picture(&self, miniature: &Miniature, form: Form, frame: Option<u32>) -> Picture {
+    pub(crate) fn picture(&self, miniature: &Miniature, form: Form, frame: Option<u32>) -> Picture {
         let frame = frame.unwrap_or(0) as usize;
         let (height, width) =
             if miniature.sagittal { (self.planes, self.height) } else { (self.height, self.width) };

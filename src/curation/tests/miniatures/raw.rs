@@ -4,6 +4,7 @@ use std::{io::Cursor, path::Path};
 
 use anyhow::{Context, Result, bail};
 use curation::{
+    Pixels,
     archive::pack::{Format, pack, pack_files},
     formats::write::{self, DictArray, Numbers},
 };
@@ -17,7 +18,7 @@ use super::{
 type Entry = (String, Vec<u8>);
 
 /// Writes the download of `miniature` into `folder`; its path.
-pub fn write(miniature: &Miniature, folder: &Path) -> Result<std::path::PathBuf> {
+pub(crate) fn write(miniature: &Miniature, folder: &Path) -> Result<std::path::PathBuf> {
     let scratch = tempfile::tempdir()?;
     let mut entries = Vec::new();
     for file in &miniature.files {
@@ -93,6 +94,8 @@ fn bytes(file: &RawFile, size: [usize; 2], scratch: &Path) -> Result<Vec<u8>> {
         let raster = Raster::render(file, size)?;
         match ending.as_str() {
             "nii" | "gz" | "mha" | "npy" => write_volume(&path, &ending, file, &raster)?,
+            "avi" => write::mjpeg_avi(&path, &frames(&raster), 95)?,
+            "mp4" => write::h264_mp4(&path, &frames(&raster))?,
             _ => return encode(file, &raster, &ending),
         }
     }
@@ -115,6 +118,20 @@ fn write_volume(path: &Path, ending: &str, file: &RawFile, raster: &Raster) -> R
         "mha" => write::metaimage(path, &shape, numbers, true),
         _ => write::nifti(path, &shape, numbers),
     })
+}
+
+/// Frames of a video, in RGB.
+fn frames(raster: &Raster) -> Vec<Pixels> {
+    let frame = |levels: &[i32]| {
+        let pixel = |p: &[i32]| [p[0], p[p.len() / 2], p[p.len() - 1]].map(|v| v as u8);
+        Pixels {
+            height: raster.height as u32,
+            width: raster.width as u32,
+            channels: 3,
+            data: levels.chunks_exact(raster.channels).flat_map(pixel).collect(),
+        }
+    };
+    raster.data.chunks_exact(raster.height * raster.width * raster.channels).map(frame).collect()
 }
 
 fn with_numbers<R>(file: &RawFile, raster: &Raster, write: impl FnOnce(Numbers) -> R) -> R {

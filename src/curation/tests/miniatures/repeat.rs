@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::{Case, raw, run, threads};
 
 /// Hash of each file below `folder`; folders with an empty one.
-pub fn snapshot(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+pub(crate) fn snapshot(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     for entry in walkdir::WalkDir::new(folder) {
         let entry = entry?;
@@ -37,7 +37,7 @@ fn differing(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) -> Ve
     names
 }
 
-pub fn check(case: &Case) -> Result<()> {
+pub(crate) fn check(case: &Case) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let source = raw::write(&case.miniature, folder.path())?;
     let spec = Spec::read(&case.spec, &Choice::AsIntended)?;
@@ -102,7 +102,7 @@ fn interrupt(
     Ok(())
 }
 
-pub fn check_again(case: &Case) -> Result<()> {
+pub(crate) fn check_again(case: &Case) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let source = raw::write(&case.miniature, folder.path())?;
     let spec = Spec::read(&case.spec, &Choice::AsIntended)?;

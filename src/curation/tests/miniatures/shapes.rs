@@ -7,26 +7,26 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// A plane of flags, row-major.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plane {
-    pub height: usize,
-    pub width: usize,
-    pub set: Vec<bool>,
+pub(crate) struct Plane {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) set: Vec<bool>,
 }
 
 /// `VALUE[@FIRST[-LAST]][#VOLUME]: SHAPE`.
 #[derive(Debug)]
-pub struct Layer<'a> {
+pub(crate) struct Layer<'a> {
     /// Grey, or red, green and blue.
-    pub value: Vec<i32>,
+    pub(crate) value: Vec<i32>,
     /// Slices it is painted in.
-    pub slices: Option<(usize, usize)>,
+    pub(crate) slices: Option<(usize, usize)>,
     /// Volume of a series it is painted in.
-    pub volume: Option<usize>,
-    pub shape: &'a str,
+    pub(crate) volume: Option<usize>,
+    pub(crate) shape: &'a str,
 }
 
 impl<'a> Layer<'a> {
-    pub fn parse(text: &'a str) -> Result<Self> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self> {
         let (place, shape) = text.split_once(':').with_context(|| format!("`{text}` has no `:`"))?;
         let (place, volume) = match place.split_once('#') {
             Some((place, volume)) => (place, Some(volume.trim().parse()?)),
@@ -46,7 +46,7 @@ impl<'a> Layer<'a> {
 }
 
 /// Draws a shape.
-pub fn draw(shape: &str, height: usize, width: usize) -> Result<Plane> {
+pub(crate) fn draw(shape: &str, height: usize, width: usize) -> Result<Plane> {
     let mut plane = Plane { height, width, set: vec![false; height * width] };
     let mut rest = shape.trim();
     let mut add = true;
@@ -77,19 +77,19 @@ fn term(text: &str) -> Result<Covers> {
     let mut words = text.split_whitespace();
     let kind = words.next().unwrap_or_default();
     let numbers = words.map(str::parse).collect::<Result<Vec<i32>, _>>().with_context(|| text.to_owned())?;
-    Ok(match (kind, numbers[..].try_into(), numbers.as_slice()) {
-        ("rect", Ok([x0, y0, w, h]), _) => {
+    Ok(match (kind, numbers.as_slice()) {
+        ("rect", &[x0, y0, w, h]) => {
             Box::new(move |x, y| x >= x0 && x < x0 + w && y >= y0 && y < y0 + h)
         }
-        ("disc", _, &[cx, cy, r]) => {
+        ("disc", &[cx, cy, r]) => {
             Box::new(move |x, y| (x - cx).pow(2) + (y - cy).pow(2) <= r * r)
         }
-        ("diamond", _, &[cx, cy, r]) => Box::new(move |x, y| (x - cx).abs() + (y - cy).abs() <= r),
-        ("triangle", _, &[x0, y0, n]) => {
+        ("diamond", &[cx, cy, r]) => Box::new(move |x, y| (x - cx).abs() + (y - cy).abs() <= r),
+        ("triangle", &[x0, y0, n]) => {
             Box::new(move |x, y| x >= x0 && y >= y0 && x - x0 + y - y0 <= n)
         }
-        ("dot", _, &[x0, y0]) => Box::new(move |x, y| x == x0 && y == y0),
-        ("all", _, []) => Box::new(|_, _| true),
+        ("dot", &[x0, y0]) => Box::new(move |x, y| x == x0 && y == y0),
+        ("all", []) => Box::new(|_, _| true),
         _ => bail!("`{text}` is no shape"),
     })
 }
