@@ -153,7 +153,12 @@ fn check_provenance(expected: &Expected, image: &Value, found: &mut Vec<String>)
     ];
     for (key, value) in fields {
         if image[key] != json!(value) {
-            found.push(format!("{}: {key} {}, expected {}", place(expected), image[key], json!(value)));
+            found.push(format!(
+                "{}: {key} {}, expected {}",
+                place(expected),
+                image[key],
+                json!(value)
+            ));
         }
     }
 }
@@ -174,7 +179,8 @@ fn check_objects(
         return Ok(());
     }
     for (annotation, object) in annotations.iter().zip(&expected.objects) {
-        let (category, shape) = object.split_once(':').context("an object needs `category: shape`")?;
+        let (category, shape) =
+            object.split_once(':').context("an object needs `category: shape`")?;
         let want = draw(shape, height, width)?.set;
         let counts = annotation["segmentation"]["counts"].as_str().unwrap_or_default();
         let rle = Rle::from_compressed(height as u32, width as u32, counts)?;
@@ -203,7 +209,8 @@ fn check_objects(
 }
 
 fn bounds(set: &[bool], width: usize) -> [f64; 4] {
-    let pixels = || set.iter().enumerate().filter(|(_, set)| **set).map(|(at, _)| (at % width, at / width));
+    let pixels =
+        || set.iter().enumerate().filter(|(_, set)| **set).map(|(at, _)| (at % width, at / width));
     let x0 = pixels().map(|p| p.0).min().unwrap_or(0);
     let x1 = pixels().map(|p| p.0 + 1).max().unwrap_or(0);
     let y0 = pixels().map(|p| p.1).min().unwrap_or(0);
@@ -248,7 +255,10 @@ fn check_report(
 ) -> Result<()> {
     let report: Value = serde_json::from_slice(&std::fs::read(out.join("conversion.json"))?)?;
     if report["images"] != json!(images) {
-        found.push(format!("conversion.json counts {} images, there are {images}", report["images"]));
+        found.push(format!(
+            "conversion.json counts {} images, there are {images}",
+            report["images"]
+        ));
     }
     let left_out = &report["left_out"];
     if left_out["empty"] != json!(miniature.left_out.empty) {

@@ -151,8 +151,14 @@ fn check_fault(case: &Case, spec: &Spec, fault: &fixture::Fault) -> Result<()> {
     let options = Options { on_problem: OnProblem::Skip { cap: 5 }, ..threads(1) };
     let converted = run(spec, &source, &out, &options).context("with problems skipped")?;
     let problems = serde_json::to_value(&converted.left_out.problems)?;
-    let is_told = |name: &String| problems.to_string().contains(&serde_json::json!(name).to_string()[1..name.len() + 1]);
-    ensure!(problems[0]["kind"] == serde_json::json!(fault.kind), "left out {problems}, expected {}", fault.kind);
+    let is_told = |name: &String| {
+        problems.to_string().contains(&serde_json::json!(name).to_string()[1..name.len() + 1])
+    };
+    ensure!(
+        problems[0]["kind"] == serde_json::json!(fault.kind),
+        "left out {problems}, expected {}",
+        fault.kind
+    );
     ensure!(fault.names.iter().all(is_told), "left out {problems}, expected {:?}", fault.names);
     ensure_same(&changed, &out).context("with problems skipped")
 }

@@ -111,7 +111,8 @@ impl Raster {
 fn tissue(seed: u32, plane: usize, y: usize, x: usize) -> i32 {
     let (phase, plane_phase) = (f64::from(seed) * 1.7, plane as f64);
     let (fy, fx) = (y as f64, x as f64);
-    let wave = (0.21 * fx + phase + 1.1 * plane_phase).sin() * (0.17 * fy + 0.6 * plane_phase).cos();
+    let wave =
+        (0.21 * fx + phase + 1.1 * plane_phase).sin() * (0.17 * fy + 0.6 * plane_phase).cos();
     let mut hash = seed.wrapping_mul(0x9e37_79b9) ^ (plane as u32).wrapping_mul(0x85eb_ca6b);
     hash = (hash ^ (y as u32).wrapping_mul(0xc2b2_ae35)).wrapping_mul(0x27d4_eb2f);
     hash = (hash ^ (x as u32).wrapping_mul(0x1656_67b1)).wrapping_mul(0x9e37_79b9);

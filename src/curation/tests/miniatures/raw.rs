@@ -22,7 +22,8 @@ pub(crate) fn write(miniature: &Miniature, folder: &Path) -> Result<std::path::P
     let scratch = tempfile::tempdir()?;
     let mut entries = Vec::new();
     for file in &miniature.files {
-        let bytes = bytes(file, miniature.size, scratch.path()).with_context(|| file.path.clone())?;
+        let bytes =
+            bytes(file, miniature.size, scratch.path()).with_context(|| file.path.clone())?;
         entries.push((file.path.clone(), bytes));
     }
     let entries = pack_inner(miniature, entries)?;
@@ -235,9 +236,14 @@ fn encode(file: &RawFile, raster: &Raster, ending: &str) -> Result<Vec<u8>> {
         "tif" => ImageFormat::Tiff,
         "jpg" => {
             let mut bytes = Vec::new();
-            let color = if raster.channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
-            image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 100)
-                .encode(image.as_bytes(), width, height, color)?;
+            let color =
+                if raster.channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
+            image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 100).encode(
+                image.as_bytes(),
+                width,
+                height,
+                color,
+            )?;
             return Ok(bytes);
         }
         _ => bail!("no writer for .{ending}"),
@@ -268,4 +274,3 @@ fn encode_indexed(file: &RawFile, levels: &[u8], raster: &Raster) -> Result<Vec<
     writer.finish()?;
     Ok(bytes)
 }
-

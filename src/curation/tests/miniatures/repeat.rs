@@ -32,7 +32,8 @@ pub(crate) fn snapshot(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
 
 fn differing(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
     let names = a.keys().chain(b.keys());
-    let mut names: Vec<String> = names.filter(|name| a.get(*name) != b.get(*name)).cloned().collect();
+    let mut names: Vec<String> =
+        names.filter(|name| a.get(*name) != b.get(*name)).cloned().collect();
     names.dedup();
     names
 }

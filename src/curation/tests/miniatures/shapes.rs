@@ -27,7 +27,8 @@ pub(crate) struct Layer<'a> {
 
 impl<'a> Layer<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self> {
-        let (place, shape) = text.split_once(':').with_context(|| format!("`{text}` has no `:`"))?;
+        let (place, shape) =
+            text.split_once(':').with_context(|| format!("`{text}` has no `:`"))?;
         let (place, volume) = match place.split_once('#') {
             Some((place, volume)) => (place, Some(volume.trim().parse()?)),
             None => (place, None),
@@ -76,14 +77,13 @@ type Covers = Box<dyn Fn(i32, i32) -> bool>;
 fn term(text: &str) -> Result<Covers> {
     let mut words = text.split_whitespace();
     let kind = words.next().unwrap_or_default();
-    let numbers = words.map(str::parse).collect::<Result<Vec<i32>, _>>().with_context(|| text.to_owned())?;
+    let numbers =
+        words.map(str::parse).collect::<Result<Vec<i32>, _>>().with_context(|| text.to_owned())?;
     Ok(match (kind, numbers.as_slice()) {
         ("rect", &[x0, y0, w, h]) => {
             Box::new(move |x, y| x >= x0 && x < x0 + w && y >= y0 && y < y0 + h)
         }
-        ("disc", &[cx, cy, r]) => {
-            Box::new(move |x, y| (x - cx).pow(2) + (y - cy).pow(2) <= r * r)
-        }
+        ("disc", &[cx, cy, r]) => Box::new(move |x, y| (x - cx).pow(2) + (y - cy).pow(2) <= r * r),
         ("diamond", &[cx, cy, r]) => Box::new(move |x, y| (x - cx).abs() + (y - cy).abs() <= r),
         ("triangle", &[x0, y0, n]) => {
             Box::new(move |x, y| x >= x0 && y >= y0 && x - x0 + y - y0 <= n)
