@@ -16,6 +16,8 @@ pub struct Frame {
     pub masks: Vec<Mask>,
     /// Whether the source marks anything in this image, before any cleaning.
     pub marked: bool,
+    /// Whether the reader found it to be one of those that the spec leaves out.
+    pub left_out: bool,
     /// Index within the unit, from 0: the slice of a volume, the frame of a video. `None` for a
     /// unit of one image.
     pub frame: Option<u32>,

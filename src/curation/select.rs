@@ -42,7 +42,7 @@ pub struct Selector {
     duplicates: Option<Duplicates>,
 }
 
-/// From a text to a key: the groups of a regex.
+/// From a text to a key: the groups of a regex, but for those within others.
 #[derive(Debug, Clone)]
 pub struct KeyRule {
     regex: Regex,
@@ -68,8 +68,16 @@ impl KeyRule {
     #[must_use]
     pub fn key(&self, text: &str) -> Option<(String, BTreeMap<String, String>)> {
         let captures = self.regex.captures(text)?;
-        let groups = captures.iter().skip(1).flatten().map(|group| self.normalised(group.as_str()));
-        let key = groups.collect::<Vec<_>>().join("/");
+        let mut parts = Vec::new();
+        let mut reached = 0;
+        for group in captures.iter().skip(1).flatten() {
+            // A group within another names a part of the key that is there already.
+            if group.end() > reached || parts.is_empty() {
+                parts.push(self.normalised(group.as_str()));
+                reached = group.end();
+            }
+        }
+        let key = parts.join("/");
         let named = self.regex.capture_names().flatten();
         let named = named
             .filter_map(|name| Some((name.to_owned(), captures.name(name)?.as_str().to_owned())));

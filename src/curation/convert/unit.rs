@@ -78,7 +78,7 @@ impl<'a> UnitWriter<'a> {
             Empty::Skip => objects.is_empty(),
             Empty::SkipUnmarked => !frame.marked,
         };
-        if leave_out {
+        if leave_out || frame.left_out {
             self.empty += 1;
             return Ok(());
         }

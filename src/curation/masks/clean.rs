@@ -108,7 +108,7 @@ fn open(labels: &mut [u8], size: (u32, u32), opening: Opening) {
         largest_component(&mut plane, size);
     }
     dilate(&mut plane, size, behind, before);
-    if opening.shifted && side % 2 == 0 {
+    if opening.shifted && side.is_multiple_of(2) {
         shift_up_left(&mut plane, size);
         // The moved square covers pixels that had no label: they take that of the foreground.
         let label = labels.iter().copied().find(|&value| value != 0).unwrap_or(0);

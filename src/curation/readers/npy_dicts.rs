@@ -66,6 +66,6 @@ impl Reader for NpyDictReader<'_> {
             }
         }
         let encoded = verbatim(&bytes).map(Into::into);
-        emit(Frame { image, encoded, masks, marked: any, frame: None })
+        emit(Frame { image, encoded, masks, marked: any, left_out: false, frame: None })
     }
 }

@@ -39,6 +39,7 @@ impl<'a> NpyStackReader<'a> {
             encoded: None,
             masks: Vec::new(),
             marked: false,
+            left_out: false,
             frame: Some(index as u32),
         };
         for (file, mask) in masks {

@@ -101,7 +101,7 @@ impl Reader for OutlineReader<'_> {
         }
         let marked = !masks.is_empty();
         let encoded = verbatim(&bytes).map(Into::into);
-        emit(Frame { image, encoded, masks, marked, frame: None })
+        emit(Frame { image, encoded, masks, marked, left_out: false, frame: None })
     }
 }
 

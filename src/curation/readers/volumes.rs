@@ -29,6 +29,9 @@ impl Reader for VolumeReader<'_> {
     fn plan(&self, tree: &Tree) -> Result<Plan> {
         let mut plan = self.pairing.plan(tree)?;
         for unit in &mut plan.units {
+            if self.settings.first_slice {
+                break;
+            }
             // Neighbouring slices are much alike: one clip, whatever else is known.
             unit.provenance.clip.get_or_insert_with(|| unit.key.clone());
         }
@@ -60,6 +63,7 @@ impl Reader for VolumeReader<'_> {
                 encoded: None,
                 masks: Vec::new(),
                 marked: false,
+            left_out: false,
                 frame: Some(index as u32),
             };
             for (file, mask) in &masks {
@@ -69,9 +73,7 @@ impl Reader for VolumeReader<'_> {
                     self.add_mask(&mut frame, file, plane, index, lines.as_ref())?;
                 }
             }
-            if self.is_left_out(&frame) {
-                continue;
-            }
+            frame.left_out = self.is_left_out(&frame);
             if self.settings.first_slice {
                 frame.frame = None;
             }

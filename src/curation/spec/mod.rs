@@ -48,6 +48,9 @@ pub struct Spec {
     /// are recorded, and train.
     #[serde(default)]
     pub benchmark: bool,
+    /// Of the test split only objects at least this large, beside the largest of their image.
+    #[serde(default)]
+    pub test_min_relative_area: Option<f64>,
     /// What becomes of an image without an object.
     #[serde(default)]
     pub empty: Empty,

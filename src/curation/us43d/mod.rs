@@ -1,7 +1,11 @@
 //! US-43d: the shipped specs, and all of them in one go.
 
+mod build;
+
 use anyhow::Result;
 use include_dir::{Dir, include_dir};
+
+pub use build::{BuildOptions, Built, MergedFile, Row, build, survey};
 
 use crate::spec::{Choice, Spec};
 

@@ -217,6 +217,11 @@ impl Bar {
         }
     }
 
+    /// Prints a line above the bar.
+    pub(super) fn say(&self, line: &str) {
+        self.0.println(line);
+    }
+
     pub(super) fn finish(&self) {
         self.0.finish_and_clear();
     }

@@ -1,0 +1,255 @@
+//! From a folder of downloads to the files that UltraSam is trained on.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use base::{Error, stop::StopFlag};
+use serde::Serialize;
+
+use super::{Shipped, shipped};
+use crate::{
+    CocoFile,
+    agnostic::make_agnostic,
+    convert::{Options, Progress, convert},
+    filter::{FilterOptions, filter},
+    merge::{Categories, merge},
+    spec::{Access, Choice, Spec},
+    split::{By, Official, SplitOptions, split_file},
+};
+
+/// How to build.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// Slugs of the datasets to take; all when empty.
+    pub only: Vec<String>,
+    /// Slugs of datasets to leave out.
+    pub exclude: Vec<String>,
+    /// The reference's defects, in every spec that has them.
+    pub choice: Choice,
+    /// Of each conversion.
+    pub convert: Options,
+    /// Share of images in validation.
+    pub val: f64,
+    /// What stays together in one split.
+    pub by: By,
+    /// Of the splits.
+    pub seed: u64,
+    /// Objects smaller than this share of the largest in their image are left out of the merged
+    /// files.
+    pub min_relative_area: f64,
+}
+
+/// What there is of one dataset.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// Name of its spec.
+    pub slug: &'static str,
+    /// Folder of its conversion.
+    pub name: String,
+    /// Organ or use.
+    pub application: String,
+    /// Where to get it.
+    pub url: String,
+    /// Terms of use.
+    pub licence: String,
+    /// What it takes to get it.
+    pub access: Access,
+    /// Names its download is looked for by.
+    pub expected: Vec<String>,
+    /// The download, where it is there.
+    pub source: Option<PathBuf>,
+    /// Images after conversion.
+    pub images: usize,
+    /// Objects after conversion.
+    pub masks: usize,
+    /// Images and masks left out for problems.
+    pub problems: usize,
+    /// Why its conversion failed.
+    pub error: Option<String>,
+}
+
+/// A merged file.
+#[derive(Debug, Clone, Serialize)]
+pub struct MergedFile {
+    pub file: PathBuf,
+    pub images: usize,
+    pub objects: usize,
+    /// Left out as small beside the largest of their image.
+    pub small: usize,
+}
+
+/// What was built.
+#[derive(Debug, Clone, Serialize)]
+pub struct Built {
+    /// All datasets asked for, those that are missing too.
+    pub datasets: Vec<Row>,
+    /// The merged files.
+    pub merged: Vec<MergedFile>,
+}
+
+/// What is there of the datasets that `options` ask for, in the folder `root` of downloads.
+///
+/// # Errors
+/// When `root` is no folder or a slug is unknown.
+pub fn survey(root: &Path, options: &BuildOptions) -> Result<Vec<(Row, Spec)>> {
+    ensure!(
+        root.is_dir(),
+        Error::config(format!("{}: no folder of downloads", root.display()))
+    );
+    chosen(options)?.into_iter().map(|shipped| survey_one(root, shipped, options)).collect()
+}
+
+fn survey_one(root: &Path, shipped: Shipped, options: &BuildOptions) -> Result<(Row, Spec)> {
+    let spec = shipped.spec(&choice_of(shipped, &options.choice)?)?;
+    let source = spec.source.iter().map(|name| root.join(name)).find(|path| path.exists());
+    let row = Row {
+        slug: shipped.slug,
+        name: spec.name.clone(),
+        application: spec.application.clone(),
+        url: spec.url.clone(),
+        licence: spec.licence.clone(),
+        access: spec.access,
+        expected: spec.source.clone(),
+        source,
+        images: 0,
+        masks: 0,
+        problems: 0,
+        error: None,
+    };
+    Ok((row, spec))
+}
+
+/// The named defects as far as this spec has them: one name is not one of all 43.
+fn choice_of(shipped: Shipped, choice: &Choice) -> Result<Choice> {
+    let Choice::Only(names) = choice else { return Ok(choice.clone()) };
+    let spec = shipped.spec(&Choice::AsIntended)?;
+    let has = |name: &&String| {
+        spec.defects.contains_key(*name) || *name == crate::spec::FULL_FRAME_DEFECT
+    };
+    Ok(Choice::Only(names.iter().filter(has).cloned().collect()))
+}
+
+fn chosen(options: &BuildOptions) -> Result<Vec<Shipped>> {
+    for slug in options.only.iter().chain(&options.exclude) {
+        if super::find(slug).is_none() {
+            let near = super::nearest(slug);
+            bail!(Error::config(format!("no dataset is called `{slug}`{near}; --list names all")));
+        }
+    }
+    let wanted = |slug: &str| {
+        (options.only.is_empty() || options.only.iter().any(|only| only == slug))
+            && !options.exclude.iter().any(|exclude| exclude == slug)
+    };
+    Ok(shipped().into_iter().filter(|shipped| wanted(shipped.slug)).collect())
+}
+
+/// Converts what is there, splits it, and merges the splits: `train`, `val` and `test` of
+/// `<split>.agnostic.noSmall.coco.json` in `out`, beside a folder a dataset.
+///
+/// Only the datasets that the paper scores on keep their official test set; all other official
+/// splits are in the records and train. A dataset that is complete already is not converted again.
+/// `told` hears before each dataset which one it is.
+///
+/// # Errors
+/// When nothing is there, a dataset cannot be split, or files cannot be written. Conversions that
+/// fail are in the rows; nothing is merged then.
+pub fn build(
+    root: &Path,
+    out: &Path,
+    options: &BuildOptions,
+    told: &dyn Fn(&Row),
+    progress: &(dyn Fn(Progress) + Sync),
+    stop: &StopFlag,
+) -> Result<Built> {
+    let mut built = Built { datasets: Vec::new(), merged: Vec::new() };
+    let mut converted = Vec::new();
+    for (mut row, spec) in survey(root, options)? {
+        if let Some(source) = row.source.clone() {
+            told(&row);
+            let folder = out.join(&spec.name);
+            std::fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
+            match convert(&spec, &source, &folder, &options.convert, progress, stop) {
+                Ok(done) => {
+                    row.images = done.images;
+                    row.masks = done.objects;
+                    row.problems = done.left_out.problems.len();
+                    split_one(&spec, &folder, options)?;
+                    converted.push(folder);
+                }
+                // A stop is no fault of this dataset.
+                Err(error) if stop.is_raised() => return Err(error),
+                Err(error) => row.error = Some(format!("{error:#}")),
+            }
+        }
+        built.datasets.push(row);
+    }
+    if built.datasets.iter().all(|row| row.source.is_none()) {
+        bail!(Error::data(format!(
+            "{}: none of the {} datasets is there; `--list` tells the names they are looked for \
+             by, and where to get them",
+            root.display(),
+            built.datasets.len()
+        )));
+    }
+    if built.datasets.iter().all(|row| row.error.is_none()) {
+        for split in ["train", "val", "test"] {
+            built.merged.extend(merge_split(out, &converted, split, options)?);
+        }
+    }
+    Ok(built)
+}
+
+fn split_one(spec: &Spec, folder: &Path, options: &BuildOptions) -> Result<()> {
+    let split = SplitOptions {
+        val: options.val,
+        test: 0.0,
+        folds: None,
+        by: options.by,
+        seed: options.seed,
+        official: if spec.benchmark { Official::Keep } else { Official::Ignore },
+        ..SplitOptions::default()
+    };
+    let annotations = folder.join("annotations");
+    let all = annotations.join("all.json");
+    split_file(&all, None, &split, true)?;
+    if let Some(share) = spec.test_min_relative_area {
+        let test = annotations.join("test.json");
+        let mut file = CocoFile::read(&test)?;
+        let keep = FilterOptions { min_relative_area: Some(share), ..FilterOptions::default() };
+        filter(&mut file, &keep)?;
+        file.write(&test)?;
+    }
+    Ok(())
+}
+
+/// `None` where no dataset has such a split.
+fn merge_split(
+    out: &Path,
+    folders: &[PathBuf],
+    split: &str,
+    options: &BuildOptions,
+) -> Result<Option<MergedFile>> {
+    let files: Vec<PathBuf> = folders
+        .iter()
+        .map(|folder| folder.join("annotations").join(format!("{split}.json")))
+        .filter(|path| path.is_file())
+        .collect();
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let (mut file, _) = merge(&files, out, Categories::ByName)?;
+    make_agnostic(&mut file);
+    let keep = FilterOptions {
+        min_relative_area: Some(options.min_relative_area),
+        ..FilterOptions::default()
+    };
+    let report = filter(&mut file, &keep)?;
+    let path = out.join(format!("{split}.agnostic.noSmall.coco.json"));
+    file.write(&path)?;
+    Ok(Some(MergedFile {
+        file: path,
+        images: file.images.len(),
+        objects: file.annotations.len(),
+        small: report.objects_by_relative_area,
+    }))
+}
