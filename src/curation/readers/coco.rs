@@ -197,6 +197,13 @@ impl Reader for CocoReader<'_> {
             }
         }
         let marked = !masks.is_empty();
-        emit(Frame { encoded: verbatim(&bytes).map(Into::into), image, masks, marked, left_out: false, frame: None })
+        emit(Frame {
+            encoded: verbatim(&bytes).map(Into::into),
+            image,
+            masks,
+            marked,
+            left_out: false,
+            frame: None,
+        })
     }
 }

@@ -108,7 +108,7 @@ impl Reader for FrameReader<'_> {
                 encoded: None,
                 masks: Vec::new(),
                 marked: false,
-            left_out: false,
+                left_out: false,
                 frame: Some(index as u32),
             };
             for file in files {

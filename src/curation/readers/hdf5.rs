@@ -98,7 +98,14 @@ impl<'a> Hdf5Reader<'a> {
         };
         let (labels, marked) = labels(&self.rule, &file, plane, &image)?;
         let masks = vec![Mask::Labels(labels)];
-        Ok(Frame { image, encoded: None, masks, marked, left_out: false, frame: Some(index as u32) })
+        Ok(Frame {
+            image,
+            encoded: None,
+            masks,
+            marked,
+            left_out: false,
+            frame: Some(index as u32),
+        })
     }
 }
 

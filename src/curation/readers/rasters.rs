@@ -47,7 +47,14 @@ impl Reader for RasterReader<'_> {
             marked |= any;
             masks.push(Mask::Labels(labels));
         }
-        emit(Frame { encoded: verbatim(&bytes).map(Arc::from), image, masks, marked, left_out: false, frame: None })
+        emit(Frame {
+            encoded: verbatim(&bytes).map(Arc::from),
+            image,
+            masks,
+            marked,
+            left_out: false,
+            frame: None,
+        })
     }
 }
 

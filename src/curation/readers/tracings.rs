@@ -201,7 +201,14 @@ impl Reader for TracingReader<'_> {
             let place = format!("{name}, frame {}", tracing.frame);
             let mask = filled(&tracing.points, &image, self.settings.rule, &place)?;
             let masks = vec![Mask::Labels(labelled(mask, &image, self.settings.category))];
-            emit(Frame { image, encoded: None, masks, marked: true, left_out: false, frame: Some(tracing.frame) })
+            emit(Frame {
+                image,
+                encoded: None,
+                masks,
+                marked: true,
+                left_out: false,
+                frame: Some(tracing.frame),
+            })
         };
         if video.is_random_access() {
             for tracing in tracings {

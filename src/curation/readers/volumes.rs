@@ -63,7 +63,7 @@ impl Reader for VolumeReader<'_> {
                 encoded: None,
                 masks: Vec::new(),
                 marked: false,
-            left_out: false,
+                left_out: false,
                 frame: Some(index as u32),
             };
             for (file, mask) in &masks {

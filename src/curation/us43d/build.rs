@@ -92,10 +92,7 @@ pub struct Built {
 /// # Errors
 /// When `root` is no folder or a slug is unknown.
 pub fn survey(root: &Path, options: &BuildOptions) -> Result<Vec<(Row, Spec)>> {
-    ensure!(
-        root.is_dir(),
-        Error::config(format!("{}: no folder of downloads", root.display()))
-    );
+    ensure!(root.is_dir(), Error::config(format!("{}: no folder of downloads", root.display())));
     chosen(options)?.into_iter().map(|shipped| survey_one(root, shipped, options)).collect()
 }
 
