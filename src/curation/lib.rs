@@ -10,6 +10,7 @@ pub mod coco;
 pub mod convert;
 pub mod duplicates;
 pub mod export;
+pub mod figure;
 pub mod filter;
 pub mod formats;
 pub mod frame;

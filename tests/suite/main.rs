@@ -10,6 +10,7 @@ mod coco_hostile;
 mod coco_masks;
 mod config;
 mod dataset_check;
+mod dataset_tools;
 mod finetuning;
 mod image_lists;
 mod jitter;

@@ -45,12 +45,13 @@ pub fn find_images(path: &Path, file: &CocoFile) -> Result<PathBuf> {
     found.map_or(regular, Ok)
 }
 
-/// Name of the dataset that the COCO file at `path` is of, where the file does not tell: that of
-/// the folder with its images.
+/// Name of the dataset whose images lie in `images`, where its file does not tell: that of the
+/// folder above one called `images`, else its own.
 #[must_use]
 pub fn dataset_name(images: &Path) -> Option<String> {
     let folder = absolute(images).ok()?;
-    Some(folder.parent()?.file_name()?.to_str()?.to_owned())
+    let named = if folder.ends_with("images") { folder.parent()? } else { &folder };
+    Some(named.file_name()?.to_str()?.to_owned())
 }
 
 /// `folder` relative to `root`, with `/` and a `/` at the end unless empty; `None` when it lies

@@ -5,7 +5,6 @@
 mod confusion;
 mod overlay;
 mod prompts;
-mod text;
 
 use anyhow::Result;
 use image::{
@@ -14,10 +13,11 @@ use image::{
 };
 use tch::{Kind, Tensor};
 
+use base::text;
+pub use base::text::{draw_text, text_width};
 pub use confusion::confusion_matrix;
 pub use overlay::{Overlay, draw_box, draw_mask, draw_outline};
 pub use prompts::draw_prompt;
-pub use text::{draw_text, text_width};
 
 use crate::{
     Size,

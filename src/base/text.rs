@@ -44,7 +44,7 @@ pub fn draw_text(image: &mut RgbImage, (x, y): (i32, i32), text: &str, size: f32
 }
 
 /// `text`, or as much of it as fits into `width` pixels, with an ellipsis.
-pub(super) fn shorten(text: &str, size: f32, width: f32) -> String {
+pub fn shorten(text: &str, size: f32, width: f32) -> String {
     if text_width(text, size) <= width {
         return text.to_owned();
     }
@@ -59,7 +59,7 @@ pub(super) fn shorten(text: &str, size: f32, width: f32) -> String {
 }
 
 /// `alpha` parts of `over`, the rest of `under`.
-pub(super) fn blend(under: Rgb<u8>, over: Rgb<u8>, alpha: f32) -> Rgb<u8> {
+pub fn blend(under: Rgb<u8>, over: Rgb<u8>, alpha: f32) -> Rgb<u8> {
     let alpha = alpha.clamp(0.0, 1.0);
     let mix = |u: u8, o: u8| (f32::from(u) + (f32::from(o) - f32::from(u)) * alpha).round() as u8;
     Rgb(std::array::from_fn(|c| mix(under[c], over[c])))
