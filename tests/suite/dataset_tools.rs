@@ -79,8 +79,9 @@ fn a_split_leaves_no_image_out_and_none_twice_and_is_never_written_over() {
     let before = std::fs::read(at("train.json")).unwrap();
     run(&[&args[..], &["--overwrite"]].concat());
     assert_eq!(std::fs::read(at("train.json")).unwrap(), before);
-    let own = ["data", "split", text(&at("train.json")), "--overwrite"];
-    assert_fails(&sonotune(&own), 2, &["train.json is an input: write elsewhere"]);
+    let train = at("train.json");
+    let own = sonotune(&["data", "split", text(&train), "--overwrite"]);
+    assert_fails(&own, 2, &["train.json is an input: write elsewhere"]);
     let folds = ["data", "split", text(&all), "--folds", "3", "--json"];
     assert_eq!(run(&folds)["report"]["files"].as_array().unwrap().len(), 6);
     assert!(at("fold2/val.json").exists());
