@@ -44,6 +44,9 @@ pub struct Spec {
     pub unpack: Vec<Inner>,
     /// In the order in which objects of an image are listed.
     pub categories: Vec<Category>,
+    /// Names of datasets that show the same patients: merged, their splits leak into each other.
+    #[serde(default)]
+    pub overlaps: Vec<String>,
     /// Whether the official test split is the one the paper scores on. All other official splits
     /// are recorded, and train.
     #[serde(default)]

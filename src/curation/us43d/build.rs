@@ -85,6 +85,9 @@ pub struct Built {
     pub datasets: Vec<Row>,
     /// The merged files.
     pub merged: Vec<MergedFile>,
+    /// Pairs of converted datasets that show the same patients: an image of one may train while
+    /// its double in the other validates.
+    pub overlaps: Vec<[String; 2]>,
 }
 
 /// What is there of the datasets that `options` ask for, in the folder `root` of downloads.
@@ -158,8 +161,9 @@ pub fn build(
     progress: &(dyn Fn(Progress) + Sync),
     stop: &StopFlag,
 ) -> Result<Built> {
-    let mut built = Built { datasets: Vec::new(), merged: Vec::new() };
+    let mut built = Built { datasets: Vec::new(), merged: Vec::new(), overlaps: Vec::new() };
     let mut converted = Vec::new();
+    let mut declared = Vec::new();
     for (mut row, spec) in survey(root, options)? {
         if let Some(source) = row.source.clone() {
             told(&row);
@@ -171,6 +175,7 @@ pub fn build(
                     row.masks = done.objects;
                     row.problems = done.left_out.problems.len();
                     split_one(&spec, &folder, options)?;
+                    declared.extend(spec.overlaps.iter().map(|o| [spec.name.clone(), o.clone()]));
                     converted.push(folder);
                 }
                 // A stop is no fault of this dataset.
@@ -188,6 +193,10 @@ pub fn build(
             built.datasets.len()
         )));
     }
+    let is_converted = |name: &str| built.datasets.iter().any(|r| r.name == name && r.images > 0);
+    // Both sides declare it: once is enough.
+    declared.retain(|[name, other]| name < other && is_converted(name) && is_converted(other));
+    built.overlaps = declared;
     if built.datasets.iter().all(|row| row.error.is_none()) {
         for split in ["train", "val", "test"] {
             built.merged.extend(merge_split(out, &converted, split, options)?);
