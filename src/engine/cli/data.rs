@@ -12,6 +12,7 @@ mod filter;
 mod merge;
 mod phantom;
 mod split;
+mod us43d;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DataVerb {
@@ -35,6 +36,10 @@ pub(super) enum DataVerb {
     Phantom(phantom::PhantomArgs),
     /// Divide a COCO file into training, validation and test, or folds, by patient or clip.
     Split(split::SplitArgs),
+    /// Convert US-43d's datasets, as far as they are downloaded, and merge them into training,
+    /// validation and test files.
+    #[command(name = "us43d")]
+    Us43d(us43d::Us43dArgs),
 }
 
 pub(super) fn run(verb: DataVerb) -> Result<()> {
@@ -48,5 +53,6 @@ pub(super) fn run(verb: DataVerb) -> Result<()> {
         DataVerb::Merge(args) => merge::run(&args),
         DataVerb::Phantom(args) => phantom::run(&args),
         DataVerb::Split(args) => split::run(&args),
+        DataVerb::Us43d(args) => us43d::run(&args),
     }
 }
