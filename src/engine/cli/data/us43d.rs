@@ -133,7 +133,8 @@ fn refuse_failures(built: &Built) -> Result<()> {
     if failed.is_empty() {
         return Ok(());
     }
-    let mut text = format!("{} datasets could not be converted; nothing was merged\n", failed.len());
+    let mut text =
+        format!("{} datasets could not be converted; nothing was merged\n", failed.len());
     for row in failed {
         text.push_str(&format!("{}: {}\n", row.slug, row.error.as_deref().unwrap_or_default()));
     }
