@@ -69,6 +69,7 @@ pub(crate) enum Turn {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawFile {
+    #[serde(default)]
     pub(crate) path: String,
     /// Background is a texture, another one for each seed, never 0; black without.
     pub(crate) seed: Option<u32>,
@@ -87,9 +88,13 @@ pub(crate) struct RawFile {
     pub(crate) volumes: Option<usize>,
     #[serde(default)]
     pub(crate) number: Number,
-    /// One value stands for so much of a grey level: 1/255 where floats go from 0 to 1.
+    /// The number stored for one grey level: 1/255 and a trace where floats go from 0 to 1, so that
+    /// cutting off and rounding come to the same.
     pub(crate) scale: Option<f64>,
     pub(crate) text: Option<String>,
+    /// The text in Latin-1 instead of UTF-8.
+    #[serde(default)]
+    pub(crate) latin1: bool,
     /// A pickled dict of masks under `structures`.
     pub(crate) structures: Option<BTreeMap<String, Vec<String>>>,
     /// Stacks of an HDF5 file.

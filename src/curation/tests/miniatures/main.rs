@@ -120,6 +120,29 @@ fn each_comes_out_with_the_reference_s_defects_when_asked_for() {
 }
 
 #[test]
+fn each_defect_has_an_expectation_and_shows() {
+    for_each(|case| {
+        let intended = Spec::read(&case.spec, &Choice::AsIntended)?;
+        let published = &case.miniature.published;
+        let folder = tempfile::tempdir()?;
+        let source = raw::write(&case.miniature, folder.path())?;
+        let annotations = |name: &str, spec: &Spec| {
+            let out = folder.path().join(name);
+            run(spec, &source, &out, &threads(1))?;
+            anyhow::Ok(std::fs::read(out.join("annotations/all.json"))?)
+        };
+        let right = annotations("intended", &intended)?;
+        for name in intended.defects.keys() {
+            let is_expected = |p: &fixture::Published| p.defects.is_empty() || p.defects.contains(name);
+            ensure!(published.iter().any(is_expected), "no expectation with the defect {name}");
+            let spec = Spec::read(&case.spec, &Choice::Only(vec![name.clone()]))?;
+            ensure!(annotations(name, &spec)? != right, "the defect {name} changes nothing");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn what_is_wrong_with_a_source_is_named_or_left_out() {
     for_each(|case| {
         let spec = Spec::read(&case.spec, &Choice::AsIntended)?;

@@ -81,7 +81,10 @@ fn format_of(miniature: &Miniature, path: &str) -> Result<Format> {
 
 fn bytes(file: &RawFile, size: [usize; 2], scratch: &Path) -> Result<Vec<u8>> {
     if let Some(text) = &file.text {
-        return Ok(text.clone().into_bytes());
+        return Ok(match file.latin1 {
+            true => text.chars().map(|c| c as u8).collect(),
+            false => text.clone().into_bytes(),
+        });
     }
     // Writers of volumes and arrays look at the ending.
     let name = file.path.rsplit(['/', '!']).next().unwrap_or_default();
@@ -96,6 +99,7 @@ fn bytes(file: &RawFile, size: [usize; 2], scratch: &Path) -> Result<Vec<u8>> {
         match ending.as_str() {
             "nii" | "gz" | "mha" | "npy" => write_volume(&path, &ending, file, &raster)?,
             "avi" => write::mjpeg_avi(&path, &frames(&raster), 95)?,
+            #[cfg(feature = "h264")]
             "mp4" => write::h264_mp4(&path, &frames(&raster))?,
             _ => return encode(file, &raster, &ending),
         }
