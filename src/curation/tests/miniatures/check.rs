@@ -185,7 +185,7 @@ fn check_objects(
         let counts = annotation["segmentation"]["counts"].as_str().unwrap_or_default();
         let rle = Rle::from_compressed(height as u32, width as u32, counts)?;
         let got: Vec<bool> = rle.to_mask().iter().map(|&v| v != 0).collect();
-        let same_category = annotation["category_id"].to_string() == category.trim();
+        let same_category = annotation["category_id"].as_u64() == Some(category.trim().parse()?);
         let box_and_area = (bounds(&want, width), want.iter().filter(|&&set| set).count() as f64);
         let written = (
             annotation["bbox"].as_array().map(|b| b.iter().filter_map(Value::as_f64).collect()),

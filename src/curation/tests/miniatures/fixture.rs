@@ -61,7 +61,8 @@ pub(crate) enum Packing {
 pub(crate) enum Turn {
     #[default]
     None,
-    HalfTurn,
+    #[serde(rename = "half_turn")]
+    Half,
     UpsideDown,
 }
 

@@ -87,7 +87,7 @@ impl Raster {
             for x in 0..width {
                 let (y, x) = match miniature.turn {
                     Turn::None => (y, x),
-                    Turn::HalfTurn => (height - 1 - y, width - 1 - x),
+                    Turn::Half => (height - 1 - y, width - 1 - x),
                     Turn::UpsideDown => (height - 1 - y, x),
                 };
                 let value =
