@@ -134,7 +134,8 @@ fn each_defect_has_an_expectation_and_shows() -> Result<()> {
         };
         let right = annotations("intended", &intended)?;
         for name in intended.defects.keys() {
-            let is_expected = |p: &fixture::Published| p.defects.is_empty() || p.defects.contains(name);
+            let is_expected =
+                |p: &fixture::Published| p.defects.is_empty() || p.defects.contains(name);
             ensure!(published.iter().any(is_expected), "no expectation with the defect {name}");
             let spec = Spec::read(&case.spec, &Choice::Only(vec![name.clone()]))?;
             // What is done to test sets after conversion is no part of it.
