@@ -76,7 +76,7 @@ impl Journal {
     /// after a line cut short, are forgotten.
     pub(super) fn open(out: &Path, fingerprint: &str, units: &[Unit]) -> Result<Self> {
         let path = out.join(JOURNAL);
-        let header = serde_json::to_string(&Header { fingerprint: fingerprint.to_owned() })?;
+        let header = header(fingerprint)?;
         let text = base::fs::read_if_exists(&path)?.unwrap_or_default();
         let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
         let mut finished = Vec::new();
@@ -140,6 +140,15 @@ impl Journal {
         // A panic of another thread ends the conversion; entries are whole all the same.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+fn header(fingerprint: &str) -> Result<String> {
+    Ok(serde_json::to_string(&Header { fingerprint: fingerprint.to_owned() })?)
+}
+
+/// Starts the journal of a conversion of which nothing is done yet.
+pub(super) fn start(out: &Path, fingerprint: &str) -> Result<()> {
+    rewrite(&out.join(JOURNAL), &header(fingerprint)?, &[]).map(drop)
 }
 
 fn rewrite(path: &Path, header: &str, finished: &[Finished]) -> Result<AppendFile> {

@@ -91,6 +91,10 @@ pub(super) fn prepare(out: &Path, fingerprint: &str, overwrite: bool) -> Result<
     for folder in [out.join("images"), out.join("annotations")] {
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     }
+    if !same_journal {
+        // Marks the folder as this conversion's before anything is unpacked into it.
+        journal::start(out, fingerprint)?;
+    }
     Ok(None)
 }
 

@@ -64,6 +64,8 @@ pub struct Row {
     pub masks: usize,
     /// Images and masks left out for problems.
     pub problems: usize,
+    /// What to know of its splits.
+    pub note: Option<String>,
     /// Why its conversion failed.
     pub error: Option<String>,
 }
@@ -114,6 +116,7 @@ fn survey_one(root: &Path, shipped: Shipped, options: &BuildOptions) -> Result<(
         images: 0,
         masks: 0,
         problems: 0,
+        note: None,
         error: None,
     };
     Ok((row, spec))
@@ -174,7 +177,7 @@ pub fn build(
                     row.images = done.images;
                     row.masks = done.objects;
                     row.problems = done.left_out.problems.len();
-                    split_one(&spec, &folder, options)?;
+                    row.note = split_one(&spec, &folder, options)?;
                     declared.extend(spec.overlaps.iter().map(|o| [spec.name.clone(), o.clone()]));
                     converted.push(folder);
                 }
@@ -205,7 +208,8 @@ pub fn build(
     Ok(built)
 }
 
-fn split_one(spec: &Spec, folder: &Path, options: &BuildOptions) -> Result<()> {
+/// Splits one dataset; says what is not as asked.
+fn split_one(spec: &Spec, folder: &Path, options: &BuildOptions) -> Result<Option<String>> {
     let split = SplitOptions {
         val: options.val,
         test: 0.0,
@@ -217,7 +221,16 @@ fn split_one(spec: &Spec, folder: &Path, options: &BuildOptions) -> Result<()> {
     };
     let annotations = folder.join("annotations");
     let all = annotations.join("all.json");
-    split_file(&all, None, &split, true)?;
+    let mut note = None;
+    if let Err(error) = split_file(&all, None, &split, true) {
+        // The test set is the paper's, whoever is in it; only then patients may be divided.
+        if !spec.benchmark || split.by == By::Image {
+            return Err(error);
+        }
+        let by_image = SplitOptions { by: By::Image, ..split };
+        split_file(&all, None, &by_image, true)?;
+        note = Some(format!("split by image: {error:#}"));
+    }
     if let Some(share) = spec.test_min_relative_area {
         let test = annotations.join("test.json");
         let mut file = CocoFile::read(&test)?;
@@ -225,7 +238,7 @@ fn split_one(spec: &Spec, folder: &Path, options: &BuildOptions) -> Result<()> {
         filter(&mut file, &keep)?;
         file.write(&test)?;
     }
-    Ok(())
+    Ok(note)
 }
 
 /// `None` where no dataset has such a split.

@@ -191,6 +191,11 @@ fn print(built: &Built, figure: Option<&Path>) {
             merged.small
         );
     }
+    for row in &built.datasets {
+        if let Some(note) = &row.note {
+            println!("note: {}: {note}", row.slug);
+        }
+    }
     for [name, other] in &built.overlaps {
         println!(
             "note: {name} and {other} show the same patients; merged, an image of one may train \
