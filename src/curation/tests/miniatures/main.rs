@@ -41,6 +41,10 @@ fn for_each(check: impl Fn(&Case) -> Result<()>) -> Result<()> {
         if only.as_ref().is_some_and(|only| *only != slug) {
             continue;
         }
+        if !cfg!(feature = "h264") && slug == "brachial-plexus" {
+            println!("skipped: {slug} is video in H.264, which this build leaves out");
+            continue;
+        }
         let result = Miniature::read(&path).and_then(|miniature| {
             let spec = specs.get(&slug).context("no spec")?.clone();
             check(&Case { slug: slug.clone(), miniature, spec })
@@ -51,6 +55,14 @@ fn for_each(check: impl Fn(&Case) -> Result<()>) -> Result<()> {
     }
     ensure!(failures.is_empty(), "{} datasets fail\n{}", failures.len(), failures.join("\n"));
     Ok(())
+}
+
+/// A folder for a while: in memory where there is room of the kind, as a conversion waits for the disk
+/// and there are some five hundred of them.
+fn scratch() -> Result<tempfile::TempDir> {
+    let in_memory = Path::new("/dev/shm");
+    let folder = tempfile::tempdir_in(in_memory).or_else(|_| tempfile::tempdir());
+    folder.context("making a temporary folder")
 }
 
 fn run(spec: &Spec, source: &Path, out: &Path, options: &Options) -> Result<Converted> {
@@ -78,7 +90,7 @@ fn each_dataset_has_a_spec_and_a_miniature() {
 #[test]
 fn each_comes_out_as_its_layout_says() -> Result<()> {
     for_each(|case| {
-        let folder = tempfile::tempdir()?;
+        let folder = scratch()?;
         let source = raw::write(&case.miniature, folder.path())?;
         let spec = Spec::read(&case.spec, &Choice::AsIntended)?;
         ensure!(spec.name == case.miniature.name, "the spec's name is {}", spec.name);
@@ -89,7 +101,7 @@ fn each_comes_out_as_its_layout_says() -> Result<()> {
             spec.source
         );
         let before = repeat::snapshot(folder.path())?;
-        let work = tempfile::tempdir()?;
+        let work = scratch()?;
         let out = work.path().join("out");
         run(&spec, &source, &out, &threads(2))?;
         ensure!(before == repeat::snapshot(folder.path())?, "the source folder was changed");
@@ -103,7 +115,7 @@ fn each_comes_out_as_its_layout_says() -> Result<()> {
 fn each_comes_out_with_the_reference_s_defects_when_asked_for() -> Result<()> {
     for_each(|case| {
         for published in &case.miniature.published {
-            let folder = tempfile::tempdir()?;
+            let folder = scratch()?;
             let source = raw::write(&case.miniature, folder.path())?;
             let choice = match published.defects.as_slice() {
                 [] => Choice::AsPublished,
@@ -125,7 +137,7 @@ fn each_defect_has_an_expectation_and_shows() -> Result<()> {
     for_each(|case| {
         let intended = Spec::read(&case.spec, &Choice::AsIntended)?;
         let published = &case.miniature.published;
-        let folder = tempfile::tempdir()?;
+        let folder = scratch()?;
         let source = raw::write(&case.miniature, folder.path())?;
         let annotations = |name: &str, spec: &Spec| {
             let out = folder.path().join(name);
@@ -160,7 +172,7 @@ fn what_is_wrong_with_a_source_is_named_or_left_out() -> Result<()> {
 }
 
 fn check_fault(case: &Case, spec: &Spec, fault: &fixture::Fault) -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = scratch()?;
     let changed = case.miniature.with_fault(fault)?;
     let source = raw::write(&changed, folder.path())?;
     let out = folder.path().join("fail");

@@ -13,17 +13,18 @@ use image::{DynamicImage, ExtendedColorType, ImageFormat};
 use super::{
     fixture::{Column, Form, Miniature, Number, Packing, RawFile},
     raster::Raster,
+    scratch,
 };
 
 type Entry = (String, Vec<u8>);
 
 /// Writes the download of `miniature` into `folder`; its path.
 pub(crate) fn write(miniature: &Miniature, folder: &Path) -> Result<std::path::PathBuf> {
-    let scratch = tempfile::tempdir()?;
+    let folder_of_one = scratch()?;
     let mut entries = Vec::new();
     for file in &miniature.files {
         let bytes =
-            bytes(file, miniature.size, scratch.path()).with_context(|| file.path.clone())?;
+            bytes(file, miniature.size, folder_of_one.path()).with_context(|| file.path.clone())?;
         entries.push((file.path.clone(), bytes));
     }
     let entries = pack_inner(miniature, entries)?;

@@ -14,7 +14,7 @@ use curation::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Case, raw, run, threads};
+use super::{Case, raw, run, scratch, threads};
 
 /// Hash of each file below `folder`; folders with an empty one.
 pub(crate) fn snapshot(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
@@ -39,7 +39,7 @@ fn differing(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) -> Ve
 }
 
 pub(crate) fn check(case: &Case) -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = scratch()?;
     let source = raw::write(&case.miniature, folder.path())?;
     let spec = Spec::read(&case.spec, &Choice::AsIntended)?;
     let once = folder.path().join("one");
@@ -54,7 +54,7 @@ pub(crate) fn check(case: &Case) -> Result<()> {
     // The order in which files lie in archives and folders means nothing.
     let mut reversed = case.miniature.clone();
     reversed.files.reverse();
-    let other = tempfile::tempdir()?;
+    let other = scratch()?;
     let backwards = other.path().join("out");
     run(&spec, &raw::write(&reversed, other.path())?, &backwards, &threads(2))?;
     let mut differ = differing(&once, &snapshot(&backwards)?);
@@ -119,7 +119,7 @@ fn interrupt(
 }
 
 pub(crate) fn check_again(case: &Case) -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = scratch()?;
     let source = raw::write(&case.miniature, folder.path())?;
     let spec = Spec::read(&case.spec, &Choice::AsIntended)?;
     let out = folder.path().join("out");
