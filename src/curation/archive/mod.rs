@@ -114,6 +114,12 @@ pub fn unpack(
     Ok(nodes.into_tree(unmatched))
 }
 
+/// Whether [`unpack`] made this folder.
+#[must_use]
+pub fn is_work_folder(folder: &Path) -> bool {
+    WorkFolder::is_one(folder)
+}
+
 /// A compiled [`Inner`].
 struct Pattern<'a> {
     inner: &'a Inner,

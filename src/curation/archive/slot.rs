@@ -30,6 +30,10 @@ pub(super) struct WorkFolder {
 }
 
 impl WorkFolder {
+    pub(super) fn is_one(folder: &Path) -> bool {
+        folder.join(LOCK).is_file()
+    }
+
     pub(super) fn lock(folder: &Path) -> Result<Self> {
         let open = || {
             fs::create_dir_all(folder)?;

@@ -81,7 +81,8 @@ pub enum Progress {
 /// is written outside `out`.
 ///
 /// # Errors
-/// Of kind config: a malformed spec, an output folder that holds something else. Of kind data:
+/// Of kind config: a malformed spec, an output folder that holds something else, or that lies in the
+/// source. Of kind data:
 /// nothing matches, or more problems than `options.on_problem` lets pass. Of kind interrupted: when
 /// `stop` was raised; the same call goes on.
 pub fn convert(
@@ -93,6 +94,7 @@ pub fn convert(
     stop: &StopFlag,
 ) -> Result<Converted> {
     let reader = readers::of(spec)?;
+    target::keep_apart(source, out)?;
     let fingerprint = target::fingerprint(spec, source, options)?;
     if let Some(complete) = target::prepare(out, &fingerprint, options.overwrite)? {
         return Ok(complete);
@@ -130,6 +132,7 @@ pub fn plan(
     progress: &(dyn Fn(Progress) + Sync),
     stop: &StopFlag,
 ) -> Result<Plan> {
+    target::keep_apart(source, work)?;
     let unpacked = |bytes| progress(Progress::Unpacked(bytes));
     let tree = archive::unpack(source, &spec.unpack, work, &options.limits, &unpacked, stop)?;
     readers::of(spec)?.plan(&tree)

@@ -10,7 +10,7 @@ use super::{
     Converted, Options,
     journal::{self, JOURNAL},
 };
-use crate::{CocoFile, spec::Spec};
+use crate::{CocoFile, archive, spec::Spec};
 
 /// Folder for what is unpacked.
 pub(super) const SOURCE: &str = ".source";
@@ -73,7 +73,7 @@ pub(super) fn prepare(out: &Path, fingerprint: &str, overwrite: bool) -> Result<
             remove_folder(&out.join(SOURCE))?;
             return Ok(Some(Converted { already_complete: true, ..report }));
         }
-        _ if same_journal || entries == 0 => {}
+        _ if same_journal || entries == 0 || is_only_begun(out, journal.as_deref())? => {}
         Some(_) | None if overwrite && (report.is_some() || journal.is_some()) => clear(out)?,
         Some(_) => bail!(Error::config(format!(
             "{shown} holds a conversion with another spec, other choices or another source; choose \
@@ -89,6 +89,12 @@ pub(super) fn prepare(out: &Path, fingerprint: &str, overwrite: bool) -> Result<
         ))),
     }
     for folder in [out.join("images"), out.join("annotations")] {
+        if folder.is_symlink() {
+            bail!(Error::config(format!(
+                "{} is a link, and nothing is written outside {shown}; link the whole output folder",
+                folder.display()
+            )));
+        }
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     }
     if !same_journal {
@@ -96,6 +102,59 @@ pub(super) fn prepare(out: &Path, fingerprint: &str, overwrite: bool) -> Result<
         journal::start(out, fingerprint)?;
     }
     Ok(None)
+}
+
+/// Whether `out` holds no more than what a conversion makes before its first image: it was ended
+/// while it unpacked, failed at pairing, or was a rehearsal. Any conversion may go on from there:
+/// what is unpacked knows its own archive.
+fn is_only_begun(out: &Path, journal: Option<&str>) -> Result<bool> {
+    let shown = || format!("reading {}", out.display());
+    for entry in fs::read_dir(out).with_context(shown)? {
+        let entry = entry.with_context(shown)?;
+        let path = entry.path();
+        let is_ours = match entry.file_name().to_str() {
+            Some("images" | "annotations") => {
+                fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none())
+                    && !path.is_symlink()
+            }
+            Some(SOURCE) => archive::is_work_folder(&path),
+            Some(JOURNAL) => journal.is_none_or(|text| text.lines().count() <= 1),
+            _ => false,
+        };
+        if !is_ours {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Refuses an output folder inside the source, where it would be read as part of the dataset, and a
+/// source inside the output folder, where it might be replaced.
+pub(super) fn keep_apart(source: &Path, out: &Path) -> Result<()> {
+    let source = fs::canonicalize(source)
+        .map_err(|error| Error::data(format!("source {}: {error}", source.display())))?;
+    let absolute = std::path::absolute(out)
+        .map_err(|error| Error::config(format!("output folder {}: {error}", out.display())))?;
+    // The part that exists may lead through links; the rest is still to be made.
+    let resolved = absolute.ancestors().find_map(|folder| {
+        let rest = absolute.strip_prefix(folder).ok()?;
+        Some(fs::canonicalize(folder).ok()?.join(rest))
+    });
+    let out = resolved.unwrap_or(absolute);
+    let (source_shown, out_shown) = (source.display(), out.display());
+    if out.starts_with(&source) {
+        bail!(Error::config(format!(
+            "the output folder {out_shown} lies in the source {source_shown}, so that what is \
+             written would be read as part of it; choose a folder beside it"
+        )));
+    }
+    if source.starts_with(&out) {
+        bail!(Error::config(format!(
+            "the source {source_shown} lies in the output folder {out_shown}; choose another output \
+             folder"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether the annotations and every image they name are there.

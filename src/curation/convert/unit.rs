@@ -99,7 +99,7 @@ impl<'a> UnitWriter<'a> {
         };
         let path = self.out.join("images").join(&file_name);
         // The journal vouches for the file; one without an entry is written anew.
-        std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
+        std::fs::write(&path, bytes).map_err(|error| base::fs::explain(&path, error))?;
         Ok(WrittenImage {
             file_name,
             height: frame.image.height,

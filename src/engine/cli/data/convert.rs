@@ -1,6 +1,9 @@
 //! `sonotune data convert`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use base::{Error, stop::StopFlag};
@@ -53,7 +56,7 @@ pub(in crate::cli) struct ConversionChoices {
     max_problems: usize,
     /// Worker threads [default: as many as cores]
     #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    threads: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -81,7 +84,7 @@ impl ConversionChoices {
                 Policy::Fail => OnProblem::Fail,
                 Policy::Skip => OnProblem::Skip { cap: self.max_problems },
             },
-            threads: self.threads,
+            threads: self.threads.map(NonZeroUsize::get),
             overwrite,
             ..Options::default()
         }
@@ -104,7 +107,10 @@ pub(super) fn run(args: &ConvertArgs) -> Result<()> {
     bar.finish();
     let converted = converted?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&converted)?);
+        // Of this call, not of the conversion: conversion.json does not have it.
+        let mut report = serde_json::to_value(&converted)?;
+        report["already_complete"] = converted.already_complete.into();
+        println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print(&converted, &args.out);
     }
