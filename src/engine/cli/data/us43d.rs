@@ -143,20 +143,19 @@ fn refuse_failures(built: &Built) -> Result<()> {
 }
 
 fn print_presence(rows: &[Row]) {
-    let header = ["dataset", "there", "looked for as", "access", "licence", "where to get it"];
-    let mut table = Vec::new();
     for row in rows {
         let access = serde_json::to_value(row.access).unwrap_or_default();
-        table.push(vec![
-            row.slug.to_owned(),
-            if row.source.is_some() { "yes" } else { "-" }.to_owned(),
+        println!(
+            "{} {:<20} {}\n    {:<20} {}; {}; {}",
+            if row.source.is_some() { "[x]" } else { "[ ]" },
+            row.slug,
             row.expected.join(" or "),
-            access.as_str().unwrap_or_default().to_owned(),
-            row.licence.clone(),
-            row.url.clone(),
-        ]);
+            row.application,
+            row.url,
+            access.as_str().unwrap_or_default(),
+            row.licence,
+        );
     }
-    print!("{}", grid(&header.map(str::to_owned), table));
     let there = rows.iter().filter(|row| row.source.is_some()).count();
     println!("{there} of {} are there", rows.len());
 }
