@@ -198,7 +198,12 @@ impl Selector {
                     let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
                     problems.push(Problem::new(
                         ProblemKind::DuplicateKey,
-                        format!("{}: key `{key}` is that of {}", self.place, paths.join(" and ")),
+                        format!(
+                            "{}: key `{key}` is that of {}; let the regex take in what tells them \
+                             apart, or set `duplicates`",
+                            self.place,
+                            paths.join(" and ")
+                        ),
                     ));
                     return false;
                 }
@@ -208,15 +213,64 @@ impl Selector {
     }
 
     fn nothing_matches(&self, tree: &Tree) -> String {
-        let globs: Vec<String> = self.globs.iter().map(|glob| format!("`{glob}`")).collect();
-        format!(
-            "{}.files = {} matches none of the {} files in the source. There are\n{}",
-            self.place,
-            globs.join(", "),
-            tree.paths().count(),
-            inventory(tree, 12)
-        )
+        let excluded: Vec<&str> = tree.paths().filter(|path| self.files.is_match(path)).collect();
+        if let Some(example) = excluded.first() {
+            return format!(
+                "{0}.not leaves out all {1} files that {0}.files matches, like {example}",
+                self.place,
+                excluded.len()
+            );
+        }
+        nothing_matches(&format!("{}.files", self.place), &self.globs, tree)
     }
+}
+
+/// What to say when `patterns`, the globs of the key `place`, match no file: what nearly matches,
+/// and what is there.
+#[must_use]
+pub fn nothing_matches(place: &str, patterns: &[String], tree: &Tree) -> String {
+    let shown: Vec<String> = patterns.iter().map(|glob| format!("`{glob}`")).collect();
+    let mut text = format!(
+        "{place} = {} matches none of the {} files in the source",
+        shown.join(", "),
+        tree.paths().count()
+    );
+    for pattern in patterns {
+        if let Some(hint) = near_miss(pattern, tree) {
+            text.push_str(&format!("\n  {hint}"));
+        }
+    }
+    text.push_str(&format!("\nThere are\n{}", inventory(tree, 12)));
+    text
+}
+
+/// Which change to a glob that matches nothing makes it match.
+fn near_miss(pattern: &str, tree: &Tree) -> Option<String> {
+    let name = pattern.rsplit_once('/').map_or(pattern, |(_, name)| name);
+    let without_first = pattern.split_once('/').map_or(pattern, |(_, rest)| rest);
+    let other_case = "upper and lower case count";
+    let anywhere = format!("**/{pattern}");
+    let below = format!("**/{without_first}");
+    let by_name = format!("**/{name}");
+    // From the smallest change to the largest.
+    let changes = [
+        (pattern, true, format!("without regard to case `{pattern}`")),
+        (&anywhere, false, format!("`{anywhere}`")),
+        (&anywhere, true, format!("without regard to case `{anywhere}`")),
+        (&below, false, format!("`{below}`")),
+        (&below, true, format!("without regard to case `{below}`")),
+        (&by_name, false, format!("`{by_name}`")),
+        (&by_name, true, format!("without regard to case `{by_name}`")),
+    ];
+    changes.into_iter().find_map(|(glob, any_case, shown)| {
+        let mut builder = GlobBuilder::new(glob);
+        let glob = builder.literal_separator(true).case_insensitive(any_case).build().ok()?;
+        let matcher = glob.compile_matcher();
+        let mut found = tree.paths().filter(|path| matcher.is_match(path));
+        let example = found.next()?;
+        let why = if any_case { format!(" ({other_case})") } else { String::new() };
+        Some(format!("{shown} would match {}, like {example}{why}", found.count() + 1))
+    })
 }
 
 /// The kinds of files of `tree`, a line each, the most frequent first: folder and ending, how

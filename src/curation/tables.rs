@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use base::Error;
+use base::{Error, names::did_you_mean};
 
 use crate::{
     archive::Tree,
-    select::{KeyRule, globs, inventory},
+    select::{KeyRule, globs, nothing_matches},
     spec::{Table, TableFormat},
 };
 
@@ -26,6 +26,8 @@ pub struct Row {
 pub struct Tables {
     rows: BTreeMap<String, Row>,
     required: Vec<(usize, String)>,
+    /// A text of the key's column that was no key.
+    example: Option<String>,
 }
 
 impl Tables {
@@ -45,11 +47,8 @@ impl Tables {
                 continue;
             }
             if paths.is_empty() {
-                bail!(Error::data(format!(
-                    "{place}.files = {:?} matches none of the files in the source. There are\n{}",
-                    table.files.0,
-                    inventory(tree, 12)
-                )));
+                let place = format!("{place}.files");
+                bail!(Error::data(nothing_matches(&place, &table.files.0, tree)));
             }
             let mut rows = 0;
             for path in &paths {
@@ -57,10 +56,13 @@ impl Tables {
             }
             if rows == 0 {
                 bail!(Error::data(format!(
-                    "{place}: in no row of {} does `{}` match the column `{}`",
+                    "{place}: in no row of {} does `{}` match the column `{}`{}",
                     paths.join(", "),
                     table.key,
-                    table.key_column
+                    table.key_column,
+                    all.example
+                        .map(|text| format!(", which holds texts like `{text}`"))
+                        .unwrap_or_default()
                 )));
             }
             if table.required {
@@ -100,7 +102,9 @@ impl Tables {
         let (header, records) = records(tree, path, table)?;
         let column = |name: &str| {
             header.iter().position(|known| known == name).ok_or_else(|| {
-                Error::data(format!("{path}: no column `{name}`; it has {}", header.join(", ")))
+                let near = did_you_mean(name, header.iter().map(String::as_str));
+                let known = header.join(", ");
+                Error::data(format!("{path}: no column `{name}`{near}; it has {known}"))
             })
         };
         let optional = |name: &Option<String>| name.as_deref().map(column).transpose();
@@ -110,7 +114,9 @@ impl Tables {
         let mut matched = 0;
         for record in &records {
             let field = |at: usize| record.get(at).cloned();
-            let Some((key, _)) = field(key_column).and_then(|text| key.key(&text)) else {
+            let Some(text) = field(key_column) else { continue };
+            let Some((key, _)) = key.key(&text) else {
+                self.example = Some(text);
                 continue;
             };
             matched += 1;

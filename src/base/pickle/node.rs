@@ -67,6 +67,11 @@ impl Graph {
         self.nodes.len() as Id
     }
 
+    /// Whether it has no node.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     pub fn str(&self, id: Id) -> Option<&str> {
         match self.node(id) {
             Node::Str(text) => Some(text),

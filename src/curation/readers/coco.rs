@@ -7,7 +7,7 @@ use base::{Error, Segmentation};
 
 use super::{
     Detail, Emit, Plan, Reader, RoleCount, Unit, decode_bytes,
-    pairing::{Pairing, nearest, sort},
+    pairing::{Pairing, nearest, sort, unknown_label},
     read_bytes,
 };
 use crate::{
@@ -76,6 +76,7 @@ impl<'a> CocoReader<'a> {
             role: format!("images in {path}"),
             files: file.images.len(),
             example: file.images.first().map(|i| i.file_name.clone()).unwrap_or_default(),
+            labels: BTreeMap::new(),
         });
         for image in &file.images {
             let Some((key, _)) = self.key.key(&image.file_name) else {
@@ -110,12 +111,8 @@ impl<'a> CocoReader<'a> {
         for category in file.categories.iter().filter(|category| used.contains(&category.id)) {
             let known = &self.settings.categories;
             let Some(&id) = known.get(&category.name) else {
-                let known: Vec<&str> = known.keys().map(String::as_str).collect();
-                bail!(Error::data(format!(
-                    "{path}: the category `{}`; coco.categories knows {}",
-                    category.name,
-                    known.join(", ")
-                )));
+                let place = "coco.categories";
+                bail!(Error::data(unknown_label(path, &category.name, place, known.keys())));
             };
             ids.insert(category.id, id);
         }

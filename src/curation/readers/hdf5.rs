@@ -119,6 +119,7 @@ impl Reader for Hdf5Reader<'_> {
             role: "hdf5.files".to_owned(),
             files: files.files,
             example: paths.first().copied().unwrap_or_default().to_owned(),
+            labels: BTreeMap::new(),
         });
         let several = files.by_key.len() > 1;
         for (key, file) in files.by_key.iter().flat_map(|(k, f)| f.iter().map(move |f| (k, f))) {

@@ -11,10 +11,12 @@ mod npy_stacks;
 mod outlines;
 mod pairing;
 mod rasters;
+#[cfg(test)]
+mod tests;
 mod tracings;
 mod volumes;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
 use base::{Error, Segmentation};
@@ -93,6 +95,14 @@ impl Plan {
         let mut text = String::new();
         for role in &self.roles {
             text.push_str(&format!("  {:>7} {} like {}\n", role.files, role.role, role.example));
+            if !role.labels.is_empty() {
+                // Names that are many are no classes, but the regex takes in too much.
+                let shown = role.labels.iter().take(20);
+                let shown: Vec<_> = shown.map(|(label, n)| format!("{n} `{label}`")).collect();
+                let more = role.labels.len().saturating_sub(20);
+                let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+                text.push_str(&format!("          labels: {}{more}\n", shown.join(", ")));
+            }
         }
         text.push_str(&format!("  {:>7} units of them are whole\n", self.units.len()));
         text
@@ -108,6 +118,9 @@ pub struct RoleCount {
     pub files: usize,
     /// One of them.
     pub example: String,
+    /// How many masks have which name, where names tell the category.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, usize>,
 }
 
 /// Receives a unit's frames in order.

@@ -3,7 +3,10 @@
 use anyhow::Result;
 
 use super::{
-    Emit, MaskFile, Plan, Reader, Unit, decode_bytes, pairing::Pairing, rasters::labels, read_bytes,
+    Emit, MaskFile, Plan, Reader, Unit, decode_bytes,
+    pairing::{Pairing, unknown_label},
+    rasters::labels,
+    read_bytes,
 };
 use crate::{
     Frame, Mask,
@@ -46,12 +49,8 @@ impl Reader for NpyDictReader<'_> {
             let arrays = read_arrays(&tree.path(&file.path), &keys);
             let arrays = arrays.map_err(|error| Problem::unreadable(&error))?;
             if let Some(unknown) = arrays.keys().find(|name| !known.contains_key(*name)) {
-                let known: Vec<&str> = known.keys().map(String::as_str).collect();
-                let message = format!(
-                    "{}: the mask `{unknown}`; npy_dicts.categories knows {}",
-                    file.path,
-                    known.join(", ")
-                );
+                let message =
+                    unknown_label(&file.path, unknown, "npy_dicts.categories", known.keys());
                 return Err(Problem::new(ProblemKind::UnknownLabel, message).into());
             }
             for (mask_name, array) in &arrays {

@@ -3,7 +3,11 @@
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::{Emit, MaskFile, Plan, Reader, Unit, decode_bytes, pairing::Pairing, read_bytes};
+use super::{
+    Emit, MaskFile, Plan, Reader, Unit, decode_bytes,
+    pairing::{Pairing, unknown_label},
+    read_bytes,
+};
 use crate::{
     Frame, Mask, Pixels,
     archive::Tree,
@@ -65,12 +69,11 @@ impl<'a> OutlineReader<'a> {
                         Some(&category) => Ok(Outline { category, points: shape.points }),
                         None => Err(Problem::new(
                             ProblemKind::UnknownLabel,
-                            format!(
-                                "{}: the label `{}`; outlines.outlines[{}].labels knows {}",
-                                file.path,
-                                shape.label,
-                                file.rule,
-                                labels.keys().cloned().collect::<Vec<_>>().join(", ")
+                            unknown_label(
+                                &file.path,
+                                &shape.label,
+                                &format!("outlines.outlines[{}].labels", file.rule),
+                                labels.keys(),
                             ),
                         )),
                     })

@@ -1,6 +1,6 @@
 //! Images and masks of one key become units.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use regex::Regex;
@@ -67,7 +67,8 @@ impl<'a> Pairing<'a> {
         let mut masks = Vec::new();
         for role in &self.masks {
             let selection = role.selector.select(tree, &mut plan.problems)?;
-            plan.roles.push(role_count(&role.place, &selection));
+            let labels = role.labels(&selection, &tables);
+            plan.roles.push(RoleCount { labels, ..role_count(&role.place, &selection) });
             masks.push(selection);
         }
         self.report_orphans(&images, &masks, &mut plan);
@@ -217,33 +218,67 @@ fn split_name(text: &str) -> String {
 }
 
 impl Role {
+    /// The name by which `class` finds the category of a mask.
+    fn label(&self, file: &Selected, key: &str, tables: &Tables) -> Option<String> {
+        match &self.class {
+            Some(regex) => {
+                let captures = regex.captures(&file.path)?;
+                captures.get(1).map(|group| group.as_str().to_owned())
+            }
+            None => tables.row(key).and_then(|row| row.class.clone()),
+        }
+    }
+
+    /// How many masks have which name.
+    fn labels(&self, selection: &Selection, tables: &Tables) -> BTreeMap<String, usize> {
+        let mut labels = BTreeMap::new();
+        if self.rule.class.is_some() {
+            for (key, files) in &selection.by_key {
+                for label in files.iter().filter_map(|file| self.label(file, key, tables)) {
+                    *labels.entry(label).or_default() += 1;
+                }
+            }
+        }
+        labels
+    }
+
     /// Category of the foreground: 0 where values tell, `None` where the spec drops the mask.
     fn category(&self, file: &Selected, key: &str, tables: &Tables) -> Result<Option<u8>, Problem> {
         let Some(class) = &self.rule.class else {
             return Ok(Some(self.rule.category.unwrap_or(0)));
         };
-        let label = match &self.class {
-            Some(regex) => {
-                let captures = regex.captures(&file.path);
-                captures.and_then(|c| c.get(1)).map(|group| group.as_str().to_owned())
-            }
-            None => tables.row(key).and_then(|row| row.class.clone()),
-        };
+        let label = self.label(file, key, tables);
         let id = category_of(class, label.as_deref()).ok_or_else(|| {
-            let label = label.map_or("no label".to_owned(), |label| format!("the label `{label}`"));
-            let known: Vec<&str> = class.to.keys().map(String::as_str).collect();
-            Problem::new(
-                ProblemKind::UnknownLabel,
-                format!(
-                    "{}: {label}; {}.class.to knows {}",
-                    file.path,
-                    self.place,
-                    known.join(", ")
-                ),
-            )
+            let message = match label {
+                Some(label) => {
+                    let place = format!("{}.class.to", self.place);
+                    unknown_label(&file.path, &label, &place, class.to.keys())
+                }
+                None if self.class.is_some() => {
+                    format!("{}: {}.class.find does not match it", file.path, self.place)
+                }
+                None => format!("{}: no table gives a class to its key `{key}`", file.path),
+            };
+            Problem::new(ProblemKind::UnknownLabel, message)
         })?;
         Ok((id != 0).then_some(id))
     }
+}
+
+/// That the map of the spec at `place` has no entry for the `label` of a file.
+pub(super) fn unknown_label<'k>(
+    path: &str,
+    label: &str,
+    place: &str,
+    known: impl Iterator<Item = &'k String>,
+) -> String {
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let near = base::names::closest(label, known.iter().copied());
+    let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+    format!(
+        "{path}: {place} has no entry for the label `{label}`{near}; it has {}",
+        known.join(", ")
+    )
 }
 
 /// Category of a label by `class`; `None` when it is unknown.
@@ -262,6 +297,7 @@ fn role_count(role: &str, selection: &Selection) -> RoleCount {
         role: role.to_owned(),
         files: selection.files,
         example: example.map(|file| file.path.clone()).unwrap_or_default(),
+        labels: BTreeMap::new(),
     }
 }
 

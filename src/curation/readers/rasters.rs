@@ -13,7 +13,7 @@ use crate::{
     masks::{Decoder, UnknownValue, clean, fit},
     png::verbatim,
     problem::{Fault, Problem, ProblemKind},
-    spec::{MaskRule, Rasters, Spec},
+    spec::{Decode, MaskRule, Rasters, Spec},
 };
 
 pub(super) struct RasterReader<'a> {
@@ -69,15 +69,16 @@ pub(super) fn labels(
     let decoder = Decoder::new(&rule.decode, file.category).map_err(|e| Problem::unreadable(&e))?;
     let (labels, unknown) = decoder.decode(&pixels);
     if !unknown.is_empty() {
-        return Err(unknown_values(&file.path, &unknown));
+        return Err(unknown_values(rule, file, &unknown));
     }
     let marked = labels.data.iter().any(|&id| id != 0);
     let mut labels = fit(labels, (image.height, image.width), rule.resize).map_err(|mask| {
         Problem::new(
             ProblemKind::MaskSize,
             format!(
-                "{}: {}×{} pixels (height × width), its image has {}×{}",
-                file.path, mask.height, mask.width, image.height, image.width
+                "{}: {}×{} pixels (height × width), its image has {}×{}; masks[{}].resize says what \
+                 becomes of such",
+                file.path, mask.height, mask.width, image.height, image.width, file.rule
             ),
         )
     })?;
@@ -85,7 +86,7 @@ pub(super) fn labels(
     Ok((labels, marked))
 }
 
-fn unknown_values(path: &str, unknown: &[UnknownValue]) -> Problem {
+fn unknown_values(rule: &MaskRule, file: &MaskFile, unknown: &[UnknownValue]) -> Problem {
     let shown: Vec<String> =
         unknown.iter().take(5).map(|u| format!("{} in {} pixels", u.value, u.pixels)).collect();
     let more = if unknown.len() > 5 {
@@ -93,8 +94,19 @@ fn unknown_values(path: &str, unknown: &[UnknownValue]) -> Problem {
     } else {
         String::new()
     };
+    let known = match &rule.decode {
+        Decode::Values(map) | Decode::Colors(map) | Decode::ColorsBgr(map) => {
+            map.keys().map(String::as_str).collect::<Vec<_>>().join("; ")
+        }
+        _ => String::new(),
+    };
     Problem::new(
         ProblemKind::UnknownValue,
-        format!("{path}: the rule's `decode` does not know {}{more}", shown.join(", ")),
+        format!(
+            "{}: masks[{}].decode does not know {}{more}; it knows {known}",
+            file.path,
+            file.rule,
+            shown.join(", "),
+        ),
     )
 }

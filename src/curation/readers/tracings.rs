@@ -15,7 +15,7 @@ use crate::{
     archive::Tree,
     formats::video::Video,
     problem::{Fault, Problem, ProblemKind},
-    select::{KeyRule, globs, inventory},
+    select::{KeyRule, globs, nothing_matches},
     spec::{Spec, TracingPoints, Tracings, Unpaired},
     tables::Tables,
 };
@@ -41,16 +41,14 @@ impl<'a> TracingReader<'a> {
         let set = globs("tracings.tables", &self.settings.tables)?;
         let paths: Vec<&str> = tree.paths().filter(|path| set.is_match(path)).collect();
         let Some(example) = paths.first() else {
-            bail!(Error::data(format!(
-                "tracings.tables = {:?} matches none of the files in the source. There are\n{}",
-                self.settings.tables.0,
-                inventory(tree, 12)
-            )));
+            let patterns = &self.settings.tables.0;
+            bail!(Error::data(nothing_matches("tracings.tables", patterns, tree)));
         };
         plan.roles.push(RoleCount {
             role: "tracings.tables".to_owned(),
             files: paths.len(),
             example: (*example).to_owned(),
+            labels: BTreeMap::new(),
         });
         let mut rows = Rows::new();
         for path in paths {

@@ -2,9 +2,13 @@
 //!
 //! `docs/datasets.md` teaches the format; every key has its line here.
 
+#[cfg(test)]
+mod documented;
 mod parse;
 mod readers;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -8,11 +8,15 @@ use std::{
 use anyhow::{Context, Result, bail};
 use base::Error;
 
-use crate::formats::Intensity;
+use crate::{
+    formats::Intensity,
+    masks::Decoder,
+    select::{KeyRule, globs},
+};
 
 use super::{
     Choice, Decode, FULL_FRAME_DEFECT, FrameMaskRule, FullFrame, MaskRule, OutlineFormat, Reader,
-    Spec,
+    Spec, Strings,
 };
 
 impl Spec {
@@ -33,8 +37,10 @@ impl Spec {
     /// As [`Spec::read`].
     pub fn parse(text: &str, place: &str, choice: &Choice) -> Result<Self> {
         // The text alone first: only then errors know their line.
-        let intended: Self = toml::from_str(text)
-            .map_err(|error| Error::config(format!("spec {place}: {error}")))?;
+        let intended: Self = toml::from_str(text).map_err(|error| {
+            let near = suggestion(error.message());
+            Error::config(format!("spec {place}: {}{near}", error.to_string().trim_end()))
+        })?;
         intended.check().with_context(|| format!("spec {place}"))?;
         let names = intended.defects_to_reproduce(place, choice)?;
         if names.is_empty() {
@@ -42,7 +48,8 @@ impl Spec {
         }
         let mut table: toml::Table = toml::from_str(text).context("parsed before")?;
         for name in names.iter().filter_map(|name| intended.defects.get(name)) {
-            overlay(&mut table, &name.as_published);
+            overlay(&mut table, &name.as_published, "as_published")
+                .with_context(|| format!("spec {place}, defects"))?;
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut published = serde_path_to_error::deserialize::<_, Self>(toml::Value::Table(table))
@@ -102,8 +109,11 @@ impl Spec {
             (None, _) => {
                 bail!(Error::config(format!("no reader: it needs one of the tables {READERS}")))
             }
-            _ => bail!(Error::config(format!(
-                "several readers: it needs one of the tables {READERS}"
+            (Some(first), Some(second)) => bail!(Error::config(format!(
+                "two readers, [{}] and [{}]: a spec has one; write a spec for each part of the \
+                 dataset and merge them",
+                first.table(),
+                second.table()
             ))),
         }
     }
@@ -132,10 +142,29 @@ impl Spec {
         if ids.is_empty() {
             return refuse("categories: needs at least one".to_owned());
         }
+        self.check_patterns()?;
         for (place, id) in self.category_uses()? {
             if id != 0 && !ids.contains(&id) {
-                return refuse(format!("{place}: no category has the id {id}"));
+                let known: Vec<String> =
+                    self.categories.iter().map(|c| format!("{} {}", c.id, c.name)).collect();
+                return refuse(format!(
+                    "{place}: no category has the id {id}; `categories` has {}",
+                    known.join(", ")
+                ));
             }
+        }
+        Ok(())
+    }
+
+    /// Globs and regexes, before any file is looked at.
+    fn check_patterns(&self) -> Result<()> {
+        crate::readers::of(self)?;
+        for (index, table) in self.tables.iter().enumerate() {
+            globs(&format!("tables[{index}].files"), &table.files)?;
+            KeyRule::new(&format!("tables[{index}].key"), &table.key, false)?;
+        }
+        for (index, inner) in self.unpack.iter().enumerate() {
+            globs(&format!("unpack[{index}].files"), &Strings(vec![inner.files.clone()]))?;
         }
         Ok(())
     }
@@ -143,6 +172,9 @@ impl Spec {
     /// Every id that a rule yields, with its place; rules that contradict themselves are refused.
     fn category_uses(&self) -> Result<Vec<(String, u8)>> {
         let of_rules = |place: &str, rules: &[MaskRule]| {
+            if rules.is_empty() {
+                bail!(Error::config(format!("{place}: needs at least one")));
+            }
             let uses = rules.iter().enumerate();
             let uses = uses.map(|(index, rule)| rule.category_uses(&format!("{place}[{index}]")));
             Ok(uses.collect::<Result<Vec<_>>>()?.concat())
@@ -193,6 +225,8 @@ const READERS: &str = "[rasters], [volumes], [outlines], [coco], [tracings], [fr
 
 impl MaskRule {
     fn category_uses(&self, place: &str) -> Result<Vec<(String, u8)>> {
+        // A key that is no value or colour would else be told of image by image.
+        Decoder::new(&self.decode, 1).with_context(|| place.to_owned())?;
         let own = match &self.decode {
             Decode::Values(map)
             | Decode::ValuesElseBackground(map)
@@ -222,23 +256,44 @@ impl MaskRule {
     }
 }
 
+/// The name that a misspelt one in serde's `message` (``unknown field `x`, expected one of `y` ``)
+/// looks most like, in words.
+fn suggestion(message: &str) -> String {
+    let Some(rest) = message.strip_prefix("unknown ") else { return String::new() };
+    let mut names = rest.split('`').skip(1).step_by(2);
+    let Some(unknown) = names.next() else { return String::new() };
+    base::names::closest(unknown, names)
+        .map(|near| format!("\ndid you mean `{near}`?"))
+        .unwrap_or_default()
+}
+
 /// Lays `upper` over `lower`: tables key by key, everything else replaced. A list of tables is
-/// replaced as a whole, but a table `{ "0" = … }` in its place changes single entries.
-fn overlay(lower: &mut toml::Table, upper: &toml::Table) {
+/// replaced as a whole, but a table `{ "0" = … }` in its place changes single entries. `place` is
+/// the key of `upper`, for messages.
+fn overlay(lower: &mut toml::Table, upper: &toml::Table, place: &str) -> Result<()> {
     for (key, value) in upper {
+        let place = format!("{place}.{key}");
         match (lower.get_mut(key), value) {
             // One of several forms: the published one takes the place of the other.
             _ if key == "decode" => {
                 lower.insert(key.clone(), value.clone());
             }
-            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => {
+                overlay(below, above, &place)?;
+            }
             (Some(toml::Value::Array(below)), toml::Value::Table(above)) => {
+                let entries = below.len();
                 for (index, change) in above {
                     let entry = index.parse::<usize>().ok().and_then(|i| below.get_mut(i));
-                    if let (Some(toml::Value::Table(entry)), toml::Value::Table(change)) =
-                        (entry, change)
-                    {
-                        overlay(entry, change);
+                    match (entry, change) {
+                        (Some(toml::Value::Table(entry)), toml::Value::Table(change)) => {
+                            overlay(entry, change, &format!("{place}.{index}"))?;
+                        }
+                        (Some(entry), change) => *entry = change.clone(),
+                        (None, _) => bail!(Error::config(format!(
+                            "{place}: the list has no entry `{index}`; it has {entries}, counted \
+                             from 0"
+                        ))),
                     }
                 }
             }
@@ -247,4 +302,5 @@ fn overlay(lower: &mut toml::Table, upper: &toml::Table) {
             }
         }
     }
+    Ok(())
 }

@@ -21,6 +21,23 @@ pub enum Reader<'a> {
     Hdf5(&'a Hdf5Stacks),
 }
 
+impl Reader<'_> {
+    /// Name of its table in a spec.
+    pub(super) fn table(&self) -> &'static str {
+        match self {
+            Self::Rasters(_) => "rasters",
+            Self::Volumes(_) => "volumes",
+            Self::Outlines(_) => "outlines",
+            Self::Coco(_) => "coco",
+            Self::Tracings(_) => "tracings",
+            Self::Frames(_) => "frames",
+            Self::NpyStacks(_) => "npy_stacks",
+            Self::NpyDicts(_) => "npy_dicts",
+            Self::Hdf5(_) => "hdf5",
+        }
+    }
+}
+
 /// Images and masks as raster files (PNG, JPEG, BMP, TIFF, WebP).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 pub struct Strings(pub Vec<String>);
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
 enum OneOrMany {
     One(String),
     Many(Vec<String>),
@@ -36,7 +36,8 @@ pub struct Files {
     #[serde(default)]
     pub not: Strings,
     /// A regex over the path within the source. Its groups, joined by `/`, are the key: files of
-    /// one key belong together. A group within another is no further part of the key. Groups named `patient`, `clip` and `split` are recorded as well.
+    /// one key belong together. A group within another is no further part of the key. Groups named
+    /// `patient`, `clip` and `split` are recorded as well.
     pub key: String,
     /// Whether `7` and `007` are one key.
     #[serde(default)]
