@@ -54,13 +54,14 @@ impl Tables {
             for path in &paths {
                 rows += all.read_file(tree, path, index, table, &key)?;
             }
+            let example = all.example.take();
             if rows == 0 {
                 bail!(Error::data(format!(
                     "{place}: in no row of {} does `{}` match the column `{}`{}",
                     paths.join(", "),
                     table.key,
                     table.key_column,
-                    all.example
+                    example
                         .map(|text| format!(", which holds texts like `{text}`"))
                         .unwrap_or_default()
                 )));
@@ -116,7 +117,7 @@ impl Tables {
             let field = |at: usize| record.get(at).cloned();
             let Some(text) = field(key_column) else { continue };
             let Some((key, _)) = key.key(&text) else {
-                self.example = Some(text);
+                self.example.get_or_insert(text);
                 continue;
             };
             matched += 1;
