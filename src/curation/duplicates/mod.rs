@@ -7,7 +7,7 @@
 //! different flips.
 //!
 //! Two images are near when their perceptual hashes differ in at most `distance` of 63 bits
-//! ([`hash`]) and their 16×16 miniatures correlate to at least 0.97. Nearness is passed on: a
+//! (`hash`) and their 16×16 miniatures correlate to at least 0.97. Nearness is passed on: a
 //! group's members are linked by steps, so that the frames of a clip are one group. Images of one
 //! hash are searched through the first that looks like them.
 
