@@ -123,7 +123,8 @@ pub fn judge(problems: &[Problem], policy: OnProblem, place: &str) -> anyhow::Re
     text.push_str(&listed(problems, 3));
     text.push_str(match policy {
         OnProblem::Fail => {
-            "mend the source or the spec, or leave these out with --on-problem skip (--max-problems N)"
+            "mend the source or the spec and convert again with --overwrite, or leave these out with \
+             --on-problem skip (--max-problems N)"
         }
         OnProblem::Skip { .. } => "mend the source or the spec, or raise --max-problems",
     });

@@ -96,6 +96,7 @@ pub fn convert(
     let reader = readers::of(spec)?;
     target::keep_apart(source, out)?;
     let fingerprint = target::fingerprint(spec, source, options)?;
+    let _lock = target::lock(out)?;
     if let Some(complete) = target::prepare(out, &fingerprint, options.overwrite)? {
         return Ok(complete);
     }

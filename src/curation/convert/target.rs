@@ -53,6 +53,25 @@ fn ends(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Makes the folder `out` where it is absent, and keeps other processes from converting into it as
+/// long as the handle lives.
+pub(super) fn lock(out: &Path) -> Result<fs::File> {
+    let shown = out.display();
+    fs::create_dir_all(out).map_err(|error| {
+        Error::config(format!("output folder {shown}: {error}; choose another"))
+    })?;
+    let folder = fs::File::open(out).with_context(|| format!("opening {shown}"))?;
+    match folder.try_lock() {
+        Ok(()) => Ok(folder),
+        Err(fs::TryLockError::WouldBlock) => bail!(Error::config(format!(
+            "another process is converting into {shown}; wait for it, or choose another folder"
+        ))),
+        Err(fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("locking {shown}"))
+        }
+    }
+}
+
 /// Makes `out` ready; what it holds already if it is complete for this fingerprint.
 pub(super) fn prepare(out: &Path, fingerprint: &str, overwrite: bool) -> Result<Option<Converted>> {
     let shown = out.display();
