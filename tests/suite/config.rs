@@ -34,9 +34,12 @@ fn config_files() -> Vec<PathBuf> {
     files
 }
 
-/// Those that describe a run; `configs/base` holds what they extend.
+/// Those that describe a run; `configs/base` holds what they extend, `configs/us43d/datasets` how
+/// raw datasets are read.
 fn run_configs() -> Vec<PathBuf> {
-    config_files().into_iter().filter(|path| !path.starts_with("configs/base")).collect()
+    let others = ["configs/base", "configs/us43d/datasets"];
+    let is_run = |path: &PathBuf| !others.iter().any(|other| path.starts_with(other));
+    config_files().into_iter().filter(is_run).collect()
 }
 
 fn load(path: &Path) -> config::Loaded {
