@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::storage::no_room;
+
 /// Where to look for the cause; each kind has its documented exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -13,6 +15,8 @@ pub enum ErrorKind {
     Weights,
     /// A loss or gradient that is not finite.
     NonFinite,
+    /// No room on the disk, or no quota left.
+    Storage,
     /// The user asked to stop; the run is saved.
     Interrupted,
 }
@@ -26,6 +30,7 @@ impl ErrorKind {
             Self::Data => 3,
             Self::Weights => 4,
             Self::NonFinite => 5,
+            Self::Storage => 6,
             Self::Interrupted => 130,
         }
     }
@@ -62,6 +67,11 @@ impl Error {
         Self { kind: ErrorKind::NonFinite, message: message.into() }
     }
 
+    /// No room on a disk; [`crate::fs::explain`] makes those of writing.
+    pub fn storage(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Storage, message: message.into() }
+    }
+
     /// A stop that the user asked for.
     pub fn interrupted(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Interrupted, message: message.into() }
@@ -76,10 +86,23 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Exit code of a failed command: that of the [`Error`] within, else 1.
+/// The kind of the [`Error`] within, under any number of contexts. An error of the system that there
+/// is no room on the disk has one by itself, whoever passed it on.
+#[must_use]
+pub fn kind(error: &anyhow::Error) -> Option<ErrorKind> {
+    let full = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|e| no_room(e).is_some())
+    };
+    match error.downcast_ref::<Error>() {
+        Some(error) => Some(error.kind),
+        None => error.chain().any(full).then_some(ErrorKind::Storage),
+    }
+}
+
+/// Exit code of a failed command: that of its [`kind`], else 1.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    error.downcast_ref::<Error>().map_or(1, |e| e.kind.exit_code())
+    kind(error).map_or(1, ErrorKind::exit_code)
 }
 
 #[cfg(test)]
@@ -93,5 +116,9 @@ mod tests {
         let error = Err::<(), _>(Error::data("no such image")).context("image 3").context("train");
         assert_eq!(exit_code(&error.unwrap_err()), 3);
         assert_eq!(exit_code(&anyhow::anyhow!("other")), 1);
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let unexplained = anyhow::Error::new(full).context("writing a figure");
+        assert_eq!(exit_code(&unexplained), 6);
+        assert_eq!(exit_code(&unexplained.context(Error::data("it has another cause"))), 3);
     }
 }

@@ -9,30 +9,62 @@ use std::{
 
 use anyhow::{Context, Result};
 
+pub use crate::storage::{explain, free_space, require_space};
+use crate::storage::{Sizes, explain_sized};
+
 /// Writes `bytes` to `path` so that at any moment, power loss included, the file is the old one or
 /// the whole new one. See [`atomic_write_with`].
 ///
 /// # Errors
 /// When the folder is absent, not writable or full; the message says which, and the old file stays.
 pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
-    atomic_write_with(path, |file| file.write_all(bytes))
+    atomic_write_sized(path, bytes.len() as u64, |file| file.write_all(bytes))
 }
 
 /// Like [`atomic_write`] for content that is produced piece by piece: `write` fills a temporary file
 /// beside `path`, which is then synced and renamed.
 ///
 /// # Errors
-/// As [`atomic_write`]; those of `write` too.
+/// As [`atomic_write`]; those of `write` too. On a full disk it is of kind storage and says how many
+/// bytes are missing at least.
 pub fn atomic_write_with(
     path: &Path,
-    write: impl FnOnce(&mut io::BufWriter<&mut File>) -> io::Result<()>,
+    write: impl FnOnce(&mut io::BufWriter<Output<'_>>) -> io::Result<()>,
 ) -> Result<()> {
-    replace(path, write).map_err(|e| explain(path, e))
+    replace(path, None, write)
+}
+
+/// Like [`atomic_write_with`] where the size is known, so that the error of a full disk says exactly
+/// how many bytes are missing.
+///
+/// # Errors
+/// As [`atomic_write_with`].
+pub fn atomic_write_sized(
+    path: &Path,
+    bytes: u64,
+    write: impl FnOnce(&mut io::BufWriter<Output<'_>>) -> io::Result<()>,
+) -> Result<()> {
+    replace(path, Some(bytes), write)
 }
 
 fn replace(
     path: &Path,
-    write: impl FnOnce(&mut io::BufWriter<&mut File>) -> io::Result<()>,
+    size: Option<u64>,
+    write: impl FnOnce(&mut io::BufWriter<Output<'_>>) -> io::Result<()>,
+) -> Result<()> {
+    let mut progress = Progress::default();
+    // The temporary file is gone by the time the error is made: what it took is free again.
+    replace_counted(path, &mut progress, write).map_err(|error| {
+        let needed = size.unwrap_or(0).max(progress.asked);
+        let accepted = progress.refused.then_some(progress.taken);
+        explain_sized(path, error, Some(Sizes { needed, exact: size.is_some(), accepted }))
+    })
+}
+
+fn replace_counted(
+    path: &Path,
+    progress: &mut Progress,
+    write: impl FnOnce(&mut io::BufWriter<Output<'_>>) -> io::Result<()>,
 ) -> io::Result<()> {
     let folder = folder_of(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -42,7 +74,8 @@ fn replace(
         .suffix(".tmp")
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)?;
-    let mut buffered = io::BufWriter::new(temporary.as_file_mut());
+    let mut buffered =
+        io::BufWriter::new(Output { file: temporary.as_file_mut(), position: 0, progress });
     write(&mut buffered)?;
     buffered.flush()?;
     drop(buffered);
@@ -52,25 +85,57 @@ fn replace(
     File::open(folder)?.sync_all()
 }
 
+/// How far the writing of a file came, in bytes from its start.
+#[derive(Debug, Default)]
+struct Progress {
+    taken: u64,
+    asked: u64,
+    /// By a write, not by the sync after it, which does not tell how much was lost.
+    refused: bool,
+}
+
+/// The file that an atomic write fills.
+#[derive(Debug)]
+pub struct Output<'a> {
+    file: &'a mut File,
+    position: u64,
+    progress: &'a mut Progress,
+}
+
+impl Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let progress = &mut *self.progress;
+        progress.asked = progress.asked.max(self.position + bytes.len() as u64);
+        match self.file.write(bytes) {
+            Ok(count) => {
+                self.position += count as u64;
+                progress.taken = progress.taken.max(self.position);
+                Ok(count)
+            }
+            Err(error) => {
+                progress.refused |= error.kind() != io::ErrorKind::Interrupted;
+                Err(error)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Output<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.position = self.file.seek(to)?;
+        Ok(self.position)
+    }
+}
+
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
-}
-
-/// An error of writing that names the file and, where it can, the remedy.
-pub fn explain(path: &Path, error: io::Error) -> anyhow::Error {
-    let context = match error.kind() {
-        io::ErrorKind::StorageFull => {
-            format!("cannot write {}: the disk is full; free some space there", path.display())
-        }
-        io::ErrorKind::QuotaExceeded => {
-            format!("cannot write {}: your disk quota is used up", path.display())
-        }
-        _ => format!("cannot write {}", path.display()),
-    };
-    anyhow::Error::new(error).context(context)
 }
 
 /// A file that grows record by record. A record is in the file whole or not at all, also when the
@@ -108,10 +173,13 @@ impl AppendFile {
                 Ok(())
             }
             Err(error) => {
+                let length = self.file.metadata().map_or(0, |file| file.len());
+                let accepted = Some(length.saturating_sub(self.len));
                 // Half a record would spoil what follows once there is space again. Shrinking can
                 // fail only where nothing could have been written (a device): nothing to undo.
                 drop(self.file.set_len(self.len));
-                Err(explain(&self.path, error))
+                let sizes = Sizes { needed: record.len() as u64, exact: true, accepted };
+                Err(explain_sized(&self.path, error, Some(sizes)))
             }
         }
     }
@@ -147,12 +215,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("summary.json");
         atomic_write(&path, b"old").unwrap();
-        let error = atomic_write_with(&path, |file| {
+        let error = atomic_write_sized(&path, 1 << 62, |file| {
             file.write_all(b"half of the n")?;
             Err(io::Error::from(io::ErrorKind::StorageFull))
         })
         .unwrap_err();
-        assert!(format!("{error:#}").contains("summary.json: the disk is full"), "{error:#}");
+        assert_eq!(crate::error::exit_code(&error), 6);
+        let text = format!("{error:#}");
+        assert!(text.contains("summary.json: the disk is full"), "{text}");
+        assert!(text.contains("4611686018427387904 bytes (4194304.0 TiB) to be written"), "{text}");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         atomic_write(&path, b"new").unwrap();
@@ -170,7 +241,10 @@ mod tests {
         let mut file = AppendFile::open(Path::new("/dev/full")).unwrap();
         for _ in 0..2 {
             let error = file.append(b"line\n").unwrap_err();
-            assert!(format!("{error:#}").contains("the disk is full"), "{error:#}");
+            let text = format!("{error:#}");
+            assert!(text.contains("the disk is full (5 bytes to be written, "), "{text}");
+            assert!(text.contains("5 bytes missing"), "{text}");
+            assert_eq!(crate::error::exit_code(&error), 6);
         }
     }
 

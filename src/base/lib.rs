@@ -12,6 +12,7 @@ pub mod pattern;
 pub mod pickle;
 pub mod seed;
 pub mod stop;
+mod storage;
 pub mod text;
 
 pub use error::{Error, ErrorKind};

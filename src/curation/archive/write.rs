@@ -238,7 +238,7 @@ pub(super) fn check_space(archive: &str, folder: &Path, needed: u64) -> Result<(
     }
     // The work folder, not what is made in it for this archive.
     let work = folder.ancestors().nth(2).unwrap_or(folder);
-    Err(Error::data(format!(
+    Err(Error::storage(format!(
         "{archive}: needs {} unpacked, and the disk of {} has {} left; free some space there or \
          choose another folder",
         size(needed),
