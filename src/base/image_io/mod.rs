@@ -88,8 +88,13 @@ pub fn read_size(path: &Path, options: DecodeOptions) -> Result<(u32, u32)> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let failed =
-        |e: std::io::Error| Error::data(format!("image {}: cannot read: {e}", path.display()));
+    let failed = |e: std::io::Error| {
+        let what = format!("image {}: cannot read", path.display());
+        if is_of_machine(&e) {
+            return anyhow::Error::new(e).context(what);
+        }
+        anyhow::Error::from(Error::data(format!("{what}: {e}")))
+    };
     let file = std::fs::File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     if length > MAX_FILE_BYTES {
@@ -102,6 +107,13 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(length as usize);
     file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
+}
+
+/// Memory or file handles ran out: the file need not be at fault.
+fn is_of_machine(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let codes = [Errno::NOMEM, Errno::MFILE, Errno::NFILE];
+    Errno::from_io_error(error).is_some_and(|code| codes.contains(&code))
 }
 
 /// Decodes a file's `bytes`; see [`decode_file`].
