@@ -9,6 +9,7 @@ mod attention;
 mod checkpoint;
 mod cuda;
 mod deformable;
+mod determinism;
 mod ffi;
 mod memory;
 mod optim;
@@ -21,6 +22,9 @@ pub use checkpoint::checkpoint;
 pub use cuda::{CudaMemory, cuda_empty_cache, cuda_memory, cuda_reset_peak, load_cuda};
 pub use deformable::{
     ms_deform_attn, ms_deform_attn_composite, point_sample, point_sample_composite,
+};
+pub use determinism::{
+    Determinism, alert_not_deterministic, nondeterministic_operators, set_determinism,
 };
 pub use memory::keep_freed_memory;
 pub use optim::{
@@ -36,15 +40,6 @@ pub struct ShimError(pub(crate) String);
 #[must_use]
 pub fn torch_version() -> String {
     ffi::torch_version()
-}
-
-/// Makes libtorch prefer deterministic kernels (it warns where it has none), or fast ones.
-///
-/// # Errors
-/// Passes libtorch's on.
-pub fn set_deterministic(enabled: bool) -> Result<(), ShimError> {
-    // SAFETY: plain values only.
-    ffi::check(unsafe { ffi::shim_set_deterministic(i32::from(enabled)) })
 }
 
 /// The 16-bit formats autocast knows, with libtorch's own numbers.

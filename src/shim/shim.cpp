@@ -115,14 +115,6 @@ char *shim_adopt_f32(float *data, const int64_t *sizes, size_t num_sizes, void *
   });
 }
 
-char *shim_set_deterministic(int enabled) {
-  return guarded([&] {
-    at::globalContext().setDeterministicAlgorithms(enabled != 0, /*warn_only=*/true);
-    at::globalContext().setBenchmarkCuDNN(enabled == 0);
-    at::globalContext().setDeterministicCuDNN(enabled != 0);
-  });
-}
-
 char *shim_cuda_memory(int device_index, int64_t *allocated_peak, int64_t *reserved_peak,
                        int64_t *free_bytes, int64_t *total_bytes) {
   return guarded([&] {

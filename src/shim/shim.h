@@ -57,7 +57,11 @@ char *shim_checkpoint(tensor input, void *data, checkpoint_call call, checkpoint
 char *shim_adopt_f32(float *data, const int64_t *sizes, size_t num_sizes, void *owner,
                      void (*free_data)(void *), tensor *out);
 
-char *shim_set_deterministic(int enabled);
+// mode: 0 off, 1 note operators without a deterministic implementation, 2 refuse them.
+char *shim_set_determinism(int mode);
+// Writes their names, each with a line feed, to `out`; to be freed with shim_free.
+char *shim_nondeterministic_operators(char **out);
+char *shim_alert_not_deterministic(const char *name);
 char *shim_cuda_memory(int device_index, int64_t *allocated_peak, int64_t *reserved_peak,
                        int64_t *free_bytes, int64_t *total_bytes);
 char *shim_cuda_reset_peak(int device_index);
