@@ -14,6 +14,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod determinism;
 pub mod device;
 pub mod embedding_cache;
 pub mod logging;

@@ -1,7 +1,7 @@
 //! What types cannot say: ranges, and keys that depend on each other.
 
 use super::{
-    RunConfig,
+    BadImages, RunConfig,
     problem::{Problem, Severity},
 };
 use crate::{data::transforms::AugmentConfig, optim::ScheduleConfig};
@@ -98,6 +98,13 @@ impl RunConfig {
         }
         findings.at_least("loader.batch_size", 1, self.loader.batch_size as u64);
         findings.at_least("loader.prefetch_batches", 1, self.loader.prefetch_batches as u64);
+        if self.embedding_cache.is_some() && self.loader.bad_images == BadImages::Skip {
+            findings.error(
+                "loader.bad_images",
+                "\"skip\" contradicts `embedding_cache`, which holds every image or none; mend or \
+                 remove the bad ones (`sonotune data check` finds them), or leave one of both out",
+            );
+        }
     }
 
     fn validate_weights(&self, findings: &mut Findings) {

@@ -22,7 +22,7 @@ pub(crate) use base::names;
 pub use base::{ImageId, Rle, Segmentation, image_io, masks};
 pub use batch::{Batch, Target};
 pub use dataset::{Category, Dataset, DatasetConfig, Object, Record, Split};
-pub use loader::{LoadPlan, Loader, prepare_batch};
+pub use loader::{BadImage, LoadPlan, Loader, prepare_batch};
 
 pub use prompt_file::{PromptFile, PromptedImage, PromptedObject};
 pub use prompts::{ImagePrompts, ObjectPrompt, PointPrompt};

@@ -18,4 +18,4 @@ pub use environment::Environment;
 pub use logger::{LoggerOptions, RunLogger, StepTime, TrainRecord};
 pub use memory::peak_memory;
 pub use run_folder::{Existing, RunFolder};
-pub use summary::{BestModel, RunStatus, Summary};
+pub use summary::{BestModel, Faults, RunStatus, Summary};

@@ -21,6 +21,7 @@ const WEIGHTS: &str = "weights.json";
 const LOG: &str = "train.log";
 const METRICS: &str = "metrics.jsonl";
 const SUMMARY: &str = "summary.json";
+const SKIPPED: &str = "skipped.json";
 const CHECKPOINTS: &str = "checkpoints";
 pub(super) const EVENTS_PREFIX: &str = "events.out.tfevents.";
 
@@ -45,6 +46,7 @@ pub enum Existing {
 /// | `train.log` | everything printed, with time stamps |
 /// | `metrics.jsonl` | one JSON object per log line and evaluation |
 /// | `events.out.tfevents.*` | TensorBoard |
+/// | `skipped.json` | images that could not be used, where they are skipped |
 /// | `checkpoints/` | last and best |
 /// | `eval-*.json` | scores, where the run was evaluated |
 /// | `summary.json` | [`Summary`](super::Summary), once the run has ended |
@@ -136,6 +138,12 @@ impl RunFolder {
 
     pub(super) fn summary(&self) -> PathBuf {
         self.path.join(SUMMARY)
+    }
+
+    /// The list of skipped images.
+    #[must_use]
+    pub fn skipped(&self) -> PathBuf {
+        self.path.join(SKIPPED)
     }
 
     /// Folder of the checkpoints; exists.
@@ -306,7 +314,8 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
     let mut rest = Vec::new();
     for name in names {
         let entry = path.join(name);
-        let ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY].contains(&name.as_str())
+        let ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, SKIPPED]
+            .contains(&name.as_str())
             || name.starts_with(EVENTS_PREFIX)
             || is_score(name)
             || name.starts_with('.') && name.ends_with(".tmp");

@@ -21,8 +21,24 @@ pub struct Summary {
     pub best: Option<BestModel>,
     /// Of the last evaluation.
     pub metrics: Vec<Metric>,
+    /// What went wrong without ending the run.
+    #[serde(flatten)]
+    pub faults: Faults,
     /// Complete command lines for what comes next: evaluate, predict, or resume.
     pub next_commands: Vec<String>,
+}
+
+/// What a run went on in spite of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Faults {
+    /// Distinct images that could not be used; `skipped.json` lists them.
+    pub skipped_images: usize,
+    /// That have run, with `deterministic = "warn"`.
+    pub nondeterministic_operators: Vec<String>,
+    /// Log files that lack records, each with how many and why. Filled in by
+    /// [`RunLogger::finish`](super::RunLogger::finish).
+    pub lost_records: Vec<String>,
 }
 
 /// Why it ended.

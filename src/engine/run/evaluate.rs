@@ -13,16 +13,17 @@ use tch::{Device, no_grad};
 use super::{
     model::{Decided, Model, ModelSource, Opened, decided_by_weights},
     scored_images,
+    skipped::SkippedImage,
     train::load_plan,
 };
 use crate::{
     Error,
     config::{Loaded, RunConfig},
     data::{
-        Batch, Dataset, Split,
+        BadImage, Batch, Dataset, Split,
         loader::{LoadPlan, Loader, prepare_batch},
     },
-    device,
+    determinism, device,
     logging::pictures,
     task::{Prediction, Report, Task},
     trainer::autocast,
@@ -51,6 +52,9 @@ pub struct EvalRecord {
     pub num_objects: usize,
     /// What the dataset's options left out or changed.
     pub dataset_notes: Vec<String>,
+    /// Images that could not be used (`loader.bad_images = "skip"`): not in the report.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedImage>,
     pub report: Report,
 }
 
@@ -61,7 +65,7 @@ pub struct EvalRecord {
 pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
     let decided = decided(loaded, &options.source)?;
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
-    let device = device::choose(config.device)?.device;
+    let device = device::prepare(config)?.device;
     let dataset = scored_images::open(config, options.split)?;
     let Opened { model, path: checkpoint, beside, step, .. } =
         Model::open(config, device, &options.source, &dataset.categories)?;
@@ -78,6 +82,7 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
         num_images: dataset.records.len(),
         num_objects: dataset.num_objects(),
         dataset_notes: dataset.notes.clone(),
+        skipped: scored.skipped.iter().map(|bad| SkippedImage::new(bad, step)).collect(),
         report: scored.report,
     })
 }
@@ -110,6 +115,8 @@ fn require_same_categories(model: &Model, dataset: &Dataset, checkpoint: &Path) 
 pub(super) struct Scored {
     pub(super) report: Report,
     pub(super) pictures: Vec<RgbImage>,
+    /// Images that could not be used and are not in the report.
+    pub(super) skipped: Vec<BadImage>,
 }
 
 /// Predicts and scores every image of `dataset`.
@@ -127,8 +134,8 @@ pub(super) fn score(
     let mut evaluator = model.task.evaluator()?;
     let mut pictures = Vec::new();
     let plan = eval_plan(plan, config, &*model.task);
-    let records = dataset.records.chunks(plan.loader.batch_size);
-    for (batch, records) in Loader::eval(dataset.clone(), plan.clone())?.zip(records) {
+    let mut batches = Loader::eval(dataset.clone(), plan.clone())?;
+    while let Some(batch) = batches.next() {
         let batch = batch?;
         let predictions = predict_batch(model, &batch, config, device)?;
         for (index, (prediction, target)) in predictions.iter().zip(&batch.targets).enumerate() {
@@ -139,7 +146,8 @@ pub(super) fn score(
                 let picture = if batch.features.is_some() {
                     // Nobody has decoded the image.
                     let pixels = LoadPlan { embeddings: None, ..plan.clone() };
-                    let batch = prepare_batch(&records[index..=index], &pixels)?;
+                    let record = &dataset.records[batches.records()[index]];
+                    let batch = prepare_batch(std::slice::from_ref(record), &pixels)?;
                     draw(model, config, &batch, 0, prediction)?
                 } else {
                     draw(model, config, &batch, index, prediction)?
@@ -151,7 +159,13 @@ pub(super) fn score(
     let mut report = evaluator.finish()?;
     let notes = dataset.notes.iter().map(|note| ("dataset".to_owned(), note.clone()));
     report.conditions.extend(notes);
-    Ok(Scored { report, pictures })
+    let skipped = batches.newly_skipped();
+    if !skipped.is_empty() {
+        let (left_out, all) = (skipped.len(), dataset.records.len());
+        let condition = format!("{left_out} of {all} images, which could not be used");
+        report.conditions.push(("skipped".to_owned(), condition));
+    }
+    Ok(Scored { report, pictures, skipped })
 }
 
 /// The plan for evaluation batches, which may be larger than those of training.
@@ -171,7 +185,7 @@ pub(super) fn predict_batch(
     let on_device = batch.shallow_clone().to_device(device);
     let predictions = no_grad(|| -> Result<Vec<Prediction>> {
         let _scope = autocast(config.precision, device)?;
-        model.task.predict(&on_device)
+        determinism::guarded(|| model.task.predict(&on_device))
     })?;
     anyhow::ensure!(
         predictions.len() == batch.targets.len(),

@@ -15,6 +15,7 @@ mod export;
 mod model;
 mod predict;
 mod scored_images;
+mod skipped;
 mod train;
 
 pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};

@@ -1,5 +1,6 @@
 //! Training, from config to summary.
 
+mod faults;
 mod saving;
 mod setup;
 mod steps;
@@ -11,6 +12,7 @@ use anyhow::Result;
 use super::{
     embed,
     model::{Model, decided_by_weights},
+    skipped::SkippedList,
 };
 use crate::{
     checkpoint::Progress,
@@ -54,7 +56,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
     // Whatever can be refused is refused before the run folder exists.
-    let chosen = device::choose(config.device)?;
+    let chosen = device::prepare(config)?;
     let device = chosen.device;
     let train_set = open(config, Split::Train)?;
     let val_set = validation(config)?;
@@ -119,6 +121,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         device,
         plan: load_plan(config, &model),
         val_set: val_set.as_ref(),
+        skipped: SkippedList::open(&folder, &config.loader, progress.step)?,
         progress,
         last_report: None,
         started: Instant::now(),
@@ -130,7 +133,8 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         Err(_) => RunStatus::Failed,
     };
     let summary = run.summary(status);
-    logger.finish(&summary)?;
-    result?;
+    let logged = logger.finish(&summary);
+    // What ended the run comes before what its logs lack.
+    result.and(logged)?;
     Ok(TrainOutcome { run_dir: folder.path().to_owned(), summary })
 }

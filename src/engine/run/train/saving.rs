@@ -24,7 +24,7 @@ impl Run<'_> {
     pub(super) fn evaluate(&mut self) -> Result<()> {
         let Some(val_set) = self.val_set else { return Ok(()) };
         let step = self.progress.step;
-        let Scored { report, pictures, .. } = evaluate::score(
+        let Scored { report, pictures, skipped } = evaluate::score(
             self.model,
             val_set.clone(),
             self.plan.clone(),
@@ -32,6 +32,7 @@ impl Run<'_> {
             self.device,
             self.config.logging.num_images,
         )?;
+        self.list_not_scored(&skipped)?;
         self.logger.evaluation(step, Split::Val, &report);
         for (index, picture) in pictures.iter().enumerate() {
             self.logger.image(&format!("val/images/{index}"), step, picture);
@@ -91,6 +92,7 @@ impl Run<'_> {
                 checkpoint,
             }),
             metrics: self.last_report.as_ref().map(|r| r.metrics.clone()).unwrap_or_default(),
+            faults: self.faults(),
             next_commands,
         }
     }

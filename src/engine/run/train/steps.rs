@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use anyhow::{Context, Result};
 use tch::Device;
 
-use super::super::{embed, model::Model};
+use super::super::{embed, model::Model, skipped::SkippedList};
 use crate::{
     Error,
     checkpoint::Progress,
@@ -14,6 +14,7 @@ use crate::{
         Dataset,
         loader::{LoadPlan, Loader},
     },
+    determinism,
     logging::{RunFolder, RunLogger, StepTime, TrainRecord},
     stop::StopFlag,
     task::Report,
@@ -30,6 +31,7 @@ pub(super) struct Run<'a> {
     pub(super) device: Device,
     pub(super) plan: LoadPlan,
     pub(super) val_set: Option<&'a Arc<Dataset>>,
+    pub(super) skipped: SkippedList,
     pub(super) progress: Progress,
     pub(super) last_report: Option<Report>,
     pub(super) started: Instant,
@@ -46,20 +48,26 @@ impl Run<'_> {
         let first_batch = self.progress.step * accumulate;
         self.use_embeddings(train_set, stop)?;
         let mut batches = Loader::train(train_set.clone(), self.plan.clone(), first_batch)?;
+        batches.know_skipped(self.skipped.known_to(train_set));
+        let mut watch = self.watch();
         while self.progress.step < max_steps {
             let begin = Instant::now();
             let mut step_batches = Vec::new();
             for _ in 0..accumulate {
                 let batch = batches.next().context("the training loader never ends")?;
+                self.list_skipped(&mut batches)?;
                 step_batches.push(batch.with_context(|| self.at_step())?);
             }
             let data_seconds = begin.elapsed().as_secs_f64();
             let images = step_batches.iter().map(|b| b.targets.len() as u64).sum();
-            let values = self.trainer.step(self.progress.step, step_batches)?;
+            let step = self.progress.step;
+            let values = determinism::guarded(|| self.trainer.step(step, step_batches))?;
             self.progress.step += 1;
             let step = self.progress.step;
             let step_seconds = begin.elapsed().as_secs_f64();
-            self.logger.tick(step, StepTime { step_seconds, data_seconds, images });
+            let time = StepTime { step_seconds, data_seconds, images };
+            self.logger.tick(step, time);
+            self.warn_if_starved(&mut watch, time, &batches);
             if step.is_multiple_of(config.logging.every_steps) || step == max_steps || step == 1 {
                 self.log(&values)?;
             }
