@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backbone_support;
+mod bad_images;
 mod coco;
 mod coco_eval_hostile;
 mod coco_hostile;
@@ -13,7 +14,9 @@ mod convert_interrupted;
 mod data_convert;
 mod dataset_check;
 mod dataset_tools;
+mod disk_full;
 mod finetuning;
+mod golden;
 mod image_lists;
 mod jitter;
 mod loader;
@@ -41,6 +44,7 @@ mod raw_support;
 mod run_folder;
 mod sam_prompt;
 mod scored_images;
+mod small_disk;
 mod support;
 mod tensorboard;
 mod training;
