@@ -1,0 +1,138 @@
+//! What a training needs before its first step.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::super::{model::Model, scored_images};
+use crate::{
+    Error,
+    checkpoint::{self, Progress},
+    config::{Loaded, RunConfig},
+    data::{Dataset, Split, loader::LoadPlan},
+    logging::{RunFolder, RunLogger},
+    optim::Optimizer,
+    weights::LoadReport,
+};
+
+pub(super) fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
+    let dataset = config.dataset.open(split)?;
+    if dataset.records.is_empty() {
+        return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
+    }
+    Ok(Arc::new(dataset))
+}
+
+pub(super) fn resume(
+    folder: &RunFolder,
+    model: &Model,
+    optimizer: &mut Optimizer,
+) -> Result<Progress> {
+    let path = folder.checkpoints().join(checkpoint::LAST);
+    if !path.exists() {
+        return Err(Error::config(format!(
+            "cannot resume {}: it has no checkpoint yet; start anew with `--overwrite`",
+            folder.path().display()
+        ))
+        .into());
+    }
+    let progress = checkpoint::restore(&path, &model.vs, Some(optimizer))?;
+    if progress.categories != model.categories {
+        let names = |categories: &[crate::data::Category]| {
+            categories.iter().map(|c| c.name.clone()).collect::<Vec<_>>().join(", ")
+        };
+        return Err(Error::data(format!(
+            "cannot resume {}: it was trained for the categories {}, the dataset now has {}",
+            folder.path().display(),
+            names(&progress.categories),
+            names(&model.categories)
+        ))
+        .into());
+    }
+    Ok(progress)
+}
+
+/// The validation split, where the dataset has one.
+pub(super) fn validation(config: &RunConfig) -> Result<Option<Arc<Dataset>>> {
+    if config.dataset.splits().contains(&Split::Val) {
+        return scored_images::open(config, Split::Val).map(Some);
+    }
+    if let Some(metric) = &config.evaluation.best_metric {
+        return Err(Error::config(format!(
+            "evaluation.best_metric = \"{metric}\" needs a validation split: give [dataset] val, \
+             or leave best_metric out"
+        ))
+        .into());
+    }
+    Ok(None)
+}
+
+/// What is said of a run before its first step.
+pub(super) struct Introduction<'a> {
+    pub(super) loaded: &'a Loaded,
+    /// Options that the weights decided, as `key=value`.
+    pub(super) decided: &'a [String],
+    /// Which, and why.
+    pub(super) device: &'a str,
+    pub(super) model: &'a Model,
+    /// What was loaded of pretrained weights.
+    pub(super) weights: Option<&'a LoadReport>,
+    /// Steps done.
+    pub(super) step: u64,
+    pub(super) train_set: &'a Dataset,
+    pub(super) val_set: Option<&'a Dataset>,
+}
+
+impl Introduction<'_> {
+    /// Prints it, and keeps the report of the weights.
+    pub(super) fn write(&self, folder: &RunFolder, logger: &RunLogger) -> Result<()> {
+        self.write_weights(folder, logger)?;
+        for warning in &self.loaded.warnings {
+            logger.warn(&warning.to_string());
+        }
+        for option in self.decided {
+            logger.info(&format!("{option}: decided by the weights"));
+        }
+        let (trainable, all) = self.model.num_parameters();
+        logger.info(&format!("device: {}, {} threads", self.device, tch::get_num_threads()));
+        logger.info(&format!(
+            "model: {:.2} M parameters, {:.2} M of them trained",
+            all as f64 / 1e6,
+            trainable as f64 / 1e6
+        ));
+        logger.config(&self.loaded.resolved);
+        logger.info(&format!("train: {}", self.train_set.summary().trim_end()));
+        match self.val_set {
+            Some(dataset) => logger.info(&format!("val: {}", dataset.summary().trim_end())),
+            None => logger.warn("the dataset has no validation split: nothing is evaluated"),
+        }
+        Ok(())
+    }
+
+    fn write_weights(&self, folder: &RunFolder, logger: &RunLogger) -> Result<()> {
+        if let Some(report) = self.weights {
+            folder.write_weights_report(report)?;
+            logger.info(report.summary().trim_end());
+        } else if folder.is_resumed() {
+            logger.info(&format!("going on after step {}", self.step));
+        } else {
+            let seed = self.loaded.config.seed;
+            folder.write_weights_report(&serde_json::json!({ "random_start": seed }))?;
+            logger.info(&format!("weights: none given; random start of seed {seed}"));
+        }
+        Ok(())
+    }
+}
+
+/// How both splits are loaded.
+pub(in crate::run) fn load_plan(config: &RunConfig, model: &Model) -> LoadPlan {
+    LoadPlan {
+        preprocess: config.preprocess.clone(),
+        augment: config.augment.clone(),
+        spec: model.spec.clone(),
+        needs: model.task.needs(),
+        loader: config.loader.clone(),
+        seed: config.seed,
+        embeddings: None,
+    }
+}
