@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backbone_support;
+mod checkpoints;
 mod coco;
 mod coco_eval_hostile;
 mod coco_hostile;
@@ -38,6 +39,8 @@ mod preprocess;
 mod prompts_embedding;
 mod prompts_support;
 mod raw_support;
+mod resume_killed;
+mod resume_oracle;
 mod run_folder;
 mod sam_prompt;
 mod scored_images;
