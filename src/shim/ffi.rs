@@ -57,6 +57,12 @@ unsafe extern "C" {
         tensors: *const *mut C_tensor,
         factor: *mut C_tensor,
     ) -> *mut c_char;
+    pub(crate) fn shim_lerp(
+        n: usize,
+        tensors: *const *mut C_tensor,
+        ends: *const *mut C_tensor,
+        weight: f64,
+    ) -> *mut c_char;
     pub(crate) fn shim_rel_pos_attention(
         qkv: *mut C_tensor,
         padding: *mut C_tensor,

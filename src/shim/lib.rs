@@ -28,7 +28,8 @@ pub use determinism::{
 };
 pub use memory::keep_freed_memory;
 pub use optim::{
-    AdamW, AdamWTensors, Sgd, SgdTensors, clear_grads, fused_adamw, fused_sgd, scale, total_norm,
+    AdamW, AdamWTensors, Sgd, SgdTensors, clear_grads, fused_adamw, fused_sgd, lerp, scale,
+    total_norm,
 };
 
 /// A libtorch call failed; the text is libtorch's own.

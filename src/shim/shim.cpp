@@ -3,6 +3,7 @@
 
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/_foreach_lerp.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
@@ -102,6 +103,13 @@ char *shim_scale(size_t n, tensor *tensors, tensor factor) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     at::_foreach_mul_(list(n, tensors), *factor);
+  });
+}
+
+char *shim_lerp(size_t n, tensor *tensors, tensor *ends, double weight) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    at::_foreach_lerp_(list(n, tensors), list(n, ends), weight);
   });
 }
 

@@ -30,6 +30,8 @@ char *shim_clear_grads(size_t n, tensor *params);
 char *shim_total_norm(size_t n, tensor *tensors, tensor *out);
 // Multiplies every tensor in place by the 0-d tensor `factor`.
 char *shim_scale(size_t n, tensor *tensors, tensor factor);
+// Moves every tensor in place to its end by the fraction `weight` of the way.
+char *shim_lerp(size_t n, tensor *tensors, tensor *ends, double weight);
 
 // Attention over a token grid with decomposed relative positions, on the CPU; differentiable.
 // qkv [B, H, W, 3C]; padding [3C]; rel_pos [2S - 1, C / num_heads]; window_size 0: global.

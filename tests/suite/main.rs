@@ -5,6 +5,7 @@
 
 mod backbone_support;
 mod bad_images;
+mod checkpoints;
 mod coco;
 mod coco_eval_hostile;
 mod coco_hostile;
@@ -41,6 +42,8 @@ mod preprocess;
 mod prompts_embedding;
 mod prompts_support;
 mod raw_support;
+mod resume_killed;
+mod resume_oracle;
 mod run_folder;
 mod sam_prompt;
 mod scored_images;

@@ -49,11 +49,12 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
             println!("{note}");
         }
         println!(
-            "{} images of {}, checkpoint {} (step {}); written to {}",
+            "{} images of {}, checkpoint {} (step {}{}); written to {}",
             record.num_images,
             record.dataset.display(),
             super::weights_words(&record.checkpoint, &record.beside),
             record.step,
+            if record.averaged { ", moving average" } else { "" },
             path.display()
         );
     }

@@ -11,8 +11,9 @@ use crate::{
         transforms::{AugmentConfig, PreprocessConfig},
     },
     embedding_cache::EmbeddingCacheConfig,
-    optim::{OptimizerConfig, ScheduleConfig},
+    optim::{EmaConfig, OptimizerConfig, ScheduleConfig},
     task::TaskConfig,
+    trainer::EarlyStoppingConfig,
 };
 
 /// One run: what to train, on what, from what, and how.
@@ -201,6 +202,15 @@ pub struct TrainConfig {
     /// Also writes the last checkpoint this often; it is always written at evaluations and the end.
     #[serde(default)]
     pub checkpoint_every_steps: Option<u64>,
+    /// Newest checkpoints that are kept under their step; 0: the last alone.
+    #[serde(default)]
+    pub keep_checkpoints: u64,
+    /// Absent: no average.
+    #[serde(default)]
+    pub ema: Option<EmaConfig>,
+    /// Absent: the run makes all its steps.
+    #[serde(default)]
+    pub early_stopping: Option<EarlyStoppingConfig>,
 }
 
 fn one() -> u64 {

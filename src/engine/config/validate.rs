@@ -240,6 +240,8 @@ impl RunConfig {
         if let Some(steps) = train.checkpoint_every_steps {
             findings.at_least("train.checkpoint_every_steps", 1, steps);
         }
+        self.validate_ema(findings);
+        self.validate_early_stopping(findings);
         findings.at_least("logging.every_steps", 1, self.logging.every_steps);
         if let Some(size) = evaluation.batch_size {
             findings.at_least("evaluation.batch_size", 1, size as u64);
@@ -256,6 +258,42 @@ impl RunConfig {
         }
         if evaluation.best_metric.as_deref() == Some("") {
             findings.error("evaluation.best_metric", "expected a metric's name, got \"\"");
+        }
+    }
+
+    fn validate_ema(&self, findings: &mut Findings) {
+        let Some(ema) = &self.train.ema else { return };
+        findings.decay("train.ema.decay", ema.decay);
+        if let Some(warmup) = &ema.warmup {
+            findings.positive("train.ema.warmup.gamma", warmup.gamma);
+            findings.positive("train.ema.warmup.power", warmup.power);
+        }
+    }
+
+    fn validate_early_stopping(&self, findings: &mut Findings) {
+        let Some(stopping) = &self.train.early_stopping else { return };
+        findings.at_least("train.early_stopping.patience", 1, stopping.patience);
+        findings.not_negative("train.early_stopping.min_delta", stopping.min_delta);
+        if self.evaluation.best_metric.is_none() {
+            findings.error(
+                "train.early_stopping",
+                "needs `evaluation.best_metric`: the metric that must improve",
+            );
+        }
+        match self.evaluation.every_steps {
+            None => findings.error(
+                "train.early_stopping",
+                "needs `evaluation.every_steps`: without it the run is scored only at its end",
+            ),
+            Some(every) if every.saturating_mul(stopping.patience + 1) >= self.train.max_steps => {
+                let message = format!(
+                    "the first evaluation and {} more, one each {every} steps, are not over before \
+                     the run ends at step {}: it never stops early",
+                    stopping.patience, self.train.max_steps
+                );
+                findings.warning("train.early_stopping.patience", message);
+            }
+            Some(_) => {}
         }
     }
 }

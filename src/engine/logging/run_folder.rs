@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::Environment;
 use crate::{
     Error,
+    checkpoint::{BEST, LAST, kept},
     fs::{atomic_write, read_if_exists},
 };
 
@@ -47,7 +48,7 @@ pub enum Existing {
 /// | `metrics.jsonl` | one JSON object per log line and evaluation |
 /// | `events.out.tfevents.*` | TensorBoard |
 /// | `skipped.json` | images that could not be used, where they are skipped |
-/// | `checkpoints/` | last and best |
+/// | `checkpoints/` | last, best and those of single steps |
 /// | `eval-*.json` | scores, where the run was evaluated |
 /// | `summary.json` | [`Summary`](super::Summary), once the run has ended |
 #[derive(Debug)]
@@ -56,7 +57,7 @@ pub struct RunFolder {
     resumed: bool,
     left_alone: Vec<String>,
     /// `train.log`; the lock goes with the open file.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl RunFolder {
@@ -90,9 +91,12 @@ impl RunFolder {
         let mut left_alone = Vec::new();
         if existing == Existing::Overwrite {
             left_alone = remove_run(path, &run.names)?;
-            lock.set_len(0).with_context(|| format!("cannot empty {shown}/{LOG}"))?;
+            lock.file.set_len(0).with_context(|| format!("cannot empty {shown}/{LOG}"))?;
         }
         if existing == Existing::Resume {
+            if lock.is_held {
+                remove_temporary(path)?;
+            }
             // What it says of the end is no longer true.
             drop(fs::remove_file(path.join(SUMMARY)));
         } else {
@@ -195,7 +199,15 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     atomic_write(path, text.as_bytes())
 }
 
-fn lock(path: &Path) -> Result<File> {
+#[derive(Debug)]
+struct Lock {
+    file: File,
+    /// Whether it keeps others out: some network file systems know no locks, and there a run goes
+    /// unlocked rather than not at all.
+    is_held: bool,
+}
+
+fn lock(path: &Path) -> Result<Lock> {
     let log = path.join(LOG);
     let file = OpenOptions::new()
         .create(true)
@@ -208,8 +220,8 @@ fn lock(path: &Path) -> Result<File> {
             path.display()
         ))
         .into()),
-        // Some network file systems know no locks: better unlocked than not at all.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+        Ok(()) => Ok(Lock { file, is_held: true }),
+        Err(TryLockError::Error(_)) => Ok(Lock { file, is_held: false }),
     }
 }
 
@@ -332,6 +344,39 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
         removed.with_context(|| format!("cannot remove {}", entry.display()))?;
     }
     Ok(rest)
+}
+
+/// Removes what a killed process left of files that it was writing. Only the holder of the lock may:
+/// nobody else is writing then.
+fn remove_temporary(run: &Path) -> Result<()> {
+    for folder in [run.to_owned(), run.join(CHECKPOINTS)] {
+        let list = || -> std::io::Result<()> {
+            for entry in fs::read_dir(&folder)? {
+                let entry = entry?;
+                if is_temporary(&entry.file_name().to_string_lossy()) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        list().with_context(|| format!("cannot clear {} of temporary files", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// `.NAME.XXXXXX.tmp`, as [`crate::fs::atomic_write`] names the file that becomes NAME, for the files
+/// that training alone writes: scores may be on their way from another process.
+fn is_temporary(name: &str) -> bool {
+    let inner = || {
+        let (name, random) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+        let is_random = !random.is_empty() && random.bytes().all(|b| b.is_ascii_alphanumeric());
+        is_random.then_some(name)
+    };
+    inner().is_some_and(|name| {
+        [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, LAST, BEST].contains(&name)
+            || kept::step_of(name).is_some()
+            || name.starts_with(EVENTS_PREFIX)
+    })
 }
 
 /// `eval-SPLIT.json`: scores of the earlier run's model.

@@ -11,6 +11,9 @@ use crate::task::Metric;
 pub struct Summary {
     /// Why it ended.
     pub status: RunStatus,
+    /// Why it made fewer steps than `train.max_steps`, where early stopping ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_early: Option<String>,
     /// Optimiser steps done, those before a resume included.
     pub steps: u64,
     /// Of this process.
@@ -45,7 +48,7 @@ pub struct Faults {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// All steps are done.
+    /// All steps are done, or early stopping ended it.
     Finished,
     /// The user stopped it; it can be resumed.
     Interrupted,

@@ -45,6 +45,9 @@ pub struct EvalRecord {
     pub beside: Vec<PathBuf>,
     /// Optimiser steps of the checkpoint.
     pub step: u64,
+    /// Whether the weights are the moving average over the run's steps.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub averaged: bool,
     pub split: Split,
     pub dataset: PathBuf,
     pub dataset_sha256: Option<String>,
@@ -67,7 +70,7 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
     let device = device::prepare(config)?.device;
     let dataset = scored_images::open(config, options.split)?;
-    let Opened { model, path: checkpoint, beside, step, .. } =
+    let Opened { model, path: checkpoint, beside, step, averaged, .. } =
         Model::open(config, device, &options.source, &dataset.categories)?;
     require_same_categories(&model, &dataset, &checkpoint)?;
     let plan = load_plan(config, &model);
@@ -76,6 +79,7 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
         checkpoint,
         beside,
         step,
+        averaged,
         split: options.split,
         dataset: dataset.source.clone(),
         dataset_sha256: dataset.source_sha256.clone(),

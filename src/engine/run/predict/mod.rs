@@ -61,6 +61,9 @@ pub struct PredictRecord {
     /// Other files that pretrained weights come from: parts, and what lies on top.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<PathBuf>,
+    /// Whether the weights are the moving average over the run's steps.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub averaged: bool,
     /// With a prediction.
     pub num_images: usize,
     /// `None`: the task sorts images and finds no objects.
@@ -96,7 +99,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
         ModelSource::Pretrained => config.dataset.open(Split::Train)?.categories,
         _ => Vec::new(),
     };
-    let Opened { model, path: checkpoint, beside, .. } =
+    let Opened { model, path: checkpoint, beside, averaged, .. } =
         Model::open(config, device, &options.source, &categories)?;
     let categories = match options.source {
         ModelSource::Pretrained => categories,
@@ -124,6 +127,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
     let record = PredictRecord {
         checkpoint,
         beside,
+        averaged,
         num_images: outputs.num_images,
         num_objects: outputs.num_objects(),
         failures,

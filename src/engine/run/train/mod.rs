@@ -11,27 +11,29 @@ use anyhow::Result;
 
 use super::{
     embed,
-    model::{Model, decided_by_weights},
+    model::{Model, ModelSource, decided_by_weights},
     skipped::SkippedList,
 };
 use crate::{
-    checkpoint::Progress,
+    checkpoint::Writer,
     config::Loaded,
     data::Split,
     device,
     logging::{Environment, Existing, LoggerOptions, RunFolder, RunLogger, RunStatus, Summary},
-    optim::{Optimizer, groups},
+    optim::{Ema, Optimizer, groups},
     stop::StopFlag,
     trainer::Trainer,
 };
 pub(super) use setup::load_plan;
-use setup::{Introduction, open, resume, validation};
+use setup::{Introduction, Resumed, open, start, validation};
 use steps::Run;
 
 /// How to start.
 #[derive(Debug, Clone)]
 pub struct TrainOptions {
     pub existing: Existing,
+    /// The checkpoint that a resumed run goes on from.
+    pub resume_from: ModelSource,
     pub stop: StopFlag,
 }
 
@@ -70,18 +72,15 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     let groups = groups::group(&model.vs, &config.optimizer.groups)?;
     embed::check(config, &model)?;
     let mut optimizer = Optimizer::new(&config.optimizer, groups);
+    let ema = config.train.ema.as_ref();
+    let mut ema = ema.map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
 
     let folder = RunFolder::create(&config.run_dir, options.existing)?;
     let progress = if folder.is_resumed() {
-        resume(&folder, &model, &mut optimizer)?
+        let state = Resumed { model: &model, optimizer: &mut optimizer, ema: ema.as_mut() };
+        state.resume(&folder, config, &options.resume_from)?
     } else {
-        Progress {
-            step: 0,
-            seed: config.seed,
-            categories: model.categories.clone(),
-            best: None,
-            convention: config.task.convention(),
-        }
+        start(config, &model)
     };
     let logger = RunLogger::new(
         &folder,
@@ -113,7 +112,9 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
             &config.train,
             config.precision,
             device,
-        ),
+        )
+        .with_ema(ema),
+        writer: Writer::new(&folder.checkpoints(), config.train.keep_checkpoints),
         model: &model,
         config,
         folder: &folder,
@@ -127,6 +128,10 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         started: Instant::now(),
     };
     let result = run.run_all_steps(&train_set, &options.stop);
+    // Of another error's cause; where all went well there is nothing to wait for.
+    if let Err(error) = run.writer.wait() {
+        logger.warn(&format!("{error:#}"));
+    }
     let status = match &result {
         Ok(()) => RunStatus::Finished,
         Err(e) if crate::error::exit_code(e) == 130 => RunStatus::Interrupted,

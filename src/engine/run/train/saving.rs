@@ -3,48 +3,112 @@
 use anyhow::Result;
 
 use super::{
-    super::evaluate::{self, Scored},
+    super::{
+        evaluate::{self, Scored},
+        model::Model,
+    },
     steps::Run,
 };
 use crate::{
     Error,
-    checkpoint::{self, Best},
+    checkpoint::{self, Best, Progress, Snapshot, State},
     config::Direction,
     data::Split,
+    fs::free_space,
     logging::{BestModel, RunStatus, Summary, peak_memory},
     task::{Metric, Report},
+    trainer::Trainer,
+    weights::bytes_words,
 };
 
 impl Run<'_> {
-    pub(super) fn save_last(&self) -> Result<()> {
-        let path = self.folder.checkpoints().join(checkpoint::LAST);
-        checkpoint::save(&path, &self.model.vs, Some(self.trainer.optimizer()), &self.progress)
+    /// Begins to write the last checkpoint, and the best.
+    pub(super) fn save(&mut self, is_best: bool) -> Result<()> {
+        self.writer.save(&state(self.model, &self.trainer, &self.progress), is_best)
     }
 
-    pub(super) fn evaluate(&mut self) -> Result<()> {
-        let Some(val_set) = self.val_set else { return Ok(()) };
+    /// A disk that this run will fill is better known before its first step.
+    pub(super) fn warn_of_little_space(&self) -> Result<()> {
+        let folder = self.folder.checkpoints();
+        let live = Snapshot::live(&state(self.model, &self.trainer, &self.progress));
+        let (last, both) = (live.bytes(false)?, live.bytes(true)?);
+        let best = if self.config.evaluation.best_metric.is_some() { 2 * (both - last) } else { 0 };
+        // One more than is kept: a file is replaced only once the new one is whole.
+        let needed = (self.kept_files() + 1).saturating_mul(last).saturating_add(best);
+        if let Some(free) = free_space(&folder).filter(|&free| free < needed) {
+            self.logger.warn(&format!(
+                "{} has {} free, but the checkpoints of this run will take {}: it ends where one \
+                 does not fit, with those before it intact. Free some space there, or choose another \
+                 run_dir or a smaller train.keep_checkpoints",
+                folder.display(),
+                bytes_words(free),
+                bytes_words(needed)
+            ));
+        }
+        Ok(())
+    }
+
+    /// Files of the whole state that the run will leave, without those that are there already.
+    fn kept_files(&self) -> u64 {
+        let train = &self.config.train;
+        let left = train.max_steps.saturating_sub(self.progress.step);
+        let saves = |every: Option<u64>| every.map_or(0, |every| left / every.max(1));
+        let saves =
+            1 + saves(train.checkpoint_every_steps) + saves(self.config.evaluation.every_steps);
+        if self.folder.is_resumed() { 1 } else { train.keep_checkpoints.clamp(1, saves) }
+    }
+
+    /// Whether early stopping ends the run here.
+    pub(super) fn stops_early(&self) -> bool {
+        let config = self.config.train.early_stopping.as_ref();
+        config.zip(self.progress.early_stopping).is_some_and(|(config, state)| state.is_due(config))
+    }
+
+    /// Why the run ended before its last step, in words.
+    pub(super) fn early_stop(&self) -> Option<String> {
+        if !self.stops_early() || self.progress.step >= self.config.train.max_steps {
+            return None;
+        }
+        let metric = self.config.evaluation.best_metric.as_deref()?;
+        let config = self.config.train.early_stopping.as_ref()?;
+        let best = self.progress.early_stopping?.best;
+        let than = best.map_or_else(|| "a first value".to_owned(), |best| best.to_string());
+        let more = match config.min_delta {
+            0.0 => String::new(),
+            delta => format!(" by more than {delta}"),
+        };
+        Some(format!(
+            "stopped early after step {}: {} evaluations in a row did not improve `{metric}` on \
+             {than}{more}",
+            self.progress.step, self.progress.early_stopping?.evaluations_without_improvement
+        ))
+    }
+
+    /// Scores the averaged weights, or the weights where there is no average; says whether they are
+    /// the best so far.
+    pub(super) fn evaluate(&mut self) -> Result<bool> {
+        let Some(val_set) = self.val_set else { return Ok(false) };
         let step = self.progress.step;
-        let Scored { report, pictures, skipped } = evaluate::score(
-            self.model,
-            val_set.clone(),
-            self.plan.clone(),
-            self.config,
-            self.device,
-            self.config.logging.num_images,
-        )?;
+        let (model, config, device) = (self.model, self.config, self.device);
+        let plan = self.plan.clone();
+        let num_pictures = config.logging.num_images;
+        let Scored { report, pictures, skipped } = self.trainer.with_average(|| {
+            evaluate::score(model, val_set.clone(), plan, config, device, num_pictures)
+        })?;
         self.list_not_scored(&skipped)?;
         self.logger.evaluation(step, Split::Val, &report);
         for (index, picture) in pictures.iter().enumerate() {
             self.logger.image(&format!("val/images/{index}"), step, picture);
         }
-        self.keep_best(&report)?;
+        let is_best = self.judge(&report)?;
         self.last_report = Some(report);
-        Ok(())
+        Ok(is_best)
     }
 
-    fn keep_best(&mut self, report: &Report) -> Result<()> {
-        let Some(name) = &self.config.evaluation.best_metric else { return Ok(()) };
-        let Some(Metric { value, .. }) = report.get(name) else {
+    /// Takes in the metric that picks the best; says whether this is it.
+    fn judge(&mut self, report: &Report) -> Result<bool> {
+        let Some(name) = &self.config.evaluation.best_metric else { return Ok(false) };
+        let Some(&Metric { value, .. }) = report.get(name) else {
             let known: Vec<_> = report.metrics.iter().map(|m| m.name.as_str()).collect();
             return Err(Error::config(format!(
                 "evaluation.best_metric = \"{name}\", but the task reports no such metric; it \
@@ -54,13 +118,17 @@ impl Run<'_> {
             .into());
         };
         let direction = self.config.evaluation.best_is;
-        if !self.progress.best.as_ref().is_none_or(|best| improves(direction, *value, best.value)) {
-            return Ok(());
+        let config = self.config.train.early_stopping.as_ref();
+        if let Some((config, state)) = config.zip(self.progress.early_stopping.as_mut()) {
+            state.observe(config, direction, value);
         }
-        let step = self.progress.step;
-        self.progress.best = Some(Best { metric: name.clone(), value: *value, step });
-        let path = self.folder.checkpoints().join(checkpoint::BEST);
-        checkpoint::save(&path, &self.model.vs, None, &self.progress)
+        let best = self.progress.best.as_ref();
+        let is_best = best.is_none_or(|best| improves(direction, value, best.value));
+        if is_best {
+            let step = self.progress.step;
+            self.progress.best = Some(Best { metric: name.clone(), value, step });
+        }
+        Ok(is_best)
     }
 
     pub(super) fn resume_command(&self) -> String {
@@ -82,6 +150,7 @@ impl Run<'_> {
         };
         Summary {
             status,
+            stopped_early: self.early_stop(),
             steps: self.progress.step,
             wall_seconds: self.started.elapsed().as_secs_f64(),
             peak_memory_bytes: peak_memory(self.device),
@@ -96,6 +165,10 @@ impl Run<'_> {
             next_commands,
         }
     }
+}
+
+fn state<'a>(model: &'a Model, trainer: &'a Trainer<'_>, progress: &'a Progress) -> State<'a> {
+    State { vs: &model.vs, optimizer: trainer.optimizer(), ema: trainer.ema(), progress }
 }
 
 /// Whether `value` beats `best`. A NaN beats nothing, and anything beats a NaN.

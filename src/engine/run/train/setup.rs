@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::super::{model::Model, scored_images};
+use super::super::{
+    model::{Model, ModelSource},
+    scored_images,
+};
 use crate::{
     Error,
     checkpoint::{self, Progress},
     config::{Loaded, RunConfig},
-    data::{Dataset, Split, loader::LoadPlan},
+    data::{Category, Dataset, Split, loader::LoadPlan},
     logging::{RunFolder, RunLogger},
-    optim::Optimizer,
+    optim::{Ema, Optimizer},
+    trainer::EarlyStopping,
     weights::LoadReport,
 };
 
@@ -23,33 +27,74 @@ pub(super) fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
     Ok(Arc::new(dataset))
 }
 
-pub(super) fn resume(
+/// A run before its first step.
+pub(super) fn start(config: &RunConfig, model: &Model) -> Progress {
+    Progress {
+        step: 0,
+        seed: config.seed,
+        categories: model.categories.clone(),
+        best: None,
+        convention: config.task.convention(),
+        early_stopping: config.train.early_stopping.as_ref().map(|_| EarlyStopping::default()),
+        averaged: false,
+    }
+}
+
+/// What a checkpoint fills.
+pub(super) struct Resumed<'a> {
+    pub(super) model: &'a Model,
+    pub(super) optimizer: &'a mut Optimizer,
+    pub(super) ema: Option<&'a mut Ema>,
+}
+
+impl Resumed<'_> {
+    /// Fills it. A checkpoint that is not the last becomes it at once: whatever happens next, the run
+    /// goes on from there.
+    pub(super) fn resume(
+        self,
+        folder: &RunFolder,
+        config: &RunConfig,
+        from: &ModelSource,
+    ) -> Result<Progress> {
+        let last = folder.checkpoints().join(checkpoint::LAST);
+        if *from == ModelSource::Last && !last.exists() {
+            return Err(Error::config(format!(
+                "cannot resume {}: it has no checkpoint yet; start anew with `--overwrite`",
+                folder.path().display()
+            ))
+            .into());
+        }
+        let path = from.resolve(config)?;
+        let mut progress = checkpoint::resume(&path, &self.model.vs, self.optimizer, self.ema)?;
+        require_same_categories(folder, &progress.categories, &self.model.categories)?;
+        // Where it stands, unless the config has changed its mind.
+        let stands = progress.early_stopping.unwrap_or_default();
+        progress.early_stopping = config.train.early_stopping.as_ref().map(|_| stands);
+        if path != last {
+            checkpoint::kept::link(&path, &last)?;
+        }
+        Ok(progress)
+    }
+}
+
+fn require_same_categories(
     folder: &RunFolder,
-    model: &Model,
-    optimizer: &mut Optimizer,
-) -> Result<Progress> {
-    let path = folder.checkpoints().join(checkpoint::LAST);
-    if !path.exists() {
-        return Err(Error::config(format!(
-            "cannot resume {}: it has no checkpoint yet; start anew with `--overwrite`",
-            folder.path().display()
-        ))
-        .into());
+    trained: &[Category],
+    found: &[Category],
+) -> Result<()> {
+    if trained == found {
+        return Ok(());
     }
-    let progress = checkpoint::restore(&path, &model.vs, Some(optimizer))?;
-    if progress.categories != model.categories {
-        let names = |categories: &[crate::data::Category]| {
-            categories.iter().map(|c| c.name.clone()).collect::<Vec<_>>().join(", ")
-        };
-        return Err(Error::data(format!(
-            "cannot resume {}: it was trained for the categories {}, the dataset now has {}",
-            folder.path().display(),
-            names(&progress.categories),
-            names(&model.categories)
-        ))
-        .into());
-    }
-    Ok(progress)
+    let names = |categories: &[Category]| {
+        categories.iter().map(|c| c.name.clone()).collect::<Vec<_>>().join(", ")
+    };
+    Err(Error::data(format!(
+        "cannot resume {}: it was trained for the categories {}, the dataset now has {}",
+        folder.path().display(),
+        names(trained),
+        names(found)
+    ))
+    .into())
 }
 
 /// The validation split, where the dataset has one.

@@ -8,7 +8,7 @@ use tch::Device;
 use super::super::{embed, model::Model, skipped::SkippedList};
 use crate::{
     Error,
-    checkpoint::Progress,
+    checkpoint::{Progress, Writer},
     config::RunConfig,
     data::{
         Dataset,
@@ -23,6 +23,7 @@ use crate::{
 
 /// A training under way.
 pub(super) struct Run<'a> {
+    pub(super) writer: Writer,
     pub(super) trainer: Trainer<'a>,
     pub(super) model: &'a Model,
     pub(super) config: &'a RunConfig,
@@ -47,10 +48,11 @@ impl Run<'_> {
         let max_steps = config.train.max_steps;
         let first_batch = self.progress.step * accumulate;
         self.use_embeddings(train_set, stop)?;
+        self.warn_of_little_space()?;
         let mut batches = Loader::train(train_set.clone(), self.plan.clone(), first_batch)?;
         batches.know_skipped(self.skipped.known_to(train_set));
         let mut watch = self.watch();
-        while self.progress.step < max_steps {
+        while self.progress.step < max_steps && !self.stops_early() {
             let begin = Instant::now();
             let mut step_batches = Vec::new();
             for _ in 0..accumulate {
@@ -72,6 +74,10 @@ impl Run<'_> {
                 self.log(&values)?;
             }
             self.after_step(stop)?;
+        }
+        self.writer.wait()?;
+        if let Some(reason) = self.early_stop() {
+            self.logger.info(&reason);
         }
         Ok(())
     }
@@ -115,17 +121,18 @@ impl Run<'_> {
         let at_end = step == self.config.train.max_steps;
         let evaluates = at_end || due(self.config.evaluation.every_steps);
         let stops = stop.is_raised() && !at_end;
-        if evaluates || stops || due(self.config.train.checkpoint_every_steps) {
+        let saves = evaluates || stops || due(self.config.train.checkpoint_every_steps);
+        self.writer.poll()?;
+        if saves {
             // No checkpoint may hold weights that a non-finite value has touched.
             self.trainer.check_finite()?;
         }
-        if evaluates && !stops {
-            self.evaluate()?;
-        }
-        if evaluates || stops || due(self.config.train.checkpoint_every_steps) {
-            self.save_last()?;
+        let is_best = evaluates && !stops && self.evaluate()?;
+        if saves {
+            self.save(is_best)?;
         }
         if stops {
+            self.writer.wait()?;
             return Err(Error::interrupted(format!(
                 "stopped after step {step} as asked; everything is saved. Go on with `{}`",
                 self.resume_command()
