@@ -10,7 +10,9 @@
 //! ```
 
 mod assemble;
+mod audit;
 mod categories;
+mod lenient;
 mod parse;
 mod results;
 mod truths;
@@ -38,6 +40,7 @@ pub use self::{
 };
 use super::{
     Dataset, DatasetConfig, Split,
+    check::Audit,
     dataset::missing_split,
     names::{duplicate, quoted},
 };
@@ -193,6 +196,10 @@ impl DatasetConfig for CocoConfig {
         }
         self.check_files.check(&dataset)?;
         Ok(dataset)
+    }
+
+    fn audit(&self, split: Split) -> Audit {
+        audit::audit(self, split)
     }
 }
 

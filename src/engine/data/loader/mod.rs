@@ -16,7 +16,6 @@ mod order;
 mod prepare;
 mod workers;
 
-pub(super) use prepare::check_size;
 
 use std::{
     collections::BTreeMap,
