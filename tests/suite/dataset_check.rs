@@ -22,7 +22,8 @@ fn checked(table: Value, decode: bool) -> DatasetCheck {
 
 /// `(split or -, code, count)`.
 fn codes(report: &DatasetCheck) -> Vec<(String, Code, usize)> {
-    let split = |split: Option<_>| split.map_or("-".to_owned(), |s: engine::data::Split| s.to_string());
+    let split =
+        |split: Option<_>| split.map_or("-".to_owned(), |s: engine::data::Split| s.to_string());
     report.findings().map(|(s, f)| (split(s), f.code, f.count)).collect()
 }
 
@@ -42,7 +43,8 @@ fn a_list_is_read_past_its_faults() {
     for seed in 0..5 {
         save(&dir.path().join(format!("{seed}.png")), seed);
     }
-    let train = "# a comment\n0.png cyst\nnothing\n1.png lump\n0.png cyst\n2.png mass\n9.png cyst\n";
+    let train =
+        "# a comment\n0.png cyst\nnothing\n1.png lump\n0.png cyst\n2.png mass\n9.png cyst\n";
     fs::write(dir.path().join("train.txt"), train).unwrap();
     fs::write(dir.path().join("val.txt"), "3.png mass\n2.png mass\n").unwrap();
     let table = json!({ "type": "list_file", "root": dir.path(), "train": "train.txt",
@@ -75,7 +77,8 @@ fn a_list_is_read_past_its_faults() {
 #[test]
 fn a_folder_of_an_unknown_class_is_reported_and_the_others_read() {
     let dir = tempfile::tempdir().unwrap();
-    for (i, name) in ["train/cyst/a", "train/cyst/b", "val/cyst/c", "val/lump/d"].iter().enumerate() {
+    for (i, name) in ["train/cyst/a", "train/cyst/b", "val/cyst/c", "val/lump/d"].iter().enumerate()
+    {
         save(&dir.path().join(format!("{name}.png")), i as u32);
     }
     let table =
@@ -83,10 +86,7 @@ fn a_folder_of_an_unknown_class_is_reported_and_the_others_read() {
     let report = checked(table.clone(), true);
     assert_eq!(
         codes(&report),
-        [
-            ("train".into(), Code::SingleCategory, 1),
-            ("val".into(), Code::UnknownCategory, 1),
-        ]
+        [("train".into(), Code::SingleCategory, 1), ("val".into(), Code::UnknownCategory, 1),]
     );
     assert_eq!(report.splits[1].statistics.num_images, 1);
     // Without decoding, a file that is no image is not seen.
@@ -100,9 +100,12 @@ fn the_text_names_place_and_remedy_and_the_exit_code_tells() {
     let dir = tempfile::tempdir().unwrap();
     save(&dir.path().join("a.png"), 1);
     save(&dir.path().join("b.png"), 2);
-    let image = |id: u32, name: &str| json!({ "id": id, "file_name": name, "height": 40, "width": 40 });
-    let object = |id: u32, image: u32, bbox: Value| json!({ "id": id, "image_id": image,
-        "category_id": 1, "bbox": bbox, "area": 100, "segmentation": [] });
+    let image =
+        |id: u32, name: &str| json!({ "id": id, "file_name": name, "height": 40, "width": 40 });
+    let object = |id: u32, image: u32, bbox: Value| {
+        json!({ "id": id, "image_id": image,
+        "category_id": 1, "bbox": bbox, "area": 100, "segmentation": [] })
+    };
     let write = |annotations: Value| {
         let file = json!({ "images": [image(1, "a.png"), image(2, "b.png")],
             "annotations": annotations, "categories": [{ "id": 1, "name": "cyst" }] });
@@ -124,7 +127,10 @@ fn the_text_names_place_and_remedy_and_the_exit_code_tells() {
         "    {root}/a.png (image id 1, annotations[0], annotation id 5, \"cyst\"): expected within \
          40x40 (height x width), got box [30, 10, 20, 10], which ends at (50, 20)\n"
     );
-    assert!(text.contains("  doubt box-beyond-frame (1): a box reaches beyond its image\n"), "{text}");
+    assert!(
+        text.contains("  doubt box-beyond-frame (1): a box reaches beyond its image\n"),
+        "{text}"
+    );
     assert!(text.contains(&line), "{text}");
     assert!(text.contains("    -> check that it is [x, y, width, height]"), "{text}");
     let strict = sonotune(&["data", "check", &config, "--strict"]);

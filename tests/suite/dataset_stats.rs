@@ -31,7 +31,8 @@ fn the_figures_are_those_of_the_files() {
     let images = file["images"].as_array().unwrap();
     let (mut sum, mut squares, mut patients) = (0u64, 0u64, BTreeMap::new());
     for image in images {
-        let pixels = image::open(root.join(image["file_name"].as_str().unwrap())).unwrap().to_luma8();
+        let pixels =
+            image::open(root.join(image["file_name"].as_str().unwrap())).unwrap().to_luma8();
         sum += pixels.iter().map(|&p| u64::from(p)).sum::<u64>();
         squares += pixels.iter().map(|&p| u64::from(p).pow(2)).sum::<u64>();
         patients.insert(image["patient"].to_string(), ());
@@ -73,7 +74,8 @@ fn pictures_are_written_whole_and_the_same_for_the_same_seed() {
     };
     let first = read();
     let has = |name: &str| first.contains_key(&out.join(name));
-    for name in ["class_balance", "image_sizes", "object_sizes", "object_positions", "samples-val"] {
+    for name in ["class_balance", "image_sizes", "object_sizes", "object_positions", "samples-val"]
+    {
         assert!(has(&format!("{name}.png")), "{name} in {:?}", first.keys());
     }
     assert!(has("samples-train-0-cyst.png"), "{:?}", first.keys());

@@ -563,7 +563,8 @@ fn a_broken_file_hides_neither_the_other_splits_nor_what_a_run_would_stop_at() {
     fs::write(&test, bytes).unwrap();
     fs::copy(clean().join("set/images/000000.png"), set.root().join("images/000000.png")).unwrap();
     let report = check(&*config, CheckOptions::new(None), &|| ()).unwrap();
-    let found: Vec<_> = report.findings().map(|(_, f)| (f.code, f.examples[0].got.clone())).collect();
+    let found: Vec<_> =
+        report.findings().map(|(_, f)| (f.code, f.examples[0].got.clone())).collect();
     let [(Code::CannotOpen, reason)] = &found[..] else { panic!("{found:?}") };
     assert!(reason.contains("matches no image"), "{reason}");
 }

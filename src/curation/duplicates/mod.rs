@@ -111,7 +111,8 @@ pub fn find(
         .files
         .par_iter()
         .map(|path| {
-            let print = decode_file(path, decode).map(|image| Print::of(&image.into_grey_if_equal()));
+            let print =
+                decode_file(path, decode).map(|image| Print::of(&image.into_grey_if_equal()));
             progress();
             print.map_err(|error| format!("{error:#}"))
         })

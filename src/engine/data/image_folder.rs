@@ -88,7 +88,8 @@ impl DatasetConfig for ImageFolderConfig {
                 return audit;
             }
         };
-        let mut dataset = Dataset { source, categories: numbered(names.clone()), ..Dataset::default() };
+        let mut dataset =
+            Dataset { source, categories: numbered(names.clone()), ..Dataset::default() };
         let mut findings = Findings::default();
         for folder in folders {
             let name = folder_name(&folder);

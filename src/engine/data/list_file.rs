@@ -218,9 +218,8 @@ fn read(path: &Path) -> Result<String> {
 fn parse<'a>(text: &'a str, source: &Path) -> Result<Vec<Line<'a>>> {
     let mut lines: Vec<Line<'a>> = Vec::new();
     let mut first_line = HashMap::new();
-    let fault = |number: usize, what: String| {
-        Error::data(format!("{}:{number}: {what}", source.display()))
-    };
+    let fault =
+        |number: usize, what: String| Error::data(format!("{}:{number}: {what}", source.display()));
     for line in split_lines(text) {
         let line = line.map_err(|(number, line)| {
             fault(number, format!("expected `path label`, got `{line}`"))

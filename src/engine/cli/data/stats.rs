@@ -72,7 +72,8 @@ pub(in crate::cli) fn run(args: &StatsArgs) -> Result<()> {
 }
 
 fn ensure_empty(folder: &Path) -> Result<()> {
-    let holds_something = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    let holds_something =
+        std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if holds_something {
         let message = format!(
             "{} exists and is not empty: choose another folder, or pass --overwrite",

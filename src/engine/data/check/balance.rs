@@ -54,8 +54,7 @@ fn missing(
     let audit = &audits[k].1;
     let noun = if has_objects { "object" } else { "image" };
     for &(name, count) in classes {
-        let place =
-            || Place { category: Some(name.to_owned()), ..Place::file(&audit.source) };
+        let place = || Place { category: Some(name.to_owned()), ..Place::file(&audit.source) };
         if count > 0 {
             continue;
         }
@@ -81,7 +80,8 @@ fn groups(audit: &Audit, class: Option<&str>) -> usize {
         let is = |index: u32| {
             audit.categories.get(index as usize).is_some_and(|category| category.name == class)
         };
-        image.image_labels.iter().any(|&l| is(l)) || image.objects.iter().any(|o| is(o.object.category))
+        image.image_labels.iter().any(|&l| is(l))
+            || image.objects.iter().any(|o| is(o.object.category))
     };
     let mut patients = HashSet::new();
     let of_image = |image: &super::AuditedImage| match &image.patient {

@@ -184,7 +184,10 @@ mod tests {
         let pixels = vec![1, 2, 3, 5, 2, 9];
         let image = Image { height: 1, width: 2, channels: 3, pixels, transposed: false };
         let mut sums = PixelSums::of(&image);
-        assert_eq!((sums.count, sums.sum, sums.lowest, sums.highest), (2, [6, 4, 12], [1, 2, 3], [5, 2, 9]));
+        assert_eq!(
+            (sums.count, sums.sum, sums.lowest, sums.highest),
+            (2, [6, 4, 12], [1, 2, 3], [5, 2, 9])
+        );
         assert_eq!(sums.mean_and_sd(), ([3.0, 2.0, 6.0], [2.0, 0.0, 3.0]));
         let grey = Image { height: 1, width: 1, channels: 1, pixels: vec![0], transposed: false };
         sums.add(&PixelSums::of(&grey));

@@ -238,15 +238,14 @@ fn report(
         .zip(findings)
         .map(|(((split, _), statistics), f)| SplitCheck { split, statistics, findings: f.sorted() })
         .collect();
-    let mut report = DatasetCheck {
-        splits,
-        across: across.sorted(),
-        num_images,
-        num_faults: 0,
-        num_doubts: 0,
-    };
+    let mut report =
+        DatasetCheck { splits, across: across.sorted(), num_images, num_faults: 0, num_doubts: 0 };
     let sum = |severity| {
-        report.findings().filter(|(_, f)| f.severity == severity).map(|(_, f)| f.count).sum::<usize>()
+        report
+            .findings()
+            .filter(|(_, f)| f.severity == severity)
+            .map(|(_, f)| f.count)
+            .sum::<usize>()
     };
     (report.num_faults, report.num_doubts) = (sum(Severity::Fault), sum(Severity::Doubt));
     report

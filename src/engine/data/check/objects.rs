@@ -70,7 +70,8 @@ fn check_object(
     if tiny {
         add(Code::TinyBox, None, format!("box {}", numbers(object.bbox)));
     } else if beyond && audited.own_box {
-        let got = format!("box {}, which ends at ({}, {})", numbers(object.bbox), x + width, y + height);
+        let got =
+            format!("box {}, which ends at ({}, {})", numbers(object.bbox), x + width, y + height);
         add(Code::BoxBeyondFrame, Some(frame.clone()), got);
     }
     if matches!(object.segmentation, Segmentation::None) {
@@ -95,7 +96,8 @@ fn check_object(
         let got = format!("box {}", numbers(object.bbox));
         add(Code::BoxMaskMismatch, Some(format!("{} of its mask", numbers(tight))), got);
     }
-    if audited.own_area && !object.is_crowd && area_differs(object.area, mask, &object.segmentation) {
+    if audited.own_area && !object.is_crowd && area_differs(object.area, mask, &object.segmentation)
+    {
         let expected = format!("{} pixels of its mask", mask.area());
         add(Code::AreaMismatch, Some(expected), format!("area {}", object.area));
     }

@@ -61,11 +61,8 @@ impl CheckText<'_> {
 
 /// `(val.json): 3 images of 64x64, 4 objects`.
 fn overview(statistics: &Statistics) -> String {
-    let mut text = format!(
-        "({}): {}",
-        statistics.source.display(),
-        counted(statistics.num_images, "image")
-    );
+    let mut text =
+        format!("({}): {}", statistics.source.display(), counted(statistics.num_images, "image"));
     if let Some([low, high]) = statistics.image_sizes {
         let _ = write!(text, " of {}x{}", low.0, low.1);
         if low != high {

@@ -290,7 +290,8 @@ impl Images<'_> {
         let images = std::mem::take(&mut audit.images);
         for (i, mut image) in images.into_iter().enumerate() {
             image.without_objects &= !annotated.contains(&i);
-            let name = image.path.strip_prefix(self.folder).unwrap_or(&image.path).to_string_lossy();
+            let name =
+                image.path.strip_prefix(self.folder).unwrap_or(&image.path).to_string_lossy();
             let excluded = self.config.exclude.iter().any(|p| pattern::matches(p, &name));
             if excluded || (!self.config.keep_empty && image.without_objects) {
                 audit.left_out.push(image.path);
@@ -453,10 +454,7 @@ fn area(raw: Option<&RawValue>) -> Result<Option<f64>, Refused> {
     }
 }
 
-fn segmentation(
-    raw: Option<&RawValue>,
-    size: Option<(u32, u32)>,
-) -> Result<Segmentation, Refused> {
+fn segmentation(raw: Option<&RawValue>, size: Option<(u32, u32)>) -> Result<Segmentation, Refused> {
     let is_rle = raw.is_some_and(|raw| raw.get().starts_with('{'));
     let code = if is_rle { Code::BadRle } else { Code::BadPolygon };
     let segmentation: Segmentation = value("segmentation", raw, code)?.unwrap_or_default();

@@ -76,10 +76,12 @@ impl<'a> Lists<'a> {
     /// When it is no JSON, or not an object with the three lists.
     pub(super) fn read(bytes: &'a [u8], path: &Path) -> Result<Self> {
         let refused = |what: String| Error::data(format!("{}: {what}", path.display()));
-        let top = object::<TopLevel<'_>>(bytes)
-            .map_err(|e| e.map_or_else(|| refused(expected()).into(), |e| located(&e, bytes, path)))?;
+        let top = object::<TopLevel<'_>>(bytes).map_err(|e| {
+            e.map_or_else(|| refused(expected()).into(), |e| located(&e, bytes, path))
+        })?;
         let list = |key: &str, raw: Option<&'a RawValue>| -> Result<Vec<&'a RawValue>> {
-            let raw = raw.ok_or_else(|| refused(format!("`{key}` is missing: expected {}", expected())))?;
+            let raw =
+                raw.ok_or_else(|| refused(format!("`{key}` is missing: expected {}", expected())))?;
             serde_json::from_str(raw.get())
                 .map_err(|_| refused(format!("`{key}` is not a list, but {}", shown(raw))).into())
         };
@@ -182,7 +184,8 @@ pub(super) fn value<T: DeserializeOwned>(
     let Some(raw) = raw else { return Ok(None) };
     serde_json::from_str(raw.get()).map(Some).map_err(|error| {
         let text = raw.get();
-        let no_number = ["\"NaN\"", "\"Infinity\"", "\"-Infinity\""].iter().any(|w| text.contains(w));
+        let no_number =
+            ["\"NaN\"", "\"Infinity\"", "\"-Infinity\""].iter().any(|w| text.contains(w));
         if no_number || error.to_string().contains("number out of range") {
             return Refused::new(Code::BadNumber, format!("`{key}` is {}", shown(raw)));
         }

@@ -16,7 +16,6 @@ mod order;
 mod prepare;
 mod workers;
 
-
 use std::{
     collections::BTreeMap,
     sync::Arc,

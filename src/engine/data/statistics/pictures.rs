@@ -29,7 +29,8 @@ impl Survey {
     /// # Errors
     /// When a file cannot be written.
     pub fn write_pictures(&self, folder: &Path, options: PictureOptions) -> Result<Vec<PathBuf>> {
-        std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("creating {}", folder.display()))?;
         let mut written = Vec::new();
         let mut write = |name: String, picture: &RgbImage| {
             let path = folder.join(name);

@@ -10,9 +10,7 @@ use crate::{
         check::AuditedImage,
         image_io::{DecodeOptions, decode_file},
     },
-    logging::pictures::{
-        Caption, category_colour, draw_box, draw_mask, fit, grid, with_captions,
-    },
+    logging::pictures::{Caption, category_colour, draw_box, draw_mask, fit, grid, with_captions},
 };
 
 /// First coordinate of a decision: which images are shown.

@@ -225,10 +225,14 @@ fn covered(image: &AuditedImage, (height, width): (u32, u32)) -> Vec<bool> {
         (at as usize).min(side as usize - 1)
     };
     for object in image.objects.iter().map(|o| &o.object) {
-        if matches!(object.segmentation, Segmentation::None) && object.bbox[2] * object.bbox[3] == 0.0 {
+        if matches!(object.segmentation, Segmentation::None)
+            && object.bbox[2] * object.bbox[3] == 0.0
+        {
             continue;
         }
-        let Ok(mask) = object.segmentation.rasterize((height, width), object.bbox) else { continue };
+        let Ok(mask) = object.segmentation.rasterize((height, width), object.bbox) else {
+            continue;
+        };
         let pixels = mask.to_mask();
         for (i, cell) in covered.iter_mut().enumerate() {
             let (y, x) = (centre(i / CELLS, height), centre(i % CELLS, width));

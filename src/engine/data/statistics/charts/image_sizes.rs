@@ -2,7 +2,9 @@
 
 use curation::figure::{Figure, grouped};
 
-use super::{GRID, LABEL, MARGIN, TOP, centred, colour, legend, number, right_aligned, ticks, title};
+use super::{
+    GRID, LABEL, MARGIN, TOP, centred, colour, legend, number, right_aligned, ticks, title,
+};
 use crate::data::statistics::Survey;
 
 const SIDE: f32 = 640.0;
@@ -19,9 +21,10 @@ pub fn image_sizes(survey: &Survey) -> Figure {
     let legend_width = 760.0_f32;
     let mut figure = Figure::new(width.max(legend_width) as u32, height as u32);
     title(&mut figure, "sizes of images in pixels");
-    let counts = survey.splits.iter().map(|s| {
-        (s.split, format!("{} sizes", grouped(s.details.sizes.len() as u64)))
-    });
+    let counts = survey
+        .splits
+        .iter()
+        .map(|s| (s.split, format!("{} sizes", grouped(s.details.sizes.len() as u64))));
     legend(&mut figure, &counts.collect::<Vec<_>>());
     let bottom = TOP + SIDE;
     for tick in &ticks {

@@ -125,9 +125,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut survey = phantoms(folder.path());
         let assert_all_legible = |survey: &Survey| {
-            for figure in
-                [class_balance(survey), object_sizes(survey), positions(survey), image_sizes(survey)]
-            {
+            for figure in [
+                class_balance(survey),
+                object_sizes(survey),
+                positions(survey),
+                image_sizes(survey),
+            ] {
                 assert_legible(&figure);
             }
         };

@@ -2,7 +2,9 @@
 
 use curation::figure::{Figure, grouped};
 
-use super::{GRID, LABEL, MARGIN, TOP, centred, colour, legend, number, right_aligned, ticks, title};
+use super::{
+    GRID, LABEL, MARGIN, TOP, centred, colour, legend, number, right_aligned, ticks, title,
+};
 use crate::data::statistics::Survey;
 
 const WIDTH: f32 = 1000.0;
