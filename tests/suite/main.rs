@@ -14,6 +14,7 @@ mod data_convert;
 mod dataset_check;
 mod dataset_stats;
 mod dataset_tools;
+mod defects_support;
 mod finetuning;
 mod image_lists;
 mod jitter;

@@ -12,7 +12,6 @@
 mod assemble;
 mod audit;
 mod categories;
-mod lenient;
 mod parse;
 mod results;
 mod truths;

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::parse::{CocoFile, Described, located, without_mark};
+use super::super::parse::{CocoFile, Described, located, without_mark};
 use crate::{Error, data::check::Code};
 
 /// The text of a file in which NaN and Infinity, which are no JSON and which Python writes all the
