@@ -314,7 +314,7 @@ fn checked(set: &Set) -> Vec<Spot> {
 }
 
 /// The training split has 14 objects of each class.
-const MAX_RATIO: f64 = 12.0;
+const MAX_RATIO: f64 = 8.0;
 
 /// A config file of the copy.
 fn config(set: &Set) -> String {
@@ -338,7 +338,7 @@ fn all_planted_defects_are_found_where_they_are_and_nothing_else() {
     expected.sort();
     set.write();
     let config = config(&set);
-    let output = sonotune(&["data", "check", &config, "--json", "--max-ratio", "12"]);
+    let output = sonotune(&["data", "check", &config, "--json", "--max-ratio", "8"]);
     assert_fails(&output, 3, &["faults and", "mend the faults"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let found = spots(&report, &set.root());
