@@ -4,6 +4,7 @@
 //! OpenCV bit for bit. JPEG decoders differ by a few levels where chroma is upsampled and in the
 //! last bit of the inverse DCT: the standard allows it.
 
+mod header;
 mod jpeg;
 mod pixels;
 
@@ -17,6 +18,7 @@ use std::{
 use anyhow::{Context, Result};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, metadata::Orientation};
 
+pub use self::header::{ExifTurn, Header, format_name, read_header};
 use crate::Error;
 
 /// Largest file read into memory: well above any 8- or 16-bit image within the pixel limit.
@@ -87,7 +89,12 @@ pub fn read_size(path: &Path, options: DecodeOptions) -> Result<(u32, u32)> {
     .map_err(|reason| Error::data(format!("image {}: {reason:#}", path.display())).into())
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>> {
+/// The bytes of the file at `path`.
+///
+/// # Errors
+/// Of kind data: when it cannot be read, or is larger than any image within the limits; without a
+/// kind when the machine is to blame.
+pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     let failed = |e: std::io::Error| {
         let what = format!("image {}: cannot read", path.display());
         if is_of_machine(&e) {

@@ -26,4 +26,4 @@ pub use loader::{BadImage, LoadPlan, Loader, prepare_batch};
 
 pub use prompt_file::{PromptFile, PromptedImage, PromptedObject};
 pub use prompts::{ImagePrompts, ObjectPrompt, PointPrompt};
-pub use statistics::Statistics;
+pub use statistics::{CategoryStatistics, Statistics};

@@ -19,7 +19,6 @@ pub mod starved;
 mod workers;
 
 pub use bad::BadImage;
-pub(super) use prepare::check_size;
 
 use std::{
     collections::BTreeMap,

@@ -96,7 +96,7 @@ fn in_file(record: &Record) -> String {
 
 /// Whether the decoded image, which EXIF may have turned by a quarter, has the size that the
 /// annotations claim.
-pub(in crate::data) fn check_size(
+fn check_size(
     got: (u32, u32),
     transposed: bool,
     expected: Option<(u32, u32)>,

@@ -1,9 +1,24 @@
-//! What a split holds, in numbers.
+//! What a split holds, in numbers and pictures.
+//!
+//! [`Statistics`] counts what the annotations say; a [`Survey`] looks at every image, too.
+
+pub mod charts;
+mod distribution;
+mod pictures;
+mod samples;
+mod survey;
+mod text;
 
 use std::{fmt, path::PathBuf};
 
 use serde::Serialize;
 
+pub use self::{
+    distribution::Distribution,
+    pictures::PictureOptions,
+    samples::samples,
+    survey::{CELLS, Details, HeatMap, SizeCount, SplitSurvey, Survey, survey},
+};
 use super::Dataset;
 
 /// Counts of a split.
