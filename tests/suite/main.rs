@@ -5,11 +5,13 @@
 
 mod backbone_support;
 mod bad_images;
+mod browser;
 mod checkpoints;
 mod coco;
 mod coco_eval_hostile;
 mod coco_hostile;
 mod coco_masks;
+mod compare;
 mod config;
 mod convert_interrupted;
 mod data_convert;
@@ -47,6 +49,7 @@ mod prompts_support;
 mod raw_support;
 mod resume_killed;
 mod resume_oracle;
+mod report;
 mod run_folder;
 mod sam_prompt;
 mod scored_images;

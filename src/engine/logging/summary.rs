@@ -14,6 +14,9 @@ pub struct Summary {
     /// Why it made fewer steps than `train.max_steps`, where early stopping ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_early: Option<String>,
+    /// What stopped it, where it did not finish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// Optimiser steps done, those before a resume included.
     pub steps: u64,
     /// Of this process.

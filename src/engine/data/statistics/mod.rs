@@ -11,7 +11,7 @@ mod text;
 
 use std::{fmt, path::PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::{
     distribution::Distribution,
@@ -22,7 +22,7 @@ pub use self::{
 use super::Dataset;
 
 /// Counts of a split.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
     pub source: PathBuf,
     pub source_sha256: Option<String>,
@@ -40,7 +40,7 @@ pub struct Statistics {
 }
 
 /// Counts of a category.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CategoryStatistics {
     /// Class index.
     pub index: usize,

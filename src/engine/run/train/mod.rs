@@ -12,6 +12,7 @@ use anyhow::Result;
 use super::{
     embed,
     model::{Model, ModelSource, decided_by_weights},
+    report,
     skipped::SkippedList,
 };
 use crate::{
@@ -91,7 +92,10 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         },
     )?;
     folder.write_config(&loaded.resolved)?;
-    folder.write_environment(&Environment::collect(device, config.precision, config.seed))?;
+    folder.write_environment(&Environment {
+        after_step: folder.is_resumed().then_some(progress.step),
+        ..Environment::collect(device, config.precision, config.seed)
+    })?;
     let introduction = Introduction {
         loaded,
         decided: decided.as_ref().map_or(&[], |decided| &decided.options),
@@ -103,6 +107,9 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         val_set: val_set.as_deref(),
     };
     introduction.write(&folder, &logger)?;
+
+    let splits = [(Split::Train, Some(&train_set)), (Split::Val, val_set.as_ref())];
+    report::keep_counts(&logger, folder.path(), splits);
 
     let mut run = Run {
         trainer: Trainer::new(
@@ -137,8 +144,10 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         Err(e) if crate::error::exit_code(e) == 130 => RunStatus::Interrupted,
         Err(_) => RunStatus::Failed,
     };
-    let summary = run.summary(status);
+    let mut summary = run.summary(status);
+    summary.error = result.as_ref().err().map(|error| format!("{error:#}"));
     let logged = logger.finish(&summary);
+    report::after_training(&logger, folder.path());
     // What ended the run comes before what its logs lack.
     result.and(logged)?;
     Ok(TrainOutcome { run_dir: folder.path().to_owned(), summary })

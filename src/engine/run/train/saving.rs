@@ -6,6 +6,7 @@ use super::{
     super::{
         evaluate::{self, Scored},
         model::Model,
+        report,
     },
     steps::Run,
 };
@@ -13,9 +14,10 @@ use crate::{
     Error,
     checkpoint::{self, Best, Progress, Snapshot, State},
     config::Direction,
-    data::Split,
+    data::{Split, Statistics},
     fs::free_space,
     logging::{BestModel, RunStatus, Summary, peak_memory},
+    report::{By, Kept, Shown},
     task::{Metric, Report},
     trainer::Trainer,
     weights::bytes_words,
@@ -92,7 +94,7 @@ impl Run<'_> {
         let (model, config, device) = (self.model, self.config, self.device);
         let plan = self.plan.clone();
         let num_pictures = config.logging.num_images;
-        let Scored { report, pictures, skipped } = self.trainer.with_average(|| {
+        let Scored { report, pictures, skipped, ranked } = self.trainer.with_average(|| {
             evaluate::score(model, val_set.clone(), plan, config, device, num_pictures)
         })?;
         self.list_not_scored(&skipped)?;
@@ -100,6 +102,9 @@ impl Run<'_> {
         for (index, picture) in pictures.iter().enumerate() {
             self.logger.image(&format!("val/images/{index}"), step, picture);
         }
+        let counts = Statistics::of(val_set);
+        let shown = Shown { split: Split::Val, step, counts, report: report.clone(), ranked };
+        report::keep(self.logger, Kept::of(self.folder.path()).write_shown(By::Training, &shown));
         let is_best = self.judge(&report)?;
         self.last_report = Some(report);
         Ok(is_best)
@@ -151,6 +156,7 @@ impl Run<'_> {
         Summary {
             status,
             stopped_early: self.early_stop(),
+            error: None,
             steps: self.progress.step,
             wall_seconds: self.started.elapsed().as_secs_f64(),
             peak_memory_bytes: peak_memory(self.device),
