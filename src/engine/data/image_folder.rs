@@ -64,12 +64,8 @@ impl DatasetConfig for ImageFolderConfig {
             let found = find_images(&folder)?;
             num_others += found.num_others;
             dataset.records.extend(found.images.into_iter().map(|path| Record {
-                image_id: ImageId::Text(relative_text(&path, &self.root).into()),
-                path,
-                size: None,
                 image_labels: vec![label],
-                objects: Vec::new(),
-                prompts: None,
+                ..Record::new(ImageId::Text(relative_text(&path, &self.root).into()), path)
             }));
         }
         if num_others > 0 {

@@ -24,7 +24,7 @@ use crate::{
     },
     device,
     logging::pictures,
-    task::{Prediction, Report, Task},
+    task::{Metric, Prediction, Report, Task},
     trainer::autocast,
 };
 
@@ -154,6 +154,21 @@ pub(super) fn score(
     Ok(Scored { report, pictures })
 }
 
+/// The metric that picks the best checkpoint.
+///
+/// # Errors
+/// Of kind config when the task reports none of that name; lists those it does.
+pub(super) fn find_metric<'a>(report: &'a Report, name: &str) -> Result<&'a Metric> {
+    report.get(name).ok_or_else(|| {
+        let known: Vec<_> = report.metrics.iter().map(|m| m.name.as_str()).collect();
+        Error::config(format!(
+            "evaluation.best_metric = \"{name}\", but the task reports no such metric; it reports {}",
+            known.join(", ")
+        ))
+        .into()
+    })
+}
+
 /// The plan for evaluation batches, which may be larger than those of training.
 pub(super) fn eval_plan(mut plan: LoadPlan, config: &RunConfig, task: &dyn Task) -> LoadPlan {
     plan.loader.batch_size = config.evaluation.batch_size.unwrap_or(plan.loader.batch_size);
@@ -179,6 +194,16 @@ pub(super) fn predict_batch(
         predictions.len(),
         batch.targets.len()
     );
+    for (prediction, target) in predictions.iter().zip(&batch.targets) {
+        anyhow::ensure!(
+            prediction.image_id == target.image_id,
+            "the task predicted image {} where image {} ({}) was due: predictions come in the order \
+             of the batch",
+            prediction.image_id,
+            target.image_id,
+            target.path.display()
+        );
+    }
     Ok(predictions)
 }
 
@@ -193,7 +218,7 @@ fn draw(
     let target = &batch.targets[index];
     let image =
         pictures::denormalise(&batch.images.get(index as i64), target.input_size, &model.spec)?;
-    if !prediction.scores.is_empty() {
+    if !prediction.scores.is_empty() && prediction.values.is_empty() {
         let truth = Some(target.image_labels.as_slice());
         return Ok(pictures::prediction(&image, prediction, truth, &model.categories));
     }

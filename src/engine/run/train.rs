@@ -153,11 +153,12 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     Ok(TrainOutcome { run_dir: folder.path().to_owned(), summary })
 }
 
-fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
+pub(super) fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
     let dataset = config.dataset.open(split)?;
     if dataset.records.is_empty() {
         return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
     }
+    dataset.require_values(&config.task.values())?;
     Ok(Arc::new(dataset))
 }
 
@@ -187,7 +188,7 @@ fn resume(folder: &RunFolder, model: &Model, optimizer: &mut Optimizer) -> Resul
 }
 
 /// The validation split, where the dataset has one.
-fn validation(config: &RunConfig) -> Result<Option<Arc<Dataset>>> {
+pub(super) fn validation(config: &RunConfig) -> Result<Option<Arc<Dataset>>> {
     if config.dataset.splits().contains(&Split::Val) {
         return scored_images::open(config, Split::Val).map(Some);
     }
@@ -355,15 +356,7 @@ impl Run<'_> {
 
     fn keep_best(&mut self, report: &Report) -> Result<()> {
         let Some(name) = &self.config.evaluation.best_metric else { return Ok(()) };
-        let Some(Metric { value, .. }) = report.get(name) else {
-            let known: Vec<_> = report.metrics.iter().map(|m| m.name.as_str()).collect();
-            return Err(Error::config(format!(
-                "evaluation.best_metric = \"{name}\", but the task reports no such metric; it \
-                 reports {}",
-                known.join(", ")
-            ))
-            .into());
-        };
+        let Metric { value, .. } = evaluate::find_metric(report, name)?;
         let direction = self.config.evaluation.best_is;
         if !self.progress.best.as_ref().is_none_or(|best| improves(direction, *value, best.value)) {
             return Ok(());
