@@ -9,6 +9,7 @@
 //! [`train()`] walks all of it; [`evaluate()`] and [`predict()`] walk the same way and stop earlier.
 
 mod coco_eval;
+mod dry_run;
 mod embed;
 mod evaluate;
 mod export;
@@ -18,6 +19,10 @@ mod scored_images;
 mod train;
 
 pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};
+pub use dry_run::{
+    DryRunOptions, DryRunReport, Evaluated, LargestBatch, Loading, Memory, Timing, TriedBatch, dry_run,
+    require_ready,
+};
 pub use evaluate::{EvalOptions, EvalRecord, evaluate};
 pub use export::{Export, ExportOptions, ExportRecord, export};
 pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};
