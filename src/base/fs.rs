@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
-pub use crate::storage::{explain, free_space, require_space};
 use crate::storage::{Sizes, explain_sized};
+pub use crate::storage::{explain, free_space, require_space};
 
 /// Writes `bytes` to `path` so that at any moment, power loss included, the file is the old one or
 /// the whole new one. See [`atomic_write_with`].

@@ -20,8 +20,8 @@ mod train;
 
 pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};
 pub use dry_run::{
-    DryRunOptions, DryRunReport, Evaluated, LargestBatch, Loading, Memory, Timing, TriedBatch, dry_run,
-    require_ready,
+    DryRunOptions, DryRunReport, Evaluated, LargestBatch, Loading, Memory, Timing, TriedBatch,
+    dry_run, require_ready,
 };
 pub use evaluate::{EvalOptions, EvalRecord, evaluate};
 pub use export::{Export, ExportOptions, ExportRecord, export};
