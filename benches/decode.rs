@@ -93,6 +93,7 @@ fn dataset(source: PathBuf) -> Result<Dataset> {
         image_labels: Vec::new(),
         objects: Vec::new(),
         prompts: None,
+        values: Default::default(),
     };
     let records = paths.into_iter().enumerate().map(record).collect();
     Ok(Dataset { categories: Vec::new(), records, source, source_sha256: None, notes: Vec::new() })

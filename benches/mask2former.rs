@@ -75,6 +75,7 @@ fn batch(objects: i64) -> Batch {
         is_crowd: Tensor::zeros([objects], (Kind::Bool, Device::Cpu)),
         objects: std::sync::Arc::new([]),
         prompts: None,
+        values: Default::default(),
     };
     Batch {
         images: Tensor::randn([1, 3, SIDE, SIDE], (Kind::Float, Device::Cpu)),

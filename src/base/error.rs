@@ -17,6 +17,8 @@ pub enum ErrorKind {
     NonFinite,
     /// No room on the disk, or no quota left.
     Storage,
+    /// A run that does not fit into memory.
+    Memory,
     /// The user asked to stop; the run is saved.
     Interrupted,
 }
@@ -31,6 +33,7 @@ impl ErrorKind {
             Self::Weights => 4,
             Self::NonFinite => 5,
             Self::Storage => 6,
+            Self::Memory => 7,
             Self::Interrupted => 130,
         }
     }
@@ -70,6 +73,11 @@ impl Error {
     /// No room on a disk; [`crate::fs::explain`] makes those of writing.
     pub fn storage(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Storage, message: message.into() }
+    }
+
+    /// A run that does not fit into memory.
+    pub fn memory(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Memory, message: message.into() }
     }
 
     /// A stop that the user asked for.

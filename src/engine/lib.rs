@@ -17,6 +17,7 @@ pub mod config;
 pub mod data;
 pub mod determinism;
 pub mod device;
+pub mod doctor;
 pub mod embedding_cache;
 pub mod logging;
 pub mod metrics;

@@ -5,7 +5,7 @@
 
 pub mod instances;
 
-use std::fmt::Debug;
+use std::{collections::BTreeMap, fmt::Debug};
 
 use anyhow::Result;
 use tch::{Tensor, nn};
@@ -47,6 +47,12 @@ pub trait TaskConfig: Debug + Send + Sync {
     /// its objects by the protocols of the key `evaluation.protocols`.
     fn takes_prompts(&self) -> bool {
         false
+    }
+
+    /// Names of the numbers per image that the task learns from. A split to train or evaluate on
+    /// is refused on opening when an image lacks one of them.
+    fn values(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Score from which on an object is worth showing, where the task finds objects of itself: what
@@ -129,6 +135,14 @@ pub struct StepOutput {
     pub scalars: Vec<(String, Tensor)>,
 }
 
+impl StepOutput {
+    /// A step of one loss, of weight 1: `value` is 0-d and differentiable.
+    pub fn loss(name: impl Into<String>, value: Tensor) -> Self {
+        let losses = vec![Loss { name: name.into(), value, weight: 1.0 }];
+        Self { losses, scalars: Vec::new() }
+    }
+}
+
 /// What a model says of one image. A task fills the part it knows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
@@ -141,9 +155,30 @@ pub struct Prediction {
     pub labels: Vec<usize>,
     /// Object level, by falling score; empty when the task has none.
     pub instances: Vec<Instance>,
+    /// Image level: numbers by name, the same names for every image; empty when the task has none.
+    pub values: BTreeMap<String, f64>,
 }
 
 impl Prediction {
+    /// Nothing yet, of the image of `target`: the start of `Prediction { scores, ..Prediction::of(t) }`.
+    #[must_use]
+    pub fn of(target: &Target) -> Self {
+        Self {
+            image_id: target.image_id.clone(),
+            original_size: target.original_size,
+            scores: Vec::new(),
+            labels: Vec::new(),
+            instances: Vec::new(),
+            values: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it is about the image as a whole, not about objects in it.
+    #[must_use]
+    pub fn is_of_image(&self) -> bool {
+        !self.scores.is_empty() || !self.values.is_empty()
+    }
+
     /// Leaves out the objects below a score, except answers: who asks wants to know.
     pub fn keep_from(&mut self, min_score: f64) {
         self.instances.retain(|i| i.answers.is_some() || i.score >= min_score);

@@ -60,6 +60,7 @@ fn dataset(folder: &Path) -> Dataset {
             image_labels: vec![0],
             objects: vec![disc(w * 0.4, h * 0.6, h.min(w) * 0.3), disc(1.0, 1.0, 1.0)],
             prompts: None,
+            values: Default::default(),
         }
     };
     let records = IMAGES.iter().enumerate().map(record).collect();

@@ -39,6 +39,7 @@ fn dataset(folder: &Path, count: u32) -> Dataset {
                 segmentation: Segmentation::None,
             }],
             prompts: None,
+            values: Default::default(),
         }
     });
     Dataset {

@@ -230,13 +230,7 @@ fn scores_are_those_of_the_instances() {
         Instance { category, score: 0.9, bbox, mask: Some(mask.clone()), answers: None }
     };
     let score = |instances: Vec<Instance>| {
-        let prediction = Prediction {
-            image_id: batch.targets[0].image_id.clone(),
-            original_size: (i64::from(SIDE), i64::from(SIDE)),
-            scores: vec![],
-            labels: vec![],
-            instances,
-        };
+        let prediction = Prediction { instances, ..Prediction::of(&batch.targets[0]) };
         let mut evaluator = model.task.evaluator().unwrap();
         evaluator.add(&prediction, &batch.targets[0]).unwrap();
         let report = evaluator.finish().unwrap();

@@ -40,6 +40,7 @@ pub(crate) fn record(folder: &Path, name: &str, side: u32, objects: Vec<Object>)
         image_labels: vec![],
         objects,
         prompts: None,
+        values: Default::default(),
     }
 }
 

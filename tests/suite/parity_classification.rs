@@ -72,6 +72,7 @@ fn batch(images: Tensor, labels: &[Vec<i64>]) -> Batch {
         is_crowd: none(),
         objects: [].into(),
         prompts: None,
+        values: Default::default(),
     };
     Batch {
         images,
@@ -288,11 +289,9 @@ fn a_report_names_every_category() {
     let batch = batch(features(3), &[vec![0], vec![1], vec![1]]);
     for (target, (label, score)) in batch.targets.iter().zip([(0, 0.25), (1, 0.75), (0, 0.5)]) {
         let prediction = Prediction {
-            image_id: target.image_id.clone(),
-            original_size: target.original_size,
             scores: vec![1.0 - score, score],
             labels: vec![label],
-            instances: vec![],
+            ..Prediction::of(target)
         };
         evaluator.add(&prediction, target).unwrap();
     }

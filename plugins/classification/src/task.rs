@@ -98,11 +98,9 @@ impl Task for Classifier {
             .iter()
             .zip(rows)
             .map(|(target, scores)| Prediction {
-                image_id: target.image_id.clone(),
-                original_size: target.original_size,
                 scores: scores.to_vec(),
                 labels: self.predicted(scores),
-                instances: Vec::new(),
+                ..Prediction::of(target)
             })
             .collect())
     }

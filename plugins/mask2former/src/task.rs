@@ -75,13 +75,7 @@ impl Task for Mask2Former {
                 self.config.evaluation.max_per_image,
             )
             .with_context(|| format!("image {}", target.path.display()))?;
-            predictions.push(Prediction {
-                image_id: target.image_id.clone(),
-                original_size: target.original_size,
-                scores: Vec::new(),
-                labels: Vec::new(),
-                instances,
-            });
+            predictions.push(Prediction { instances, ..Prediction::of(target) });
         }
         Ok(predictions)
     }

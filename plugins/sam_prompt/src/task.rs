@@ -52,13 +52,7 @@ impl Task for SamPrompt {
             let instances = self
                 .instances(&view, target)
                 .with_context(|| format!("image {}", target.path.display()))?;
-            Ok(Prediction {
-                image_id: target.image_id.clone(),
-                original_size: target.original_size,
-                scores: Vec::new(),
-                labels: Vec::new(),
-                instances,
-            })
+            Ok(Prediction { instances, ..Prediction::of(target) })
         };
         batch.targets.iter().enumerate().map(of_image).collect()
     }

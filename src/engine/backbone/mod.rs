@@ -81,6 +81,27 @@ pub trait Backbone: Debug + Send {
 pub fn features(backbone: &dyn Backbone, batch: &Batch, train: bool) -> Result<Vec<Tensor>> {
     match &batch.features {
         Some(levels) => Ok(levels.iter().map(|level| level.to_kind(Kind::Float)).collect()),
-        None => backbone.forward(&batch.images, train),
+        None => {
+            let levels = backbone.forward(&batch.images, train)?;
+            check(backbone.spec(), &batch.images, &levels)?;
+            Ok(levels)
+        }
     }
+}
+
+/// That a backbone gave what its spec promises: heads are built by that alone.
+fn check(spec: &BackboneSpec, images: &Tensor, levels: &[Tensor]) -> Result<()> {
+    let (batch, _, height, width) = images.size4()?;
+    let promised: Vec<_> = spec
+        .levels
+        .iter()
+        .map(|level| vec![batch, level.channels, height / level.stride, width / level.stride])
+        .collect();
+    let given: Vec<_> = levels.iter().map(Tensor::size).collect();
+    anyhow::ensure!(
+        given == promised,
+        "the backbone gave levels of the shapes {given:?} for images of {height}x{width} pixels, but \
+         by its spec they are {promised:?} ([B, C, H, W])"
+    );
+    Ok(())
 }

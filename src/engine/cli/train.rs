@@ -9,7 +9,7 @@ use crate::{
     Error,
     config::{self, Loaded},
     logging::Existing,
-    run::{self, ModelSource, TrainOptions},
+    run::{self, DryRunOptions, ModelSource, TrainOptions},
     stop::StopFlag,
 };
 
@@ -31,6 +31,17 @@ pub(super) struct TrainArgs {
     /// Replace the run that run_dir holds.
     #[arg(long)]
     overwrite: bool,
+    /// Build everything, run the largest batch a few times, say what the run would take, and write
+    /// nothing.
+    #[arg(long, conflicts_with_all = ["resume", "overwrite"])]
+    dry_run: bool,
+    /// With --dry-run: steps that are timed.
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "dry_run",
+          value_parser = clap::value_parser!(u64).range(1..=1000))]
+    dry_run_steps: u64,
+    /// With --dry-run on the CPU: run the whole batch also where it may not fit into memory.
+    #[arg(long, requires = "dry_run")]
+    anyway: bool,
     /// Print the summary as JSON at the end.
     #[arg(long)]
     json: bool,
@@ -38,6 +49,9 @@ pub(super) struct TrainArgs {
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
     let (loaded, existing) = load(args)?;
+    if args.dry_run {
+        return dry_run(args, &loaded);
+    }
     let resume_from = match args.checkpoint.as_deref() {
         None => ModelSource::Last,
         which => super::model_source(which),
@@ -48,6 +62,20 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&outcome)?);
     }
     Ok(())
+}
+
+fn dry_run(args: &TrainArgs, loaded: &Loaded) -> Result<()> {
+    let options = DryRunOptions { steps: args.dry_run_steps, anyway: args.anyway };
+    let report = run::dry_run(loaded, options)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
+        }
+        print!("{report}");
+    }
+    run::require_ready(&report, &loaded.config.run_dir)
 }
 
 fn load(args: &TrainArgs) -> Result<(Loaded, Existing)> {

@@ -25,12 +25,31 @@ pub(super) struct DeError {
 /// `got` and `expected` in serde's words.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Kind {
-    UnknownKey { key: String, known: Vec<String> },
-    MissingKey { key: String },
-    UnknownName { name: String, known: Vec<String> },
-    WrongType { got: String, expected: String },
-    WrongValue { got: String, expected: String },
-    WrongLength { len: usize, expected: String },
+    UnknownKey {
+        key: String,
+        known: Vec<String>,
+    },
+    MissingKey {
+        key: String,
+    },
+    UnknownName {
+        name: String,
+        known: Vec<String>,
+    },
+    WrongType {
+        got: String,
+        expected: String,
+    },
+    WrongValue {
+        got: String,
+        expected: String,
+    },
+    WrongLength {
+        len: usize,
+        expected: String,
+    },
+    /// The type looks at no such key, and has not been told to refuse it.
+    Ignored,
     Other(String),
 }
 
@@ -177,9 +196,14 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
     }
 
+    /// What nothing reads is a slip of the pen, also where a plugin's struct would let it pass.
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, DeError> {
+        Err(Kind::Ignored.into())
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map identifier ignored_any
+        unit_struct seq tuple tuple_struct map identifier
     }
 }
 

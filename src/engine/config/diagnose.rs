@@ -8,6 +8,7 @@ use super::{
     locate::locate,
     node::{Node, Origin, Value, dotted},
     problem::{Problem, did_you_mean},
+    registry::Kind as Registry,
 };
 
 /// After so many the cause is something else, e.g. a file that is no config.
@@ -79,6 +80,10 @@ fn describe(tree: &Node, path: &[String], error: &DeError, attempt: Attempt<'_>)
         Kind::WrongLength { expected, .. } => {
             Problem::error(format!("`{key}`: expected {}, got {got}", in_words(expected)))
         }
+        Kind::Ignored => Problem::error(format!("unknown key `{key}`: nothing reads it")).help(
+            "the type of its table passes over keys that it does not know; with \
+             `#[serde(deny_unknown_fields)]` on that struct this message names those it does",
+        ),
         Kind::Other(message) if path.is_empty() => Problem::error(message),
         Kind::Other(message) => Problem::error(format!("`{key}`: {message}")),
     };
@@ -164,13 +169,27 @@ fn missing_key(tree: &Node, path: &[String], key: &str, attempt: Attempt<'_>) ->
     place(problem, table)
 }
 
+/// What the author of a plugin forgets first.
+const LINK: &str = "\nthe type of a crate of your own is there only if that crate is linked, and it is \
+                    linked only if\nmain.rs names it: `use my_task as _;` (`sonotune list` shows what \
+                    is there)";
+
+/// Whether `path` is the `type` of a table that other crates add types to.
+fn takes_plugins(path: &[String]) -> bool {
+    let tables = [Registry::Backbone, Registry::Task, Registry::Dataset].map(Registry::table);
+    path.first().is_some_and(|table| path.len() == 2 && tables.contains(&table.as_str()))
+}
+
 fn unknown_name(tree: &Node, path: &[String], name: &str, known: &[String]) -> Problem {
     let key = dotted(path);
     let mut problem = if path.last().is_some_and(|last| last == "type") {
         let owner = table_name(&path[..path.len() - 1]);
         let listed = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
-        Problem::error(format!("{owner}: unknown type {name:?}"))
-            .help(format!("linked in: {listed}"))
+        let mut help = format!("linked in: {listed}");
+        if takes_plugins(path) && did_you_mean(name, known.iter().map(String::as_str)).is_none() {
+            help += LINK;
+        }
+        Problem::error(format!("{owner}: unknown type {name:?}")).help(help)
     } else {
         Problem::error(format!("`{key}`: expected {}, got {name:?}", one_of(known)))
     };

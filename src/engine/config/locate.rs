@@ -56,7 +56,7 @@ fn is_candidate(node: &Node, kind: &Kind) -> bool {
             Value::Table(table) => table.len() == *len,
             _ => false,
         },
-        Kind::Other(_) => false,
+        Kind::Ignored | Kind::Other(_) => false,
     }
 }
 

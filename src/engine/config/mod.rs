@@ -58,6 +58,7 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
 /// # Errors
 /// All that is wrong.
 pub fn check(path: &Path, overrides: &[String]) -> Result<Loaded, Vec<Problem>> {
+    registry::ensure_unique().map_err(|error| vec![Problem::error(format!("{error:#}"))])?;
     let mut reader = inherit::Reader::default();
     let tree = reader.read(path).map_err(|problem| vec![problem])?;
     complete(path, tree, overrides, reader)

@@ -1,9 +1,11 @@
 //! What is linked in: backbones, tasks, datasets.
 
+use std::panic::Location;
+
 use serde::Deserialize;
 
 use super::{KeyInfo, RunConfig, keys, node::Node};
-use crate::{Error, Result};
+use crate::{Error, Result, weights::keymap::conventions};
 
 /// The tables of a config that a plugin can add a `type` to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -44,25 +46,30 @@ pub struct Summary {
     pub name: &'static str,
     /// No full stop.
     pub text: &'static str,
+    /// Where it was submitted.
+    at: &'static Location<'static>,
 }
 
 impl Summary {
     /// Of a [`crate::backbone::BackboneConfig`].
     #[must_use]
+    #[track_caller]
     pub const fn backbone(name: &'static str, text: &'static str) -> Self {
-        Self { kind: Kind::Backbone, name, text }
+        Self { kind: Kind::Backbone, name, text, at: Location::caller() }
     }
 
     /// Of a [`crate::task::TaskConfig`].
     #[must_use]
+    #[track_caller]
     pub const fn task(name: &'static str, text: &'static str) -> Self {
-        Self { kind: Kind::Task, name, text }
+        Self { kind: Kind::Task, name, text, at: Location::caller() }
     }
 
     /// Of a [`crate::data::DatasetConfig`].
     #[must_use]
+    #[track_caller]
     pub const fn dataset(name: &'static str, text: &'static str) -> Self {
-        Self { kind: Kind::Dataset, name, text }
+        Self { kind: Kind::Dataset, name, text, at: Location::caller() }
     }
 }
 
@@ -85,17 +92,13 @@ pub struct Registered {
 /// when it meets a name that it does not know.
 ///
 /// # Errors
-/// When two types share a name (the first use of it would fail), or a [`Summary`] belongs to none.
+/// When two types share a name, or a [`Summary`] belongs to none.
 pub fn registered() -> Result<Vec<Registered>> {
+    ensure_unique()?;
     let summaries: Vec<&Summary> = inventory::iter::<Summary>.into_iter().collect();
     let mut all = Vec::new();
     for kind in [Kind::Backbone, Kind::Task, Kind::Dataset] {
-        let mut names = keys::type_names(&[kind.table().to_owned()], &attempt);
-        names.sort();
-        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            let message = format!("two [{}] types are named {:?}", kind.table(), pair[0]);
-            return Err(Error::config(message).into());
-        }
+        let names = sorted_names(kind);
         let of_kind = || summaries.iter().filter(|s| s.kind == kind);
         if let Some(lost) = of_kind().find(|s| names.iter().all(|name| name != s.name)) {
             let message =
@@ -109,6 +112,55 @@ pub fn registered() -> Result<Vec<Registered>> {
         }));
     }
     Ok(all)
+}
+
+/// Refuses two types of one name: a config could not say which is meant.
+///
+/// # Errors
+/// Names the type, and where those are registered that submitted a [`Summary`].
+pub(super) fn ensure_unique() -> Result<()> {
+    for kind in [Kind::Backbone, Kind::Task, Kind::Dataset] {
+        let names = sorted_names(kind);
+        let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) else { continue };
+        let mut places: Vec<String> = inventory::iter::<Summary>
+            .into_iter()
+            .filter(|summary| summary.kind == kind && summary.name == pair[0])
+            .map(|summary| format!("{}:{}", summary.at.file(), summary.at.line()))
+            .collect();
+        places.sort();
+        let known = match places.as_slice() {
+            [] => String::new(),
+            [one] => format!(" (one of them in {one})"),
+            several => format!(" ({})", several.join(" and ")),
+        };
+        return Err(Error::config(format!(
+            "two [{}] types are named {:?}{known}; give one of them another name in \
+             `#[typetag::serde(name = \"…\")]`, or link one of the crates only",
+            kind.table(),
+            pair[0]
+        ))
+        .into());
+    }
+    ensure_unique_conventions()
+}
+
+/// Likewise for the naming conventions of weight files.
+fn ensure_unique_conventions() -> Result<()> {
+    let mut names: Vec<&str> = conventions().map(|convention| convention.name).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => {
+            let message = format!("two naming conventions of weights are named {:?}", pair[0]);
+            Err(Error::config(message).into())
+        }
+        None => Ok(()),
+    }
+}
+
+fn sorted_names(kind: Kind) -> Vec<String> {
+    let mut names = keys::type_names(&[kind.table().to_owned()], &attempt);
+    names.sort();
+    names
 }
 
 /// Every key that a config can hold, those of plugins included.

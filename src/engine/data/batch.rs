@@ -1,11 +1,15 @@
 //! What the loader hands to a task.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
-use super::{ImageId, ImagePrompts, Object};
-use crate::Size;
+use super::{
+    ImageId, ImagePrompts, Object,
+    dataset::{no_value, value_hint},
+};
+use crate::{Error, Size};
 
 /// Annotation of one image, in the frame of the network's input.
 #[derive(Debug)]
@@ -37,6 +41,9 @@ pub struct Target {
     pub objects: Arc<[Object]>,
     /// What to ask a promptable model; `None`: what its task derives from `objects`.
     pub prompts: Option<ImagePrompts>,
+    /// Numbers that belong to the image as a whole, by name, as annotated. No change of the image
+    /// changes them.
+    pub values: BTreeMap<String, f64>,
 }
 
 /// Images of one step.
@@ -54,6 +61,17 @@ pub struct Batch {
 }
 
 impl Target {
+    /// The image's number of that name.
+    ///
+    /// # Errors
+    /// When the dataset gives none; names the image and what there is.
+    pub fn value(&self, name: &str) -> Result<f64> {
+        self.values.get(name).copied().ok_or_else(|| {
+            let message = no_value(&self.image_id, &self.path, name);
+            Error::data(format!("{message}{}", value_hint(&self.values, name))).into()
+        })
+    }
+
     /// The same target; tensors share their storage.
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
@@ -70,6 +88,7 @@ impl Target {
             is_crowd: self.is_crowd.shallow_clone(),
             objects: self.objects.clone(),
             prompts: self.prompts.clone(),
+            values: self.values.clone(),
         }
     }
 }
@@ -87,6 +106,16 @@ impl Batch {
             targets: self.targets.iter().map(Target::shallow_clone).collect(),
             seed: self.seed,
         }
+    }
+
+    /// `[B]` f32 on the device of the images: their numbers of that name.
+    ///
+    /// # Errors
+    /// When an image has none; as [`Target::value`].
+    pub fn values(&self, name: &str) -> Result<Tensor> {
+        let values: Vec<f64> =
+            self.targets.iter().map(|target| target.value(name)).collect::<Result<_>>()?;
+        Ok(Tensor::from_slice(&values).f_to_kind(Kind::Float)?.f_to_device(self.images.device())?)
     }
 
     /// What stands for images that nobody has decoded: their shape, and NaN without memory behind

@@ -1,18 +1,20 @@
 //! A split of a dataset: records, not pixels.
 
 use std::{
+    collections::BTreeMap,
     fmt::{self, Debug, Write as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{
     ImageId, ImagePrompts, Segmentation, Statistics,
     check::Audit,
     files::{find_images, relative_text},
-    names::{mismatch, quoted},
+    names::{did_you_mean, mismatch, quoted},
 };
 use crate::Error;
 
@@ -104,6 +106,24 @@ pub struct Record {
     pub objects: Vec<Object>,
     /// What to ask a promptable model; `None`: what its task derives from `objects`.
     pub prompts: Option<ImagePrompts>,
+    /// Numbers that belong to the image as a whole, by name: a measurement, an age. Finite.
+    pub values: BTreeMap<String, f64>,
+}
+
+impl Record {
+    /// An image without annotation.
+    #[must_use]
+    pub fn new(image_id: ImageId, path: PathBuf) -> Self {
+        Self {
+            image_id,
+            path,
+            size: None,
+            image_labels: Vec::new(),
+            objects: Vec::new(),
+            prompts: None,
+            values: BTreeMap::new(),
+        }
+    }
 }
 
 /// One annotated object.
@@ -136,14 +156,7 @@ impl Dataset {
         };
         let records = files
             .into_iter()
-            .map(|file| Record {
-                image_id: ImageId::Text(relative_text(&file, base).into()),
-                path: file,
-                size: None,
-                image_labels: Vec::new(),
-                objects: Vec::new(),
-                prompts: None,
-            })
+            .map(|file| Record::new(ImageId::Text(relative_text(&file, base).into()), file))
             .collect();
         let dataset = Self { records, source: path.to_path_buf(), ..Self::default() };
         dataset.ensure_images()?;
@@ -192,6 +205,28 @@ impl Dataset {
         Ok(self)
     }
 
+    /// Checks that every image has the numbers `names`.
+    ///
+    /// # Errors
+    /// Names the first image that lacks one, and what it has.
+    pub fn require_values(&self, names: &[String]) -> Result<()> {
+        for name in names {
+            let lacks: Vec<_> =
+                self.records.iter().filter(|r| !r.values.contains_key(name)).collect();
+            let Some(first) = lacks.first() else { continue };
+            let (message, hint) =
+                (no_value(&first.image_id, &first.path, name), value_hint(&first.values, name));
+            return Err(Error::data(format!(
+                "{}: {message} ({} of {} images lack it){hint}",
+                self.source.display(),
+                lacks.len(),
+                self.records.len()
+            ))
+            .into());
+        }
+        Ok(())
+    }
+
     /// Looks at every image file's presence (not its content); on a network disk this takes a
     /// while, so that opening looks at the first few only.
     ///
@@ -238,8 +273,31 @@ impl Dataset {
     }
 }
 
-/// The error of a split that the config does not name.
-pub(crate) fn missing_split(split: Split, named: &[Split]) -> anyhow::Error {
+/// `image 7 (a.png) has no value "ga_weeks"`.
+pub(super) fn no_value(image_id: &ImageId, path: &Path, name: &str) -> String {
+    format!("image {image_id} ({}) has no value \"{name}\"", path.display())
+}
+
+/// What there is in place of a value that an image lacks.
+pub(super) fn value_hint(values: &BTreeMap<String, f64>, name: &str) -> String {
+    let names: Vec<&str> = values.keys().map(String::as_str).collect();
+    if names.is_empty() {
+        return "; the dataset gives none: name it in its key `values`, where it has one"
+            .to_owned();
+    }
+    let near = did_you_mean(name, names.iter().copied());
+    format!("{near}; it has {}", quoted(&names))
+}
+
+/// SHA-256 of an annotation file's bytes as [`Dataset::source_sha256`] has it.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The error of a split that the config does not name; `named` are those it does.
+#[must_use]
+pub fn missing_split(split: Split, named: &[Split]) -> anyhow::Error {
     let named: Vec<String> = named.iter().map(ToString::to_string).collect();
     Error::config(format!(
         "dataset.{split} is not set; the config names {}",
@@ -262,12 +320,9 @@ mod tests {
             segmentation: Segmentation::None,
         };
         let record = |id: u64, labels: &[u32]| Record {
-            image_id: id.into(),
-            path: format!("{id}.png").into(),
-            size: None,
             image_labels: labels.to_vec(),
             objects: labels.iter().map(|&l| object(l)).collect(),
-            prompts: None,
+            ..Record::new(id.into(), format!("{id}.png").into())
         };
         Dataset {
             categories: vec![category(7, "benign"), category(3, "malignant")],
@@ -297,6 +352,27 @@ mod tests {
         assert_eq!(reordered.records[1].objects[0].category, 0);
         let error = dataset().reordered(&["malignant", "bening"]).unwrap_err().to_string();
         assert!(error.contains("val.json") && error.contains("did you mean"), "{error}");
+    }
+
+    #[test]
+    fn values_that_a_task_needs_are_looked_for() {
+        let mut dataset = dataset();
+        let needs = ["ga_weeks".to_owned()];
+        let error = dataset.require_values(&needs).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "val.json: image 0 (0.png) has no value \"ga_weeks\" (3 of 3 images lack it); the \
+             dataset gives none: name it in its key `values`, where it has one"
+        );
+        for record in &mut dataset.records[..2] {
+            record.values.insert("ga_weeks".to_owned(), 21.5);
+        }
+        dataset.records[2].values.insert("ga_week".to_owned(), 21.5);
+        let error = dataset.require_values(&needs).unwrap_err().to_string();
+        assert!(error.contains("image 2 (2.png)") && error.contains("1 of 3"), "{error}");
+        assert!(error.contains("did you mean \"ga_week\""), "{error}");
+        dataset.records[2].values.insert("ga_weeks".to_owned(), 0.0);
+        dataset.require_values(&needs).unwrap();
     }
 
     #[test]

@@ -113,14 +113,8 @@ impl DatasetConfig for ImageFolderConfig {
 
 impl ImageFolderConfig {
     fn record(&self, path: PathBuf, label: u32) -> Record {
-        Record {
-            image_id: ImageId::Text(relative_text(&path, &self.root).into()),
-            path,
-            size: None,
-            image_labels: vec![label],
-            objects: Vec::new(),
-            prompts: None,
-        }
+        let image_id = ImageId::Text(relative_text(&path, &self.root).into());
+        Record { image_labels: vec![label], ..Record::new(image_id, path) }
     }
 
     fn split(&self, split: Split) -> Option<&Path> {

@@ -22,13 +22,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{
     Dataset, DatasetConfig, ImageId, Record, Split,
     check::{Audit, AuditedImage, Code, Findings, Place, path_leaves},
     coco::CheckFiles,
-    dataset::missing_split,
+    dataset::{missing_split, sha256},
     image_folder::{check_names, numbered},
     names::{did_you_mean, quoted},
 };
@@ -81,12 +80,8 @@ impl DatasetConfig for ListFileConfig {
         let images = self.root.join(&self.images);
         let record = |line: &Line<'_>| {
             Ok(Record {
-                image_id: ImageId::from(line.path),
-                path: images.join(line.path),
-                size: None,
                 image_labels: labels(line, &names, &source)?,
-                objects: Vec::new(),
-                prompts: None,
+                ..Record::new(ImageId::from(line.path), images.join(line.path))
             })
         };
         let records = lines.iter().map(record).collect::<Result<Vec<_>>>()?;
@@ -94,7 +89,7 @@ impl DatasetConfig for ListFileConfig {
             categories: numbered(names),
             records,
             source,
-            source_sha256: Some(Sha256::digest(&text).iter().map(|b| format!("{b:02x}")).collect()),
+            source_sha256: Some(sha256(text.as_bytes())),
             notes: Vec::new(),
         };
         dataset.ensure_images()?;

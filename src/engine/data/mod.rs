@@ -21,7 +21,7 @@ pub mod transforms;
 pub(crate) use base::names;
 pub use base::{ImageId, Rle, Segmentation, image_io, masks};
 pub use batch::{Batch, Target};
-pub use dataset::{Category, Dataset, DatasetConfig, Object, Record, Split};
+pub use dataset::{Category, Dataset, DatasetConfig, Object, Record, Split, missing_split, sha256};
 pub use loader::{BadImage, LoadPlan, Loader, prepare_batch};
 
 pub use prompt_file::{PromptFile, PromptedImage, PromptedObject};

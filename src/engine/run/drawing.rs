@@ -48,7 +48,7 @@ impl Drawing<'_> {
     /// For TensorBoard: words below.
     pub(super) fn large(&self, image: &RgbImage) -> RgbImage {
         let categories = &self.model.categories;
-        if !self.prediction.scores.is_empty() {
+        if !self.prediction.scores.is_empty() && self.prediction.values.is_empty() {
             let truth = Some(self.target.image_labels.as_slice());
             return pictures::prediction(image, self.prediction, truth, categories);
         }
@@ -62,7 +62,7 @@ impl Drawing<'_> {
     pub(super) fn small(&self, image: &RgbImage) -> (PathBuf, Vec<String>, RgbImage) {
         let path = self.target.path.clone();
         let image = pictures::fit(image, SIDE);
-        if !self.prediction.scores.is_empty() {
+        if !self.prediction.scores.is_empty() && self.prediction.values.is_empty() {
             return (path, self.labels(), image);
         }
         let mut shown = self.prediction.clone();

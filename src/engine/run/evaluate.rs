@@ -26,7 +26,7 @@ use crate::{
     },
     determinism, device,
     report::{Ranked, Ranking, Shown},
-    task::{Prediction, Report, Task},
+    task::{Metric, Prediction, Report, Task},
     trainer::autocast,
 };
 
@@ -209,6 +209,21 @@ pub(super) fn score(
     Ok(Scored { report, pictures, skipped, ranked: ranking.finish() })
 }
 
+/// The metric that picks the best checkpoint.
+///
+/// # Errors
+/// Of kind config when the task reports none of that name; lists those it does.
+pub(super) fn find_metric<'a>(report: &'a Report, name: &str) -> Result<&'a Metric> {
+    report.get(name).ok_or_else(|| {
+        let known: Vec<_> = report.metrics.iter().map(|m| m.name.as_str()).collect();
+        Error::config(format!(
+            "evaluation.best_metric = \"{name}\", but the task reports no such metric; it reports {}",
+            known.join(", ")
+        ))
+        .into()
+    })
+}
+
 /// The plan for evaluation batches, which may be larger than those of training.
 pub(super) fn eval_plan(mut plan: LoadPlan, config: &RunConfig, task: &dyn Task) -> LoadPlan {
     plan.loader.batch_size = config.evaluation.batch_size.unwrap_or(plan.loader.batch_size);
@@ -234,5 +249,15 @@ pub(super) fn predict_batch(
         predictions.len(),
         batch.targets.len()
     );
+    for (prediction, target) in predictions.iter().zip(&batch.targets) {
+        anyhow::ensure!(
+            prediction.image_id == target.image_id,
+            "the task predicted image {} where image {} ({}) was due: predictions come in the order \
+             of the batch",
+            prediction.image_id,
+            target.image_id,
+            target.path.display()
+        );
+    }
     Ok(predictions)
 }

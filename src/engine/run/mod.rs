@@ -10,6 +10,7 @@
 
 mod coco_eval;
 mod drawing;
+mod dry_run;
 mod embed;
 mod evaluate;
 mod export;
@@ -21,6 +22,10 @@ mod skipped;
 mod train;
 
 pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};
+pub use dry_run::{
+    DryRunOptions, DryRunReport, EvaluatedBatch, LargestBatch, Loading, Memory, Timing, TriedBatch,
+    dry_run, require_ready,
+};
 pub use evaluate::{EvalOptions, EvalRecord, Evaluated, evaluate};
 pub use export::{Export, ExportOptions, ExportRecord, export};
 pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};

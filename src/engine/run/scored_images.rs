@@ -18,6 +18,7 @@ use crate::{
 pub(super) fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
     let mut dataset = config.dataset.open(split)?;
     let evaluation = &config.evaluation;
+    dataset.require_values(&config.task.values())?;
     let all = dataset.records.len();
     if all == 0 {
         return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());

@@ -327,6 +327,7 @@ mod tests {
             is_crowd: Tensor::new(),
             objects: objects.into(),
             prompts: None,
+            values: Default::default(),
         })
         .unwrap()
     }

@@ -19,7 +19,7 @@ use crate::{
     config::{Precision, TrainConfig},
     data::Batch,
     optim::{self, Ema, Optimizer, ScheduleConfig},
-    task::{StepOutput, Task},
+    task::{Loss, StepOutput, Task},
 };
 pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
 use finite::FiniteGuard;
@@ -121,7 +121,7 @@ impl<'a> Trainer<'a> {
             let paths = batch.targets.iter().map(|t| t.path.clone()).collect();
             self.guard.observe(step, paths, &terms);
             self.check_finite_where_free()?;
-            (total * share).backward();
+            (total * share).f_backward()?;
             add_shares(&mut losses, terms, share);
             add_shares(&mut scalars, output.scalars, share);
         }
@@ -176,9 +176,33 @@ pub fn autocast(precision: Precision, device: Device) -> Result<Option<Autocast>
     })
 }
 
+/// The weighted sum, after a look at each term: what is wrong here is a fault of the task's code.
 fn total_loss(output: &StepOutput) -> Result<Tensor> {
+    for Loss { name, value, .. } in &output.losses {
+        anyhow::ensure!(
+            value.dim() == 0,
+            "the task gave the loss {name:?} with the shape {:?}: expected a 0-d tensor; take its \
+             mean or sum over the batch",
+            value.size()
+        );
+        anyhow::ensure!(
+            value.is_floating_point(),
+            "the task gave the loss {name:?} as {:?}: expected floating point",
+            value.kind()
+        );
+    }
+    anyhow::ensure!(
+        output.losses.is_empty() || output.losses.iter().any(|loss| loss.value.requires_grad()),
+        "no loss of the task depends on a variable that trains; computed under `no_grad`, from a \
+         detached tensor, or is everything frozen?"
+    );
     let terms = output.losses.iter().map(|loss| &loss.value * loss.weight);
-    terms.reduce(|sum, term| sum + term).ok_or_else(|| anyhow::anyhow!("the task gave no loss"))
+    terms.reduce(|sum, term| sum + term).ok_or_else(|| {
+        anyhow::anyhow!(
+            "the task gave no loss: `train_step` must return one at least, such as \
+             `StepOutput::loss(\"loss\", value)`"
+        )
+    })
 }
 
 fn named_losses(total: &Tensor, output: &StepOutput) -> Vec<(String, Tensor)> {

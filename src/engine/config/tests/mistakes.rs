@@ -41,6 +41,33 @@ fn unknown_keys_inside_tagged_tables_name_their_line() {
 }
 
 #[test]
+fn keys_that_a_lenient_type_ignores_are_refused() {
+    let of = |key: &str| {
+        let text = MINIMAL.replace("type = \"pond\"\ndepth = 3", key);
+        Folder::new(&[("a.toml", &text)]).error("a.toml", &[])
+    };
+    assert_eq!(
+        of("type = \"lenient\"\ndeep = { x = 1 }\ndepth = 3"),
+        "a.toml:5: unknown key `dataset.deep`: nothing reads it\n    the type of its table passes \
+         over keys that it does not know; with `#[serde(deny_unknown_fields)]` on that struct this \
+         message names those it does"
+    );
+    let two = of("deep = 1\ntype = \"lenient\"\ndepht = 3");
+    assert!(two.starts_with("2 problems in the config\n"), "{two}");
+    assert!(two.contains("a.toml:4: unknown key `dataset.deep`"), "{two}");
+}
+
+#[test]
+fn unknown_types_of_plugins_recall_linking() {
+    let error = error_with("task.type=gestational_age");
+    assert!(
+        error.contains("unknown type \"gestational_age\"\n    linked in: ")
+            && error.contains("main.rs names it: `use my_task as _;`"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_key_of_another_table_says_where_it_belongs() {
     assert_eq!(
         error_of("seed = 3\n").lines().nth(1).unwrap().trim(),

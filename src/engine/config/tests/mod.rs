@@ -44,6 +44,23 @@ struct River {
 #[serde(deny_unknown_fields)]
 struct Plain {}
 
+/// Its author forgot `deny_unknown_fields`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Lenient {
+    #[serde(default)]
+    depth: u32,
+}
+
+#[typetag::serde(name = "lenient")]
+impl DatasetConfig for Lenient {
+    fn splits(&self) -> Vec<Split> {
+        unreachable!("configs are only read here")
+    }
+    fn open(&self, _: Split) -> Result<Dataset> {
+        unreachable!("configs are only read here")
+    }
+}
+
 #[typetag::serde(name = "pond")]
 impl DatasetConfig for Pond {
     fn splits(&self) -> Vec<Split> {

@@ -69,12 +69,11 @@ fn record(image: RawImage, index: usize, folder: &Path) -> Result<Record> {
     let file_name =
         image.file_name.filter(|name| !name.is_empty()).context("`file_name` is missing")?;
     Ok(Record {
-        image_id: image.id.unwrap_or_else(|| ImageId::from(index as u64)),
-        path: folder.join(&*file_name),
         size,
-        image_labels: Vec::new(),
-        objects: Vec::new(),
-        prompts: None,
+        ..Record::new(
+            image.id.unwrap_or_else(|| ImageId::from(index as u64)),
+            folder.join(&*file_name),
+        )
     })
 }
 

@@ -15,6 +15,7 @@ mod categories;
 mod parse;
 mod results;
 mod truths;
+mod values;
 
 use std::{
     fmt,
@@ -26,7 +27,6 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, DeserializeOwned},
 };
-use sha2::{Digest, Sha256};
 
 use self::{
     assemble::assemble,
@@ -41,6 +41,7 @@ use super::{
     Dataset, DatasetConfig, Split,
     check::Audit,
     dataset::missing_split,
+    dataset::{missing_split, sha256},
     names::{duplicate, quoted},
 };
 use crate::{Error, pattern};
@@ -79,6 +80,10 @@ pub struct CocoConfig {
     /// What the classes of an image as a whole are.
     #[serde(default)]
     pub image_label: ImageLabel,
+    /// Keys of the file's image entries that hold a number which belongs to the image, such as
+    /// `ga_weeks`; every image must have each of them.
+    #[serde(default)]
+    pub values: Vec<String>,
     /// Keeps images without objects. The honest default: leaving them out hides false positives.
     #[serde(default = "yes")]
     pub keep_empty: bool,
@@ -180,10 +185,15 @@ impl DatasetConfig for CocoConfig {
             return Err(missing_split(split, &self.splits()));
         };
         let path = self.root.join(&files.annotations);
-        let (file, sha256) = read_hashed(&path)?;
+        let bytes = read(&path)?;
+        let (file, sha256) = parse_hashed(&bytes, |bytes| parse::from_slice(bytes, &path), &path)?;
         let map = self.category_map(split, &path, &file)?;
         let images = self.root.join(files.images.as_ref().unwrap_or(&self.images));
         let mut dataset = assemble(file, &path, &images, map)?;
+        if !self.values.is_empty() {
+            values::add(&mut dataset.records, &self.values, &bytes, &path)?;
+        }
+        drop(bytes);
         dataset.source_sha256 = Some(sha256);
         dataset.ensure_images()?;
         exclude(&mut dataset, &self.exclude, &images, split)?;
@@ -212,6 +222,9 @@ impl CocoConfig {
     }
 
     fn check(&self) -> Result<()> {
+        if let Some(name) = duplicate(&self.values) {
+            return Err(Error::config(format!("dataset.values lists \"{name}\" twice")).into());
+        }
         let Some(names) = &self.categories else { return Ok(()) };
         let complaint = if self.agnostic {
             "exclude each other with `agnostic = true`, which makes every category one".to_owned()
@@ -266,8 +279,7 @@ fn parse_hashed<'a, T>(
     path: &Path,
 ) -> Result<(T, String)> {
     std::thread::scope(|scope| {
-        let hash = scope
-            .spawn(|| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>());
+        let hash = scope.spawn(|| sha256(bytes));
         let file = parse(bytes)?;
         let hash = hash.join().map_err(|_| anyhow::anyhow!("hashing {} failed", path.display()))?;
         Ok((file, hash))

@@ -52,6 +52,8 @@ pub(super) struct Image {
     pub(super) frequency_mhz: f64,
     pub(super) depth_mm: f64,
     pub(super) mm_per_pixel: f64,
+    /// Pixels of lesions, those of several counted each: a number to learn regression from.
+    pub(super) lesion_percent: f64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -85,6 +87,7 @@ pub(super) fn categories(kind: Kind) -> Vec<Category> {
 
 impl Image {
     pub(super) fn new(config: &PhantomConfig, index: usize, image: &PhantomImage) -> Self {
+        let area: u32 = image.lesions.iter().map(|lesion| lesion.area).sum();
         let rounded = |value: f64| (value * 1e4).round() / 1e4;
         Self {
             // From 1: several readers take 0 for "none".
@@ -98,6 +101,7 @@ impl Image {
             frequency_mhz: rounded(image.frequency_mhz),
             depth_mm: rounded(image.depth_mm),
             mm_per_pixel: rounded(image.mm_per_pixel),
+            lesion_percent: rounded(100.0 * f64::from(area) / f64::from(image.size).powi(2)),
         }
     }
 }

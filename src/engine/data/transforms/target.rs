@@ -59,6 +59,7 @@ pub fn target(record: &Record, placement: Placement, needs: TargetNeeds) -> Resu
         is_crowd: Tensor::from_slice(&is_crowd),
         objects: objects.into(),
         prompts: record.prompts.clone(),
+        values: record.values.clone(),
     })
 }
 
@@ -160,6 +161,7 @@ mod tests {
                 object(0, [-5.0, 1.0, 100.0, 100.0], true),
             ],
             prompts: None,
+            values: Default::default(),
         }
     }
 

@@ -6,6 +6,8 @@ mod confusion;
 mod overlay;
 mod prompts;
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use image::{
     Rgb, RgbImage,
@@ -137,11 +139,14 @@ pub fn prediction(
 ) -> RgbImage {
     let mut picture = legible(image);
     Overlay { prediction, prompts: &[], categories }.draw(&mut picture);
-    with_captions(&picture, &captions(prediction, truth, categories))
+    let mut lines = captions(prediction, truth, categories);
+    lines.extend(value_captions(prediction, &BTreeMap::new()));
+    with_captions(&picture, &lines)
 }
 
 /// What a model said of an image that nobody scores: as [`prediction`], with the prompts that it was
-/// given, or the outlines (white) of the annotated objects that it was asked about.
+/// given, or the outlines (white) of the annotated objects that it was asked about, and annotated
+/// numbers beside the predicted ones.
 #[must_use]
 pub fn answers(
     image: &RgbImage,
@@ -165,13 +170,31 @@ pub fn answers(
         }
     }
     Overlay { prediction, prompts, categories }.draw(&mut picture);
-    with_captions(&picture, &captions(prediction, None, categories))
+    let mut lines = captions(prediction, None, categories);
+    lines.extend(value_captions(prediction, &target.values));
+    with_captions(&picture, &lines)
 }
 
 /// A tiny image enlarged, for words to be legible.
 fn legible(image: &RgbImage) -> RgbImage {
     const SMALLEST_SIDE: u32 = 256;
     fit(image, image.width().max(image.height()).max(SMALLEST_SIDE))
+}
+
+/// A line for each predicted number, with the annotated one where there is one.
+fn value_captions(prediction: &Prediction, truth: &BTreeMap<String, f64>) -> Vec<Caption> {
+    let line = |(name, value): (&String, &f64)| {
+        let truth = truth.get(name).map_or_else(String::new, |t| format!(" (truth {})", short(*t)));
+        Caption::new(format!("{name}: {}{truth}", short(*value)))
+    };
+    prediction.values.iter().map(line).collect()
+}
+
+/// A number to four significant digits.
+fn short(value: f64) -> String {
+    let magnitude = value.abs().max(1e-12).log10().floor();
+    let decimals = (3.0 - magnitude).clamp(0.0, 9.0) as usize;
+    format!("{value:.decimals$}")
 }
 
 fn captions(
@@ -271,6 +294,7 @@ mod tests {
             scores: vec![0.25, 0.75],
             labels: vec![1],
             instances: vec![],
+            values: BTreeMap::new(),
         };
         let right = captions(&prediction, Some(&[1]), &categories);
         assert_eq!(right[0], Caption { text: "predicted: malignant 0.75".into(), colour: RIGHT });
@@ -278,6 +302,27 @@ mod tests {
         assert_eq!(captions(&prediction, Some(&[0]), &categories)[0].colour, WRONG);
         assert_eq!(captions(&prediction, Some(&[]), &categories)[1], Caption::new("truth: none"));
         assert_eq!(captions(&prediction, None, &categories).len(), 1);
+    }
+
+    #[test]
+    fn captions_of_numbers_have_the_annotated_one_beside() {
+        let values = |list: &[(&str, f64)]| {
+            list.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
+        };
+        let prediction = Prediction {
+            image_id: ImageId::Unsigned(1),
+            original_size: (8, 8),
+            scores: vec![],
+            labels: vec![],
+            instances: vec![],
+            values: values(&[("ga_weeks", 21.4567), ("hc_mm", 187.0)]),
+        };
+        let lines = value_captions(&prediction, &values(&[("ga_weeks", 20.0)]));
+        assert_eq!(lines[0].text, "ga_weeks: 21.46 (truth 20.00)");
+        assert_eq!(lines[1].text, "hc_mm: 187.0");
+        assert_eq!(short(-0.001234567), "-0.001235");
+        assert_eq!(short(123456.7), "123457");
+        assert_eq!(short(0.0), "0.000000000");
     }
 
     #[test]

@@ -249,7 +249,7 @@ impl Predicting<'_> {
             prediction.keep_from(self.min_score);
             self.notes.below_min_score += found - prediction.instances.len();
             let is_empty = |i: &&Instance| i.mask.as_ref().is_some_and(|mask| mask.area() == 0);
-            let finds = prediction.scores.is_empty();
+            let finds = !prediction.is_of_image();
             self.notes.without_objects += usize::from(finds && prediction.instances.is_empty());
             self.notes.empty_masks += prediction.instances.iter().filter(is_empty).count();
             let name = relative_text(&target.path, &self.base);

@@ -1,6 +1,7 @@
 //! The files of a prediction.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -49,7 +50,7 @@ pub(super) struct Outputs<'a> {
 #[derive(Debug)]
 enum Table {
     /// A line an image.
-    Images { csv: csv::Writer<Vec<u8>>, json: Vec<Value> },
+    Images { csv: csv::Writer<Vec<u8>>, json: Vec<Value>, values: Vec<String> },
     /// A line an object.
     Objects { csv: csv::Writer<Vec<u8>>, coco: CocoText },
 }
@@ -133,10 +134,10 @@ impl<'a> Outputs<'a> {
         };
         let table = match &mut self.table {
             Some(table) => table,
-            None => self.table.insert(if prediction.scores.is_empty() {
-                Table::objects()?
+            None => self.table.insert(if prediction.is_of_image() {
+                Table::images(self.categories, prediction)?
             } else {
-                Table::images(self.categories)?
+                Table::objects()?
             }),
         };
         let prompts = match &target.prompts {
@@ -145,7 +146,12 @@ impl<'a> Outputs<'a> {
         };
         let prompt_name = |i: usize| prompts.get(i).and_then(|prompt| prompt.name.as_deref());
         match table {
-            Table::Images { csv, json } => {
+            Table::Images { csv, json, values } => {
+                anyhow::ensure!(
+                    prediction.values.keys().eq(values.iter()),
+                    "{file_name}: the task gave the values {:?}, but {values:?} for the first image",
+                    prediction.values.keys().collect::<Vec<_>>()
+                );
                 csv.write_record(image_row(file_name, prediction, self.categories))?;
                 json.push(image_entry(file_name, prediction, self.categories));
             }
@@ -183,11 +189,11 @@ impl<'a> Outputs<'a> {
     pub(super) fn finish(self, info: &Info<'_>) -> Result<()> {
         let table = match self.table {
             Some(table) => table,
-            None => Table::images(self.categories)?,
+            None => Table::of_labels(self.categories)?,
         };
         let (csv, json) = match table {
             Table::Objects { csv, coco } => (csv, coco.finish(info, self.categories)?),
-            Table::Images { csv, json } => {
+            Table::Images { csv, json, .. } => {
                 let names: Vec<_> = self.categories.iter().map(|c| &c.name).collect();
                 let document = json!({
                     "checkpoint": info.checkpoint,
@@ -212,18 +218,40 @@ impl Table {
         Ok(Self::Objects { csv, coco: CocoText::default() })
     }
 
-    fn images(categories: &[Category]) -> Result<Self> {
-        let mut csv = csv::Writer::from_writer(Vec::new());
+    /// Columns for what `first` has, which is what all have.
+    fn images(categories: &[Category], first: &Prediction) -> Result<Self> {
+        if first.scores.is_empty() {
+            return Self::new_images(&[], &first.values);
+        }
         let scores = categories.iter().map(|c| format!("score_{}", c.name));
-        csv.write_record(["image".to_owned(), "labels".to_owned()].into_iter().chain(scores))?;
-        Ok(Self::Images { csv, json: Vec::new() })
+        let columns: Vec<_> = std::iter::once("labels".to_owned()).chain(scores).collect();
+        Self::new_images(&columns, &first.values)
+    }
+
+    /// Where no image was predicted, so that nobody knows.
+    fn of_labels(categories: &[Category]) -> Result<Self> {
+        let scores = categories.iter().map(|c| format!("score_{}", c.name));
+        let columns: Vec<_> = std::iter::once("labels".to_owned()).chain(scores).collect();
+        Self::new_images(&columns, &BTreeMap::new())
+    }
+
+    fn new_images(columns: &[String], values: &BTreeMap<String, f64>) -> Result<Self> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        let head = std::iter::once("image").chain(columns.iter().map(String::as_str));
+        csv.write_record(head.chain(values.keys().map(String::as_str)))?;
+        Ok(Self::Images { csv, json: Vec::new(), values: values.keys().cloned().collect() })
     }
 }
 
 fn image_row(file_name: &str, prediction: &Prediction, categories: &[Category]) -> Vec<String> {
-    let labels = label_names(prediction, categories).join(" ");
-    let scores = prediction.scores.iter().map(|s| format!("{s:.6}"));
-    [file_name.to_owned(), labels].into_iter().chain(scores).collect()
+    let mut row = vec![file_name.to_owned()];
+    if !prediction.scores.is_empty() {
+        row.push(label_names(prediction, categories).join(" "));
+    }
+    row.extend(prediction.scores.iter().map(|s| format!("{s:.6}")));
+    // As many digits as it takes to read the same number.
+    row.extend(prediction.values.values().map(f64::to_string));
+    row
 }
 
 fn image_entry(file_name: &str, prediction: &Prediction, categories: &[Category]) -> Value {
@@ -232,14 +260,18 @@ fn image_entry(file_name: &str, prediction: &Prediction, categories: &[Category]
         .zip(&prediction.scores)
         .map(|(category, &score)| (category.name.clone(), json!(score)))
         .collect();
-    json!({
+    let mut entry = json!({
         "image": file_name,
         "height": prediction.original_size.0,
         "width": prediction.original_size.1,
         "labels": label_names(prediction, categories),
         "scores": scores,
         "instances": [],
-    })
+    });
+    if !prediction.values.is_empty() {
+        entry["values"] = json!(prediction.values);
+    }
+    entry
 }
 
 fn label_names(prediction: &Prediction, categories: &[Category]) -> Vec<String> {

@@ -321,6 +321,7 @@ fn coco(annotations: &Path, images: &Path) -> CocoConfig {
         categories: None,
         ignore_categories: Vec::new(),
         exclude: Vec::new(),
+        values: Vec::new(),
         agnostic: false,
         image_label: ImageLabel::None,
         keep_empty: true,

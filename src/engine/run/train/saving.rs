@@ -113,15 +113,7 @@ impl Run<'_> {
     /// Takes in the metric that picks the best; says whether this is it.
     fn judge(&mut self, report: &Report) -> Result<bool> {
         let Some(name) = &self.config.evaluation.best_metric else { return Ok(false) };
-        let Some(&Metric { value, .. }) = report.get(name) else {
-            let known: Vec<_> = report.metrics.iter().map(|m| m.name.as_str()).collect();
-            return Err(Error::config(format!(
-                "evaluation.best_metric = \"{name}\", but the task reports no such metric; it \
-                 reports {}",
-                known.join(", ")
-            ))
-            .into());
-        };
+        let Metric { value, .. } = *evaluate::find_metric(report, name)?;
         let direction = self.config.evaluation.best_is;
         let config = self.config.train.early_stopping.as_ref();
         if let Some((config, state)) = config.zip(self.progress.early_stopping.as_mut()) {

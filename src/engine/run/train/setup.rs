@@ -19,11 +19,12 @@ use crate::{
     weights::LoadReport,
 };
 
-pub(super) fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
+pub(in crate::run) fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
     let dataset = config.dataset.open(split)?;
     if dataset.records.is_empty() {
         return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
     }
+    dataset.require_values(&config.task.values())?;
     Ok(Arc::new(dataset))
 }
 
@@ -98,7 +99,7 @@ fn require_same_categories(
 }
 
 /// The validation split, where the dataset has one.
-pub(super) fn validation(config: &RunConfig) -> Result<Option<Arc<Dataset>>> {
+pub(in crate::run) fn validation(config: &RunConfig) -> Result<Option<Arc<Dataset>>> {
     if config.dataset.splits().contains(&Split::Val) {
         return scored_images::open(config, Split::Val).map(Some);
     }

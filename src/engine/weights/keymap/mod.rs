@@ -31,7 +31,8 @@ pub use tables::CONVENTIONS;
 use super::words::nearest;
 use crate::{Error, pattern};
 
-/// How one family of checkpoints names its tensors.
+/// How one family of checkpoints names its tensors. Whoever brings a backbone of another family
+/// submits one, as a [`RuleSet`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Convention {
     /// As `[weights] convention` spells it.
@@ -59,6 +60,12 @@ pub struct RuleSet {
 }
 
 inventory::collect!(RuleSet);
+inventory::collect!(Convention);
+
+/// All conventions, in the order in which they are tried: ours, then those of plugins.
+pub fn conventions() -> impl Iterator<Item = &'static Convention> {
+    CONVENTIONS.iter().chain(inventory::iter::<Convention>)
+}
 
 /// What a convention says about one key of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,8 +84,8 @@ impl Convention {
     /// # Errors
     /// When there is none; lists those there are.
     pub fn by_name(name: &str) -> Result<&'static Self> {
-        CONVENTIONS.iter().find(|convention| convention.name == name).ok_or_else(|| {
-            let known: Vec<_> = CONVENTIONS.iter().map(|c| c.name).collect();
+        conventions().find(|convention| convention.name == name).ok_or_else(|| {
+            let known: Vec<_> = conventions().map(|c| c.name).collect();
             let hint = nearest(name, known.iter().copied())
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             let known = known.join(", ");

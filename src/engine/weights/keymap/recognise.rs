@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{CONVENTIONS, Convention, rule};
+use super::{Convention, conventions, rule};
 use crate::{Error, weights::WeightsFile};
 
 /// Key of a `.safetensors` file's metadata under which we note the convention we wrote.
@@ -69,8 +69,7 @@ pub fn recognise(file: &WeightsFile, requested: Option<&str>) -> Result<Recognis
     {
         return Ok(Recognised { convention, prefix: "", by: By::Metadata });
     }
-    CONVENTIONS
-        .iter()
+    conventions()
         .find_map(|convention| {
             let prefix = prefix(file, convention)?;
             Some(Recognised { convention, prefix, by: By::Keys })
@@ -91,7 +90,7 @@ fn prefix(file: &WeightsFile, convention: &Convention) -> Option<&'static str> {
 
 fn unknown(file: &WeightsFile) -> anyhow::Error {
     let keys: Vec<_> = file.entries().iter().take(5).map(|e| format!("`{}`", e.name)).collect();
-    let known: Vec<_> = CONVENTIONS.iter().map(|c| c.name).collect();
+    let known: Vec<_> = conventions().map(|c| c.name).collect();
     Error::weights(format!(
         "{}: its {} keys follow no known naming convention; they begin with {}. Known are {}; \
          name one as `convention` beside the file's `path` in [weights] (`sonotune` takes the model's \

@@ -20,7 +20,7 @@ const VIT_SAM: [Rule; 9] = [
     rule("head.*", "head.*"),
 ];
 
-/// All conventions, in the order in which they are tried.
+/// Our conventions, in the order in which they are tried.
 pub const CONVENTIONS: &[Convention] = &[
     Convention {
         name: "sonotune",

@@ -1,0 +1,182 @@
+//! Whether this machine can carry a run: facts that [`probe`] gathers, and checks that are pure
+//! functions of them, each with what to do.
+
+mod cpu;
+mod disk;
+mod gpu;
+mod libtorch;
+pub mod probe;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What it is about, in a word or two.
+    pub name: &'static str,
+    pub status: Status,
+    /// What is so.
+    pub found: String,
+    /// What to do about it; empty where nothing is to be done.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Ok,
+    /// Runs work, but not as well as they might.
+    Warn,
+    /// Runs fail.
+    Fail,
+}
+
+impl Check {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, status: Status::Ok, found: found.into(), remedy: String::new() }
+    }
+
+    fn warn(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, status: Status::Warn, found: found.into(), remedy: remedy.into() }
+    }
+
+    fn fail(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, status: Status::Fail, found: found.into(), remedy: remedy.into() }
+    }
+}
+
+/// All that the checks go by. `None`: the system does not tell.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    pub libtorch: LibtorchFacts,
+    pub gpu: GpuFacts,
+    pub cpu: CpuFacts,
+    pub memory: MemoryFacts,
+    pub folders: Vec<FolderFacts>,
+    /// `ulimit -n`.
+    pub open_files: Option<u64>,
+    /// Seconds since 1970 by this machine's clock.
+    pub clock_seconds: u64,
+    /// Names of linked-in backbones, tasks and datasets, or why they cannot be listed.
+    pub plugins: Result<Vec<String>, String>,
+}
+
+/// Which libtorch this is.
+#[derive(Debug, Clone, Default)]
+pub struct LibtorchFacts {
+    /// Version that the program was compiled against, e.g. `2.11.0`.
+    pub built_for: String,
+    /// Folder that it was linked against.
+    pub linked_folder: Option<PathBuf>,
+    /// The `libtorch_cpu` in this process; several where two got in.
+    pub loaded: Vec<PathBuf>,
+    /// As the loaded one's own files say, e.g. `2.11.0+cu130`.
+    pub loaded_version: Option<String>,
+    /// CUDA that the loaded one was compiled for, e.g. `13.0`; `None` for a CPU build.
+    pub cuda_version: Option<String>,
+    pub ld_library_path: Option<String>,
+}
+
+/// What there is of NVIDIA.
+#[derive(Debug, Clone, Default)]
+pub struct GpuFacts {
+    /// Devices of NVIDIA on the PCI bus, as `vendor:device`.
+    pub pci_devices: Vec<String>,
+    /// Whether the driver's device files exist.
+    pub device_files: bool,
+    /// E.g. `580.82.07`.
+    pub driver: Option<String>,
+    /// Whether libtorch's CUDA half loaded, or the loader's message; `None`: not tried.
+    pub cuda_half: Option<Result<(), String>>,
+    /// Whether libtorch can compute on it.
+    pub usable: bool,
+    /// As the driver's own tool tells; of the first device.
+    pub name: Option<String>,
+    /// E.g. `9.0`.
+    pub compute_capability: Option<String>,
+    pub memory_free_bytes: Option<u64>,
+    pub memory_total_bytes: Option<u64>,
+    /// Other processes that compute on it, with their memory.
+    pub processes: Vec<String>,
+    /// Whether the config or the command line asks for CUDA.
+    pub wanted: bool,
+}
+
+/// Processors and threads.
+#[derive(Debug, Clone, Default)]
+pub struct CpuFacts {
+    pub cores: usize,
+    /// Processors' worth of time that a container may use.
+    pub cgroup_cores: Option<f64>,
+    /// Of libtorch's operators.
+    pub threads: usize,
+    pub omp_num_threads: Option<String>,
+    /// A product of matrices on the device: its largest relative errors (fp32, bf16), or why it failed.
+    pub products: Option<Result<(f64, f64), String>>,
+}
+
+/// Bytes of main memory.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryFacts {
+    pub total: Option<u64>,
+    pub available: Option<u64>,
+    pub swap_total: Option<u64>,
+    pub swap_free: Option<u64>,
+    /// What a container may use, and does use.
+    pub cgroup_limit: Option<u64>,
+    pub cgroup_used: Option<u64>,
+}
+
+/// A folder that runs write to.
+#[derive(Debug, Clone, Default)]
+pub struct FolderFacts {
+    /// What it is for.
+    pub role: &'static str,
+    pub path: PathBuf,
+    pub free_bytes: Option<u64>,
+    /// What went wrong in writing, renaming, syncing and locking a file; empty: nothing.
+    pub write: Option<String>,
+    pub rename: Option<String>,
+    pub sync: Option<String>,
+    pub lock: Option<String>,
+    /// By how many seconds a new file's time differs from this machine's clock.
+    pub clock_skew_seconds: Option<i64>,
+}
+
+/// Every check, in the order to print.
+#[must_use]
+pub fn checks(facts: &Facts) -> Vec<Check> {
+    let mut checks = libtorch::checks(&facts.libtorch);
+    checks.extend(gpu::checks(&facts.gpu, &facts.libtorch));
+    checks.extend(cpu::checks(&facts.cpu, &facts.memory));
+    checks.extend(disk::checks(facts));
+    checks.push(plugins(&facts.plugins));
+    checks
+}
+
+fn plugins(plugins: &Result<Vec<String>, String>) -> Check {
+    match plugins {
+        Ok(names) => Check::ok("plugins", names.join(", ")),
+        Err(message) => Check::fail("plugins", message, "mend what is linked into this program"),
+    }
+}
+
+/// `1.5 GiB`.
+#[must_use]
+pub fn in_words(bytes: u64) -> String {
+    let (gib, mib) = ((1u64 << 30) as f64, (1u64 << 20) as f64);
+    let bytes = bytes as f64;
+    if bytes >= gib {
+        format!("{:.1} GiB", bytes / gib)
+    } else if bytes >= mib {
+        format!("{:.1} MiB", bytes / mib)
+    } else {
+        format!("{:.1} KiB", bytes / 1024.0)
+    }
+}

@@ -1,0 +1,305 @@
+//! What a dry run found.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::LargestBatch;
+use crate::{config::RunConfig, data::Batch, doctor::in_words};
+
+/// Figures of a run that has not been made.
+#[derive(Debug, Clone, Serialize)]
+pub struct DryRunReport {
+    /// Whether the largest batches of training and evaluation fit into memory.
+    pub fits: bool,
+    /// What does not fit, a sentence each.
+    pub problems: Vec<String>,
+    /// What to change, the cheapest first.
+    pub advice: Vec<String>,
+    pub device: String,
+    /// What the model starts from.
+    pub weights: String,
+    pub parameters: usize,
+    pub trainable: usize,
+    pub batch: Option<TriedBatch>,
+    pub step: Option<Timing>,
+    pub evaluation: Option<EvaluatedBatch>,
+    pub loading: Option<Loading>,
+    pub memory: Memory,
+    pub checkpoint_bytes: u64,
+    /// In the file system of the run folder.
+    pub free_bytes: Option<u64>,
+    pub num_steps: u64,
+    pub num_epochs: f64,
+    pub num_evaluations: u64,
+    /// Steps and evaluations of the whole run; without start-up and writing.
+    pub total_seconds: Option<f64>,
+    /// Whether the loader's threads keep up with the steps.
+    pub loader_keeps_up: Option<bool>,
+    /// How many checkpoints there are at a time, the one being written included.
+    #[serde(skip)]
+    checkpoints: u64,
+}
+
+/// The batch that was tried.
+#[derive(Debug, Clone, Serialize)]
+pub struct TriedBatch {
+    pub num_images: usize,
+    /// Height and width of the network's input, pixels.
+    pub input_size: (i64, i64),
+    #[serde(flatten)]
+    pub largest: LargestBatch,
+    pub accumulated: u64,
+}
+
+/// Seconds of an optimiser step, all accumulated batches included.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Timing {
+    /// The first step allocates memory and chooses kernels.
+    pub first_seconds: f64,
+    /// Mean of those after it.
+    pub seconds: f64,
+    pub images_per_second: f64,
+}
+
+/// An evaluation batch, predicted and scored.
+#[derive(Debug, Clone, Serialize)]
+pub struct EvaluatedBatch {
+    pub batch_size: usize,
+    pub seconds: f64,
+    /// Of the whole split.
+    pub num_batches: usize,
+    /// Names of what the task reports.
+    pub metrics: Vec<String>,
+}
+
+/// What the loader's threads give when nobody else computes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Loading {
+    pub images_per_second: f64,
+}
+
+/// Bytes: allocated tensors on a GPU, else the resident set of the process.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Memory {
+    pub peak_bytes: Option<u64>,
+    /// What the allocator took from a GPU's driver.
+    pub reserved_bytes: Option<u64>,
+    /// On the CPU: what steps of one and of two images led to expect.
+    pub expected_bytes: Option<u64>,
+    pub available_bytes: Option<u64>,
+    pub total_bytes: Option<u64>,
+}
+
+/// `1.5 GiB`.
+pub(super) fn bytes(bytes: u64) -> String {
+    in_words(bytes)
+}
+
+impl DryRunReport {
+    pub(super) fn new(config: &RunConfig, num_images: usize) -> Self {
+        let steps = config.train.max_steps;
+        let images = steps * config.train.accumulate_batches * config.loader.batch_size as u64;
+        let every = config.evaluation.every_steps.unwrap_or(steps).max(1);
+        Self {
+            fits: true,
+            problems: Vec::new(),
+            advice: Vec::new(),
+            device: String::new(),
+            weights: String::new(),
+            parameters: 0,
+            trainable: 0,
+            batch: None,
+            step: None,
+            evaluation: None,
+            loading: None,
+            memory: Memory::default(),
+            checkpoint_bytes: 0,
+            free_bytes: None,
+            num_steps: steps,
+            num_epochs: images as f64 / num_images as f64,
+            num_evaluations: steps.div_ceil(every),
+            total_seconds: None,
+            loader_keeps_up: None,
+            // The last, the best, and the one that replaces one of them.
+            checkpoints: if config.evaluation.best_metric.is_some() { 3 } else { 2 },
+        }
+    }
+
+    pub(super) fn describe_batch(&mut self, largest: LargestBatch, batch: &Batch) {
+        let size = batch.images.size();
+        self.batch = Some(TriedBatch {
+            num_images: batch.targets.len(),
+            input_size: (size[2], size[3]),
+            largest,
+            accumulated: 1,
+        });
+    }
+
+    /// What follows from the figures.
+    pub(super) fn conclude(&mut self, config: &RunConfig) {
+        let accumulated = config.train.accumulate_batches;
+        if let Some(batch) = &mut self.batch {
+            batch.accumulated = accumulated;
+        }
+        let Some(step) = self.step else { return };
+        let images = accumulated as f64 * config.loader.batch_size as f64;
+        let loading = self.loading.map_or(0.0, |loading| images / loading.images_per_second);
+        self.loader_keeps_up = self.loading.map(|_| loading <= step.seconds);
+        let evaluation = self.evaluation.as_ref().map_or(0.0, |e| e.seconds * e.num_batches as f64);
+        self.total_seconds = Some(
+            self.num_steps as f64 * step.seconds.max(loading)
+                + self.num_evaluations as f64 * evaluation,
+        );
+    }
+
+    /// What the file system of the run folder lacks for the run's checkpoints.
+    #[must_use]
+    pub fn missing_bytes(&self) -> Option<u64> {
+        let needed = self.checkpoint_bytes.saturating_mul(self.checkpoints);
+        needed.checked_sub(self.free_bytes?).filter(|&missing| missing > 0)
+    }
+
+    fn write_batch(&self, f: &mut fmt::Formatter<'_>, batch: &TriedBatch) -> fmt::Result {
+        let (height, width) = batch.input_size;
+        write!(f, "batch: {} images of {height}x{width}", batch.num_images)?;
+        if batch.largest.num_objects > 0 {
+            write!(f, " with {} objects", batch.largest.num_objects)?;
+        }
+        if batch.accumulated > 1 {
+            write!(f, ", {} of them a step", batch.accumulated)?;
+        }
+        writeln!(f, ": the largest that the run can meet, by {}", batch.largest.chosen_by)
+    }
+
+    fn write_times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(step) = self.step {
+            writeln!(
+                f,
+                "step: the first {}, then {} ({:.1} images/s)",
+                seconds(step.first_seconds),
+                seconds(step.seconds),
+                step.images_per_second
+            )?;
+        }
+        if let Some(loading) = self.loading {
+            write!(f, "loader: {:.1} images/s", loading.images_per_second)?;
+            match self.loader_keeps_up {
+                Some(true) => writeln!(f, ", which keeps up with the steps")?,
+                Some(false) => writeln!(
+                    f,
+                    ", slower than the steps: raise loader.num_workers, or store the images smaller"
+                )?,
+                None => writeln!(f)?,
+            }
+        }
+        if let Some(evaluation) = &self.evaluation {
+            let whole = evaluation.seconds * evaluation.num_batches as f64;
+            writeln!(
+                f,
+                "evaluation: a batch of {} in {}, the whole split in about {}; it reports {}",
+                evaluation.batch_size,
+                seconds(evaluation.seconds),
+                seconds(whole),
+                shortened(&evaluation.metrics)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Memory { peak_bytes, reserved_bytes, expected_bytes, available_bytes, total_bytes } =
+            self.memory;
+        let parts = [
+            peak_bytes.map(|b| format!("peak {}", bytes(b))),
+            reserved_bytes.map(|b| format!("{} reserved", bytes(b))),
+            expected_bytes.map(|b| format!("about {} expected by small batches", bytes(b))),
+            available_bytes.map(|b| format!("{} available", bytes(b))),
+            total_bytes.map(|b| format!("{} in all", bytes(b))),
+        ];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        if parts.is_empty() { Ok(()) } else { writeln!(f, "memory: {}", parts.join(", ")) }
+    }
+}
+
+impl fmt::Display for DryRunReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "device: {}", self.device)?;
+        writeln!(
+            f,
+            "model: {:.2} M parameters, {:.2} M of them trained",
+            self.parameters as f64 / 1e6,
+            self.trainable as f64 / 1e6
+        )?;
+        writeln!(f, "{}", self.weights)?;
+        if let Some(batch) = &self.batch {
+            self.write_batch(f, batch)?;
+        }
+        self.write_times(f)?;
+        self.write_memory(f)?;
+        write!(f, "checkpoint: {}", bytes(self.checkpoint_bytes))?;
+        match self.free_bytes {
+            Some(free) => writeln!(f, ", {} free where the run folder would be", bytes(free))?,
+            None => writeln!(f)?,
+        }
+        write!(
+            f,
+            "run: {} steps, {:.1} epochs, {} evaluations",
+            self.num_steps, self.num_epochs, self.num_evaluations
+        )?;
+        match self.total_seconds {
+            Some(total) => writeln!(f, "; about {} at this pace", seconds(total))?,
+            None => writeln!(f)?,
+        }
+        for problem in &self.problems {
+            writeln!(f, "does not fit: {problem}")?;
+        }
+        for (i, change) in self.advice.iter().enumerate() {
+            writeln!(f, "  {}. {change}", i + 1)?;
+        }
+        writeln!(f, "nothing was written")
+    }
+}
+
+/// The first names, and how many there are.
+fn shortened(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let first: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
+    match names.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{} and {more} more", first.join(", ")),
+        _ => first.join(", "),
+    }
+}
+
+/// `0.35 s`, `3 min 20 s`, `2 h 5 min`, `3 days 4 h`.
+fn seconds(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..=9 => format!("{seconds:.2} s"),
+        10..=119 => format!("{whole} s"),
+        120..=7199 => format!("{} min {} s", whole / 60, whole % 60),
+        7200..=172_799 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+        _ => format!("{} days {} h", whole / 86_400, whole % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_told_in_two_units() {
+        let cases =
+            [(0.354, "0.35 s"), (42.4, "42 s"), (200.0, "3 min 20 s"), (7500.0, "2 h 5 min")];
+        for (given, told) in cases.into_iter().chain([(273_600.0, "3 days 4 h")]) {
+            assert_eq!(seconds(given), told);
+        }
+    }
+
+    #[test]
+    fn many_metrics_are_shortened() {
+        let names: Vec<String> = (0..8).map(|i| format!("m{i}")).collect();
+        assert_eq!(shortened(&names), "m0, m1, m2, m3, m4, m5 and 2 more");
+        assert_eq!(shortened(&names[..6]), "m0, m1, m2, m3, m4, m5");
+    }
+}
