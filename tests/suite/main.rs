@@ -22,6 +22,7 @@ mod disk_full;
 mod defects_support;
 mod finetuning;
 mod golden;
+mod hostile;
 mod image_lists;
 mod jitter;
 mod loader;
