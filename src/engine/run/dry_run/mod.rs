@@ -35,7 +35,7 @@ use crate::{
         transforms::PadTo,
     },
     device,
-    optim::{Optimizer, groups},
+    optim::{Ema, Optimizer, groups},
     trainer::Trainer,
 };
 
@@ -68,7 +68,8 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let groups = groups::group(&model.vs, &config.optimizer.groups)?;
     embed::check(config, &model)?;
     let optimizer = Optimizer::new(&config.optimizer, groups);
-    let checkpoint_bytes = checkpoint_bytes(&model, &optimizer);
+    let ema = config.train.ema.as_ref().map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
+    let checkpoint_bytes = checkpoint_bytes(&model, &optimizer, ema.as_ref());
     let (trainable, parameters) = model.num_parameters();
     let mut trying = Trying {
         loaded,
@@ -81,7 +82,8 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
             &config.train,
             config.precision,
             chosen.device,
-        ),
+        )
+        .with_ema(ema),
         model: &model,
         step: 0,
     };
@@ -97,9 +99,10 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
 }
 
 /// Bytes of a checkpoint: the model and what the optimiser remembers.
-fn checkpoint_bytes(model: &Model, optimizer: &Optimizer) -> u64 {
+fn checkpoint_bytes(model: &Model, optimizer: &Optimizer, ema: Option<&Ema>) -> u64 {
     let variables: u64 = model.vs.variables().values().map(memory::size).sum();
-    variables + optimizer.state().iter().map(|(_, tensor)| memory::size(tensor)).sum::<u64>()
+    let states = optimizer.state().into_iter().chain(ema.iter().flat_map(|ema| ema.state()));
+    variables + states.map(|(_, tensor)| memory::size(&tensor)).sum::<u64>()
 }
 
 /// The parts of a run that are tried.
