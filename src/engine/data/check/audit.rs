@@ -97,12 +97,10 @@ impl Audit {
     #[must_use]
     pub fn dataset(&self) -> Dataset {
         let record = |image: &AuditedImage| Record {
-            image_id: image.image_id.clone(),
-            path: image.path.clone(),
             size: image.size,
             image_labels: image.image_labels.clone(),
             objects: image.objects.iter().map(|o| o.object.clone()).collect(),
-            prompts: None,
+            ..Record::new(image.image_id.clone(), image.path.clone())
         };
         Dataset {
             categories: self.categories.clone(),
