@@ -11,7 +11,7 @@ use engine::{
     serde_json::{self, Value, json},
 };
 
-use crate::support::{assert_fails, sonotune};
+use crate::support::{TINY_MODEL, assert_fails, sonotune};
 
 const DECODE: DecodeOptions = DecodeOptions { exif: true, max_pixels: 1 << 20 };
 
@@ -114,8 +114,7 @@ fn the_text_names_place_and_remedy_and_the_exit_code_tells() {
     let config = dir.path().join("config.toml");
     let root = dir.path().display();
     let text = format!(
-        "[dataset]\ntype = \"coco\"\nroot = \"{root}\"\ntrain = \"train.json\"\n[backbone]\ntype = \
-         \"resnet\"\n[task]\ntype = \"classification\"\n[optimizer]\nlr = 1e-3\n[train]\nmax_steps = 1\n"
+        "[dataset]\ntype = \"coco\"\nroot = \"{root}\"\ntrain = \"train.json\"\n{TINY_MODEL}"
     );
     fs::write(&config, text).unwrap();
     let config = config.display().to_string();

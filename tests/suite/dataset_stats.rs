@@ -4,14 +4,13 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use engine::serde_json::{self, Value, json};
 
-use crate::support::{assert_fails, assert_success, phantoms, sonotune};
+use crate::support::{TINY_MODEL, assert_fails, assert_success, phantoms, sonotune};
 
 fn config(folder: &std::path::Path) -> String {
     let path = folder.join("config.toml");
     let text = format!(
         "[dataset]\ntype = \"coco\"\nroot = \"{}\"\ntrain = \"annotations/train.json\"\n\
-         val = \"annotations/val.json\"\n[backbone]\ntype = \"resnet\"\n\
-         [task]\ntype = \"classification\"\n[optimizer]\nlr = 1e-3\n[train]\nmax_steps = 1\n",
+         val = \"annotations/val.json\"\n{TINY_MODEL}",
         phantoms().join("phantoms").display()
     );
     fs::write(&path, text).unwrap();

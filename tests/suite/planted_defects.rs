@@ -14,7 +14,7 @@ use image::{DynamicImage, GrayImage, ImageFormat, Luma, imageops};
 
 use crate::{
     defects_support::{Set, Spot, clean, noise, save, save_turned, spot, spots},
-    support::{assert_fails, assert_success, sonotune},
+    support::{TINY_MODEL, assert_fails, assert_success, sonotune},
 };
 
 const DECODE: DecodeOptions = DecodeOptions { exif: true, max_pixels: 1 << 20 };
@@ -321,9 +321,7 @@ fn config(set: &Set) -> String {
     let path = set.folder.path().join("config.toml");
     let text = format!(
         "[dataset]\ntype = \"coco\"\nroot = \"{}\"\ntrain = \"annotations/train.json\"\n\
-         val = \"annotations/val.json\"\ntest = \"annotations/test.json\"\n\
-         [backbone]\ntype = \"resnet\"\n[task]\ntype = \"classification\"\n\
-         [optimizer]\nlr = 1e-3\n[train]\nmax_steps = 1\n",
+         val = \"annotations/val.json\"\ntest = \"annotations/test.json\"\n{TINY_MODEL}",
         set.root().display()
     );
     fs::write(&path, text).unwrap();
@@ -371,11 +369,12 @@ fn clean_phantoms_give_nothing() {
 
 #[test]
 fn a_broken_file_hides_neither_the_other_splits_nor_what_a_run_would_stop_at() {
-    let set = Set::new();
+    let mut set = Set::new();
     let test = set.root().join("annotations/test.json");
     let bytes = fs::read(&test).unwrap();
     fs::write(&test, &bytes[..bytes.len() / 2]).unwrap();
-    fs::remove_file(set.root().join("images/000000.png")).unwrap();
+    let name = set.name("train", 0);
+    fs::remove_file(set.root().join(&name)).unwrap();
     let found = checked(&set);
     let codes: Vec<&str> = found.iter().map(|spot| spot.1.as_str()).collect();
     assert!(codes.contains(&"missing-image"), "{found:?}");
@@ -384,7 +383,7 @@ fn a_broken_file_hides_neither_the_other_splits_nor_what_a_run_would_stop_at() {
     table["exclude"] = json!(["no such image"]);
     let config: Box<dyn DatasetConfig> = serde_json::from_value(table).unwrap();
     fs::write(&test, bytes).unwrap();
-    fs::copy(clean().join("set/images/000000.png"), set.root().join("images/000000.png")).unwrap();
+    fs::copy(clean().join("set").join(&name), set.root().join(&name)).unwrap();
     let report = check(&*config, CheckOptions::new(None), &|| ()).unwrap();
     let found: Vec<_> =
         report.findings().map(|(_, f)| (f.code, f.examples[0].got.clone())).collect();

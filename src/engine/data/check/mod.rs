@@ -214,8 +214,10 @@ fn of_image(audit: &Audit, position: usize, look: &Look) -> Vec<(Code, Example)>
 
 /// What a run would stop at must be a finding, whatever it is.
 fn open_all(config: &dyn DatasetConfig, audits: &[(Split, Audit)], findings: &mut [Findings]) {
+    // Other splits are opened with the training split's categories.
+    let first_is_faulty = findings.first().is_some_and(Findings::has_faults);
     for ((split, audit), findings) in audits.iter().zip(findings) {
-        if findings.has_faults() {
+        if first_is_faulty || findings.has_faults() {
             continue;
         }
         if let Err(error) = config.open(*split) {
