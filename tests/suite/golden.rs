@@ -77,6 +77,7 @@ fn run(backbone: &str, task: &str, augment: &str) -> Vec<BTreeMap<String, Number
         r#"
 seed = 11
 device = "cpu"
+deterministic = "require"
 run_dir = "{run}"
 [dataset]
 type = "coco"
