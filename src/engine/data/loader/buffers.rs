@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use tch::Tensor;
 
+use crate::Error;
+
 /// Buffers waiting to be filled again.
 #[derive(Debug, Default)]
 pub(super) struct Buffers(Arc<Mutex<Vec<Vec<f32>>>>);
@@ -30,11 +32,11 @@ impl Buffers {
             _ => {
                 let mut buffer = Vec::new();
                 buffer.try_reserve_exact(length).with_context(|| {
-                    format!(
+                    Error::memory(format!(
                         "no memory for a batch of {} MiB; set a smaller loader.batch_size, \
                          loader.prefetch_batches or preprocess.image_size",
                         length.saturating_mul(size_of::<f32>()) >> 20
-                    )
+                    ))
                 })?;
                 buffer.resize(length, 0.0);
                 Ok(buffer)

@@ -57,7 +57,7 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let decided = decided_by_weights(loaded)?;
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
-    let chosen = device::choose(config.device)?;
+    let chosen = device::prepare(config)?;
     let train_set = open(config, crate::data::Split::Train)?;
     let val_set = validation(config)?;
     let model = Model::build(config, chosen.device, train_set.categories.clone())?;
