@@ -60,17 +60,28 @@ impl Drawing<'_> {
     /// For a report: the image file, a line each on prediction and truth, and a picture at most
     /// [`SIDE`] large. Of several questions about an object the answer to the first is drawn.
     pub(super) fn small(&self, image: &RgbImage) -> (PathBuf, Vec<String>, RgbImage) {
-        let path = self.target.path.clone();
-        let image = pictures::fit(image, SIDE);
-        if !self.prediction.scores.is_empty() && self.prediction.values.is_empty() {
-            return (path, self.labels(), image);
-        }
         let mut shown = self.prediction.clone();
         shown.keep_from(self.config.task.min_score());
         shown.instances.retain(|instance| instance.answers.is_none_or(|answer| answer.pass == 0));
+        let mut lines = Vec::new();
+        if !shown.scores.is_empty() {
+            lines.extend(self.labels());
+        }
+        for (name, value) in &shown.values {
+            lines.push(format!("predicted {name}: {value:.4}"));
+            lines.extend(self.target.values.get(name).map(|truth| format!("true {name}: {truth:.4}")));
+        }
         let annotated = self.target.objects.iter().filter(|object| !object.is_crowd).count();
-        let lines = vec![format!("{} predicted, {annotated} annotated", shown.instances.len())];
-        (path, lines, pictures::answers(&image, &shown, self.target, &self.model.categories))
+        if lines.is_empty() {
+            let found = shown.instances.len();
+            lines.push(format!("{found} predicted, {annotated} annotated"));
+        }
+        // What stands beside the picture need not stand in it.
+        shown.scores.clear();
+        shown.values.clear();
+        let image = pictures::fit(image, SIDE);
+        let picture = pictures::answers(&image, &shown, self.target, &self.model.categories);
+        (self.target.path.clone(), lines, picture)
     }
 
     fn labels(&self) -> Vec<String> {
