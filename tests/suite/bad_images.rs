@@ -33,6 +33,8 @@ pub(crate) fn harmed(folder: &Path) -> PathBuf {
         fs::remove_file(image(1)).unwrap();
         let mut huge = fs::read(image(2)).unwrap();
         huge[16..24].copy_from_slice(&[0, 1, 0x86, 0xA0, 0, 1, 0x86, 0xA0]);
+        let checksum = crc32fast::hash(&huge[12..29]);
+        huge[29..33].copy_from_slice(&checksum.to_be_bytes());
         fs::write(image(2), huge).unwrap();
     }
     to
