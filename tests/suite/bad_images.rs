@@ -50,7 +50,7 @@ fn a_run_with_bad_images_lists_them_and_resumes_exactly() {
     let root = format!("dataset.root={}", harmed(folder.path()).display());
     let train = |name: &str, more: &[&str]| {
         let run = format!("run_dir={}", folder.path().join(name).display());
-        let common = [&root, &run, "dataset.check_files=none"];
+        let common = [root.as_str(), &run, "dataset.check_files=none"];
         tiny_run(folder.path(), PROMPTS, &[&common[..], more].concat())
     };
     let skip = "loader.bad_images=skip";
