@@ -187,8 +187,7 @@ pub(super) fn score(
                 .with_context(|| format!("scoring {}", target.path.display()))?;
             let drawing = Drawing { model, config, target, prediction };
             let record = &dataset.records[batches.records()[index]];
-            let image =
-                || input_picture(model, &plan, &batch, std::slice::from_ref(record), index);
+            let image = || input_picture(model, &plan, &batch, std::slice::from_ref(record), index);
             if pictures.len() < num_pictures {
                 pictures.push(drawing.large(&image()?));
             }
