@@ -14,6 +14,7 @@ mod data_convert;
 mod dataset_check;
 mod dataset_tools;
 mod finetuning;
+mod hostile;
 mod image_lists;
 mod jitter;
 mod loader;

@@ -14,6 +14,13 @@ fn unknown_keys_name_their_line_and_a_near_one() {
 }
 
 #[test]
+fn more_values_than_any_config_has_are_refused_at_once() {
+    let many: String = (0..30_000).map(|i| format!("a{i} = 1\n")).collect();
+    let error = Folder::new(&[("a.toml", &many)]).error("a.toml", &[]);
+    assert!(error.contains("a.toml: more than 20000 values"), "{error}");
+}
+
+#[test]
 fn unknown_keys_inside_tagged_tables_name_their_line() {
     assert_eq!(
         error_of("[dataset.shore]\nlenght = 1\n"),
