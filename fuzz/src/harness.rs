@@ -1,11 +1,7 @@
 //! Around a target: a limit on memory, and panics told apart.
 
 use std::{
-    alloc::System,
-    collections::HashSet,
-    fs::OpenOptions,
-    io::Write,
-    panic::PanicHookInfo,
+    alloc::System, collections::HashSet, fs::OpenOptions, io::Write, panic::PanicHookInfo,
     sync::Mutex,
 };
 
@@ -46,7 +42,11 @@ fn note(panic: &PanicHookInfo, seen: &Mutex<HashSet<String>>) {
         Some(path) => {
             let file = OpenOptions::new().create(true).append(true).open(path);
             // A panic within the hook would hide the first one.
-            drop(file.and_then(|mut file| writeln!(file, "{}", panic.to_string().replace('\n', " "))));
+            drop(
+                file.and_then(|mut file| {
+                    writeln!(file, "{}", panic.to_string().replace('\n', " "))
+                }),
+            );
         }
         None => eprintln!("{panic}"),
     }

@@ -304,7 +304,11 @@ fn large_files_of_nothing_are_refused_within_their_memory() {
 
     let tuples = [b")".as_slice(), &b"\x85".repeat(1_000_000)].concat();
     let tuples = put("tuples.pth", &legacy_pickle(&tuples));
-    assert_fails(&limited(limit, &["weights", "inspect", &tuples]), 4, &["tuples.pth", "no tensor"]);
+    assert_fails(
+        &limited(limit, &["weights", "inspect", &tuples]),
+        4,
+        &["tuples.pth", "no tensor"],
+    );
 
     let bomb = folder.path().join("bomb.pth");
     zip_bomb(&bomb);

@@ -179,7 +179,14 @@ fn what_is_shared_without_end_is_refused_before_it_unfolds() {
         ("one shape", after(&[b"](", &b"h\x01".repeat(3 * many), b"e"])),
         ("one argument", after(&[&dict, b"ccollections\nD\n(", &b"h\x03".repeat(many), b"tR"])),
         ("one state", after(&[&dict, b"](", &b"ca\nb\n)Rh\x03b".repeat(many), b"h\x01e"])),
-        ("one key of a storage", after(&[b"](", &b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nh\x00K\x01K\x01NtQ".repeat(many), b"h\x01e"])),
+        (
+            "one key of a storage",
+            after(&[
+                b"](",
+                &b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nh\x00K\x01K\x01NtQ".repeat(many),
+                b"h\x01e",
+            ]),
+        ),
     ] {
         let start = Instant::now();
         let result = open_and_read(&path, &legacy_with_storage(&object));

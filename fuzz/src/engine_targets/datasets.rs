@@ -38,7 +38,8 @@ pub fn coco_dataset(bytes: &[u8]) {
     }
     if let Some(dataset) = dataset {
         assert!(!dataset.summary().is_empty());
-        let agnostic = open("coco", &path, &[("agnostic", true.into()), ("keep_empty", false.into())]);
+        let agnostic =
+            open("coco", &path, &[("agnostic", true.into()), ("keep_empty", false.into())]);
         if let Some(agnostic) = accepted(agnostic, ErrorKind::Data, NAME) {
             assert!(agnostic.records.len() <= dataset.records.len());
         }

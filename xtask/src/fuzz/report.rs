@@ -27,7 +27,8 @@ impl Outcome {
             line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
         };
         let counted = |key: &str| {
-            let number = |line: &str| line.split_once(key)?.1.split_whitespace().next()?.parse().ok();
+            let number =
+                |line: &str| line.split_once(key)?.1.split_whitespace().next()?.parse().ok();
             text.lines().rev().filter(|line| line.starts_with('#')).find_map(number).unwrap_or(0)
         };
         let written = "Test unit written to ";
@@ -113,7 +114,12 @@ stat::peak_rss_mb:              77
     fn a_finding_comes_with_its_command() {
         let text = format!("{TEXT}Test unit written to fuzz/artifacts/rle/crash-0a\n");
         let words = Outcome::of("rle", &text, false).finding_words().unwrap();
-        assert!(words.contains("fuzz run --sanitizer none rle fuzz/artifacts/rle/crash-0a"), "{words}");
-        assert!(Outcome::of("rle", TEXT, false).finding_words().unwrap().contains("stopped without"));
+        assert!(
+            words.contains("fuzz run --sanitizer none rle fuzz/artifacts/rle/crash-0a"),
+            "{words}"
+        );
+        assert!(
+            Outcome::of("rle", TEXT, false).finding_words().unwrap().contains("stopped without")
+        );
     }
 }

@@ -86,7 +86,10 @@ impl Archive {
                 let node = *args.get(at).context("_rebuild_tensor_v3 names no dtype")?;
                 let (_, dtype) = self.graph.global(node).context("its dtype is no name")?;
                 let Some(dtype) = Dtype::from_torch_name(dtype) else {
-                    return Ok(Some(Found::Unreadable(format!("numbers of type {}", shortened(dtype)))));
+                    return Ok(Some(Found::Unreadable(format!(
+                        "numbers of type {}",
+                        shortened(dtype)
+                    ))));
                 };
                 Some(dtype)
             }
