@@ -102,9 +102,8 @@ pub fn prompt_file(bytes: &[u8]) {
         for object in file.images.iter().flat_map(|image| &image.objects) {
             for size in [(5, 6), (480, 640)] {
                 let mut prompt = object.prompt.clone();
-                let checked = prompt.check(size);
-                let mask = prompt.rasterized_mask(size);
-                assert!(checked.is_err() || mask.is_ok(), "{mask:?}");
+                let _ = accepted(prompt.check(size), ErrorKind::Data, "");
+                let _ = accepted(prompt.rasterized_mask(size), ErrorKind::Data, "");
                 let _ = prompt.clip_box(size);
             }
         }
