@@ -15,6 +15,7 @@ use base::{
 use engine::{
     Result,
     data::{DatasetConfig, Split},
+    seed::Rng,
     serde_json::{self, json},
     weights,
 };
@@ -62,6 +63,55 @@ fn small_files_cut_off_anywhere_pass_through_their_fuzz_targets() {
             // Every byte of the head and of the tail, where the structure is.
             let ends = (0..bytes.len()).filter(|end| *end < 200 || bytes.len() - end < 100);
             ends.for_each(|end| target(&bytes[..end]));
+        }
+    }
+}
+
+/// What a fuzzer without sight of the code would try. `SONOTUNE_HOSTILE_ROUNDS` asks for more of it.
+#[test]
+fn hostile_files_with_bytes_changed_pass_through_their_fuzz_targets() {
+    let rounds = std::env::var("SONOTUNE_HOSTILE_ROUNDS").ok().and_then(|n| n.parse().ok());
+    let rounds: u64 = rounds.unwrap_or(60);
+    let only = std::env::var("SONOTUNE_HOSTILE_TARGET").ok();
+    let all = targets::ALL.iter().chain(engine_targets::ALL).enumerate();
+    for (number, (name, target)) in all.filter(|(_, (n, _))| only.as_ref().is_none_or(|o| o == n)) {
+        let seeds: Vec<_> = files_of(name).iter().map(|f| std::fs::read(f).unwrap()).collect();
+        for round in 0..rounds {
+            let mut rng = Rng::at(17, &[number as u64, round]);
+            let mut bytes = seeds[rng.below(seeds.len() as u64) as usize].clone();
+            for _ in 0..=rng.below(4) {
+                change(&mut bytes, &seeds, &mut rng);
+            }
+            let outcome = std::panic::catch_unwind(|| target(&bytes));
+            let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(4000)]).into_owned();
+            assert!(outcome.is_ok(), "{name}, round {round}: {shown:?}");
+        }
+    }
+}
+
+/// Overwrites, cuts, repeats, or takes a stretch of another file.
+fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut Rng) {
+    let place = |rng: &mut Rng, len: usize| rng.below(len as u64 + 1) as usize;
+    let at = place(rng, bytes.len());
+    match rng.below(6) {
+        0 => bytes.truncate(at),
+        1 if at < bytes.len() => bytes[at] = rng.below(256) as u8,
+        2 if at < bytes.len() => bytes[at] ^= 1 << rng.below(8),
+        3 => {
+            let value = [0x00, 0xff, 0x7f, 0x80][rng.below(4) as usize];
+            let end = (at + 1 + rng.below(8) as usize).min(bytes.len());
+            bytes[at..end].fill(value);
+        }
+        4 => {
+            let digits: &[u8] =
+                [&b"-1"[..], b"1e308", b"4294967296", b"null", b"[", b"{"][rng.below(6) as usize];
+            bytes.splice(at..at, digits.iter().copied());
+        }
+        _ => {
+            let other = &seeds[rng.below(seeds.len() as u64) as usize];
+            let from = place(rng, other.len());
+            let to = (from + rng.below(64) as usize).min(other.len());
+            bytes.splice(at..at, other[from..to].iter().copied());
         }
     }
 }

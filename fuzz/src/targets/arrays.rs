@@ -30,7 +30,8 @@ pub fn volumes(bytes: &[u8]) {
         let Some(volume) = accepted(Volume::open(&path), ErrorKind::Data, NAME) else { continue };
         for view in [View::Axial, View::Sagittal, View::Coronal] {
             for index in 0..(volume.num_planes(view) + 1).min(FEW) {
-                let _ = accepted(volume.plane(view, index, None), ErrorKind::Data, "");
+                // The last index is one too many.
+                let _ = volume.plane(view, index, None);
                 let _ = volume.pixels(view, index, Some(0), Intensity::Range);
                 let _ = volume.labels(view, index, Some(volume.num_channels() - 1));
             }
@@ -53,7 +54,7 @@ pub fn arrays(bytes: &[u8]) {
 
 fn use_array(array: &Array) {
     for index in 0..(array.num_planes() + 1).min(FEW) {
-        let _ = accepted(array.plane(index), ErrorKind::Data, "");
+        let _ = array.plane(index);
         let _ = array.pixels(index, 255.0, Intensity::Window([0.0, 1.0]));
         let _ = array.labels(index);
     }

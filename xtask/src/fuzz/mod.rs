@@ -36,8 +36,9 @@ const SEEDS: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Targets whose formats allow a file of a few bytes to claim an image of 100 megapixels, with the
-/// megabytes that they may therefore take.
-const LARGE: &[(&str, u32)] = &[("video", 1024), ("volumes", 512), ("hdf5", 1024)];
+/// megabytes that they may therefore take. HDF5 lets a chunk claim 4 GB, which its reader sets aside
+/// (and does not touch) before it finds them missing.
+const LARGE: &[(&str, u32)] = &[("video", 1024), ("volumes", 512), ("hdf5", 8192)];
 
 const MEMORY_MB: u32 = 256;
 
