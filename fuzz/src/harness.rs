@@ -22,8 +22,8 @@ pub const fn allocator() -> Allocator {
 ///
 /// That hook ends the process at every panic, also where the library catches the panics of an image
 /// decoder on purpose. Without it a panic that escapes still ends the process: libFuzzer's entry
-/// catches it and aborts. Each place where a caught one arose is written once, to standard error or
-/// to the file that `SONOTUNE_FUZZ_PANICS` names.
+/// catches it and aborts. Each place where one arose is written once, to standard error and to the
+/// file that `SONOTUNE_FUZZ_PANICS` names.
 pub fn start(allocator: &'static Allocator) {
     let limit = std::env::var("SONOTUNE_FUZZ_MEMORY_MB").ok().and_then(|mb| mb.parse().ok());
     let bytes = limit.unwrap_or(MEMORY_MB) << 20;
@@ -38,16 +38,11 @@ fn note(panic: &PanicHookInfo, seen: &Mutex<HashSet<String>>) {
     if !first {
         return;
     }
-    match std::env::var_os("SONOTUNE_FUZZ_PANICS") {
-        Some(path) => {
-            let file = OpenOptions::new().create(true).append(true).open(path);
-            // A panic within the hook would hide the first one.
-            drop(
-                file.and_then(|mut file| {
-                    writeln!(file, "{}", panic.to_string().replace('\n', " "))
-                }),
-            );
-        }
-        None => eprintln!("{panic}"),
+    eprintln!("{panic}");
+    if let Some(path) = std::env::var_os("SONOTUNE_FUZZ_PANICS") {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let text = panic.to_string().replace('\n', " ");
+        // A panic within the hook would hide the first one.
+        drop(file.and_then(|mut file| writeln!(file, "{text}")));
     }
 }
