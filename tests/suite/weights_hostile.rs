@@ -175,6 +175,10 @@ fn what_is_shared_without_end_is_refused_before_it_unfolds() {
     for (what, object) in [
         // 20 GB of names in 600 kB.
         ("one name", after(&[b"}(", &b"h\x00h\x01".repeat(many), b"u"])),
+        (
+            "one name beside",
+            after(&[b"}(X\x05\x00\x00\x00model}K\x01h\x01s", &b"h\x00K\x01".repeat(many), b"u"]),
+        ),
         ("one prefix", after(&[b"}h\x00](", &b"h\x01".repeat(many), b"es"])),
         ("one shape", after(&[b"](", &b"h\x01".repeat(3 * many), b"e"])),
         ("one argument", after(&[&dict, b"ccollections\nD\n(", &b"h\x03".repeat(many), b"tR"])),

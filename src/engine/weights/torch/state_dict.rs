@@ -65,6 +65,8 @@ pub(in crate::weights) fn find(archive: &Archive) -> Result<Contents> {
         let Some((key, inner)) = wrapper else { break };
         for (other, value) in archive.graph.pairs(at) {
             let name = archive.key(other);
+            archive.spend(name.len() as u64 / NAME_BYTES);
+            archive.ensure_bounded()?;
             if name != key {
                 let name = join(&path.join("."), &name);
                 others.push(OtherContent { name, what: describe(archive, value) });
