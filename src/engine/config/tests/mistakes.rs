@@ -93,7 +93,7 @@ fn all_unknown_and_mistyped_keys_are_named_at_once() {
         "3 problems in the config\n\
          a.toml:16: `optimizer.lr`: expected a number, got the string \"high\"\n\
          a.toml:18: unknown key `loader.batchsize`; did you mean `batch_size`?\n    \
-         keys of [loader]: batch_size, num_workers, prefetch_batches, shuffle\n\
+         keys of [loader]: batch_size, num_workers, prefetch_batches, shuffle, bad_images, max_bad_images\n\
          a.toml:19: `loader.num_workers`: expected a whole number of at least 0, got the whole \
          number -1"
     );

@@ -1,13 +1,28 @@
-//! What a split holds, in numbers.
+//! What a split holds, in numbers and pictures.
+//!
+//! [`Statistics`] counts what the annotations say; a [`Survey`] looks at every image, too.
+
+pub mod charts;
+mod distribution;
+mod pictures;
+mod samples;
+mod survey;
+mod text;
 
 use std::{fmt, path::PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+pub use self::{
+    distribution::Distribution,
+    pictures::PictureOptions,
+    samples::samples,
+    survey::{CELLS, Details, HeatMap, SizeCount, SplitSurvey, Survey, survey},
+};
 use super::Dataset;
 
 /// Counts of a split.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
     pub source: PathBuf,
     pub source_sha256: Option<String>,
@@ -25,7 +40,7 @@ pub struct Statistics {
 }
 
 /// Counts of a category.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CategoryStatistics {
     /// Class index.
     pub index: usize,
