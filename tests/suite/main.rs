@@ -44,6 +44,7 @@ mod scored_images;
 mod support;
 mod tensorboard;
 mod training;
+mod tutorial;
 mod us43d_training;
 mod weights;
 mod weights_hostile;
