@@ -12,8 +12,10 @@
 pub mod backbone;
 pub mod checkpoint;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod data;
+pub mod determinism;
 pub mod device;
 pub mod doctor;
 pub mod embedding_cache;
@@ -21,6 +23,7 @@ pub mod logging;
 pub mod metrics;
 pub mod nn;
 pub mod optim;
+pub mod report;
 pub mod run;
 pub mod task;
 pub mod trainer;

@@ -9,21 +9,24 @@
 //! [`train()`] walks all of it; [`evaluate()`] and [`predict()`] walk the same way and stop earlier.
 
 mod coco_eval;
+mod drawing;
 mod dry_run;
 mod embed;
 mod evaluate;
 mod export;
 mod model;
 mod predict;
+mod report;
 mod scored_images;
+mod skipped;
 mod train;
 
 pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};
 pub use dry_run::{
-    DryRunOptions, DryRunReport, Evaluated, LargestBatch, Loading, Memory, Timing, TriedBatch,
+    DryRunOptions, DryRunReport, EvaluatedBatch, LargestBatch, Loading, Memory, Timing, TriedBatch,
     dry_run, require_ready,
 };
-pub use evaluate::{EvalOptions, EvalRecord, evaluate};
+pub use evaluate::{EvalOptions, EvalRecord, Evaluated, evaluate};
 pub use export::{Export, ExportOptions, ExportRecord, export};
 pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};
 pub use predict::{MaskFiles, PredictOptions, PredictRecord, PromptSource, predict};
