@@ -12,6 +12,7 @@
 pub mod backbone;
 pub mod checkpoint;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod data;
 pub mod device;
@@ -21,6 +22,7 @@ pub mod logging;
 pub mod metrics;
 pub mod nn;
 pub mod optim;
+pub mod report;
 pub mod run;
 pub mod task;
 pub mod trainer;

@@ -217,6 +217,13 @@ pub trait Evaluator: Debug + Send {
     /// When prediction and target do not fit each other.
     fn add(&mut self, prediction: &Prediction, target: &Target) -> Result<()>;
 
+    /// How well the image taken in last was predicted, by one number: the higher the better (an error
+    /// with its sign turned). A report shows the best and the worst. `None`: there is none for this
+    /// image, or the task ranks none.
+    fn image_score(&self) -> Option<Metric> {
+        None
+    }
+
     /// Computes the metrics of all images taken in.
     ///
     /// # Errors

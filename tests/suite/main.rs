@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backbone_support;
+mod browser;
 mod coco;
 mod coco_eval_hostile;
 mod coco_hostile;
 mod coco_masks;
+mod compare;
 mod config;
 mod convert_interrupted;
 mod data_convert;
@@ -38,6 +40,7 @@ mod preprocess;
 mod prompts_embedding;
 mod prompts_support;
 mod raw_support;
+mod report;
 mod run_folder;
 mod sam_prompt;
 mod scored_images;

@@ -302,7 +302,7 @@ fn a_run_records_the_convention_and_starts_another_likewise() {
         split: Split::Val,
         source: engine::run::ModelSource::Pretrained,
     };
-    let record = engine::run::evaluate(&loaded, &options).unwrap();
+    let record = engine::run::evaluate(&loaded, &options).unwrap().record;
     assert!(record.dataset_sha256.is_some() && record.num_objects > 0);
     let convention = record.report.conditions.iter().find(|(name, _)| name == "convention");
     assert_eq!(convention.unwrap().1, "ultrasam");

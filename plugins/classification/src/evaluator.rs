@@ -18,13 +18,18 @@ use crate::labels::labels_of;
 pub(crate) struct ClassificationEvaluator {
     category_names: Vec<String>,
     multi_label: bool,
+    threshold: Option<f64>,
     images: Classifications,
+    last_score: Option<Metric>,
 }
 
 impl ClassificationEvaluator {
-    pub(crate) fn new(category_names: Vec<String>, multi_label: bool) -> Self {
+    /// `threshold`: of the scores from which on a category was predicted, where an image may have any
+    /// number of them.
+    pub(crate) fn new(category_names: Vec<String>, threshold: Option<f64>) -> Self {
         let images = Classifications::new(category_names.len());
-        Self { category_names, multi_label, images }
+        let multi_label = threshold.is_some();
+        Self { category_names, multi_label, threshold, images, last_score: None }
     }
 
     fn metrics(&self, classes: &[ClassMetrics]) -> Vec<Metric> {
@@ -93,7 +98,12 @@ impl ClassificationEvaluator {
 impl Evaluator for ClassificationEvaluator {
     fn add(&mut self, prediction: &Prediction, target: &Target) -> Result<()> {
         let truth = labels_of(target, &self.category_names, self.multi_label)?;
+        self.last_score = image_score(&truth, &prediction.scores, self.multi_label);
         self.images.add(&truth, &prediction.labels, &prediction.scores)
+    }
+
+    fn image_score(&self) -> Option<Metric> {
+        self.last_score.clone()
     }
 
     fn finish(&mut self) -> Result<Report> {
@@ -106,6 +116,9 @@ impl Evaluator for ClassificationEvaluator {
             tables: vec![self.per_class_table(&classes)],
             ..Report::default()
         };
+        if let Some(threshold) = self.threshold {
+            report.conditions.push(("multi_label_threshold".to_owned(), threshold.to_string()));
+        }
         if !self.multi_label {
             let counts = self.images.confusion_matrix();
             report.tables.push(self.confusion_table(&counts));
@@ -113,6 +126,18 @@ impl Evaluator for ClassificationEvaluator {
         }
         Ok(report)
     }
+}
+
+/// The score of the true category; of several categories how far, in the mean, their scores are on the
+/// right side.
+fn image_score(truth: &[usize], scores: &[f64], multi_label: bool) -> Option<Metric> {
+    if multi_label {
+        let right =
+            |(i, score): (usize, &f64)| if truth.contains(&i) { *score } else { 1.0 - score };
+        let sum: f64 = scores.iter().enumerate().map(right).sum();
+        return Some(Metric::new("mean score of what is true", sum / scores.len() as f64));
+    }
+    Some(Metric::new("score of the true category", *scores.get(*truth.first()?)?))
 }
 
 /// One decimal, as papers print it.

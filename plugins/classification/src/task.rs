@@ -107,6 +107,6 @@ impl Task for Classifier {
 
     fn evaluator(&self) -> Result<Box<dyn Evaluator>> {
         let names = self.category_names.clone();
-        Ok(Box::new(ClassificationEvaluator::new(names, self.multi_label())))
+        Ok(Box::new(ClassificationEvaluator::new(names, self.threshold)))
     }
 }

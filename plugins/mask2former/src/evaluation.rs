@@ -5,8 +5,8 @@ use engine::{
     data::Target,
     serde::{Deserialize, Serialize},
     task::{
-        Evaluator, Prediction, Report,
-        instances::{Annotated, Counts, InstanceScorer},
+        Evaluator, Metric, Prediction, Report,
+        instances::{Annotated, Counts, InstanceScorer, panoptic_quality},
     },
 };
 
@@ -45,12 +45,20 @@ pub(crate) struct InstanceEvaluator {
     config: EvaluationConfig,
     scorer: InstanceScorer,
     counts: Counts,
+    /// From which on an instance counts in the score of an image.
+    min_score: f64,
+    last_quality: Option<f64>,
 }
 
 impl InstanceEvaluator {
-    pub(crate) fn new(categories: Vec<String>, config: EvaluationConfig) -> Result<Self> {
+    pub(crate) fn new(
+        categories: Vec<String>,
+        config: EvaluationConfig,
+        min_score: f64,
+    ) -> Result<Self> {
         let scorer = InstanceScorer::new(categories.len(), false)?;
-        Ok(Self { categories, config, scorer, counts: Counts::default() })
+        let counts = Counts::default();
+        Ok(Self { categories, config, scorer, counts, min_score, last_quality: None })
     }
 }
 
@@ -58,7 +66,13 @@ impl Evaluator for InstanceEvaluator {
     fn add(&mut self, prediction: &Prediction, target: &Target) -> Result<()> {
         let image = Annotated::of(target)?;
         self.counts.add(&image);
+        let shown = prediction.instances.iter().filter(|i| i.score >= self.min_score);
+        self.last_quality = panoptic_quality(&image, shown)?;
         self.scorer.add(&image, &prediction.instances)
+    }
+
+    fn image_score(&self) -> Option<Metric> {
+        self.last_quality.map(|quality| Metric::new("panoptic quality", quality))
     }
 
     fn finish(&mut self) -> Result<Report> {

@@ -5,7 +5,7 @@ use engine::{
     anyhow::Context,
     backbone::{self, Backbone},
     data::Batch,
-    task::{Evaluator, Prediction, StepOutput, TargetNeeds, Task},
+    task::{Evaluator, Prediction, StepOutput, TargetNeeds, Task, TaskConfig},
 };
 
 use crate::{
@@ -82,6 +82,7 @@ impl Task for Mask2Former {
 
     fn evaluator(&self) -> Result<Box<dyn Evaluator>> {
         let config = self.config.evaluation.clone();
-        Ok(Box::new(InstanceEvaluator::new(self.categories.clone(), config)?))
+        let min_score = self.config.min_score();
+        Ok(Box::new(InstanceEvaluator::new(self.categories.clone(), config, min_score)?))
     }
 }

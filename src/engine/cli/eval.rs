@@ -9,6 +9,7 @@ use crate::{
     data::Split,
     fs::atomic_write,
     logging::table,
+    report::{self, By, Kept},
     run::{self, EvalOptions},
 };
 
@@ -32,7 +33,8 @@ pub(super) struct EvalArgs {
 
 pub(super) fn run(args: &EvalArgs) -> Result<()> {
     let (loaded, source) = args.model.load(&args.overrides)?;
-    let record = run::evaluate(&loaded, &EvalOptions { split: args.split, source })?;
+    let run::ScoredSplit { record, shown } =
+        run::evaluate(&loaded, &EvalOptions { split: args.split, source })?;
     let json = serde_json::to_string_pretty(&record)?;
     let name = format!("eval-{}.json", serde_json::to_value(args.split)?.as_str().unwrap_or("?"));
     let path = args.out.clone().unwrap_or_else(|| loaded.config.run_dir.join(name));
@@ -41,6 +43,13 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
             .with_context(|| format!("cannot create {}", folder.display()))?;
     }
     atomic_write(&path, json.as_bytes())?;
+    if args.model.run.is_some() && args.out.is_none() {
+        // The score is written: no report is worth an error now.
+        let kept = Kept::of(&loaded.config.run_dir).write_shown(By::Eval, &shown);
+        if let Err(error) = kept.and_then(|()| report::write(&loaded.config.run_dir)) {
+            eprintln!("warning: {error:#}; the scores are written, the report is not");
+        }
+    }
     if args.json {
         println!("{json}");
     } else {

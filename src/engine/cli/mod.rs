@@ -35,12 +35,14 @@ use crate::{
 };
 
 mod coco_eval;
+mod compare;
 mod config;
 mod data;
 mod doctor;
 mod eval;
 mod list;
 mod predict;
+mod report;
 mod train;
 mod weights;
 
@@ -58,6 +60,10 @@ enum Verb {
     Train(train::TrainArgs),
     /// Score a trained model on a split of its dataset.
     Eval(eval::EvalArgs),
+    /// Write the report of a run as one HTML page.
+    Report(report::ReportArgs),
+    /// Put the scores of several runs into one table: means over seeds.
+    Compare(compare::CompareArgs),
     /// Score a COCO result file against a ground truth, as pycocotools does.
     CocoEval(coco_eval::CocoEvalArgs),
     /// Predict images without annotations.
@@ -83,7 +89,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     // Training asks for the same large blocks at every step; scoring a file wants each but once,
     // and its peak is a tenth lower when they go back.
-    if !matches!(cli.verb, Verb::CocoEval(_)) {
+    if !matches!(cli.verb, Verb::CocoEval(_) | Verb::Report(_) | Verb::Compare(_)) {
         torch_shim_sys::keep_freed_memory();
     }
     match dispatch(cli.verb) {
@@ -99,6 +105,8 @@ fn dispatch(verb: Verb) -> Result<()> {
     match verb {
         Verb::Train(args) => train::run(&args),
         Verb::Eval(args) => eval::run(&args),
+        Verb::Report(args) => report::run(&args),
+        Verb::Compare(args) => compare::run(&args),
         Verb::CocoEval(args) => coco_eval::run(&args),
         Verb::Predict(args) => predict::run(&args),
         Verb::Config(verb) => config::run(verb),

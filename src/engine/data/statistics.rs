@@ -2,12 +2,12 @@
 
 use std::{fmt, path::PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Dataset;
 
 /// Counts of a split.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
     pub source: PathBuf,
     pub source_sha256: Option<String>,
@@ -25,7 +25,7 @@ pub struct Statistics {
 }
 
 /// Counts of a category.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CategoryStatistics {
     /// Class index.
     pub index: usize,

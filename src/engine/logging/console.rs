@@ -84,7 +84,7 @@ pub(super) fn bytes(count: u64) -> String {
 }
 
 /// `1h 02m`, `3m 20s`, `45s`.
-pub(super) fn duration(time: Duration) -> String {
+pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s}s"),

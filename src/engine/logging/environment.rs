@@ -34,6 +34,9 @@ pub struct Environment {
     pub os: String,
     /// UTC, RFC 3339.
     pub start_time: String,
+    /// Of a run that was gone on with: the step of the checkpoint it went on from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_step: Option<u64>,
     /// Program and arguments.
     pub command_line: Vec<String>,
     /// Relative paths of the config start here.
@@ -61,6 +64,7 @@ impl Environment {
             hostname: read_line("/proc/sys/kernel/hostname"),
             os: operating_system(),
             start_time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            after_step: None,
             command_line: std::env::args_os()
                 .map(|argument| argument.to_string_lossy().into_owned())
                 .collect(),

@@ -14,8 +14,10 @@ mod run_folder;
 mod summary;
 pub mod table;
 
+pub(crate) use console::duration;
 pub use environment::Environment;
 pub use logger::{LoggerOptions, RunLogger, StepTime, TrainRecord};
 pub use memory::peak_memory;
 pub use run_folder::{Existing, RunFolder};
+pub(crate) use run_folder::{REPORT, REPORT_FOLDER};
 pub use summary::{BestModel, RunStatus, Summary};

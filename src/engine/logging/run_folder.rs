@@ -22,6 +22,9 @@ const LOG: &str = "train.log";
 const METRICS: &str = "metrics.jsonl";
 const SUMMARY: &str = "summary.json";
 const CHECKPOINTS: &str = "checkpoints";
+pub(crate) const REPORT: &str = "report.html";
+/// What the report needs and no other file holds.
+pub(crate) const REPORT_FOLDER: &str = "report";
 pub(super) const EVENTS_PREFIX: &str = "events.out.tfevents.";
 
 /// What to do when the folder holds something already.
@@ -48,6 +51,8 @@ pub enum Existing {
 /// | `checkpoints/` | last and best |
 /// | `eval-*.json` | scores, where the run was evaluated |
 /// | `summary.json` | [`Summary`](super::Summary), once the run has ended |
+/// | `report.html` | all of it on a page, see [`report`](crate::report) |
+/// | `report/` | what that page alone needs: counts, and the pictures it shows |
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -306,7 +311,8 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
     let mut rest = Vec::new();
     for name in names {
         let entry = path.join(name);
-        let ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY].contains(&name.as_str())
+        let ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, REPORT]
+            .contains(&name.as_str())
             || name.starts_with(EVENTS_PREFIX)
             || is_score(name)
             || name.starts_with('.') && name.ends_with(".tmp");
@@ -314,6 +320,8 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
             fs::remove_file(&entry)
         } else if name == CHECKPOINTS {
             empty(&entry)
+        } else if name == REPORT_FOLDER {
+            fs::remove_dir_all(&entry)
         } else {
             if name != LOG {
                 rest.push(name.clone());

@@ -11,6 +11,9 @@ use crate::task::Metric;
 pub struct Summary {
     /// Why it ended.
     pub status: RunStatus,
+    /// What stopped it, where it did not finish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// Optimiser steps done, those before a resume included.
     pub steps: u64,
     /// Of this process.

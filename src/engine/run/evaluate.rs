@@ -7,10 +7,11 @@ use std::{
 
 use anyhow::{Context, Result};
 use image::RgbImage;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tch::{Device, no_grad};
 
 use super::{
+    drawing::{Drawing, input_picture},
     model::{Decided, Model, ModelSource, Opened, decided_by_weights},
     scored_images,
     train::load_plan,
@@ -19,11 +20,11 @@ use crate::{
     Error,
     config::{Loaded, RunConfig},
     data::{
-        Batch, Dataset, Split,
-        loader::{LoadPlan, Loader, prepare_batch},
+        Batch, Dataset, Split, Statistics,
+        loader::{LoadPlan, Loader},
     },
     device,
-    logging::pictures,
+    report::{Ranked, Ranking, Shown},
     task::{Metric, Prediction, Report, Task},
     trainer::autocast,
 };
@@ -36,11 +37,11 @@ pub struct EvalOptions {
 }
 
 /// A score with all that gives it meaning.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EvalRecord {
     pub checkpoint: PathBuf,
     /// Other files that pretrained weights come from: parts, and what lies on top.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<PathBuf>,
     /// Optimiser steps of the checkpoint.
     pub step: u64,
@@ -51,14 +52,42 @@ pub struct EvalRecord {
     pub num_objects: usize,
     /// What the dataset's options left out or changed.
     pub dataset_notes: Vec<String>,
+    /// Names, in the order of class indices; none in records of earlier versions.
+    #[serde(default)]
+    pub categories: Vec<String>,
     pub report: Report,
+}
+
+impl EvalRecord {
+    /// As a report shows it, without pictures and with the counts that a record has.
+    pub(crate) fn into_shown(self) -> Shown {
+        let dataset = Dataset {
+            source: self.dataset,
+            source_sha256: self.dataset_sha256,
+            notes: self.dataset_notes,
+            ..Dataset::default()
+        };
+        let counts = Statistics {
+            num_images: self.num_images,
+            num_objects: self.num_objects,
+            ..Statistics::of(&dataset)
+        };
+        Shown { split: self.split, step: self.step, counts, report: self.report, ranked: None }
+    }
+}
+
+/// A score, and what its run's report shows of it.
+#[derive(Debug)]
+pub struct ScoredSplit {
+    pub record: EvalRecord,
+    pub shown: Shown,
 }
 
 /// Scores a checkpoint of the run whose config is `loaded`.
 ///
 /// # Errors
 /// Of kind config, data or weights.
-pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
+pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<ScoredSplit> {
     let decided = decided(loaded, &options.source)?;
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
     let device = device::choose(config.device)?.device;
@@ -68,7 +97,14 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
     require_same_categories(&model, &dataset, &checkpoint)?;
     let plan = load_plan(config, &model);
     let scored = score(&model, dataset.clone(), plan, config, device, 0)?;
-    Ok(EvalRecord {
+    let shown = Shown {
+        split: options.split,
+        step,
+        counts: Statistics::of(&dataset),
+        report: scored.report.clone(),
+        ranked: scored.ranked,
+    };
+    let record = EvalRecord {
         checkpoint,
         beside,
         step,
@@ -78,8 +114,10 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<EvalRecord> {
         num_images: dataset.records.len(),
         num_objects: dataset.num_objects(),
         dataset_notes: dataset.notes.clone(),
+        categories: dataset.category_names().map(str::to_owned).collect(),
         report: scored.report,
-    })
+    };
+    Ok(ScoredSplit { record, shown })
 }
 
 /// As [`decided_by_weights`]; a run's own config has recorded that already.
@@ -105,11 +143,12 @@ fn require_same_categories(model: &Model, dataset: &Dataset, checkpoint: &Path) 
     .into())
 }
 
-/// A report, and pictures of the first images with their predictions.
+/// A report, pictures of the first images with their predictions, and of the best and worst.
 #[derive(Debug)]
 pub(super) struct Scored {
     pub(super) report: Report,
     pub(super) pictures: Vec<RgbImage>,
+    pub(super) ranked: Option<Ranked>,
 }
 
 /// Predicts and scores every image of `dataset`.
@@ -125,7 +164,7 @@ pub(super) fn score(
         return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
     }
     let mut evaluator = model.task.evaluator()?;
-    let mut pictures = Vec::new();
+    let (mut pictures, mut ranking) = (Vec::new(), Ranking::default());
     let plan = eval_plan(plan, config, &*model.task);
     let records = dataset.records.chunks(plan.loader.batch_size);
     for (batch, records) in Loader::eval(dataset.clone(), plan.clone())?.zip(records) {
@@ -135,23 +174,20 @@ pub(super) fn score(
             evaluator
                 .add(prediction, target)
                 .with_context(|| format!("scoring {}", target.path.display()))?;
+            let drawing = Drawing { model, config, target, prediction };
+            let image = || input_picture(model, &plan, &batch, &records[index..=index], index);
             if pictures.len() < num_pictures {
-                let picture = if batch.features.is_some() {
-                    // Nobody has decoded the image.
-                    let pixels = LoadPlan { embeddings: None, ..plan.clone() };
-                    let batch = prepare_batch(&records[index..=index], &pixels)?;
-                    draw(model, config, &batch, 0, prediction)?
-                } else {
-                    draw(model, config, &batch, index, prediction)?
-                };
-                pictures.push(picture);
+                pictures.push(drawing.large(&image()?));
+            }
+            if let Some(score) = evaluator.image_score() {
+                ranking.add(&score, || Ok(drawing.small(&image()?)))?;
             }
         }
     }
     let mut report = evaluator.finish()?;
     let notes = dataset.notes.iter().map(|note| ("dataset".to_owned(), note.clone()));
     report.conditions.extend(notes);
-    Ok(Scored { report, pictures })
+    Ok(Scored { report, pictures, ranked: ranking.finish() })
 }
 
 /// The metric that picks the best checkpoint.
@@ -205,24 +241,4 @@ pub(super) fn predict_batch(
         );
     }
     Ok(predictions)
-}
-
-/// The image at `index` of a batch with what was predicted and what is true.
-fn draw(
-    model: &Model,
-    config: &RunConfig,
-    batch: &Batch,
-    index: usize,
-    prediction: &Prediction,
-) -> Result<RgbImage> {
-    let target = &batch.targets[index];
-    let image =
-        pictures::denormalise(&batch.images.get(index as i64), target.input_size, &model.spec)?;
-    if !prediction.scores.is_empty() && prediction.values.is_empty() {
-        let truth = Some(target.image_labels.as_slice());
-        return Ok(pictures::prediction(&image, prediction, truth, &model.categories));
-    }
-    let mut shown = prediction.clone();
-    shown.keep_from(config.task.min_score());
-    Ok(pictures::answers(&image, &shown, target, &model.categories))
 }

@@ -9,12 +9,14 @@
 //! [`train()`] walks all of it; [`evaluate()`] and [`predict()`] walk the same way and stop earlier.
 
 mod coco_eval;
+mod drawing;
 mod dry_run;
 mod embed;
 mod evaluate;
 mod export;
 mod model;
 mod predict;
+mod report;
 mod scored_images;
 mod train;
 
@@ -23,7 +25,7 @@ pub use dry_run::{
     DryRunOptions, DryRunReport, Evaluated, LargestBatch, Loading, Memory, Timing, TriedBatch,
     dry_run, require_ready,
 };
-pub use evaluate::{EvalOptions, EvalRecord, evaluate};
+pub use evaluate::{EvalOptions, EvalRecord, ScoredSplit, evaluate};
 pub use export::{Export, ExportOptions, ExportRecord, export};
 pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};
 pub use predict::{MaskFiles, PredictOptions, PredictRecord, PromptSource, predict};

@@ -9,14 +9,14 @@ use super::{
     embed,
     evaluate::{self, Scored},
     model::{Model, decided_by_weights},
-    scored_images,
+    report, scored_images,
 };
 use crate::{
     Error,
     checkpoint::{self, Best, Progress},
     config::{Direction, Loaded, RunConfig},
     data::{
-        Dataset, Split,
+        Dataset, Split, Statistics,
         loader::{LoadPlan, Loader},
     },
     device,
@@ -25,6 +25,7 @@ use crate::{
         Summary, TrainRecord, peak_memory,
     },
     optim::{Optimizer, groups},
+    report::{By, Kept, Shown},
     stop::StopFlag,
     task::{Metric, Report},
     trainer::{StepValues, Trainer},
@@ -94,7 +95,10 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         },
     )?;
     folder.write_config(&loaded.resolved)?;
-    folder.write_environment(&Environment::collect(device, config.precision, config.seed))?;
+    folder.write_environment(&Environment {
+        after_step: folder.is_resumed().then_some(progress.step),
+        ..Environment::collect(device, config.precision, config.seed)
+    })?;
     match &weights_report {
         Some(report) => {
             folder.write_weights_report(report)?;
@@ -120,6 +124,9 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         Some(dataset) => logger.info(&format!("val: {}", dataset.summary().trim_end())),
         None => logger.warn("the dataset has no validation split: nothing is evaluated"),
     }
+
+    let splits = [(Split::Train, Some(&train_set)), (Split::Val, val_set.as_ref())];
+    report::keep_counts(&logger, folder.path(), splits);
 
     let mut run = Run {
         trainer: Trainer::new(
@@ -147,8 +154,10 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         Err(e) if crate::error::exit_code(e) == 130 => RunStatus::Interrupted,
         Err(_) => RunStatus::Failed,
     };
-    let summary = run.summary(status);
+    let mut summary = run.summary(status);
+    summary.error = result.as_ref().err().map(|error| format!("{error:#}"));
     logger.finish(&summary)?;
+    report::after_training(&logger, folder.path());
     result?;
     Ok(TrainOutcome { run_dir: folder.path().to_owned(), summary })
 }
@@ -337,7 +346,7 @@ impl Run<'_> {
     fn evaluate(&mut self) -> Result<()> {
         let Some(val_set) = self.val_set else { return Ok(()) };
         let step = self.progress.step;
-        let Scored { report, pictures, .. } = evaluate::score(
+        let Scored { report, pictures, ranked } = evaluate::score(
             self.model,
             val_set.clone(),
             self.plan.clone(),
@@ -349,6 +358,9 @@ impl Run<'_> {
         for (index, picture) in pictures.iter().enumerate() {
             self.logger.image(&format!("val/images/{index}"), step, picture);
         }
+        let counts = Statistics::of(val_set);
+        let shown = Shown { split: Split::Val, step, counts, report: report.clone(), ranked };
+        report::keep(self.logger, Kept::of(self.folder.path()).write_shown(By::Training, &shown));
         self.keep_best(&report)?;
         self.last_report = Some(report);
         Ok(())
@@ -386,6 +398,7 @@ impl Run<'_> {
         };
         Summary {
             status,
+            error: None,
             steps: self.progress.step,
             wall_seconds: self.started.elapsed().as_secs_f64(),
             peak_memory_bytes: peak_memory(self.device),

@@ -14,6 +14,8 @@
 //! # assert!(map_50(&[]).unwrap().is_nan());
 //! ```
 
+mod quality;
+
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -23,6 +25,8 @@ use crate::{
     data::{Object, Rle, Target},
     metrics::coco::{CocoEvaluator, CocoResult, Detection, IouType, Params, Query, Truth},
 };
+
+pub use quality::panoptic_quality;
 
 /// mmdetection's: mAP at the first, everything else at the last.
 const MAX_DETS: [usize; 3] = [100, 300, 1000];
@@ -369,6 +373,27 @@ mod tests {
         );
         // As new: nothing is left of the image.
         assert!(value(&scorer.finish().unwrap(), "bbox_mAP").is_nan());
+    }
+
+    #[test]
+    fn the_quality_of_an_image_counts_matches_misses_and_false_alarms() {
+        let (a, b) = ((5.0, 5.0, 20.0), (60.0, 60.0, 20.0));
+        let image = annotated(vec![object(0, a, false), object(1, b, false)]);
+        let of = |image: &Annotated, found: &[Instance]| panoptic_quality(image, found).unwrap();
+        assert_eq!(of(&image, &[found(0, a, 0.9), found(1, b, 0.8)]), Some(1.0));
+        // One found, one missed; then the other under a wrong name, and the first twice.
+        assert_eq!(of(&image, &[found(0, a, 0.9)]), Some(1.0 / 1.5));
+        assert_eq!(of(&image, &[found(0, a, 0.9), found(0, b, 0.8)]), Some(0.5));
+        assert_eq!(of(&image, &[found(0, a, 0.9), found(0, a, 0.8)]), Some(0.5));
+        // Shifted by half its side: an IoU of a third matches nothing.
+        assert_eq!(of(&image, &[found(0, (15.0, 5.0, 20.0), 0.9)]), Some(0.0));
+        let nothing = annotated(vec![]);
+        assert_eq!(of(&nothing, &[]), None);
+        assert_eq!(of(&nothing, &[found(0, a, 0.9)]), Some(0.0));
+        // Within a crowd nothing is false.
+        let crowd = annotated(vec![object(1, (0.0, 0.0, 50.0), true)]);
+        assert_eq!(of(&crowd, &[found(0, a, 0.9)]), None);
+        assert_eq!(of(&crowd, &[found(0, b, 0.9)]), Some(0.0));
     }
 
     #[test]

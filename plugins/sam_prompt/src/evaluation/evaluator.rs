@@ -20,6 +20,8 @@ pub(crate) struct PromptEvaluator {
     passes: Vec<Pass>,
     conditions: Vec<(String, String)>,
     counts: Counts,
+    /// Mean IoU of the answers of the first pass on the image taken in last.
+    last_iou: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -41,7 +43,7 @@ impl PromptEvaluator {
             Ok(Pass { name, scorer, overlap: OverlapMeans::default() })
         };
         let passes = passes.into_iter().map(pass).collect::<Result<_>>()?;
-        Ok(Self { passes, conditions, counts: Counts::default() })
+        Ok(Self { passes, conditions, counts: Counts::default(), last_iou: None })
     }
 }
 
@@ -55,9 +57,17 @@ impl Evaluator for PromptEvaluator {
                 .iter()
                 .filter(|i| i.answers.is_some_and(|a| a.pass == index))
                 .collect();
-            pass.add(&image, &answers)?;
+            let iou = pass.add(&image, &answers)?;
+            if index == 0 {
+                self.last_iou = iou;
+            }
         }
         Ok(())
+    }
+
+    fn image_score(&self) -> Option<Metric> {
+        let first = self.passes.first()?;
+        Some(Metric::new(format!("mean IoU ({})", first.name), self.last_iou?))
     }
 
     fn finish(&mut self) -> Result<Report> {
@@ -100,16 +110,21 @@ impl Evaluator for PromptEvaluator {
 }
 
 impl Pass {
-    fn add(&mut self, image: &Annotated, answers: &[&Instance]) -> Result<()> {
+    /// The mean IoU of the answers on this image, where it is defined.
+    fn add(&mut self, image: &Annotated, answers: &[&Instance]) -> Result<Option<f64>> {
+        let mut of_image = OverlapMeans::default();
         self.scorer.add(image, answers.iter().copied())?;
         for instance in answers {
             let of_object = instance.answers.and_then(|a| image.masks().get(a.object));
             let (Some(truth), Some(mask)) = (of_object, &instance.mask) else {
                 return Err(Error::data("an answer belongs to no object of its image").into());
             };
-            self.overlap.add(&overlap(mask, truth, Spacing::default())?);
+            let overlap = overlap(mask, truth, Spacing::default())?;
+            of_image.add(&overlap);
+            self.overlap.add(&overlap);
         }
-        Ok(())
+        let iou = of_image.iou();
+        Ok((iou.count > 0).then(|| iou.value()))
     }
 
     fn report(mut self, metrics: &mut Vec<Metric>, rows: &mut Vec<Vec<String>>) -> Result<()> {

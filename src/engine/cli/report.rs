@@ -1,0 +1,29 @@
+//! `sonotune report`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::report;
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// Folder of the run; one that is still going serves too.
+    #[arg(long, value_name = "RUN_DIR")]
+    run: PathBuf,
+    /// Print where it was written, and how large it is, as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &ReportArgs) -> Result<()> {
+    let path = report::write(&args.run)?;
+    if args.json {
+        let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        println!("{}", serde_json::json!({ "report": path, "bytes": bytes }));
+    } else {
+        println!("{}", path.display());
+    }
+    Ok(())
+}

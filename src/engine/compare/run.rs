@@ -1,0 +1,127 @@
+//! One run as it is compared.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+
+use crate::{Error, config::Direction, data::Split, fs::read_if_exists, run::EvalRecord};
+
+/// A run with its scores on a split.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) path: PathBuf,
+    pub(super) record: EvalRecord,
+    pub(super) seed: u64,
+    /// Every key of its config, in full, with its value; those left out that may differ between
+    /// repeats of a run.
+    pub(super) settings: BTreeMap<String, String>,
+    best: Option<(String, Direction)>,
+    max_steps: Option<u64>,
+}
+
+/// Keys that a repeat of a run may have otherwise: the seed and the place, and what changes no result.
+const FREE: [&str; 4] = ["seed", "run_dir", "loader.num_workers", "loader.prefetch_batches"];
+
+impl Run {
+    pub(super) fn read(path: &Path, split: Split) -> Result<Self> {
+        let config_path = path.join("config.toml");
+        let Some(text) = read_if_exists(&config_path)? else {
+            let shown = path.display();
+            let what = if path.exists() { "has no config.toml" } else { "does not exist" };
+            return Err(Error::config(format!("{shown} is not a run folder: it {what}")).into());
+        };
+        let config: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+            Error::config(format!("{} cannot be read: {}", config_path.display(), e.message()))
+        })?;
+        let record = read_record(path, split)?;
+        let mut settings = BTreeMap::new();
+        flatten("", &config, &mut settings);
+        settings.retain(|key, _| !FREE.contains(&key.as_str()) && !key.starts_with("logging."));
+        let evaluation = config.get("evaluation");
+        let text_of = |key: &str| evaluation.and_then(|e| e.get(key)?.as_str());
+        let best = text_of("best_metric").map(|name| {
+            let lowest = text_of("best_is") == Some("lowest");
+            (name.to_owned(), if lowest { Direction::Lowest } else { Direction::Highest })
+        });
+        let number = |value: Option<&toml::Value>| u64::try_from(value?.as_integer()?).ok();
+        Ok(Self {
+            path: path.to_owned(),
+            record,
+            seed: number(config.get("seed")).unwrap_or_default(),
+            settings,
+            best,
+            max_steps: number(config.get("train").and_then(|t| t.get("max_steps"))),
+        })
+    }
+
+    /// Which way its config says that a metric improves.
+    pub(super) fn direction_of(&self, metric: &str) -> Option<Direction> {
+        self.best.as_ref().filter(|(name, _)| name == metric).map(|(_, direction)| *direction)
+    }
+
+    /// A note where the last checkpoint is not that of the last step.
+    pub(super) fn unfinished(&self) -> Option<String> {
+        let is_last = self.record.checkpoint.ends_with("last.safetensors");
+        let steps = self.max_steps.filter(|&steps| is_last && self.record.step < steps)?;
+        Some(format!(
+            "{} was scored after step {} of {steps}: it was not finished then",
+            self.path.display(),
+            self.record.step
+        ))
+    }
+}
+
+fn read_record(run: &Path, split: Split) -> Result<EvalRecord> {
+    let path = run.join(format!("eval-{split}.json"));
+    let command = format!("`sonotune eval --run {} --split {split}`", run.display());
+    let Some(text) = read_if_exists(&path)? else {
+        return Err(Error::data(format!(
+            "{} has no scores of the {split} split (no {}): make them with {command}",
+            run.display(),
+            path.display()
+        ))
+        .into());
+    };
+    let record: EvalRecord = serde_json::from_str(&text).map_err(|e| {
+        Error::data(format!(
+            "{} is no record of scores: {e}; make it again with {command}",
+            path.display()
+        ))
+    })?;
+    if record.split != split {
+        return Err(Error::data(format!(
+            "{} holds scores of the {} split: make those of {split} with {command}",
+            path.display(),
+            record.split
+        ))
+        .into());
+    }
+    Ok(record)
+}
+
+/// # Errors
+/// Of kind config when a folder is given twice: it would count twice.
+pub(super) fn ensure_distinct(runs: &[Run]) -> Result<()> {
+    let place = |run: &Run| run.path.canonicalize().unwrap_or_else(|_| run.path.clone());
+    let places: Vec<_> = runs.iter().map(place).collect();
+    for (i, run) in runs.iter().enumerate() {
+        if places[..i].contains(&places[i]) {
+            return Err(Error::config(format!("{} is given twice", run.path.display())).into());
+        }
+    }
+    Ok(())
+}
+
+fn flatten(prefix: &str, table: &toml::Table, settings: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            toml::Value::Table(table) => flatten(&key, table, settings),
+            toml::Value::String(text) => drop(settings.insert(key, text.clone())),
+            other => drop(settings.insert(key, other.to_string())),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What a run keeps for its report and for nothing else, as `report/*.json`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::Ranked;
+use crate::{
+    data::{Split, Statistics},
+    fs::{atomic_write, read_if_exists},
+    logging::REPORT_FOLDER,
+    task::Report,
+};
+
+/// The folder `report/` of a run.
+#[derive(Debug, Clone)]
+pub struct Kept(PathBuf);
+
+/// Counts of a split that the run used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitCounts {
+    pub split: Split,
+    pub counts: Statistics,
+}
+
+/// An evaluation, with what is worth looking at.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Shown {
+    pub split: Split,
+    /// Optimiser steps of the weights.
+    pub step: u64,
+    /// Of the split as it was scored.
+    pub counts: Statistics,
+    pub report: Report,
+    /// Absent where the task ranks no images.
+    pub ranked: Option<Ranked>,
+}
+
+/// Who evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The training itself, on its validation split.
+    Training,
+    /// `sonotune eval`.
+    Eval,
+}
+
+impl Kept {
+    /// Of the run in `run_dir`.
+    #[must_use]
+    pub fn of(run_dir: &Path) -> Self {
+        Self(run_dir.join(REPORT_FOLDER))
+    }
+
+    /// Keeps the counts of the splits that a training uses.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write_counts(&self, counts: &[SplitCounts]) -> Result<()> {
+        self.write("data.json", &counts)
+    }
+
+    /// Keeps the newest evaluation of a split.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write_shown(&self, by: By, shown: &Shown) -> Result<()> {
+        self.write(&name(by, shown.split), shown)
+    }
+
+    pub(super) fn counts(&self) -> Result<Option<Vec<SplitCounts>>> {
+        self.read("data.json")
+    }
+
+    pub(super) fn shown(&self, by: By, split: Split) -> Result<Option<Shown>> {
+        self.read(&name(by, split))
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(&self.0).map_err(|e| crate::fs::explain(&self.0, e))?;
+        atomic_write(&path, serde_json::to_string(value)?.as_bytes())
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        read_json(&self.0.join(name))
+    }
+}
+
+fn name(by: By, split: Split) -> String {
+    match by {
+        By::Training => format!("training-{split}.json"),
+        By::Eval => format!("eval-{split}.json"),
+    }
+}
+
+/// The content of a JSON file, `None` where there is none.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let Some(text) = read_if_exists(path)? else { return Ok(None) };
+    let parsed = serde_json::from_str(&text);
+    parsed
+        .map(Some)
+        .map_err(|e| anyhow::anyhow!("{} is not what it should be: {e}", path.display()))
+}

@@ -1,0 +1,48 @@
+//! `report.html`: what a run did, on one page that needs nothing else.
+//!
+//! The page is a function of the run folder. What no other file there holds (counts of the splits,
+//! tables and pictures of an evaluation) is kept in its folder `report/`, see [`kept`]; so the page
+//! can be made again at any time, with the evaluations that came since.
+//!
+//! No script, no file beside it, no network (a content security policy forbids it): it can be mailed.
+//! Its size is bounded: [`ranking`] says how many pictures there are and how large, and curves of any
+//! length have at most a few hundred points.
+
+mod chart;
+mod curves;
+mod facts;
+pub mod kept;
+mod page;
+pub mod ranking;
+mod run_files;
+mod scale;
+mod scores;
+mod shell;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+pub use kept::{By, Kept, Shown, SplitCounts};
+pub use ranking::{Picture, Ranked, Ranking};
+
+use crate::{fs::atomic_write, logging::REPORT};
+
+/// Writes `report.html` of the run in `run_dir`, from what lies there.
+///
+/// # Errors
+/// Of kind config when it is no run folder; those of the file system. A file that cannot be read or
+/// understood is named on the page, and no error.
+pub fn write(run_dir: &Path) -> Result<PathBuf> {
+    let path = run_dir.join(REPORT);
+    atomic_write(&path, html(run_dir)?.as_bytes())?;
+    Ok(path)
+}
+
+/// The page of the run in `run_dir`.
+///
+/// # Errors
+/// As [`write`], without those of writing.
+pub fn html(run_dir: &Path) -> Result<String> {
+    Ok(page::page(&run_files::RunFiles::read(run_dir)?).into_string())
+}

@@ -1,0 +1,283 @@
+//! `report.html`: self-contained, whole, escaped, and legible on a phone.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use engine::{
+    config::Precision,
+    data::Split,
+    logging::{
+        Environment, Existing, LoggerOptions, RunFolder, RunLogger, RunStatus, StepTime, Summary,
+        TrainRecord,
+    },
+    report,
+    task::{Confusion, Metric, Report, Table},
+    tch::Device,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    browser::faults_on_a_phone,
+    support::{PROMPTS, assert_fails, assert_success, sonotune, tiny_run},
+};
+
+const SECTIONS: [&str; 9] = [
+    "overview",
+    "curves",
+    "time",
+    "data",
+    "weights",
+    "environment",
+    "warnings",
+    "config",
+    "commands",
+];
+
+const MASK2FORMER: &str = "type = \"mask2former\"\nnum_queries = 8\nfeat_channels = 32\nnum_heads = 4\n\
+    pixel_decoder = { num_layers = 1, feedforward_channels = 32 }\n\
+    transformer_decoder = { num_layers = 3, feedforward_channels = 32 }";
+
+fn page(run: &Path) -> String {
+    fs::read_to_string(run.join("report.html")).unwrap()
+}
+
+/// Structure without a browser: tags in pairs, every section, nothing from elsewhere.
+#[track_caller]
+fn assert_whole(html: &str) {
+    assert!(html.starts_with("<!DOCTYPE html>"));
+    let mut open: Vec<&str> = Vec::new();
+    let mut rest = html;
+    while let Some(start) = rest.find('<') {
+        let end = start + rest[start..].find('>').expect("a tag without end");
+        let tag = &rest[start + 1..end];
+        rest = &rest[end + 1..];
+        let name = tag.trim_start_matches('/').split([' ', '\n']).next().unwrap();
+        if tag.starts_with('!') || ["meta", "img", "br"].contains(&name) {
+        } else if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name));
+        } else {
+            open.push(name);
+        }
+        if tag == "style" {
+            rest = &rest[rest.find("</style>").unwrap()..];
+        }
+    }
+    assert_eq!(open, Vec::<&str>::new());
+    for id in SECTIONS {
+        assert_eq!(html.matches(&format!("<section id=\"{id}\"")).count(), 1, "{id}");
+    }
+    for foreign in ["<script", "<link", "<iframe", "@import", "url(", "href=\"", "srcset"] {
+        assert!(!html.contains(foreign), "{foreign}");
+    }
+    let sources = html.matches("src=\"").count();
+    assert_eq!(html.matches("src=\"data:image/jpeg;base64,").count(), sources);
+    assert!(html.contains("default-src 'none'") || html.contains("default-src &#39;none&#39;"));
+}
+
+#[track_caller]
+fn assert_legible(html: &str) {
+    if let Some(faults) = faults_on_a_phone(html) {
+        assert_eq!(faults, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_classification_run_shows_curves_tables_and_pictures_and_takes_scores_in_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = "dataset.image_label=from_objects";
+    assert_success(&tiny_run(folder.path(), "type = \"classification\"", &[labels]));
+    let run = folder.path().join("run");
+    let html = page(&run);
+    assert_whole(&html);
+    assert_legible(&html);
+    assert_eq!(html.matches("Split val, evaluated while training").count(), 1);
+    for text in
+        ["finished", "Training loss", "Confusion matrix", "Per category", "sonotune eval --run"]
+    {
+        assert!(html.contains(text), "{text}");
+    }
+    // Of the few images of the split each is shown once, with its name, score and both labels.
+    let shown: Value =
+        serde_json::from_slice(&fs::read(run.join("report/training-val.json")).unwrap()).unwrap();
+    let num_images = shown["counts"]["num_images"].as_u64().unwrap().min(12) as usize;
+    assert_eq!(html.matches("<img").count(), num_images);
+    assert_eq!(html.matches("score of the true category 0.").count(), num_images);
+    assert_eq!(html.matches("<span>truth: ").count(), num_images);
+    let scores: Vec<f64> = ["worst", "best"]
+        .iter()
+        .flat_map(|end| shown["ranked"][end].as_array().unwrap().iter())
+        .map(|picture| picture["score"].as_f64().unwrap())
+        .collect();
+    assert!(scores.iter().all(|s| (0.0..=1.0).contains(s)));
+
+    let name = run.display().to_string();
+    assert_success(&sonotune(&["eval", "--run", &name, "--split", "val"]));
+    assert!(page(&run).contains("Split val, by sonotune eval"));
+    assert_eq!(page(&run).matches("<img").count(), 2 * num_images);
+    // Scores that came without their pictures, and a page that was lost.
+    fs::remove_file(run.join("report.html")).unwrap();
+    fs::rename(run.join("eval-val.json"), run.join("eval-test.json")).unwrap();
+    let record = fs::read_to_string(run.join("eval-test.json")).unwrap();
+    fs::write(
+        run.join("eval-test.json"),
+        record.replace("\"split\": \"val\"", "\"split\": \"test\""),
+    )
+    .unwrap();
+    let output = sonotune(&["report", "--run", &name, "--json"]);
+    assert_success(&output);
+    let written: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let html = page(&run);
+    assert_eq!(written["bytes"].as_u64().unwrap() as usize, html.len());
+    assert!(html.contains("Split test, by sonotune eval"));
+    assert_eq!(html.matches("<img").count(), num_images);
+    assert_whole(&html);
+}
+
+#[test]
+fn runs_of_the_other_tasks_rank_their_images_too() {
+    for (task, score) in [(PROMPTS, "mean IoU ("), (MASK2FORMER, "panoptic quality 0.")] {
+        let folder = tempfile::tempdir().unwrap();
+        assert_success(&tiny_run(folder.path(), task, &[]));
+        let html = page(&folder.path().join("run"));
+        assert_whole(&html);
+        assert_legible(&html);
+        assert!(html.contains(score) && html.contains("<img"), "{score}");
+        assert!(html.len() < 1 << 20, "{}", html.len());
+    }
+}
+
+#[test]
+fn a_failed_run_says_so_with_the_reason_and_an_unwritable_report_loses_no_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let task = "type = \"classification\"";
+    let labels = "dataset.image_label=from_objects";
+    let output =
+        tiny_run(folder.path(), task, &[labels, "optimizer.lr=1e38", "train.clip_grad_norm=1e30"]);
+    assert_fails(&output, 5, &["step "]);
+    let run = folder.path().join("run");
+    let html = page(&run);
+    assert_whole(&html);
+    assert!(html.contains("<b>failed</b>") && html.contains("optimizer.lr"));
+    assert!(html.contains("sonotune train --resume"));
+
+    assert_success(&tiny_run(folder.path(), task, &[labels, "train.max_steps=3"]));
+    // A folder with something in it cannot be replaced by a file.
+    fs::remove_file(run.join("report.html")).unwrap();
+    fs::create_dir_all(run.join("report.html/in-the-way")).unwrap();
+    let name = run.display().to_string();
+    let output = sonotune(&["train", "--resume", &name, "train.max_steps=6"]);
+    assert_success(&output);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("report.html") && text.contains("sonotune report --run"), "{text}");
+    fs::remove_dir_all(run.join("report.html")).unwrap();
+    assert_success(&sonotune(&["report", "--run", &name]));
+    let html = page(&run);
+    assert!(html.contains("resumed after step 3") && html.contains("<b>finished</b>"));
+    assert_whole(&html);
+
+    assert_success(&tiny_run(folder.path(), task, &[labels, "train.max_steps=1"]));
+    assert_legible(&page(&run));
+    let missing = folder.path().join("none").display().to_string();
+    assert_fails(&sonotune(&["report", "--run", &missing]), 2, &["config.toml"]);
+}
+
+/// 43 categories of hostile and of long names, 100,000 steps, values that are not finite.
+fn extreme_run(path: &Path) -> PathBuf {
+    let folder = RunFolder::create(path, Existing::Refuse).unwrap();
+    folder
+        .write_config("seed = 1 # <script>alert(2)</script>\n[task]\ntype = \"classification\"\n")
+        .unwrap();
+    let environment = Environment::collect(Device::Cpu, Precision::Fp32, 1);
+    folder.write_environment(&environment).unwrap();
+    let options = LoggerOptions { total_steps: 100_000, resume_step: None, device: Device::Cpu };
+    let logger = RunLogger::new(&folder, options).unwrap();
+    logger.warn("a <b>warning</b> of\nmany lines");
+    let mut record = TrainRecord {
+        lrs: vec![("a/very.long/group-name".into(), 1e-4)],
+        ..TrainRecord::default()
+    };
+    for step in (0..=100_000).step_by(50) {
+        let value = if step % 7000 == 0 { f64::NAN } else { 1e3 / (step + 1) as f64 };
+        record.step = step;
+        record.losses = (0..31)
+            .map(|i| {
+                if i == 0 {
+                    "loss".to_owned()
+                } else {
+                    format!("d{}.loss_{}", i / 3, ["cls", "mask", "dice"][i % 3])
+                }
+            })
+            .map(|name| (name, value))
+            .collect();
+        record.grad_norm = Some(if step > 50_000 { f64::INFINITY } else { value });
+        logger.tick(
+            step,
+            StepTime { step_seconds: 1e-7 * value.max(1.0), data_seconds: 1e-9, images: 8 },
+        );
+        logger.train_step(&record);
+    }
+    let mut names: Vec<String> =
+        (0..43).map(|i| format!("category number {i} with a long name")).collect();
+    names[0] = "<script>alert(1)</script>".into();
+    names[1] = "\"><img src=x onerror=alert(3)>".into();
+    names[2] =
+        "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft".into();
+    let mut metrics = vec![Metric::new("f1", f64::NAN), Metric::new("odd", -1e300)];
+    metrics.extend(names.iter().map(|name| Metric::new(format!("per_class/{name}/f1"), 0.5)));
+    let row = |name: &String| vec![name.clone(), "n/a".to_owned()];
+    let evaluation = Report {
+        metrics,
+        tables: vec![Table {
+            title: "Per <i>class</i>".into(),
+            header: vec!["class".into(), "f1".into()],
+            rows: names.iter().map(row).collect(),
+        }],
+        conditions: vec![("a&b".into(), "<td>".into())],
+        confusion: Some(Confusion { counts: vec![vec![123_456; 43]; 43], names }),
+    };
+    logger.evaluation(100_000, Split::Val, &evaluation);
+    let record = json!({
+        "checkpoint": "x", "step": 5, "split": "val", "dataset": "d'\"<&>", "dataset_sha256": null,
+        "num_images": 3, "num_objects": 0, "dataset_notes": ["<hr>"], "report": evaluation,
+    });
+    fs::write(path.join("eval-val.json"), record.to_string()).unwrap();
+    fs::write(path.join("skipped.json"), r#"{"max_bad_images":9,"train":[{"image":"<svg onload=alert(4)>","reason":"cut short"}],"val":[]}"#).unwrap();
+    fs::write(path.join("weights.json"), "not json").unwrap();
+    let summary = Summary {
+        status: RunStatus::Interrupted,
+        error: Some("stopped <a href=\"x\">".into()),
+        steps: 100_000,
+        wall_seconds: f64::NAN,
+        peak_memory_bytes: None,
+        best: None,
+        metrics: vec![],
+        next_commands: vec![],
+    };
+    fs::write(
+        path.join("summary.json"),
+        serde_json::to_string(&summary)
+            .unwrap()
+            .replace("\"wall_seconds\":null", "\"wall_seconds\":1.0"),
+    )
+    .unwrap();
+    path.to_owned()
+}
+
+#[test]
+fn hostile_names_stay_text_and_the_largest_run_still_fits() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = extreme_run(
+        &folder.path().join("a <script> run with 'quotes' and a-very-long-name-without-any-break"),
+    );
+    let html = report::html(&run).unwrap();
+    assert_whole(&html);
+    assert_legible(&html);
+    assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+    assert!(html.contains("&lt;script&gt;alert(2)") && html.contains("onload=alert(4)"));
+    assert!(html.contains("Skipped images of train: 1") && html.contains("cut short"));
+    assert!(html.contains("weights.json is not what it should be"));
+    assert!(html.contains("interrupted") && html.contains("no defined value"));
+    assert!(html.len() < 2 << 20, "{}", html.len());
+}
