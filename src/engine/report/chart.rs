@@ -157,7 +157,7 @@ fn curve(
 ) -> Markup {
     let place = |&(step, value): &(u64, f64)| (at(across(step as f64)), at(down(value)));
     let path: Vec<String> =
-        piece.iter().map(|p| place(p)).map(|(x, y)| format!("{x},{y}")).collect();
+        piece.iter().map(&place).map(|(x, y)| format!("{x},{y}")).collect();
     html! {
         @if piece.len() > 1 { polyline points=(path.join(" ")) {} }
         @if marked || piece.len() == 1 {

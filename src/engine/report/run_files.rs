@@ -67,7 +67,7 @@ impl RunFiles {
             .into());
         };
         let mut notes = Vec::new();
-        let config = config_text.parse().unwrap_or_else(|e: toml::de::Error| {
+        let config = config_text.parse::<toml::Table>().unwrap_or_else(|e: toml::de::Error| {
             notes.push(format!("{} cannot be read: {}", config_path.display(), e.message()));
             toml::Table::new()
         });
