@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::storage::{Sizes, explain_sized};
+use crate::storage::{Sizes, explain_sized, no_room};
 pub use crate::storage::{explain, free_space, require_space};
 
 /// Writes `bytes` to `path` so that at any moment, power loss included, the file is the old one or
@@ -54,9 +54,15 @@ fn replace(
 ) -> Result<()> {
     let mut progress = Progress::default();
     // The temporary file is gone by the time the error is made: what it took is free again.
-    replace_counted(path, &mut progress, write).map_err(|error| {
+    replace_counted(path, &mut progress, write).map_err(|mut error| {
+        // An encoder may have wrapped what the system said.
+        if let Some(kind) = progress.no_room
+            && no_room(&error).is_none()
+        {
+            error = io::Error::new(kind, error);
+        }
         let needed = size.unwrap_or(0).max(progress.asked);
-        let accepted = progress.refused.then_some(progress.taken);
+        let accepted = progress.no_room.map(|_| progress.taken);
         explain_sized(path, error, Some(Sizes { needed, exact: size.is_some(), accepted }))
     })
 }
@@ -90,8 +96,8 @@ fn replace_counted(
 struct Progress {
     taken: u64,
     asked: u64,
-    /// By a write, not by the sync after it, which does not tell how much was lost.
-    refused: bool,
+    /// What a write was refused for; not the sync after it, which does not tell how much was lost.
+    no_room: Option<io::ErrorKind>,
 }
 
 /// The file that an atomic write fills.
@@ -113,7 +119,7 @@ impl Write for Output<'_> {
                 Ok(count)
             }
             Err(error) => {
-                progress.refused |= error.kind() != io::ErrorKind::Interrupted;
+                progress.no_room = progress.no_room.or(no_room(&error).map(|_| error.kind()));
                 Err(error)
             }
         }
@@ -228,6 +234,16 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         atomic_write(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_full_disk_is_known_through_an_encoder_that_wraps_it() {
+        let mut progress = Progress::default();
+        let mut full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut output = Output { file: &mut full, position: 0, progress: &mut progress };
+        output.write_all(&[0; 300]).unwrap_err();
+        assert_eq!((progress.asked, progress.taken), (300, 0));
+        assert_eq!(progress.no_room, Some(io::ErrorKind::StorageFull));
     }
 
     #[test]

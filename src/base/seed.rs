@@ -7,6 +7,8 @@ pub const SHUFFLE: u64 = 1;
 pub const AUGMENT: u64 = 2;
 /// First coordinate of a decision: the seed that a batch carries.
 pub const BATCH: u64 = 3;
+/// First coordinate of a decision: which image takes the place of one that cannot be used.
+pub const REPLACE: u64 = 4;
 
 /// A small counter-based generator (SplitMix64): the same coordinates give the same draws, on any
 /// machine and thread.

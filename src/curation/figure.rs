@@ -192,7 +192,8 @@ fn row(shapes: &mut Vec<Shape>, dataset: &DatasetCount, y: f32, axis: &Axis) {
 }
 
 /// `1,234,567`.
-fn grouped(count: u64) -> String {
+#[must_use]
+pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -205,6 +206,42 @@ fn grouped(count: u64) -> String {
 }
 
 impl Figure {
+    /// An empty one, of so many pixels.
+    #[must_use]
+    pub fn new(width: u32, height: u32) -> Self {
+        Self { width, height, shapes: Vec::new() }
+    }
+
+    /// Adds a filled rectangle.
+    pub fn bar(&mut self, (x, y): (f32, f32), (width, height): (f32, f32), colour: Rgb<u8>) {
+        self.shapes.push(Shape::Bar { x, y, width, height, colour });
+    }
+
+    /// Adds a line of text with its top left corner at `(x, y)`, `size` pixels high.
+    pub fn text(&mut self, (x, y): (f32, f32), text: &str, size: f32, colour: Rgb<u8>) {
+        self.shapes.push(Shape::Text { x, y, text: text.to_owned(), size, colour });
+    }
+
+    /// The boxes (left, top, right, bottom) of all texts, for tests of what covers what.
+    #[must_use]
+    pub fn text_boxes(&self) -> Vec<([f32; 4], &str)> {
+        let mut boxes = Vec::new();
+        for shape in &self.shapes {
+            if let Shape::Text { x, y, text, size, .. } = shape {
+                // Ascent and descent leave room above and below the digits.
+                let (top, bottom) = (y + 0.15 * size, y + 0.85 * size);
+                boxes.push(([*x, top, x + text_width(text, *size), bottom], text.as_str()));
+            }
+        }
+        boxes
+    }
+
+    /// Width and height in pixels.
+    #[must_use]
+    pub fn size(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+
     /// The picture, on white.
     #[must_use]
     pub fn to_image(&self) -> RgbImage {
@@ -313,19 +350,14 @@ mod tests {
     #[test]
     fn every_text_is_inside_and_none_covers_another() {
         let figure = draw(&many()).unwrap();
-        let mut boxes: Vec<(f32, f32, f32, f32, &str)> = Vec::new();
-        for shape in &figure.shapes {
-            let Shape::Text { x, y, text, size, .. } = shape else { continue };
-            let (right, bottom) = (x + text_width(text, *size), y + size);
-            assert!(*x >= 0.0 && *y >= 0.0, "{text}");
-            assert!(right <= figure.width as f32 && bottom <= figure.height as f32, "{text}");
-            // Ascent and descent leave room above and below the digits.
-            let (top, bottom) = (y + 0.15 * size, bottom - 0.15 * size);
-            for (l, t, r, b, other) in &boxes {
-                let apart = right <= *l || *r <= *x || bottom <= *t || *b <= top;
+        let boxes = figure.text_boxes();
+        for (i, ([left, top, right, bottom], text)) in boxes.iter().enumerate() {
+            assert!(*left >= 0.0 && *top >= 0.0, "{text}");
+            assert!(*right <= figure.width as f32 && *bottom <= figure.height as f32, "{text}");
+            for ([l, t, r, b], other) in &boxes[..i] {
+                let apart = right <= l || r <= left || bottom <= t || b <= top;
                 assert!(apart, "`{text}` covers `{other}`");
             }
-            boxes.push((*x, top, right, bottom, text));
         }
         assert!(boxes.len() > 3 * 43);
     }

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use tch::{Cuda, Device};
 
-use crate::{Error, config::DeviceChoice};
+use crate::{
+    Error,
+    config::{DeviceChoice, RunConfig},
+};
 
 /// A device and why it was chosen, to print.
 #[derive(Debug, Clone)]
@@ -12,6 +15,15 @@ pub struct Chosen {
     pub device: Device,
     /// E.g. `cpu (no NVIDIA driver on this machine)`.
     pub reason: String,
+}
+
+/// Puts the process into the config's deterministic mode, then settles on a device.
+///
+/// # Errors
+/// As [`choose`]; passes libtorch's on.
+pub fn prepare(config: &RunConfig) -> anyhow::Result<Chosen> {
+    crate::determinism::apply(config.deterministic)?;
+    Ok(choose(config.device)?)
 }
 
 /// Settles on a device before anything is computed.

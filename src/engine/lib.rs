@@ -15,6 +15,7 @@ pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod data;
+pub mod determinism;
 pub mod device;
 pub mod doctor;
 pub mod embedding_cache;

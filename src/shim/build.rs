@@ -7,6 +7,7 @@ fn main() {
     println!("cargo::rerun-if-changed=attention.cpp");
     println!("cargo::rerun-if-changed=checkpoint.cpp");
     println!("cargo::rerun-if-changed=deformable.cpp");
+    println!("cargo::rerun-if-changed=determinism.cpp");
     println!("cargo::rerun-if-changed=point_sample.cpp");
     for file in ["guard.h", "vectorized.h", "bilinear.h", "deformable_kernel.h"] {
         println!("cargo::rerun-if-changed={file}");
@@ -23,12 +24,16 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         // libtorch's parallel_for is a template over OpenMP.
         .flag("-fopenmp")
+        // Of the versions that `vectorized.h` has compiled only some have fused multiply-add: all are to
+        // round alike, whatever the processor. Where one rounding matters the code says `fma`.
+        .flag("-ffp-contract=off")
         // The kernels are slow without it, in every profile of ours.
         .opt_level(2)
         .file("shim.cpp")
         .file("attention.cpp")
         .file("checkpoint.cpp")
         .file("deformable.cpp")
+        .file("determinism.cpp")
         .file("point_sample.cpp")
         .compile("torch_shim");
     println!("cargo::rustc-link-search=native={lib}");

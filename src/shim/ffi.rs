@@ -57,6 +57,12 @@ unsafe extern "C" {
         tensors: *const *mut C_tensor,
         factor: *mut C_tensor,
     ) -> *mut c_char;
+    pub(crate) fn shim_lerp(
+        n: usize,
+        tensors: *const *mut C_tensor,
+        ends: *const *mut C_tensor,
+        weight: f64,
+    ) -> *mut c_char;
     pub(crate) fn shim_rel_pos_attention(
         qkv: *mut C_tensor,
         padding: *mut C_tensor,
@@ -96,7 +102,9 @@ unsafe extern "C" {
         free_data: extern "C" fn(*mut c_void),
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
-    pub(crate) fn shim_set_deterministic(enabled: c_int) -> *mut c_char;
+    pub(crate) fn shim_set_determinism(mode: c_int) -> *mut c_char;
+    pub(crate) fn shim_nondeterministic_operators(out: *mut *mut c_char) -> *mut c_char;
+    pub(crate) fn shim_alert_not_deterministic(name: *const c_char) -> *mut c_char;
     pub(crate) fn shim_cuda_memory(
         device_index: c_int,
         allocated_peak: *mut i64,

@@ -9,6 +9,7 @@ mod attention;
 mod checkpoint;
 mod cuda;
 mod deformable;
+mod determinism;
 mod ffi;
 mod memory;
 mod optim;
@@ -22,9 +23,13 @@ pub use cuda::{CudaMemory, cuda_empty_cache, cuda_memory, cuda_reset_peak, load_
 pub use deformable::{
     ms_deform_attn, ms_deform_attn_composite, point_sample, point_sample_composite,
 };
+pub use determinism::{
+    Determinism, alert_not_deterministic, nondeterministic_operators, set_determinism,
+};
 pub use memory::keep_freed_memory;
 pub use optim::{
-    AdamW, AdamWTensors, Sgd, SgdTensors, clear_grads, fused_adamw, fused_sgd, scale, total_norm,
+    AdamW, AdamWTensors, Sgd, SgdTensors, clear_grads, fused_adamw, fused_sgd, lerp, scale,
+    total_norm,
 };
 
 /// A libtorch call failed; the text is libtorch's own.
@@ -36,15 +41,6 @@ pub struct ShimError(pub(crate) String);
 #[must_use]
 pub fn torch_version() -> String {
     ffi::torch_version()
-}
-
-/// Makes libtorch prefer deterministic kernels (it warns where it has none), or fast ones.
-///
-/// # Errors
-/// Passes libtorch's on.
-pub fn set_deterministic(enabled: bool) -> Result<(), ShimError> {
-    // SAFETY: plain values only.
-    ffi::check(unsafe { ffi::shim_set_deterministic(i32::from(enabled)) })
 }
 
 /// The 16-bit formats autocast knows, with libtorch's own numbers.

@@ -162,3 +162,21 @@ pub fn scale(tensors: &[Tensor], factor: &Tensor) -> Result<(), ShimError> {
         ffi::shim_scale(handles.len(), handles.as_ptr(), factor.as_ptr().cast_mut())
     })
 }
+
+/// `tensors + weight · (ends − tensors)` in place, as `torch._foreach_lerp_`; at weight 1 the ends
+/// themselves, to the bit.
+///
+/// # Errors
+/// Passes libtorch's on.
+///
+/// # Panics
+/// When the slices differ in length: the caller's own bug.
+pub fn lerp(tensors: &[Tensor], ends: &[Tensor], weight: f64) -> Result<(), ShimError> {
+    assert_eq!(tensors.len(), ends.len());
+    if tensors.is_empty() {
+        return Ok(());
+    }
+    let (from, to) = (ffi::handles(tensors), ffi::handles(ends));
+    // SAFETY: two arrays of as many live handles; the shim keeps none beyond the call.
+    ffi::check(unsafe { ffi::shim_lerp(from.len(), from.as_ptr(), to.as_ptr(), weight) })
+}

@@ -3,6 +3,7 @@
 
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/_foreach_lerp.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
@@ -105,6 +106,13 @@ char *shim_scale(size_t n, tensor *tensors, tensor factor) {
   });
 }
 
+char *shim_lerp(size_t n, tensor *tensors, tensor *ends, double weight) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    at::_foreach_lerp_(list(n, tensors), list(n, ends), weight);
+  });
+}
+
 char *shim_adopt_f32(float *data, const int64_t *sizes, size_t num_sizes, void *owner,
                      void (*free_data)(void *), tensor *out) {
   return guarded([&] {
@@ -112,14 +120,6 @@ char *shim_adopt_f32(float *data, const int64_t *sizes, size_t num_sizes, void *
         data, at::IntArrayRef(sizes, num_sizes), [owner, free_data](void *) { free_data(owner); },
         at::TensorOptions().dtype(at::kFloat));
     *out = new at::Tensor(std::move(adopted));
-  });
-}
-
-char *shim_set_deterministic(int enabled) {
-  return guarded([&] {
-    at::globalContext().setDeterministicAlgorithms(enabled != 0, /*warn_only=*/true);
-    at::globalContext().setBenchmarkCuDNN(enabled == 0);
-    at::globalContext().setDeterministicCuDNN(enabled != 0);
   });
 }
 

@@ -30,6 +30,8 @@ char *shim_clear_grads(size_t n, tensor *params);
 char *shim_total_norm(size_t n, tensor *tensors, tensor *out);
 // Multiplies every tensor in place by the 0-d tensor `factor`.
 char *shim_scale(size_t n, tensor *tensors, tensor factor);
+// Moves every tensor in place to its end by the fraction `weight` of the way.
+char *shim_lerp(size_t n, tensor *tensors, tensor *ends, double weight);
 
 // Attention over a token grid with decomposed relative positions, on the CPU; differentiable.
 // qkv [B, H, W, 3C]; padding [3C]; rel_pos [2S - 1, C / num_heads]; window_size 0: global.
@@ -57,7 +59,11 @@ char *shim_checkpoint(tensor input, void *data, checkpoint_call call, checkpoint
 char *shim_adopt_f32(float *data, const int64_t *sizes, size_t num_sizes, void *owner,
                      void (*free_data)(void *), tensor *out);
 
-char *shim_set_deterministic(int enabled);
+// mode: 0 off, 1 note operators without a deterministic implementation, 2 refuse them.
+char *shim_set_determinism(int mode);
+// Writes their names, each with a line feed, to `out`; to be freed with shim_free.
+char *shim_nondeterministic_operators(char **out);
+char *shim_alert_not_deterministic(const char *name);
 char *shim_cuda_memory(int device_index, int64_t *allocated_peak, int64_t *reserved_peak,
                        int64_t *free_bytes, int64_t *total_bytes);
 char *shim_cuda_reset_peak(int device_index);

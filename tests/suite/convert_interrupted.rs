@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::{
     raw_support::{PAIRS, SIDE, assert_same, mask, picture, png, snapshot, write_pairs},
+    small_disk::SmallDisk,
     support::{assert_fails, assert_success, sonotune},
 };
 
@@ -280,48 +281,13 @@ fn a_journal_with_a_block_of_zeros_goes_on() {
     assert_same(&undisturbed("pairs"), &out);
 }
 
-/// A file system of its own, as large as asked for, or `None` with the reason printed.
-struct SmallDisk {
-    folder: TempDir,
-}
-
-impl SmallDisk {
-    fn mount(kibibytes: u32) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let size = format!("size={kibibytes}k");
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(folder.path())
-            .output();
-        let is_mounted = mount.as_ref().is_ok_and(|output| output.status.success());
-        if !is_mounted {
-            eprintln!("skipped: no tmpfs can be mounted here: {mount:?}");
-            return None;
-        }
-        Some(Self { folder })
-    }
-
-    fn resize(&self, kibibytes: u32) {
-        let size = format!("remount,size={kibibytes}k");
-        let status =
-            Command::new("mount").args(["-o", &size]).arg(self.folder.path()).status().unwrap();
-        assert!(status.success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg(self.folder.path()).status());
-    }
-}
-
 #[test]
 fn a_full_disk_is_named_and_the_same_command_goes_on() {
     let Some(disk) = SmallDisk::mount(800) else { return };
-    let out = disk.folder.path().join("out");
+    let out = disk.path().join("out");
     let full = sources().convert("pairs", &out, 2);
     let place = out.display().to_string();
-    assert_fails(&full, 1, &[&place, "disk is full"]);
+    assert_fails(&full, 6, &[&place, "disk is full", "bytes", "missing"]);
     assert!(num_images(&out) > 0 && !out.join("annotations/all.json").exists());
     disk.resize(20_000);
     assert_success(&sources().convert("pairs", &out, 2));

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use engine::{
     Result,
     backbone::BackboneSpec,
-    config::LoaderConfig,
+    config::{BadImages, LoaderConfig},
     data::{
         Batch, Dataset, ImageId, LoadPlan, Loader, Object, Record, Segmentation, prepare_batch,
         transforms::{AugmentConfig, PadTo, PreprocessConfig},
@@ -178,9 +178,143 @@ fn a_bad_image_is_an_error_of_its_step_and_the_loader_lives_on() {
     assert!(loader.next().unwrap().is_ok());
     let error = loader.next().unwrap().unwrap_err();
     assert_eq!(exit_code(&error), 3);
-    assert!(error.to_string().contains("3.png"), "{error}");
+    let error = format!("{error:#}");
+    assert!(error.contains("batch 1, image 2 of 2 (position 3): image "), "{error}");
+    assert!(error.contains("3.png"), "{error}");
     assert!(loader.next().unwrap().is_ok());
     assert!(loader.next().is_none());
+}
+
+#[test]
+fn of_several_bad_images_the_first_in_order_speaks() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut data = dataset(dir.path(), 8);
+    // The first to be found bad is the last in order: it is not even there.
+    std::fs::write(&data.records[4].path, vec![7; 4 << 20]).unwrap();
+    data.records[7].path = dir.path().join("absent.png");
+    for threads in [1, 4] {
+        let mut loader = Loader::eval(Arc::new(data.clone()), plan(8, threads)).unwrap();
+        let error = format!("{:#}", loader.next().unwrap().unwrap_err());
+        assert!(error.contains("image 5 of 8 (position 4)"), "{error}");
+    }
+}
+
+/// Of 12 images: one damaged, one absent, one that its annotation does not fit.
+fn with_bad_images(folder: &Path) -> Dataset {
+    let mut data = dataset(folder, 12);
+    std::fs::write(&data.records[3].path, b"not an image").unwrap();
+    data.records[7].path = folder.join("absent.png");
+    data.records[10].size = Some((1, 1));
+    data
+}
+
+fn skipping(batch_size: usize, threads: usize) -> LoadPlan {
+    let mut plan = plan(batch_size, threads);
+    plan.loader.bad_images = BadImages::Skip;
+    plan.loader.max_bad_images = 3;
+    plan
+}
+
+#[test]
+fn in_training_others_take_the_place_of_bad_images_whatever_the_threads_and_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Arc::new(with_bad_images(dir.path()));
+    let mut loader = Loader::train(Arc::clone(&data), skipping(4, 1), 0).unwrap();
+    let whole: Vec<Batch> = loader.by_ref().take(9).map(Result::unwrap).collect();
+    let bad = loader.newly_skipped();
+    assert!(whole.iter().all(|batch| batch.targets.len() == 4));
+    let mut records: Vec<_> = bad.iter().map(|image| image.record).collect();
+    records.sort_unstable();
+    assert_eq!(records, [3, 7, 10]);
+    assert!(bad.is_sorted_by_key(|image| image.position), "in the order of training");
+    let reason = |record| &bad.iter().find(|image| image.record == record).unwrap().reason;
+    assert!(reason(7).contains("absent.png: cannot read"), "{}", reason(7));
+    assert!(reason(10).contains("expected 1x1"), "{}", reason(10));
+    for (threads, start) in [(3, 0), (2, 1), (1, 5)] {
+        let resumed = Loader::train(Arc::clone(&data), skipping(4, threads), start).unwrap();
+        for (a, b) in whole[start as usize..].iter().zip(resumed.map(Result::unwrap)) {
+            assert_equal(a, &b);
+        }
+    }
+    // The good ones stand where they stand with none bad.
+    let other = tempfile::tempdir().unwrap();
+    let clean = take(Loader::train(Arc::new(dataset(other.path(), 12)), plan(4, 1), 0).unwrap(), 9);
+    let names = |batch: &Batch| -> Vec<_> {
+        batch.targets.iter().map(|t| t.path.file_name().unwrap().to_owned()).collect()
+    };
+    let (clean, whole): (Vec<_>, Vec<_>) =
+        (clean.iter().flat_map(names).collect(), whole.iter().flat_map(names).collect());
+    let moved = clean.iter().zip(&whole).filter(|(a, b)| a != b).map(|(a, _)| a);
+    assert!(moved.clone().count() >= 9);
+    assert!(moved.into_iter().all(|name| ["3.png", "7.png", "10.png"].iter().any(|n| name == n)));
+}
+
+#[test]
+fn an_evaluation_leaves_bad_images_out_and_says_which_records_are_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut data = with_bad_images(dir.path());
+    // Nothing is left of the second batch.
+    data.records[2].path = dir.path().join("absent too.png");
+    let mut plan = skipping(2, 3);
+    plan.loader.max_bad_images = 4;
+    let mut loader = Loader::eval(Arc::new(data.clone()), plan).unwrap();
+    let mut seen = Vec::new();
+    while let Some(batch) = loader.next() {
+        let batch = batch.unwrap();
+        let records = loader.records().to_vec();
+        assert_eq!(batch.targets.len(), records.len());
+        for (target, &record) in batch.targets.iter().zip(&records) {
+            assert_eq!(target.path, data.records[record].path);
+        }
+        seen.extend(records);
+    }
+    assert_eq!(seen, [0, 1, 4, 5, 6, 8, 9, 11]);
+    assert_eq!(loader.num_skipped(), 4);
+}
+
+#[test]
+fn more_bad_images_than_allowed_stop_at_the_same_step_whatever_the_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Arc::new(with_bad_images(dir.path()));
+    let stop = |threads: usize, prefetch: usize| {
+        let mut plan = skipping(2, threads);
+        plan.loader.max_bad_images = 2;
+        plan.loader.prefetch_batches = prefetch;
+        let mut loader = Loader::train(Arc::clone(&data), plan, 0).unwrap();
+        let mut good = 0;
+        loop {
+            match loader.next().unwrap() {
+                Ok(_) => good += 1,
+                Err(error) => return (good, exit_code(&error), format!("{error:#}")),
+            }
+        }
+    };
+    let (good, code, text) = stop(1, 1);
+    assert!(good < 6 && code == 3, "{good} {code}");
+    assert!(
+        text.contains("3 images cannot be used, more than loader.max_bad_images = 2"),
+        "{text}"
+    );
+    assert!(text.contains("the first is image "), "{text}");
+    for (threads, prefetch) in [(4, 1), (3, 12)] {
+        assert_eq!(stop(threads, prefetch), (good, code, text.clone()));
+    }
+}
+
+#[test]
+fn a_split_without_one_usable_image_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut data = dataset(dir.path(), 2);
+    for record in &mut data.records {
+        record.path = dir.path().join("absent.png");
+    }
+    for loader in [
+        Loader::train(Arc::new(data.clone()), skipping(2, 2), 0).unwrap(),
+        Loader::eval(Arc::new(data.clone()), skipping(2, 2)).unwrap(),
+    ] {
+        let error = loader.map(|batch| batch.unwrap_err()).next().unwrap();
+        assert!(format!("{error:#}").contains("not one of the 2 images"), "{error:#}");
+    }
 }
 
 #[test]

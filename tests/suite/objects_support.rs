@@ -70,6 +70,7 @@ pub(crate) fn overfitted(config: &str, metric: &str) -> Option<f64> {
     let loaded = engine::config::load(&path, &[]).unwrap();
     let options = engine::run::TrainOptions {
         existing: engine::logging::Existing::Refuse,
+        resume_from: engine::run::ModelSource::Last,
         stop: engine::stop::StopFlag::default(),
     };
     let metrics = engine::run::train(&loaded, &options).unwrap().summary.metrics;

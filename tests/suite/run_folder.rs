@@ -10,8 +10,8 @@ use engine::{
     data::Split,
     error::exit_code,
     logging::{
-        Environment, Existing, LoggerOptions, RunFolder, RunLogger, RunStatus, StepTime, Summary,
-        TrainRecord,
+        Environment, Existing, Faults, LoggerOptions, RunFolder, RunLogger, RunStatus, StepTime,
+        Summary, TrainRecord,
     },
     task::{Confusion, Metric, Report, Table},
     tch::Device,
@@ -231,9 +231,13 @@ fn a_full_disk_loses_records_and_not_the_run() {
         peak_memory_bytes: None,
         best: None,
         metrics: report().metrics,
+        faults: Faults::default(),
         next_commands: vec!["sonotune eval".into()],
     };
-    logger.finish(&summary).unwrap();
+    let lost = logger.finish(&summary).unwrap_err();
+    assert_eq!(engine::error::exit_code(&lost), 6);
+    let text = format!("{lost:#}");
+    assert!(text.contains("but its logs are not: 3 record(s) lost"), "{text}");
     let log = fs::read_to_string(root.path().join("train.log")).unwrap();
     assert!(log.contains("step 2/40"), "{log}");
     assert_eq!(log.matches("metrics.jsonl: the disk is full").count(), 1, "{log}");

@@ -90,6 +90,28 @@ pub(crate) fn phantoms() -> &'static Path {
 pub(crate) const PROMPTS: &str = "type = \"sam_prompt\"\nconvention = \"ultrasam\"\n\
                        decoder = { num_heads = 2, mlp_dim = 32 }";
 
+/// What a config has besides its dataset, for verbs that build no model.
+#[allow(dead_code)]
+pub(crate) const TINY_MODEL: &str = r#"
+[preprocess]
+image_size = 64
+[backbone]
+type = "sam_vit"
+embed_dim = 32
+depth = 2
+num_heads = 2
+window_size = 2
+global_attn_indexes = [1]
+image_size = 64
+out_channels = 0
+[task]
+type = "classification"
+[optimizer]
+lr = 1e-3
+[train]
+max_steps = 6
+"#;
+
 /// Six steps of a tiny model on [`phantoms`]; `task` is the `[task]` table.
 #[allow(dead_code)]
 pub(crate) fn tiny_run(folder: &Path, task: &str, more: &[&str]) -> Output {

@@ -27,6 +27,14 @@ fn legacy(object: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// As [`legacy`], with a storage `0` of one number.
+fn legacy_with_storage(object: &[u8]) -> Vec<u8> {
+    let mut bytes = legacy(object);
+    bytes.truncate(bytes.len() - 4);
+    bytes.extend(b"\x80\x02]X\x01\x00\x00\x000a.\x01\0\0\0\0\0\0\0\0\0\x80\x3f");
+    bytes
+}
+
 #[test]
 fn mutated_files_never_panic_or_hang() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,15 +157,60 @@ fn bombs_are_refused_quickly() {
     }
 }
 
+/// Small files that name one large thing in many places.
+#[test]
+fn what_is_shared_without_end_is_refused_before_it_unfolds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shared.pth");
+    // A text of 200 kB and a tensor of 60 axes, noted as 0 and 1.
+    let mut noted = b"\x80\x02X\x40\x0d\x03\x00".to_vec();
+    noted.extend(vec![b'n'; 200_000]);
+    noted.extend(b"q\x000ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01NtQK\x00(");
+    noted.extend(b"K\x01".repeat(60));
+    noted.extend(b"tq\x02h\x02\x89NtRq\x010");
+    let after = |rest: &[&[u8]]| [noted.as_slice(), &rest.concat(), b"."].concat();
+    let many = 100_000;
+    // A dict of as many entries, noted as 3.
+    let dict = [b"}q\x03(".as_slice(), &b"K\x01h\x01".repeat(many), b"u0"].concat();
+    for (what, object) in [
+        // 20 GB of names in 600 kB.
+        ("one name", after(&[b"}(", &b"h\x00h\x01".repeat(many), b"u"])),
+        (
+            "one name beside",
+            after(&[b"}(X\x05\x00\x00\x00model}K\x01h\x01s", &b"h\x00K\x01".repeat(many), b"u"]),
+        ),
+        ("one prefix", after(&[b"}h\x00](", &b"h\x01".repeat(many), b"es"])),
+        ("one shape", after(&[b"](", &b"h\x01".repeat(3 * many), b"e"])),
+        ("one argument", after(&[&dict, b"ccollections\nD\n(", &b"h\x03".repeat(many), b"tR"])),
+        ("one state", after(&[&dict, b"](", &b"ca\nb\n)Rh\x03b".repeat(many), b"h\x01e"])),
+        (
+            "one key of a storage",
+            after(&[
+                b"](",
+                &b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nh\x00K\x01K\x01NtQ".repeat(many),
+                b"h\x01e",
+            ]),
+        ),
+    ] {
+        let start = Instant::now();
+        let result = open_and_read(&path, &legacy_with_storage(&object));
+        assert!(start.elapsed().as_secs() < 20, "{what} took {:?}", start.elapsed());
+        match (what, result) {
+            // Looked at eight times at most; and a key that long names no storage.
+            ("one argument" | "one key of a storage", Ok(entries)) => assert_eq!(entries, 1),
+            (_, Err(error)) => assert!(error.contains("unfold to more than"), "{what}: {error}"),
+            (_, Ok(entries)) => panic!("{what}: {entries} tensors"),
+        }
+    }
+}
+
 #[test]
 fn a_cycle_that_holds_a_tensor_is_refused() {
     // state = {'a': tensor, 'loop': state}, with the storage that the legacy form wants.
     let object = b"\x80\x02}q\x00(X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01NtQK\x00K\x01\x85K\x01\x85\x89NtRX\x04\x00\x00\x00looph\x00u.";
-    let mut bytes = legacy(object);
-    bytes.truncate(bytes.len() - 4);
-    bytes.extend(b"\x80\x02]X\x01\x00\x00\x000a.\x01\0\0\0\0\0\0\0\0\0\x80\x3f");
     let folder = tempfile::tempdir().unwrap();
-    let error = open_and_read(&folder.path().join("cycle.pth"), &bytes).unwrap_err();
+    let path = folder.path().join("cycle.pth");
+    let error = open_and_read(&path, &legacy_with_storage(object)).unwrap_err();
     assert!(error.contains("contains itself"), "{error}");
 }
 

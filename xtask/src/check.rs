@@ -4,9 +4,23 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{process, setup, stages::Stages, test};
+use crate::{fuzz, process, setup, stages::Stages, test};
 
-pub(crate) fn run() -> Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// Fuzz every reader of files instead, so many seconds each [default: 20]. Needs nightly Rust and
+    /// cargo-fuzz.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "20")]
+    fuzz: Option<u64>,
+    /// Only this target.
+    #[arg(long, value_name = "NAME", requires = "fuzz")]
+    target: Option<String>,
+}
+
+pub(crate) fn run(args: &CheckArgs) -> Result<()> {
+    if let Some(seconds) = args.fuzz {
+        return fuzz::run(seconds, args.target.as_deref());
+    }
     let mut stages = Stages::new();
     let result = checks(&mut stages);
     stages.summary();
@@ -14,7 +28,11 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn checks(stages: &mut Stages) -> Result<test::Outcome> {
-    stages.run("formatting", || process::run(&mut cargo(&["fmt", "--all", "--check"])))?;
+    stages.run("formatting", || {
+        process::run(&mut cargo(&["fmt", "--all", "--check"]))?;
+        let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+        process::run(&mut cargo(&fuzz))
+    })?;
     stages.run("set-up", || setup::ensure_libtorch().map(|_| ()))?;
     stages.run("lints", || {
         process::run(&mut cargo(&[

@@ -44,11 +44,7 @@ fn relative_links_lead_somewhere() {
 
 #[test]
 fn every_dependency_has_its_reason_and_every_reason_its_dependency() {
-    let mut cargo = process::cargo();
-    cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
-    let metadata: serde_json::Value =
-        serde_json::from_str(&process::output(&mut cargo).unwrap()).unwrap();
-    let packages = metadata["packages"].as_array().unwrap();
+    let packages = [packages("Cargo.toml"), packages("fuzz/Cargo.toml")].concat();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let own: BTreeSet<String> = packages.iter().map(|p| text(&p["name"])).collect();
     let used: BTreeSet<String> = packages
@@ -65,6 +61,16 @@ fn every_dependency_has_its_reason_and_every_reason_its_dependency() {
         unexplained.is_empty() && gone.is_empty(),
         "docs/dependencies.md: no reason for {unexplained:?}; no longer used: {gone:?}"
     );
+}
+
+/// The packages of a workspace, as `cargo metadata` describes them.
+fn packages(manifest: &str) -> Vec<serde_json::Value> {
+    let mut cargo = process::cargo();
+    cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
+    cargo.args(["--manifest-path", manifest]);
+    let metadata: serde_json::Value =
+        serde_json::from_str(&process::output(&mut cargo).unwrap()).unwrap();
+    metadata["packages"].as_array().unwrap().clone()
 }
 
 /// Names in back quotes in the first column of the tables of crates.

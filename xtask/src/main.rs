@@ -14,6 +14,7 @@ mod check;
 mod demo;
 #[cfg(test)]
 mod documents;
+mod fuzz;
 mod libtorch;
 mod process;
 mod python;
@@ -40,7 +41,7 @@ enum Command {
     /// Run all tests, and say at the end what was skipped and why.
     Test(test::TestArgs),
     /// Run every check, cheapest first: formatting, lints, documentation, tests.
-    Check,
+    Check(check::CheckArgs),
     /// Measure Sonotune next to the Python packages, taking turns, and print the ratios.
     Bench(bench::BenchArgs),
     /// Make a folder that runs on any Linux machine whose Python has torch 2.11.
@@ -62,7 +63,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Setup(args) => setup::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
-        Command::Check => check::run(),
+        Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Bundle(args) => bundle::run(&args),
     }

@@ -4,6 +4,7 @@
 //! OpenCV bit for bit. JPEG decoders differ by a few levels where chroma is upsampled and in the
 //! last bit of the inverse DCT: the standard allows it.
 
+mod header;
 mod jpeg;
 mod pixels;
 
@@ -17,6 +18,7 @@ use std::{
 use anyhow::{Context, Result};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, metadata::Orientation};
 
+pub use self::header::{ExifTurn, Header, format_name, read_header};
 use crate::Error;
 
 /// Largest file read into memory: well above any 8- or 16-bit image within the pixel limit.
@@ -87,9 +89,19 @@ pub fn read_size(path: &Path, options: DecodeOptions) -> Result<(u32, u32)> {
     .map_err(|reason| Error::data(format!("image {}: {reason:#}", path.display())).into())
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let failed =
-        |e: std::io::Error| Error::data(format!("image {}: cannot read: {e}", path.display()));
+/// The bytes of the file at `path`.
+///
+/// # Errors
+/// Of kind data: when it cannot be read, or is larger than any image within the limits; without a
+/// kind when the machine is to blame.
+pub fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let failed = |e: std::io::Error| {
+        let what = format!("image {}: cannot read", path.display());
+        if is_of_machine(&e) {
+            return anyhow::Error::new(e).context(what);
+        }
+        anyhow::Error::from(Error::data(format!("{what}: {e}")))
+    };
     let file = std::fs::File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     if length > MAX_FILE_BYTES {
@@ -102,6 +114,13 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(length as usize);
     file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
+}
+
+/// Memory or file handles ran out: the file need not be at fault.
+fn is_of_machine(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let codes = [Errno::NOMEM, Errno::MFILE, Errno::NFILE];
+    Errno::from_io_error(error).is_some_and(|code| codes.contains(&code))
 }
 
 /// Decodes a file's `bytes`; see [`decode_file`].

@@ -5,6 +5,10 @@ use hotcoco::mask;
 
 use super::{Rle, rle::reason};
 
+/// Points of an outline, five to a pixel, that may lie on its image: the rasteriser holds them all.
+/// An outline that fits has a few thousand.
+const MAX_OUTLINE_POINTS: f64 = (1u64 << 23) as f64;
+
 /// The outline of an object, undecoded: a large file's masks would not fit into memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Segmentation {
@@ -28,6 +32,7 @@ impl Segmentation {
     pub fn rasterize(&self, size: (u32, u32), bbox: [f64; 4]) -> Result<Rle> {
         let (height, width) = size;
         self.check_size(size)?;
+        self.check_outline(size, bbox)?;
         let rasterized = match self {
             Self::Runs(rle) => return Rle::new(height, width, rle.counts.clone()),
             Self::Compressed { counts, .. } => return Rle::from_compressed(height, width, counts),
@@ -46,6 +51,7 @@ impl Segmentation {
     pub fn check(&self, size: Option<(u32, u32)>) -> Result<()> {
         if let Some(size) = size {
             self.check_size(size)?;
+            self.check_outline(size, [0.0; 4])?;
         }
         match self {
             Self::None => Ok(()),
@@ -110,6 +116,43 @@ impl Segmentation {
     }
 }
 
+impl Segmentation {
+    /// Refuses what a file of some kilobytes can claim: outlines that cross a huge image time and
+    /// again, gigabytes of points.
+    fn check_outline(&self, size: (u32, u32), [x, y, width, height]: [f64; 4]) -> Result<()> {
+        let points: f64 = match self {
+            Self::None => {
+                outline_points(&[x, y, x + width, y, x + width, y + height, x, y + height], size)
+            }
+            Self::Polygons(polygons) => polygons.iter().map(|p| outline_points(p, size)).sum(),
+            Self::Compressed { .. } | Self::Runs(_) => return Ok(()),
+        };
+        ensure!(
+            points <= MAX_OUTLINE_POINTS,
+            "its outline crosses the image of {}×{} (height×width) so often that it has more than \
+             {MAX_OUTLINE_POINTS} points",
+            size.0,
+            size.1
+        );
+        Ok(())
+    }
+}
+
+/// At least as many points as the rasteriser makes of an outline: of what lies beside the image it
+/// keeps what it needs to come back.
+fn outline_points(polygon: &[f64], (height, width): (u32, u32)) -> f64 {
+    let points = polygon.chunks_exact(2);
+    let next = points.clone().cycle().skip(1);
+    let longest = |from: f64, to: f64, side: u32| {
+        // NaN, too, is refused elsewhere; here it counts as a whole side.
+        (to - from).abs().min(f64::from(side) + 4.0)
+    };
+    points
+        .zip(next)
+        .map(|(a, b)| 5.0 * (longest(a[0], b[0], width) + longest(a[1], b[1], height)) + 2.0)
+        .sum()
+}
+
 fn shoelace(polygon: &[f64]) -> f64 {
     let points: Vec<(f64, f64)> = polygon.chunks_exact(2).map(|p| (p[0], p[1])).collect();
     let next = points.iter().cycle().skip(1);
@@ -157,6 +200,23 @@ mod tests {
         assert!(stored.check(None).is_ok() && stored.check(Some((2, 3))).is_ok());
         let error = stored.rasterize((3, 2), [0.0; 4]).unwrap_err().to_string();
         assert!(error.contains("2×3") && error.contains("3×2"), "{error}");
+    }
+
+    #[test]
+    fn an_outline_that_crosses_a_huge_image_time_and_again_is_refused() {
+        let zigzag: Vec<f64> = (0..2000).map(|i| if i % 4 < 2 { 0.0 } else { 60_000.0 }).collect();
+        let zigzag = Segmentation::Polygons(vec![zigzag]);
+        assert!(zigzag.check(None).is_ok() && zigzag.check(Some((100, 100))).is_ok());
+        let size = (60_000, 60_000);
+        let error = zigzag.check(Some(size)).unwrap_err().to_string();
+        assert!(error.contains("crosses the image of 60000×60000"), "{error}");
+        assert_eq!(zigzag.rasterize(size, [0.0; 4]).unwrap_err().to_string(), error);
+        // A box on an image of one row, wider than any.
+        let wide = (1, u32::MAX - 1);
+        assert!(Segmentation::None.rasterize(wide, [0.0, 0.0, 1e9, 1.0]).is_err());
+        // A frame around 100 megapixels passes.
+        let frame = Segmentation::Polygons(vec![vec![0.0, 0.0, 1e4, 0.0, 1e4, 1e4, 0.0, 1e4]]);
+        assert_eq!(frame.rasterize((10_000, 10_000), [0.0; 4]).unwrap().area(), 100_000_000);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use super::node::{Call, Graph, Id, Node};
 const MAX_NODES: usize = 1 << 23;
 /// Longest pickle read, for the same reason.
 const MAX_BYTES: u64 = 256 << 20;
+/// Longest name of a class, module or line of text.
+const MAX_NAME: usize = 1 << 16;
 
 /// Runs one pickle read from `R`.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Machine<R> {
     leaves_bytes: bool,
     /// How many bytes were left where they are.
     left: u64,
+    /// Bytes of names that were copied from texts: one text may name any number of classes.
+    copied: usize,
 }
 
 impl<R: Read> Machine<R> {
@@ -58,6 +62,7 @@ impl<R: Read> Machine<R> {
             memo: HashMap::new(),
             leaves_bytes,
             left: 0,
+            copied: 0,
         };
         loop {
             let at = machine.position;
@@ -282,7 +287,15 @@ impl<R: Read> Machine<R> {
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let part = |id| self.graph.str(id).context("a class is named by no text");
-                let (module, name) = (part(module)?.into(), part(name)?.into());
+                let (module, name) = (part(module)?, part(name)?);
+                let len = module.len() + name.len();
+                ensure!(len <= MAX_NAME, "a name is longer than {MAX_NAME} bytes");
+                self.copied += len;
+                ensure!(
+                    self.copied as u64 <= MAX_BYTES,
+                    "its classes' names take more than {MAX_BYTES} bytes"
+                );
+                let (module, name) = (module.into(), name.into());
                 self.push(Node::Global { module, name })?;
             }
             b'i' => {
@@ -413,7 +426,7 @@ impl<R: Read> Machine<R> {
                 b'\n' => break,
                 byte => line.push(byte),
             }
-            ensure!(line.len() <= 1 << 16, "a name is longer than 65536 bytes");
+            ensure!(line.len() <= MAX_NAME, "a name is longer than {MAX_NAME} bytes");
         }
         Ok(String::from_utf8_lossy(&line).into_owned())
     }
@@ -461,6 +474,24 @@ mod tests {
     fn a_list_may_hold_itself() {
         let (graph, root, _) = run(b"\x80\x02]q\x00h\x00a.").unwrap();
         assert_eq!(graph.items(root).unwrap(), [root]);
+    }
+
+    #[test]
+    fn one_long_text_does_not_name_classes_without_end() {
+        let pickle = |len: usize, classes: usize| {
+            let mut bytes = b"\x80\x04X".to_vec();
+            bytes.extend((len as u32).to_le_bytes());
+            bytes.extend(vec![b'a'; len]);
+            bytes.push(0x94);
+            bytes.extend(b"h\0h\0\x93".repeat(classes));
+            bytes.push(b'.');
+            bytes
+        };
+        assert!(run(&pickle(30_000, 3)).is_ok());
+        let error = format!("{:#}", run(&pickle(40_000, 1)).unwrap_err());
+        assert!(error.contains("a name is longer"), "{error}");
+        let error = format!("{:#}", run(&pickle(30_000, 5000)).unwrap_err());
+        assert!(error.contains("its classes' names take more than"), "{error}");
     }
 
     #[test]

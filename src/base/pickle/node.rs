@@ -119,7 +119,8 @@ impl Graph {
             Node::Dict(pairs) => pairs.clone(),
             Node::Call(call) => {
                 let mut pairs = Vec::new();
-                for &arg in self.items(call.args).unwrap_or_default() {
+                // Constructors of dicts take one or two; a tuple may name one dict without end.
+                for &arg in self.items(call.args).unwrap_or_default().iter().take(8) {
                     match self.node(arg) {
                         Node::Dict(given) => pairs.extend(given),
                         // Python 2's OrderedDict([[key, value], …]).
@@ -143,6 +144,12 @@ impl Graph {
 
     /// The value under a string key; the last one, should there be several.
     pub fn get(&self, dict: Id, key: &str) -> Option<Id> {
-        self.pairs(dict).iter().rev().find(|(k, _)| self.str(*k) == Some(key)).map(|(_, v)| *v)
+        let found = |pairs: &[(Id, Id)]| {
+            pairs.iter().rev().find(|(k, _)| self.str(*k) == Some(key)).map(|(_, v)| *v)
+        };
+        match self.node(dict) {
+            Node::Dict(pairs) => found(pairs),
+            _ => found(&self.pairs(dict)),
+        }
     }
 }

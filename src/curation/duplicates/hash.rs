@@ -17,6 +17,8 @@ const SIDE: usize = 32;
 const LOW: usize = 8;
 /// Side of the miniature.
 const MINI: usize = 16;
+/// Least correlation of the miniatures of near duplicates.
+pub(super) const MIN_CORRELATION: f32 = 0.97;
 
 /// A way to turn an image by quarters, mirrored or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -82,23 +84,24 @@ impl Turn {
 
 /// Fingerprint of an image.
 #[derive(Debug, Clone)]
-pub(super) struct Print {
+pub struct Print {
     /// SHA-256 of size and pixels; grey stored as three equal channels counts as grey.
-    pub(super) pixels: [u8; 32],
+    pub pixels: [u8; 32],
     /// Of the image turned each way, in the order of [`Turn::ALL`].
     pub(super) hashes: [u64; 8],
     mini: [u8; MINI * MINI],
 }
 
 impl Print {
-    pub(super) fn of(image: Image) -> Self {
-        let image = image.into_grey_if_equal();
+    /// Of an image after [`Image::into_grey_if_equal`].
+    #[must_use]
+    pub fn of(image: &Image) -> Self {
         let mut hasher = Sha256::new();
         for size in [image.height, image.width, image.channels as u32] {
             hasher.update(size.to_le_bytes());
         }
         hasher.update(&image.pixels);
-        let small = averaged(&image);
+        let small = averaged(image);
         let mut mini = [0; MINI * MINI];
         const STEP: usize = SIDE / MINI;
         for (i, pixel) in mini.iter_mut().enumerate() {
@@ -115,10 +118,23 @@ impl Print {
     }
 
     /// The turn of this image in which its hash is nearest to that of `other`, and how near.
-    pub(super) fn nearest_turn(&self, other: &Self) -> (Turn, u32) {
+    #[must_use]
+    pub fn nearest_turn(&self, other: &Self) -> (Turn, u32) {
         let distance = |turn: usize| (self.hashes[turn] ^ other.hashes[0]).count_ones();
         let best = (0..8).min_by_key(|&turn| distance(turn)).unwrap_or_default();
         (Turn::ALL[best], distance(best))
+    }
+
+    /// Whether this image, turned in the way given back with the number of differing bits, looks
+    /// like `other`: at most `distance` of 63 bits differ and the miniatures correlate.
+    #[must_use]
+    pub fn looks_like(&self, other: &Self, distance: u32) -> Option<(Turn, u32)> {
+        let bits = |turn: usize| (self.hashes[turn] ^ other.hashes[0]).count_ones();
+        let near = |&turn: &usize| {
+            bits(turn) <= distance && self.correlation(turn, other) >= MIN_CORRELATION
+        };
+        let best = (0..8).filter(near).min_by_key(|&turn| bits(turn))?;
+        Some((Turn::ALL[best], bits(best)))
     }
 
     /// Correlation of this image's miniature, turned, with that of `other`; 1 for two blank ones.

@@ -30,9 +30,9 @@ use base::{
 use rayon::prelude::*;
 use serde::Serialize;
 
-use self::hash::Print;
 pub use self::{
-    hash::Turn,
+    hash::{Print, Turn},
+    search::components,
     sources::{Entry, Sources},
 };
 
@@ -111,7 +111,8 @@ pub fn find(
         .files
         .par_iter()
         .map(|path| {
-            let print = decode_file(path, decode).map(Print::of);
+            let print =
+                decode_file(path, decode).map(|image| Print::of(&image.into_grey_if_equal()));
             progress();
             print.map_err(|error| format!("{error:#}"))
         })
@@ -132,7 +133,7 @@ pub fn find(
             }
         })
         .collect();
-    let components = search::components(&prints, options.distance);
+    let components = components(&prints, options.distance);
     let mut grouped: HashMap<usize, Vec<(&Entry, usize)>> = HashMap::new();
     for entry in &sources.entries {
         if let Some(print) = print_of[entry.file] {

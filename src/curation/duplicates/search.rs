@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::hash::Print;
+use super::hash::{MIN_CORRELATION, Print};
 
-/// Least correlation of the miniatures of near duplicates.
-const MIN_CORRELATION: f32 = 0.97;
 /// Images whose neighbours are looked up before they are united.
 const CHUNK: usize = 8192;
 
-/// For each image a number that is the same within a group of duplicates.
-pub(super) fn components(prints: &[Print], distance: u32) -> Vec<usize> {
+/// For each image a number that is the same within a group of duplicates: the index of its first.
+/// `distance` is at most [`MAX_DISTANCE`](super::MAX_DISTANCE).
+#[must_use]
+pub fn components(prints: &[Print], distance: u32) -> Vec<usize> {
     let mut sets = Sets::new(prints.len());
     let distinct = distinct_pixels(prints, &mut sets);
     let leaders = leaders(prints, &distinct, &mut sets);

@@ -60,6 +60,11 @@ impl Array {
         Self::new(header.shape, header.fortran, Elements { dtype, big_endian, bytes })
     }
 
+    /// What it takes in memory.
+    pub(super) fn num_bytes(&self) -> u64 {
+        self.elements.bytes.len() as u64
+    }
+
     /// An array of what its elements must suffice for.
     pub(super) fn new(shape: Vec<usize>, fortran: bool, elements: Elements) -> Result<Self> {
         let count = byte_count(&shape, elements.dtype)?;

@@ -20,6 +20,9 @@ use super::{
     npy::{Array, Header, number_type},
 };
 
+/// Bytes of arrays for each byte of the file; above 1 where names share an array.
+const MAX_UNFOLDED: u64 = 16;
+
 /// Reads the arrays of the dict that lies under `keys` within the pickled dict of a `.npy` file:
 /// with `["structures"]` those of `{"structures": {"artery": array, …}}`.
 ///
@@ -40,6 +43,7 @@ fn read(path: &Path, keys: &[&str]) -> Result<BTreeMap<String, Array>> {
         header.descr,
         header.shape
     );
+    let len = file.metadata().context("cannot be read")?.len();
     file.stream_position().context("cannot be read")?;
     let (graph, root, _) = Machine::run(BufReader::new(file)).context("its pickle")?;
     let pickle = Pickle { graph };
@@ -48,15 +52,22 @@ fn read(path: &Path, keys: &[&str]) -> Result<BTreeMap<String, Array>> {
         node = pickle.graph.get(node, key).with_context(|| {
             let place =
                 if depth == 0 { String::new() } else { format!(" in {:?}", keys[depth - 1]) };
-            let there: Vec<_> = pickle.names(node).collect();
+            let there: Vec<_> = pickle.names(node).take(20).collect();
             format!("it has no key {key:?}{place}; its keys are {there:?}")
         })?;
     }
     pickle.ensure_dict(node, keys)?;
     let mut arrays = BTreeMap::new();
+    let mut unfolded = 0;
     for (name, value) in pickle.graph.pairs(node) {
         let name = pickle.graph.str(name).context("a key of it is no text")?;
         let array = pickle.array(value).with_context(|| format!("its array {name:?}"))?;
+        // Any number of names may stand for one array.
+        unfolded += array.num_bytes();
+        ensure!(
+            unfolded <= MAX_UNFOLDED.saturating_mul(len),
+            "its arrays unfold to more than {MAX_UNFOLDED} times the file"
+        );
         arrays.insert(name.to_owned(), array);
     }
     Ok(arrays)

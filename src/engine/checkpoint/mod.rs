@@ -1,25 +1,27 @@
 //! Saving a run and going on with it.
 //!
 //! A checkpoint is one `.safetensors` file: the model's variables under their own names, the
-//! optimiser's state under `optimizer.`, and [`Progress`] as JSON in the header. One file is
-//! written under a temporary name and renamed, so that there is a whole checkpoint at any moment.
-//! All else a resume needs is a function of (seed, step).
+//! optimiser's state under `optimizer.`, the moving average of the weights under `ema.`, and
+//! [`Progress`] as JSON in the header. One file is written under a temporary name and renamed, so
+//! that there is a whole checkpoint at any moment. All else a resume needs is a function of
+//! (seed, step).
+//!
+//! [`Writer`] writes beside the training, [`load_model`] and [`resume`] read, [`kept`] keeps the
+//! newest few.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-};
+pub mod kept;
+mod restore;
+mod snapshot;
+mod writer;
 
-use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
-use tch::{Tensor, nn, no_grad};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{
-    Error,
-    data::Category,
-    optim::Optimizer,
-    weights::{self, WeightsFile},
-};
+use crate::{data::Category, trainer::EarlyStopping};
+
+pub use restore::{Restored, load_model, read_progress, resume};
+pub(crate) use snapshot::save_tensors;
+pub use snapshot::{Snapshot, State};
+pub use writer::Writer;
 
 /// File of the newest state within a run's `checkpoints` folder.
 pub const LAST: &str = "last.safetensors";
@@ -28,6 +30,8 @@ pub const BEST: &str = "best.safetensors";
 
 /// Prefix of the optimiser's tensors.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";
+/// Prefix of the moving averages of the weights.
+pub const EMA_PREFIX: &str = "ema.";
 const HEADER_KEY: &str = "sonotune";
 
 /// How far a run has come, and what its model predicts.
@@ -43,130 +47,24 @@ pub struct Progress {
     /// checkpoint uses them likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convention: Option<String>,
+    /// Where early stopping stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStopping>,
+    /// Whether the variables under their own names are the moving average.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub averaged: bool,
 }
 
 /// The best evaluation so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     pub metric: String,
+    /// NaN, `null` in JSON, until the metric is defined.
+    #[serde(deserialize_with = "null_as_nan")]
     pub value: f64,
     pub step: u64,
 }
 
-/// Writes the model, and the optimiser's state if given, to `path`; what was there stays until the
-/// new file is whole.
-///
-/// # Errors
-/// When the file cannot be written; the old one is then untouched.
-pub fn save(
-    path: &Path,
-    vs: &nn::VarStore,
-    optimizer: Option<&Optimizer>,
-    progress: &Progress,
-) -> Result<()> {
-    let mut tensors: Vec<_> = vs.variables().into_iter().collect();
-    if let Some(optimizer) = optimizer {
-        let state = optimizer.state().into_iter();
-        tensors.extend(state.map(|(name, tensor)| (format!("{OPTIMIZER_PREFIX}{name}"), tensor)));
-    }
-    tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    save_tensors(path, &tensors, progress)
-}
-
-/// Writes tensors as a checkpoint of a run.
-pub(crate) fn save_tensors(
-    path: &Path,
-    tensors: &[(String, Tensor)],
-    progress: &Progress,
-) -> Result<()> {
-    let header = BTreeMap::from([(HEADER_KEY.to_owned(), serde_json::to_string(progress)?)]);
-    weights::save_safetensors(path, tensors, &header)
-        .with_context(|| format!("cannot save checkpoint {}", path.display()))
-}
-
-/// Reads how far the run of a checkpoint had come.
-///
-/// # Errors
-/// Of kind weights when it is not a checkpoint of a run.
-pub fn read_progress(path: &Path) -> Result<Progress> {
-    progress_of(&weights::open(path)?, path)
-}
-
-fn progress_of(file: &WeightsFile, path: &Path) -> Result<Progress> {
-    let text = file.metadata().get(HEADER_KEY).ok_or_else(|| {
-        Error::weights(format!(
-            "{} is not a checkpoint of a Sonotune run; name pretrained weights under [weights]",
-            path.display()
-        ))
-    })?;
-    serde_json::from_str(text).map_err(|error| {
-        Error::weights(format!("{}: its header is damaged: {error}", path.display())).into()
-    })
-}
-
-/// Puts a checkpoint's values into the model, every variable of it, and into the optimiser if
-/// given.
-///
-/// # Errors
-/// Of kind weights when the file is not a checkpoint, or one of another model or optimiser; names
-/// the first variable that differs.
-pub fn restore(
-    path: &Path,
-    vs: &nn::VarStore,
-    optimizer: Option<&mut Optimizer>,
-) -> Result<Progress> {
-    let file = weights::open(path)?;
-    let progress = progress_of(&file, path)?;
-    let mut variables: Vec<_> = vs.variables().into_iter().collect();
-    variables.sort_by(|a, b| a.0.cmp(&b.0));
-    for (name, variable) in &mut variables {
-        let value = read_variable(&file, path, name, &variable.size())?;
-        no_grad(|| variable.copy_(&value));
-    }
-    refuse_unknown(&file, path, &variables)?;
-    if let Some(optimizer) = optimizer {
-        let mut state = HashMap::new();
-        for name in names(&file).filter_map(|name| name.strip_prefix(OPTIMIZER_PREFIX)) {
-            state.insert(name.to_owned(), file.read(&format!("{OPTIMIZER_PREFIX}{name}"))?);
-        }
-        optimizer
-            .load_state(state)
-            .with_context(|| format!("cannot resume from {}", path.display()))?;
-    }
-    Ok(progress)
-}
-
-fn read_variable(file: &WeightsFile, path: &Path, name: &str, shape: &[i64]) -> Result<Tensor> {
-    let shown = path.display();
-    if file.entry(name).is_none() {
-        return Err(Error::weights(format!(
-            "checkpoint {shown} lacks `{name}`, which the model of this config has"
-        ))
-        .into());
-    }
-    let value = file.read(name)?;
-    if value.size() != shape {
-        return Err(Error::weights(format!(
-            "checkpoint {shown}: `{name}` has shape {:?}, the model of this config needs {shape:?}",
-            value.size()
-        ))
-        .into());
-    }
-    Ok(value)
-}
-
-fn refuse_unknown(file: &WeightsFile, path: &Path, variables: &[(String, Tensor)]) -> Result<()> {
-    let known = |name: &str| variables.binary_search_by(|(n, _)| n.as_str().cmp(name)).is_ok();
-    match names(file).find(|n| !n.starts_with(OPTIMIZER_PREFIX) && !known(n)) {
-        None => Ok(()),
-        Some(name) => Err(Error::weights(format!(
-            "checkpoint {} holds `{name}`, which the model of this config has no place for",
-            path.display()
-        ))
-        .into()),
-    }
-}
-
-fn names(file: &WeightsFile) -> impl Iterator<Item = &str> {
-    file.entries().iter().map(|entry| entry.name.as_str())
+fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Option::<f64>::deserialize(deserializer).map(|value| value.unwrap_or(f64::NAN))
 }

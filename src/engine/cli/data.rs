@@ -12,13 +12,14 @@ mod filter;
 mod merge;
 mod phantom;
 mod split;
+mod stats;
 mod us43d;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DataVerb {
     /// Copy a COCO file with one category, object, for all.
     Agnostic(agnostic::AgnosticArgs),
-    /// Look a dataset over: counts by class, unreadable images, odd boxes and masks, leaks between
+    /// Find all that is wrong with a dataset: files, annotations, masks, duplicates, leaks between
     /// splits.
     Check(check::CheckArgs),
     /// Convert a raw dataset to COCO, as its spec describes it.
@@ -36,6 +37,8 @@ pub(super) enum DataVerb {
     Phantom(phantom::PhantomArgs),
     /// Divide a COCO file into training, validation and test, or folds, by patient or clip.
     Split(split::SplitArgs),
+    /// Say what a dataset looks like: sizes, classes, pixel values, areas, with pictures.
+    Stats(stats::StatsArgs),
     /// Convert US-43d's datasets, as far as they are downloaded, and merge them into training,
     /// validation and test files.
     #[command(name = "us43d")]
@@ -53,6 +56,7 @@ pub(super) fn run(verb: DataVerb) -> Result<()> {
         DataVerb::Merge(args) => merge::run(&args),
         DataVerb::Phantom(args) => phantom::run(&args),
         DataVerb::Split(args) => split::run(&args),
+        DataVerb::Stats(args) => stats::run(&args),
         DataVerb::Us43d(args) => us43d::run(&args),
     }
 }

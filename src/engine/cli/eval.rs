@@ -33,7 +33,7 @@ pub(super) struct EvalArgs {
 
 pub(super) fn run(args: &EvalArgs) -> Result<()> {
     let (loaded, source) = args.model.load(&args.overrides)?;
-    let run::ScoredSplit { record, shown } =
+    let run::Evaluated { record, shown } =
         run::evaluate(&loaded, &EvalOptions { split: args.split, source })?;
     let json = serde_json::to_string_pretty(&record)?;
     let name = format!("eval-{}.json", serde_json::to_value(args.split)?.as_str().unwrap_or("?"));
@@ -58,11 +58,12 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
             println!("{note}");
         }
         println!(
-            "{} images of {}, checkpoint {} (step {}); written to {}",
+            "{} images of {}, checkpoint {} (step {}{}); written to {}",
             record.num_images,
             record.dataset.display(),
             super::weights_words(&record.checkpoint, &record.beside),
             record.step,
+            if record.averaged { ", moving average" } else { "" },
             path.display()
         );
     }

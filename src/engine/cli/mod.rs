@@ -146,7 +146,8 @@ struct ModelArgs {
     /// Config whose pretrained weights are used as they are, without training.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// `best`, `last` or a file; the best if there is one, else the last.
+    /// `best`, `last`, a step whose checkpoint was kept, or a file; the best if there is one, else
+    /// the last.
     #[arg(long, value_name = "WHICH", conflicts_with = "config")]
     checkpoint: Option<String>,
 }
@@ -171,7 +172,10 @@ fn model_source(which: Option<&str>) -> ModelSource {
         None => ModelSource::BestOrLast,
         Some("best") => ModelSource::Best,
         Some("last") => ModelSource::Last,
-        Some(file) => ModelSource::File(file.into()),
+        Some(text) => match text.parse() {
+            Ok(step) => ModelSource::Step(step),
+            Err(_) => ModelSource::File(text.into()),
+        },
     }
 }
 

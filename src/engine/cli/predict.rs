@@ -123,7 +123,8 @@ fn print(record: &PredictRecord) {
     let objects = record.num_objects.map_or_else(String::new, |n| format!(", {n} object(s),"));
     let images = record.num_images;
     let model = super::weights_words(&record.checkpoint, &record.beside);
-    println!("{images} image(s){objects} predicted with {model}");
+    let average = if record.averaged { " (moving average)" } else { "" };
+    println!("{images} image(s){objects} predicted with {model}{average}");
     let files = [Some(&record.csv), Some(&record.json), record.masks.as_ref()];
     for path in files.into_iter().chain([record.pictures.as_ref()]).flatten() {
         println!("  {}", path.display());

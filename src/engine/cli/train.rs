@@ -9,7 +9,7 @@ use crate::{
     Error,
     config::{self, Loaded},
     logging::Existing,
-    run::{self, DryRunOptions, TrainOptions},
+    run::{self, DryRunOptions, ModelSource, TrainOptions},
     stop::StopFlag,
 };
 
@@ -24,6 +24,10 @@ pub(super) struct TrainArgs {
     /// Go on with the run in this folder, by its own config.
     #[arg(long, value_name = "RUN_DIR", conflicts_with = "overwrite")]
     resume: Option<PathBuf>,
+    /// Go on from this checkpoint instead of the last: a step that was kept, or a file. What the
+    /// run did after it is dropped.
+    #[arg(long, value_name = "STEP|FILE", requires = "resume")]
+    checkpoint: Option<String>,
     /// Replace the run that run_dir holds.
     #[arg(long)]
     overwrite: bool,
@@ -48,8 +52,12 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     if args.dry_run {
         return dry_run(args, &loaded);
     }
+    let resume_from = match args.checkpoint.as_deref() {
+        None => ModelSource::Last,
+        which => super::model_source(which),
+    };
     let stop = StopFlag::from_signals()?;
-    let outcome = run::train(&loaded, &TrainOptions { existing, stop })?;
+    let outcome = run::train(&loaded, &TrainOptions { existing, resume_from, stop })?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&outcome)?);
     }

@@ -10,6 +10,8 @@ use super::{
 
 /// Far beyond any honest inheritance; bounds what a diamond of lists can multiply into.
 const MAX_FILES: usize = 256;
+/// Keys and elements of all these files; merging takes the square of their number.
+const MAX_VALUES: usize = 20_000;
 
 /// Follows `extends` from one file.
 #[derive(Default)]
@@ -17,6 +19,7 @@ pub(super) struct Reader {
     /// Files that are being read, outermost first: as named, and canonical.
     chain: Vec<(PathBuf, PathBuf)>,
     num_files: usize,
+    num_values: usize,
     /// Keys dropped because a nearer file or an override chose another `type`.
     pub(super) notes: Vec<Problem>,
 }
@@ -30,6 +33,15 @@ impl Reader {
             return Err(Problem::error(message));
         }
         let mut own = parse::file(path)?;
+        self.num_values += own.num_values();
+        if self.num_values > MAX_VALUES {
+            let message = format!(
+                "{}: more than {MAX_VALUES} values, with those of the files it inherits from: too \
+                 many for a config",
+                path.display()
+            );
+            return Err(Problem::error(message));
+        }
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         self.chain.push((path.to_owned(), canonical));
         let parents = take_strings(&mut own, "extends")?;

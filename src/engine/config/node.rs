@@ -72,6 +72,15 @@ impl fmt::Display for Value {
 }
 
 impl Node {
+    /// Values in it, itself among them.
+    pub(super) fn num_values(&self) -> usize {
+        1 + match &self.value {
+            Value::Table(table) => table.iter().map(|(_, node)| node.num_values()).sum(),
+            Value::Array(items) => items.iter().map(Self::num_values).sum(),
+            _ => 0,
+        }
+    }
+
     pub(super) fn table(&self) -> Option<&Table> {
         match &self.value {
             Value::Table(table) => Some(table),

@@ -11,8 +11,9 @@ use crate::{
         transforms::{AugmentConfig, PreprocessConfig},
     },
     embedding_cache::EmbeddingCacheConfig,
-    optim::{OptimizerConfig, ScheduleConfig},
+    optim::{EmaConfig, OptimizerConfig, ScheduleConfig},
     task::TaskConfig,
+    trainer::EarlyStoppingConfig,
 };
 
 /// One run: what to train, on what, from what, and how.
@@ -26,6 +27,8 @@ pub struct RunConfig {
     pub device: DeviceChoice,
     #[serde(default)]
     pub precision: Precision,
+    #[serde(default)]
+    pub deterministic: Deterministic,
     /// The run's folder; must not exist yet, or `--overwrite` or `--resume` is given.
     pub run_dir: PathBuf,
     pub dataset: Box<dyn DatasetConfig>,
@@ -74,6 +77,19 @@ pub enum Precision {
     Bf16,
 }
 
+/// Whether the same run must give the same numbers on the same machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deterministic {
+    /// The fastest kernels; on the CPU they are deterministic all the same.
+    #[default]
+    Off,
+    /// Deterministic kernels where there are some; the other operators are listed at the end.
+    Warn,
+    /// An operator without one is an error.
+    Require,
+}
+
 /// `[loader]`: how images come off the disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -86,11 +102,35 @@ pub struct LoaderConfig {
     pub prefetch_batches: usize,
     /// A new order each epoch in training.
     pub shuffle: bool,
+    /// What to do about an image that cannot be used.
+    pub bad_images: BadImages,
+    /// Distinct images of a split that may be skipped. A few damaged files are an accident; more are
+    /// a sign that the folder or the annotations are the wrong ones, and the data set is not the one
+    /// that was meant.
+    pub max_bad_images: usize,
+}
+
+/// What to do about an image that is missing, damaged, hostile, or does not fit its annotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BadImages {
+    /// The run ends and names it.
+    #[default]
+    Fail,
+    /// Training puts another in its place, evaluation leaves it out; it is listed.
+    Skip,
 }
 
 impl Default for LoaderConfig {
     fn default() -> Self {
-        Self { batch_size: 8, num_workers: 0, prefetch_batches: 4, shuffle: true }
+        Self {
+            batch_size: 8,
+            num_workers: 0,
+            prefetch_batches: 4,
+            shuffle: true,
+            bad_images: BadImages::Fail,
+            max_bad_images: 10,
+        }
     }
 }
 
@@ -162,6 +202,15 @@ pub struct TrainConfig {
     /// Also writes the last checkpoint this often; it is always written at evaluations and the end.
     #[serde(default)]
     pub checkpoint_every_steps: Option<u64>,
+    /// Newest checkpoints that are kept under their step; 0: the last alone.
+    #[serde(default)]
+    pub keep_checkpoints: u64,
+    /// Absent: no average.
+    #[serde(default)]
+    pub ema: Option<EmaConfig>,
+    /// Absent: the run makes all its steps.
+    #[serde(default)]
+    pub early_stopping: Option<EarlyStoppingConfig>,
 }
 
 fn one() -> u64 {

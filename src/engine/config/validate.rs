@@ -1,7 +1,7 @@
 //! What types cannot say: ranges, and keys that depend on each other.
 
 use super::{
-    RunConfig,
+    BadImages, RunConfig,
     problem::{Problem, Severity},
 };
 use crate::{data::transforms::AugmentConfig, optim::ScheduleConfig};
@@ -98,6 +98,13 @@ impl RunConfig {
         }
         findings.at_least("loader.batch_size", 1, self.loader.batch_size as u64);
         findings.at_least("loader.prefetch_batches", 1, self.loader.prefetch_batches as u64);
+        if self.embedding_cache.is_some() && self.loader.bad_images == BadImages::Skip {
+            findings.error(
+                "loader.bad_images",
+                "\"skip\" contradicts `embedding_cache`, which holds every image or none; mend or \
+                 remove the bad ones (`sonotune data check` finds them), or leave one of both out",
+            );
+        }
     }
 
     fn validate_weights(&self, findings: &mut Findings) {
@@ -233,6 +240,8 @@ impl RunConfig {
         if let Some(steps) = train.checkpoint_every_steps {
             findings.at_least("train.checkpoint_every_steps", 1, steps);
         }
+        self.validate_ema(findings);
+        self.validate_early_stopping(findings);
         findings.at_least("logging.every_steps", 1, self.logging.every_steps);
         if let Some(size) = evaluation.batch_size {
             findings.at_least("evaluation.batch_size", 1, size as u64);
@@ -249,6 +258,42 @@ impl RunConfig {
         }
         if evaluation.best_metric.as_deref() == Some("") {
             findings.error("evaluation.best_metric", "expected a metric's name, got \"\"");
+        }
+    }
+
+    fn validate_ema(&self, findings: &mut Findings) {
+        let Some(ema) = &self.train.ema else { return };
+        findings.decay("train.ema.decay", ema.decay);
+        if let Some(warmup) = &ema.warmup {
+            findings.positive("train.ema.warmup.gamma", warmup.gamma);
+            findings.positive("train.ema.warmup.power", warmup.power);
+        }
+    }
+
+    fn validate_early_stopping(&self, findings: &mut Findings) {
+        let Some(stopping) = &self.train.early_stopping else { return };
+        findings.at_least("train.early_stopping.patience", 1, stopping.patience);
+        findings.not_negative("train.early_stopping.min_delta", stopping.min_delta);
+        if self.evaluation.best_metric.is_none() {
+            findings.error(
+                "train.early_stopping",
+                "needs `evaluation.best_metric`: the metric that must improve",
+            );
+        }
+        match self.evaluation.every_steps {
+            None => findings.error(
+                "train.early_stopping",
+                "needs `evaluation.every_steps`: without it the run is scored only at its end",
+            ),
+            Some(every) if every.saturating_mul(stopping.patience + 1) >= self.train.max_steps => {
+                let message = format!(
+                    "the first evaluation and {} more, one each {every} steps, are not over before \
+                     the run ends at step {}: it never stops early",
+                    stopping.patience, self.train.max_steps
+                );
+                findings.warning("train.early_stopping.patience", message);
+            }
+            Some(_) => {}
         }
     }
 }

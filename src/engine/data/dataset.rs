@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     ImageId, ImagePrompts, Segmentation, Statistics,
+    check::Audit,
     files::{find_images, relative_text},
     names::{did_you_mean, mismatch, quoted},
 };
@@ -31,13 +32,21 @@ impl Split {
     pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
 }
 
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Split {
+    /// As configs spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Train => "train",
             Self::Val => "val",
             Self::Test => "test",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
@@ -54,6 +63,12 @@ pub trait DatasetConfig: Debug + Send + Sync {
     /// When files are absent, malformed or contradict each other; names file and entry. A split
     /// that the config does not name is an error of the config.
     fn open(&self, split: Split) -> Result<Dataset>;
+
+    /// Reads one split past its faults and reports them all, for `sonotune data check`. By default
+    /// what [`open`](Self::open) gives, or its one error.
+    fn audit(&self, split: Split) -> Audit {
+        Audit::of(self.open(split), Path::new(split.name()))
+    }
 }
 
 /// One split, opened.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Category, Dataset, DatasetConfig, ImageId, Record, Split,
+    check::{Audit, Code, Findings, Place},
     dataset::missing_split,
     files::{find_images, relative_text, sub_folders},
     names::{did_you_mean, duplicate, quoted},
@@ -63,10 +64,7 @@ impl DatasetConfig for ImageFolderConfig {
             let label = index_of(&name, &names, &folder)?;
             let found = find_images(&folder)?;
             num_others += found.num_others;
-            dataset.records.extend(found.images.into_iter().map(|path| Record {
-                image_labels: vec![label],
-                ..Record::new(ImageId::Text(relative_text(&path, &self.root).into()), path)
-            }));
+            dataset.records.extend(found.images.into_iter().map(|path| self.record(path, label)));
         }
         if num_others > 0 {
             dataset.notes.push(format!("{num_others} files passed over: no image, or in no class"));
@@ -75,9 +73,50 @@ impl DatasetConfig for ImageFolderConfig {
         dataset.ensure_images()?;
         Ok(dataset)
     }
+
+    /// Folders of unknown classes are reported, and those of the others read.
+    fn audit(&self, split: Split) -> Audit {
+        let Some(folder) = self.split(split) else { return Audit::default() };
+        let source = self.root.join(folder);
+        let opened = self.category_names(&source).and_then(|n| Ok((n, sub_folders(&source)?.0)));
+        let (names, folders) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                let mut audit = Audit { source: source.clone(), ..Audit::default() };
+                let place = Place::file(&source);
+                audit.findings.add(Code::UnreadableAnnotations, place, format!("{error:#}"));
+                return audit;
+            }
+        };
+        let mut dataset =
+            Dataset { source, categories: numbered(names.clone()), ..Dataset::default() };
+        let mut findings = Findings::default();
+        for folder in folders {
+            let name = folder_name(&folder);
+            let read = index_of(&name, &names, &folder).map_err(|e| (Code::UnknownCategory, e));
+            let read = read.and_then(|label| match find_images(&folder) {
+                Ok(found) => Ok((label, found.images)),
+                Err(error) => Err((Code::UnreadableAnnotations, error)),
+            });
+            match read {
+                Ok((label, images)) => {
+                    dataset.records.extend(images.into_iter().map(|path| self.record(path, label)));
+                }
+                Err((code, error)) => {
+                    findings.add(code, Place::file(&folder), format!("{error:#}"));
+                }
+            }
+        }
+        Audit { findings, ..Audit::from(dataset) }
+    }
 }
 
 impl ImageFolderConfig {
+    fn record(&self, path: PathBuf, label: u32) -> Record {
+        let image_id = ImageId::Text(relative_text(&path, &self.root).into());
+        Record { image_labels: vec![label], ..Record::new(image_id, path) }
+    }
+
     fn split(&self, split: Split) -> Option<&Path> {
         match split {
             Split::Train => self.train.as_deref(),

@@ -15,13 +15,17 @@
 //! categories = ["benign", "malignant", "cyst"]
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Dataset, DatasetConfig, ImageId, Record, Split,
+    check::{Audit, AuditedImage, Code, Findings, Place, path_leaves},
     coco::CheckFiles,
     dataset::{missing_split, sha256},
     image_folder::{check_names, numbered},
@@ -92,6 +96,19 @@ impl DatasetConfig for ListFileConfig {
         self.check_files.check(&dataset)?;
         Ok(dataset)
     }
+
+    fn audit(&self, split: Split) -> Audit {
+        let Some(list) = self.split(split) else { return Audit::default() };
+        let mut audit = Audit { source: self.root.join(list), ..Audit::default() };
+        match read(&audit.source) {
+            Ok(text) => self.audit_lines(&text, &mut audit),
+            Err(error) => {
+                let place = Place::file(&audit.source);
+                audit.findings.add(Code::UnreadableAnnotations, place, format!("{error:#}"));
+            }
+        }
+        audit
+    }
 }
 
 impl ListFileConfig {
@@ -114,6 +131,69 @@ impl ListFileConfig {
             _ => names_of(lines, source),
         }
     }
+
+    /// Reads the list line by line, past those that are wrong.
+    fn audit_lines(&self, text: &str, audit: &mut Audit) {
+        let images = self.root.join(&self.images);
+        let root = if self.root.as_os_str().is_empty() { &images } else { &self.root };
+        audit.root = Some(root.clone());
+        let source = audit.source.clone();
+        let place = |number: usize| Place::entry(&source, format!("line {number}"));
+        let mut findings = Findings::default();
+        let mut lines: Vec<Line<'_>> = Vec::new();
+        let mut first_line = HashMap::new();
+        for line in split_lines(text) {
+            match line {
+                Ok(line) => match first_line.insert(line.path, line.number) {
+                    Some(first) => {
+                        let got = format!("{} is already in line {first}", line.path);
+                        let image = Some(images.join(line.path));
+                        let place = Place { image, ..place(line.number) };
+                        findings.add(Code::DuplicateFile, place, got);
+                    }
+                    None => lines.push(line),
+                },
+                Err((number, line)) => {
+                    let (expected, got) = ("`path label`", format!("`{line}`"));
+                    findings.add_expected(Code::MalformedEntry, place(number), expected, got);
+                }
+            }
+        }
+        let names = self.category_names(&source, &lines).unwrap_or_else(|error| {
+            let place = Place::file(&source);
+            findings.add(Code::CategoriesDiffer, place, format!("{error:#}"));
+            Vec::new()
+        });
+        for line in lines {
+            let path = images.join(line.path);
+            let place = Place { image: Some(path.clone()), ..place(line.number) };
+            let image_labels = class_indices(&line, &names).unwrap_or_else(|label| {
+                let got = unknown_label(label, &names);
+                // Without names, that is what was found.
+                if !names.is_empty() {
+                    findings.add(Code::UnknownCategory, place.clone(), got);
+                }
+                Vec::new()
+            });
+            if path_leaves(&path, root) {
+                let expected = format!("a path below {}", root.display());
+                findings.add_expected(Code::PathOutsideRoot, place, expected, line.path);
+            }
+            audit.images.push(AuditedImage {
+                image_id: ImageId::from(line.path),
+                path,
+                entry: Some(format!("line {}", line.number)),
+                size: None,
+                image_labels,
+                objects: Vec::new(),
+                without_objects: false,
+                patient: None,
+                clip: None,
+            });
+        }
+        audit.categories = numbered(names);
+        audit.findings = findings;
+    }
 }
 
 /// One image of a list.
@@ -132,23 +212,30 @@ fn read(path: &Path) -> Result<String> {
 
 fn parse<'a>(text: &'a str, source: &Path) -> Result<Vec<Line<'a>>> {
     let mut lines: Vec<Line<'a>> = Vec::new();
-    let mut first_line = std::collections::HashMap::new();
-    for (i, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let (number, line) = (i + 1, line.trim());
-        if line.is_empty() || line.starts_with('#') {
-            continue;
+    let mut first_line = HashMap::new();
+    let fault =
+        |number: usize, what: String| Error::data(format!("{}:{number}: {what}", source.display()));
+    for line in split_lines(text) {
+        let line = line.map_err(|(number, line)| {
+            fault(number, format!("expected `path label`, got `{line}`"))
+        })?;
+        if let Some(first) = first_line.insert(line.path, line.number) {
+            let what = format!("{} is already in line {first}", line.path);
+            return Err(fault(line.number, what).into());
         }
-        let fault = |what: String| Error::data(format!("{}:{number}: {what}", source.display()));
-        let Some((path, labels)) = line.rsplit_once(char::is_whitespace) else {
-            return Err(fault(format!("expected `path label`, got `{line}`")).into());
-        };
-        let path = path.trim_end();
-        if let Some(first) = first_line.insert(path, number) {
-            return Err(fault(format!("{path} is already in line {first}")).into());
-        }
-        lines.push(Line { number, path, labels });
+        lines.push(line);
     }
     Ok(lines)
+}
+
+/// The lines that hold something; of one that is no `path label`, its number and text.
+fn split_lines(text: &str) -> impl Iterator<Item = Result<Line<'_>, (usize, &str)>> {
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim).zip(1..);
+    let filled = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
+    filled.map(|(line, number)| {
+        let (path, labels) = line.rsplit_once(char::is_whitespace).ok_or((number, line))?;
+        Ok(Line { number, path: path.trim_end(), labels })
+    })
 }
 
 /// Class names where the config gives none.
@@ -175,6 +262,14 @@ fn names_of(lines: &[Line<'_>], source: &Path) -> Result<Vec<String>> {
 
 /// Class indices of a line, ascending: each label a name, or else an index.
 fn labels(line: &Line<'_>, names: &[String], source: &Path) -> Result<Vec<u32>> {
+    class_indices(line, names).map_err(|label| {
+        let what = unknown_label(label, names);
+        Error::data(format!("{}:{}: {what}", source.display(), line.number)).into()
+    })
+}
+
+/// As [`labels`], or the first label that is no class.
+fn class_indices<'a>(line: &Line<'a>, names: &[String]) -> Result<Vec<u32>, &'a str> {
     let index_of = |label: &str| {
         let by_name = names.iter().position(|name| name == label);
         by_name.or_else(|| label.parse().ok().filter(|&index: &usize| index < names.len()))
@@ -183,21 +278,18 @@ fn labels(line: &Line<'_>, names: &[String], source: &Path) -> Result<Vec<u32>> 
     if let Some(index) = index_of(line.labels) {
         return Ok(vec![index as u32]);
     }
-    let mut indices = Vec::new();
-    for label in line.labels.split(',') {
-        let index = index_of(label).ok_or_else(|| {
-            Error::data(format!(
-                "{}:{}: label \"{label}\" is no class{}; the classes are {}, or their indices 0 to {}",
-                source.display(),
-                line.number,
-                did_you_mean(label, names.iter().map(String::as_str)),
-                quoted(names),
-                names.len().saturating_sub(1)
-            ))
-        })?;
-        indices.push(index as u32);
-    }
+    let index = |label| index_of(label).map(|index| index as u32).ok_or(label);
+    let mut indices = line.labels.split(',').map(index).collect::<Result<Vec<_>, _>>()?;
     indices.sort_unstable();
     indices.dedup();
     Ok(indices)
+}
+
+fn unknown_label(label: &str, names: &[String]) -> String {
+    format!(
+        "label \"{label}\" is no class{}; the classes are {}, or their indices 0 to {}",
+        did_you_mean(label, names.iter().map(String::as_str)),
+        quoted(names),
+        names.len().saturating_sub(1)
+    )
 }

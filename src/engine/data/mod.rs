@@ -22,8 +22,8 @@ pub(crate) use base::names;
 pub use base::{ImageId, Rle, Segmentation, image_io, masks};
 pub use batch::{Batch, Target};
 pub use dataset::{Category, Dataset, DatasetConfig, Object, Record, Split, missing_split, sha256};
-pub use loader::{LoadPlan, Loader, prepare_batch};
+pub use loader::{BadImage, LoadPlan, Loader, prepare_batch};
 
 pub use prompt_file::{PromptFile, PromptedImage, PromptedObject};
 pub use prompts::{ImagePrompts, ObjectPrompt, PointPrompt};
-pub use statistics::Statistics;
+pub use statistics::{CategoryStatistics, Statistics};

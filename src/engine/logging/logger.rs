@@ -1,6 +1,7 @@
 //! Everything a run says while it goes, to people and to programs.
 
 use std::{
+    io::Write,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -9,6 +10,7 @@ use std::{
 use anyhow::Result;
 use image::RgbImage;
 use tch::Device;
+use tempfile::NamedTempFile;
 
 use super::{
     RunFolder, Summary,
@@ -20,8 +22,10 @@ use super::{
     run_folder::write_json,
 };
 use crate::{
+    Error, ErrorKind,
     data::Split,
-    fs::AppendFile,
+    error::kind as error_kind,
+    fs::{AppendFile, explain},
     task::{Confusion, Report},
 };
 
@@ -66,7 +70,7 @@ pub struct TrainRecord {
 /// Writes console, `train.log`, `metrics.jsonl` and TensorBoard events of a run.
 ///
 /// Opening them may fail; later a record that cannot be written is lost with one warning per file,
-/// and the run goes on.
+/// and the run goes on. [`finish`](Self::finish) says in the end what is lost.
 #[derive(Debug)]
 pub struct RunLogger(Mutex<Inner>);
 
@@ -78,6 +82,9 @@ struct Inner {
     metrics: Guarded<MetricsFile>,
     events: Guarded<EventFile>,
     summary: PathBuf,
+    /// Holds the room that the summary will need, so that a full disk does not keep it from being
+    /// written. Removed by then.
+    reserve: Option<NamedTempFile>,
     started: Instant,
     last_preparing: Option<Instant>,
     /// Steps since the last record, and their sums.
@@ -86,23 +93,44 @@ struct Inner {
     status: String,
 }
 
-/// A writer whose failures are told once.
+/// A writer whose failures are told once, and counted.
 #[derive(Debug)]
 struct Guarded<W> {
     writer: W,
-    failed: bool,
+    failures: Failures,
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    records: u64,
+    /// Text and kind of the first.
+    first: Option<(String, Option<ErrorKind>)>,
+}
+
+impl Failures {
+    fn sentence(&self) -> Option<String> {
+        let (first, _) = self.first.as_ref()?;
+        let records = self.records;
+        Some(format!("{records} record(s) lost, the first because: {first}"))
+    }
 }
 
 impl<W> Guarded<W> {
     fn new(writer: W) -> Self {
-        Self { writer, failed: false }
+        Self { writer, failures: Failures::default() }
     }
 
     /// The warning to give, if this is the first failure.
     fn write(&mut self, write: impl FnOnce(&mut W) -> Result<()>) -> Option<String> {
         let error = write(&mut self.writer).err()?;
-        let known = std::mem::replace(&mut self.failed, true);
-        (!known).then(|| format!("warning: {error:#}; the run goes on without these records"))
+        self.failures.records += 1;
+        if self.failures.first.is_some() {
+            return None;
+        }
+        let text = format!("{error:#}");
+        let warning = format!("warning: {text}; the run goes on without these records");
+        self.failures.first = Some((text, error_kind(&error)));
+        Some(warning)
     }
 }
 
@@ -120,6 +148,7 @@ impl RunLogger {
             metrics: Guarded::new(MetricsFile::open(&folder.metrics(), resume_step)?),
             events: Guarded::new(EventFile::create(folder.path(), resume_step)?),
             summary: folder.summary(),
+            reserve: Some(reserve(folder)?),
             started: Instant::now(),
             last_preparing: None,
             interval: (0, StepTime::default()),
@@ -221,19 +250,62 @@ impl RunLogger {
         inner.write_events(|events| events.text("config", step, &markdown));
     }
 
-    /// Ends the run: writes `summary.json` and waits until the logs are on the disk.
+    /// Ends the run: waits until the logs are on the disk and writes `summary.json`, with what of them
+    /// is lost.
     ///
     /// # Errors
-    /// When the summary cannot be written.
+    /// When the summary cannot be written, or records were lost; of kind storage where they were for
+    /// want of room. Everything else is saved then.
     pub fn finish(&self, summary: &Summary) -> Result<()> {
         let mut inner = self.inner();
         inner.console.close();
         inner.write_events(|events| events.sync());
-        write_json(&inner.summary, summary)
+        inner.reserve = None;
+        let mut summary = summary.clone();
+        summary.faults.lost_records = inner.lost_records();
+        write_json(&inner.summary, &summary)?;
+        inner.loss().map_or(Ok(()), Err)
     }
 }
 
+/// Room for a summary of any run, and for the temporary file it is written to.
+fn reserve(folder: &RunFolder) -> Result<NamedTempFile> {
+    const BYTES: [u8; 32 << 10] = [0; 32 << 10];
+    let path = folder.summary();
+    let write = || {
+        let mut file = tempfile::Builder::new()
+            .prefix(".summary.")
+            .suffix(".tmp")
+            .tempfile_in(folder.path())?;
+        file.write_all(&BYTES)?;
+        Ok(file)
+    };
+    write().map_err(|error| explain(&path, error))
+}
+
 impl Inner {
+    fn failures(&self) -> [&Failures; 3] {
+        [&self.log.failures, &self.metrics.failures, &self.events.failures]
+    }
+
+    fn lost_records(&self) -> Vec<String> {
+        self.failures().into_iter().filter_map(Failures::sentence).collect()
+    }
+
+    /// The error to end with when records were lost.
+    fn loss(&self) -> Option<anyhow::Error> {
+        let first = self.failures().into_iter().find_map(|failures| failures.first.as_ref());
+        let (_, kind) = first?;
+        let text = format!(
+            "the run is complete and saved, but its logs are not: {}",
+            self.lost_records().join("; ")
+        );
+        Some(match kind {
+            Some(ErrorKind::Storage) => Error::storage(text).into(),
+            _ => anyhow::anyhow!(text),
+        })
+    }
+
     fn say(&mut self, text: &str) {
         self.console.line(text);
         self.log(text);

@@ -20,4 +20,4 @@ pub use logger::{LoggerOptions, RunLogger, StepTime, TrainRecord};
 pub use memory::peak_memory;
 pub use run_folder::{Existing, RunFolder};
 pub(crate) use run_folder::{REPORT, REPORT_FOLDER};
-pub use summary::{BestModel, RunStatus, Summary};
+pub use summary::{BestModel, Faults, RunStatus, Summary};

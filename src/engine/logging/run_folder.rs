@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::Environment;
 use crate::{
     Error,
+    checkpoint::{BEST, LAST, kept},
     fs::{atomic_write, read_if_exists},
 };
 
@@ -21,6 +22,7 @@ const WEIGHTS: &str = "weights.json";
 const LOG: &str = "train.log";
 const METRICS: &str = "metrics.jsonl";
 const SUMMARY: &str = "summary.json";
+const SKIPPED: &str = "skipped.json";
 const CHECKPOINTS: &str = "checkpoints";
 pub(crate) const REPORT: &str = "report.html";
 /// What the report needs and no other file holds.
@@ -48,7 +50,8 @@ pub enum Existing {
 /// | `train.log` | everything printed, with time stamps |
 /// | `metrics.jsonl` | one JSON object per log line and evaluation |
 /// | `events.out.tfevents.*` | TensorBoard |
-/// | `checkpoints/` | last and best |
+/// | `skipped.json` | images that could not be used, where they are skipped |
+/// | `checkpoints/` | last, best and those of single steps |
 /// | `eval-*.json` | scores, where the run was evaluated |
 /// | `summary.json` | [`Summary`](super::Summary), once the run has ended |
 /// | `report.html` | all of it on a page, see [`report`](crate::report) |
@@ -59,7 +62,7 @@ pub struct RunFolder {
     resumed: bool,
     left_alone: Vec<String>,
     /// `train.log`; the lock goes with the open file.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl RunFolder {
@@ -93,9 +96,12 @@ impl RunFolder {
         let mut left_alone = Vec::new();
         if existing == Existing::Overwrite {
             left_alone = remove_run(path, &run.names)?;
-            lock.set_len(0).with_context(|| format!("cannot empty {shown}/{LOG}"))?;
+            lock.file.set_len(0).with_context(|| format!("cannot empty {shown}/{LOG}"))?;
         }
         if existing == Existing::Resume {
+            if lock.is_held {
+                remove_temporary(path)?;
+            }
             // What it says of the end is no longer true.
             drop(fs::remove_file(path.join(SUMMARY)));
         } else {
@@ -141,6 +147,12 @@ impl RunFolder {
 
     pub(super) fn summary(&self) -> PathBuf {
         self.path.join(SUMMARY)
+    }
+
+    /// The list of skipped images.
+    #[must_use]
+    pub fn skipped(&self) -> PathBuf {
+        self.path.join(SKIPPED)
     }
 
     /// Folder of the checkpoints; exists.
@@ -192,7 +204,15 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     atomic_write(path, text.as_bytes())
 }
 
-fn lock(path: &Path) -> Result<File> {
+#[derive(Debug)]
+struct Lock {
+    file: File,
+    /// Whether it keeps others out: some network file systems know no locks, and there a run goes
+    /// unlocked rather than not at all.
+    is_held: bool,
+}
+
+fn lock(path: &Path) -> Result<Lock> {
     let log = path.join(LOG);
     let file = OpenOptions::new()
         .create(true)
@@ -205,8 +225,8 @@ fn lock(path: &Path) -> Result<File> {
             path.display()
         ))
         .into()),
-        // Some network file systems know no locks: better unlocked than not at all.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+        Ok(()) => Ok(Lock { file, is_held: true }),
+        Err(TryLockError::Error(_)) => Ok(Lock { file, is_held: false }),
     }
 }
 
@@ -311,7 +331,7 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
     let mut rest = Vec::new();
     for name in names {
         let entry = path.join(name);
-        let ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, REPORT]
+        let ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, SKIPPED, REPORT]
             .contains(&name.as_str())
             || name.starts_with(EVENTS_PREFIX)
             || is_score(name)
@@ -331,6 +351,39 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
         removed.with_context(|| format!("cannot remove {}", entry.display()))?;
     }
     Ok(rest)
+}
+
+/// Removes what a killed process left of files that it was writing. Only the holder of the lock may:
+/// nobody else is writing then.
+fn remove_temporary(run: &Path) -> Result<()> {
+    for folder in [run.to_owned(), run.join(CHECKPOINTS)] {
+        let list = || -> std::io::Result<()> {
+            for entry in fs::read_dir(&folder)? {
+                let entry = entry?;
+                if is_temporary(&entry.file_name().to_string_lossy()) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        list().with_context(|| format!("cannot clear {} of temporary files", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// `.NAME.XXXXXX.tmp`, as [`crate::fs::atomic_write`] names the file that becomes NAME, for the files
+/// that training alone writes: scores may be on their way from another process.
+fn is_temporary(name: &str) -> bool {
+    let inner = || {
+        let (name, random) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+        let is_random = !random.is_empty() && random.bytes().all(|b| b.is_ascii_alphanumeric());
+        is_random.then_some(name)
+    };
+    inner().is_some_and(|name| {
+        [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, LAST, BEST].contains(&name)
+            || kept::step_of(name).is_some()
+            || name.starts_with(EVENTS_PREFIX)
+    })
 }
 
 /// `eval-SPLIT.json`: scores of the earlier run's model.

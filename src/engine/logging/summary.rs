@@ -11,6 +11,9 @@ use crate::task::Metric;
 pub struct Summary {
     /// Why it ended.
     pub status: RunStatus,
+    /// Why it made fewer steps than `train.max_steps`, where early stopping ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_early: Option<String>,
     /// What stopped it, where it did not finish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -24,15 +27,31 @@ pub struct Summary {
     pub best: Option<BestModel>,
     /// Of the last evaluation.
     pub metrics: Vec<Metric>,
+    /// What went wrong without ending the run.
+    #[serde(flatten)]
+    pub faults: Faults,
     /// Complete command lines for what comes next: evaluate, predict, or resume.
     pub next_commands: Vec<String>,
+}
+
+/// What a run went on in spite of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Faults {
+    /// Distinct images that could not be used; `skipped.json` lists them.
+    pub skipped_images: usize,
+    /// That have run, with `deterministic = "warn"`.
+    pub nondeterministic_operators: Vec<String>,
+    /// Log files that lack records, each with how many and why. Filled in by
+    /// [`RunLogger::finish`](super::RunLogger::finish).
+    pub lost_records: Vec<String>,
 }
 
 /// Why it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// All steps are done.
+    /// All steps are done, or early stopping ended it.
     Finished,
     /// The user stopped it; it can be resumed.
     Interrupted,

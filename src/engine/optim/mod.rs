@@ -2,15 +2,17 @@
 //!
 //! [`groups`] matches variable names against `[[optimizer.groups]]`; [`Optimizer`] holds the state
 //! and steps; [`ScheduleConfig::factor`] says what the learning rates are multiplied with;
-//! [`clip_grad_norm`] bounds the gradient.
+//! [`clip_grad_norm`] bounds the gradient; [`Ema`] averages the weights.
 
 mod clip;
 mod config;
+mod ema;
 pub mod groups;
 mod optimizer;
 mod schedule;
 
 pub use clip::{clip_grad_norm, grad_norm};
 pub use config::{Algorithm, GroupConfig, OptimizerConfig};
+pub use ema::{Ema, EmaConfig, EmaWarmup};
 pub use optimizer::Optimizer;
 pub use schedule::{ScheduleConfig, Warmup};

@@ -14,16 +14,17 @@ use super::{
     drawing::{Drawing, input_picture},
     model::{Decided, Model, ModelSource, Opened, decided_by_weights},
     scored_images,
+    skipped::SkippedImage,
     train::load_plan,
 };
 use crate::{
     Error,
     config::{Loaded, RunConfig},
     data::{
-        Batch, Dataset, Split, Statistics,
+        BadImage, Batch, Dataset, Split, Statistics,
         loader::{LoadPlan, Loader},
     },
-    device,
+    determinism, device,
     report::{Ranked, Ranking, Shown},
     task::{Metric, Prediction, Report, Task},
     trainer::autocast,
@@ -45,6 +46,9 @@ pub struct EvalRecord {
     pub beside: Vec<PathBuf>,
     /// Optimiser steps of the checkpoint.
     pub step: u64,
+    /// Whether the weights are the moving average over the run's steps.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub averaged: bool,
     pub split: Split,
     pub dataset: PathBuf,
     pub dataset_sha256: Option<String>,
@@ -52,6 +56,9 @@ pub struct EvalRecord {
     pub num_objects: usize,
     /// What the dataset's options left out or changed.
     pub dataset_notes: Vec<String>,
+    /// Images that could not be used (`loader.bad_images = "skip"`): not in the report.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedImage>,
     /// Names, in the order of class indices; none in records of earlier versions.
     #[serde(default)]
     pub categories: Vec<String>,
@@ -78,7 +85,7 @@ impl EvalRecord {
 
 /// A score, and what its run's report shows of it.
 #[derive(Debug)]
-pub struct ScoredSplit {
+pub struct Evaluated {
     pub record: EvalRecord,
     pub shown: Shown,
 }
@@ -87,12 +94,12 @@ pub struct ScoredSplit {
 ///
 /// # Errors
 /// Of kind config, data or weights.
-pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<ScoredSplit> {
+pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<Evaluated> {
     let decided = decided(loaded, &options.source)?;
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
-    let device = device::choose(config.device)?.device;
+    let device = device::prepare(config)?.device;
     let dataset = scored_images::open(config, options.split)?;
-    let Opened { model, path: checkpoint, beside, step, .. } =
+    let Opened { model, path: checkpoint, beside, step, averaged, .. } =
         Model::open(config, device, &options.source, &dataset.categories)?;
     require_same_categories(&model, &dataset, &checkpoint)?;
     let plan = load_plan(config, &model);
@@ -108,16 +115,18 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<ScoredSplit> {
         checkpoint,
         beside,
         step,
+        averaged,
         split: options.split,
         dataset: dataset.source.clone(),
         dataset_sha256: dataset.source_sha256.clone(),
         num_images: dataset.records.len(),
         num_objects: dataset.num_objects(),
         dataset_notes: dataset.notes.clone(),
+        skipped: scored.skipped.iter().map(|bad| SkippedImage::new(bad, step)).collect(),
         categories: dataset.category_names().map(str::to_owned).collect(),
         report: scored.report,
     };
-    Ok(ScoredSplit { record, shown })
+    Ok(Evaluated { record, shown })
 }
 
 /// As [`decided_by_weights`]; a run's own config has recorded that already.
@@ -148,6 +157,8 @@ fn require_same_categories(model: &Model, dataset: &Dataset, checkpoint: &Path) 
 pub(super) struct Scored {
     pub(super) report: Report,
     pub(super) pictures: Vec<RgbImage>,
+    /// Images that could not be used and are not in the report.
+    pub(super) skipped: Vec<BadImage>,
     pub(super) ranked: Option<Ranked>,
 }
 
@@ -166,8 +177,8 @@ pub(super) fn score(
     let mut evaluator = model.task.evaluator()?;
     let (mut pictures, mut ranking) = (Vec::new(), Ranking::default());
     let plan = eval_plan(plan, config, &*model.task);
-    let records = dataset.records.chunks(plan.loader.batch_size);
-    for (batch, records) in Loader::eval(dataset.clone(), plan.clone())?.zip(records) {
+    let mut batches = Loader::eval(dataset.clone(), plan.clone())?;
+    while let Some(batch) = batches.next() {
         let batch = batch?;
         let predictions = predict_batch(model, &batch, config, device)?;
         for (index, (prediction, target)) in predictions.iter().zip(&batch.targets).enumerate() {
@@ -175,7 +186,9 @@ pub(super) fn score(
                 .add(prediction, target)
                 .with_context(|| format!("scoring {}", target.path.display()))?;
             let drawing = Drawing { model, config, target, prediction };
-            let image = || input_picture(model, &plan, &batch, &records[index..=index], index);
+            let record = &dataset.records[batches.records()[index]];
+            let image =
+                || input_picture(model, &plan, &batch, std::slice::from_ref(record), index);
             if pictures.len() < num_pictures {
                 pictures.push(drawing.large(&image()?));
             }
@@ -187,7 +200,13 @@ pub(super) fn score(
     let mut report = evaluator.finish()?;
     let notes = dataset.notes.iter().map(|note| ("dataset".to_owned(), note.clone()));
     report.conditions.extend(notes);
-    Ok(Scored { report, pictures, ranked: ranking.finish() })
+    let skipped = batches.newly_skipped();
+    if !skipped.is_empty() {
+        let (left_out, all) = (skipped.len(), dataset.records.len());
+        let condition = format!("{left_out} of {all} images, which could not be used");
+        report.conditions.push(("skipped".to_owned(), condition));
+    }
+    Ok(Scored { report, pictures, skipped, ranked: ranking.finish() })
 }
 
 /// The metric that picks the best checkpoint.
@@ -222,7 +241,7 @@ pub(super) fn predict_batch(
     let on_device = batch.shallow_clone().to_device(device);
     let predictions = no_grad(|| -> Result<Vec<Prediction>> {
         let _scope = autocast(config.precision, device)?;
-        model.task.predict(&on_device)
+        determinism::guarded(|| model.task.predict(&on_device))
     })?;
     anyhow::ensure!(
         predictions.len() == batch.targets.len(),

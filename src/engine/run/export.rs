@@ -13,7 +13,7 @@ use super::model::{Model, ModelSource};
 use crate::{
     Error,
     backbone::addition,
-    checkpoint::{self, Progress},
+    checkpoint::{self, Progress, Restored},
     config::{Loaded, RunConfig, WeightsConfig},
     optim::groups,
     weights::{self, BaseFile, ConvertOptions, ConvertReport, OverlayInfo, save_overlay},
@@ -45,6 +45,9 @@ pub struct ExportRecord {
     pub checkpoint: PathBuf,
     /// Optimiser steps of the checkpoint.
     pub step: u64,
+    /// Whether the weights are the moving average over the run's steps.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub averaged: bool,
     pub output: PathBuf,
     pub output_bytes: u64,
     pub tensors: usize,
@@ -73,10 +76,12 @@ pub fn export(loaded: &Loaded, options: &ExportOptions) -> Result<ExportRecord> 
         ))
         .into());
     }
-    let (model, progress) = Model::from_checkpoint(config, Device::Cpu, &checkpoint)?;
+    let (model, Restored { progress, averaged }) =
+        Model::from_checkpoint(config, Device::Cpu, &checkpoint)?;
     let record = ExportRecord {
         checkpoint,
         step: progress.step,
+        averaged,
         output: options.output.clone(),
         output_bytes: 0,
         tensors: 0,
@@ -220,7 +225,10 @@ impl ExportRecord {
     pub fn words(&self) -> String {
         let Self { output, tensors, .. } = self;
         let size = weights::bytes_words(self.output_bytes);
-        let mut text = format!("checkpoint  {} (step {})\n", self.checkpoint.display(), self.step);
+        let average = if self.averaged { ", moving average" } else { "" };
+        let step = self.step;
+        let mut text =
+            format!("checkpoint  {} (step {step}{average})\n", self.checkpoint.display());
         if self.merged_layers > 0 {
             text += &format!("merged      LoRA into {} layers\n", self.merged_layers);
         }

@@ -18,14 +18,15 @@ mod model;
 mod predict;
 mod report;
 mod scored_images;
+mod skipped;
 mod train;
 
 pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};
 pub use dry_run::{
-    DryRunOptions, DryRunReport, Evaluated, LargestBatch, Loading, Memory, Timing, TriedBatch,
+    DryRunOptions, DryRunReport, EvaluatedBatch, LargestBatch, Loading, Memory, Timing, TriedBatch,
     dry_run, require_ready,
 };
-pub use evaluate::{EvalOptions, EvalRecord, ScoredSplit, evaluate};
+pub use evaluate::{EvalOptions, EvalRecord, Evaluated, evaluate};
 pub use export::{Export, ExportOptions, ExportRecord, export};
 pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};
 pub use predict::{MaskFiles, PredictOptions, PredictRecord, PromptSource, predict};

@@ -8,7 +8,7 @@ use tch::{Device, nn};
 use crate::{
     Error,
     backbone::BackboneSpec,
-    checkpoint::{self, Progress},
+    checkpoint::{self, Restored, kept},
     config::{Loaded, RunConfig, WeightsConfig},
     data::Category,
     task::Task,
@@ -39,7 +39,8 @@ impl Model {
         Ok(Self { vs, task, spec, categories })
     }
 
-    /// Builds the model of a finished run from one of its checkpoints.
+    /// Builds the model of a finished run from one of its checkpoints: of its moving average, where
+    /// there is one.
     ///
     /// # Errors
     /// When the checkpoint is absent, damaged or of another model.
@@ -47,11 +48,11 @@ impl Model {
         config: &RunConfig,
         device: Device,
         path: &Path,
-    ) -> Result<(Self, Progress)> {
+    ) -> Result<(Self, Restored)> {
         let progress = checkpoint::read_progress(path)?;
-        let model = Self::build(config, device, progress.categories.clone())?;
-        checkpoint::restore(path, &model.vs, None)?;
-        Ok((model, progress))
+        let model = Self::build(config, device, progress.categories)?;
+        let restored = checkpoint::load_model(path, &model.vs)?;
+        Ok((model, restored))
     }
 
     /// Builds the model of a config with the weights that `source` names. Pretrained weights know no
@@ -71,10 +72,19 @@ impl Model {
             let report = model.load_pretrained(config, pretrained(config)?)?;
             let parts = report.parts.iter().map(|part| part.path.clone());
             let beside = parts.chain(report.overlay.iter().map(|o| o.path.clone())).collect();
-            return Ok(Opened { model, path, beside, step: 0, weights: Some(report) });
+            return Ok(Opened {
+                model,
+                path,
+                beside,
+                step: 0,
+                averaged: false,
+                weights: Some(report),
+            });
         }
-        let (model, progress) = Self::from_checkpoint(config, device, &path)?;
-        Ok(Opened { model, path, beside: Vec::new(), step: progress.step, weights: None })
+        let (model, Restored { progress, averaged }) =
+            Self::from_checkpoint(config, device, &path)?;
+        let beside = Vec::new();
+        Ok(Opened { model, path, beside, step: progress.step, averaged, weights: None })
     }
 
     /// Fills the variables with the pretrained weights of a config.
@@ -163,6 +173,8 @@ pub struct Opened {
     pub beside: Vec<PathBuf>,
     /// Optimiser steps that the run has made; 0 for pretrained weights.
     pub step: u64,
+    /// Whether the weights are the moving average over the run's steps.
+    pub averaged: bool,
     /// What was loaded, for pretrained weights.
     pub weights: Option<LoadReport>,
 }
@@ -184,6 +196,8 @@ pub enum ModelSource {
     Best,
     Last,
     File(PathBuf),
+    /// The one that the run kept of that step.
+    Step(u64),
     /// None: the pretrained weights that the config names, as they are.
     Pretrained,
 }
@@ -202,6 +216,7 @@ impl ModelSource {
             Self::BestOrLast | Self::Last => last,
             Self::Best => best,
             Self::File(path) => path.clone(),
+            Self::Step(step) => kept::path(&folder, *step),
             Self::Pretrained => pretrained(config)?.path.clone(),
         };
         if path.exists() {

@@ -1,12 +1,13 @@
 //! The step loop's body.
 //!
 //! ```text
-//! batches ─► train_step ─► Σ weight·loss ─► finite? ─► backward ─► clip ─► optimiser step
+//! batches ─► train_step ─► Σ weight·loss ─► finite? ─► backward ─► clip ─► optimiser step ─► average
 //!            (autocast)                     └ no: stop, the weights untouched
 //! ```
 //!
 //! [`crate::run`] calls [`Trainer::step`] and decides when to log, evaluate, save and stop.
 
+mod early_stopping;
 mod finite;
 
 use anyhow::Result;
@@ -17,9 +18,10 @@ use crate::{
     Error,
     config::{Precision, TrainConfig},
     data::Batch,
-    optim::{self, Optimizer, ScheduleConfig},
+    optim::{self, Ema, Optimizer, ScheduleConfig},
     task::{Loss, StepOutput, Task},
 };
+pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
 use finite::FiniteGuard;
 
 /// Applies one optimiser step after another to a task.
@@ -27,6 +29,7 @@ use finite::FiniteGuard;
 pub struct Trainer<'a> {
     task: &'a dyn Task,
     optimizer: Optimizer,
+    ema: Option<Ema>,
     schedule: &'a ScheduleConfig,
     config: &'a TrainConfig,
     precision: Precision,
@@ -57,7 +60,31 @@ impl<'a> Trainer<'a> {
         precision: Precision,
         device: Device,
     ) -> Self {
-        Self { task, optimizer, schedule, config, precision, device, guard: FiniteGuard::default() }
+        let guard = FiniteGuard::default();
+        Self { task, optimizer, ema: None, schedule, config, precision, device, guard }
+    }
+
+    /// Averages the weights, too.
+    #[must_use]
+    pub fn with_ema(self, ema: Option<Ema>) -> Self {
+        Self { ema, ..self }
+    }
+
+    /// The moving average of the weights, for checkpoints.
+    #[must_use]
+    pub fn ema(&self) -> Option<&Ema> {
+        self.ema.as_ref()
+    }
+
+    /// What `work` gives with the averaged weights in the model, where there are any.
+    ///
+    /// # Errors
+    /// As [`Ema::with_average`].
+    pub fn with_average<T>(&mut self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        match &mut self.ema {
+            Some(ema) => ema.with_average(work),
+            None => work(),
+        }
     }
 
     /// The optimiser, for checkpoints.
@@ -114,6 +141,9 @@ impl<'a> Trainer<'a> {
         }
         let factor = self.schedule.factor(step, self.config.max_steps);
         self.optimizer.step(factor, self.guard.found_inf(self.device))?;
+        if let Some(ema) = &mut self.ema {
+            ema.update(step)?;
+        }
         Ok(StepValues { losses, scalars, grad_norm })
     }
 

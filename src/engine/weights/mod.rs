@@ -34,6 +34,7 @@ pub use overlay::{BaseFile, Overlay, OverlayInfo, OverlayReport, save_overlay};
 pub(crate) use parts::is_claimed;
 pub use report::{Cast, LoadReport, Loaded, Misshapen, Missing, Resized, Unplaced};
 pub(crate) use safetensors::bytes;
+pub(crate) use safetensors::safetensors_len;
 pub use safetensors::save_safetensors;
 pub use torch::{OtherContent, save_torch};
 pub(crate) use words::bytes_words;

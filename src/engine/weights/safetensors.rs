@@ -109,6 +109,22 @@ pub fn save_safetensors(
     })
 }
 
+/// Bytes of the file that [`save_safetensors`] would write.
+///
+/// # Errors
+/// When a number format has no place in the file.
+pub(crate) fn safetensors_len(
+    tensors: &[(String, Tensor)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<u64> {
+    let header = header(tensors, metadata)?;
+    let bytes = |(_, tensor): &(String, Tensor)| -> Result<u64> {
+        Ok((tensor.numel() * tensor.f_kind()?.elt_size_in_bytes()) as u64)
+    };
+    let data: u64 = tensors.iter().map(bytes).sum::<Result<u64>>()?;
+    Ok(8 + header.json.len() as u64 + data)
+}
+
 /// A tensor that cannot be fetched, as an error of writing the file.
 pub(super) fn in_tensor(name: &str, error: &anyhow::Error) -> io::Error {
     io::Error::other(format!("tensor `{name}`: {error:#}"))

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 
 use crate::{
     Error, config,
-    data::check::{self, DatasetCheck, Finding},
+    data::check::{self, CheckOptions, DatasetCheck},
 };
 
 #[derive(Debug, Args)]
@@ -19,9 +19,21 @@ pub(in crate::cli) struct CheckArgs {
     /// Overrides, e.g. `dataset.root=data/other`.
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Only look whether images exist, do not decode them.
+    /// Look at files and annotations only, do not decode images.
     #[arg(long)]
     quick: bool,
+    /// Doubts, too, end with exit code 3.
+    #[arg(long)]
+    strict: bool,
+    /// Bits of 63 in which the perceptual hashes of near duplicates may differ, 0 to 10.
+    #[arg(long, value_name = "BITS", default_value_t = CheckOptions::new(None).distance)]
+    distance: u32,
+    /// How many times more frequent than another a class may be.
+    #[arg(long, value_name = "TIMES", default_value_t = CheckOptions::new(None).max_ratio)]
+    max_ratio: f64,
+    /// Examples of each kind that are printed; JSON has all.
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    examples: usize,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -29,10 +41,14 @@ pub(in crate::cli) struct CheckArgs {
 
 pub(in crate::cli) fn run(args: &CheckArgs) -> Result<()> {
     let config = config::load(&args.config, &args.overrides)?.config;
-    let decode = (!args.quick).then(|| config.preprocess.decode_options());
+    let options = CheckOptions {
+        decode: (!args.quick).then(|| config.preprocess.decode_options()),
+        distance: args.distance,
+        max_ratio: args.max_ratio,
+    };
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    let found = check::check(&*config.dataset, decode, &|| {
+    let found = check::check(&*config.dataset, options, &|| {
         bar.inc(1);
         bar.set_message(format!("{} images", bar.position()));
     });
@@ -41,28 +57,23 @@ pub(in crate::cli) fn run(args: &CheckArgs) -> Result<()> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&found)?);
     } else {
-        print_text(&found, args.quick);
+        print!("{}", found.text(args.examples));
+        if found.num_faults + found.num_doubts == 0 {
+            let looked = if args.quick { ", which were not decoded" } else { "" };
+            println!("nothing found in {} images{looked}", found.num_images);
+        }
     }
-    match found.num_faults() {
-        0 => Ok(()),
-        count => Err(Error::data(format!("{count} of the images cannot be used")).into()),
-    }
+    verdict(&found, args.strict)
 }
 
-fn print_text(found: &DatasetCheck, quick: bool) {
-    for split in &found.splits {
-        print!("{}: {}", split.split, split.statistics);
-        print_findings("FAULT", &split.faults);
-        print_findings("doubt", &split.doubts);
+fn verdict(found: &DatasetCheck, strict: bool) -> Result<()> {
+    let DatasetCheck { num_images, num_faults, num_doubts, .. } = found;
+    let counts = format!("{num_faults} faults and {num_doubts} doubts in {num_images} images");
+    if *num_faults > 0 {
+        return Err(Error::data(format!("{counts}: mend the faults before training")).into());
     }
-    print_findings("doubt", &found.shared_images);
-    if found.num_faults() == 0 {
-        println!("every image {}", if quick { "exists" } else { "can be used" });
+    if strict && *num_doubts > 0 {
+        return Err(Error::data(format!("{counts}, and --strict lets no doubt pass")).into());
     }
-}
-
-fn print_findings(kind: &str, findings: &[Finding]) {
-    for Finding { count, what, first } in findings {
-        println!("  {kind}: {count} × {what}; the first: {first}");
-    }
+    Ok(())
 }

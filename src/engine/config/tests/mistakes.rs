@@ -14,6 +14,13 @@ fn unknown_keys_name_their_line_and_a_near_one() {
 }
 
 #[test]
+fn more_values_than_any_config_has_are_refused_at_once() {
+    let many: String = (0..30_000).map(|i| format!("a{i} = 1\n")).collect();
+    let error = Folder::new(&[("a.toml", &many)]).error("a.toml", &[]);
+    assert!(error.contains("a.toml: more than 20000 values"), "{error}");
+}
+
+#[test]
 fn unknown_keys_inside_tagged_tables_name_their_line() {
     assert_eq!(
         error_of("[dataset.shore]\nlenght = 1\n"),
@@ -86,7 +93,7 @@ fn all_unknown_and_mistyped_keys_are_named_at_once() {
         "3 problems in the config\n\
          a.toml:16: `optimizer.lr`: expected a number, got the string \"high\"\n\
          a.toml:18: unknown key `loader.batchsize`; did you mean `batch_size`?\n    \
-         keys of [loader]: batch_size, num_workers, prefetch_batches, shuffle\n\
+         keys of [loader]: batch_size, num_workers, prefetch_batches, shuffle, bad_images, max_bad_images\n\
          a.toml:19: `loader.num_workers`: expected a whole number of at least 0, got the whole \
          number -1"
     );

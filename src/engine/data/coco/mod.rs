@@ -10,6 +10,7 @@
 //! ```
 
 mod assemble;
+mod audit;
 mod categories;
 mod parse;
 mod results;
@@ -38,6 +39,8 @@ pub use self::{
 };
 use super::{
     Dataset, DatasetConfig, Split,
+    check::Audit,
+    dataset::missing_split,
     dataset::{missing_split, sha256},
     names::{duplicate, quoted},
 };
@@ -202,6 +205,10 @@ impl DatasetConfig for CocoConfig {
         }
         self.check_files.check(&dataset)?;
         Ok(dataset)
+    }
+
+    fn audit(&self, split: Split) -> Audit {
+        audit::audit(self, split)
     }
 }
 

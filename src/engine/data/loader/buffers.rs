@@ -5,8 +5,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tch::Tensor;
+
+use crate::Error;
 
 /// Buffers waiting to be filled again.
 #[derive(Debug, Default)]
@@ -17,14 +19,28 @@ impl Buffers {
     const KEPT: usize = 4;
 
     /// `length` values, of any content.
-    pub(super) fn take(&self, length: usize) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// When there is no memory for them: an allocation that fails elsewhere ends the process.
+    pub(super) fn take(&self, length: usize) -> Result<Vec<f32>> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match held {
             Some(mut buffer) if buffer.capacity() >= length => {
                 buffer.resize(length, 0.0);
-                buffer
+                Ok(buffer)
             }
-            _ => vec![0.0; length],
+            _ => {
+                let mut buffer = Vec::new();
+                buffer.try_reserve_exact(length).with_context(|| {
+                    Error::memory(format!(
+                        "no memory for a batch of {} MiB; set a smaller loader.batch_size, \
+                         loader.prefetch_batches or preprocess.image_size",
+                        length.saturating_mul(size_of::<f32>()) >> 20
+                    ))
+                })?;
+                buffer.resize(length, 0.0);
+                Ok(buffer)
+            }
         }
     }
 
@@ -50,16 +66,22 @@ mod tests {
     #[test]
     fn memory_comes_back_with_the_last_view() {
         let buffers = Buffers::default();
-        let values = buffers.take(6);
+        let values = buffers.take(6).unwrap();
         let at = values.as_ptr();
         let tensor = buffers.tensor(values, &[2, 3]).unwrap();
         let view = tensor.get(1);
         drop(tensor);
-        let other = buffers.take(6);
+        let other = buffers.take(6).unwrap();
         assert_ne!(other.as_ptr(), at, "still in use");
         drop(view);
-        let shorter = buffers.take(4);
+        let shorter = buffers.take(4).unwrap();
         assert_eq!((shorter.as_ptr(), shorter.len()), (at, 4));
+    }
+
+    #[test]
+    fn a_batch_that_memory_cannot_hold_names_the_keys() {
+        let error = Buffers::default().take(usize::MAX / 8).unwrap_err().to_string();
+        assert!(error.contains("MiB; set a smaller loader.batch_size"), "{error}");
     }
 
     #[test]

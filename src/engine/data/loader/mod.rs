@@ -11,12 +11,14 @@
 //!    └──── in order ◀── finished batches ◀──────┘ normalises and pads them all
 //! ```
 
+mod bad;
 mod buffers;
 mod order;
 mod prepare;
+pub mod starved;
 mod workers;
 
-pub(super) use prepare::check_size;
+pub use bad::BadImage;
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +28,13 @@ use std::{
 
 use anyhow::{Result, anyhow};
 
-use self::{buffers::Buffers, order::Order, workers::Workers};
+use self::{
+    bad::{Met, Place},
+    buffers::Buffers,
+    order::Order,
+    starved::Load,
+    workers::{Finished, Workers},
+};
 use super::{
     Batch, Dataset, Record,
     transforms::{AugmentConfig, Augmentation, PreprocessConfig},
@@ -56,8 +64,10 @@ pub struct LoadPlan {
 
 /// An iterator over batches. Dropping it stops and joins its threads.
 ///
-/// An image that cannot be read is an error of its step; the loader goes on with the next one if
-/// asked to.
+/// An image that cannot be used is an error of its step, of the earliest in order where there are
+/// several; the loader goes on with the next step if asked to. With `loader.bad_images = "skip"`
+/// another takes its place in training, a pure function of seed and position too, and an evaluation
+/// leaves it out.
 #[derive(Debug)]
 pub struct Loader {
     plan: Arc<prepare::Plan>,
@@ -65,7 +75,7 @@ pub struct Loader {
     order: Order,
     workers: Workers,
     /// Batches finished before their turn.
-    early: BTreeMap<u64, Result<Batch>>,
+    early: BTreeMap<u64, Result<Finished>>,
     next: u64,
     issued: u64,
     /// One past the last step; `None` in training, which never ends.
@@ -73,6 +83,9 @@ pub struct Loader {
     /// Of every image, but in training.
     mirrored: bool,
     waited: Duration,
+    met: Met,
+    /// Of the images of the batch handed out last.
+    records: Vec<usize>,
 }
 
 /// Which images a loader hands out.
@@ -124,8 +137,21 @@ impl Loader {
         let early = BTreeMap::new();
         let waited = Duration::ZERO;
         let (next, issued) = (start, start);
-        let mut loader =
-            Self { plan, dataset, order, workers, early, next, issued, end, mirrored, waited };
+        let (met, records) = (Met::default(), Vec::new());
+        let mut loader = Self {
+            plan,
+            dataset,
+            order,
+            workers,
+            early,
+            next,
+            issued,
+            end,
+            mirrored,
+            waited,
+            met,
+            records,
+        };
         loader.issue()?;
         Ok(loader)
     }
@@ -142,20 +168,49 @@ impl Loader {
         self.waited.as_secs_f64()
     }
 
+    /// Dataset index of each image of the batch that [`next`](Iterator::next) gave last.
+    #[must_use]
+    pub fn records(&self) -> &[usize] {
+        &self.records
+    }
+
+    /// Images that were skipped for the first time since the last call.
+    pub fn newly_skipped(&mut self) -> Vec<BadImage> {
+        self.met.take_news()
+    }
+
+    /// Distinct images skipped so far.
+    #[must_use]
+    pub fn num_skipped(&self) -> usize {
+        self.met.len()
+    }
+
+    /// Counts images that an earlier part of this run has skipped.
+    pub fn know_skipped(&mut self, images: impl IntoIterator<Item = BadImage>) {
+        images.into_iter().for_each(|image| self.met.know(image));
+    }
+
+    /// What the threads have done so far.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let (busy, images) = self.workers.work_done();
+        Load { busy_seconds: busy.as_secs_f64(), images, workers: self.workers.count() }
+    }
+
     /// Hands out work until enough batches are under way.
     fn issue(&mut self) -> Result<()> {
         let ahead = self.plan.loader.prefetch_batches.max(1) as u64;
         let until = self.end.unwrap_or(u64::MAX).min(self.next.saturating_add(ahead));
         while self.issued < until {
-            let (images, seed) = (self.images(self.issued), batch_seed(&self.plan, self.issued));
-            self.workers.submit(self.issued, images, seed)?;
+            let (places, seed) = (self.places(self.issued), batch_seed(&self.plan, self.issued));
+            self.workers.submit(self.issued, places, seed)?;
             self.issued += 1;
         }
         Ok(())
     }
 
     /// Dataset index and changes of every image of a step.
-    fn images(&mut self, step: u64) -> Vec<(usize, Augmentation)> {
+    fn places(&mut self, step: u64) -> Vec<Place> {
         let size = self.plan.loader.batch_size as u64;
         let mut positions = step * size..(step + 1) * size;
         if self.end.is_some() {
@@ -166,11 +221,18 @@ impl Loader {
             None => Augmentation::draw(&plan.augment, plan.seed, position),
             Some(_) => Augmentation { flip: self.mirrored, jitter: None },
         };
-        positions.map(|position| (self.order.at(position), change(position))).collect()
+        let order = &mut self.order;
+        positions
+            .map(|position| Place {
+                position,
+                record: order.at(position),
+                change: change(position),
+            })
+            .collect()
     }
 
     /// The batch of step `self.next`, waiting for it if need be.
-    fn take(&mut self) -> Result<Batch> {
+    fn take(&mut self) -> Result<Finished> {
         let started = Instant::now();
         let batch = loop {
             if let Some(batch) = self.early.remove(&self.next) {
@@ -184,18 +246,29 @@ impl Loader {
         self.waited += started.elapsed();
         batch
     }
+
+    /// Takes note of what was skipped; what is left of the batch, if anything.
+    fn account(&mut self, finished: Finished) -> Result<Option<Batch>> {
+        self.met.count(finished.bad, &self.plan, self.dataset.records.len())?;
+        self.records = finished.records;
+        Ok(finished.batch)
+    }
 }
 
 impl Iterator for Loader {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.end.is_some_and(|end| self.next >= end) {
-            return None;
+        while self.end.is_none_or(|end| self.next < end) {
+            let finished = self.take();
+            self.next += 1;
+            let batch = self.issue().and(finished).and_then(|finished| self.account(finished));
+            // Nothing is left of a batch whose images were all skipped.
+            if let Some(batch) = batch.transpose() {
+                return Some(batch);
+            }
         }
-        let batch = self.take();
-        self.next += 1;
-        Some(self.issue().and(batch))
+        None
     }
 }
 

@@ -96,7 +96,7 @@ fn in_file(record: &Record) -> String {
 
 /// Whether the decoded image, which EXIF may have turned by a quarter, has the size that the
 /// annotations claim.
-pub(in crate::data) fn check_size(
+fn check_size(
     got: (u32, u32),
     transposed: bool,
     expected: Option<(u32, u32)>,
@@ -153,7 +153,7 @@ pub(super) fn assemble(plan: &Plan, prepared: Vec<Prepared>, seed: u64) -> Resul
 fn pad(plan: &Plan, prepared: &[(Fitted, bool)]) -> Result<Tensor> {
     let (height, width) = padded_size(plan, prepared);
     let normalization = Normalization::new(&plan.spec, plan.preprocess.pad_order);
-    let mut pixels = plan.buffers.take(prepared.len() * 3 * height * width);
+    let mut pixels = plan.buffers.take(prepared.len() * 3 * height * width)?;
     let slots = pixels.chunks_exact_mut(3 * height * width);
     for (slot, (image, flipped)) in slots.zip(prepared) {
         image.write_into(&normalization, *flipped, (height, width), slot);

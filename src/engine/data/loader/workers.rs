@@ -4,16 +4,20 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::prepare::{Plan, Prepared, assemble, prepare};
-use crate::data::{Batch, Dataset, image_io::panic_text, transforms::Augmentation};
+use super::{
+    bad::{BadImage, Filled, Place, fill},
+    prepare::{Plan, assemble},
+};
+use crate::data::{Batch, Dataset, image_io::panic_text};
 
 /// A batch whose images are being prepared, by several threads in any order.
 #[derive(Debug)]
@@ -25,7 +29,7 @@ struct Pending {
 
 #[derive(Debug)]
 struct Slots {
-    images: Vec<Option<Result<Prepared>>>,
+    filled: Vec<Option<Result<Filled>>>,
     missing: usize,
 }
 
@@ -34,8 +38,18 @@ struct Slots {
 struct Job {
     batch: Arc<Pending>,
     slot: usize,
-    record: usize,
-    change: Augmentation,
+    place: Place,
+}
+
+/// A batch that nothing is missing of any more.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// `None` when every image of it was skipped.
+    pub(super) batch: Option<Batch>,
+    /// Dataset index of each of its images.
+    pub(super) records: Vec<usize>,
+    /// Those skipped, in the order of their positions.
+    pub(super) bad: Vec<BadImage>,
 }
 
 /// Threads that prepare images and hand over whole batches.
@@ -43,9 +57,17 @@ struct Job {
 pub(super) struct Workers {
     /// `None` once closing.
     jobs: Option<Sender<Job>>,
-    finished: Receiver<(u64, Result<Batch>)>,
-    stop: Arc<AtomicBool>,
+    finished: Receiver<(u64, Result<Finished>)>,
+    shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// What the threads tell while they work.
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    busy_nanoseconds: AtomicU64,
+    images: AtomicU64,
 }
 
 impl Workers {
@@ -53,84 +75,192 @@ impl Workers {
         // Unbounded, since the loader issues no more than it may have under way.
         let (jobs, job_source) = unbounded::<Job>();
         let (finish, finished) = unbounded();
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut workers = Self { jobs: Some(jobs), finished, stop, threads: Vec::new() };
+        let shared = Arc::new(Shared::default());
+        let mut workers = Self { jobs: Some(jobs), finished, shared, threads: Vec::new() };
         for index in 0..count {
             let (source, finish) = (job_source.clone(), finish.clone());
             let (plan, dataset) = (Arc::clone(plan), Arc::clone(dataset));
-            let stop = Arc::clone(&workers.stop);
-            let thread = std::thread::Builder::new()
+            let shared = Arc::clone(&workers.shared);
+            let thread = thread::Builder::new()
                 .name(format!("loader-{index}"))
-                .spawn(move || {
-                    for job in source {
-                        if stop.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        if let Some(done) = work(&plan, &dataset, job) {
-                            // Nobody listens any more when the loader has been dropped.
-                            drop(finish.send(done));
-                        }
-                    }
-                })
-                .context("cannot start a loader thread (loader.num_workers)")?;
+                .spawn(move || serve(&plan, &dataset, &source, &finish, &shared))
+                .with_context(|| cannot_start(index, count))?;
             workers.threads.push(thread);
         }
         Ok(workers)
     }
 
-    /// Queues a batch: dataset index and changes of each of its images.
-    pub(super) fn submit(
-        &self,
-        step: u64,
-        images: Vec<(usize, Augmentation)>,
-        seed: u64,
-    ) -> Result<()> {
-        let slots = Slots { images: images.iter().map(|_| None).collect(), missing: images.len() };
+    /// Queues a batch.
+    pub(super) fn submit(&self, step: u64, places: Vec<Place>, seed: u64) -> Result<()> {
+        let slots = Slots { filled: places.iter().map(|_| None).collect(), missing: places.len() };
         let batch = Arc::new(Pending { step, seed, slots: Mutex::new(slots) });
         let jobs = self.jobs.as_ref().context("the loader is closing")?;
-        for (slot, (record, change)) in images.into_iter().enumerate() {
-            let job = Job { batch: Arc::clone(&batch), slot, record, change };
+        for (slot, place) in places.into_iter().enumerate() {
+            let job = Job { batch: Arc::clone(&batch), slot, place };
             jobs.send(job).map_err(|_| anyhow!("all loader threads have ended"))?;
         }
         Ok(())
     }
 
     /// The next batch to be finished, of any step; `None` when all threads have ended.
-    pub(super) fn receive(&self) -> Option<(u64, Result<Batch>)> {
+    pub(super) fn receive(&self) -> Option<(u64, Result<Finished>)> {
         self.finished.recv().ok()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Time that all threads together have spent on images, reading them included, and how many
+    /// these were.
+    pub(super) fn work_done(&self) -> (Duration, u64) {
+        let busy = self.shared.busy_nanoseconds.load(Ordering::Relaxed);
+        (Duration::from_nanos(busy), self.shared.images.load(Ordering::Relaxed))
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // A worker's panics are caught per image; there is nobody to tell about another.
+            // Its panics are caught and were sent on; there is nobody to tell about another.
             drop(thread.join());
         }
     }
 }
 
+fn cannot_start(index: usize, count: usize) -> String {
+    format!(
+        "cannot start loader thread {} of {count}; set loader.num_workers to fewer, or allow this \
+         user more threads (`ulimit -u`)",
+        index + 1
+    )
+}
+
+/// A thread's life.
+fn serve(
+    plan: &Plan,
+    dataset: &Dataset,
+    jobs: &Receiver<Job>,
+    finish: &Sender<(u64, Result<Finished>)>,
+    shared: &Shared,
+) {
+    for job in jobs {
+        if shared.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let (step, started) = (job.batch.step, Instant::now());
+        // A batch that lost its thread would be waited for forever.
+        let done =
+            catch_unwind(AssertUnwindSafe(|| work(plan, dataset, &job))).unwrap_or_else(|panic| {
+                Some(Err(anyhow!("a loader thread gave up: {}", panic_text(&*panic))))
+            });
+        let busy = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        shared.busy_nanoseconds.fetch_add(busy, Ordering::Relaxed);
+        shared.images.fetch_add(1, Ordering::Relaxed);
+        if let Some(done) = done {
+            // Nobody listens any more when the loader has been dropped.
+            drop(finish.send((step, done)));
+        }
+    }
+}
+
 /// Prepares one image; if it was the last of its batch, the batch.
-fn work(plan: &Plan, dataset: &Dataset, job: Job) -> Option<(u64, Result<Batch>)> {
-    let Job { batch, slot, record, change } = job;
-    let prepared = prepare(plan, &dataset.records[record], change);
-    let images = {
+fn work(plan: &Plan, dataset: &Dataset, job: &Job) -> Option<Result<Finished>> {
+    let Job { batch, slot, place } = job;
+    // A panic here is the image's own error, and its neighbours are not kept waiting.
+    let filled = catch_unwind(AssertUnwindSafe(|| fill(plan, dataset, *place)))
+        .unwrap_or_else(|panic| Err(anyhow!("preparing it failed: {}", panic_text(&*panic))));
+    let filled = filled.map_err(|error| {
+        let (image, of) = (slot + 1, plan.loader.batch_size);
+        let (batch, position) = (batch.step, place.position);
+        error.context(format!("batch {batch}, image {image} of {of} (position {position})"))
+    });
+    let all = {
         let mut slots = batch.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.images[slot] = Some(prepared);
+        slots.filled[*slot] = Some(filled);
         slots.missing -= 1;
         if slots.missing > 0 {
             return None;
         }
-        std::mem::take(&mut slots.images)
+        std::mem::take(&mut slots.filled)
     };
     // The first bad image of the batch speaks for it, whichever was decoded first.
-    let prepared: Result<Vec<_>> = images.into_iter().flatten().collect();
-    let assembled = prepared.and_then(|images| {
-        catch_unwind(AssertUnwindSafe(|| assemble(plan, images, batch.seed))).unwrap_or_else(
-            |panic| Err(anyhow!("assembling a batch failed: {}", panic_text(&*panic))),
-        )
-    });
-    Some((batch.step, assembled))
+    let all: Result<Vec<Filled>> = all.into_iter().flatten().collect();
+    Some(all.and_then(|all| finish(plan, all, batch.seed)))
+}
+
+fn finish(plan: &Plan, all: Vec<Filled>, seed: u64) -> Result<Finished> {
+    let (mut records, mut images, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+    for filled in all {
+        bad.extend(filled.bad);
+        if let Some((record, prepared)) = filled.image {
+            records.push(record);
+            images.push(prepared);
+        }
+    }
+    if images.is_empty() {
+        return Ok(Finished { batch: None, records, bad });
+    }
+    let batch = catch_unwind(AssertUnwindSafe(|| assemble(plan, images, seed))).unwrap_or_else(
+        |panic| Err(anyhow!("assembling a batch failed: {}", panic_text(&*panic))),
+    )?;
+    Ok(Finished { batch: Some(batch), records, bad })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backbone::BackboneSpec,
+        config::LoaderConfig,
+        data::{
+            LoadPlan,
+            loader::buffers::Buffers,
+            transforms::{AugmentConfig, Augmentation, PreprocessConfig},
+        },
+        task::TargetNeeds,
+    };
+
+    fn plan() -> Arc<Plan> {
+        let plan = LoadPlan {
+            preprocess: PreprocessConfig::default(),
+            augment: AugmentConfig::default(),
+            loader: LoaderConfig::default(),
+            spec: BackboneSpec {
+                pixel_mean: [100.0; 3],
+                pixel_std: [50.0; 3],
+                square_size: None,
+                divisor: 16,
+                levels: Vec::new(),
+            },
+            needs: TargetNeeds::ImageLabels,
+            seed: 0,
+            embeddings: None,
+        };
+        Arc::new(Plan { plan, train: true, buffers: Buffers::default() })
+    }
+
+    #[test]
+    fn a_panic_is_the_error_of_its_batch_and_the_thread_lives_on() {
+        let workers = Workers::start(1, &plan(), &Arc::new(Dataset::default())).unwrap();
+        for step in 0..2 {
+            // Our own bug: there is no such record.
+            let place = Place { position: 7, record: 3, change: Augmentation::default() };
+            workers.submit(step, vec![place], 0).unwrap();
+            let (done, finished) = workers.receive().unwrap();
+            let error = format!("{:#}", finished.unwrap_err());
+            let expected =
+                format!("batch {step}, image 1 of 8 (position 7): preparing it failed: index");
+            assert!(done == step && error.starts_with(&expected), "{error}");
+        }
+        assert_eq!(workers.work_done().1, 2);
+    }
+
+    #[test]
+    fn a_thread_that_cannot_start_names_the_key() {
+        let text = cannot_start(4, 64);
+        assert!(text.contains("thread 5 of 64") && text.contains("loader.num_workers"), "{text}");
+    }
 }

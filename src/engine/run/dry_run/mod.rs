@@ -18,7 +18,7 @@ use self::{
 };
 pub use self::{
     batch::LargestBatch,
-    report::{DryRunReport, Evaluated, Loading, Memory, Timing, TriedBatch},
+    report::{DryRunReport, EvaluatedBatch, Loading, Memory, Timing, TriedBatch},
 };
 use super::{
     embed,
@@ -35,7 +35,7 @@ use crate::{
         transforms::PadTo,
     },
     device,
-    optim::{Optimizer, groups},
+    optim::{Ema, Optimizer, groups},
     trainer::Trainer,
 };
 
@@ -57,7 +57,7 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let decided = decided_by_weights(loaded)?;
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
-    let chosen = device::choose(config.device)?;
+    let chosen = device::prepare(config)?;
     let train_set = open(config, crate::data::Split::Train)?;
     let val_set = validation(config)?;
     let model = Model::build(config, chosen.device, train_set.categories.clone())?;
@@ -68,7 +68,8 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let groups = groups::group(&model.vs, &config.optimizer.groups)?;
     embed::check(config, &model)?;
     let optimizer = Optimizer::new(&config.optimizer, groups);
-    let checkpoint_bytes = checkpoint_bytes(&model, &optimizer);
+    let ema = config.train.ema.as_ref().map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
+    let checkpoint_bytes = checkpoint_bytes(&model, &optimizer, ema.as_ref());
     let (trainable, parameters) = model.num_parameters();
     let mut trying = Trying {
         loaded,
@@ -81,7 +82,8 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
             &config.train,
             config.precision,
             chosen.device,
-        ),
+        )
+        .with_ema(ema),
         model: &model,
         step: 0,
     };
@@ -97,9 +99,10 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
 }
 
 /// Bytes of a checkpoint: the model and what the optimiser remembers.
-fn checkpoint_bytes(model: &Model, optimizer: &Optimizer) -> u64 {
+fn checkpoint_bytes(model: &Model, optimizer: &Optimizer, ema: Option<&Ema>) -> u64 {
     let variables: u64 = model.vs.variables().values().map(memory::size).sum();
-    variables + optimizer.state().iter().map(|(_, tensor)| memory::size(tensor)).sum::<u64>()
+    let states = optimizer.state().into_iter().chain(ema.iter().flat_map(|ema| ema.state()));
+    variables + states.map(|(_, tensor)| memory::size(&tensor)).sum::<u64>()
 }
 
 /// The parts of a run that are tried.
@@ -311,7 +314,7 @@ impl Trying<'_> {
     }
 
     /// The largest batch of the validation split, predicted and scored.
-    fn evaluate(&self, dataset: &Arc<Dataset>) -> Result<Evaluated> {
+    fn evaluate(&self, dataset: &Arc<Dataset>) -> Result<EvaluatedBatch> {
         let config = self.config();
         let plan = eval_plan(self.plan.clone(), config, &*self.model.task);
         let size = plan.loader.batch_size.min(dataset.records.len());
@@ -331,7 +334,7 @@ impl Trying<'_> {
         if let Some(name) = &config.evaluation.best_metric {
             find_metric(&scores, name)?;
         }
-        Ok(Evaluated {
+        Ok(EvaluatedBatch {
             batch_size: size,
             seconds,
             num_batches: dataset.records.len().div_ceil(plan.loader.batch_size),

@@ -23,7 +23,7 @@ pub struct DryRunReport {
     pub trainable: usize,
     pub batch: Option<TriedBatch>,
     pub step: Option<Timing>,
-    pub evaluation: Option<Evaluated>,
+    pub evaluation: Option<EvaluatedBatch>,
     pub loading: Option<Loading>,
     pub memory: Memory,
     pub checkpoint_bytes: u64,
@@ -64,7 +64,7 @@ pub struct Timing {
 
 /// An evaluation batch, predicted and scored.
 #[derive(Debug, Clone, Serialize)]
-pub struct Evaluated {
+pub struct EvaluatedBatch {
     pub batch_size: usize,
     pub seconds: f64,
     /// Of the whole split.

@@ -23,7 +23,7 @@ use super::{
     train::load_plan,
 };
 use crate::{
-    config::{Loaded, RunConfig},
+    config::{BadImages, Loaded, RunConfig},
     data::{
         Batch, Category, Dataset, ImagePrompts, ObjectPrompt, Split, Target,
         files::relative_text,
@@ -61,6 +61,9 @@ pub struct PredictRecord {
     /// Other files that pretrained weights come from: parts, and what lies on top.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<PathBuf>,
+    /// Whether the weights are the moving average over the run's steps.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub averaged: bool,
     /// With a prediction.
     pub num_images: usize,
     /// `None`: the task sorts images and finds no objects.
@@ -89,14 +92,14 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
     let loaded = by_protocol.as_ref().unwrap_or(loaded);
     let decided = decided(loaded, &options.source)?;
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
-    let device = device::choose(config.device)?.device;
+    let device = device::prepare(config)?.device;
     let asked = Asked::gather(&options.prompts, &options.images)?;
     let categories = match options.source {
         ModelSource::Pretrained if takes_prompts => asked.categories(None)?,
         ModelSource::Pretrained => config.dataset.open(Split::Train)?.categories,
         _ => Vec::new(),
     };
-    let Opened { model, path: checkpoint, beside, .. } =
+    let Opened { model, path: checkpoint, beside, averaged, .. } =
         Model::open(config, device, &options.source, &categories)?;
     let categories = match options.source {
         ModelSource::Pretrained => categories,
@@ -111,7 +114,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
         model: &model,
         config,
         device,
-        plan: eval_plan(load_plan(config, &model), config, &*model.task),
+        plan: naming_every_failure(eval_plan(load_plan(config, &model), config, &*model.task)),
         min_score: options.min_score.unwrap_or(config.task.min_score()),
         outputs: Outputs::new(options, &categories, keeps_ids, takes_prompts)?,
         base: base_of(&options.images).to_owned(),
@@ -124,6 +127,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
     let record = PredictRecord {
         checkpoint,
         beside,
+        averaged,
         num_images: outputs.num_images,
         num_objects: outputs.num_objects(),
         failures,
@@ -152,6 +156,12 @@ fn with_protocol(loaded: &Loaded, source: &PromptSource) -> Result<Option<Loaded
     let PromptSource::Annotations { protocol, .. } = source else { return Ok(None) };
     let protocol = toml::Value::String(protocol.clone());
     loaded.with_overrides(&[format!("task.evaluation.protocols=[{protocol}]")]).map(Some)
+}
+
+/// Every image without a prediction is one of the record's failures, whatever training does.
+fn naming_every_failure(mut plan: LoadPlan) -> LoadPlan {
+    plan.loader.bad_images = BadImages::Fail;
+    plan
 }
 
 /// Pixels of a mask, or of a box where there is none.

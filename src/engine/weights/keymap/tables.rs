@@ -29,7 +29,7 @@ pub const CONVENTIONS: &[Convention] = &[
         rules: &[rule("*", "*")],
         known_parts: &["backbone.neck.*", "prompt_encoder.*", "mask_decoder.*"],
         dropped: &[],
-        training_state: &["optimizer.*"],
+        training_state: &["optimizer.*", "ema.*"],
     },
     Convention {
         name: "segment_anything",

@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::HashMap, fs::File, io::BufReader};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Archive, Contents, find_state_dict, rebuild::Found};
+use super::{Archive, Contents, find_state_dict, rebuild::Found, state_dict::shortened};
 use crate::weights::{
     dtype::Dtype,
     entry::{Span, TensorEntry, row_major},
@@ -117,7 +117,7 @@ impl Archive {
             "f2" => Dtype::F16,
             "f4" => Dtype::F32,
             "f8" => Dtype::F64,
-            other => return Err(format!("an array of type {other}")),
+            other => return Err(format!("an array of type {}", shortened(other))),
         };
         match order {
             Some("<" | "|" | "=") => Ok(dtype),

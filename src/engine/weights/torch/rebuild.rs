@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Archive, tar::key_text};
+use super::{Archive, state_dict::shortened, tar::key_text};
 use crate::weights::{
     dtype::Dtype,
     entry::{Span, TensorEntry},
@@ -28,6 +28,9 @@ impl Archive {
         // A parameter wraps a tensor, a subclass wraps a call: a few layers at most.
         for _ in 0..8 {
             if let Node::Persistent(key) = *self.graph.node(node) {
+                if self.tensors.is_empty() {
+                    return Ok(None);
+                }
                 let Ok(key) = key_text(&self.graph, key) else { return Ok(None) };
                 let entry = self.tensors.get(&key).cloned();
                 let renamed =
@@ -68,7 +71,8 @@ impl Archive {
             "_rebuild_tensor_v3" => Some(6),
             other if other.starts_with("_rebuild_") => {
                 return Ok(Some(Found::Unreadable(format!(
-                    "a tensor of a kind ({other}) that is not read"
+                    "a tensor of a kind ({}) that is not read",
+                    shortened(other)
                 ))));
             }
             _ => return Ok(None),
@@ -82,7 +86,10 @@ impl Archive {
                 let node = *args.get(at).context("_rebuild_tensor_v3 names no dtype")?;
                 let (_, dtype) = self.graph.global(node).context("its dtype is no name")?;
                 let Some(dtype) = Dtype::from_torch_name(dtype) else {
-                    return Ok(Some(Found::Unreadable(format!("numbers of type {dtype}"))));
+                    return Ok(Some(Found::Unreadable(format!(
+                        "numbers of type {}",
+                        shortened(dtype)
+                    ))));
                 };
                 Some(dtype)
             }
@@ -164,7 +171,9 @@ impl<'a> StorageId<'a> {
             return None;
         }
         let view = items.get(5).copied().filter(|&view| !matches!(graph.node(view), Node::None));
-        Some(Self { class, key: graph.str(key)?, view })
+        // Numbers and addresses. A longer one, named by many tensors, would be looked up for hours.
+        let key = graph.str(key).filter(|key| key.len() <= 256)?;
+        Some(Self { class, key, view })
     }
 }
 
@@ -186,11 +195,13 @@ pub(super) fn storage_class_dtype(graph: &Graph, class: Id) -> Result<Dtype> {
     let (module, name) = graph.global(class).context("its storage has no class")?;
     ensure!(
         matches!(module, "torch" | "torch.cuda" | "torch.storage"),
-        "a storage of class {module}.{name}"
+        "a storage of class {}.{}",
+        shortened(module),
+        shortened(name)
     );
     if name == "UntypedStorage" {
         return Ok(Dtype::U8);
     }
     Dtype::from_storage_class(name)
-        .with_context(|| format!("numbers of type {}", name.trim_end_matches("Storage")))
+        .with_context(|| format!("numbers of type {}", shortened(name.trim_end_matches("Storage"))))
 }

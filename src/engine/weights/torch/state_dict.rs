@@ -44,8 +44,11 @@ const WRAPPERS: [&str; 8] = [
 /// Nesting followed; a state dict has one level, a whole pickled module some ten.
 const MAX_DEPTH: usize = 40;
 /// Values looked at in one file. A pickle can name one value in many places, so walking it may
-/// take exponentially longer than reading it.
+/// take exponentially longer than reading it. Names count too, by their length: one of a megabyte
+/// may stand in a hundred thousand places.
 const MAX_VISITS: u64 = 1 << 24;
+/// Bytes of names that count as one value.
+const NAME_BYTES: u64 = 16;
 
 /// Finds the state dict: under a well-known key (also nested), else the whole object.
 pub(in crate::weights) fn find(archive: &Archive) -> Result<Contents> {
@@ -62,6 +65,8 @@ pub(in crate::weights) fn find(archive: &Archive) -> Result<Contents> {
         let Some((key, inner)) = wrapper else { break };
         for (other, value) in archive.graph.pairs(at) {
             let name = archive.key(other);
+            archive.spend(name.len() as u64 / NAME_BYTES);
+            archive.ensure_bounded()?;
             if name != key {
                 let name = join(&path.join("."), &name);
                 others.push(OtherContent { name, what: describe(archive, value) });
@@ -72,10 +77,7 @@ pub(in crate::weights) fn find(archive: &Archive) -> Result<Contents> {
     }
     let mut walk = Walk::new(archive);
     walk.flatten(at, "", 0)?;
-    ensure!(
-        archive.visits.get() <= MAX_VISITS,
-        "its containers unfold to more than {MAX_VISITS} values"
-    );
+    archive.ensure_bounded()?;
     others.extend(walk.others);
     let mut contents = Contents { found_at: path.join("."), entries: Vec::new(), others };
     // Of two equal names Python keeps the later one.
@@ -106,6 +108,8 @@ impl<'a> Walk<'a> {
     fn flatten(&mut self, id: Id, name: &str, depth: usize) -> Result<()> {
         match self.archive.tensor(id, name)? {
             Some(Found::Tensor(entry)) => {
+                // Many tensors may share one tuple of sizes.
+                self.archive.spend(2 * entry.shape.len() as u64);
                 self.entries.push(entry);
                 return Ok(());
             }
@@ -136,6 +140,8 @@ impl<'a> Walk<'a> {
         }
         self.open.push(id);
         for (key, child) in children {
+            self.archive.spend((name.len() + key.len()) as u64 / NAME_BYTES);
+            self.archive.ensure_bounded()?;
             let name = if key.is_empty() { name.to_owned() } else { join(name, &key) };
             self.flatten(child, &name, depth + 1)?;
         }
@@ -171,6 +177,23 @@ impl<'a> Walk<'a> {
 }
 
 impl Archive {
+    /// Counts towards [`MAX_VISITS`].
+    fn spend(&self, visits: u64) {
+        self.visits.set(self.visits.get().saturating_add(visits));
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.visits.get() > MAX_VISITS
+    }
+
+    fn ensure_bounded(&self) -> Result<()> {
+        ensure!(
+            !self.is_exhausted(),
+            "its containers unfold to more than {MAX_VISITS} values, or to names of as much"
+        );
+        Ok(())
+    }
+
     fn key(&self, id: Id) -> String {
         match self.graph.node(id) {
             Node::Str(text) => text.to_string(),
@@ -189,11 +212,11 @@ impl Archive {
     ///
     /// Counts what it gives out; beyond [`MAX_VISITS`] it gives nothing more.
     fn children(&self, id: Id) -> Vec<(String, Id)> {
-        if self.visits.get() > MAX_VISITS {
+        if self.is_exhausted() {
             return Vec::new();
         }
         let children = self.all_children(id);
-        self.visits.set(self.visits.get() + 1 + children.len() as u64);
+        self.spend(1 + children.len() as u64);
         children
     }
 
@@ -217,6 +240,8 @@ impl Archive {
                     }
                 }
                 if let Some(state) = call.state {
+                    // Many objects may share one large state, which is searched for each.
+                    self.spend(self.graph.pairs(state).len() as u64);
                     for part in ["_parameters", "_buffers", "_modules"] {
                         if let Some(part) = self.graph.get(state, part) {
                             children.extend(self.named_pairs(part));
@@ -230,15 +255,28 @@ impl Archive {
     }
 
     fn named_pairs(&self, id: Id) -> Vec<(String, Id)> {
-        let pairs = self.graph.pairs(id);
-        pairs.into_iter().map(|(key, value)| (self.key(key), value)).collect()
+        let mut named = Vec::new();
+        for (key, value) in self.graph.pairs(id) {
+            if self.is_exhausted() {
+                break;
+            }
+            let key = self.key(key);
+            self.spend(key.len() as u64 / (4 * NAME_BYTES));
+            named.push((key, value));
+        }
+        named
     }
+}
+
+/// The start of a name that the file gives, for messages.
+pub(super) fn shortened(name: &str) -> &str {
+    name.char_indices().nth(80).map_or(name, |(end, _)| &name[..end])
 }
 
 /// The first few plain values of a dict: `: epoch 3, iter 30000`.
 fn scalars(archive: &Archive, pairs: &[(Id, Id)]) -> String {
     let plain = |id| match archive.graph.node(id) {
-        Node::Str(text) => text.chars().count() <= 30,
+        Node::Str(text) => text.len() <= 30,
         Node::Int(_) | Node::Float(_) | Node::Bool(_) => true,
         _ => false,
     };
@@ -269,8 +307,8 @@ fn describe(archive: &Archive, id: Id) -> String {
         Node::Int(value) => value.to_string(),
         Node::BigInt(_) => "a large integer".to_owned(),
         Node::Float(value) => value.to_string(),
-        Node::Str(text) if text.chars().count() <= 60 => format!("{text:?}"),
-        Node::Str(text) => format!("text of {} characters", text.chars().count()),
+        Node::Str(text) if text.len() <= 60 => format!("{text:?}"),
+        Node::Str(text) => format!("text of {} bytes", text.len()),
         Node::Bytes(bytes) => format!("{} bytes", bytes.len()),
         Node::Stored { len, .. } => format!("{len} bytes"),
         Node::Tuple(items) => container("tuple".to_owned(), items.len()),
@@ -280,12 +318,12 @@ fn describe(archive: &Archive, id: Id) -> String {
             let pairs = graph.pairs(id);
             container("dict".to_owned(), pairs.len()) + &scalars(archive, &pairs)
         }
-        Node::Global { module, name } => format!("{module}.{name}"),
+        Node::Global { module, name } => format!("{}.{}", shortened(module), shortened(name)),
         Node::Persistent(_) => "a storage".to_owned(),
         Node::Call(call) => {
             let class = match graph.global(call.callable) {
-                Some(("collections", name)) => name.to_owned(),
-                Some((module, name)) => format!("{module}.{name}"),
+                Some(("collections", name)) => shortened(name).to_owned(),
+                Some((module, name)) => format!("{}.{}", shortened(module), shortened(name)),
                 None => "an object".to_owned(),
             };
             if !matches!(archive.tensor(id, ""), Ok(None)) {

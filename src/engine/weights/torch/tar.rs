@@ -139,8 +139,9 @@ fn words(pickles: &mut Pickles, count: i32) -> Result<Vec<i64>> {
 pub(super) fn key_text(graph: &Graph, key: Id) -> Result<String> {
     match graph.node(key) {
         Node::Int(value) => Ok(value.to_string()),
-        Node::Str(text) => Ok(text.to_string()),
-        Node::BigInt(bytes) => Ok(format!("{bytes:?}")),
+        Node::Str(text) if text.len() <= 256 => Ok(text.to_string()),
+        Node::BigInt(bytes) if bytes.len() <= 16 => Ok(format!("{bytes:?}")),
+        Node::Str(_) | Node::BigInt(_) => anyhow::bail!("a key is no address: it is too long"),
         other => anyhow::bail!("a key is {other:?}, expected an integer"),
     }
 }

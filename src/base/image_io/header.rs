@@ -1,0 +1,95 @@
+//! What a file's header says, without its pixels.
+
+use std::io::Cursor;
+
+use anyhow::{Context, Result};
+use image::{
+    ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, guess_format, metadata::Orientation,
+};
+
+use super::{swaps_sides, without_panic};
+
+/// A file's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// `PNG`, `JPEG`, `BMP`, `TIFF` or `WebP`.
+    pub format: &'static str,
+    /// As stored, whatever EXIF says.
+    pub height: u32,
+    pub width: u32,
+    /// As stored, alpha and palettes included.
+    pub channels: u8,
+    /// Of one channel as stored; those of a pixel's index for palettes.
+    pub bits_per_channel: u8,
+    /// What EXIF says about the way the image is to be shown.
+    pub orientation: ExifTurn,
+}
+
+/// An EXIF orientation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExifTurn {
+    /// None, or upright.
+    Upright,
+    /// Mirrored or upside down; height and width stay.
+    Mirrored,
+    /// By a quarter, perhaps mirrored; height and width are exchanged.
+    Quarter,
+}
+
+/// The format of a file by its content; `None` for what cannot be read here.
+#[must_use]
+pub fn format_name(bytes: &[u8]) -> Option<&'static str> {
+    Some(match guess_format(bytes).ok()? {
+        ImageFormat::Png => "PNG",
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::Tiff => "TIFF",
+        ImageFormat::WebP => "WebP",
+        _ => return None,
+    })
+}
+
+/// Reads the header of a file's `bytes`.
+///
+/// # Errors
+/// When it is no image that can be read here. Never panics, whatever the file holds.
+pub fn read_header(bytes: &[u8]) -> Result<Header> {
+    without_panic(|| {
+        let format = format_name(bytes).context("not an image known here")?;
+        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+        let mut decoder = reader.into_decoder()?;
+        let (width, height) = decoder.dimensions();
+        let color: ExtendedColorType = decoder.original_color_type();
+        let channels = color.channel_count().max(1);
+        let orientation = match decoder.orientation()? {
+            Orientation::NoTransforms => ExifTurn::Upright,
+            turn if swaps_sides(turn) => ExifTurn::Quarter,
+            _ => ExifTurn::Mirrored,
+        };
+        let bits_per_channel = (color.bits_per_pixel() / u16::from(channels)) as u8;
+        Ok(Header { format, height, width, channels, bits_per_channel, orientation })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_of_what_was_written() {
+        let image = image::ImageBuffer::<image::Rgb<u16>, _>::new(7, 5);
+        let mut bytes = Vec::new();
+        image.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+        let expected = Header {
+            format: "PNG",
+            height: 5,
+            width: 7,
+            channels: 3,
+            bits_per_channel: 16,
+            orientation: ExifTurn::Upright,
+        };
+        assert_eq!(read_header(&bytes).unwrap(), expected);
+        assert!(read_header(b"no image").is_err() && read_header(&bytes[..20]).is_err());
+        assert_eq!((format_name(b"no image"), format_name(b"GIF89a")), (None, None));
+    }
+}

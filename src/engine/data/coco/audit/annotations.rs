@@ -1,0 +1,173 @@
+//! Annotations, one by one.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::value::RawValue;
+
+use super::super::parse::{Flag, Integer};
+use super::{
+    Index,
+    categories::Classes,
+    lenient::{AnnotationEntry, Lax, Lists, Refused, entry, required, value},
+};
+use crate::data::{
+    Category, ImageId, Object, Segmentation,
+    check::{Audit, AuditedObject, Code, Place},
+    names::did_you_mean,
+};
+
+/// Joins the annotations to their images; returns the positions of images that have any.
+pub(super) fn annotations(
+    lists: &Lists<'_>,
+    index: &Index,
+    classes: &Classes,
+    audit: &mut Audit,
+) -> HashSet<usize> {
+    let mut annotated = HashSet::new();
+    let mut ids: HashMap<ImageId, usize> = HashMap::new();
+    for (i, raw) in lists.annotations.iter().enumerate() {
+        let mut place = Place::entry(&audit.source, format!("annotations[{i}]"));
+        let keys = match entry::<AnnotationEntry<'_>>(raw) {
+            Ok(keys) => keys,
+            Err(refused) => {
+                audit.findings.add(refused.code, place, refused.got);
+                continue;
+            }
+        };
+        match value::<ImageId>("id", keys.id, Code::MalformedEntry) {
+            Ok(id) => place.annotation_id = id,
+            Err(refused) => audit.findings.add(refused.code, place.clone(), refused.got),
+        }
+        if let Some(id) = place.annotation_id.clone()
+            && let Some(first) = ids.insert(id.clone(), i)
+        {
+            let got = format!("id {id} is also that of annotations[{first}]");
+            audit.findings.add(Code::DuplicateAnnotationId, place.clone(), got);
+            ids.insert(id, first);
+        }
+        let owner = match owner(&keys, index, &mut place) {
+            Ok(owner) => owner,
+            Err(refused) => {
+                audit.findings.add(refused.code, place, refused.got);
+                continue;
+            }
+        };
+        // That of an image which is reported itself.
+        let Some(owner) = owner else { continue };
+        place.image = Some(audit.images[owner].path.clone());
+        let id = place.annotation_id.clone();
+        match object(&keys, audit.images[owner].size, classes, &audit.categories) {
+            Ok(Some((object, own_box, own_area))) => {
+                annotated.insert(owner);
+                let entry = Some(i as u32);
+                let object = AuditedObject { object, entry, id, own_box, own_area };
+                audit.images[owner].objects.push(object);
+            }
+            Ok(None) => {}
+            Err(refused) => {
+                annotated.insert(owner);
+                audit.findings.add(refused.code, place, refused.got);
+            }
+        }
+    }
+    annotated
+}
+
+/// Position of an annotation's image, `None` for one that cannot be used.
+fn owner(
+    keys: &AnnotationEntry<'_>,
+    index: &Index,
+    place: &mut Place,
+) -> Result<Option<usize>, Refused> {
+    let id: ImageId = required("image_id", keys.image_id)?;
+    place.image_id = Some(id.clone());
+    index.get(&id).copied().ok_or_else(|| {
+        let spelled = |id: &ImageId| serde_json::to_string(id).unwrap_or_else(|_| id.to_string());
+        let hint = match id.respelled().filter(|other| index.contains_key(other)) {
+            Some(other) => format!(", but {} is", spelled(&other)),
+            None => String::new(),
+        };
+        let got = format!("image_id {} is not the id of any image{hint}", spelled(&id));
+        Refused::new(Code::UnknownImage, got)
+    })
+}
+
+/// The object, and whether box and area are its own; `None` when its category is left out.
+fn object(
+    keys: &AnnotationEntry<'_>,
+    size: Option<(u32, u32)>,
+    classes: &Classes,
+    categories: &[Category],
+) -> Result<Option<(Object, bool, bool)>, Refused> {
+    let Integer(id) = required("category_id", keys.category_id)?;
+    let Some(category) = classes.indices.get(&id) else {
+        let mut ids: Vec<String> = classes.indices.keys().map(ToString::to_string).collect();
+        ids.sort_by_key(|id| (id.len(), id.clone()));
+        // An id that was written as one of the names.
+        let hint = did_you_mean(&id.to_string(), categories.iter().map(|c| c.name.as_str()));
+        let got = format!("category_id {id}; the ids are {}{hint}", ids.join(", "));
+        return Err(Refused::new(Code::UnknownCategory, got));
+    };
+    let segmentation = segmentation(keys.segmentation, size)?;
+    let own_box = bbox(keys.bbox)?;
+    let own_area = area(keys.area)?;
+    let is_crowd: Option<Flag> = value("iscrowd", keys.iscrowd, Code::MalformedEntry)?;
+    let Some(category) = *category else { return Ok(None) };
+    let computed = || segmentation.bbox().ok().flatten();
+    let bbox = own_box.or_else(computed).ok_or_else(|| {
+        Refused::new(Code::MalformedEntry, "has neither `bbox` nor `segmentation`")
+    })?;
+    let computed = || segmentation.area().ok().flatten().unwrap_or(bbox[2] * bbox[3]);
+    let area = own_area.unwrap_or_else(computed);
+    let is_crowd = is_crowd.is_some_and(|flag| flag.0);
+    let object = Object { category, bbox, area, is_crowd, segmentation };
+    Ok(Some((object, own_box.is_some(), own_area.is_some())))
+}
+
+fn bbox(raw: Option<&RawValue>) -> Result<Option<[f64; 4]>, Refused> {
+    let Some(sides) = value::<Vec<Lax>>("bbox", raw, Code::MalformedEntry)? else {
+        return Ok(None);
+    };
+    let sides: Vec<f64> = sides.into_iter().map(|Lax(side)| side).collect();
+    let Ok(bbox) = <[f64; 4]>::try_from(sides.as_slice()) else {
+        let got = format!("`bbox` has {} numbers, not [x, y, width, height]", sides.len());
+        return Err(Refused::new(Code::MalformedEntry, got));
+    };
+    if bbox.iter().any(|side| !side.is_finite()) {
+        return Err(Refused::new(Code::BadNumber, format!("`bbox` is {bbox:?}")));
+    }
+    if bbox[2] < 0.0 || bbox[3] < 0.0 {
+        let got = format!("`bbox` is {bbox:?}: width or height is negative");
+        return Err(Refused::new(Code::BadNumber, got));
+    }
+    Ok(Some(bbox))
+}
+
+fn area(raw: Option<&RawValue>) -> Result<Option<f64>, Refused> {
+    match value::<Lax>("area", raw, Code::MalformedEntry)? {
+        Some(Lax(area)) if !area.is_finite() || area < 0.0 => {
+            Err(Refused::new(Code::BadNumber, format!("`area` is {area}, not a number of pixels")))
+        }
+        area => Ok(area.map(|Lax(area)| area)),
+    }
+}
+
+fn segmentation(raw: Option<&RawValue>, size: Option<(u32, u32)>) -> Result<Segmentation, Refused> {
+    let is_rle = raw.is_some_and(|raw| raw.get().starts_with('{'));
+    let code = if is_rle { Code::BadRle } else { Code::BadPolygon };
+    let segmentation: Segmentation = value("segmentation", raw, code)?.unwrap_or_default();
+    if let Segmentation::Polygons(polygons) = &segmentation {
+        for (i, polygon) in polygons.iter().enumerate() {
+            let what = match polygon.len() {
+                length if !length.is_multiple_of(2) => "an odd count",
+                0..6 => "fewer than three points",
+                _ => continue,
+            };
+            let got = format!("polygon {i} has {} numbers: {what}", polygon.len());
+            return Err(Refused::new(Code::BadPolygon, got));
+        }
+    }
+    segmentation.check(None).map_err(|error| Refused::new(code, format!("{error:#}")))?;
+    segmentation.check(size).map_err(|e| Refused::new(Code::MaskSize, format!("{e:#}")))?;
+    Ok(segmentation)
+}

@@ -1,0 +1,151 @@
+//! Images that cannot be used: which those are, and what takes their place.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use anyhow::Result;
+
+use super::prepare::{Plan, Prepared, prepare};
+use crate::{
+    Error, ErrorKind,
+    config::BadImages,
+    data::{Dataset, ImageId, transforms::Augmentation},
+    error::kind,
+    seed::{REPLACE, Rng},
+};
+
+/// An image that was skipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadImage {
+    /// Index into the dataset.
+    pub record: usize,
+    pub path: PathBuf,
+    pub image_id: ImageId,
+    /// Where it would have stood first: in the training order, or in the file's.
+    pub position: u64,
+    pub reason: String,
+}
+
+/// One image to prepare.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) position: u64,
+    /// Index into the dataset.
+    pub(super) record: usize,
+    pub(super) change: Augmentation,
+}
+
+/// What came of a place.
+#[derive(Debug)]
+pub(super) struct Filled {
+    /// Dataset index and content; `None` when nothing could be put there.
+    pub(super) image: Option<(usize, Prepared)>,
+    /// Those that were tried in vain, in this order.
+    pub(super) bad: Vec<BadImage>,
+}
+
+/// Prepares the image of a place. Where bad ones are skipped, training puts another there, drawn
+/// from (seed, position, attempt) alone: neither timing nor another place's faults have a say.
+pub(super) fn fill(plan: &Plan, dataset: &Dataset, place: Place) -> Result<Filled> {
+    let count = dataset.records.len();
+    let (mut bad, mut tried) = (Vec::new(), BTreeSet::new());
+    let (mut record, mut attempt) = (place.record, 0);
+    loop {
+        let candidate = &dataset.records[record];
+        let error = match prepare(plan, candidate, place.change) {
+            Ok(prepared) => return Ok(Filled { image: Some((record, prepared)), bad }),
+            Err(error) => error,
+        };
+        if plan.loader.bad_images == BadImages::Fail || !is_of_the_image(&error) {
+            return Err(error);
+        }
+        bad.push(BadImage {
+            record,
+            path: candidate.path.clone(),
+            image_id: candidate.image_id.clone(),
+            position: place.position,
+            reason: format!("{error:#}"),
+        });
+        tried.insert(record);
+        // More than may be skipped: the loader will say so when the step's turn comes.
+        if !plan.train || tried.len() == count || bad.len() > plan.loader.max_bad_images {
+            return Ok(Filled { image: None, bad });
+        }
+        while tried.contains(&record) {
+            attempt += 1;
+            let mut rng = Rng::at(plan.seed, &[REPLACE, place.position, attempt]);
+            record = rng.below(count as u64) as usize;
+        }
+    }
+}
+
+/// Whether the image or its annotation is at fault, not the machine: another image would fare no
+/// better where file handles or memory have run out, and such errors are of no kind.
+fn is_of_the_image(error: &anyhow::Error) -> bool {
+    kind(error) == Some(ErrorKind::Data)
+}
+
+/// The distinct bad images met so far.
+///
+/// Counted are those of the steps handed out, in their order; what workers have prepared ahead does
+/// not count before its turn. So the step at which there are too many depends on no timing.
+#[derive(Debug, Default)]
+pub(super) struct Met {
+    images: BTreeMap<usize, BadImage>,
+    /// Not yet asked for.
+    news: Vec<BadImage>,
+}
+
+impl Met {
+    /// Counts those of a step.
+    ///
+    /// # Errors
+    /// Of kind data when there are more than may be skipped: names the first and how many.
+    pub(super) fn count(&mut self, bad: Vec<BadImage>, plan: &Plan, all: usize) -> Result<()> {
+        for image in bad {
+            if !self.images.contains_key(&image.record) {
+                self.news.push(image.clone());
+                self.images.insert(image.record, image);
+            }
+        }
+        let (found, most) = (self.images.len(), plan.loader.max_bad_images);
+        if found <= most && found < all {
+            return Ok(());
+        }
+        let Some(first) = self.first() else { return Ok(()) };
+        let why = if found > most {
+            format!(
+                "{found} images cannot be used, more than loader.max_bad_images = {most} allows"
+            )
+        } else {
+            format!("not one of the {all} images of the split can be used")
+        };
+        Err(Error::data(format!(
+            "{why}; the first is image {} (id {}): {}. Mend or remove them (`sonotune data check` \
+             finds them all), or raise loader.max_bad_images",
+            first.path.display(),
+            first.image_id,
+            first.reason
+        ))
+        .into())
+    }
+
+    /// Takes in what an earlier part of the run has met.
+    pub(super) fn know(&mut self, image: BadImage) {
+        self.images.insert(image.record, image);
+    }
+
+    fn first(&self) -> Option<&BadImage> {
+        self.images.values().min_by_key(|image| image.position)
+    }
+
+    pub(super) fn take_news(&mut self) -> Vec<BadImage> {
+        std::mem::take(&mut self.news)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.images.len()
+    }
+}

@@ -1,0 +1,77 @@
+//! All pictures of a survey, written to a folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use base::fs::atomic_write_with;
+use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::png::PngEncoder};
+
+use super::{
+    Survey,
+    charts::{class_balance, image_sizes, object_sizes, positions},
+    samples::samples,
+};
+use crate::data::image_io::DecodeOptions;
+
+/// How to draw the sheets of random images.
+#[derive(Debug, Clone, Copy)]
+pub struct PictureOptions {
+    pub decode: DecodeOptions,
+    /// Which images are drawn.
+    pub seed: u64,
+    /// How many a sheet has at most.
+    pub samples: usize,
+}
+
+impl Survey {
+    /// Writes all pictures to `folder`, which is made; returns their paths.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write_pictures(&self, folder: &Path, options: PictureOptions) -> Result<Vec<PathBuf>> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("creating {}", folder.display()))?;
+        let mut written = Vec::new();
+        let mut write = |name: String, picture: &RgbImage| {
+            let path = folder.join(name);
+            write_png(&path, picture)?;
+            written.push(path);
+            anyhow::Ok(())
+        };
+        write("class_balance.png".into(), &class_balance(self).to_image())?;
+        write("image_sizes.png".into(), &image_sizes(self).to_image())?;
+        if self.splits.iter().any(|split| split.counts.num_objects > 0) {
+            write("object_sizes.png".into(), &object_sizes(self).to_image())?;
+            write("object_positions.png".into(), &positions(self).to_image())?;
+        }
+        let draw = (options.seed, options.samples);
+        for split in &self.splits {
+            if let Some(sheet) = samples(split, None, options.decode, draw) {
+                write(format!("samples-{}.png", split.split), &sheet)?;
+            }
+            for (i, category) in split.counts.categories.iter().enumerate() {
+                if let Some(sheet) = samples(split, Some(i), options.decode, draw) {
+                    let name = plain(&category.name);
+                    write(format!("samples-{}-{i}-{name}.png", split.split), &sheet)?;
+                }
+            }
+        }
+        Ok(written)
+    }
+}
+
+/// A name that any file system takes.
+fn plain(name: &str) -> String {
+    const LENGTH: usize = 40;
+    let plain = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };
+    name.chars().take(LENGTH).map(plain).collect()
+}
+
+fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
+    atomic_write_with(path, |out| {
+        let (width, height) = picture.dimensions();
+        PngEncoder::new(out)
+            .write_image(picture.as_raw(), width, height, ExtendedColorType::Rgb8)
+            .map_err(std::io::Error::other)
+    })
+}

@@ -1,0 +1,155 @@
+//! An exponential moving average of the weights.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use tch::{Tensor, no_grad};
+
+use crate::Error;
+
+/// The `[train.ema]` table: average the weights over the steps, and score and keep the average.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmaConfig {
+    /// What the average keeps of itself at each step; `1 − decay` is mmengine's `momentum`.
+    #[serde(default = "default_decay")]
+    pub decay: f64,
+    /// Begins with a smaller decay; absent: the same at every step.
+    #[serde(default)]
+    pub warmup: Option<EmaWarmup>,
+}
+
+/// `[train.ema.warmup]`: after `t` updates the decay is `1 − (1 + t/gamma)^−power`, up to `decay`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmaWarmup {
+    pub gamma: f64,
+    pub power: f64,
+}
+
+impl Default for EmaWarmup {
+    /// timm's `ModelEmaV3`.
+    fn default() -> Self {
+        Self { gamma: 1.0, power: 2.0 / 3.0 }
+    }
+}
+
+/// mmengine's, whose momentum is 0.0002.
+fn default_decay() -> f64 {
+    0.9998
+}
+
+impl EmaConfig {
+    /// The decay of the update after `updates` earlier ones. That of the first is 0: the average
+    /// begins with the weights after one step, as in timm and mmengine.
+    #[must_use]
+    pub fn decay_after(&self, updates: u64) -> f64 {
+        if updates == 0 {
+            return 0.0;
+        }
+        let Some(EmaWarmup { gamma, power }) = self.warmup else { return self.decay };
+        let warming = 1.0 - (1.0 + updates as f64 / gamma).powf(-power);
+        warming.min(self.decay)
+    }
+}
+
+/// The average of the trained variables.
+///
+/// What is not trained has no average of its own: frozen variables and buffers (statistics of batch
+/// normalisation) are those of the model, as in mmengine's `EMAHook` with `update_buffers=False`.
+#[derive(Debug)]
+pub struct Ema {
+    config: EmaConfig,
+    names: Vec<String>,
+    parameters: Vec<Tensor>,
+    /// As `parameters`.
+    averages: Vec<Tensor>,
+}
+
+impl Ema {
+    /// An average of `variables`, which begins as they are.
+    #[must_use]
+    pub fn new(config: &EmaConfig, variables: Vec<(String, Tensor)>) -> Self {
+        let (names, parameters): (Vec<_>, Vec<_>) = variables.into_iter().unzip();
+        let averages = parameters.iter().map(|p| p.detach().copy()).collect();
+        Self { config: config.clone(), names, parameters, averages }
+    }
+
+    /// Takes in the weights after optimiser step `step` (from 0). One fused operation a device; a
+    /// step that the optimiser skipped brings in what was there before, never a value that is not
+    /// finite.
+    ///
+    /// # Errors
+    /// Passes libtorch's on.
+    pub fn update(&mut self, step: u64) -> Result<()> {
+        let weight = 1.0 - self.config.decay_after(step);
+        Ok(torch_shim_sys::lerp(&self.averages, &self.parameters, weight)?)
+    }
+
+    /// What `work` gives with the average in place of the weights, which are afterwards what they
+    /// were, to the bit. Needs memory for one more copy of the largest variable.
+    ///
+    /// # Errors
+    /// Passes those of `work` and libtorch's on.
+    pub fn with_average<T>(&mut self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.swap()?;
+        let result = work();
+        self.swap()?;
+        result
+    }
+
+    /// Exchanges values, not tensors: whoever holds a view of a variable sees it change.
+    fn swap(&mut self) -> Result<()> {
+        no_grad(|| {
+            for (parameter, average) in self.parameters.iter_mut().zip(&mut self.averages) {
+                let kept = parameter.f_detach()?.copy();
+                parameter.f_copy_(average)?;
+                average.f_copy_(&kept)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The average by variable.
+    #[must_use]
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let averages = self.averages.iter().map(Tensor::shallow_clone);
+        self.names.iter().cloned().zip(averages).collect()
+    }
+
+    /// Takes on what [`state`](Self::state) gave.
+    ///
+    /// # Errors
+    /// When it is not of the same variables; names the first difference.
+    pub fn load_state(&mut self, mut state: HashMap<String, Tensor>) -> Result<()> {
+        for (name, average) in self.names.iter().zip(&mut self.averages) {
+            let value = state.remove(name).ok_or_else(|| {
+                Error::weights(format!(
+                    "the checkpoint has no moving average of `{name}`: it was written without \
+                     [train.ema], or with other variables frozen"
+                ))
+            })?;
+            if value.size() != average.size() {
+                return Err(Error::weights(format!(
+                    "the moving average of `{name}` has shape {:?}, the model needs {:?}",
+                    value.size(),
+                    average.size()
+                ))
+                .into());
+            }
+            no_grad(|| average.f_copy_(&value))?;
+        }
+        match state.keys().min() {
+            None => Ok(()),
+            Some(name) => Err(Error::weights(format!(
+                "the checkpoint holds a moving average of `{name}`, which this run does not train"
+            ))
+            .into()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "ema_tests.rs"]
+mod tests;

@@ -1,0 +1,130 @@
+//! `skipped.json`: the images that a run could not use, and why.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::LoaderConfig,
+    data::{BadImage, Dataset, ImageId, Record, Split},
+    fs::{atomic_write, read_if_exists},
+    logging::{RunFolder, RunLogger},
+};
+
+/// One image that was skipped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedImage {
+    pub image: PathBuf,
+    /// As the annotation file spells it.
+    pub image_id: String,
+    /// Where it would have stood first: in the order of training, or in the split's file.
+    pub position: u64,
+    /// Optimiser steps done by then.
+    pub step: u64,
+    pub reason: String,
+}
+
+/// Content of `skipped.json`; both lists in the order of positions.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Content {
+    max_bad_images: usize,
+    train: Vec<SkippedImage>,
+    val: Vec<SkippedImage>,
+}
+
+/// The skipped images of a run; the file is written whenever there is a new one.
+#[derive(Debug)]
+pub(super) struct SkippedList {
+    path: PathBuf,
+    content: Content,
+}
+
+impl SkippedImage {
+    pub(super) fn new(bad: &BadImage, step: u64) -> Self {
+        Self {
+            image: bad.path.clone(),
+            image_id: bad.image_id.to_string(),
+            position: bad.position,
+            step,
+            reason: bad.reason.clone(),
+        }
+    }
+
+    fn is(&self, path: &Path, id: &ImageId) -> bool {
+        self.image == path && self.image_id == id.to_string()
+    }
+}
+
+impl SkippedList {
+    /// Of a run that begins, or of one that goes on after `steps_done` steps: what was met later is
+    /// dropped, since it will be met again.
+    ///
+    /// # Errors
+    /// When the file of the earlier part cannot be read.
+    pub(super) fn open(folder: &RunFolder, loader: &LoaderConfig, steps_done: u64) -> Result<Self> {
+        let path = folder.skipped();
+        let mut content = Content::default();
+        if folder.is_resumed()
+            && let Some(text) = read_if_exists(&path)?
+        {
+            content = serde_json::from_str(&text)
+                .with_context(|| format!("{} is damaged; remove it", path.display()))?;
+            content.train.retain(|image| image.step < steps_done);
+            content.val.retain(|image| image.step <= steps_done);
+        }
+        content.max_bad_images = loader.max_bad_images;
+        Ok(Self { path, content })
+    }
+
+    /// Lists images that were skipped, where it does not yet, and says so.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(super) fn add(
+        &mut self,
+        logger: &RunLogger,
+        split: Split,
+        step: u64,
+        bad: &[BadImage],
+    ) -> Result<()> {
+        let list = match split {
+            Split::Train => &mut self.content.train,
+            Split::Val | Split::Test => &mut self.content.val,
+        };
+        let before = list.len();
+        for image in bad {
+            if !list.iter().any(|known| known.is(&image.path, &image.image_id)) {
+                logger.warn(&format!("image skipped: {}", image.reason));
+                list.push(SkippedImage::new(image, step));
+            }
+        }
+        if list.len() == before {
+            return Ok(());
+        }
+        list.sort_by_key(|image| image.position);
+        let mut text = serde_json::to_string_pretty(&self.content)?;
+        text.push('\n');
+        atomic_write(&self.path, text.as_bytes())
+    }
+
+    /// Those of the training split, for a loader to count.
+    pub(super) fn known_to(&self, train: &Dataset) -> Vec<BadImage> {
+        let find = |image: &SkippedImage| {
+            let same = |record: &Record| image.is(&record.path, &record.image_id);
+            let record = train.records.iter().position(same)?;
+            Some(BadImage {
+                record,
+                path: image.image.clone(),
+                image_id: train.records[record].image_id.clone(),
+                position: image.position,
+                reason: image.reason.clone(),
+            })
+        };
+        self.content.train.iter().filter_map(find).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.content.train.len() + self.content.val.len()
+    }
+}

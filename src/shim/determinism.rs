@@ -1,0 +1,89 @@
+//! Deterministic kernels, and which operators have none.
+
+use std::ffi::{CStr, CString};
+
+use crate::{ShimError, ffi};
+
+/// What libtorch does about operators whose results differ from call to call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Determinism {
+    /// It uses the fastest.
+    Off = 0,
+    /// It uses a deterministic one where there is one, and notes where there is none.
+    Warn = 1,
+    /// It refuses an operator that has none.
+    Require = 2,
+}
+
+/// Sets it for the process, and for this thread what becomes of libtorch's warnings about it. Must
+/// come before CUDA is loaded: cuBLAS is told by an environment variable.
+///
+/// # Errors
+/// Passes libtorch's on.
+pub fn set_determinism(mode: Determinism) -> Result<(), ShimError> {
+    // SAFETY: plain values only. It sets an environment variable, which no other thread of ours
+    // reads.
+    ffi::check(unsafe { ffi::shim_set_determinism(mode as i32) })
+}
+
+/// Operators without a deterministic implementation that have run under [`Determinism::Warn`],
+/// sorted by name.
+///
+/// # Errors
+/// Passes libtorch's on.
+pub fn nondeterministic_operators() -> Result<Vec<String>, ShimError> {
+    let mut lines = std::ptr::null_mut();
+    // SAFETY: the pointer outlives the call.
+    ffi::check(unsafe { ffi::shim_nondeterministic_operators(&mut lines) })?;
+    if lines.is_null() {
+        return Err(ShimError("no memory".to_owned()));
+    }
+    // SAFETY: not null, and the shim hands over a string of its own.
+    let names =
+        unsafe { CStr::from_ptr(lines) }.to_string_lossy().lines().map(str::to_owned).collect();
+    // SAFETY: allocated by the shim, freed once.
+    unsafe { ffi::shim_free(lines) };
+    Ok(names)
+}
+
+/// Does what every operator of libtorch's without a deterministic implementation does on its call.
+///
+/// # Errors
+/// Libtorch's refusal under [`Determinism::Require`].
+pub fn alert_not_deterministic(operator: &str) -> Result<(), ShimError> {
+    let operator = CString::new(operator).map_err(|e| ShimError(e.to_string()))?;
+    // SAFETY: the string outlives the call.
+    ffi::check(unsafe { ffi::shim_alert_not_deterministic(operator.as_ptr()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Tensor;
+
+    use super::*;
+
+    /// One test: the setting is the process's.
+    #[test]
+    fn operators_are_collected_or_refused_by_name() {
+        let put = || {
+            let index = Tensor::from_slice(&[1i64, 1]);
+            let source = Tensor::from_slice(&[1f32, 2.0]);
+            // Which of two values stays is documented as undefined, on the CPU too.
+            Tensor::zeros([3], (tch::Kind::Float, tch::Device::Cpu)).f_put_(&index, &source, false)
+        };
+        put().unwrap();
+        assert_eq!(nondeterministic_operators().unwrap(), [""; 0]);
+        set_determinism(Determinism::Warn).unwrap();
+        for _ in 0..2 {
+            put().unwrap();
+            alert_not_deterministic("a_kernel_of_ours").unwrap();
+        }
+        assert_eq!(nondeterministic_operators().unwrap(), ["a_kernel_of_ours", "put_"]);
+        set_determinism(Determinism::Require).unwrap();
+        let error = put().unwrap_err().to_string();
+        assert!(error.contains("put_ does not have a deterministic implementation"), "{error}");
+        alert_not_deterministic("a_kernel_of_ours").unwrap_err();
+        set_determinism(Determinism::Off).unwrap();
+        put().unwrap();
+    }
+}

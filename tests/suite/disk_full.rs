@@ -1,0 +1,237 @@
+//! A disk that fills up during a checkpoint, the logs or predictions: nothing old is harmed, the
+//! message says what is missing, and with room again the end is that of an undisturbed run.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+};
+
+use serde_json::Value;
+
+use crate::{
+    small_disk::SmallDisk,
+    support::{assert_fails, assert_success, phantoms, sonotune},
+};
+
+const STORAGE: i32 = 6;
+/// Room for whatever a run may write.
+const AMPLE: u64 = 64 << 10;
+
+fn write_config(folder: &Path) -> PathBuf {
+    let text = format!(
+        r#"
+seed = 3
+device = "cpu"
+[dataset]
+type = "coco"
+root = "{root}"
+train = "annotations/train.json"
+val = "annotations/val.json"
+[preprocess]
+image_size = 64
+[augment]
+flip_probability = 0.5
+[loader]
+batch_size = 2
+num_workers = 2
+[backbone]
+type = "sam_vit"
+embed_dim = 96
+depth = 2
+num_heads = 2
+window_size = 2
+global_attn_indexes = [1]
+image_size = 64
+out_channels = 0
+[task]
+type = "classification"
+[optimizer]
+lr = 1e-3
+[train]
+max_steps = 6
+checkpoint_every_steps = 2
+[logging]
+every_steps = 1
+num_images = 0
+"#,
+        root = phantoms().join("phantoms").display(),
+    );
+    let path = folder.join("config.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn train(config: &Path, run: &Path, more: &[&str]) -> Output {
+    let (config, run) = (config.display().to_string(), format!("run_dir={}", run.display()));
+    sonotune(&[&["train", &config, &run], more].concat())
+}
+
+fn resume(run: &Path) -> Output {
+    sonotune(&["train", "--resume", &run.display().to_string()])
+}
+
+fn last(run: &Path) -> Vec<u8> {
+    fs::read(run.join("checkpoints/last.safetensors")).unwrap()
+}
+
+/// What each line of `metrics.jsonl` says, but for time and memory.
+fn metrics(run: &Path) -> Vec<String> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let line = |line: &str| {
+        let mut values: BTreeMap<String, Value> = serde_json::from_str(line).unwrap();
+        values.retain(|name, _| !name.starts_with("time/") && !name.starts_with("memory/"));
+        format!("{values:?}")
+    };
+    text.lines().map(line).collect()
+}
+
+fn summary(run: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(run.join("summary.json")).unwrap()).unwrap()
+}
+
+/// KiB that a file system of whole pages takes for the files in `folder`, not those below.
+fn kibibytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap());
+    entries.filter(fs::Metadata::is_file).map(|file| file.len().div_ceil(4096) * 4).sum()
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_leaves_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    let (through, first) = (folder.path().join("through"), folder.path().join("first"));
+    assert_success(&train(&config, &through, &[]));
+    assert_success(&train(&config, &first, &["train.max_steps=2"]));
+
+    // Room for the logs and one checkpoint, and half of the second, which is written beside it.
+    let checkpoint = last(&through).len() as u64;
+    let size = 64 + kibibytes(&through) + checkpoint * 3 / 2 / 1024;
+    let Some(disk) = SmallDisk::mount(size) else { return };
+    let run = disk.path().join("run");
+    let place = run.join("checkpoints").display().to_string();
+    assert_fails(&train(&config, &run, &[]), STORAGE, &[&place, " bytes", " missing"]);
+    assert!(last(&run) == last(&first), "the first checkpoint is harmed");
+    assert_eq!(summary(&run)["status"], "failed");
+    let names: Vec<_> = fs::read_dir(run.join("checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".tmp"))
+        .collect();
+    assert_eq!(names, [""; 0], "half a checkpoint is left");
+
+    disk.resize(AMPLE);
+    assert_success(&resume(&run));
+    assert!(last(&run) == last(&through));
+    assert_eq!(metrics(&run), metrics(&through));
+}
+
+/// Lengths and check sums frame every record: the file must end with a whole one.
+fn count_events(run: &Path) -> usize {
+    let is_events = |path: &PathBuf| path.to_string_lossy().contains("tfevents");
+    let path = fs::read_dir(run).unwrap().map(|e| e.unwrap().path()).find(is_events).unwrap();
+    let bytes = fs::read(path).unwrap();
+    let (mut at, mut count) = (0, 0);
+    while at < bytes.len() {
+        let length = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        at += 8 + 4 + length as usize + 4;
+        count += 1;
+    }
+    assert_eq!(at, bytes.len(), "half a record is left");
+    count
+}
+
+#[test]
+fn logs_and_events_that_do_not_fit_are_told_and_the_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    let through = folder.path().join("through");
+    let many = ["train.max_steps=90", "~train.checkpoint_every_steps"];
+    assert_success(&train(&config, &through, &many));
+
+    // The logs fit half; the checkpoints are elsewhere.
+    let logs: u64 = ["train.log", "metrics.jsonl"]
+        .iter()
+        .map(|name| fs::metadata(through.join(name)).unwrap().len())
+        .sum();
+    let size = kibibytes(&through) - logs / 1024 + 32;
+    let Some(disk) = SmallDisk::mount(size) else { return };
+    let run = disk.path().join("run");
+    let elsewhere = folder.path().join("checkpoints");
+    fs::create_dir(&run).unwrap();
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, run.join("checkpoints")).unwrap();
+    let output = train(&config, &run, &many);
+    let lost = ["its logs are not", "metrics.jsonl: the disk is full", "tfevents", "bytes missing"];
+    assert_fails(&output, STORAGE, &lost);
+    let text = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    for name in ["metrics.jsonl", "tfevents"] {
+        let told = |line: &&str| line.contains("warning") && line.contains(name);
+        assert_eq!(text.lines().filter(told).count(), 1, "{name} in {text}");
+    }
+    assert!(last(&run) == last(&through), "the run is not what it was");
+    let summary = summary(&run);
+    assert_eq!((&summary["status"], &summary["steps"]), (&"finished".into(), &90.into()));
+    assert!(summary["lost_records"].as_array().unwrap().len() >= 2, "{summary}");
+    // What is there is whole, and the beginning of what there would have been.
+    let (kept, all) = (metrics(&run), metrics(&through));
+    assert!(kept.len() < all.len() && kept[..20] == all[..20], "{} of {}", kept.len(), all.len());
+    assert!(count_events(&run) < count_events(&through));
+
+    disk.resize(AMPLE);
+    assert_success(&resume(&run));
+    assert!(last(&run) == last(&through));
+}
+
+/// Names and contents of the files in a folder and below.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_owned();
+                files.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn predictions_that_do_not_fit_are_whole_or_absent() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    let run = folder.path().join("run");
+    assert_success(&train(&config, &run, &[]));
+    let checkpoint = last(&run);
+    let images = phantoms().join("phantoms/images").display().to_string();
+    let predict = |out: &Path, more: &[&str]| {
+        let (run, out) = (run.display().to_string(), out.display().to_string());
+        sonotune(&[&["predict", &images, "--run", &run, "--out", &out], more].concat())
+    };
+    let through = folder.path().join("through");
+    assert_success(&predict(&through, &[]));
+    let expected = contents(&through);
+    let size: usize = expected.values().map(|bytes| bytes.len().div_ceil(4096) * 4).sum();
+
+    let Some(disk) = SmallDisk::mount(size as u64 / 2) else { return };
+    let out = disk.path().join("out");
+    let place = out.display().to_string();
+    let full = predict(&out, &[]);
+    assert_fails(&full, STORAGE, &[&place, "the disk is full", " bytes missing"]);
+    let written = contents(&out);
+    assert!(!written.is_empty() && written.len() < expected.len());
+    for (name, bytes) in &written {
+        assert!(expected.get(name) == Some(bytes), "{} is not whole", name.display());
+    }
+    assert!(last(&run) == checkpoint);
+
+    disk.resize(AMPLE);
+    assert_success(&predict(&out, &["--overwrite"]));
+    assert!(contents(&out) == expected);
+}

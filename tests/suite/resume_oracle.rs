@@ -1,0 +1,247 @@
+//! A run that goes on from the checkpoint of any of its steps ends as if it had never stopped: the
+//! same bytes in every checkpoint after it, the same losses. One that starts from the same weights
+//! alone does not.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use classification as _;
+use engine::{
+    checkpoint::{self, kept},
+    config,
+    logging::Existing,
+    run::{ModelSource, TrainOptions},
+    stop::StopFlag,
+    tch::Tensor,
+    weights,
+};
+use mask2former as _;
+use sam_prompt as _;
+use serde_json::Value;
+
+use crate::{bad_images::harmed, support::phantoms};
+
+/// Everything that has a state or is drawn at random: shuffled, jittered, flipped, accumulated, clipped,
+/// averaged, on a schedule, in bf16, scored for the best and for early stopping. `{channels}` are the
+/// backbone's.
+pub(crate) fn everything_on(channels: u32, task: &str, metric: &str, max_steps: u64) -> String {
+    format!(
+        r#"
+seed = 5
+device = "cpu"
+precision = "bf16"
+run_dir = "run"
+[dataset]
+type = "coco"
+root = "{root}"
+train = "annotations/train.json"
+val = "annotations/val.json"
+{labels}
+[preprocess]
+image_size = 64
+[augment]
+flip_probability = 0.5
+scale_range = [0.5, 1.5]
+[loader]
+batch_size = 2
+num_workers = 2
+[backbone]
+type = "sam_vit"
+embed_dim = 32
+depth = 2
+num_heads = 2
+window_size = 2
+global_attn_indexes = [1]
+image_size = 64
+out_channels = {channels}
+[task]
+{task}
+[optimizer]
+lr = 1e-3
+[schedule]
+type = "cosine"
+warmup = {{ steps = 3, start_factor = 0.1 }}
+[train]
+max_steps = {max_steps}
+accumulate_batches = 2
+clip_grad_norm = 0.5
+checkpoint_every_steps = 1
+keep_checkpoints = 1000
+[train.ema]
+decay = 0.9
+warmup = {{ power = 0.75 }}
+[train.early_stopping]
+patience = 100
+[evaluation]
+every_steps = 3
+best_metric = "{metric}"
+[logging]
+every_steps = 1
+num_images = 1
+"#,
+        root = phantoms().join("phantoms").display(),
+        labels = if channels == 0 { "image_label = \"from_objects\"" } else { "" },
+    )
+}
+
+/// The promptable task with dropout, at which the decoder draws.
+pub(crate) const DROPOUT: &str = "type = \"sam_prompt\"\nconvention = \"ultrasam\"\n\
+                       decoder = { num_heads = 2, mlp_dim = 32, dropout = 0.1 }";
+
+fn options(existing: Existing, resume_from: ModelSource) -> TrainOptions {
+    TrainOptions { existing, resume_from, stop: StopFlag::default() }
+}
+
+fn set(key: &str, value: &Path) -> String {
+    format!("{key}={:?}", value.display().to_string())
+}
+
+fn train(config: &Path, run: &Path, more: &[String], options: &TrainOptions) {
+    let overrides = [&[set("run_dir", run)], more].concat();
+    engine::run::train(&config::load(config, &overrides).unwrap(), options).unwrap();
+}
+
+pub(crate) fn checkpoints(run: &Path) -> PathBuf {
+    run.join("checkpoints")
+}
+
+/// `metrics.jsonl` without times and memory.
+pub(crate) fn metrics(run: &Path) -> Vec<BTreeMap<String, Value>> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|l| serde_json::from_str::<BTreeMap<_, _>>(l).unwrap());
+    let own = |key: &str| !key.starts_with("time/") && !key.starts_with("memory/");
+    lines.map(|line| line.into_iter().filter(|(key, _)| own(key)).collect()).collect()
+}
+
+/// The run folder as it was after `step`, but with the log of later steps.
+fn as_after(step: u64, through: &Path, run: &Path) {
+    fs::create_dir_all(checkpoints(run)).unwrap();
+    for name in ["config.toml", "env.json", "metrics.jsonl"] {
+        fs::copy(through.join(name), run.join(name)).unwrap();
+    }
+    if through.join("skipped.json").exists() {
+        fs::copy(through.join("skipped.json"), run.join("skipped.json")).unwrap();
+    }
+    let copy = |path: PathBuf| {
+        fs::copy(&path, checkpoints(run).join(path.file_name().unwrap())).unwrap();
+    };
+    copy(kept::path(&checkpoints(through), step));
+    let best = checkpoints(through).join(checkpoint::BEST);
+    if checkpoint::read_progress(&best).unwrap().step <= step {
+        copy(best);
+    }
+}
+
+fn assert_same_file(a: &Path, b: &Path) {
+    assert!(fs::read(a).unwrap() == fs::read(b).unwrap(), "{} and {}", a.display(), b.display());
+}
+
+fn model(checkpoint: &Path) -> Vec<Tensor> {
+    let file = weights::open(checkpoint).unwrap();
+    let names = file.entries().iter().map(|entry| entry.name.clone());
+    let own = |name: &String| !name.starts_with("optimizer.") && !name.starts_with("ema.");
+    let mut names: Vec<_> = names.filter(own).collect();
+    names.sort();
+    names.iter().map(|name| file.read(name).unwrap()).collect()
+}
+
+/// Trains through, then goes on from every step, and starts from the weights of every step.
+fn every_step(text: &str, max_steps: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.toml");
+    // Three images of each split are damaged or gone, and skipped.
+    let root = format!("dataset.root={:?}", harmed(folder.path()).display().to_string());
+    let skip = ["loader.bad_images=skip", "dataset.check_files=none"].map(str::to_owned);
+    let always: &[String] = &[&[root], &skip[..]].concat();
+    fs::write(&config, text).unwrap();
+    let through = folder.path().join("through");
+    train(&config, &through, always, &options(Existing::Refuse, ModelSource::Last));
+    assert_eq!(kept::steps(&checkpoints(&through)).unwrap(), Vec::from_iter(1..=max_steps));
+    assert!(through.join("skipped.json").exists());
+    let state = weights::open(&checkpoints(&through).join(checkpoint::LAST)).unwrap();
+    for prefix in ["optimizer.exp_avg.", "ema."] {
+        assert!(state.entries().iter().any(|e| e.name.starts_with(prefix)), "{prefix}");
+    }
+    for step in 1..max_steps {
+        let resumed = folder.path().join(format!("resumed{step}"));
+        as_after(step, &through, &resumed);
+        let from = options(Existing::Resume, ModelSource::Step(step));
+        train(&resumed.join("config.toml"), &resumed, &[], &from);
+        for later in step + 1..=max_steps {
+            let file = |run: &Path| kept::path(&checkpoints(run), later);
+            assert_same_file(&file(&through), &file(&resumed));
+        }
+        for name in [checkpoint::LAST, checkpoint::BEST] {
+            assert_same_file(&checkpoints(&through).join(name), &checkpoints(&resumed).join(name));
+        }
+        assert_eq!(metrics(&through), metrics(&resumed), "resumed after step {step}");
+
+        let weights = set("weights.path", &kept::path(&checkpoints(&through), step));
+        let left = format!("train.max_steps={}", max_steps - step);
+        let cold = folder.path().join(format!("cold{step}"));
+        let more = [always, &[weights, left]].concat();
+        train(&config, &cold, &more, &options(Existing::Refuse, ModelSource::Last));
+        let last = |run: &Path| model(&checkpoints(run).join(checkpoint::LAST));
+        assert_ne!(last(&through), last(&cold), "cold start from step {step}");
+    }
+}
+
+/// Runs one of the tests below in a process of its own: dropout and sampled points are drawn from the
+/// process's generator, which other tests at the same time would disturb.
+fn alone(test: &str) {
+    let name = format!("resume_oracle::{test}");
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_promptable_run_goes_on_from_every_step() {
+    alone("sam_prompt_every_step");
+}
+
+#[test]
+#[ignore = "run by a_promptable_run_goes_on_from_every_step"]
+fn sam_prompt_every_step() {
+    every_step(&everything_on(32, DROPOUT, "box/segm_mAP", 8), 8);
+}
+
+#[test]
+fn a_classifier_goes_on_from_every_step() {
+    alone("classification_every_step");
+}
+
+#[test]
+#[ignore = "run by a_classifier_goes_on_from_every_step"]
+fn classification_every_step() {
+    every_step(&everything_on(0, "type = \"classification\"", "f1", 4), 4);
+}
+
+#[test]
+fn an_instance_segmenter_goes_on_from_every_step() {
+    alone("mask2former_every_step");
+}
+
+#[test]
+#[ignore = "run by an_instance_segmenter_goes_on_from_every_step"]
+fn mask2former_every_step() {
+    let task = r#"type = "mask2former"
+num_queries = 8
+feat_channels = 32
+num_heads = 4
+pixel_decoder = { num_layers = 1, feedforward_channels = 32 }
+transformer_decoder = { num_layers = 2, feedforward_channels = 32 }
+training = { num_points = 64 }"#;
+    every_step(&everything_on(32, task, "segm_mAP", 4), 4);
+}
