@@ -156,7 +156,8 @@ fn a_run_that_gets_no_better_stops_and_says_why() {
     let summary = || json(&folder.path().join("run/summary.json"));
     let why = "stopped early after step 6: 2 evaluations in a row did not improve `accuracy`";
     let stopped = |summary: &Value| {
-        assert_eq!((&summary["status"], &summary["steps"]), (&"finished".into(), &6.into()));
+        assert_eq!(summary["status"], "finished");
+        assert_eq!(summary["steps"], 6);
         assert!(summary["stopped_early"].as_str().unwrap().starts_with(why), "{summary}");
     };
     stopped(&summary());

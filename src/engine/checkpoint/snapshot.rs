@@ -56,7 +56,7 @@ impl Snapshot {
     /// Passes libtorch's on, out of memory among them.
     pub fn copied(&self) -> Result<Self> {
         let copied = |tensors: &Named| -> Result<Named> {
-            let copy = |(name, tensor): &(String, Tensor)| {
+            let copy = |(name, tensor): &(String, Tensor)| -> Result<(String, Tensor)> {
                 Ok((
                     name.clone(),
                     copy_to_cpu(tensor).with_context(|| format!("copying `{name}`"))?,

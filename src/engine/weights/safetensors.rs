@@ -118,7 +118,7 @@ pub(crate) fn safetensors_len(
     metadata: &BTreeMap<String, String>,
 ) -> Result<u64> {
     let header = header(tensors, metadata)?;
-    let bytes = |(_, tensor): &(String, Tensor)| {
+    let bytes = |(_, tensor): &(String, Tensor)| -> Result<u64> {
         Ok((tensor.numel() * tensor.f_kind()?.elt_size_in_bytes()) as u64)
     };
     let data: u64 = tensors.iter().map(bytes).sum::<Result<u64>>()?;
