@@ -11,7 +11,7 @@ use crate::support::{PROMPTS, assert_fails, assert_success, phantoms, sonotune, 
 
 /// A copy of the phantoms with three bad images in each of both splits: cut off, gone, and with a
 /// header that claims ten gigapixels.
-fn harmed(folder: &Path) -> PathBuf {
+pub(crate) fn harmed(folder: &Path) -> PathBuf {
     let (from, to) = (phantoms().join("phantoms"), folder.join("harmed"));
     for part in ["annotations", "images"] {
         fs::create_dir_all(to.join(part)).unwrap();

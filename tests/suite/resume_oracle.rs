@@ -23,7 +23,7 @@ use mask2former as _;
 use sam_prompt as _;
 use serde_json::Value;
 
-use crate::support::phantoms;
+use crate::{bad_images::harmed, support::phantoms};
 
 /// Everything that has a state or is drawn at random: shuffled, jittered, flipped, accumulated, clipped,
 /// averaged, on a schedule, in bf16, scored for the best and for early stopping. `{channels}` are the
@@ -123,6 +123,9 @@ fn as_after(step: u64, through: &Path, run: &Path) {
     for name in ["config.toml", "env.json", "metrics.jsonl"] {
         fs::copy(through.join(name), run.join(name)).unwrap();
     }
+    if through.join("skipped.json").exists() {
+        fs::copy(through.join("skipped.json"), run.join("skipped.json")).unwrap();
+    }
     let copy = |path: PathBuf| {
         fs::copy(&path, checkpoints(run).join(path.file_name().unwrap())).unwrap();
     };
@@ -150,10 +153,15 @@ fn model(checkpoint: &Path) -> Vec<Tensor> {
 fn every_step(text: &str, max_steps: u64) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.toml");
+    // Three images of each split are damaged or gone, and skipped.
+    let root = format!("dataset.root={:?}", harmed(folder.path()).display().to_string());
+    let skip = ["loader.bad_images=skip", "dataset.check_files=none"].map(str::to_owned);
+    let always: &[String] = &[&[root], &skip[..]].concat();
     fs::write(&config, text).unwrap();
     let through = folder.path().join("through");
-    train(&config, &through, &[], &options(Existing::Refuse, ModelSource::Last));
+    train(&config, &through, always, &options(Existing::Refuse, ModelSource::Last));
     assert_eq!(kept::steps(&checkpoints(&through)).unwrap(), Vec::from_iter(1..=max_steps));
+    assert!(through.join("skipped.json").exists());
     let state = weights::open(&checkpoints(&through).join(checkpoint::LAST)).unwrap();
     for prefix in ["optimizer.exp_avg.", "ema."] {
         assert!(state.entries().iter().any(|e| e.name.starts_with(prefix)), "{prefix}");
@@ -175,7 +183,8 @@ fn every_step(text: &str, max_steps: u64) {
         let weights = set("weights.path", &kept::path(&checkpoints(&through), step));
         let left = format!("train.max_steps={}", max_steps - step);
         let cold = folder.path().join(format!("cold{step}"));
-        train(&config, &cold, &[weights, left], &options(Existing::Refuse, ModelSource::Last));
+        let more = [always, &[weights, left]].concat();
+        train(&config, &cold, &more, &options(Existing::Refuse, ModelSource::Last));
         let last = |run: &Path| model(&checkpoints(run).join(checkpoint::LAST));
         assert_ne!(last(&through), last(&cold), "cold start from step {step}");
     }

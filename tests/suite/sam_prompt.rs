@@ -283,6 +283,7 @@ fn a_run_records_the_convention_and_starts_another_likewise() {
             &loaded,
             &engine::run::TrainOptions {
                 existing: engine::logging::Existing::Refuse,
+                resume_from: engine::run::ModelSource::Last,
                 stop: engine::stop::StopFlag::default(),
             },
         )
