@@ -114,7 +114,8 @@ fn the_text_names_place_and_remedy_and_the_exit_code_tells() {
     let config = dir.path().join("config.toml");
     let root = dir.path().display();
     let text = format!(
-        "[dataset]\ntype = \"coco\"\nroot = \"{root}\"\ntrain = \"train.json\"\n{TINY_MODEL}"
+        "run_dir = \"run\"\n[dataset]\ntype = \"coco\"\nroot = \"{root}\"\n\
+         train = \"train.json\"\n{TINY_MODEL}"
     );
     fs::write(&config, text).unwrap();
     let config = config.display().to_string();
