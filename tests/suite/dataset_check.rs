@@ -114,7 +114,8 @@ fn the_text_names_place_and_remedy_and_the_exit_code_tells() {
     let config = dir.path().join("config.toml");
     let root = dir.path().display();
     let text = format!(
-        "[dataset]\ntype = \"coco\"\nroot = \"{root}\"\ntrain = \"train.json\"\n{TINY_MODEL}"
+        "run_dir = \"run\"\n[dataset]\ntype = \"coco\"\nroot = \"{root}\"\n\
+         train = \"train.json\"\n{TINY_MODEL}"
     );
     fs::write(&config, text).unwrap();
     let config = config.display().to_string();
@@ -133,7 +134,7 @@ fn the_text_names_place_and_remedy_and_the_exit_code_tells() {
     assert!(text.contains(&line), "{text}");
     assert!(text.contains("    -> check that it is [x, y, width, height]"), "{text}");
     let strict = sonotune(&["data", "check", &config, "--strict"]);
-    assert_fails(&strict, 3, &["0 faults and 1 doubts in 2 images", "--strict"]);
+    assert_fails(&strict, 3, &["0 faults and 1 doubt in 2 images", "--strict"]);
     write(json!([object(5, 1, json!([3, 3, -1, 10])), object(6, 3, json!([3, 3, 10, 10]))]));
     assert_fails(&sonotune(&["data", "check", &config]), 3, &["2 faults"]);
     assert_fails(&sonotune(&["data", "check", &config, "--distance", "11"]), 2, &["0 to 10"]);

@@ -9,7 +9,8 @@ use crate::support::{TINY_MODEL, assert_fails, assert_success, phantoms, sonotun
 fn config(folder: &std::path::Path) -> String {
     let path = folder.join("config.toml");
     let text = format!(
-        "[dataset]\ntype = \"coco\"\nroot = \"{}\"\ntrain = \"annotations/train.json\"\n\
+        "run_dir = \"run\"\n[dataset]\ntype = \"coco\"\nroot = \"{}\"\n\
+         train = \"annotations/train.json\"\n\
          val = \"annotations/val.json\"\n{TINY_MODEL}",
         phantoms().join("phantoms").display()
     );

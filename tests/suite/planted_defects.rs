@@ -320,7 +320,8 @@ const MAX_RATIO: f64 = 8.0;
 fn config(set: &Set) -> String {
     let path = set.folder.path().join("config.toml");
     let text = format!(
-        "[dataset]\ntype = \"coco\"\nroot = \"{}\"\ntrain = \"annotations/train.json\"\n\
+        "run_dir = \"run\"\n[dataset]\ntype = \"coco\"\nroot = \"{}\"\n\
+         train = \"annotations/train.json\"\n\
          val = \"annotations/val.json\"\ntest = \"annotations/test.json\"\n{TINY_MODEL}",
         set.root().display()
     );

@@ -8,7 +8,10 @@ use indicatif::ProgressBar;
 
 use crate::{
     Error, config,
-    data::check::{self, CheckOptions, DatasetCheck},
+    data::{
+        check::{self, CheckOptions, DatasetCheck},
+        statistics::counted,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -60,7 +63,7 @@ pub(in crate::cli) fn run(args: &CheckArgs) -> Result<()> {
         print!("{}", found.text(args.examples));
         if found.num_faults + found.num_doubts == 0 {
             let looked = if args.quick { ", which were not decoded" } else { "" };
-            println!("nothing found in {} images{looked}", found.num_images);
+            println!("nothing found in {}{looked}", counted(found.num_images, "image"));
         }
     }
     verdict(&found, args.strict)
@@ -68,7 +71,8 @@ pub(in crate::cli) fn run(args: &CheckArgs) -> Result<()> {
 
 fn verdict(found: &DatasetCheck, strict: bool) -> Result<()> {
     let DatasetCheck { num_images, num_faults, num_doubts, .. } = found;
-    let counts = format!("{num_faults} faults and {num_doubts} doubts in {num_images} images");
+    let (faults, doubts) = (counted(*num_faults, "fault"), counted(*num_doubts, "doubt"));
+    let counts = format!("{faults} and {doubts} in {}", counted(*num_images, "image"));
     if *num_faults > 0 {
         return Err(Error::data(format!("{counts}: mend the faults before training")).into());
     }

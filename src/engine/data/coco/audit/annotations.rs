@@ -1,6 +1,6 @@
 //! Annotations, one by one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use serde_json::value::RawValue;
 
@@ -38,23 +38,30 @@ pub(super) fn annotations(
             Ok(id) => place.annotation_id = id,
             Err(refused) => audit.findings.add(refused.code, place.clone(), refused.got),
         }
-        if let Some(id) = place.annotation_id.clone()
-            && let Some(first) = ids.insert(id.clone(), i)
-        {
-            let got = format!("id {id} is also that of annotations[{first}]");
-            audit.findings.add(Code::DuplicateAnnotationId, place.clone(), got);
-            ids.insert(id, first);
+        let twice = place.annotation_id.clone().and_then(|id| match ids.entry(id) {
+            Entry::Occupied(first) => Some(*first.get()),
+            Entry::Vacant(vacant) => {
+                vacant.insert(i);
+                None
+            }
+        });
+        let owner = owner(&keys, index, &mut place);
+        if let Ok(Some(owner)) = owner {
+            place.image = Some(audit.images[owner].path.clone());
         }
-        let owner = match owner(&keys, index, &mut place) {
-            Ok(owner) => owner,
+        if let Some(first) = twice {
+            let got = format!("this id is also that of annotations[{first}]");
+            audit.findings.add(Code::DuplicateAnnotationId, place.clone(), got);
+        }
+        let owner = match owner {
+            Ok(Some(owner)) => owner,
+            // That of an image which is reported itself.
+            Ok(None) => continue,
             Err(refused) => {
                 audit.findings.add(refused.code, place, refused.got);
                 continue;
             }
         };
-        // That of an image which is reported itself.
-        let Some(owner) = owner else { continue };
-        place.image = Some(audit.images[owner].path.clone());
         let id = place.annotation_id.clone();
         match object(&keys, audit.images[owner].size, classes, &audit.categories) {
             Ok(Some((object, own_box, own_area))) => {

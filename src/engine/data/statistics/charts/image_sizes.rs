@@ -1,12 +1,12 @@
 //! Widths and heights of images as a scatter plot.
 
-use curation::figure::{Figure, grouped};
+use curation::figure::Figure;
 
 use super::{
     GRID, LABEL, MARGIN, TOP, centred, colour, legend, legend_width, number, right_aligned, ticks,
     title,
 };
-use crate::data::statistics::{SplitSurvey, Survey};
+use crate::data::statistics::{SplitSurvey, Survey, counted};
 
 const SIDE: f32 = 640.0;
 
@@ -19,11 +19,10 @@ pub fn image_sizes(survey: &Survey) -> Figure {
     let scale = SIDE / ticks.last().copied().unwrap_or(1.0) as f32;
     let left = MARGIN + 120.0;
     let (width, height) = (left + SIDE + 60.0 + MARGIN, TOP + SIDE + 84.0 + MARGIN);
-    let count =
-        |s: &SplitSurvey| (s.split, format!("{} sizes", grouped(s.details.sizes.len() as u64)));
+    let count = |s: &SplitSurvey| (s.split, counted(s.details.sizes.len(), "size"));
     let counts: Vec<_> = survey.splits.iter().map(count).collect();
     let mut figure = Figure::new(width.max(legend_width(&counts)) as u32, height as u32);
-    title(&mut figure, "sizes of images in pixels");
+    title(&mut figure, "height over width of images, in pixels");
     legend(&mut figure, &counts);
     let bottom = TOP + SIDE;
     for tick in &ticks {
@@ -34,7 +33,6 @@ pub fn image_sizes(survey: &Survey) -> Figure {
         centred(&mut figure, (left + at, bottom + 10.0), &number(*tick));
     }
     centred(&mut figure, (left + SIDE / 2.0, bottom + 44.0), "width");
-    figure.text((MARGIN - 14.0, TOP - LABEL - 12.0), "height", LABEL, super::INK);
     for (k, split) in survey.splits.iter().enumerate() {
         // Later splits are smaller, so that the earlier ones are seen behind them.
         let shrink = 1.0 - 0.25 * k as f32;
