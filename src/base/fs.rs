@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::storage::{Sizes, explain_sized, no_room};
-pub use crate::storage::{explain, free_space, require_space};
+pub use crate::storage::{explain, explain_write, free_space, require_space};
 
 /// Writes `bytes` to `path` so that at any moment, power loss included, the file is the old one or
 /// the whole new one. See [`atomic_write_with`].

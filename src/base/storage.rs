@@ -53,6 +53,11 @@ pub fn explain(path: &Path, error: io::Error) -> anyhow::Error {
     explain_sized(path, error, None)
 }
 
+/// As [`explain`], of writing a file of `bytes` bytes.
+pub fn explain_write(path: &Path, error: io::Error, bytes: u64) -> anyhow::Error {
+    explain_sized(path, error, Some(Sizes { needed: bytes, exact: true, accepted: None }))
+}
+
 pub(crate) fn explain_sized(path: &Path, error: io::Error, sizes: Option<Sizes>) -> anyhow::Error {
     let Some(why) = no_room(&error) else {
         return anyhow::Error::new(error).context(format!("cannot write {}", path.display()));

@@ -94,6 +94,13 @@ fn a_run_with_bad_images_lists_them_and_resumes_exactly() {
 }
 
 #[test]
+fn more_threads_than_a_process_can_start_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = tiny_run(folder.path(), PROMPTS, &["loader.num_workers=100000"]);
+    assert_fails(&output, 2, &["`loader.num_workers`: expected at most 1024", "got 100000"]);
+}
+
+#[test]
 fn skipping_contradicts_an_embedding_cache() {
     let folder = tempfile::tempdir().unwrap();
     let cache = format!("embedding_cache={{dir=\"{}\"}}", folder.path().join("c").display());

@@ -226,7 +226,7 @@ fn predictions_that_do_not_fit_are_whole_or_absent() {
     let out = disk.path().join("out");
     let place = out.display().to_string();
     let full = predict(&out, &[]);
-    assert_fails(&full, STORAGE, &[&place, "the disk is full", " bytes missing"]);
+    assert_fails(&full, STORAGE, &[&place, "the disk is full", " bytes", " missing"]);
     let written = contents(&out);
     assert!(!written.is_empty() && written.len() < expected.len());
     for (name, bytes) in &written {

@@ -99,7 +99,8 @@ impl<'a> UnitWriter<'a> {
         };
         let path = self.out.join("images").join(&file_name);
         // The journal vouches for the file; one without an entry is written anew.
-        std::fs::write(&path, bytes).map_err(|error| base::fs::explain(&path, error))?;
+        std::fs::write(&path, bytes)
+            .map_err(|error| base::fs::explain_write(&path, error, bytes.len() as u64))?;
         Ok(WrittenImage {
             file_name,
             height: frame.image.height,

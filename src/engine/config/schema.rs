@@ -121,6 +121,12 @@ pub enum BadImages {
     Skip,
 }
 
+impl LoaderConfig {
+    /// Tens of thousands of threads end a process without a word: the system runs out of maps of
+    /// memory within a thread's start, where nothing can be told.
+    pub const MOST_WORKERS: usize = 1024;
+}
+
 impl Default for LoaderConfig {
     fn default() -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! What types cannot say: ranges, and keys that depend on each other.
 
 use super::{
-    BadImages, RunConfig,
+    BadImages, LoaderConfig, RunConfig,
     problem::{Problem, Severity},
 };
 use crate::{data::transforms::AugmentConfig, optim::ScheduleConfig};
@@ -98,6 +98,13 @@ impl RunConfig {
         }
         findings.at_least("loader.batch_size", 1, self.loader.batch_size as u64);
         findings.at_least("loader.prefetch_batches", 1, self.loader.prefetch_batches as u64);
+        if self.loader.num_workers > LoaderConfig::MOST_WORKERS {
+            let (most, got) = (LoaderConfig::MOST_WORKERS, self.loader.num_workers);
+            findings.error(
+                "loader.num_workers",
+                format_args!("expected at most {most} threads, got {got}"),
+            );
+        }
         if self.embedding_cache.is_some() && self.loader.bad_images == BadImages::Skip {
             findings.error(
                 "loader.bad_images",
