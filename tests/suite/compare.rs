@@ -121,6 +121,13 @@ fn scores_that_were_measured_differently_are_refused_with_who_differs_in_what() 
             ["left out or changed differ", "filtered: "],
         ),
         (
+            "skipped",
+            json!({ "/skipped": [
+                { "image": "a.png", "image_id": "7", "position": 0, "step": 1, "reason": "cut" }
+            ] }),
+            ["images that could not be used differ", "7: "],
+        ),
+        (
             "categories",
             json!({ "/categories": ["mass", "cyst"] }),
             ["categories differ", "mass, cyst: "],

@@ -8,10 +8,7 @@ use std::{
 use engine::{
     config::Precision,
     data::Split,
-    logging::{
-        Environment, Existing, LoggerOptions, RunFolder, RunLogger, RunStatus, StepTime, Summary,
-        TrainRecord,
-    },
+    logging::{Environment, Existing, LoggerOptions, RunFolder, RunLogger, StepTime, TrainRecord},
     report,
     task::{Confusion, Metric, Report, Table},
     tch::Device,
@@ -245,23 +242,12 @@ fn extreme_run(path: &Path) -> PathBuf {
     fs::write(path.join("eval-val.json"), record.to_string()).unwrap();
     fs::write(path.join("skipped.json"), r#"{"max_bad_images":9,"train":[{"image":"<svg onload=alert(4)>","reason":"cut short"}],"val":[]}"#).unwrap();
     fs::write(path.join("weights.json"), "not json").unwrap();
-    let summary = Summary {
-        status: RunStatus::Interrupted,
-        error: Some("stopped <a href=\"x\">".into()),
-        steps: 100_000,
-        wall_seconds: f64::NAN,
-        peak_memory_bytes: None,
-        best: None,
-        metrics: vec![],
-        next_commands: vec![],
-    };
-    fs::write(
-        path.join("summary.json"),
-        serde_json::to_string(&summary)
-            .unwrap()
-            .replace("\"wall_seconds\":null", "\"wall_seconds\":1.0"),
-    )
-    .unwrap();
+    let summary = json!({
+        "status": "interrupted", "error": "stopped <a href=\"x\">", "steps": 100_000, "wall_seconds": 1.0,
+        "peak_memory_bytes": null, "best": null, "metrics": [], "next_commands": [],
+        "lost_records": ["metrics.jsonl: 3 <b>records</b>"], "nondeterministic_operators": ["put_"],
+    });
+    fs::write(path.join("summary.json"), summary.to_string()).unwrap();
     path.to_owned()
 }
 
@@ -276,6 +262,7 @@ fn hostile_names_stay_text_and_the_largest_run_still_fits() {
     assert_legible(&html);
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
     assert!(html.contains("&lt;script&gt;alert(2)") && html.contains("onload=alert(4)"));
+    assert!(html.contains("3 &lt;b&gt;records") && html.contains("put_"));
     assert!(html.contains("Skipped images of train: 1") && html.contains("cut short"));
     assert!(html.contains("weights.json is not what it should be"));
     assert!(html.contains("interrupted") && html.contains("no defined value"));

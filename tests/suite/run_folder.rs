@@ -225,6 +225,7 @@ fn a_full_disk_loses_records_and_not_the_run() {
     logger.evaluation(2, Split::Val, &report());
     let summary = Summary {
         status: RunStatus::Finished,
+        stopped_early: None,
         error: None,
         steps: 2,
         wall_seconds: 1.0,

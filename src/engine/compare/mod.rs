@@ -245,8 +245,8 @@ fn notes(runs: &[Run], groups: &[Group], without_hash: bool) -> Vec<String> {
         }
     }
     let file = |run: &Run| {
-        let name = run.record.checkpoint.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
+        let name = run.record.checkpoint.file_name().unwrap_or_default().to_string_lossy();
+        if run.record.averaged { format!("{name} (moving average)") } else { name.into_owned() }
     };
     let files: Vec<String> = runs.iter().map(file).collect();
     if files.iter().any(|name| *name != files[0]) {

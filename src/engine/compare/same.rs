@@ -76,6 +76,10 @@ fn aspects(runs: &[Run]) -> Vec<Aspect<'static>> {
             let notes = &run.record.dataset_notes;
             (!notes.is_empty()).then(|| notes.join("; "))
         }),
+        of("images that could not be used", SAME_DATA, &|run| {
+            let ids: Vec<&str> = run.record.skipped.iter().map(|s| s.image_id.as_str()).collect();
+            (!ids.is_empty()).then(|| ids.join(", "))
+        }),
         of("categories", SAME_CATEGORIES, &|run| {
             let names = &run.record.categories;
             (!names.is_empty()).then(|| names.join(", "))

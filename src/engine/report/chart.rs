@@ -156,8 +156,7 @@ fn curve(
     marked: bool,
 ) -> Markup {
     let place = |&(step, value): &(u64, f64)| (at(across(step as f64)), at(down(value)));
-    let path: Vec<String> =
-        piece.iter().map(&place).map(|(x, y)| format!("{x},{y}")).collect();
+    let path: Vec<String> = piece.iter().map(&place).map(|(x, y)| format!("{x},{y}")).collect();
     html! {
         @if piece.len() > 1 { polyline points=(path.join(" ")) {} }
         @if marked || piece.len() == 1 {

@@ -102,7 +102,10 @@ fn overview(run: &RunFiles) -> Markup {
                 @if let Some(path) = run.config_value("weights", "path") { dt { "weights" } dd { code { (path) } } }
                 @if let Some(summary) = &run.summary {
                     dt { "steps" }
-                    dd { (summary.steps) @if let Some(all) = max_steps { " of " (all) } }
+                    dd {
+                        (summary.steps) @if let Some(all) = max_steps { " of " (all) }
+                        @if let Some(reason) = &summary.stopped_early { ": " (reason) }
+                    }
                     dt { "time" } dd { (duration(std::time::Duration::try_from_secs_f64(summary.wall_seconds).unwrap_or_default()))
                         @if !run.resumed().is_empty() { ", of its last part" } }
                     @if let Some(best) = &summary.best {
@@ -148,7 +151,12 @@ fn charts(run: &RunFiles, charts: &[Chart]) -> Markup {
 
 fn warnings(run: &RunFiles) -> Markup {
     const SHOWN: usize = 100;
-    let all: Vec<&String> = run.notes.iter().chain(&run.warnings).collect();
+    let faults = run.summary.as_ref().map(|summary| &summary.faults);
+    let lost = faults.into_iter().flat_map(|faults| faults.lost_records.iter().cloned());
+    let operators = faults.into_iter().flat_map(|faults| &faults.nondeterministic_operators);
+    let operators = operators.map(|name| format!("not deterministic on this device: {name}"));
+    let read = run.notes.iter().chain(&run.warnings).cloned();
+    let all: Vec<String> = lost.chain(operators).chain(read).collect();
     html! {
         @if all.is_empty() { p.none { "None." } }
         @else {

@@ -54,6 +54,8 @@ pub(super) struct Evaluation {
     pub(super) shown: Shown,
     /// Of `sonotune eval`: with what.
     pub(super) checkpoint: Option<PathBuf>,
+    /// Whether the weights were the moving average.
+    pub(super) averaged: bool,
 }
 
 impl RunFiles {
@@ -143,7 +145,12 @@ fn evaluations(json: &mut Json<'_>) -> Vec<Evaluation> {
     let mut evaluations = Vec::new();
     for split in [Split::Val, Split::Test, Split::Train] {
         if let Some(shown) = noted(kept.shown(By::Training, split), json.notes) {
-            evaluations.push(Evaluation { by: By::Training, shown, checkpoint: None });
+            evaluations.push(Evaluation {
+                by: By::Training,
+                shown,
+                checkpoint: None,
+                averaged: false,
+            });
         }
         let Some(record) = json.read::<EvalRecord>(&format!("eval-{split}.json")) else { continue };
         let kept = noted(kept.shown(By::Eval, split), json.notes);
@@ -155,7 +162,7 @@ fn evaluations(json: &mut Json<'_>) -> Vec<Evaluation> {
 impl Evaluation {
     /// `kept` may be of another evaluation, if the record was put there by hand.
     fn of_record(record: EvalRecord, kept: Option<Shown>) -> Self {
-        let checkpoint = Some(record.checkpoint.clone());
+        let (checkpoint, averaged) = (Some(record.checkpoint.clone()), record.averaged);
         let same = |kept: &Shown| {
             let values = |report: &crate::task::Report| -> Vec<(String, u64)> {
                 report.metrics.iter().map(|m| (m.name.clone(), m.value.to_bits())).collect()
@@ -163,7 +170,7 @@ impl Evaluation {
             kept.step == record.step && values(&kept.report) == values(&record.report)
         };
         let shown = kept.filter(same).unwrap_or_else(|| record.into_shown());
-        Self { by: By::Eval, shown, checkpoint }
+        Self { by: By::Eval, shown, checkpoint, averaged }
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) fn evaluation(evaluation: &Evaluation) -> Markup {
             p {
                 (shown.counts.num_images) " images, weights after step " (shown.step)
                 @if let Some(path) = &evaluation.checkpoint { ": " code { (path.display()) } }
+                @if evaluation.averaged { " (moving average)" }
             }
             (cards(&shown.report.headline()))
             @for of in tables { (table(of)) }

@@ -69,7 +69,9 @@ impl Drawing<'_> {
         }
         for (name, value) in &shown.values {
             lines.push(format!("predicted {name}: {value:.4}"));
-            lines.extend(self.target.values.get(name).map(|truth| format!("true {name}: {truth:.4}")));
+            lines.extend(
+                self.target.values.get(name).map(|truth| format!("true {name}: {truth:.4}")),
+            );
         }
         let annotated = self.target.objects.iter().filter(|object| !object.is_crowd).count();
         if lines.is_empty() {

@@ -47,7 +47,7 @@ pub struct EvalRecord {
     /// Optimiser steps of the checkpoint.
     pub step: u64,
     /// Whether the weights are the moving average over the run's steps.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub averaged: bool,
     pub split: Split,
     pub dataset: PathBuf,
@@ -57,7 +57,7 @@ pub struct EvalRecord {
     /// What the dataset's options left out or changed.
     pub dataset_notes: Vec<String>,
     /// Images that could not be used (`loader.bad_images = "skip"`): not in the report.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedImage>,
     /// Names, in the order of class indices; none in records of earlier versions.
     #[serde(default)]
@@ -187,8 +187,7 @@ pub(super) fn score(
                 .with_context(|| format!("scoring {}", target.path.display()))?;
             let drawing = Drawing { model, config, target, prediction };
             let record = &dataset.records[batches.records()[index]];
-            let image =
-                || input_picture(model, &plan, &batch, std::slice::from_ref(record), index);
+            let image = || input_picture(model, &plan, &batch, std::slice::from_ref(record), index);
             if pictures.len() < num_pictures {
                 pictures.push(drawing.large(&image()?));
             }
