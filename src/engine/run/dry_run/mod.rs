@@ -173,7 +173,7 @@ impl Trying<'_> {
         let jitters = self.plan.augment.scale_range.is_some();
         let pad_to = if jitters { PadTo::Square } else { preprocess.padding(true) };
         let size = self.plan.loader.batch_size;
-        let chosen = largest(dataset, size, preprocess, pad_to, needs)?;
+        let chosen = largest(dataset, size, preprocess, pad_to, needs);
         let batch = self.prepare(dataset, &chosen.records, pad_to)?;
         Ok((chosen, batch))
     }
@@ -321,7 +321,7 @@ impl Trying<'_> {
         let plan = eval_plan(self.plan.clone(), config, &*self.model.task);
         let size = plan.loader.batch_size.min(dataset.records.len());
         let pad_to = plan.preprocess.padding(false);
-        let chosen = largest(dataset, size, &plan.preprocess, pad_to, plan.needs)?;
+        let chosen = largest(dataset, size, &plan.preprocess, pad_to, plan.needs);
         let records: Vec<_> = chosen.records.iter().map(|&i| dataset.records[i].clone()).collect();
         let batch = prepare_usable(records, &plan)?;
         let mut evaluator = self.model.task.evaluator()?;
