@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backbone_support;
+mod before_a_run;
 mod bad_images;
 mod browser;
 mod checkpoints;

@@ -100,7 +100,7 @@ fn print_findings(findings: &Findings) {
     println!("device: {}", findings.device);
     if let Some(speed) = &findings.speed {
         println!(
-            "speed: fp32 {:.0}, bf16 {:.0} GFLOP/s in products of {SIDE}²",
+            "speed: fp32 {:.1}, bf16 {:.1} GFLOP/s in products of {SIDE}²",
             speed.fp32_gflops, speed.bf16_gflops
         );
     }

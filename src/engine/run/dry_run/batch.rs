@@ -1,6 +1,5 @@
 //! The largest batch that a run can meet.
 
-use anyhow::Result;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -38,18 +37,17 @@ pub struct LargestBatch {
 }
 
 /// Chooses `batch_size` images of `dataset`, a few of them twice where there are not as many.
-///
-/// # Errors
-/// When an image whose size is needed cannot be read.
+/// An image that cannot be read counts as one of unknown size.
+#[must_use]
 pub(super) fn largest(
     dataset: &Dataset,
     batch_size: usize,
     preprocess: &PreprocessConfig,
     pad_to: PadTo,
     needs: TargetNeeds,
-) -> Result<LargestBatch> {
+) -> LargestBatch {
     let counts_objects = needs != TargetNeeds::ImageLabels;
-    let costs = costs(&dataset.records, preprocess, counts_objects)?;
+    let costs = costs(&dataset.records, preprocess, counts_objects);
     let records = choose(&costs, batch_size, pad_to);
     let read = costs.iter().filter(|cost| cost.input.is_some()).count();
     let mut chosen_by = match (pad_to, counts_objects) {
@@ -65,24 +63,24 @@ pub(super) fn largest(
         chosen_by += &format!(" (sizes of {read} of {} images are known)", costs.len());
     }
     let num_objects = records.iter().map(|&i| costs[i].objects).sum();
-    Ok(LargestBatch { records, num_objects, chosen_by })
+    LargestBatch { records, num_objects, chosen_by }
 }
 
-fn costs(records: &[Record], preprocess: &PreprocessConfig, objects: bool) -> Result<Vec<Cost>> {
+fn costs(records: &[Record], preprocess: &PreprocessConfig, objects: bool) -> Vec<Cost> {
     let unknown = records.iter().filter(|record| record.size.is_none()).count();
     let stride = unknown.div_ceil(MOST_FILES_READ).max(1);
     let options = preprocess.decode_options();
     let cost = |(i, record): (usize, &Record)| {
         let size = match record.size {
             Some(size) => Some(size),
-            None if i % stride == 0 => Some(read_size(&record.path, options)?),
+            None if i % stride == 0 => read_size(&record.path, options).ok(),
             None => None,
         };
-        Ok(Cost {
+        Cost {
             input: size.map(|s| scaled_size(s, preprocess.image_size, SizeRule::Round)),
             pixels: size.map_or(0, |(h, w)| u64::from(h) * u64::from(w)),
             objects: if objects { record.objects.len() } else { 0 },
-        })
+        }
     };
     records.par_iter().enumerate().map(cost).collect()
 }

@@ -28,9 +28,9 @@ use super::{
 };
 use crate::{
     Error,
-    config::{Loaded, RunConfig, known_keys},
+    config::{BadImages, Loaded, RunConfig, known_keys},
     data::{
-        Batch, Dataset,
+        Batch, Dataset, Record, Split,
         loader::{LoadPlan, Loader, prepare_batch},
         transforms::PadTo,
     },
@@ -58,7 +58,7 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
     let chosen = device::prepare(config)?;
-    let train_set = open(config, crate::data::Split::Train)?;
+    let train_set = open(config, Split::Train)?;
     let val_set = validation(config)?;
     let model = Model::build(config, chosen.device, train_set.categories.clone())?;
     let weights = match &config.weights {
@@ -92,6 +92,7 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     report.weights = weights;
     (report.parameters, report.trainable) = (parameters, trainable);
     report.checkpoint_bytes = checkpoint_bytes;
+    report.weights_bytes = model.vs.variables().values().map(memory::size).sum();
     report.free_bytes = crate::fs::free_space(&config.run_dir);
     trying.all(&mut report, &train_set, val_set.as_ref(), options)?;
     report.conclude(config);
@@ -172,7 +173,7 @@ impl Trying<'_> {
         let jitters = self.plan.augment.scale_range.is_some();
         let pad_to = if jitters { PadTo::Square } else { preprocess.padding(true) };
         let size = self.plan.loader.batch_size;
-        let chosen = largest(dataset, size, preprocess, pad_to, needs)?;
+        let chosen = largest(dataset, size, preprocess, pad_to, needs);
         let batch = self.prepare(dataset, &chosen.records, pad_to)?;
         Ok((chosen, batch))
     }
@@ -181,7 +182,7 @@ impl Trying<'_> {
         let mut plan = self.plan.clone();
         plan.preprocess.eval_pad_to = Some(pad_to);
         let records: Vec<_> = records.iter().map(|&i| dataset.records[i].clone()).collect();
-        prepare_batch(&records, &plan)
+        prepare_usable(records, &plan)
     }
 
     /// How fast the loader's threads are when nobody else computes.
@@ -243,7 +244,8 @@ impl Trying<'_> {
 
     fn one_step(&mut self, batches: Vec<Batch>) -> Result<f64> {
         let begin = Instant::now();
-        let step = self.step;
+        // Schedules are defined for the run's own steps.
+        let step = self.step.min(self.config().train.max_steps.saturating_sub(1));
         let trainer = &mut self.trainer;
         memory::catching(|| {
             trainer.step(step, batches)?;
@@ -319,9 +321,9 @@ impl Trying<'_> {
         let plan = eval_plan(self.plan.clone(), config, &*self.model.task);
         let size = plan.loader.batch_size.min(dataset.records.len());
         let pad_to = plan.preprocess.padding(false);
-        let chosen = largest(dataset, size, &plan.preprocess, pad_to, plan.needs)?;
+        let chosen = largest(dataset, size, &plan.preprocess, pad_to, plan.needs);
         let records: Vec<_> = chosen.records.iter().map(|&i| dataset.records[i].clone()).collect();
-        let batch = prepare_batch(&records, &plan)?;
+        let batch = prepare_usable(records, &plan)?;
         let mut evaluator = self.model.task.evaluator()?;
         let begin = Instant::now();
         let predictions =
@@ -341,6 +343,21 @@ impl Trying<'_> {
             metrics: scores.metrics.into_iter().map(|metric| metric.name).collect(),
         })
     }
+}
+
+/// A batch of `records`; where the run passes over bad images, of the others, a few of them twice.
+fn prepare_usable(mut records: Vec<Record>, plan: &LoadPlan) -> Result<Batch> {
+    let error = match prepare_batch(&records, plan) {
+        Err(error) if plan.loader.bad_images == BadImages::Skip => error,
+        batch => return batch,
+    };
+    let size = records.len();
+    records.retain(|record| prepare_batch(std::slice::from_ref(record), plan).is_ok());
+    if records.is_empty() {
+        return Err(error);
+    }
+    let records: Vec<_> = records.iter().cycle().take(size).cloned().collect();
+    prepare_batch(&records, plan)
 }
 
 /// The first `count` images of a batch.

@@ -27,6 +27,8 @@ pub struct DryRunReport {
     pub loading: Option<Loading>,
     pub memory: Memory,
     pub checkpoint_bytes: u64,
+    /// Of the model alone, as the best checkpoint holds it.
+    pub weights_bytes: u64,
     /// In the file system of the run folder.
     pub free_bytes: Option<u64>,
     pub num_steps: u64,
@@ -36,9 +38,10 @@ pub struct DryRunReport {
     pub total_seconds: Option<f64>,
     /// Whether the loader's threads keep up with the steps.
     pub loader_keeps_up: Option<bool>,
-    /// How many checkpoints there are at a time, the one being written included.
+    /// How many whole checkpoints there are at a time, and how many of the best model; those being
+    /// written included.
     #[serde(skip)]
-    checkpoints: u64,
+    kept: (u64, u64),
 }
 
 /// The batch that was tried.
@@ -115,14 +118,18 @@ impl DryRunReport {
             loading: None,
             memory: Memory::default(),
             checkpoint_bytes: 0,
+            weights_bytes: 0,
             free_bytes: None,
             num_steps: steps,
             num_epochs: images as f64 / num_images as f64,
             num_evaluations: steps.div_ceil(every),
             total_seconds: None,
             loader_keeps_up: None,
-            // The last, the best, and the one that replaces one of them.
-            checkpoints: if config.evaluation.best_metric.is_some() { 3 } else { 2 },
+            // One more than is kept: a file is replaced only once the new one is whole.
+            kept: (
+                config.train.keep_checkpoints.clamp(1, steps.max(1)) + 1,
+                if config.evaluation.best_metric.is_some() { 2 } else { 0 },
+            ),
         }
     }
 
@@ -156,7 +163,9 @@ impl DryRunReport {
     /// What the file system of the run folder lacks for the run's checkpoints.
     #[must_use]
     pub fn missing_bytes(&self) -> Option<u64> {
-        let needed = self.checkpoint_bytes.saturating_mul(self.checkpoints);
+        let (whole, best) = self.kept;
+        let needed =
+            self.checkpoint_bytes.saturating_mul(whole) + self.weights_bytes.saturating_mul(best);
         needed.checked_sub(self.free_bytes?).filter(|&missing| missing > 0)
     }
 
