@@ -449,6 +449,57 @@ ARRAYS = {
 for name, content in ARRAYS.items():
     put("arrays", f"{name}.npy", content)
 
+
+
+def riff(kind, content):
+    return kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+def avi(width, height, frame=bytes(48), bits=24, compression=b"\0\0\0\0"):
+    info = struct.pack("<I2i2H", 40, width, height, 1, bits) + compression + bytes(20)
+    stream = riff(b"strh", b"vids" + b"DIB " + bytes(48)) + riff(b"strf", info)
+    lists = riff(b"LIST", b"hdrl" + riff(b"LIST", b"strl" + stream))
+    return riff(b"RIFF", b"AVI " + lists + riff(b"LIST", b"movi" + riff(b"00db", frame)))
+
+
+def box(kind, content):
+    return struct.pack(">I", len(content) + 8) + kind + content
+
+
+def mp4(sizes=(0, 1, 4), chunks=(1, 8), runs=(1, 1, 1, 1)):
+    numbers = lambda values: bytes(4) + struct.pack(f">{len(values)}I", *values)
+    tables = box(b"stsd", bytes(8) + box(b"jpeg", bytes(78))) + box(b"stsz", numbers(sizes))
+    tables += box(b"stco", numbers(chunks)) + box(b"stsc", numbers(runs))
+    media = box(b"hdlr", bytes(8) + b"vide") + box(b"minf", box(b"stbl", tables))
+    return box(b"ftyp", b"isom") + box(b"moov", box(b"trak", box(b"mdia", media)))
+
+
+VIDEOS = {
+    "avi_good": avi(4, 4),
+    "avi_largest": avi(10_000, 10_000),
+    "avi_no_pixels": avi(0, 0),
+    "avi_lowest": avi(-(2**31), -(2**31)),
+    "avi_lists_deep": riff(b"RIFF", b"AVI " + b"LIST\x0c\0\0\0hdrl" * 40),
+    "avi_jpeg": avi(4, 4, jpeg(8, 8), compression=b"MJPG"),
+    "avi_jpeg_of_4_gigapixels": avi(4, 4, jpeg(65500, 65500), compression=b"MJPG"),
+    "mp4_frames": mp4(sizes=(1, 10_000_000), runs=(1, 1, 10_000_000, 1)),
+    "mp4_frames_2_32": mp4(sizes=(1, 2**32 - 1), runs=(1, 1, 2**32 - 1, 1)),
+    "mp4_chunks_2_32": mp4(chunks=(2**32 - 1, 8)),
+    "mp4_good": mp4(),
+}
+for name, content in VIDEOS.items():
+    put("video", name, content)
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+HDF5 = {
+    "signature.h5": SIGNATURE,
+    "version_0.h5": SIGNATURE + bytes([0, 0, 0, 0, 0, 8, 8, 0, 4, 0, 16, 0]) + bytes(4) + b"\xff" * 64,
+    "version_2.h5": SIGNATURE + bytes([2, 8, 8, 0]) + bytes(8) + b"\xff" * 24 + bytes(4),
+    "addresses_of_255_bytes.h5": SIGNATURE + bytes([3, 255, 255, 0]) + b"\xff" * 600,
+}
+for name, content in HDF5.items():
+    put("hdf5", name, content)
+
 put("archives", "outside.zip", zip_of([("../a.txt", b"a")]))
 put("archives", "absolute.zip", zip_of([("/tmp/a.txt", b"a")]))
 put("archives", "nul.zip", zip_of([("a\0b.txt", b"a")]))

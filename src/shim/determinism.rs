@@ -71,11 +71,11 @@ mod tests {
             // Which of two values stays is documented as undefined, on the CPU too.
             Tensor::zeros([3], (tch::Kind::Float, tch::Device::Cpu)).f_put_(&index, &source, false)
         };
-        put().unwrap();
+        drop(put().unwrap());
         assert_eq!(nondeterministic_operators().unwrap(), [""; 0]);
         set_determinism(Determinism::Warn).unwrap();
         for _ in 0..2 {
-            put().unwrap();
+            drop(put().unwrap());
             alert_not_deterministic("a_kernel_of_ours").unwrap();
         }
         assert_eq!(nondeterministic_operators().unwrap(), ["a_kernel_of_ours", "put_"]);
@@ -84,6 +84,6 @@ mod tests {
         assert!(error.contains("put_ does not have a deterministic implementation"), "{error}");
         alert_not_deterministic("a_kernel_of_ours").unwrap_err();
         set_determinism(Determinism::Off).unwrap();
-        put().unwrap();
+        drop(put().unwrap());
     }
 }

@@ -33,6 +33,8 @@ pub(crate) fn harmed(folder: &Path) -> PathBuf {
         fs::remove_file(image(1)).unwrap();
         let mut huge = fs::read(image(2)).unwrap();
         huge[16..24].copy_from_slice(&[0, 1, 0x86, 0xA0, 0, 1, 0x86, 0xA0]);
+        let checksum = crc32fast::hash(&huge[12..29]);
+        huge[29..33].copy_from_slice(&checksum.to_be_bytes());
         fs::write(image(2), huge).unwrap();
     }
     to
@@ -48,7 +50,7 @@ fn a_run_with_bad_images_lists_them_and_resumes_exactly() {
     let root = format!("dataset.root={}", harmed(folder.path()).display());
     let train = |name: &str, more: &[&str]| {
         let run = format!("run_dir={}", folder.path().join(name).display());
-        let common = [&root, &run, "dataset.check_files=none"];
+        let common = [root.as_str(), &run, "dataset.check_files=none"];
         tiny_run(folder.path(), PROMPTS, &[&common[..], more].concat())
     };
     let skip = "loader.bad_images=skip";

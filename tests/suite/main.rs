@@ -58,6 +58,7 @@ mod small_disk;
 mod support;
 mod tensorboard;
 mod training;
+mod tutorial;
 mod us43d_training;
 mod weights;
 mod weights_hostile;

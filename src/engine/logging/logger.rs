@@ -1,7 +1,6 @@
 //! Everything a run says while it goes, to people and to programs.
 
 use std::{
-    io::Write,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -16,16 +15,15 @@ use super::{
     RunFolder, Summary,
     console::{self, Console},
     events::EventFile,
+    guarded::{Failures, Guarded, loss, lost_records, reserve},
     memory::peak_memory,
     metrics_file::{MetricsFile, MetricsLine},
     pictures,
     run_folder::write_json,
 };
 use crate::{
-    Error, ErrorKind,
     data::Split,
-    error::kind as error_kind,
-    fs::{AppendFile, explain},
+    fs::AppendFile,
     task::{Confusion, Report},
 };
 
@@ -91,47 +89,6 @@ struct Inner {
     interval: (u64, StepTime),
     /// Beside the progress bar.
     status: String,
-}
-
-/// A writer whose failures are told once, and counted.
-#[derive(Debug)]
-struct Guarded<W> {
-    writer: W,
-    failures: Failures,
-}
-
-#[derive(Debug, Default)]
-struct Failures {
-    records: u64,
-    /// Text and kind of the first.
-    first: Option<(String, Option<ErrorKind>)>,
-}
-
-impl Failures {
-    fn sentence(&self) -> Option<String> {
-        let (first, _) = self.first.as_ref()?;
-        let records = self.records;
-        Some(format!("{records} record(s) lost, the first because: {first}"))
-    }
-}
-
-impl<W> Guarded<W> {
-    fn new(writer: W) -> Self {
-        Self { writer, failures: Failures::default() }
-    }
-
-    /// The warning to give, if this is the first failure.
-    fn write(&mut self, write: impl FnOnce(&mut W) -> Result<()>) -> Option<String> {
-        let error = write(&mut self.writer).err()?;
-        self.failures.records += 1;
-        if self.failures.first.is_some() {
-            return None;
-        }
-        let text = format!("{error:#}");
-        let warning = format!("warning: {text}; the run goes on without these records");
-        self.failures.first = Some((text, error_kind(&error)));
-        Some(warning)
-    }
 }
 
 impl RunLogger {
@@ -262,48 +219,15 @@ impl RunLogger {
         inner.write_events(|events| events.sync());
         inner.reserve = None;
         let mut summary = summary.clone();
-        summary.faults.lost_records = inner.lost_records();
+        summary.faults.lost_records = lost_records(&inner.failures());
         write_json(&inner.summary, &summary)?;
-        inner.loss().map_or(Ok(()), Err)
+        loss(&inner.failures()).map_or(Ok(()), Err)
     }
-}
-
-/// Room for a summary of any run, and for the temporary file it is written to.
-fn reserve(folder: &RunFolder) -> Result<NamedTempFile> {
-    const BYTES: [u8; 32 << 10] = [0; 32 << 10];
-    let path = folder.summary();
-    let write = || {
-        let mut file = tempfile::Builder::new()
-            .prefix(".summary.")
-            .suffix(".tmp")
-            .tempfile_in(folder.path())?;
-        file.write_all(&BYTES)?;
-        Ok(file)
-    };
-    write().map_err(|error| explain(&path, error))
 }
 
 impl Inner {
     fn failures(&self) -> [&Failures; 3] {
         [&self.log.failures, &self.metrics.failures, &self.events.failures]
-    }
-
-    fn lost_records(&self) -> Vec<String> {
-        self.failures().into_iter().filter_map(Failures::sentence).collect()
-    }
-
-    /// The error to end with when records were lost.
-    fn loss(&self) -> Option<anyhow::Error> {
-        let first = self.failures().into_iter().find_map(|failures| failures.first.as_ref());
-        let (_, kind) = first?;
-        let text = format!(
-            "the run is complete and saved, but its logs are not: {}",
-            self.lost_records().join("; ")
-        );
-        Some(match kind {
-            Some(ErrorKind::Storage) => Error::storage(text).into(),
-            _ => anyhow::anyhow!(text),
-        })
     }
 
     fn say(&mut self, text: &str) {

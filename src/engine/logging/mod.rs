@@ -6,6 +6,7 @@
 mod console;
 mod environment;
 mod events;
+mod guarded;
 mod logger;
 mod memory;
 mod metrics_file;

@@ -38,8 +38,11 @@ pub(super) fn check(
                 masks.push(Some(mask));
             }
             Err(error) => {
-                let other_size = object.object.segmentation.size().is_some_and(|s| s != size);
-                let code = if other_size { Code::MaskSize } else { Code::BadRle };
+                let code = match object.object.segmentation.size() {
+                    Some(own) if own != size => Code::MaskSize,
+                    Some(_) => Code::BadRle,
+                    None => Code::BadPolygon,
+                };
                 add(code, None, format!("{error:#}"));
                 masks.push(None);
             }

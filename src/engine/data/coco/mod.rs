@@ -40,7 +40,6 @@ pub use self::{
 use super::{
     Dataset, DatasetConfig, Split,
     check::Audit,
-    dataset::missing_split,
     dataset::{missing_split, sha256},
     names::{duplicate, quoted},
 };

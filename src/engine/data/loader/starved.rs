@@ -176,7 +176,7 @@ mod tests {
     /// The warnings of `steps` steps of one second with 8 images each, `waited` seconds of each.
     fn warnings(watch: &mut Watch, steps: u64, waited: f64, load: &mut Load) -> Vec<String> {
         let step = |_| {
-            load.busy_seconds += 1.9;
+            load.busy_seconds += 1.875;
             load.images += 8;
             watch.observe((1.0, waited), 8, *load)
         };
@@ -208,9 +208,9 @@ mod tests {
         let text = warnings(&mut watch, 25, 0.5, &mut load).pop().unwrap();
         assert_eq!(
             text,
-            "training waits for data: 50 % of the last 20 steps. An image takes 238 ms to read and \
-             decode, so that 2 workers on 8 cores give at most 8.4 images/s; the model would take \
-             16.0 images/s. The workers are the limit, busy 95 % of the time. What helps, the \
+            "training waits for data: 50 % of the last 20 steps. An image takes 234 ms to read and \
+             decode, so that 2 workers on 8 cores give at most 8.5 images/s; the model would take \
+             16.0 images/s. The workers are the limit, busy 94 % of the time. What helps, the \
              cheapest first: loader.num_workers = 8, one for each core; [embedding_cache], since \
              the backbone is frozen: each image is then decoded once; smaller files: images scaled \
              to preprocess.image_size beforehand, on a local disk"

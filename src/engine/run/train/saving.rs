@@ -11,7 +11,6 @@ use super::{
     steps::Run,
 };
 use crate::{
-    Error,
     checkpoint::{self, Best, Progress, Snapshot, State},
     config::Direction,
     data::{Split, Statistics},

@@ -168,6 +168,8 @@ fn segmentation(raw: Option<&RawValue>, size: Option<(u32, u32)>) -> Result<Segm
         }
     }
     segmentation.check(None).map_err(|error| Refused::new(code, format!("{error:#}")))?;
-    segmentation.check(size).map_err(|e| Refused::new(Code::MaskSize, format!("{e:#}")))?;
+    let other_size = size.is_some() && segmentation.size().is_some_and(|own| Some(own) != size);
+    let code = if other_size { Code::MaskSize } else { code };
+    segmentation.check(size).map_err(|error| Refused::new(code, format!("{error:#}")))?;
     Ok(segmentation)
 }

@@ -3,8 +3,11 @@
 use base::text::{shorten, text_width};
 use curation::figure::{Figure, grouped};
 
-use super::{INK, LABEL, MARGIN, TOP, colour, legend, title};
-use crate::data::{Split, statistics::Survey};
+use super::{INK, LABEL, MARGIN, TOP, colour, legend, legend_width, title};
+use crate::data::{
+    Split,
+    statistics::{SplitSurvey, Survey},
+};
 
 const BAR: f32 = 22.0;
 const GAP: f32 = 16.0;
@@ -17,7 +20,7 @@ const LONGEST_NAME: f32 = 420.0;
 pub fn class_balance(survey: &Survey) -> Figure {
     let has_objects = survey.splits.iter().any(|s| s.counts.num_objects > 0);
     let noun = if has_objects { "objects" } else { "images" };
-    let count = |split: &crate::data::statistics::SplitSurvey, name: &str| -> usize {
+    let count = |split: &SplitSurvey, name: &str| -> usize {
         let categories = split.counts.categories.iter().filter(|c| c.name == name);
         categories.map(|c| if has_objects { c.num_objects } else { c.num_images }).sum()
     };
@@ -39,15 +42,17 @@ pub fn class_balance(survey: &Survey) -> Figure {
     let label = widest(&mut names.iter().map(|n| shorten(n, LABEL, LONGEST_NAME)));
     let left = MARGIN + label + 14.0;
     let width = left + AXIS + 12.0 + text_width(&grouped(most as u64), LABEL) + MARGIN;
+    let sum = |s: &SplitSurvey| {
+        let sum = if has_objects { s.counts.num_objects } else { s.counts.num_images };
+        (s.split, grouped(sum as u64))
+    };
+    let sums: Vec<_> = survey.splits.iter().map(sum).collect();
+    let width = width.max(legend_width(&sums));
     let row = BAR * survey.splits.len() as f32 + GAP;
     let height = TOP + row * names.len() as f32 + MARGIN;
     let mut figure = Figure::new(width.ceil() as u32, height.ceil() as u32);
     title(&mut figure, &format!("{noun} of each class"));
-    let sums = survey.splits.iter().map(|s| {
-        let sum = if has_objects { s.counts.num_objects } else { s.counts.num_images };
-        (s.split, grouped(sum as u64))
-    });
-    legend(&mut figure, &sums.collect::<Vec<_>>());
+    legend(&mut figure, &sums);
     for (i, (name, counts)) in names.iter().zip(&counts).enumerate() {
         let top = TOP + row * i as f32;
         let name = shorten(name, LABEL, LONGEST_NAME);

@@ -3,9 +3,10 @@
 use curation::figure::{Figure, grouped};
 
 use super::{
-    GRID, LABEL, MARGIN, TOP, centred, colour, legend, number, right_aligned, ticks, title,
+    GRID, LABEL, MARGIN, TOP, centred, colour, legend, legend_width, number, right_aligned, ticks,
+    title,
 };
-use crate::data::statistics::Survey;
+use crate::data::statistics::{SplitSurvey, Survey};
 
 const SIDE: f32 = 640.0;
 
@@ -18,14 +19,12 @@ pub fn image_sizes(survey: &Survey) -> Figure {
     let scale = SIDE / ticks.last().copied().unwrap_or(1.0) as f32;
     let left = MARGIN + 120.0;
     let (width, height) = (left + SIDE + 60.0 + MARGIN, TOP + SIDE + 84.0 + MARGIN);
-    let legend_width = 760.0_f32;
-    let mut figure = Figure::new(width.max(legend_width) as u32, height as u32);
+    let count =
+        |s: &SplitSurvey| (s.split, format!("{} sizes", grouped(s.details.sizes.len() as u64)));
+    let counts: Vec<_> = survey.splits.iter().map(count).collect();
+    let mut figure = Figure::new(width.max(legend_width(&counts)) as u32, height as u32);
     title(&mut figure, "sizes of images in pixels");
-    let counts = survey
-        .splits
-        .iter()
-        .map(|s| (s.split, format!("{} sizes", grouped(s.details.sizes.len() as u64))));
-    legend(&mut figure, &counts.collect::<Vec<_>>());
+    legend(&mut figure, &counts);
     let bottom = TOP + SIDE;
     for tick in &ticks {
         let at = *tick as f32 * scale;

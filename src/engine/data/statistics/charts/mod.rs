@@ -38,6 +38,13 @@ fn title(figure: &mut Figure, text: &str) {
     figure.text((MARGIN, MARGIN - 8.0), &shorten(text, TITLE, width), TITLE, INK);
 }
 
+/// Width that a legend needs, margins included.
+fn legend_width(entries: &[(Split, String)]) -> f32 {
+    let one =
+        |(split, text): &(Split, String)| 76.0 + text_width(&format!("{split}: {text}"), LABEL);
+    2.0 * MARGIN + entries.iter().map(one).sum::<f32>()
+}
+
 /// Which colour is which split, with a number to each.
 fn legend(figure: &mut Figure, entries: &[(Split, String)]) {
     let mut x = MARGIN;
@@ -71,6 +78,13 @@ fn ticks(most: f64, whole: bool) -> Vec<f64> {
         step = step.ceil().max(1.0);
     }
     (0..=(most / step - 1e-9).ceil() as usize).map(|i| i as f64 * step).collect()
+}
+
+/// A power of ten: `100`, `10k`, `1M`.
+fn power_of_ten(decade: u32) -> String {
+    let unit = ["", "k", "M", "G", "T"].get(decade as usize / 3);
+    let digits = 10u32.pow(decade % 3);
+    unit.map_or_else(|| format!("1e{decade}"), |unit| format!("{digits}{unit}"))
 }
 
 /// A number as short as it is exact enough.
@@ -158,7 +172,7 @@ mod tests {
         let longest = (TOP as u32..picture.height())
             .map(|y| (0..picture.width()).filter(|&x| picture.get_pixel(x, y) == &blue).count())
             .max();
-        // The training split has the most of every class.
+        // No split has more of a class.
         assert_eq!(longest, Some(760));
     }
 
@@ -172,6 +186,8 @@ mod tests {
             let ticks = ticks(most, false);
             assert!(ticks.len() <= 6 && *ticks.last().unwrap() >= most, "{most}: {ticks:?}");
         }
+        let powers: Vec<String> = [0, 2, 4, 6, 15].into_iter().map(power_of_ten).collect();
+        assert_eq!(powers, ["1", "100", "10k", "1M", "1e15"]);
         assert_eq!((number(12_000.0), number(0.25)), ("12,000".into(), "0.25".into()));
     }
 }

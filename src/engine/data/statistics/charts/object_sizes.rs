@@ -3,9 +3,10 @@
 use curation::figure::{Figure, grouped};
 
 use super::{
-    GRID, LABEL, MARGIN, TOP, centred, colour, legend, number, right_aligned, ticks, title,
+    GRID, LABEL, MARGIN, TOP, centred, colour, legend, legend_width, number, power_of_ten,
+    right_aligned, ticks, title,
 };
-use crate::data::statistics::Survey;
+use crate::data::statistics::{SplitSurvey, Survey};
 
 const WIDTH: f32 = 1000.0;
 const HEIGHT: f32 = 460.0;
@@ -31,10 +32,11 @@ pub fn object_sizes(survey: &Survey) -> Figure {
     let scale = HEIGHT / ticks.last().copied().unwrap_or(1.0) as f32;
     let left = MARGIN + 110.0;
     let (width, height) = (left + WIDTH + MARGIN + 30.0, TOP + HEIGHT + 84.0 + MARGIN);
-    let mut figure = Figure::new(width as u32, height as u32);
+    let sum = |s: &SplitSurvey| (s.split, grouped(s.details.areas.len() as u64));
+    let sums: Vec<_> = survey.splits.iter().map(sum).collect();
+    let mut figure = Figure::new(width.max(legend_width(&sums)) as u32, height as u32);
     title(&mut figure, "area of objects in pixels");
-    let sums = survey.splits.iter().map(|s| (s.split, grouped(s.details.areas.len() as u64)));
-    legend(&mut figure, &sums.collect::<Vec<_>>());
+    legend(&mut figure, &sums);
     let bottom = TOP + HEIGHT;
     for tick in &ticks {
         let y = bottom - *tick as f32 * scale;
@@ -53,7 +55,7 @@ pub fn object_sizes(survey: &Survey) -> Figure {
     for decade in 0..=decades as u32 {
         let x = left + step * (f64::from(decade) * PER_DECADE) as f32;
         figure.bar((x, bottom), (2.0, 10.0), GRID);
-        centred(&mut figure, (x, bottom + 14.0), &grouped(10u64.pow(decade)));
+        centred(&mut figure, (x, bottom + 14.0), &power_of_ten(decade));
     }
     centred(&mut figure, (left + WIDTH / 2.0, bottom + 48.0), "pixels");
     figure
