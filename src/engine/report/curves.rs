@@ -171,9 +171,9 @@ fn is_machine(name: &str) -> bool {
     name == "grad_norm" || ["lr/", "time/", "memory/"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// `loss_cls` of `d0.loss_cls`: the same term of several layers belongs into a chart.
+/// `loss_cls` of `d0.loss_cls` and of `loss_cls.0`: the same term of several layers belongs into a chart.
 fn loss_kind(name: &str) -> String {
-    name.rsplit_once('.').map_or(name, |(_, kind)| kind).to_owned()
+    name.split('.').find(|part| is_loss(part)).unwrap_or(name).to_owned()
 }
 
 /// `box` of `box/mIoU`; of `segm_mAP` `segm`.
