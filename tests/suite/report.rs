@@ -1,17 +1,10 @@
 //! `report.html`: self-contained, whole, escaped, and legible on a phone.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use engine::{
-    config::Precision,
-    data::Split,
-    logging::{Environment, Existing, LoggerOptions, RunFolder, RunLogger, StepTime, TrainRecord},
     report,
     task::{Confusion, Metric, Report, Table},
-    tch::Device,
 };
 use serde_json::{Value, json};
 
@@ -32,7 +25,7 @@ const SECTIONS: [&str; 9] = [
     "commands",
 ];
 
-const MASK2FORMER: &str = "type = \"mask2former\"\nnum_queries = 8\nfeat_channels = 32\nnum_heads = 4\n\
+const MASK2FORMER: &str = "type = \"mask2former\"\nneck = \"simple_feature_pyramid\"\nnum_queries = 8\nfeat_channels = 32\nnum_heads = 4\n\
     pixel_decoder = { num_layers = 1, feedforward_channels = 32 }\n\
     transformer_decoder = { num_layers = 3, feedforward_channels = 32 }";
 
@@ -181,90 +174,117 @@ fn a_failed_run_says_so_with_the_reason_and_an_unwritable_report_loses_no_run() 
 }
 
 /// 43 categories of hostile and of long names, 100,000 steps, values that are not finite.
-fn extreme_run(path: &Path) -> PathBuf {
-    let folder = RunFolder::create(path, Existing::Refuse).unwrap();
-    folder
-        .write_config("seed = 1 # <script>alert(2)</script>\n[task]\ntype = \"classification\"\n")
-        .unwrap();
-    let environment = Environment::collect(Device::Cpu, Precision::Fp32, 1);
-    folder.write_environment(&environment).unwrap();
-    let options = LoggerOptions { total_steps: 100_000, resume_step: None, device: Device::Cpu };
-    let logger = RunLogger::new(&folder, options).unwrap();
-    logger.warn("a <b>warning</b> of\nmany lines");
-    let mut record = TrainRecord {
-        lrs: vec![("a/very.long/group-name".into(), 1e-4)],
-        ..TrainRecord::default()
-    };
-    for step in (0..=100_000).step_by(50) {
-        let value = if step % 7000 == 0 { f64::NAN } else { 1e3 / (step + 1) as f64 };
-        record.step = step;
-        record.losses = (0..31)
-            .map(|i| {
-                if i == 0 {
-                    "loss".to_owned()
-                } else {
-                    format!("d{}.loss_{}", i / 3, ["cls", "mask", "dice"][i % 3])
-                }
-            })
-            .map(|name| (name, value))
-            .collect();
-        record.grad_norm = Some(if step > 50_000 { f64::INFINITY } else { value });
-        logger.tick(
-            step,
-            StepTime { step_seconds: 1e-7 * value.max(1.0), data_seconds: 1e-9, images: 8 },
-        );
-        logger.train_step(&record);
+fn extreme_run(path: &Path) {
+    fs::create_dir_all(path).unwrap();
+    let write = |name: &str, text: &str| fs::write(path.join(name), text).unwrap();
+    let task = "[task]\ntype = \"classification\"\n";
+    write("config.toml", &format!("seed = 1 # <script>alert(2)</script>\n{task}"));
+    write("env.json", r#"{"sonotune":"0","command_line":["<b>"],"resumed":[{"after_step":500}]}"#);
+    let time = "2026-01-01T00:00:00Z";
+    write("train.log", &format!("{time} warning: a <b>warning</b>\n{time} other\n"));
+    write("weights.json", "not json");
+    let skipped = json!({
+        "max_bad_images": 9,
+        "train": [{ "image": "<svg onload=alert(4)>", "reason": "cut short" }],
+        "val": [],
+    });
+    write("skipped.json", &skipped.to_string());
+    let summary = json!({
+        "status": "interrupted",
+        "error": "stopped <a href=\"x\">",
+        "steps": 100_000,
+        "wall_seconds": 1.0,
+        "peak_memory_bytes": null,
+        "best": null,
+        "metrics": [],
+        "next_commands": [],
+        "lost_records": ["metrics.jsonl: 3 <b>records</b>"],
+        "nondeterministic_operators": ["put_"],
+    });
+    write("summary.json", &summary.to_string());
+    let record = json!({
+        "checkpoint": "x",
+        "step": 5,
+        "split": "val",
+        "dataset": "d'\"<&>",
+        "dataset_sha256": null,
+        "num_images": 3,
+        "num_objects": 0,
+        "dataset_notes": ["<hr>"],
+        "report": extreme_evaluation(),
+    });
+    write("eval-val.json", &record.to_string());
+    let steps = (0..=100_000).step_by(50);
+    let mut lines: Vec<String> = steps.map(|step| extreme_step(step).to_string()).collect();
+    lines.push(json!({ "step": 100_000, "split": "val", "f1": null, "odd": -1e300 }).to_string());
+    write("metrics.jsonl", &lines.join("\n"));
+}
+
+/// Thirty terms of the loss; some are not finite.
+fn extreme_step(step: u64) -> Value {
+    let value = if step.is_multiple_of(7000) { f64::NAN } else { 1e3 / (step + 1) as f64 };
+    let mut line = json!({
+        "step": step,
+        "split": "train",
+        "loss": value,
+        "lr/a/very.long/group-name": 1e-4,
+        "grad_norm": if step > 50_000 { f64::INFINITY } else { value },
+        "time/step": 1e-7 * value.max(1.0),
+        "time/data": 1e-9,
+        "memory/peak": 1e9,
+    });
+    for layer in 0..10 {
+        for term in ["cls", "mask", "dice"] {
+            line[format!("d{layer}.loss_{term}")] = json!(value);
+        }
     }
-    let mut names: Vec<String> =
-        (0..43).map(|i| format!("category number {i} with a long name")).collect();
-    names[0] = "<script>alert(1)</script>".into();
-    names[1] = "\"><img src=x onerror=alert(3)>".into();
-    names[2] =
-        "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft".into();
+    line
+}
+
+fn extreme_evaluation() -> Report {
+    let long = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft";
+    let hostile = ["<script>alert(1)</script>", "\"><img src=x onerror=alert(3)>", long];
+    let numbered = (3..43).map(|i| format!("category number {i} with a long name"));
+    let names: Vec<String> = hostile.into_iter().map(str::to_owned).chain(numbered).collect();
     let mut metrics = vec![Metric::new("f1", f64::NAN), Metric::new("odd", -1e300)];
     metrics.extend(names.iter().map(|name| Metric::new(format!("per_class/{name}/f1"), 0.5)));
-    let row = |name: &String| vec![name.clone(), "n/a".to_owned()];
-    let evaluation = Report {
+    Report {
         metrics,
         tables: vec![Table {
             title: "Per <i>class</i>".into(),
             header: vec!["class".into(), "f1".into()],
-            rows: names.iter().map(row).collect(),
+            rows: names.iter().map(|name| vec![name.clone(), "n/a".to_owned()]).collect(),
         }],
         conditions: vec![("a&b".into(), "<td>".into())],
         confusion: Some(Confusion { counts: vec![vec![123_456; 43]; 43], names }),
-    };
-    logger.evaluation(100_000, Split::Val, &evaluation);
-    let record = json!({
-        "checkpoint": "x", "step": 5, "split": "val", "dataset": "d'\"<&>", "dataset_sha256": null,
-        "num_images": 3, "num_objects": 0, "dataset_notes": ["<hr>"], "report": evaluation,
-    });
-    fs::write(path.join("eval-val.json"), record.to_string()).unwrap();
-    fs::write(path.join("skipped.json"), r#"{"max_bad_images":9,"train":[{"image":"<svg onload=alert(4)>","reason":"cut short"}],"val":[]}"#).unwrap();
-    fs::write(path.join("weights.json"), "not json").unwrap();
-    let summary = json!({
-        "status": "interrupted", "error": "stopped <a href=\"x\">", "steps": 100_000, "wall_seconds": 1.0,
-        "peak_memory_bytes": null, "best": null, "metrics": [], "next_commands": [],
-        "lost_records": ["metrics.jsonl: 3 <b>records</b>"], "nondeterministic_operators": ["put_"],
-    });
-    fs::write(path.join("summary.json"), summary.to_string()).unwrap();
-    path.to_owned()
+    }
 }
 
 #[test]
 fn hostile_names_stay_text_and_the_largest_run_still_fits() {
     let folder = tempfile::tempdir().unwrap();
-    let run = extreme_run(
-        &folder.path().join("a <script> run with 'quotes' and a-very-long-name-without-any-break"),
-    );
+    let name = "a <script> run with 'quotes' and a-very-long-name-without-any-break-in-it";
+    let run = folder.path().join(name);
+    extreme_run(&run);
     let html = report::html(&run).unwrap();
     assert_whole(&html);
     assert_legible(&html);
-    assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
-    assert!(html.contains("&lt;script&gt;alert(2)") && html.contains("onload=alert(4)"));
-    assert!(html.contains("3 &lt;b&gt;records") && html.contains("put_"));
-    assert!(html.contains("Skipped images of train: 1") && html.contains("cut short"));
-    assert!(html.contains("weights.json is not what it should be"));
-    assert!(html.contains("interrupted") && html.contains("no defined value"));
+    for text in [
+        "&lt;script&gt;alert(1)&lt;/script&gt;",
+        "&lt;script&gt;alert(2)",
+        "onload=alert(4)",
+        "a &lt;b&gt;warning",
+        "3 &lt;b&gt;records",
+        "put_",
+        "Skipped images of train: 1",
+        "cut short",
+        "weights.json is not what it should be",
+        "interrupted",
+        "resumed after step 500",
+        "no defined value",
+        "thinned to the extremes",
+    ] {
+        assert!(html.contains(text), "{text}");
+    }
     assert!(html.len() < 2 << 20, "{}", html.len());
 }

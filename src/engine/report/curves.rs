@@ -1,6 +1,12 @@
 //! From `metrics.jsonl` to charts: which values belong together.
 
-use serde_json::{Map, Value};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
+use serde_json::Value;
 
 use super::chart::{Chart, Series};
 
@@ -16,21 +22,51 @@ pub(super) struct Logged {
     pub(super) unreadable_lines: usize,
 }
 
+/// One line, its values in the order they were written, which a map would not keep.
+struct Line {
+    step: u64,
+    split: String,
+    /// NaN for what is no number: `null`.
+    values: Vec<(String, f64)>,
+}
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Line;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with a step")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
+                let (mut step, mut split, mut values) = (None, String::new(), Vec::new());
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    match name.as_str() {
+                        "step" => step = value.as_u64(),
+                        "split" => split = value.as_str().unwrap_or_default().to_owned(),
+                        _ => values.push((name, value.as_f64().unwrap_or(f64::NAN))),
+                    }
+                }
+                let step = step.ok_or_else(|| A::Error::custom("no step"))?;
+                Ok(Line { step, split, values })
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
 impl Logged {
     pub(super) fn parse(text: &str) -> Self {
         let mut logged = Self::default();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let record = serde_json::from_str::<Map<String, Value>>(line).ok();
-            let step = record.as_ref().and_then(|r| r.get("step")?.as_u64());
-            let (Some(record), Some(step)) = (record, step) else {
+            let Ok(Line { step, split, values }) = serde_json::from_str(line) else {
                 logged.unreadable_lines += 1;
                 continue;
             };
-            let split = record.get("split").and_then(Value::as_str).unwrap_or_default();
-            for (name, value) in
-                record.iter().filter(|(name, _)| *name != "step" && *name != "split")
-            {
-                logged.push(split, name, (step, value.as_f64().unwrap_or(f64::NAN)));
+            for (name, value) in values {
+                logged.push(&split, &name, (step, value));
             }
         }
         logged
@@ -135,9 +171,9 @@ fn is_machine(name: &str) -> bool {
     name == "grad_norm" || ["lr/", "time/", "memory/"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// `loss_cls` of `d0.loss_cls`: the same term of several layers belongs into a chart.
+/// `loss_cls` of `d0.loss_cls` and of `loss_cls.0`: the same term of several layers belongs into a chart.
 fn loss_kind(name: &str) -> String {
-    name.rsplit_once('.').map_or(name, |(_, kind)| kind).to_owned()
+    name.split('.').find(|part| is_loss(part)).unwrap_or(name).to_owned()
 }
 
 /// `box` of `box/mIoU`; of `segm_mAP` `segm`.

@@ -110,7 +110,7 @@ fn overview(run: &RunFiles) -> Markup {
                         @if !run.resumed().is_empty() { ", of its last part" } }
                     @if let Some(best) = &summary.best {
                         dt { "best" }
-                        dd { (best.metric) " " (crate::logging::table::score(best.value)) " after step " (best.step) }
+                        dd { (best.metric) " " (scores::score(best.value)) " after step " (best.step) }
                     }
                 } @else if let Some(all) = max_steps {
                     dt { "steps" } dd { "of " (all) }

@@ -48,8 +48,10 @@ pub struct Ranked {
 pub struct Ranking {
     score: Option<String>,
     num_images: usize,
-    best: Vec<Picture>,
-    worst: Vec<Picture>,
+    /// With the place in the order of arrival.
+    best: Vec<(usize, Picture)>,
+    /// Twice as many as are shown: among equals the first may be at both ends.
+    worst: Vec<(usize, Picture)>,
 }
 
 impl Ranking {
@@ -67,21 +69,24 @@ impl Ranking {
         if !value.is_finite() {
             return Ok(());
         }
+        let arrival = self.num_images;
         self.num_images += 1;
         self.score.get_or_insert_with(|| score.name.clone());
-        let best = self.best.partition_point(|p| p.score >= value);
-        let worst = self.worst.partition_point(|p| p.score <= value);
-        if best >= PER_END && worst >= PER_END {
+        let best = self.best.partition_point(|(_, p)| p.score >= value);
+        let worst = self.worst.partition_point(|(_, p)| p.score <= value);
+        if best >= PER_END && worst >= 2 * PER_END {
             return Ok(());
         }
         let (path, lines, image) = picture()?;
         let jpeg = STANDARD.encode(jpeg(&image)?);
         let (width, height) = image.dimensions();
         let picture = Picture { path, score: value, lines, width, height, jpeg };
-        for (list, place) in [(&mut self.best, best), (&mut self.worst, worst)] {
-            if place < PER_END {
-                list.insert(place, picture.clone());
-                list.truncate(PER_END);
+        for (list, place, most) in
+            [(&mut self.best, best, PER_END), (&mut self.worst, worst, 2 * PER_END)]
+        {
+            if place < most {
+                list.insert(place, (arrival, picture.clone()));
+                list.truncate(most);
             }
         }
         Ok(())
@@ -90,12 +95,13 @@ impl Ranking {
     /// `None` where nothing was ranked.
     #[must_use]
     pub fn finish(mut self) -> Option<Ranked> {
-        let score = self.score?;
-        // Few images: each is in one half.
-        self.best.truncate(self.num_images.div_ceil(2));
-        self.worst.truncate(self.num_images / 2);
-        let Self { num_images, best, worst, .. } = self;
-        Some(Ranked { score, num_images, best, worst })
+        let (score, num_images) = (self.score?, self.num_images);
+        // Of few images each is in one half.
+        self.best.truncate(num_images.div_ceil(2));
+        self.worst.retain(|(arrival, _)| self.best.iter().all(|(other, _)| other != arrival));
+        self.worst.truncate(PER_END.min(num_images / 2));
+        let pictures = |list: Vec<(usize, Picture)>| list.into_iter().map(|(_, p)| p).collect();
+        Some(Ranked { score, num_images, best: pictures(self.best), worst: pictures(self.worst) })
     }
 }
 
@@ -133,21 +139,29 @@ mod tests {
 
     #[test]
     fn the_ends_are_kept_and_few_others_drawn() {
-        let scores: Vec<f64> = (0..100).map(|i| f64::from((i * 37) % 100)).collect();
+        let scores: Vec<f64> = (0..1000).map(|i| f64::from((i * 377) % 1000)).collect();
         let (ranked, drawn) = ranked(&scores);
         let values = |p: &[Picture]| p.iter().map(|p| p.score).collect::<Vec<_>>();
-        assert_eq!(values(&ranked.best), [99.0, 98.0, 97.0, 96.0, 95.0, 94.0]);
+        assert_eq!(values(&ranked.best), [999.0, 998.0, 997.0, 996.0, 995.0, 994.0]);
         assert_eq!(values(&ranked.worst), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-        assert_eq!(ranked.num_images, 100);
-        assert!(drawn < 60, "{drawn}");
+        assert_eq!(ranked.num_images, 1000);
+        assert!(drawn < 250, "{drawn}");
     }
 
     #[test]
     fn of_few_images_each_is_shown_once_and_equals_keep_their_order() {
         let (ranked, _) = ranked(&[0.5, 0.5, f64::NAN, 0.5, 0.9, 0.5]);
         assert_eq!(names(&ranked.best), ["4.png", "0.png", "1.png"]);
-        assert_eq!(names(&ranked.worst), ["0.png", "1.png"]);
+        assert_eq!(names(&ranked.worst), ["3.png", "5.png"]);
         assert_eq!(ranked.num_images, 5);
+    }
+
+    #[test]
+    fn of_many_equals_none_is_at_both_ends() {
+        let (ranked, drawn) = ranked(&[0.0; 50]);
+        let both = [names(&ranked.best), names(&ranked.worst)].concat();
+        assert_eq!(both, (0..12).map(|i| format!("{i}.png")).collect::<Vec<_>>());
+        assert_eq!(drawn, 12);
     }
 
     #[test]

@@ -21,7 +21,9 @@ impl Scale {
         let size = low.abs().max(high.abs());
         let air = if size == 0.0 { 1.0 } else { 0.01 * size };
         if high - low < 0.1 * air {
-            return Some(Self { low: low - air, high: high + air, log: false });
+            // What is never negative gets no axis below 0.
+            let below = if low >= 0.0 { (low - air).max(0.0) } else { low - air };
+            return Some(Self { low: below, high: high + air, log: false });
         }
         // Half values first: the range of two huge values of opposite sign would overflow.
         let margin = 0.04 * (high / 2.0 - low / 2.0) * 2.0;

@@ -8,9 +8,10 @@ use super::{
     page::scrolled,
     ranking::{Picture, Ranked},
     run_files::Evaluation,
+    scale::short,
 };
 use crate::{
-    logging::table::score,
+    logging,
     task::{Confusion, Metric, Report},
 };
 
@@ -44,6 +45,11 @@ pub(super) fn evaluation(evaluation: &Evaluation) -> Markup {
             (rest(&shown.report))
         }
     }
+}
+
+/// A metric's value as `sonotune eval` prints it; a huge one in few characters.
+pub(super) fn score(value: f64) -> String {
+    if value.abs() < 1e5 { logging::table::score(value) } else { short(value) }
 }
 
 /// Metrics as large numbers.

@@ -35,7 +35,7 @@ pub(super) fn after_training(logger: &RunLogger, run_dir: &Path) {
     match report::write(run_dir) {
         Ok(path) => logger.info(&format!("report: {}", path.display())),
         Err(error) => logger.warn(&format!(
-            "{error:#}; the run itself is complete: `sonotune report --run {}` writes its report",
+            "{error:#}; nothing else of the run is lost: `sonotune report --run {}` writes its report",
             run_dir.display()
         )),
     }
