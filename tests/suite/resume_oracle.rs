@@ -240,6 +240,7 @@ fn mask2former_every_step() {
 num_queries = 8
 feat_channels = 32
 num_heads = 4
+neck = "simple_feature_pyramid"
 pixel_decoder = { num_layers = 1, feedforward_channels = 32 }
 transformer_decoder = { num_layers = 2, feedforward_channels = 32 }
 training = { num_points = 64 }"#;
