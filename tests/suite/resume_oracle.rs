@@ -112,7 +112,9 @@ pub(crate) fn checkpoints(run: &Path) -> PathBuf {
 /// `metrics.jsonl` without times and memory.
 pub(crate) fn metrics(run: &Path) -> Vec<BTreeMap<String, Value>> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let lines = text.lines().map(|l| serde_json::from_str::<BTreeMap<_, _>>(l).unwrap());
+    let lines = text
+        .lines()
+        .map(|l| serde_json::from_str::<BTreeMap<String, serde_json::Value>>(l).unwrap());
     let own = |key: &str| !key.starts_with("time/") && !key.starts_with("memory/");
     lines.map(|line| line.into_iter().filter(|(key, _)| own(key)).collect()).collect()
 }

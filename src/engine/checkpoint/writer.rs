@@ -118,7 +118,7 @@ mod tests {
 
         fn step(&mut self) {
             self.progress.step += 1;
-            no_grad(|| self.weight.fill_(self.progress.step as f64));
+            let _ = no_grad(|| self.weight.fill_(self.progress.step as f64));
         }
 
         fn state(&self) -> State<'_> {
@@ -141,7 +141,7 @@ mod tests {
         for _ in 0..4 {
             tiny.step();
             writer.save(&tiny.state(), tiny.progress.step == 2).unwrap();
-            no_grad(|| tiny.weight.fill_(-1.0));
+            let _ = no_grad(|| tiny.weight.fill_(-1.0));
         }
         writer.wait().unwrap();
         assert_eq!(saved(&folder.path().join(LAST)), (4, 4.0));

@@ -27,6 +27,9 @@ const CHECKPOINTS: &str = "checkpoints";
 pub(crate) const REPORT: &str = "report.html";
 /// What the report needs and no other file holds.
 pub(crate) const REPORT_FOLDER: &str = "report";
+/// Within it, written by training alone.
+const REPORT_COUNTS: &str = "data.json";
+const REPORT_TRAINING: &str = "training-";
 pub(super) const EVENTS_PREFIX: &str = "events.out.tfevents.";
 
 /// What to do when the folder holds something already.
@@ -356,7 +359,8 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
 /// Removes what a killed process left of files that it was writing. Only the holder of the lock may:
 /// nobody else is writing then.
 fn remove_temporary(run: &Path) -> Result<()> {
-    for folder in [run.to_owned(), run.join(CHECKPOINTS)] {
+    let folders = [run.to_owned(), run.join(CHECKPOINTS), run.join(REPORT_FOLDER)];
+    for folder in folders.into_iter().filter(|folder| folder.exists()) {
         let list = || -> std::io::Result<()> {
             for entry in fs::read_dir(&folder)? {
                 let entry = entry?;
@@ -380,8 +384,9 @@ fn is_temporary(name: &str) -> bool {
         is_random.then_some(name)
     };
     inner().is_some_and(|name| {
-        [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, LAST, BEST].contains(&name)
+        [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, SKIPPED, LAST, BEST].contains(&name)
             || kept::step_of(name).is_some()
+            || [REPORT_COUNTS, REPORT_TRAINING].iter().any(|start| name.starts_with(start))
             || name.starts_with(EVENTS_PREFIX)
     })
 }
