@@ -54,7 +54,8 @@ impl Driver {
 
     fn command(&self, run: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sonotune"));
-        command.arg("train");
+        // With tensors this small, threads would only wait for each other.
+        command.arg("train").env("OMP_NUM_THREADS", "1");
         if checkpoints(run).join(checkpoint::LAST).exists() {
             command.arg("--resume").arg(run);
         } else {
