@@ -177,7 +177,8 @@ fn a_run_that_gets_no_better_stops_and_says_why() {
     assert_success(&sonotune(&["train", "--resume", &shown, longer]));
     assert_eq!(summary()["steps"], 8);
 
-    let contradiction = run(folder.path(), &["train.early_stopping={patience=2}", "~evaluation"]);
+    let stopping = ["dataset.image_label=from_objects", "train.early_stopping={patience=2}"];
+    let contradiction = tiny_run(folder.path(), CLASSIFIER, &stopping);
     assert_fails(&contradiction, 2, &["evaluation.best_metric", "evaluation.every_steps"]);
 }
 

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backbone_support;
-mod before_a_run;
 mod bad_images;
+mod before_a_run;
 mod browser;
 mod checkpoints;
 mod coco;

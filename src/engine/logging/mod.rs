@@ -7,6 +7,7 @@ mod console;
 mod environment;
 mod events;
 mod guarded;
+mod leftovers;
 mod logger;
 mod memory;
 mod metrics_file;

@@ -9,21 +9,20 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Environment;
+use super::{Environment, leftovers};
 use crate::{
     Error,
-    checkpoint::{BEST, LAST, kept},
     fs::{atomic_write, read_if_exists},
 };
 
-const CONFIG: &str = "config.toml";
-const ENVIRONMENT: &str = "env.json";
-const WEIGHTS: &str = "weights.json";
+pub(super) const CONFIG: &str = "config.toml";
+pub(super) const ENVIRONMENT: &str = "env.json";
+pub(super) const WEIGHTS: &str = "weights.json";
 const LOG: &str = "train.log";
-const METRICS: &str = "metrics.jsonl";
-const SUMMARY: &str = "summary.json";
-const SKIPPED: &str = "skipped.json";
-const CHECKPOINTS: &str = "checkpoints";
+pub(super) const METRICS: &str = "metrics.jsonl";
+pub(super) const SUMMARY: &str = "summary.json";
+pub(super) const SKIPPED: &str = "skipped.json";
+pub(super) const CHECKPOINTS: &str = "checkpoints";
 pub(crate) const REPORT: &str = "report.html";
 /// What the report needs and no other file holds.
 pub(crate) const REPORT_FOLDER: &str = "report";
@@ -100,7 +99,7 @@ impl RunFolder {
         }
         if existing == Existing::Resume {
             if lock.is_held {
-                remove_temporary(path)?;
+                leftovers::remove(path)?;
             }
             // What it says of the end is no longer true.
             drop(fs::remove_file(path.join(SUMMARY)));
@@ -351,39 +350,6 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
         removed.with_context(|| format!("cannot remove {}", entry.display()))?;
     }
     Ok(rest)
-}
-
-/// Removes what a killed process left of files that it was writing. Only the holder of the lock may:
-/// nobody else is writing then.
-fn remove_temporary(run: &Path) -> Result<()> {
-    for folder in [run.to_owned(), run.join(CHECKPOINTS)] {
-        let list = || -> std::io::Result<()> {
-            for entry in fs::read_dir(&folder)? {
-                let entry = entry?;
-                if is_temporary(&entry.file_name().to_string_lossy()) {
-                    fs::remove_file(entry.path())?;
-                }
-            }
-            Ok(())
-        };
-        list().with_context(|| format!("cannot clear {} of temporary files", folder.display()))?;
-    }
-    Ok(())
-}
-
-/// `.NAME.XXXXXX.tmp`, as [`crate::fs::atomic_write`] names the file that becomes NAME, for the files
-/// that training alone writes: scores may be on their way from another process.
-fn is_temporary(name: &str) -> bool {
-    let inner = || {
-        let (name, random) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
-        let is_random = !random.is_empty() && random.bytes().all(|b| b.is_ascii_alphanumeric());
-        is_random.then_some(name)
-    };
-    inner().is_some_and(|name| {
-        [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, LAST, BEST].contains(&name)
-            || kept::step_of(name).is_some()
-            || name.starts_with(EVENTS_PREFIX)
-    })
 }
 
 /// `eval-SPLIT.json`: scores of the earlier run's model.
