@@ -16,6 +16,9 @@ use crate::{
     test_output::{self, Summary},
 };
 
+/// Threads of libtorch's CPU operators.
+const THREADS_VARIABLE: &str = "OMP_NUM_THREADS";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {
     /// Only tests whose path contains this.
@@ -41,6 +44,11 @@ pub(crate) fn test(stages: &mut Stages, filter: Option<&str>) -> Result<Outcome>
         // Without --no-fail-fast the first crate with a failure would hide the others'.
         let mut tests = cargo_test(&["--no-fail-fast", "--", "--show-output"]);
         tests.args(filter).stdout(Stdio::piped());
+        // Tests run beside each other. Threads of several processes that spin for one another on the
+        // same cores make a second of tiny tensors a minute.
+        if std::env::var_os(THREADS_VARIABLE).is_none() {
+            tests.env(THREADS_VARIABLE, "1");
+        }
         if let Some(python) = python {
             tests.env(PYTHON_VARIABLE, python);
         }
