@@ -70,7 +70,7 @@ pub(super) fn loss(logs: &[&Failures]) -> Option<anyhow::Error> {
 
 /// Room for a summary of any run, and for the temporary file it is written to.
 pub(super) fn reserve(folder: &RunFolder) -> Result<NamedTempFile> {
-    const BYTES: [u8; 32 << 10] = [0; 32 << 10];
+    static BYTES: [u8; 32 << 10] = [0; 32 << 10];
     let path = folder.summary();
     let write = || {
         let mut file = tempfile::Builder::new()
