@@ -16,9 +16,6 @@ use crate::{
     test_output::{self, Summary},
 };
 
-/// Threads of libtorch's CPU operators.
-const THREADS_VARIABLE: &str = "OMP_NUM_THREADS";
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {
     /// Only tests whose path contains this.
@@ -44,11 +41,9 @@ pub(crate) fn test(stages: &mut Stages, filter: Option<&str>) -> Result<Outcome>
         // Without --no-fail-fast the first crate with a failure would hide the others'.
         let mut tests = cargo_test(&["--no-fail-fast", "--", "--show-output"]);
         tests.args(filter).stdout(Stdio::piped());
-        // Tests run beside each other. Threads of several processes that spin for one another on the
-        // same cores make a second of tiny tensors a minute.
-        if std::env::var_os(THREADS_VARIABLE).is_none() {
-            tests.env(THREADS_VARIABLE, "1");
-        }
+        // Tests run beside each other: threads of OpenMP that spin while they wait for one another
+        // on the same cores make a second of tiny tensors a minute.
+        tests.env("OMP_WAIT_POLICY", "PASSIVE");
         if let Some(python) = python {
             tests.env(PYTHON_VARIABLE, python);
         }
