@@ -13,13 +13,13 @@ use tempfile::TempDir;
 
 use crate::support::{assert_success, sonotune};
 
-/// 60 phantoms of 64², so that every class is in every split.
+/// 80 phantoms of 64²: every class in every split, and an image for each defect.
 pub(crate) fn clean() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("set").display().to_string();
-        let args = ["data", "phantom", &out, "--num-images", "60", "--image-size", "64"];
+        let args = ["data", "phantom", &out, "--num-images", "80", "--image-size", "64"];
         assert_success(&sonotune(&args));
         folder
     });
@@ -36,6 +36,8 @@ pub(crate) struct Set {
     pub(crate) files: BTreeMap<&'static str, Value>,
     /// Images of each split that no defect has touched.
     pub(crate) untouched: BTreeMap<&'static str, usize>,
+    /// Images of each split before defects added some.
+    originals: BTreeMap<&'static str, usize>,
     next_id: u64,
 }
 
@@ -53,8 +55,12 @@ impl Set {
             let path = clean().join(format!("set/annotations/{split}.json"));
             serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
         };
+        let files: BTreeMap<_, Value> =
+            ["train", "val", "test"].map(|split| (split, read(split))).into();
+        let count = |file: &Value| file["images"].as_array().unwrap().len();
         Self {
-            files: ["train", "val", "test"].map(|split| (split, read(split))).into(),
+            originals: files.iter().map(|(split, file)| (*split, count(file))).collect(),
+            files,
             untouched: ["train", "val", "test"].map(|split| (split, 0)).into(),
             next_id: 100_000,
             folder,
@@ -69,7 +75,7 @@ impl Set {
     pub(crate) fn image(&mut self, split: &'static str) -> usize {
         let next = self.untouched.get_mut(split).unwrap();
         *next += 1;
-        assert!(*next <= self.files[split]["images"].as_array().unwrap().len());
+        assert!(*next <= self.originals[split], "more phantoms are needed");
         *next - 1
     }
 

@@ -313,7 +313,7 @@ fn checked(set: &Set) -> Vec<Spot> {
     spots(&serde_json::to_value(&report).unwrap(), &set.root())
 }
 
-/// The training split has 14 objects of each class.
+/// The training split has 18 or 19 objects of each class.
 const MAX_RATIO: f64 = 8.0;
 
 /// A config file of the copy.

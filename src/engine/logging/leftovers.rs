@@ -37,7 +37,8 @@ fn is_leftover(file: &str) -> bool {
     let name = file.strip_prefix('.').and_then(|file| file.strip_suffix(".tmp"));
     let Some((name, random)) = name.and_then(|name| name.rsplit_once('.')) else { return false };
     let is_random = !random.is_empty() && random.bytes().all(|b| b.is_ascii_alphanumeric());
-    let is_ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, SKIPPED, LAST, BEST]
+    // `.summary.XXXXXX.tmp` holds room for the summary.
+    let is_ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, SKIPPED, LAST, BEST, "summary"]
         .contains(&name)
         || kept::step_of(name).is_some()
         || ["data.json", "training-", EVENTS_PREFIX].iter().any(|start| name.starts_with(start));
@@ -55,6 +56,7 @@ mod tests {
             ".step-00000006.safetensors.aB3xYz.tmp",
             ".metrics.jsonl.aB3xYz.tmp",
             ".training-val.json.aB3xYz.tmp",
+            ".summary.aB3xYz.tmp",
         ] {
             assert!(is_leftover(ours), "{ours}");
         }
