@@ -365,7 +365,7 @@ fn clean_phantoms_give_nothing() {
     let output = sonotune(&["data", "check", &config(&set), "--strict"]);
     assert_success(&output);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("nothing found in 60 images"), "{text}");
+    assert!(text.contains("nothing found in 80 images"), "{text}");
 }
 
 #[test]

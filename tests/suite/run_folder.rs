@@ -248,3 +248,18 @@ fn a_full_disk_loses_records_and_not_the_run() {
     assert_eq!(summary["status"], "finished");
     assert_eq!(summary["metrics"][0]["name"], "f1");
 }
+
+/// A process that was killed while it wrote the file that marks a folder as a run's.
+#[test]
+fn a_folder_that_a_killed_start_left_is_taken_as_empty() {
+    let home = tempfile::tempdir().unwrap();
+    for existing in [Existing::Refuse, Existing::Overwrite] {
+        let run = home.path().join(format!("{existing:?}"));
+        fs::create_dir_all(run.join("checkpoints")).unwrap();
+        fs::write(run.join("train.log"), "").unwrap();
+        fs::write(run.join(".env.json.qumDXu.tmp"), "{ \"sono").unwrap();
+        drop(RunFolder::create(&run, existing).unwrap());
+        assert!(!run.join(".env.json.qumDXu.tmp").exists());
+        assert!(run.join("env.json").exists());
+    }
+}

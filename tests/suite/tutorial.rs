@@ -193,7 +193,7 @@ fn the_task_is_short_and_trains_scores_and_predicts() {
     assert_eq!(eval["report"]["metrics"].as_array().unwrap().len(), 4, "{eval}");
 
     let args = ["predict", "--run", "runs/regression", "phantoms/images", "--out", "predicted"];
-    assert_success(&own.run(&[&args[..], &["--pictures"]].concat()));
+    assert_success(&own.run(&args));
     let csv = fs::read_to_string(own.path("predicted/predictions.csv")).unwrap();
     assert!(csv.starts_with("image,lesion_percent\n"), "{csv}");
     let json = fs::read(own.path("predicted/predictions.json")).unwrap();

@@ -33,7 +33,7 @@ fn remove_from(folder: &Path) -> io::Result<()> {
 
 /// `.NAME.XXXXXX.tmp`, as [`crate::fs::atomic_write`] names the file that becomes NAME, for the files
 /// that training alone writes: scores and reports may be on their way from another process.
-fn is_leftover(file: &str) -> bool {
+pub(super) fn is_leftover(file: &str) -> bool {
     let name = file.strip_prefix('.').and_then(|file| file.strip_suffix(".tmp"));
     let Some((name, random)) = name.and_then(|name| name.rsplit_once('.')) else { return false };
     let is_random = !random.is_empty() && random.bytes().all(|b| b.is_ascii_alphanumeric());

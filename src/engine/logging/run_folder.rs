@@ -97,10 +97,10 @@ impl RunFolder {
             left_alone = remove_run(path, &run.names)?;
             lock.file.set_len(0).with_context(|| format!("cannot empty {shown}/{LOG}"))?;
         }
+        if lock.is_held {
+            leftovers::remove(path)?;
+        }
         if existing == Existing::Resume {
-            if lock.is_held {
-                leftovers::remove(path)?;
-            }
             // What it says of the end is no longer true.
             drop(fs::remove_file(path.join(SUMMARY)));
         } else {
@@ -257,6 +257,7 @@ impl Contents {
         let started = |name: &String| {
             name == CHECKPOINTS && fs::read_dir(path.join(name)).is_ok_and(|d| d.count() == 0)
                 || name == LOG && fs::metadata(path.join(name)).is_ok_and(|m| m.len() == 0)
+                || leftovers::is_leftover(name)
         };
         Ok(Self {
             vacant: names.iter().all(started),
