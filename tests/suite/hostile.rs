@@ -139,9 +139,10 @@ fn open_image(path: &Path) -> Result<()> {
 }
 
 type Open = fn(&Path) -> Result<()>;
+type Said = (&'static str, &'static str);
 
 /// File, and what its error must say; nothing: it is accepted.
-const REFUSED: &[(&str, ErrorKind, Open, &[(&str, &str)])] = &[
+const REFUSED: &[(&str, ErrorKind, Open, &[Said])] = &[
     (
         "torch_pth",
         ErrorKind::Weights,

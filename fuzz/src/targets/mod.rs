@@ -19,8 +19,11 @@ pub use specs::spec;
 
 use base::{Error, ErrorKind};
 
+/// Takes any bytes.
+pub type Target = fn(&[u8]);
+
 /// Every target by its name, which is also that of its folder of inputs.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub const ALL: &[(&str, Target)] = &[
     ("rle", rle),
     ("polygons", polygons),
     ("coco_file", coco_file),
