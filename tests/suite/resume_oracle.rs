@@ -233,6 +233,38 @@ fn classification_every_step() {
 }
 
 #[test]
+fn a_run_stopped_before_an_evaluation_makes_up_for_it() {
+    alone("classification_stopped_before_an_evaluation");
+}
+
+#[test]
+#[ignore = "run by a_run_stopped_before_an_evaluation_makes_up_for_it"]
+fn classification_stopped_before_an_evaluation() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.toml");
+    fs::write(&config, everything_on(0, "type = \"classification\"", "f1", 3)).unwrap();
+    let always = ["evaluation.every_steps=1".to_owned()];
+    let (through, resumed) = (folder.path().join("through"), folder.path().join("resumed"));
+    train(&config, &through, &always, &options(Existing::Refuse, ModelSource::Last));
+
+    // Asked for before the first step: the run stops after it, and does not evaluate.
+    let stopping = options(Existing::Refuse, ModelSource::Last);
+    stopping.stop.raise();
+    let overrides = [&[set("run_dir", &resumed)], &always[..]].concat();
+    let loaded = config::load(&config, &overrides).unwrap();
+    let stopped = engine::run::train(&loaded, &stopping).unwrap_err();
+    assert_eq!(engine::error::exit_code(&stopped), 130, "{stopped:#}");
+    assert!(metrics(&resumed).iter().all(|line| line["split"] != "val"));
+
+    let from = options(Existing::Resume, ModelSource::Last);
+    train(&resumed.join("config.toml"), &resumed, &[], &from);
+    assert_eq!(metrics(&through), metrics(&resumed));
+    for name in [checkpoint::LAST, checkpoint::BEST] {
+        assert_same_file(&checkpoints(&through).join(name), &checkpoints(&resumed).join(name));
+    }
+}
+
+#[test]
 fn an_instance_segmenter_goes_on_from_every_step() {
     alone("mask2former_every_step");
 }

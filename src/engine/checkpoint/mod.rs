@@ -50,6 +50,9 @@ pub struct Progress {
     /// Where early stopping stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStopping>,
+    /// Stopped before the evaluation that this step was due: it comes first when the run goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub evaluation_pending: bool,
     /// Whether the variables under their own names are the moving average.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub averaged: bool,

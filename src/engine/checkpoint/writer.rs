@@ -111,6 +111,7 @@ mod tests {
                 best: None,
                 convention: None,
                 early_stopping: None,
+                evaluation_pending: false,
                 averaged: false,
             };
             Self { vs, weight, optimizer, progress }

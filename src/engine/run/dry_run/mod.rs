@@ -24,10 +24,11 @@ use super::{
     embed,
     evaluate::{eval_plan, find_metric, predict_batch},
     model::{Model, decided_by_weights},
-    train::{load_plan, open, validation},
+    train::{load_plan, open, start, validation},
 };
 use crate::{
     Error,
+    checkpoint::{Snapshot, State},
     config::{BadImages, Loaded, RunConfig, known_keys},
     data::{
         Batch, Dataset, Record, Split,
@@ -69,7 +70,10 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     embed::check(config, &model)?;
     let optimizer = Optimizer::new(&config.optimizer, groups);
     let ema = config.train.ema.as_ref().map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
-    let checkpoint_bytes = checkpoint_bytes(&model, &optimizer, ema.as_ref());
+    let progress = start(config, &model);
+    let state =
+        State { vs: &model.vs, optimizer: &optimizer, ema: ema.as_ref(), progress: &progress };
+    let checkpoint_bytes = Snapshot::live(&state).bytes(false)?;
     let (trainable, parameters) = model.num_parameters();
     let mut trying = Trying {
         loaded,
@@ -97,13 +101,6 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     trying.all(&mut report, &train_set, val_set.as_ref(), options)?;
     report.conclude(config);
     Ok(report)
-}
-
-/// Bytes of a checkpoint: the model and what the optimiser remembers.
-fn checkpoint_bytes(model: &Model, optimizer: &Optimizer, ema: Option<&Ema>) -> u64 {
-    let variables: u64 = model.vs.variables().values().map(memory::size).sum();
-    let states = optimizer.state().into_iter().chain(ema.iter().flat_map(|ema| ema.state()));
-    variables + states.map(|(_, tensor)| memory::size(&tensor)).sum::<u64>()
 }
 
 /// The parts of a run that are tried.

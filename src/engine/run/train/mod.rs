@@ -25,8 +25,8 @@ use crate::{
     stop::StopFlag,
     trainer::Trainer,
 };
-use setup::{Introduction, Resumed, start};
-pub(super) use setup::{load_plan, open, validation};
+use setup::{Introduction, Resumed};
+pub(super) use setup::{load_plan, open, start, validation};
 use steps::Run;
 
 /// How to start.

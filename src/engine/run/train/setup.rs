@@ -29,7 +29,7 @@ pub(in crate::run) fn open(config: &RunConfig, split: Split) -> Result<Arc<Datas
 }
 
 /// A run before its first step.
-pub(super) fn start(config: &RunConfig, model: &Model) -> Progress {
+pub(in crate::run) fn start(config: &RunConfig, model: &Model) -> Progress {
     Progress {
         step: 0,
         seed: config.seed,
@@ -37,6 +37,7 @@ pub(super) fn start(config: &RunConfig, model: &Model) -> Progress {
         best: None,
         convention: config.task.convention(),
         early_stopping: config.train.early_stopping.as_ref().map(|_| EarlyStopping::default()),
+        evaluation_pending: false,
         averaged: false,
     }
 }

@@ -49,6 +49,10 @@ impl Run<'_> {
         let first_batch = self.progress.step * accumulate;
         self.use_embeddings(train_set, stop)?;
         self.warn_of_little_space()?;
+        if std::mem::take(&mut self.progress.evaluation_pending) {
+            let is_best = self.evaluate()?;
+            self.save(is_best)?;
+        }
         let mut batches = Loader::train(train_set.clone(), self.plan.clone(), first_batch)?;
         batches.know_skipped(self.skipped.known_to(train_set));
         let mut watch = self.watch();
@@ -129,6 +133,7 @@ impl Run<'_> {
         }
         let is_best = evaluates && !stops && self.evaluate()?;
         if saves {
+            self.progress.evaluation_pending = evaluates && stops;
             self.save(is_best)?;
         }
         if stops {
