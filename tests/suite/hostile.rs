@@ -24,7 +24,7 @@ use crate::support::{assert_fails, fixture};
 
 #[allow(unreachable_pub, dead_code)]
 #[path = "../../fuzz/src/engine_targets/mod.rs"]
-mod engine_targets;
+pub(crate) mod engine_targets;
 #[allow(unreachable_pub, dead_code)]
 #[path = "../../fuzz/src/targets/mod.rs"]
 mod targets;

@@ -51,7 +51,7 @@ pub fn coco_dataset(bytes: &[u8]) {
 }
 
 /// What [`coco_results`] are held against.
-const TRUTH: &str = r#"{"images": [
+pub const TRUTH: &str = r#"{"images": [
  {"id": 1, "height": 2, "width": 3}, {"id": "two", "height": 5, "width": 6}, {"id": 5.0}],
 "annotations": [
  {"id": 70, "image_id": 1, "category_id": 1, "bbox": [1, 0, 2, 2], "area": 3, "iscrowd": 0,

@@ -1,6 +1,7 @@
 //! Processors, threads and memory.
 
-use super::{Check, CpuFacts, MemoryFacts, in_words};
+use super::{Check, CpuFacts, MemoryFacts};
+use crate::logging::bytes;
 
 pub(super) fn checks(cpu: &CpuFacts, memory: &MemoryFacts) -> Vec<Check> {
     let mut checks = vec![threads(cpu)];
@@ -76,13 +77,13 @@ const LEAST_MEMORY: u64 = 2 << 30;
 fn main_memory(memory: &MemoryFacts) -> Option<Check> {
     const NAME: &str = "memory";
     let (total, available) = (memory.total?, memory.available?);
-    let mut found = format!("{} of {} available", in_words(available), in_words(total));
+    let mut found = format!("{} of {} available", bytes(available), bytes(total));
     let left = match (memory.cgroup_limit, memory.cgroup_used) {
         (Some(limit), used) if limit < total => {
             let left = limit.saturating_sub(used.unwrap_or(0)).min(available);
-            found += &format!("; the container's limit is {}", in_words(limit));
+            found += &format!("; the container's limit is {}", bytes(limit));
             if let Some(used) = used {
-                found += &format!(", of which {} are used", in_words(used));
+                found += &format!(", of which {} are used", bytes(used));
             }
             left
         }
@@ -91,7 +92,7 @@ fn main_memory(memory: &MemoryFacts) -> Option<Check> {
     match memory.swap_total.zip(memory.swap_free) {
         Some((swap, free)) if swap > 0 => {
             let used = swap - free.min(swap);
-            found += &format!("; swap {}, {} used", in_words(swap), in_words(used));
+            found += &format!("; swap {}, {} used", bytes(swap), bytes(used));
         }
         _ => found += "; no swap: what does not fit is killed",
     }

@@ -1,6 +1,7 @@
 //! Folders that runs write to, files, clock.
 
-use super::{Check, Facts, FolderFacts, in_words};
+use super::{Check, Facts, FolderFacts};
+use crate::logging::bytes;
 
 pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     let mut checks: Vec<_> = facts.folders.iter().map(folder).collect();
@@ -44,7 +45,7 @@ fn folder(folder: &FolderFacts) -> Check {
     let Some(free) = folder.free_bytes else {
         return Check::ok(name, format!("{path} (its free space is not told)"));
     };
-    let found = format!("{path}, {} free", in_words(free));
+    let found = format!("{path}, {} free", bytes(free));
     if free < LITTLE_SPACE {
         return Check::warn(
             name,

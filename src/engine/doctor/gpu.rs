@@ -1,6 +1,7 @@
 //! From the PCI bus to a kernel that runs.
 
-use super::{Check, GpuFacts, LibtorchFacts, in_words};
+use super::{Check, GpuFacts, LibtorchFacts};
+use crate::logging::bytes;
 
 const NAME: &str = "GPU";
 
@@ -99,7 +100,7 @@ fn driver(gpu: &GpuFacts, libtorch: &LibtorchFacts) -> Option<Check> {
 fn memory(gpu: &GpuFacts) -> Option<Check> {
     const NAME: &str = "GPU memory";
     let (free, total) = (gpu.memory_free_bytes?, gpu.memory_total_bytes?);
-    let found = format!("{} of {} free", in_words(free), in_words(total));
+    let found = format!("{} of {} free", bytes(free), bytes(total));
     if free * 10 >= total * 9 {
         return Some(Check::ok(NAME, found));
     }

@@ -166,17 +166,3 @@ fn plugins(plugins: &Result<Vec<String>, String>) -> Check {
         Err(message) => Check::fail("plugins", message, "mend what is linked into this program"),
     }
 }
-
-/// `1.5 GiB`.
-#[must_use]
-pub fn in_words(bytes: u64) -> String {
-    let (gib, mib) = ((1u64 << 30) as f64, (1u64 << 20) as f64);
-    let bytes = bytes as f64;
-    if bytes >= gib {
-        format!("{:.1} GiB", bytes / gib)
-    } else if bytes >= mib {
-        format!("{:.1} MiB", bytes / mib)
-    } else {
-        format!("{:.1} KiB", bytes / 1024.0)
-    }
-}

@@ -74,7 +74,7 @@ impl Console {
 }
 
 /// `12.3 GiB`, in the largest unit that leaves at least 1.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let unit = (count.max(1).ilog2() as usize / 10).min(UNITS.len() - 1);
     if unit == 0 {

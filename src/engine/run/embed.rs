@@ -29,7 +29,7 @@ use crate::{
         ContentHash, EmbeddingCacheConfig, EmbeddingDtype, Embeddings, Entry, Found, RunKey,
         RunKeyParts, content_hash,
     },
-    logging::RunLogger,
+    logging::{RunLogger, bytes},
     stop::StopFlag,
     task::TargetNeeds,
     trainer::autocast,
@@ -145,8 +145,8 @@ impl Filling<'_> {
             "embedding cache {}: {} computed ({}), {stored} were there ({})",
             self.cache.dir.display(),
             missing.len(),
-            mib(computed_bytes),
-            mib(stored_bytes)
+            bytes(computed_bytes),
+            bytes(stored_bytes)
         ));
         Ok(embeddings)
     }
@@ -341,8 +341,4 @@ fn wanted<'a>(
         }
     }
     all
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -36,6 +36,7 @@ use crate::{
         transforms::PadTo,
     },
     device,
+    logging::bytes,
     optim::{Ema, Optimizer, groups},
     trainer::Trainer,
 };
@@ -232,8 +233,8 @@ impl Trying<'_> {
         report.problems.push(format!(
             "the batch was not run: by steps of one and of two images it would take about {}, and {} \
              are available (--anyway runs it)",
-            report::bytes(expected),
-            report::bytes(available)
+            bytes(expected),
+            bytes(available)
         ));
         report.advice = self.advice(Some(fits));
         Ok(None)
@@ -380,7 +381,7 @@ pub fn require_ready(report: &DryRunReport, run_dir: &Path) -> Result<()> {
         return Err(Error::storage(format!(
             "{}: {} are missing for the run's checkpoints",
             run_dir.display(),
-            report::bytes(missing)
+            bytes(missing)
         ))
         .into());
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::LargestBatch;
-use crate::{config::RunConfig, data::Batch, doctor::in_words};
+use crate::{config::RunConfig, data::Batch, logging::bytes};
 
 /// Figures of a run that has not been made.
 #[derive(Debug, Clone, Serialize)]
@@ -92,11 +92,6 @@ pub struct Memory {
     pub expected_bytes: Option<u64>,
     pub available_bytes: Option<u64>,
     pub total_bytes: Option<u64>,
-}
-
-/// `1.5 GiB`.
-pub(super) fn bytes(bytes: u64) -> String {
-    in_words(bytes)
 }
 
 impl DryRunReport {

@@ -15,11 +15,10 @@ use crate::{
     config::Direction,
     data::{Split, Statistics},
     fs::free_space,
-    logging::{BestModel, RunStatus, Summary, peak_memory},
+    logging::{BestModel, RunStatus, Summary, bytes, peak_memory},
     report::{By, Kept, Shown},
     task::{Metric, Report},
     trainer::Trainer,
-    weights::bytes_words,
 };
 
 impl Run<'_> {
@@ -42,8 +41,8 @@ impl Run<'_> {
                  does not fit, with those before it intact. Free some space there, or choose another \
                  run_dir or a smaller train.keep_checkpoints",
                 folder.display(),
-                bytes_words(free),
-                bytes_words(needed)
+                bytes(free),
+                bytes(needed)
             ));
         }
         Ok(())
