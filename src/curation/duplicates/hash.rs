@@ -171,27 +171,35 @@ impl Print {
 /// Grey levels averaged over the areas of 32×32 pixels, row-major.
 fn averaged(image: &Image) -> Vec<f32> {
     let (height, width) = (image.height as usize, image.width as usize);
-    let mut rows = vec![0.0; height * SIDE];
-    let mut grey = vec![0.0; width];
-    let lines = image.pixels.chunks_exact(width * image.channels);
-    for (line, row) in lines.zip(rows.chunks_exact_mut(SIDE)) {
-        for (value, pixel) in grey.iter_mut().zip(line.chunks_exact(image.channels)) {
-            *value = match pixel {
-                [r, g, b] => 0.299 * f32::from(*r) + 0.587 * f32::from(*g) + 0.114 * f32::from(*b),
-                [g, ..] => f32::from(*g),
-                [] => 0.0,
-            };
-        }
-        row.copy_from_slice(&averaged_line(&grey));
-    }
-    let mut small = vec![0.0; SIDE * SIDE];
-    for x in 0..SIDE {
-        let column: Vec<f32> = rows.iter().skip(x).step_by(SIDE).copied().collect();
-        for (y, value) in averaged_line(&column).into_iter().enumerate() {
-            small[y * SIDE + x] = value;
+    // Rows are averaged first: that is one multiplication a pixel, in the order of memory.
+    let mut bands = vec![0.0f64; SIDE * width];
+    let mut grey = vec![0.0f32; width];
+    let rows_of_band = height as f64 / SIDE as f64;
+    for (y, line) in image.pixels.chunks_exact(width * image.channels).enumerate() {
+        fill_grey(&mut grey, line, image.channels);
+        let (top, bottom) = (y as f64 / rows_of_band, (y + 1) as f64 / rows_of_band);
+        for band in top as usize..(bottom.ceil() as usize).min(SIDE) {
+            let share = (bottom.min((band + 1) as f64) - top.max(band as f64)).max(0.0);
+            for (sum, value) in bands[band * width..][..width].iter_mut().zip(&grey) {
+                *sum += share * f64::from(*value);
+            }
         }
     }
-    small
+    let bands: Vec<f32> = bands.into_iter().map(|mean| mean as f32).collect();
+    bands.chunks_exact(width).flat_map(averaged_line).collect()
+}
+
+/// Grey levels of a line of pixels.
+fn fill_grey(grey: &mut [f32], line: &[u8], channels: usize) {
+    if channels == 3 {
+        for (value, p) in grey.iter_mut().zip(line.chunks_exact(3)) {
+            *value = 0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2]);
+        }
+    } else {
+        for (value, pixel) in grey.iter_mut().zip(line.iter().step_by(channels)) {
+            *value = f32::from(*pixel);
+        }
+    }
 }
 
 /// Means over 32 equal parts of a line, pixels on an edge counted by their share.
