@@ -2,9 +2,12 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use crate::{fuzz, process, setup, stages::Stages, test};
+use crate::{fuzz, process, setup, stages::Stages, test, workspace};
+
+/// Nothing that people write or a test needs is larger; a core dump, a dataset or a checkpoint is.
+const LARGEST_TRACKED_FILE: u64 = 1 << 20;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
@@ -28,6 +31,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<()> {
 }
 
 fn checks(stages: &mut Stages) -> Result<test::Outcome> {
+    stages.run("sizes of tracked files", ensure_small_files)?;
     stages.run("formatting", || {
         process::run(&mut cargo(&["fmt", "--all", "--check"]))?;
         let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
@@ -49,6 +53,28 @@ fn checks(stages: &mut Stages) -> Result<test::Outcome> {
         process::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
     })?;
     test::test(stages, None)
+}
+
+/// # Errors
+/// When Git tracks a file that belongs into no commit, whose name it gives, and when Git cannot be run.
+fn ensure_small_files() -> Result<()> {
+    let root = workspace::root();
+    if !root.join(".git").exists() {
+        // Unpacked from an archive: nothing is committed from here.
+        return Ok(());
+    }
+    let listed = process::output(Command::new("git").args(["ls-files", "-z"]).current_dir(&root))?;
+    for name in listed.split_terminator('\0') {
+        // A file that is deleted and not yet committed has no size.
+        let bytes = root.join(name).metadata().map_or(0, |metadata| metadata.len());
+        if bytes > LARGEST_TRACKED_FILE {
+            bail!(
+                "Git tracks {name}, which has {bytes} bytes; a file may have {LARGEST_TRACKED_FILE}. \
+                 If it came by mistake: git rm --cached {name}"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn cargo(args: &[&str]) -> Command {
