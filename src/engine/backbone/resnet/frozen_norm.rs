@@ -6,6 +6,10 @@ use crate::nn::kaiming_normal_fan_out;
 
 const EPS: f64 = 1e-5;
 
+/// With fewer input channels oneDNN's gradient of a strided 1×1 kernel over channels-last images writes
+/// past its scratchpad and damages the heap (github.com/uxlfoundation/oneDNN/issues/6035).
+const ONEDNN_CHANNEL_BLOCK: i64 = 16;
+
 /// Where the variables of a [`ConvNorm`] lie, and its shape.
 pub(super) struct ConvNormSpec<'a> {
     pub(super) conv: nn::Path<'a>,
@@ -56,6 +60,18 @@ impl ConvNorm {
         let scale = &self.weight / (&self.running_var + EPS).sqrt();
         let bias = &self.bias - &self.running_mean * &scale;
         let kernel = &self.kernel * scale.view([-1, 1, 1, 1]);
-        x.conv2d(&kernel, Some(&bias), [self.stride; 2], [self.padding; 2], [1, 1], 1)
+        let (x, stride) = match self.stride {
+            // The same pixels, taken before the convolution instead of within it.
+            stride if self.is_unsafe_when_strided() => {
+                (x.slice(2, None, None, stride).slice(3, None, None, stride), 1)
+            }
+            stride => (x.shallow_clone(), stride),
+        };
+        x.conv2d(&kernel, Some(&bias), [stride; 2], [self.padding; 2], [1, 1], 1)
+    }
+
+    fn is_unsafe_when_strided(&self) -> bool {
+        let size = self.kernel.size();
+        self.stride > 1 && size[1] < ONEDNN_CHANNEL_BLOCK && size[2..] == [1, 1]
     }
 }
