@@ -8,6 +8,7 @@ mod steps;
 use std::{path::PathBuf, time::Instant};
 
 use anyhow::Result;
+use tch::Device;
 
 use super::{
     embed,
@@ -83,19 +84,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     } else {
         start(config, &model)
     };
-    let logger = RunLogger::new(
-        &folder,
-        LoggerOptions {
-            total_steps: config.train.max_steps,
-            resume_step: folder.is_resumed().then_some(progress.step),
-            device,
-        },
-    )?;
-    folder.write_config(&loaded.resolved)?;
-    folder.write_environment(&Environment {
-        after_step: folder.is_resumed().then_some(progress.step),
-        ..Environment::collect(device, config.precision, config.seed)
-    })?;
+    let logger = begin_log(&folder, loaded, device, progress.step)?;
     let introduction = Introduction {
         loaded,
         decided: decided.as_ref().map_or(&[], |decided| &decided.options),
@@ -135,9 +124,31 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         started: Instant::now(),
     };
     let result = run.run_all_steps(&train_set, &options.stop);
+    finish(run, result)
+}
+
+/// Opens the logs, and writes what is being run on what.
+fn begin_log(folder: &RunFolder, loaded: &Loaded, device: Device, step: u64) -> Result<RunLogger> {
+    let config = &loaded.config;
+    let resume_step = folder.is_resumed().then_some(step);
+    let options = LoggerOptions { total_steps: config.train.max_steps, resume_step, device };
+    let logger = RunLogger::new(folder, options)?;
+    folder.write_config(&loaded.resolved)?;
+    folder.write_environment(&Environment {
+        after_step: resume_step,
+        ..Environment::collect(device, config.precision, config.seed)
+    })?;
+    Ok(logger)
+}
+
+/// Waits for the last checkpoint, and writes how the steps ended.
+///
+/// # Errors
+/// What ended the steps; it comes before what the logs lack.
+fn finish(mut run: Run, result: Result<()>) -> Result<TrainOutcome> {
     // Of another error's cause; where all went well there is nothing to wait for.
     if let Err(error) = run.writer.wait() {
-        logger.warn(&format!("{error:#}"));
+        run.logger.warn(&format!("{error:#}"));
     }
     let status = match &result {
         Ok(()) => RunStatus::Finished,
@@ -146,9 +157,8 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     };
     let mut summary = run.summary(status);
     summary.error = result.as_ref().err().map(|error| format!("{error:#}"));
-    let logged = logger.finish(&summary);
-    report::after_training(&logger, folder.path());
-    // What ended the run comes before what its logs lack.
+    let logged = run.logger.finish(&summary);
+    report::after_training(run.logger, run.folder.path());
     result.and(logged)?;
-    Ok(TrainOutcome { run_dir: folder.path().to_owned(), summary })
+    Ok(TrainOutcome { run_dir: run.folder.path().to_owned(), summary })
 }
