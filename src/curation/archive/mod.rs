@@ -28,7 +28,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use base::{Error, stop::StopFlag};
 use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
@@ -105,13 +105,18 @@ pub fn unpack(
     let patterns = inner.iter().map(Pattern::new).collect::<Result<Vec<_>>>()?;
     let mut work = Work { into, folder: None, limits, budget: Budget::new(limits), progress, stop };
     let mut nodes = Nodes::default();
-    if tree::is_folder(source)? {
+    let is_folder = tree::is_folder(source)?;
+    if is_folder {
         nodes.add_folder(source, Some(into))?;
     } else {
         work.unpack_outer(source, &mut nodes)?;
     }
-    let unmatched = work.unpack_inner(&patterns, &mut nodes)?;
-    Ok(nodes.into_tree(unmatched))
+    let mut unmatched = work.unpack_inner(&patterns, &mut nodes);
+    if !is_folder {
+        // Errors name an inner archive by its path in the outer one.
+        unmatched = unmatched.with_context(|| format!("in {}", source.display()));
+    }
+    Ok(nodes.into_tree(unmatched?))
 }
 
 /// Whether [`unpack`] made this folder.

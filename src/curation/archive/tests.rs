@@ -155,6 +155,17 @@ fn a_folder_is_read_in_place() {
 }
 
 #[test]
+fn a_damaged_inner_archive_is_named_with_the_one_that_holds_it() {
+    let bench = Bench::new();
+    let outer = pack_files(Format::Zip, &entries(&[("inner.zip", "no archive")]), "x.zip").unwrap();
+    fs::write(bench.path("x.zip"), &outer[0].1).unwrap();
+    let error = bench.unpack("x.zip", &[inner("*.zip", Into::Beside)]).unwrap_err();
+    assert_eq!(base::error::exit_code(&error), 3, "{error:#}");
+    let error = format!("{error:#}");
+    assert!(error.contains("x.zip: inner.zip: is no archive"), "{error}");
+}
+
+#[test]
 fn inner_archives_appear_beside_or_in_a_folder_of_their_own() {
     for into in [Into::Beside, Into::OwnFolder] {
         let bench = Bench::new();
