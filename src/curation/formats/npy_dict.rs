@@ -245,6 +245,39 @@ mod tests {
         }
     }
 
+    /// A dict of so many names for one array of 4,000 bytes, pickled once.
+    fn sharing(names: u8) -> Vec<u8> {
+        let numpy = fs::read(fixture("arrays/dict_protocol_5.npy")).unwrap();
+        let header = 10 + usize::from(u16::from_le_bytes([numpy[8], numpy[9]]));
+        let mut file = numpy[..header].to_vec();
+        file.extend(b"\x80\x03}(");
+        for name in 0..names {
+            file.extend([b'X', 1, 0, 0, 0, b'0' + name]);
+            if name > 0 {
+                file.extend(b"h\0");
+                continue;
+            }
+            file.extend(b"cnumpy.core.numeric\n_frombuffer\n(B");
+            file.extend(4000u32.to_le_bytes());
+            file.extend([1; 4000]);
+            file.extend(b"cnumpy\ndtype\n(X\x02\0\0\0u1tR(M\xa0\x0ftX\x01\0\0\0CtRq\0");
+        }
+        file.extend(b"u.");
+        file
+    }
+
+    #[test]
+    fn names_that_share_an_array_cannot_fill_the_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        fs::write(&path, sharing(10)).unwrap();
+        let arrays = read_arrays(&path, &[]).unwrap();
+        assert_eq!((arrays.len(), arrays["9"].num_bytes()), (10, 4000));
+        fs::write(&path, sharing(40)).unwrap();
+        let error = read_arrays(&path, &[]).unwrap_err().to_string();
+        assert!(error.contains("unfold to more than 16 times the file"), "{error}");
+    }
+
     #[test]
     fn what_is_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
