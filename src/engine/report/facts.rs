@@ -1,4 +1,4 @@
-//! Where a run comes from: data, weights, environment, config.
+//! Where a run comes from: data, environment, config.
 
 use maud::{Markup, html};
 use serde_json::{Map, Value};
@@ -7,7 +7,7 @@ use super::{page::scrolled, run_files::RunFiles};
 use crate::{data::Statistics, task::Table};
 
 /// Entries of a list that are shown; of the rest the number.
-const SHOWN: usize = 100;
+pub(super) const SHOWN: usize = 100;
 
 /// Counts of every split that was used.
 pub(super) fn data(run: &RunFiles) -> Markup {
@@ -91,54 +91,6 @@ fn categories(splits: &[(String, &Statistics)]) -> Markup {
     }
 }
 
-/// What was loaded from where.
-pub(super) fn weights(run: &RunFiles) -> Markup {
-    let Some(weights) = &run.weights else {
-        return html! { p.none { "There is no weights.json." } };
-    };
-    if let Some(seed) = weights.get("random_start") {
-        return html! { p { "No pretrained weights: a random start of seed " (plain(seed)) "." } };
-    }
-    let parts = weights.get("parts").and_then(Value::as_array);
-    html! {
-        (weight_file(weights))
-        @for part in parts.into_iter().flatten() { (weight_file(part)) }
-    }
-}
-
-fn weight_file(file: &Value) -> Markup {
-    let Some(file) = file.as_object() else { return html! { p { (plain(file)) } } };
-    let lists = file.iter().filter_map(|(key, value)| Some((key, value.as_array()?)));
-    let lists: Vec<_> = lists
-        .filter(|(key, list)| {
-            let always = ["loaded", "missing", "unexpected"].contains(&key.as_str());
-            *key != "parts" && *key != "variables" && (always || !list.is_empty())
-        })
-        .collect();
-    html! {
-        (definitions(file.iter().filter(|(_, value)| !value.is_array() && !value.is_null())))
-        (scrolled(html! { table {
-            thead { tr { @for (key, _) in &lists { th.n { (words(key)) } } } }
-            tbody { tr { @for (_, list) in &lists { td.n { (list.len()) } } } }
-        } }))
-        @for (key, list) in lists.iter().filter(|(key, list)| *key != "loaded" && !list.is_empty()) {
-            details {
-                summary { (words(key)) ": " (list.len()) }
-                (items(list))
-            }
-        }
-    }
-}
-
-fn items(list: &[Value]) -> Markup {
-    html! {
-        ul.items {
-            @for item in list.iter().take(SHOWN) { li { (plain(item)) } }
-            @if list.len() > SHOWN { li { "and " (list.len() - SHOWN) " more" } }
-        }
-    }
-}
-
 /// The machine and program of the run and of each of its parts.
 pub(super) fn environment(run: &RunFiles) -> Markup {
     let Some(environment) = run.environment.as_ref().and_then(Value::as_object) else {
@@ -219,12 +171,12 @@ pub(super) fn table(table: &Table) -> Markup {
 }
 
 /// A key as words.
-fn words(key: &str) -> String {
+pub(super) fn words(key: &str) -> String {
     key.replace('_', " ")
 }
 
 /// A value as text: no quotes around a string, a list or table on one line.
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "none".to_owned(),

@@ -18,6 +18,7 @@ mod run_files;
 mod scale;
 mod scores;
 mod shell;
+mod weights;
 
 use std::path::{Path, PathBuf};
 

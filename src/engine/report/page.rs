@@ -4,7 +4,7 @@ use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{chart::Chart, facts, run_files::RunFiles, scores, shell::quoted};
+use super::{chart::Chart, facts, run_files::RunFiles, scores, shell::quoted, weights};
 use crate::{
     data::Split,
     logging::{RunStatus, duration},
@@ -40,7 +40,7 @@ pub(super) fn page(run: &RunFiles) -> Markup {
                     @for evaluation in &run.evaluations { (scores::evaluation(evaluation)) }
                     (section("time", "Steps", charts(run, &run.logged.machine())))
                     (section("data", "Data", facts::data(run)))
-                    (section("weights", "Weights", facts::weights(run)))
+                    (section("weights", "Weights", weights::weights(run)))
                     (section("environment", "Environment", facts::environment(run)))
                     (section("warnings", "Warnings", warnings(run)))
                     (section("config", "Config", facts::config(run)))
