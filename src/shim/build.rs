@@ -29,6 +29,8 @@ fn main() {
         .flag("-ffp-contract=off")
         // The kernels are slow without it, in every profile of ours.
         .opt_level(2)
+        // Of libtorch's headers it takes longer to write than all the code takes to compile.
+        .debug(false)
         .file("shim.cpp")
         .file("attention.cpp")
         .file("checkpoint.cpp")

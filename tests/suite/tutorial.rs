@@ -151,14 +151,14 @@ impl Crate {
 }
 
 /// Adds to a Cargo config what decides whether compiled crates can be shared with the workspace:
-/// its profiles and its flags. Our own crates cannot, since here they belong to no workspace; they
-/// are not optimised, to be built sooner. A reader of the tutorial needs none of this.
+/// its profiles and its flags. Our own crates cannot, since here they belong to no workspace; without
+/// this they would be optimised as others' are. A reader of the tutorial needs none of it.
 fn share_builds(config: &Path) {
     let read = |path: &str| fs::read_to_string(Path::new(ROOT).join(path)).unwrap();
     let (manifest, flags) = (read("Cargo.toml"), read(".cargo/config.toml"));
     let profiles = &manifest[manifest.find("[profile.dev]").unwrap()..];
     let flags = &flags[flags.find("[target.").unwrap()..];
-    let ours: String = ["base", "curation", "engine", "torch-shim-sys"]
+    let ours: String = ["curation", "engine", "torch-shim-sys"]
         .iter()
         .map(|name| format!("[profile.dev.package.{name}]\nopt-level = 0\n"))
         .collect();
