@@ -1,7 +1,7 @@
 //! Scores of several runs in one table: runs that differ only in their seed become a mean and a
 //! standard deviation.
 //!
-//! What cannot be compared is refused ([`same`]): a table of numbers that were measured differently
+//! What cannot be compared is refused (`same`): a table of numbers that were measured differently
 //! looks like any other.
 
 mod groups;

@@ -43,7 +43,7 @@ pub fn write(run_dir: &Path) -> Result<PathBuf> {
 /// The page of the run in `run_dir`.
 ///
 /// # Errors
-/// As [`write`], without those of writing.
+/// As [`write()`], without those of writing.
 pub fn html(run_dir: &Path) -> Result<String> {
     Ok(page::page(&run_files::RunFiles::read(run_dir)?).into_string())
 }
