@@ -60,12 +60,12 @@ impl ConvNorm {
         let scale = &self.weight / (&self.running_var + EPS).sqrt();
         let bias = &self.bias - &self.running_mean * &scale;
         let kernel = &self.kernel * scale.view([-1, 1, 1, 1]);
-        let (x, stride) = match self.stride {
+        let (x, stride) = if self.is_unsafe_when_strided() {
             // The same pixels, taken before the convolution instead of within it.
-            stride if self.is_unsafe_when_strided() => {
-                (x.slice(2, None, None, stride).slice(3, None, None, stride), 1)
-            }
-            stride => (x.shallow_clone(), stride),
+            let every = |x: &Tensor, dim| x.slice(dim, None, None, self.stride);
+            (every(&every(x, 2), 3), 1)
+        } else {
+            (x.shallow_clone(), self.stride)
         };
         x.conv2d(&kernel, Some(&bias), [stride; 2], [self.padding; 2], [1, 1], 1)
     }
