@@ -5,15 +5,16 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use engine::{
     Result,
-    backbone::BackboneSpec,
-    config::LoaderConfig,
+    data::InputSpec,
+    data::TargetNeeds,
     data::{
-        Dataset, ImageId, LoadPlan, Loader, Record,
+        Dataset, ImageId, Record,
         transforms::{AugmentConfig, PreprocessConfig, Resample},
     },
     ensure,
+    loader::LoaderConfig,
+    loader::{LoadPlan, Loader},
     serde_json::json,
-    task::TargetNeeds,
 };
 
 const REPEATS: usize = 5;
@@ -109,13 +110,7 @@ fn plan(resample: Resample, num_workers: usize) -> LoadPlan {
             shuffle: false,
             ..LoaderConfig::default()
         },
-        spec: BackboneSpec {
-            pixel_mean: [123.675, 116.28, 103.53],
-            pixel_std: [58.395, 57.12, 57.375],
-            square_size: Some(1024),
-            divisor: 16,
-            levels: Vec::new(),
-        },
+        spec: InputSpec { square_size: Some(1024), ..InputSpec::imagenet(16) },
         needs: TargetNeeds::ImageLabels,
         seed: 0,
         embeddings: None,

@@ -8,13 +8,13 @@ use engine::{
     Result,
     backbone::BackboneConfig,
     bail,
-    config::Precision,
+    device::Precision,
+    device::autocast,
     embedding_cache::{EmbeddingDtype, Entry, Found},
     optim::{Optimizer, OptimizerConfig, groups},
     serde_json::{self, Value, json},
     task::StepOutput,
     tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
-    trainer::autocast,
 };
 use measure::Case;
 use sam_prompt::{

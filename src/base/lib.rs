@@ -2,6 +2,7 @@
 //! files that survive a crash, random streams, masks, decoded images, and an inert reader of
 //! pickles. It knows neither libtorch nor a command line.
 
+mod category;
 pub mod error;
 pub mod fs;
 pub mod id;
@@ -16,6 +17,7 @@ pub mod stop;
 mod storage;
 pub mod text;
 
+pub use category::Category;
 pub use error::{Error, ErrorKind};
 pub use id::ImageId;
 pub use masks::{Rle, Segmentation};

@@ -3,7 +3,22 @@
 use anyhow::Result;
 use torch_shim_sys::{Determinism, set_determinism};
 
-use crate::{Error, config::Deterministic, panics::catching};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, panics::catching};
+
+/// Whether the same run must give the same numbers on the same machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deterministic {
+    /// The fastest kernels; on the CPU they are deterministic all the same.
+    #[default]
+    Off,
+    /// Deterministic kernels where there are some; the other operators are listed at the end.
+    Warn,
+    /// An operator without one is an error.
+    Require,
+}
 
 /// How libtorch's refusal of an operator reads.
 const REFUSAL: &str = " does not have a deterministic implementation";

@@ -10,6 +10,7 @@
 //! Sizes are `(height, width)` in pixels; boxes say XYXY or XYWH and their frame.
 
 pub mod backbone;
+pub mod batch;
 pub mod checkpoint;
 pub mod cli;
 pub mod compare;
@@ -19,12 +20,14 @@ pub mod determinism;
 pub mod device;
 pub mod doctor;
 pub mod embedding_cache;
+pub mod loader;
 pub mod logging;
 pub mod metrics;
 pub mod nn;
 pub mod optim;
 pub mod report;
 pub mod run;
+pub mod run_folder;
 pub mod task;
 pub mod trainer;
 pub mod weights;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use classification as _;
-use engine::config::{self, KeyInfo};
+use engine::{config::KeyInfo, run::config};
 use serde_json::Value;
 
 fn root() -> &'static Path {

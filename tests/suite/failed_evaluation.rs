@@ -96,7 +96,7 @@ fn tasks_report_the_metrics_that_they_declare() {
         assert!(!reported.is_empty());
         let config = folder.path().join("config.toml");
         let declared =
-            engine::config::load(&config, &[]).unwrap().config.task.metric_names().unwrap();
+            engine::run::config::load(&config, &[]).unwrap().config.task.metric_names().unwrap();
         for name in &reported {
             let fits = declared.iter().any(|pattern| engine::pattern::matches(pattern, name));
             assert!(fits, "{name} is not among {declared:?}");

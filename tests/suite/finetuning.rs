@@ -9,8 +9,9 @@ use std::{
 };
 
 use engine::{
-    config::{self, Loaded},
-    data::{LoadPlan, Split, prepare_batch},
+    data::Split,
+    loader::{LoadPlan, prepare_batch},
+    run::config::{self, Loaded},
     run::{Model, ModelSource},
     tch::{Device, Tensor, no_grad},
     weights,

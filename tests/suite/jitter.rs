@@ -5,16 +5,18 @@ use std::{path::Path, process::Command, sync::Arc};
 
 use engine::{
     Result,
-    backbone::BackboneSpec,
+    batch::Batch,
     config::LoaderConfig,
+    data::InputSpec,
+    data::TargetNeeds,
     data::{
-        Batch, Dataset, ImageId, LoadPlan, Loader, Object, Record, Rle, Segmentation,
+        Dataset, ImageId, Object, Record, Rle, Segmentation,
         transforms::{AugmentConfig, Augmentation, PreprocessConfig, Resample},
     },
     error::exit_code,
+    loader::{LoadPlan, Loader},
     seed::Rng,
     serde_json::json,
-    task::TargetNeeds,
     tch::{Kind, Tensor},
 };
 
@@ -77,12 +79,11 @@ fn plan(batch_size: usize, num_workers: usize) -> LoadPlan {
         augment: AugmentConfig { flip_probability: 0.5, scale_range: Some([0.1, 2.0]) },
         loader: LoaderConfig { batch_size, num_workers, shuffle: false, ..Default::default() },
         // Pixels as they are.
-        spec: BackboneSpec {
+        spec: InputSpec {
             pixel_mean: [0.0; 3],
             pixel_std: [1.0; 3],
             square_size: None,
             divisor: 1,
-            levels: Vec::new(),
         },
         needs: TargetNeeds::Masks,
         seed: 11,
@@ -189,7 +190,7 @@ fn parity_of_jittered_images_and_masks_with_opencv() {
 }
 
 /// Checks the box of an object of a crop against its mask; `false` when both are empty.
-fn boxes_hold(target: &engine::data::Target, index: i64) -> bool {
+fn boxes_hold(target: &engine::batch::Target, index: i64) -> bool {
     let bbox = [0, 1, 2, 3].map(|i| target.boxes.double_value(&[index, i]));
     let pixels = target.masks.get(index).nonzero();
     if pixels.size()[0] == 0 {

@@ -4,14 +4,16 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use engine::{
     Result,
-    backbone::BackboneSpec,
-    config::{BadImages, LoaderConfig},
+    batch::Batch,
+    data::InputSpec,
+    data::TargetNeeds,
     data::{
-        Batch, Dataset, ImageId, LoadPlan, Loader, Object, Record, Segmentation, prepare_batch,
+        Dataset, ImageId, Object, Record, Segmentation,
         transforms::{AugmentConfig, PadTo, PreprocessConfig},
     },
     error::exit_code,
-    task::TargetNeeds,
+    loader::{BadImages, LoaderConfig},
+    loader::{LoadPlan, Loader, prepare_batch},
 };
 
 use crate::support::fixture;
@@ -56,12 +58,11 @@ fn plan(batch_size: usize, num_workers: usize) -> LoadPlan {
         preprocess: PreprocessConfig { image_size: 64, ..Default::default() },
         augment: AugmentConfig { flip_probability: 0.5, ..Default::default() },
         loader: LoaderConfig { batch_size, num_workers, ..Default::default() },
-        spec: BackboneSpec {
+        spec: InputSpec {
             pixel_mean: [100.0; 3],
             pixel_std: [50.0; 3],
             square_size: None,
             divisor: 16,
-            levels: Vec::new(),
         },
         needs: TargetNeeds::Masks,
         seed: 11,

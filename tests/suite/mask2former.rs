@@ -3,11 +3,13 @@
 use engine::{
     ErrorKind,
     backbone::BackboneConfig,
-    data::{Batch, Category, LoadPlan, Object, Record, prepare_batch},
+    batch::Batch,
+    data::{Category, Object, Record},
+    device::autocast,
+    loader::{LoadPlan, prepare_batch},
     serde_json::{Value, from_value, json},
     task::{Instance, Prediction, StepOutput, Task, TaskConfig},
     tch::{Device, Kind, Tensor, manual_seed, nn::VarStore, no_grad},
-    trainer::autocast,
 };
 use mask2former::matcher::assign;
 
@@ -178,7 +180,7 @@ fn bf16_trains() {
     let objects = vec![disc((30, 40), 12, SIDE)];
     let batch = batch(&model, &[record(folder.path(), "a.png", SIDE, objects)]);
     let expected = total(&step(&model, &batch).unwrap()).double_value(&[]);
-    let scope = autocast(engine::config::Precision::Bf16, Device::Cpu).unwrap();
+    let scope = autocast(engine::device::Precision::Bf16, Device::Cpu).unwrap();
     let output = step(&model, &batch).unwrap();
     drop(scope);
     assert!(output.losses.iter().all(|l| l.value.kind() == Kind::Float));

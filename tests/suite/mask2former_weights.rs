@@ -10,10 +10,10 @@ use std::{
 
 use engine::{
     backbone::{Backbone, BackboneConfig},
-    config::{WeightsConfig, WeightsPartConfig},
     serde_json::{Value, from_value, json},
     tch::{Device, Tensor, nn::VarStore, no_grad},
     weights::{self, Container, ConvertOptions, LoadReport},
+    weights::{WeightsConfig, WeightsPartConfig},
 };
 use mask2former::{
     head::{HeadSizes, Mask2FormerHead},

@@ -67,9 +67,9 @@ pub(crate) fn overfitted(config: &str, metric: &str) -> Option<f64> {
         .replace("RUN", folder.path().join("run").to_str().unwrap());
     let path = folder.path().join("config.toml");
     std::fs::write(&path, text + config).unwrap();
-    let loaded = engine::config::load(&path, &[]).unwrap();
+    let loaded = engine::run::config::load(&path, &[]).unwrap();
     let options = engine::run::TrainOptions {
-        existing: engine::logging::Existing::Refuse,
+        existing: engine::run_folder::Existing::Refuse,
         resume_from: engine::run::ModelSource::Last,
         stop: engine::stop::StopFlag::default(),
     };

@@ -2,8 +2,9 @@
 
 use engine::{
     Result,
-    backbone::{Backbone, BackboneSpec, Level, PIXEL_MEAN, PIXEL_STD},
-    data::{Batch, Category, ImageId, Target},
+    backbone::{Backbone, BackboneSpec, Level},
+    batch::{Batch, Target},
+    data::{Category, ImageId, InputSpec},
     error::exit_code,
     serde_json::{Value, json},
     task::{Prediction, Task, TaskConfig},
@@ -27,10 +28,7 @@ struct Features(BackboneSpec);
 impl Features {
     fn new(channels: i64) -> Box<Self> {
         Box::new(Self(BackboneSpec {
-            pixel_mean: PIXEL_MEAN,
-            pixel_std: PIXEL_STD,
-            square_size: None,
-            divisor: 1,
+            input: InputSpec::imagenet(1),
             levels: vec![Level { channels, stride: 1 }],
         }))
     }

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use engine::{
     Size,
+    batch::Batch,
     config::WeightsConfig,
-    data::{Batch, Dataset, DatasetConfig, LoadPlan, Split, prepare_batch},
+    data::{Dataset, DatasetConfig, Split},
+    loader::{LoadPlan, prepare_batch},
     serde_json::{Value, from_value, json},
     task::{Prediction, StepOutput, Task, TaskConfig},
     tch::{Device, Kind, Tensor, nn::VarStore, no_grad},

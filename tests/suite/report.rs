@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use engine::{
+    metrics::{Confusion, Metric, Report, Table},
     report,
-    task::{Confusion, Metric, Report, Table},
 };
 use serde_json::{Value, json};
 

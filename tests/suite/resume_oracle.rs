@@ -12,9 +12,8 @@ use std::{
 use classification as _;
 use engine::{
     checkpoint::{self, kept},
-    config,
-    logging::Existing,
-    run::{ModelSource, TrainOptions},
+    run::{ModelSource, TrainOptions, config},
+    run_folder::Existing,
     stop::StopFlag,
     tch::Tensor,
     weights,

@@ -2,10 +2,9 @@
 
 use engine::{
     backbone::BackboneConfig,
-    data::{
-        Batch, Category, LoadPlan, Object, Record, Segmentation, Split, phantom::PhantomConfig,
-        prepare_batch,
-    },
+    batch::Batch,
+    data::{Category, Object, Record, Segmentation, Split, phantom::PhantomConfig},
+    loader::{LoadPlan, prepare_batch},
     serde_json::{Value, from_value, json},
     task::{Answer, Instance, Prediction, StepOutput, Task, TaskConfig},
     tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
@@ -278,11 +277,11 @@ fn a_run_records_the_convention_and_starts_another_likewise() {
         let run_dir = folder.path().join(name);
         let mut overrides = vec![format!("run_dir=\"{}\"", run_dir.display())];
         overrides.extend_from_slice(extra);
-        let loaded = engine::config::load(&config, &overrides).unwrap();
+        let loaded = engine::run::config::load(&config, &overrides).unwrap();
         engine::run::train(
             &loaded,
             &engine::run::TrainOptions {
-                existing: engine::logging::Existing::Refuse,
+                existing: engine::run_folder::Existing::Refuse,
                 resume_from: engine::run::ModelSource::Last,
                 stop: engine::stop::StopFlag::default(),
             },
@@ -298,7 +297,7 @@ fn a_run_records_the_convention_and_starts_another_likewise() {
     // Scored as trained, without training.
     let config = folder.path().join("config.toml");
     let overrides = [format!("weights.path=\"{}\"", checkpoint.display()), "run_dir=\"x\"".into()];
-    let loaded = engine::config::load(&config, &overrides).unwrap();
+    let loaded = engine::run::config::load(&config, &overrides).unwrap();
     let options = engine::run::EvalOptions {
         split: Split::Val,
         source: engine::run::ModelSource::Pretrained,

@@ -4,7 +4,8 @@ use std::{path::Path, process::Command, time::SystemTime};
 
 use engine::{
     data::Split,
-    logging::{Existing, RunFolder, RunLogger, StepTime},
+    logging::{RunLogger, StepTime},
+    run_folder::{Existing, RunFolder},
 };
 use image::{Rgb, RgbImage};
 use serde_json::Value;

@@ -7,10 +7,11 @@ use std::{
 };
 
 use engine::{
-    config::{self, WeightsConfig, WeightsPartConfig},
+    run::config,
     run::decided_by_weights,
     tch::{Device, Kind, Tensor, nn::VarStore},
     weights::{self, save_torch},
+    weights::{WeightsConfig, WeightsPartConfig},
 };
 use sam_prompt as _;
 use tempfile::TempDir;

@@ -130,8 +130,7 @@ impl TaskConfig for ClassificationConfig {
 }
 
 engine::inventory::submit! {
-    engine::config::Summary::task(
-        "classification",
+    engine::config::Summary::of("task", "classification",
         "one or several categories for the whole image: token average, linear head, focal loss",
     )
 }

@@ -2,9 +2,10 @@
 
 use engine::{
     Error, Result,
-    data::Target,
+    batch::Target,
     metrics::classification::{ClassMetrics, Classifications, macro_mean, mean_defined},
-    task::{Confusion, Evaluator, Metric, Prediction, Report, Table},
+    metrics::{Confusion, Metric, Report, Table},
+    task::{Evaluator, Prediction},
 };
 
 use crate::labels::labels_of;
@@ -48,7 +49,7 @@ impl ClassificationEvaluator {
         let mean = macro_mean(classes);
         let auroc = mean_defined(classes.iter().map(|c| c.auroc));
         let named = |names: &[&str], values: &[f64]| -> Vec<Metric> {
-            names.iter().zip(values).map(|(&name, &value)| Metric::new(name, value)).collect()
+            names.iter().zip(values).map(|(&name, &value)| Metric::highest(name, value)).collect()
         };
         let accuracy = self.images.accuracy();
         let means = [mean.precision, mean.recall, mean.f1];
@@ -61,11 +62,9 @@ impl ClassificationEvaluator {
         };
         for (name, class) in self.category_names.iter().zip(classes) {
             let values = [class.precision, class.recall, class.f1, class.auroc];
-            metrics.extend(
-                PER_CLASS.iter().zip(values).map(|(figure, value)| {
-                    Metric::new(format!("per_class/{name}/{figure}"), value)
-                }),
-            );
+            metrics.extend(PER_CLASS.iter().zip(values).map(|(figure, value)| {
+                Metric::highest(format!("per_class/{name}/{figure}"), value)
+            }));
         }
         metrics
     }

@@ -2,7 +2,7 @@
 
 use engine::{
     Error, Result,
-    data::Target,
+    batch::Target,
     tch::{Kind, Tensor},
 };
 

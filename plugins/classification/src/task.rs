@@ -2,9 +2,10 @@
 
 use engine::{
     Result,
-    backbone::{self, Backbone},
-    data::Batch,
-    task::{Evaluator, Loss, Prediction, StepOutput, TargetNeeds, Task},
+    backbone::Backbone,
+    batch::Batch,
+    data::TargetNeeds,
+    task::{Evaluator, Loss, Prediction, StepOutput, Task},
     tch::{Kind, Tensor},
 };
 
@@ -33,7 +34,7 @@ impl Classifier {
 
     /// `[B, K]` f32.
     fn logits(&self, batch: &Batch, train: bool) -> Result<Tensor> {
-        let levels = backbone::features(&*self.backbone, batch, train)?;
+        let levels = batch.features(&*self.backbone, train)?;
         let coarsest = levels.last().ok_or_else(|| {
             engine::anyhow::anyhow!("the backbone gave no feature level, though its spec names one")
         })?;

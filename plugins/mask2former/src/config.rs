@@ -154,8 +154,7 @@ impl TaskConfig for Mask2FormerConfig {
 }
 
 engine::inventory::submit! {
-    engine::config::Summary::task(
-        "mask2former",
+    engine::config::Summary::of("task", "mask2former",
         "instance segmentation: Mask2Former's pixel and transformer decoder on any backbone",
     )
 }

@@ -2,10 +2,11 @@
 
 use engine::{
     Error, Result,
-    data::Target,
+    batch::Target,
+    metrics::{Metric, Report},
     serde::{Deserialize, Serialize},
     task::{
-        Evaluator, Metric, Prediction, Report,
+        Evaluator, Prediction,
         instances::{Annotated, Counts, InstanceScorer, panoptic_quality},
     },
 };

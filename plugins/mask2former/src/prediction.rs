@@ -2,7 +2,8 @@
 
 use engine::{
     Result,
-    data::{Rle, Target},
+    batch::Target,
+    data::Rle,
     task::Instance,
     tch::{Kind, Tensor},
 };

@@ -2,7 +2,7 @@
 
 use engine::{
     Error, Result,
-    data::{Batch, Target},
+    batch::{Batch, Target},
     serde::{Deserialize, Serialize},
     task::{Loss, StepOutput},
     tch::Tensor,

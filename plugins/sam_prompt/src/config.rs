@@ -123,8 +123,7 @@ impl TaskConfig for SamPromptConfig {
 }
 
 engine::inventory::submit! {
-    engine::config::Summary::task(
-        "sam_prompt",
+    engine::config::Summary::of("task", "sam_prompt",
         "segmentation of what a point or a box points at: SAM, MedSAM, UltraSam",
     )
 }

@@ -1,11 +1,6 @@
 //! Backbone, prompt encoder and mask decoder together.
 
-use engine::{
-    Context, Result, Size,
-    backbone::{self, Backbone},
-    data::Batch,
-    tch::Tensor,
-};
+use engine::{Context, Result, Size, backbone::Backbone, batch::Batch, tch::Tensor};
 
 use crate::{
     image_tokens::Owners,
@@ -37,7 +32,8 @@ impl Sam {
     /// When the backbone refuses the images' size.
     pub fn embed(&self, batch: &Batch, train: bool) -> Result<Embedding> {
         let (_, _, height, width) = batch.images.size4()?;
-        let features = backbone::features(&*self.backbone, batch, train)?
+        let features = batch
+            .features(&*self.backbone, train)?
             .pop()
             .context("the backbone gave no feature level, though its spec names one")?;
         Ok(self.embedding(features, (height, width)))

@@ -2,7 +2,8 @@
 
 use engine::{
     Result, Size,
-    data::{Rle, Target},
+    batch::Target,
+    data::Rle,
     serde::{Deserialize, Serialize},
     tch::{Kind, Tensor},
 };

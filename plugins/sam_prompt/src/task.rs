@@ -3,8 +3,10 @@
 use engine::{
     Result,
     anyhow::Context,
-    data::{Batch, ImagePrompts, ObjectPrompt, Target},
-    task::{Answer, Evaluator, Instance, Prediction, StepOutput, TargetNeeds, Task},
+    batch::{Batch, Target},
+    data::TargetNeeds,
+    data::{ImagePrompts, ObjectPrompt},
+    task::{Answer, Evaluator, Instance, Prediction, StepOutput, Task},
 };
 
 use crate::{

@@ -9,23 +9,16 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::fs::{atomic_write_with, explain};
-
-const PREFIX: &str = "step-";
-const SUFFIX: &str = ".safetensors";
+pub use crate::run_folder::step_of_checkpoint as step_of;
+use crate::{
+    fs::{atomic_write_with, explain},
+    run_folder::checkpoint_of_step,
+};
 
 /// File of the checkpoint of a step within a run's `checkpoints` folder.
 #[must_use]
 pub fn path(folder: &Path, step: u64) -> PathBuf {
-    folder.join(format!("{PREFIX}{step:08}{SUFFIX}"))
-}
-
-/// The step that a file name stands for.
-#[must_use]
-pub fn step_of(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
-    let whole = digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_digit());
-    if whole { digits.parse().ok() } else { None }
+    folder.join(checkpoint_of_step(step))
 }
 
 /// The steps that `folder` has checkpoints of, rising.

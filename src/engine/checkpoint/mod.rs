@@ -23,10 +23,7 @@ pub(crate) use snapshot::save_tensors;
 pub use snapshot::{Snapshot, State};
 pub use writer::Writer;
 
-/// File of the newest state within a run's `checkpoints` folder.
-pub const LAST: &str = "last.safetensors";
-/// File of the best model within a run's `checkpoints` folder: no optimiser state.
-pub const BEST: &str = "best.safetensors";
+pub use crate::run_folder::{BEST, LAST};
 
 /// Prefix of the optimiser's tensors.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";

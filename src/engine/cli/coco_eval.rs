@@ -8,9 +8,9 @@ use clap::Args;
 use crate::{
     fs::atomic_write,
     logging::table,
+    metrics::Table,
     metrics::coco::IouType,
     run::{self, CocoEvalOptions, CocoEvalRecord},
-    task::Table,
 };
 
 #[derive(Debug, Args)]

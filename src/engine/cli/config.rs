@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::{
     Error,
-    config::{self, Loaded, Origin, Problem, Severity},
+    config::{Origin, Problem, Severity},
+    run::config::{self, Loaded},
 };
 
 #[derive(Debug, Subcommand)]

@@ -10,12 +10,12 @@ use clap::Args;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
+use crate::logging::environment;
 use crate::{
-    config::{DeviceChoice, Precision},
-    device,
+    device::{self, DeviceChoice, Precision, autocast},
     doctor::{self, Check, Status, probe::Probe},
-    logging::{Environment, peak_memory},
-    trainer::autocast,
+    logging::peak_memory,
+    run_folder::Environment,
 };
 
 #[derive(Debug, Args)]
@@ -90,7 +90,7 @@ fn examine(args: &DoctorArgs) -> Findings {
         status: checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok),
         checks,
         device: words,
-        environment: Environment::collect(device, Precision::Fp32, 0),
+        environment: environment(device, Precision::Fp32, 0),
         speed: speed.ok(),
         peak_memory_bytes: peak_memory(device),
         cuda_memory_free_bytes: cuda_memory.map(|m| m.free),

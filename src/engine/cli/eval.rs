@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::run_folder::RunFiles;
 use crate::{
     data::Split,
     fs::atomic_write,
@@ -36,8 +37,8 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
     let run::Evaluated { record, shown } =
         run::evaluate(&loaded, &EvalOptions { split: args.split, source })?;
     let json = serde_json::to_string_pretty(&record)?;
-    let name = format!("eval-{}.json", serde_json::to_value(args.split)?.as_str().unwrap_or("?"));
-    let path = args.out.clone().unwrap_or_else(|| loaded.config.run_dir.join(name));
+    let scores = RunFiles::of(&loaded.config.run_dir).scores(args.split);
+    let path = args.out.clone().unwrap_or(scores);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;

@@ -28,10 +28,11 @@ use std::{
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::run_folder::RunFiles;
 use crate::{
     Error,
-    config::{self as run_config, Loaded},
     run::ModelSource,
+    run::config::{self as run_config, Loaded},
 };
 
 mod coco_eval;
@@ -119,14 +120,7 @@ fn dispatch(verb: Verb) -> Result<()> {
 
 /// The config of the run in `run_dir`, which may have been moved since.
 fn load_run(run_dir: &Path, overrides: &[String]) -> Result<Loaded> {
-    let config = run_dir.join("config.toml");
-    if !config.exists() {
-        return Err(Error::config(format!(
-            "{} is not a run folder: it has no config.toml",
-            run_dir.display()
-        ))
-        .into());
-    }
+    let config = RunFiles::open(run_dir)?.config();
     let place = toml::Value::String(run_dir.to_string_lossy().into_owned());
     let overrides: Vec<_> = overrides.iter().cloned().chain([format!("run_dir={place}")]).collect();
     run_config::load(&config, &overrides)

@@ -7,9 +7,8 @@ use clap::Args;
 
 use crate::{
     Error,
-    config::{self, Loaded},
-    logging::Existing,
-    run::{self, DryRunOptions, ModelSource, TrainOptions},
+    run::{self, DryRunOptions, ModelSource, TrainOptions, config, config::Loaded},
+    run_folder::Existing,
     stop::StopFlag,
 };
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use crate::run_folder::RunFiles;
 use crate::{
     Error,
     run::{self, Export, ExportOptions, ModelSource},
@@ -157,7 +158,7 @@ fn run_of(checkpoint: &Path) -> Result<PathBuf> {
     let folder = checkpoint.parent().and_then(Path::parent).map(|folder| {
         if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }
     });
-    match folder.filter(|folder| folder.join("config.toml").exists()) {
+    match folder.filter(|folder| RunFiles::open(folder).is_ok()) {
         Some(folder) => Ok(folder),
         None => Err(Error::config(format!(
             "{} is no run folder, and no checkpoint in one (RUN/checkpoints/best.safetensors): what \

@@ -17,7 +17,7 @@ use serde::Serialize;
 pub use render::{Format, render};
 use run::Run;
 
-use crate::{Error, config::Direction, data::Split, pattern};
+use crate::{Error, data::Split, metrics::Direction, pattern};
 
 /// What to compare.
 #[derive(Debug, Clone)]
@@ -145,38 +145,11 @@ fn chosen_metrics(runs: &[Run], wanted: &[String]) -> Result<Vec<String>> {
     Ok(chosen)
 }
 
-/// What the runs' configs say decides; then the names of the field.
+/// What the runs' configs say decides, then what their tasks reported.
 fn column(metric: String, runs: &[Run]) -> Column {
-    const HIGHEST: [&str; 18] = [
-        "precision",
-        "recall",
-        "f1",
-        "f1_micro",
-        "map",
-        "exact_match",
-        "accuracy",
-        "auroc",
-        "mIoU",
-        "dice",
-        "bbox_mAP",
-        "bbox_mAP_50",
-        "bbox_mAP_75",
-        "segm_mAP",
-        "segm_mAP_50",
-        "segm_mAP_75",
-        "iou",
-        "AP",
-    ];
-    const LOWEST: [&str; 6] = ["hd95", "mae", "mse", "rmse", "loss", "error"];
     let configured = runs.iter().find_map(|run| run.direction_of(&metric));
-    let last = metric.rsplit('/').next().unwrap_or(&metric);
-    let last = ["_s", "_m", "_l"].iter().find_map(|size| last.strip_suffix(size)).unwrap_or(last);
-    let known = if HIGHEST.contains(&last) {
-        Some(Direction::Highest)
-    } else {
-        LOWEST.contains(&last).then_some(Direction::Lowest)
-    };
-    Column { best_is: configured.or(known), metric }
+    let reported = runs.iter().find_map(|run| run.record.report.get(&metric)?.direction);
+    Column { best_is: configured.or(reported), metric }
 }
 
 fn group(name: String, runs: &[&Run], columns: &[Column]) -> Group {
@@ -274,15 +247,5 @@ mod tests {
         assert!((cell.sd.unwrap() - (42.0f64 / 18.0).sqrt()).abs() < 1e-15);
         assert_eq!(Cell::of(&[0.5]).sd, None);
         assert!(Cell::of(&[f64::NAN]).mean.is_nan());
-    }
-
-    #[test]
-    fn directions_are_taken_only_where_they_are_known() {
-        let of = |name: &str| column(name.to_owned(), &[]).best_is;
-        assert_eq!(of("per_class/benign/f1"), Some(Direction::Highest));
-        assert_eq!(of("box/segm_mAP_s"), Some(Direction::Highest));
-        assert_eq!(of("box/hd95"), Some(Direction::Lowest));
-        assert_eq!(of("box/hd95_undefined"), None);
-        assert_eq!(of("brightness"), None);
     }
 }

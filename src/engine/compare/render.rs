@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::{Cell, Comparison, Group, RunRow};
 use crate::{
     logging::table::{grid, markdown},
-    task::Table,
+    metrics::Table,
 };
 
 /// How to write the table.
@@ -220,7 +220,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::{compare::Column, config::Direction, data::Split};
+    use crate::{compare::Column, data::Split, metrics::Direction};
 
     fn comparison() -> Comparison {
         let column = |metric: &str, best_is| Column { metric: metric.to_owned(), best_is };

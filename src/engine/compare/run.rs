@@ -7,7 +7,13 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{Error, config::Direction, data::Split, fs::read_if_exists, run::EvalRecord};
+use crate::{
+    Error,
+    data::Split,
+    fs::read_if_exists,
+    metrics::Direction,
+    run_folder::{EvalRecord, LAST, RunFiles},
+};
 
 /// A run with its scores on a split.
 #[derive(Debug)]
@@ -27,16 +33,13 @@ const FREE: [&str; 4] = ["seed", "run_dir", "loader.num_workers", "loader.prefet
 
 impl Run {
     pub(super) fn read(path: &Path, split: Split) -> Result<Self> {
-        let config_path = path.join("config.toml");
-        let Some(text) = read_if_exists(&config_path)? else {
-            let shown = path.display();
-            let what = if path.exists() { "has no config.toml" } else { "does not exist" };
-            return Err(Error::config(format!("{shown} is not a run folder: it {what}")).into());
-        };
+        let files = RunFiles::open(path)?;
+        let config_path = files.config();
+        let text = read_if_exists(&config_path)?.unwrap_or_default();
         let config: toml::Table = text.parse().map_err(|e: toml::de::Error| {
             Error::config(format!("{} cannot be read: {}", config_path.display(), e.message()))
         })?;
-        let record = read_record(path, split)?;
+        let record = read_record(&files, split)?;
         let mut settings = BTreeMap::new();
         flatten("", &config, &mut settings);
         settings.retain(|key, _| !FREE.contains(&key.as_str()) && !key.starts_with("logging."));
@@ -64,7 +67,7 @@ impl Run {
 
     /// A note where the last checkpoint is not that of the last step.
     pub(super) fn unfinished(&self) -> Option<String> {
-        let is_last = self.record.checkpoint.ends_with("last.safetensors");
+        let is_last = self.record.checkpoint.ends_with(LAST);
         let steps = self.max_steps.filter(|&steps| is_last && self.record.step < steps)?;
         Some(format!(
             "{} was scored after step {} of {steps}: it was not finished then",
@@ -74,8 +77,8 @@ impl Run {
     }
 }
 
-fn read_record(run: &Path, split: Split) -> Result<EvalRecord> {
-    let path = run.join(format!("eval-{split}.json"));
+fn read_record(files: &RunFiles, split: Split) -> Result<EvalRecord> {
+    let (run, path) = (files.folder(), files.scores(split));
     let command = format!("`sonotune eval --run {} --split {split}`", run.display());
     let Some(text) = read_if_exists(&path)? else {
         return Err(Error::data(format!(

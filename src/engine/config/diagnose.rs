@@ -8,7 +8,7 @@ use super::{
     locate::locate,
     node::{Node, Origin, Value, dotted},
     problem::{Problem, did_you_mean},
-    registry::Kind as Registry,
+    registry::Summary,
 };
 
 /// After so many the cause is something else, e.g. a file that is no config.
@@ -176,8 +176,8 @@ const LINK: &str = "\nthe type of a crate of your own is there only if that crat
 
 /// Whether `path` is the `type` of a table that other crates add types to.
 fn takes_plugins(path: &[String]) -> bool {
-    let tables = [Registry::Backbone, Registry::Task, Registry::Dataset].map(Registry::table);
-    path.first().is_some_and(|table| path.len() == 2 && tables.contains(&table.as_str()))
+    let takes = |table: &String| inventory::iter::<Summary>.into_iter().any(|s| s.table == table);
+    path.len() == 2 && path.first().is_some_and(takes)
 }
 
 fn unknown_name(tree: &Node, path: &[String], name: &str, known: &[String]) -> Problem {

@@ -28,7 +28,9 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn error(message: impl Into<String>) -> Self {
+    /// What keeps the config from being used.
+    #[must_use]
+    pub fn error(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
             origin: None,
@@ -38,7 +40,9 @@ impl Problem {
         }
     }
 
-    pub(super) fn warning(message: impl Into<String>) -> Self {
+    /// What is worth a line.
+    #[must_use]
+    pub fn warning(message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(message) }
     }
 
@@ -47,7 +51,9 @@ impl Problem {
         self
     }
 
-    pub(super) fn key(mut self, key: impl Into<String>) -> Self {
+    /// The dotted key that it is about.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = key.into();
         self
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    ImageId, ImagePrompts, Segmentation, Statistics,
+    Category, ImageId, ImagePrompts, Segmentation, Statistics,
     check::Audit,
     files::{find_images, relative_text},
     names::{did_you_mean, mismatch, quoted},
@@ -83,14 +83,6 @@ pub struct Dataset {
     pub source_sha256: Option<String>,
     /// What was left out or rewritten on the way in, a sentence each; recorded with every score.
     pub notes: Vec<String>,
-}
-
-/// A class of objects or images.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Category {
-    /// Id in the annotation file, for output that goes back there.
-    pub id: i64,
-    pub name: String,
 }
 
 /// One image with its annotation.
@@ -274,12 +266,12 @@ impl Dataset {
 }
 
 /// `image 7 (a.png) has no value "ga_weeks"`.
-pub(super) fn no_value(image_id: &ImageId, path: &Path, name: &str) -> String {
+pub(crate) fn no_value(image_id: &ImageId, path: &Path, name: &str) -> String {
     format!("image {image_id} ({}) has no value \"{name}\"", path.display())
 }
 
 /// What there is in place of a value that an image lacks.
-pub(super) fn value_hint(values: &BTreeMap<String, f64>, name: &str) -> String {
+pub(crate) fn value_hint(values: &BTreeMap<String, f64>, name: &str) -> String {
     let names: Vec<&str> = values.keys().map(String::as_str).collect();
     if names.is_empty() {
         return "; the dataset gives none: name it in its key `values`, where it has one"

@@ -41,7 +41,7 @@ pub struct ImageFolderConfig {
 }
 
 inventory::submit! {
-    crate::config::Summary::dataset("image_folder", "classification: a folder of images for each class")
+    crate::config::Summary::of("dataset", "image_folder", "classification: a folder of images for each class")
 }
 
 #[typetag::serde(name = "image_folder")]

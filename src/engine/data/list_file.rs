@@ -60,7 +60,7 @@ pub struct ListFileConfig {
 }
 
 inventory::submit! {
-    crate::config::Summary::dataset("list_file", "classification: text files with a line `path label` for each image")
+    crate::config::Summary::of("dataset", "list_file", "classification: text files with a line `path label` for each image")
 }
 
 #[typetag::serde(name = "list_file")]

@@ -11,7 +11,7 @@ use std::{
 use tch::{Cuda, Device};
 
 use super::{CpuFacts, Facts, FolderFacts, GpuFacts, LibtorchFacts, MemoryFacts};
-use crate::config;
+use crate::run;
 
 /// What to look at besides the machine.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Probe<'a> {
 /// Gathers the facts; `products` is what a product of matrices on the device gave.
 #[must_use]
 pub fn facts(probe: &Probe<'_>, products: Result<(f64, f64), String>) -> Facts {
-    let plugins = config::registered()
+    let plugins = run::config::registered()
         .map(|all| all.into_iter().map(|one| one.name).collect())
         .map_err(|error| format!("{error:#}"));
     let temporary = std::env::temp_dir();

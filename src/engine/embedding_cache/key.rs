@@ -16,8 +16,8 @@ use super::EmbeddingDtype;
 use crate::{
     Error,
     backbone::{BackboneConfig, BackboneSpec},
-    config::Precision,
     data::transforms::PreprocessConfig,
+    device::Precision,
     weights,
 };
 
@@ -62,8 +62,8 @@ impl RunKey {
             // Another version may resize or normalise another way.
             version: env!("CARGO_PKG_VERSION"),
             backbone: parts.backbone,
-            pixel_mean: parts.spec.pixel_mean,
-            pixel_std: parts.spec.pixel_std,
+            pixel_mean: parts.spec.input.pixel_mean,
+            pixel_std: parts.spec.input.pixel_std,
             preprocess: parts.preprocess,
             precision: parts.precision,
             dtype: parts.dtype,
@@ -119,19 +119,13 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
-    use crate::backbone::{PIXEL_MEAN, PIXEL_STD, sam_vit::SamVitConfig};
+    use crate::{backbone::sam_vit::SamVitConfig, data::InputSpec};
 
     #[test]
     fn whatever_an_embedding_depends_on_changes_its_file() {
         let config = SamVitConfig::default();
         let other_config = SamVitConfig { window_size: 7, ..config.clone() };
-        let spec = BackboneSpec {
-            pixel_mean: PIXEL_MEAN,
-            pixel_std: PIXEL_STD,
-            square_size: None,
-            divisor: 16,
-            levels: Vec::new(),
-        };
+        let spec = BackboneSpec { input: InputSpec::imagenet(16), levels: Vec::new() };
         let weights = |value: f64| {
             let tensor = Tensor::full([3], value, (Kind::Float, Device::Cpu));
             [("backbone.x".to_owned(), tensor)]

@@ -22,8 +22,8 @@ use tensorboard_proto::{
 };
 use tensorboard_rs::record_writer::RecordWriter;
 
-use super::run_folder::EVENTS_PREFIX;
 use crate::fs::AppendFile;
+use crate::run_folder::EVENTS_PREFIX;
 
 /// One file of events; every record is handed to the system at once.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use tempfile::NamedTempFile;
 
-use super::RunFolder;
+use crate::run_folder::RunFolder;
 use crate::{Error, ErrorKind, error::kind as error_kind, fs::explain};
 
 /// A writer whose failures are told once, and counted.

@@ -12,19 +12,18 @@ use tch::Device;
 use tempfile::NamedTempFile;
 
 use super::{
-    RunFolder, Summary,
     console::{self, Console},
     events::EventFile,
     guarded::{Failures, Guarded, loss, lost_records, reserve},
     memory::peak_memory,
     metrics_file::{MetricsFile, MetricsLine},
     pictures,
-    run_folder::write_json,
 };
 use crate::{
     data::Split,
     fs::AppendFile,
-    task::{Confusion, Report},
+    metrics::{Confusion, Report},
+    run_folder::{RunFolder, Summary, write_json},
 };
 
 /// What a [`RunLogger`] must know of the run.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::task::{Report, Table};
+use crate::metrics::{Report, Table};
 
 /// A report for a terminal: the metrics, then each table.
 ///
@@ -87,7 +87,7 @@ pub(crate) fn grid(header: &[String], rows: Vec<Vec<String>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Metric;
+    use crate::metrics::Metric;
 
     fn table() -> Table {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::spans::Spans;
 pub use super::surface::{Spacing, SurfaceDistances};
-use crate::data::Rle;
+use base::Rle;
 
 /// Agreement of two masks; `None` where it is undefined.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -1,6 +1,6 @@
 //! A mask's foreground as a list, for what compares two masks.
 
-use crate::data::Rle;
+use base::Rle;
 
 /// Column-major ranges of the foreground, ascending and disjoint.
 pub(super) struct Spans {

@@ -207,7 +207,7 @@ mod tests {
     fn it_runs_under_autocast() {
         let (vs, layer) = layer();
         let x = Tensor::ones([1, 6], (Kind::Float, Device::Cpu));
-        let scope = crate::trainer::autocast(crate::config::Precision::Bf16, Device::Cpu).unwrap();
+        let scope = crate::device::autocast(crate::device::Precision::Bf16, Device::Cpu).unwrap();
         let y = layer.forward(&x);
         drop(scope);
         assert_eq!(y.kind(), Kind::BFloat16);

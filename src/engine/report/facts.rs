@@ -3,14 +3,14 @@
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
-use super::{page::scrolled, run_files::RunFiles};
-use crate::{data::Statistics, task::Table};
+use super::{page::scrolled, records::Records};
+use crate::{data::Statistics, metrics::Table};
 
 /// Entries of a list that are shown; of the rest the number.
 pub(super) const SHOWN: usize = 100;
 
 /// Counts of every split that was used.
-pub(super) fn data(run: &RunFiles) -> Markup {
+pub(super) fn data(run: &Records) -> Markup {
     let evaluated =
         run.evaluations.iter().filter(|e| !run.counts.iter().any(|c| c.split == e.shown.split));
     let splits: Vec<(String, &Statistics)> = run
@@ -92,7 +92,7 @@ fn categories(splits: &[(String, &Statistics)]) -> Markup {
 }
 
 /// The machine and program of the run and of each of its parts.
-pub(super) fn environment(run: &RunFiles) -> Markup {
+pub(super) fn environment(run: &Records) -> Markup {
     let Some(environment) = run.environment.as_ref().and_then(Value::as_object) else {
         return html! { p.none { "There is no env.json." } };
     };
@@ -120,7 +120,7 @@ fn definitions<'a>(entries: impl Iterator<Item = (&'a String, &'a Value)>) -> Ma
 }
 
 /// Images that could not be used, by split.
-pub(super) fn skipped(run: &RunFiles) -> Markup {
+pub(super) fn skipped(run: &Records) -> Markup {
     let splits = run.skipped.as_ref().and_then(Value::as_object);
     let lists =
         splits.into_iter().flatten().filter_map(|(split, list)| Some((split, list.as_array()?)));
@@ -139,7 +139,7 @@ pub(super) fn skipped(run: &RunFiles) -> Markup {
 }
 
 /// The resolved config, folded.
-pub(super) fn config(run: &RunFiles) -> Markup {
+pub(super) fn config(run: &Records) -> Markup {
     html! {
         details {
             summary { "config.toml, resolved: every default written out" }

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::Ranked;
 use crate::{
-    data::{Split, Statistics},
+    data::{Dataset, Split, Statistics},
     fs::{atomic_write, read_if_exists},
-    logging::REPORT_FOLDER,
-    task::Report,
+    metrics::Report,
+    run_folder::{EvalRecord, RunFiles},
 };
 
 /// The folder `report/` of a run.
@@ -37,6 +37,25 @@ pub struct Shown {
     pub ranked: Option<Ranked>,
 }
 
+impl From<EvalRecord> for Shown {
+    /// Without pictures, and with the counts that a record has.
+    fn from(record: EvalRecord) -> Self {
+        let dataset = Dataset {
+            source: record.dataset,
+            source_sha256: record.dataset_sha256,
+            notes: record.dataset_notes,
+            ..Dataset::default()
+        };
+        let counts = Statistics {
+            num_images: record.num_images,
+            num_objects: record.num_objects,
+            ..Statistics::of(&dataset)
+        };
+        let EvalRecord { split, step, report, .. } = record;
+        Self { split, step, counts, report, ranked: None }
+    }
+}
+
 /// Who evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
@@ -50,7 +69,7 @@ impl Kept {
     /// Of the run in `run_dir`.
     #[must_use]
     pub fn of(run_dir: &Path) -> Self {
-        Self(run_dir.join(REPORT_FOLDER))
+        Self(RunFiles::of(run_dir).report_data())
     }
 
     /// Keeps the counts of the splits that a training uses.

@@ -14,7 +14,7 @@ mod facts;
 pub mod kept;
 mod page;
 pub mod ranking;
-mod run_files;
+mod records;
 mod scale;
 mod scores;
 mod shell;
@@ -27,7 +27,7 @@ use anyhow::Result;
 pub use kept::{By, Kept, Shown, SplitCounts};
 pub use ranking::{Picture, Ranked, Ranking};
 
-use crate::{fs::atomic_write, logging::REPORT};
+use crate::{fs::atomic_write, run_folder::RunFiles};
 
 /// Writes `report.html` of the run in `run_dir`, from what lies there.
 ///
@@ -35,7 +35,7 @@ use crate::{fs::atomic_write, logging::REPORT};
 /// Of kind config when it is no run folder; those of the file system. A file that cannot be read or
 /// understood is named on the page, and no error.
 pub fn write(run_dir: &Path) -> Result<PathBuf> {
-    let path = run_dir.join(REPORT);
+    let path = RunFiles::of(run_dir).report();
     atomic_write(&path, html(run_dir)?.as_bytes())?;
     Ok(path)
 }
@@ -45,5 +45,5 @@ pub fn write(run_dir: &Path) -> Result<PathBuf> {
 /// # Errors
 /// As [`write()`], without those of writing.
 pub fn html(run_dir: &Path) -> Result<String> {
-    Ok(page::page(&run_files::RunFiles::read(run_dir)?).into_string())
+    Ok(page::page(&records::Records::read(run_dir)?).into_string())
 }

@@ -4,18 +4,15 @@ use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{chart::Chart, facts, run_files::RunFiles, scores, shell::quoted, weights};
-use crate::{
-    data::Split,
-    logging::{RunStatus, duration},
-};
+use super::{chart::Chart, facts, records::Records, scores, shell::quoted, weights};
+use crate::{data::Split, logging::duration, run_folder::RunStatus};
 
 const STYLE: &str = include_str!("style.css");
 /// Nothing is fetched from anywhere, whatever a name in the data may try.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 /// The whole page.
-pub(super) fn page(run: &RunFiles) -> Markup {
+pub(super) fn page(run: &Records) -> Markup {
     let name = name(&run.path);
     html! {
         (DOCTYPE)
@@ -69,7 +66,7 @@ fn name(path: &Path) -> String {
         .unwrap_or_else(|| path.display().to_string())
 }
 
-fn status(run: &RunFiles) -> Markup {
+fn status(run: &Records) -> Markup {
     let (class, text) = match &run.summary {
         Some(summary) => match summary.status {
             RunStatus::Finished => ("good", "finished"),
@@ -86,14 +83,14 @@ fn status(run: &RunFiles) -> Markup {
     }
 }
 
-fn overview(run: &RunFiles) -> Markup {
+fn overview(run: &Records) -> Markup {
     let max_steps = run.config.get("train").and_then(|t| t.get("max_steps")?.as_integer());
     let backbone = run.config_value("backbone", "type");
     html! {
         section id="overview" {
             h2 { "Overview" }
             @if let Some(summary) = &run.summary {
-                @let report = crate::task::Report { metrics: summary.metrics.clone(), ..Default::default() };
+                @let report = crate::metrics::Report { metrics: summary.metrics.clone(), ..Default::default() };
                 (scores::cards(&report.headline()))
             }
             dl {
@@ -138,7 +135,7 @@ fn checkpoints(run: &Path) -> Markup {
     }
 }
 
-fn charts(run: &RunFiles, charts: &[Chart]) -> Markup {
+fn charts(run: &Records, charts: &[Chart]) -> Markup {
     let resumed = run.resumed();
     html! {
         @if charts.is_empty() { p.none { "Nothing was logged yet." } }
@@ -149,7 +146,7 @@ fn charts(run: &RunFiles, charts: &[Chart]) -> Markup {
     }
 }
 
-fn warnings(run: &RunFiles) -> Markup {
+fn warnings(run: &Records) -> Markup {
     const SHOWN: usize = 100;
     let faults = run.summary.as_ref().map(|summary| &summary.faults);
     let lost = faults.into_iter().flat_map(|faults| faults.lost_records.iter().cloned());
@@ -169,10 +166,10 @@ fn warnings(run: &RunFiles) -> Markup {
     }
 }
 
-fn commands(run: &RunFiles) -> Markup {
+fn commands(run: &Records) -> Markup {
     let folder = quoted(&run.path.to_string_lossy());
     let predictions = quoted(&run.path.join("predictions").to_string_lossy());
-    let split = if run.splits.contains(&Split::Test) { Split::Test } else { Split::Val };
+    let split = if run.has_test_split() { Split::Test } else { Split::Val };
     let mut lines = Vec::new();
     if !run.is_finished() {
         lines.push(("go on", format!("sonotune train --resume {folder}")));

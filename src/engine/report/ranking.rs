@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image::{RgbImage, codecs::jpeg::JpegEncoder};
 use serde::{Deserialize, Serialize};
 
-use crate::task::Metric;
+use crate::metrics::Metric;
 
 /// Pictures of the best, and of the worst.
 pub const PER_END: usize = 6;

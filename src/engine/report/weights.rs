@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     facts::{SHOWN, plain, words},
     page::scrolled,
-    run_files::RunFiles,
+    records::Records,
 };
 use crate::logging;
 
@@ -16,7 +16,7 @@ use crate::logging;
 const ALWAYS_COUNTED: [&str; 3] = ["loaded", "missing", "unexpected"];
 
 /// What was loaded from where.
-pub(super) fn weights(run: &RunFiles) -> Markup {
+pub(super) fn weights(run: &Records) -> Markup {
     let Some(weights) = &run.weights else {
         return html! { p.none { "There is no weights.json." } };
     };

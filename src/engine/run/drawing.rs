@@ -7,13 +7,12 @@ use image::RgbImage;
 
 use super::model::Model;
 use crate::{
-    config::RunConfig,
-    data::{
-        Batch, Record, Target,
-        loader::{LoadPlan, prepare_batch},
-    },
+    batch::{Batch, Target},
+    data::Record,
+    loader::{LoadPlan, prepare_batch},
     logging::pictures,
     report::ranking::SIDE,
+    run::config::RunConfig,
     task::Prediction,
 };
 
@@ -28,11 +27,11 @@ pub(super) fn input_picture(
 ) -> Result<RgbImage> {
     if batch.features.is_none() {
         let size = batch.targets[index].input_size;
-        return pictures::denormalise(&batch.images.get(index as i64), size, &model.spec);
+        return pictures::denormalise(&batch.images.get(index as i64), size, &model.spec.input);
     }
     let pixels = LoadPlan { embeddings: None, ..plan.clone() };
     let batch = prepare_batch(record, &pixels)?;
-    pictures::denormalise(&batch.images.get(0), batch.targets[0].input_size, &model.spec)
+    pictures::denormalise(&batch.images.get(0), batch.targets[0].input_size, &model.spec.input)
 }
 
 /// What is drawn on an image.

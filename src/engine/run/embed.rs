@@ -16,23 +16,24 @@ use rayon::prelude::*;
 use tch::{Device, Tensor, nn, no_grad};
 
 use super::model::Model;
+use crate::device::autocast;
 use crate::{
     Error,
     backbone::Backbone,
-    config::RunConfig,
+    batch::Batch,
+    data::TargetNeeds,
     data::{
-        Batch, Dataset, Record,
-        loader::{LoadPlan, Loader},
+        Dataset, Record,
         transforms::{AugmentConfig, PadTo},
     },
     embedding_cache::{
         ContentHash, EmbeddingCacheConfig, EmbeddingDtype, Embeddings, Entry, Found, RunKey,
         RunKeyParts, content_hash,
     },
+    loader::{LoadPlan, Loader},
     logging::{RunLogger, bytes},
+    run::config::RunConfig,
     stop::StopFlag,
-    task::TargetNeeds,
-    trainer::autocast,
 };
 
 /// Refuses a cache whose embeddings would not be a function of each image alone.
@@ -213,7 +214,7 @@ impl Filling<'_> {
             Ok(levels.into_iter().map(|level| level.to_device(Device::Cpu)).collect())
         })?;
         let side = |n: i64| u32::try_from(n).unwrap_or_default();
-        let entry = |(index, target): (usize, &crate::data::Target)| Entry {
+        let entry = |(index, target): (usize, &crate::batch::Target)| Entry {
             original_size: (side(target.original_size.0), side(target.original_size.1)),
             levels: levels.iter().map(|level| level.get(index as i64)).collect(),
         };

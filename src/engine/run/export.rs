@@ -12,10 +12,11 @@ use tch::{Device, Tensor};
 use super::model::{Model, ModelSource};
 use crate::{
     Error,
-    backbone::addition,
     checkpoint::{self, Progress, Restored},
-    config::{Loaded, RunConfig, WeightsConfig},
     optim::groups,
+    run::config::{Loaded, RunConfig},
+    weights::WeightsConfig,
+    weights::addition,
     weights::{self, BaseFile, ConvertOptions, ConvertReport, OverlayInfo, save_overlay},
 };
 

@@ -4,12 +4,12 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::{
+    data::TargetNeeds,
     data::{
         Dataset, Record,
         image_io::read_size,
         transforms::{PadTo, PreprocessConfig, SizeRule, scaled_size},
     },
-    task::TargetNeeds,
 };
 
 /// Sizes are read off so many files at most, evenly spread, where the annotations do not tell them.

@@ -9,6 +9,7 @@
 //! [`train()`] walks all of it; [`evaluate()`] and [`predict()`] walk the same way and stop earlier.
 
 mod coco_eval;
+pub mod config;
 mod drawing;
 mod dry_run;
 mod embed;
@@ -27,7 +28,7 @@ pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord,
 pub use dry_run::{
     DryRunOptions, DryRunReport, Loading, Memory, Timing, TriedBatch, dry_run, require_ready,
 };
-pub use evaluate::{EvalOptions, EvalRecord, Evaluated, evaluate};
+pub use evaluate::{EvalOptions, Evaluated, evaluate};
 pub use export::{Export, ExportOptions, ExportRecord, export};
 pub use largest_batch::LargestBatch;
 pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};

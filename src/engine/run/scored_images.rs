@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use crate::{
     Error,
-    config::RunConfig,
     data::{Dataset, Record, Split, image_io::read_size},
+    run::config::RunConfig,
 };
 
 /// Opens a split for scoring: without the images that `[evaluation]` leaves out, and with a note of

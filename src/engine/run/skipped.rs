@@ -1,29 +1,18 @@
 //! `skipped.json`: the images that a run could not use, and why.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::LoaderConfig,
-    data::{BadImage, Dataset, ImageId, Record, Split},
+    data::{Dataset, Record, Split},
     fs::{atomic_write, read_if_exists},
-    logging::{RunFolder, RunLogger},
+    loader::BadImage,
+    loader::LoaderConfig,
+    logging::RunLogger,
+    run_folder::{RunFolder, SkippedImage},
 };
-
-/// One image that was skipped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SkippedImage {
-    pub image: PathBuf,
-    /// As the annotation file spells it.
-    pub image_id: String,
-    /// Where it would have stood first: in the order of training, or in the split's file.
-    pub position: u64,
-    /// Optimiser steps done by then.
-    pub step: u64,
-    pub reason: String,
-}
 
 /// Content of `skipped.json`; both lists in the order of positions.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -40,19 +29,14 @@ pub(super) struct SkippedList {
     content: Content,
 }
 
-impl SkippedImage {
-    pub(super) fn new(bad: &BadImage, step: u64) -> Self {
-        Self {
-            image: bad.path.clone(),
-            image_id: bad.image_id.to_string(),
-            position: bad.position,
-            step,
-            reason: bad.reason.clone(),
-        }
-    }
-
-    fn is(&self, path: &Path, id: &ImageId) -> bool {
-        self.image == path && self.image_id == id.to_string()
+/// The record of an image that was skipped after `step` optimiser steps.
+pub(super) fn record(bad: &BadImage, step: u64) -> SkippedImage {
+    SkippedImage {
+        image: bad.path.clone(),
+        image_id: bad.image_id.to_string(),
+        position: bad.position,
+        step,
+        reason: bad.reason.clone(),
     }
 }
 
@@ -96,7 +80,7 @@ impl SkippedList {
         for image in bad {
             if !list.iter().any(|known| known.is(&image.path, &image.image_id)) {
                 logger.warn(&format!("image skipped: {}", image.reason));
-                list.push(SkippedImage::new(image, step));
+                list.push(record(image, step));
             }
         }
         if list.len() == before {

@@ -11,12 +11,12 @@ use super::{
     largest_batch::largest,
     model::Model,
 };
+use crate::loader::BadImages;
 use crate::{
-    config::{BadImages, RunConfig},
-    data::{
-        Batch, Dataset, Record,
-        loader::{LoadPlan, prepare_batch},
-    },
+    batch::Batch,
+    data::{Dataset, Record},
+    loader::{LoadPlan, prepare_batch},
+    run::config::RunConfig,
 };
 
 /// An evaluation batch, predicted and scored.

@@ -2,7 +2,7 @@
 //! on boxes and on masks, with the figures and names of mmdetection's `CocoMetric`.
 //!
 //! ```
-//! use engine::{data::Target, task::{Prediction, instances::{Annotated, InstanceScorer}}};
+//! use engine::{batch::Target, task::{Prediction, instances::{Annotated, InstanceScorer}}};
 //!
 //! fn map_50(images: &[(Prediction, Target)]) -> engine::Result<f64> {
 //!     let mut scorer = InstanceScorer::new(1, false)?;
@@ -20,9 +20,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use super::{Instance, Metric, Table};
+use super::Instance;
+use crate::metrics::{Metric, Table};
 use crate::{
-    data::{Object, Rle, Target},
+    batch::Target,
+    data::{Object, Rle},
     metrics::coco::{CocoEvaluator, CocoResult, Detection, IouType, Params, Query, Truth},
 };
 
@@ -240,7 +242,7 @@ impl InstanceScores {
     pub fn metrics(&self) -> Vec<Metric> {
         let kinds = [IouType::Bbox, IouType::Segm];
         let figures = kinds.into_iter().flat_map(|kind| self.figures(kind));
-        figures.map(|(name, value)| Metric::new(name, value)).collect()
+        figures.map(|(name, value)| Metric::highest(name, value)).collect()
     }
 
     /// Of each category `per_class/<name>/bbox_mAP`, `…/bbox_mAP_50`, and the same with `segm`; NaN
@@ -252,8 +254,10 @@ impl InstanceScores {
             for kind in [IouType::Bbox, IouType::Segm] {
                 for (figure, iou) in PER_CLASS {
                     let name = format!("per_class/{}/{}_{figure}", name.as_ref(), kind.as_str());
-                    metrics
-                        .push(Metric::new(name, self.precision(kind, iou, "all", Some(category))));
+                    metrics.push(Metric::highest(
+                        name,
+                        self.precision(kind, iou, "all", Some(category)),
+                    ));
                 }
             }
         }

@@ -7,7 +7,7 @@ use super::{
     parts::Allowed,
     report::{LoadReport, Missing, Unplaced},
 };
-use crate::{backbone::addition, pattern};
+use crate::{pattern, weights::addition};
 
 /// The patterns of `ignore` and what they have met.
 pub(super) struct Ignored<'a> {

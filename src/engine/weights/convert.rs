@@ -16,7 +16,7 @@ use super::{
     },
     open, save_safetensors, save_torch,
 };
-use crate::{Error, backbone::addition, pattern};
+use crate::{Error, pattern, weights::addition};
 
 /// What [`convert`] is to do.
 #[derive(Debug, Clone, Default)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use tch::{Tensor, nn::VarStore};
 
+use super::{WeightsConfig, WeightsPartConfig};
 use super::{
     WeightsFile,
     keymap::{Recognised, recognise},
@@ -14,7 +15,6 @@ use super::{
     plan::compare,
     report::LoadReport,
 };
-use crate::config::{WeightsConfig, WeightsPartConfig};
 
 /// Loads pretrained weights into the variables of a model, in place and strictly.
 ///

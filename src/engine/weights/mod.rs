@@ -6,7 +6,9 @@
 //! ever executed, and no malformed file panics, recurses without end or takes more memory than its
 //! own size suggests.
 
+mod additions;
 mod allow;
+mod config;
 mod convert;
 mod dtype;
 mod entry;
@@ -24,6 +26,8 @@ mod safetensors;
 mod torch;
 mod words;
 
+pub use additions::addition;
+pub use config::{WeightsConfig, WeightsPartConfig};
 pub use convert::{ConvertOptions, ConvertReport, convert};
 pub use dtype::Dtype;
 pub use entry::{Span, TensorEntry};

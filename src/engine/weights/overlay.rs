@@ -8,14 +8,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tch::Tensor;
 
 use super::{WeightsFile, keymap::CONVENTION_KEY, open, save_safetensors};
-use crate::{Error, backbone::BackboneConfig, data::Category};
+use base::Category;
+
+use crate::Error;
 
 /// Key of a `.safetensors` file's metadata that makes it an overlay.
 const OVERLAY_KEY: &str = "sonotune.overlay";
@@ -138,16 +140,15 @@ impl Overlay {
         .into())
     }
 
-    /// Whether a backbone gives the overlay's values the meaning they were trained for; shapes do
+    /// Whether a backbone, by its `[backbone]` table, gives the overlay's values the meaning they were trained for; shapes do
     /// not tell the scale of LoRA or an adapter.
     ///
     /// # Errors
     /// Of kind config, naming the key that differs.
-    pub fn check_backbone(&self, backbone: &dyn BackboneConfig) -> Result<()> {
-        let ours = serde_json::to_value(backbone).context("the backbone's config")?;
+    pub fn check_backbone(&self, backbone: &Value) -> Result<()> {
         let key = |table: &Value, key: &str| table.get(key).cloned().unwrap_or(Value::Null);
         for name in ["type", "lora", "adapter"] {
-            let (wanted, found) = (key(&self.info.backbone, name), key(&ours, name));
+            let (wanted, found) = (key(&self.info.backbone, name), key(backbone, name));
             if wanted != found {
                 return Err(Error::config(format!(
                     "weights.overlay {} was trained with backbone.{name} = {wanted}, but this config \

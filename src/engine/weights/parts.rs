@@ -11,9 +11,8 @@ use super::{
     words::grouped,
 };
 use crate::{
-    Error,
-    config::{WeightsConfig, WeightsPartConfig},
-    pattern,
+    Error, pattern,
+    weights::{WeightsConfig, WeightsPartConfig},
 };
 
 /// A file, the variables it is to give, and how far it may differ from them.

@@ -13,7 +13,7 @@ use super::{
     parts::Source,
     words::{count, grouped},
 };
-use crate::{Error, backbone::addition};
+use crate::{Error, weights::addition};
 
 /// The outcome of [`load`](fn@super::load), written to the run folder as `weights.json`.
 #[derive(Debug, Clone, Serialize)]

@@ -2,13 +2,14 @@
 
 use engine::{
     Error, Result,
-    data::Target,
+    batch::Target,
+    metrics::{Metric, Report, Table},
     metrics::{
         coco::IouType,
         overlap::{OverlapMeans, Spacing, overlap},
     },
     task::{
-        Evaluator, Instance, Metric, Prediction, Report, Table,
+        Evaluator, Instance, Prediction,
         instances::{Annotated, Counts, InstanceScorer, number, percent},
     },
 };
@@ -134,19 +135,23 @@ impl Pass {
         let scores = self.scorer.finish()?;
         let overlap = self.overlap;
         let mut row = vec![self.name.clone()];
-        let mut add = |name: &str, value: f64| {
-            metrics.push(Metric::new(format!("{}/{name}", self.name), value));
-        };
+        let full = |name: &str| format!("{}/{name}", self.name);
         for kind in [IouType::Segm, IouType::Bbox] {
             let figures = scores.figures(kind);
-            figures.iter().for_each(|(name, value)| add(name, *value));
+            let figure = |(name, value): &(String, f64)| Metric::highest(full(name), *value);
+            metrics.extend(figures.iter().map(figure));
             // mAP and mAP_50.
             row.extend(figures[..2].iter().map(|(_, value)| percent(*value)));
         }
         let (iou, dice, hd95) = (overlap.iou(), overlap.dice(), overlap.hd95());
         let undefined = overlap.num_one_empty() as f64;
-        let values = [iou.value(), dice.value(), hd95.value(), undefined];
-        OVERLAPS.into_iter().zip(values).for_each(|(name, value)| add(name, value));
+        let [of_iou, of_dice, of_hd95, of_undefined] = OVERLAPS.map(full);
+        metrics.extend([
+            Metric::highest(of_iou, iou.value()),
+            Metric::highest(of_dice, dice.value()),
+            Metric::lowest(of_hd95, hd95.value()),
+            Metric::new(of_undefined, undefined),
+        ]);
         row.extend([percent(iou.value()), percent(dice.value()), number(hd95.value())]);
         row.push(overlap.num_pairs().to_string());
         rows.push(row);

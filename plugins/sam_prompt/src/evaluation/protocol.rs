@@ -3,7 +3,8 @@
 use engine::{
     Result,
     anyhow::Context,
-    data::{Object, ObjectPrompt, PointPrompt, Rle, Target},
+    batch::Target,
+    data::{Object, ObjectPrompt, PointPrompt, Rle},
     seed::Rng,
     serde::{Deserialize, Serialize},
     task::{Answer, Instance},

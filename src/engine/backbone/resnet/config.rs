@@ -90,7 +90,7 @@ fn fault<T>(message: String) -> Result<T> {
 }
 
 inventory::submit! {
-    crate::config::Summary::backbone("resnet", "ResNet-18 to 152 with frozen batch-norm statistics")
+    crate::config::Summary::of("backbone", "resnet", "ResNet-18 to 152 with frozen batch-norm statistics")
 }
 
 #[typetag::serde(name = "resnet")]

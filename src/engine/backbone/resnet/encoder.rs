@@ -8,7 +8,10 @@ use super::{
     config::ResNetConfig,
     frozen_norm::{ConvNorm, ConvNormSpec},
 };
-use crate::backbone::{Backbone, BackboneSpec, Level, PIXEL_MEAN, PIXEL_STD, freeze::Place};
+use crate::{
+    backbone::{Backbone, BackboneSpec, Level, freeze::Place},
+    data::InputSpec,
+};
 
 /// ResNet without its classifier.
 #[derive(Debug)]
@@ -68,13 +71,7 @@ impl ResNet {
             stem,
             stages,
             out_indices: config.out_indices.clone(),
-            spec: BackboneSpec {
-                pixel_mean: PIXEL_MEAN,
-                pixel_std: PIXEL_STD,
-                square_size: None,
-                divisor: 32,
-                levels,
-            },
+            spec: BackboneSpec { input: InputSpec::imagenet(32), levels },
         })
     }
 }
@@ -86,7 +83,7 @@ impl Backbone for ResNet {
 
     fn forward(&self, images: &Tensor, _train: bool) -> Result<Vec<Tensor>> {
         let (_, _, height, width) = images.size4()?;
-        let divisor = self.spec.divisor;
+        let divisor = self.spec.input.divisor;
         if height < 1 || width < 1 || height % divisor != 0 || width % divisor != 0 {
             return Err(crate::Error::config(format!(
                 "resnet: input of {height}x{width} pixels (height x width): both must be multiples of {divisor}"

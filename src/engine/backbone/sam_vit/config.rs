@@ -234,7 +234,7 @@ pub(super) fn fault<T>(message: String) -> Result<T> {
 }
 
 inventory::submit! {
-    crate::config::Summary::backbone("sam_vit", "SAM's ViT: base, large, huge or sizes of your own; with neck, or block outputs as levels")
+    crate::config::Summary::of("backbone", "sam_vit", "SAM's ViT: base, large, huge or sizes of your own; with neck, or block outputs as levels")
 }
 
 #[typetag::serde(name = "sam_vit")]

@@ -221,24 +221,15 @@ impl Adapter {
     }
 }
 
-/// What a variable was added for, if it is none of the pretrained model: `LoRA` or `adapters`.
-pub(crate) fn addition(variable: &str) -> Option<&'static str> {
-    let has = |parts: [&str; 2]| parts.iter().any(|part| variable.contains(part));
-    if has([".lora_A.", ".lora_B."]) {
-        Some("LoRA")
-    } else if has([".Space_Adapter.", ".MLP_Adapter."]) {
-        Some("adapters")
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tch::{Device, Kind, nn::VarStore, no_grad};
 
     use super::*;
-    use crate::backbone::{Backbone, BackboneConfig, sam_vit::SamVitConfig};
+    use crate::{
+        backbone::{Backbone, BackboneConfig, sam_vit::SamVitConfig},
+        weights::addition,
+    };
 
     const TINY: &str = "embed_dim = 16\ndepth = 3\nnum_heads = 2\nwindow_size = 3\nglobal_attn_indexes = [1]\nimage_size = 64\nout_channels = 8\nfreeze = \"all\"\n";
     const ALL: &str =

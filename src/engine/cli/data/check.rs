@@ -7,11 +7,12 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use crate::{
-    Error, config,
+    Error,
     data::{
         check::{self, CheckOptions, DatasetCheck},
         statistics::counted,
     },
+    run::config,
 };
 
 #[derive(Debug, Args)]

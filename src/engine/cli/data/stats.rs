@@ -7,8 +7,9 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use crate::{
-    Error, config,
+    Error,
     data::statistics::{PictureOptions, survey},
+    run::config,
 };
 
 #[derive(Debug, Args)]

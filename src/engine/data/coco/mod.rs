@@ -169,7 +169,7 @@ impl<'de> Deserialize<'de> for CocoSplit {
 }
 
 inventory::submit! {
-    crate::config::Summary::dataset("coco", "COCO JSON: polygons, compressed and uncompressed RLE, boxes")
+    crate::config::Summary::of("dataset", "coco", "COCO JSON: polygons, compressed and uncompressed RLE, boxes")
 }
 
 #[typetag::serde(name = "coco")]

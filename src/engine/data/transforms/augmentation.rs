@@ -1,7 +1,7 @@
 //! What augmentation does to one image: drawn from a position of the training sequence alone, so
 //! that the size of the image, known only once it is decoded, has no say in later draws.
 
-use super::{AugmentConfig, PreprocessConfig, Window, scaled_size, target::Placement};
+use super::{AugmentConfig, Placement, PreprocessConfig, Window, scaled_size};
 use crate::seed::{AUGMENT, Rng};
 
 /// The changes of one image.

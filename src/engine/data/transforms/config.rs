@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::SizeRule;
-use crate::{Error, backbone::BackboneSpec, data::image_io::DecodeOptions};
+use crate::{Error, data::InputSpec, data::image_io::DecodeOptions};
 
 /// The `[preprocess]` table: how an image becomes network input. Channels come out as RGB; mean
 /// and standard deviation are the backbone's.
@@ -106,7 +106,7 @@ impl PreprocessConfig {
     ///
     /// # Errors
     /// Of kind config, naming key, value and what would do.
-    pub fn validate(&self, spec: &BackboneSpec) -> Result<()> {
+    pub fn validate(&self, spec: &InputSpec) -> Result<()> {
         let check = |holds: bool, message: String| {
             if holds { Ok(()) } else { Err(anyhow::Error::from(Error::config(message))) }
         };
@@ -210,19 +210,13 @@ impl AugmentConfig {
 mod tests {
     use super::*;
 
-    fn spec(square_size: Option<i64>, divisor: i64) -> BackboneSpec {
-        BackboneSpec {
-            pixel_mean: [0.0; 3],
-            pixel_std: [1.0; 3],
-            square_size,
-            divisor,
-            levels: Vec::new(),
-        }
+    fn spec(square_size: Option<i64>, divisor: i64) -> InputSpec {
+        InputSpec { pixel_mean: [0.0; 3], pixel_std: [1.0; 3], square_size, divisor }
     }
 
     #[test]
     fn sizes_that_the_backbone_cannot_take_are_refused_by_key() {
-        let refusal = |config: &PreprocessConfig, spec: &BackboneSpec| {
+        let refusal = |config: &PreprocessConfig, spec: &InputSpec| {
             config.validate(spec).err().map(|e| e.to_string()).unwrap_or_default()
         };
         let config = PreprocessConfig::default();

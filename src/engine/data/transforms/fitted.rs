@@ -71,7 +71,7 @@ impl Fitted {
 mod tests {
     use super::*;
     use crate::{
-        backbone::BackboneSpec,
+        data::InputSpec,
         data::transforms::{PadOrder, Planes, resize},
         seed::Rng,
     };
@@ -81,13 +81,7 @@ mod tests {
 
     #[test]
     fn writes_what_resizing_cutting_and_normalising_write() {
-        let spec = BackboneSpec {
-            pixel_mean: [123.675, 116.28, 103.53],
-            pixel_std: [58.395, 57.12, 57.375],
-            square_size: None,
-            divisor: 1,
-            levels: Vec::new(),
-        };
+        let spec = InputSpec::imagenet(1);
         let normalization = Normalization::new(&spec, PadOrder::PadThenNormalize);
         let padded = (24, 40);
         let windows = [

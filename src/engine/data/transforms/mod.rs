@@ -3,7 +3,7 @@
 //! [`Augmentation`] says what becomes of an image of the training sequence, [`Window`] which part of
 //! it is kept. [`resize`] turns a decoded image into planes of its final size; [`normalize_into`]
 //! writes them, mirrored if so drawn, into their place of a batch. [`Fitted`] is both with the fewest
-//! bytes in between. [`target`] carries the annotation along.
+//! bytes in between. [`Placement`] is what the annotation must follow.
 
 mod antialias;
 mod augmentation;
@@ -13,16 +13,17 @@ mod config;
 mod fitted;
 mod nearest;
 mod normalize;
+mod placement;
 mod sampling;
 mod simd;
 mod size;
-pub mod target;
 mod window;
 
 pub use augmentation::{Augmentation, Jitter};
 pub use config::{AugmentConfig, PadOrder, PadTo, PreprocessConfig, Resample};
 pub use fitted::Fitted;
 pub use normalize::{Normalization, normalize_into};
+pub use placement::{Placement, TargetNeeds};
 pub use size::{SizeRule, scaled_size};
 pub use window::Window;
 

@@ -1,7 +1,7 @@
 //! Normalise, mirror and pad in one pass over memory.
 
 use super::{PadOrder, Planes, Resized, simd::vectorized};
-use crate::backbone::BackboneSpec;
+use crate::data::InputSpec;
 
 /// Per-channel `(value - mean) / std` in 32-bit floats, and what stands in the border.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,7 +14,7 @@ pub struct Normalization {
 impl Normalization {
     /// The backbone's mean and standard deviation, in the order of padding given.
     #[must_use]
-    pub fn new(spec: &BackboneSpec, pad_order: PadOrder) -> Self {
+    pub fn new(spec: &InputSpec, pad_order: PadOrder) -> Self {
         let mean = spec.pixel_mean.map(|v| v as f32);
         let std = spec.pixel_std.map(|v| v as f32);
         let border = match pad_order {
@@ -105,13 +105,12 @@ pub(super) fn fill_border(
 mod tests {
     use super::*;
 
-    fn spec() -> BackboneSpec {
-        BackboneSpec {
+    fn spec() -> InputSpec {
+        InputSpec {
             pixel_mean: [1.0, 2.0, 3.0],
             pixel_std: [2.0, 4.0, 8.0],
             square_size: None,
             divisor: 1,
-            levels: Vec::new(),
         }
     }
 

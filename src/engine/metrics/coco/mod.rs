@@ -44,7 +44,7 @@ pub use self::{
     params::{AreaRange, IouType, Params},
     result::{CocoResult, Query, stat_names},
 };
-use crate::data::Rle;
+use base::Rle;
 
 /// An annotated object.
 #[derive(Debug, Clone, Copy)]

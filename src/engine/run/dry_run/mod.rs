@@ -24,17 +24,15 @@ use super::{
 };
 use crate::{
     Error,
+    batch::Batch,
     checkpoint::{Snapshot, State},
-    config::{Loaded, RunConfig, known_keys},
-    data::{
-        Batch, Dataset, Split,
-        loader::{LoadPlan, Loader},
-        transforms::PadTo,
-    },
+    data::{Dataset, Split, transforms::PadTo},
     device,
+    loader::{LoadPlan, Loader},
     logging::bytes,
     optim::{Ema, Optimizer, groups},
     panics::catching,
+    run::config::{Loaded, RunConfig, known_keys},
     trainer::Trainer,
 };
 
@@ -56,7 +54,7 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let decided = decided_by_weights(loaded)?;
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
-    let chosen = device::prepare(config)?;
+    let chosen = device::prepare(config.device, config.deterministic)?;
     let train_set = open(config, Split::Train)?;
     let val_set = validation(config)?;
     let model = Model::build(config, chosen.device, train_set.categories.clone())?;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::super::{largest_batch::LargestBatch, trial::EvaluatedBatch};
-use crate::{config::RunConfig, data::Batch, logging::bytes};
+use crate::{batch::Batch, logging::bytes, run::config::RunConfig};
 
 /// Figures of a run that has not been made.
 #[derive(Debug, Clone, Serialize)]

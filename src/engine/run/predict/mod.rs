@@ -22,16 +22,15 @@ use super::{
     model::{Model, ModelSource, Opened},
     train::load_plan,
 };
+use crate::loader::BadImages;
 use crate::{
-    config::{BadImages, Loaded, RunConfig},
-    data::{
-        Batch, Category, Dataset, ImagePrompts, ObjectPrompt, Split, Target,
-        files::relative_text,
-        loader::{LoadPlan, Loader, prepare_batch},
-    },
+    batch::{Batch, Target},
+    data::{Category, Dataset, ImagePrompts, ObjectPrompt, Split, files::relative_text},
     device,
     error::{ErrorKind, exit_code},
+    loader::{LoadPlan, Loader, prepare_batch},
     logging::pictures,
+    run::config::{Loaded, RunConfig},
     task::{Instance, Prediction},
 };
 
@@ -92,7 +91,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
     let loaded = by_protocol.as_ref().unwrap_or(loaded);
     let decided = decided(loaded, &options.source)?;
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
-    let device = device::prepare(config)?.device;
+    let device = device::prepare(config.device, config.deterministic)?.device;
     let asked = Asked::gather(&options.prompts, &options.images)?;
     let categories = match options.source {
         ModelSource::Pretrained if takes_prompts => asked.categories(None)?,
@@ -255,7 +254,8 @@ impl Predicting<'_> {
             let name = relative_text(&target.path, &self.base);
             let picture = || {
                 let image = batch.images.get(index as i64);
-                let image = pictures::denormalise(&image, target.input_size, &self.model.spec)?;
+                let image =
+                    pictures::denormalise(&image, target.input_size, &self.model.spec.input)?;
                 Ok(pictures::answers(&image, &prediction, target, self.categories))
             };
             self.outputs.add(&name, target, &prediction, picture)?;

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     Error,
-    data::{Category, ImageId, ImagePrompts, Target},
+    batch::Target,
+    data::{Category, ImageId, ImagePrompts},
     fs::atomic_write,
     task::Prediction,
 };

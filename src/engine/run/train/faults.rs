@@ -8,12 +8,14 @@ use tch::Tensor;
 
 use super::steps::{Feed, Run};
 use crate::{
-    data::{
-        BadImage, Loader, Split,
-        loader::starved::{Circumstances, Watch},
-    },
+    data::Split,
     determinism,
-    logging::{Faults, StepTime},
+    loader::{
+        BadImage, Loader,
+        starved::{Circumstances, Watch},
+    },
+    logging::StepTime,
+    run_folder::Faults,
 };
 
 impl Run<'_> {

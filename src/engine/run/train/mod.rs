@@ -17,13 +17,15 @@ use super::{
     skipped::SkippedList,
     trial,
 };
+use crate::logging::environment;
 use crate::{
     checkpoint::Writer,
-    config::{Loaded, RunConfig},
     data::{Dataset, Split},
     device,
-    logging::{Environment, Existing, LoggerOptions, RunFolder, RunLogger, RunStatus, Summary},
+    logging::{LoggerOptions, RunLogger},
     optim::{Ema, Optimizer, groups},
+    run::config::{Loaded, RunConfig},
+    run_folder::{Environment, Existing, RunFolder, RunStatus, Summary},
     stop::StopFlag,
     trainer::Trainer,
 };
@@ -61,7 +63,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
     // Whatever can be refused is refused before the run folder exists.
-    let chosen = device::prepare(config)?;
+    let chosen = device::prepare(config.device, config.deterministic)?;
     let device = chosen.device;
     let train_set = open(config, Split::Train)?;
     let val_set = validation(config)?;
@@ -155,7 +157,7 @@ fn begin_log(folder: &RunFolder, loaded: &Loaded, device: Device, step: u64) -> 
     folder.write_config(&loaded.resolved)?;
     folder.write_environment(&Environment {
         after_step: resume_step,
-        ..Environment::collect(device, config.precision, config.seed)
+        ..environment(device, config.precision, config.seed)
     })?;
     Ok(logger)
 }

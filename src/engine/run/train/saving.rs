@@ -12,12 +12,13 @@ use super::{
 };
 use crate::{
     checkpoint::{self, Best, Progress, Snapshot, State},
-    config::Direction,
     data::{Split, Statistics},
     fs::free_space,
-    logging::{BestModel, RunStatus, Summary, bytes, peak_memory},
+    logging::{bytes, peak_memory},
+    metrics::Direction,
+    metrics::{Metric, Report},
     report::{By, Kept, Shown},
-    task::{Metric, Report},
+    run_folder::{BestModel, RunStatus, Summary},
     trainer::Trainer,
 };
 

@@ -8,16 +8,16 @@ use tch::Device;
 use super::super::{embed, model::Model, skipped::SkippedList};
 use crate::{
     Error,
+    batch::Batch,
     checkpoint::{Progress, Writer},
-    config::RunConfig,
-    data::{
-        Batch, Dataset,
-        loader::{LoadPlan, Loader, starved::Watch},
-    },
+    data::Dataset,
     determinism,
-    logging::{RunFolder, RunLogger, StepTime, TrainRecord},
+    loader::{LoadPlan, Loader, starved::Watch},
+    logging::{RunLogger, StepTime, TrainRecord},
+    metrics::Report,
+    run::config::RunConfig,
+    run_folder::RunFolder,
     stop::StopFlag,
-    task::Report,
     trainer::{StepValues, Trainer},
 };
 

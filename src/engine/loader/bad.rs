@@ -10,9 +10,9 @@ use anyhow::Result;
 use super::prepare::{Plan, Prepared, prepare};
 use crate::{
     Error, ErrorKind,
-    config::BadImages,
     data::{Dataset, ImageId, transforms::Augmentation},
     error::kind,
+    loader::BadImages,
     seed::{REPLACE, Rng},
 };
 

@@ -248,7 +248,7 @@ fn keys_are_listed_from_the_types() {
 #[test]
 fn linked_in_types_are_listed() {
     let all = registered().unwrap();
-    let has = |kind, name: &str| all.iter().any(|r| r.kind == kind && r.name == name);
-    assert!(has(Kind::Dataset, "pond") && has(Kind::Dataset, "river"));
-    assert!(has(Kind::Backbone, "plain") && has(Kind::Task, "plain"));
+    let has = |table: &str, name: &str| all.iter().any(|r| r.table == table && r.name == name);
+    assert!(has("dataset", "pond") && has("dataset", "river"));
+    assert!(has("backbone", "plain") && has("task", "plain"));
 }

@@ -1,12 +1,15 @@
 //! What types cannot say: ranges, and keys that depend on each other.
 
-use super::{
-    BadImages, LoaderConfig, RunConfig,
-    problem::{Problem, Severity},
+use super::RunConfig;
+use crate::{
+    config::{Problem, Severity},
+    data::transforms::AugmentConfig,
+    loader::{BadImages, LoaderConfig},
+    optim::ScheduleConfig,
+    pattern,
 };
-use crate::{data::transforms::AugmentConfig, optim::ScheduleConfig, pattern};
 
-/// Collects findings; each names its key, [`super::Loaded`] adds where that key was given.
+/// Collects findings; each names its key, the reader adds where that key was given.
 struct Findings(Vec<Problem>);
 
 impl Findings {
@@ -64,7 +67,7 @@ impl Findings {
 impl RunConfig {
     /// Ranges and contradictions. Backbone, task and dataset check their own tables when built.
     #[must_use]
-    pub fn validate(&self) -> Vec<Problem> {
+    pub(super) fn problems(&self) -> Vec<Problem> {
         let mut findings = Findings(Vec::new());
         self.validate_data(&mut findings);
         self.validate_weights(&mut findings);

@@ -3,24 +3,13 @@
 use anyhow::{Context, Result};
 use tch::{Kind, Tensor};
 
-use super::{SizeRule, Window, resize_mask, scaled_size};
 use crate::{
-    data::{Object, Record, Target},
-    task::TargetNeeds,
+    batch::Target,
+    data::{
+        Object, Record, TargetNeeds,
+        transforms::{Placement, SizeRule, Window, resize_mask, scaled_size},
+    },
 };
-
-/// Where an image went: all that its annotation must follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Placement {
-    /// `(height, width)` of the decoded file.
-    pub original_size: (u32, u32),
-    /// What the longest side was brought to.
-    pub longest_side: u32,
-    /// What the network sees of the resized image, without padding.
-    pub window: Window,
-    /// Mirrored left to right, within the window.
-    pub flipped: bool,
-}
 
 /// Builds the target of one image.
 ///

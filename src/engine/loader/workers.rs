@@ -16,10 +16,7 @@ use super::{
     bad::{BadImage, Filled, Place, fill},
     prepare::{Plan, assemble},
 };
-use crate::{
-    data::{Batch, Dataset},
-    panics::catching,
-};
+use crate::{batch::Batch, data::Dataset, panics::catching};
 
 /// A batch whose images are being prepared, by several threads in any order.
 #[derive(Debug)]
@@ -211,14 +208,11 @@ fn finish(plan: &Plan, all: Vec<Filled>, seed: u64) -> Result<Finished> {
 mod tests {
     use super::*;
     use crate::{
-        backbone::BackboneSpec,
-        config::LoaderConfig,
-        data::{
-            LoadPlan,
-            loader::buffers::Buffers,
-            transforms::{AugmentConfig, Augmentation, PreprocessConfig},
-        },
-        task::TargetNeeds,
+        data::InputSpec,
+        data::TargetNeeds,
+        data::transforms::{AugmentConfig, Augmentation, PreprocessConfig},
+        loader::LoaderConfig,
+        loader::{LoadPlan, buffers::Buffers},
     };
 
     fn plan() -> Arc<Plan> {
@@ -226,12 +220,11 @@ mod tests {
             preprocess: PreprocessConfig::default(),
             augment: AugmentConfig::default(),
             loader: LoaderConfig::default(),
-            spec: BackboneSpec {
+            spec: InputSpec {
                 pixel_mean: [100.0; 3],
                 pixel_std: [50.0; 3],
                 square_size: None,
                 divisor: 16,
-                levels: Vec::new(),
             },
             needs: TargetNeeds::ImageLabels,
             seed: 0,

@@ -119,7 +119,7 @@ fn overrides_are_toml_or_bare_words() {
     assert_eq!(config.run_dir, Path::new("runs/some thing"));
     assert_eq!(config.optimizer.lr, 1e-3);
     assert_eq!(config.optimizer.groups[0].lr_multiplier, 0.1);
-    assert_eq!(config.device, DeviceChoice::Cpu);
+    assert_eq!(config.device, crate::device::DeviceChoice::Cpu);
     assert!(!config.loader.shuffle);
     assert_eq!((config.logging.every_steps, config.logging.num_images), (3, 8));
     assert!(loaded.resolved.contains("fish = [\"cod\", \"eel\"]"), "{}", loaded.resolved);

@@ -5,12 +5,13 @@ use std::{ops::Deref, path::Path};
 use anyhow::{Context, Result};
 use tch::{Device, Tensor};
 
-use super::{LoadPlan, buffers::Buffers};
+use super::{LoadPlan, buffers::Buffers, target::target};
 use crate::{
     Error,
+    batch::{Batch, Target},
     data::{
-        Batch, Record, Target, image_io,
-        transforms::{Augmentation, Fitted, Normalization, PadTo, Window, target::target},
+        Record, image_io,
+        transforms::{Augmentation, Fitted, Normalization, PadTo, Window},
     },
     embedding_cache::is_channels_last,
     panics::caught,

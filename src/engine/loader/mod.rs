@@ -13,12 +13,15 @@
 
 mod bad;
 mod buffers;
+mod config;
 mod order;
 mod prepare;
 pub mod starved;
+pub mod target;
 mod workers;
 
 pub use bad::BadImage;
+pub use config::{BadImages, LoaderConfig};
 
 use std::{
     collections::BTreeMap,
@@ -35,17 +38,15 @@ use self::{
     starved::Load,
     workers::{Finished, Workers},
 };
-use super::{
-    Batch, Dataset, Record,
-    transforms::{AugmentConfig, Augmentation, PreprocessConfig},
-};
 use crate::{
     Error,
-    backbone::BackboneSpec,
-    config::LoaderConfig,
+    batch::Batch,
+    data::{
+        Dataset, InputSpec, Record, TargetNeeds,
+        transforms::{AugmentConfig, Augmentation, PreprocessConfig},
+    },
     embedding_cache::Embeddings,
     seed::{BATCH, Rng},
-    task::TargetNeeds,
 };
 
 /// Everything that decides what a batch holds, and how many threads prepare it.
@@ -55,7 +56,7 @@ pub struct LoadPlan {
     /// Ignored outside training.
     pub augment: AugmentConfig,
     pub loader: LoaderConfig,
-    pub spec: BackboneSpec,
+    pub spec: InputSpec,
     pub needs: TargetNeeds,
     pub seed: u64,
     /// Read in place of the images, where there are some.

@@ -4,16 +4,15 @@ use std::{fs, io, path::Path};
 
 use anyhow::{Context, Result};
 
-use super::run_folder::{
-    CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS_PREFIX, METRICS, REPORT_FOLDER, SKIPPED, SUMMARY,
-    WEIGHTS,
+use super::files::{
+    BEST, CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS_PREFIX, LAST, METRICS, REPORT_DATA, SKIPPED,
+    SUMMARY, WEIGHTS, step_of_checkpoint,
 };
-use crate::checkpoint::{BEST, LAST, kept};
 
 /// Removes what a killed training left of files that it was writing. Only the holder of the run's lock
 /// may: nobody else is writing then.
 pub(super) fn remove(run: &Path) -> Result<()> {
-    let folders = [run.to_owned(), run.join(CHECKPOINTS), run.join(REPORT_FOLDER)];
+    let folders = [run.to_owned(), run.join(CHECKPOINTS), run.join(REPORT_DATA)];
     for folder in folders.iter().filter(|folder| folder.exists()) {
         remove_from(folder)
             .with_context(|| format!("cannot clear {} of temporary files", folder.display()))?;
@@ -40,7 +39,7 @@ pub(super) fn is_leftover(file: &str) -> bool {
     // `.summary.XXXXXX.tmp` holds room for the summary.
     let is_ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, SKIPPED, LAST, BEST, "summary"]
         .contains(&name)
-        || kept::step_of(name).is_some()
+        || step_of_checkpoint(name).is_some()
         || ["data.json", "training-", EVENTS_PREFIX].iter().any(|start| name.starts_with(start));
     is_random && is_ours
 }
