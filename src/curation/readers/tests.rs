@@ -1,4 +1,4 @@
-//! What a newcomer reads when spec and source do not fit each other.
+//! What a new user reads when spec and source do not match.
 
 use std::{fs, path::Path};
 
@@ -39,7 +39,7 @@ decode = { values = { 255 = 1 } }
 struct Source(tempfile::TempDir);
 
 impl Source {
-    /// Images and masks of the names `a` to `d`, with one object each.
+    /// Images and masks named `a` to `d`, with one object each.
     fn of_four() -> Self {
         let source = Self(tempfile::tempdir().unwrap());
         for name in ["a", "b", "c", "d"] {
@@ -59,7 +59,7 @@ impl Source {
         fs::write(path, bytes).unwrap();
     }
 
-    /// 4×4 pixels with one of this value.
+    /// 4×4 pixels, one of them with this value.
     fn picture(&self, name: &str, value: u8) {
         let mut data = vec![0; 16];
         data[5] = value;
@@ -78,13 +78,13 @@ impl Source {
 
     fn convert(&self, spec: &str) -> Result<Converted> {
         let spec = Spec::parse(spec, "mine.toml", &Choice::AsIntended)?;
-        // An earlier conversion that failed is in the way of none with a mended spec.
+        // An earlier failed conversion does not block one with a fixed spec.
         let options = Options { overwrite: true, ..Options::default() };
         let out: &Path = &self.0.path().join("out");
         convert(&spec, &self.path(""), out, &options, &|_| {}, &StopFlag::default())
     }
 
-    /// What is said when this spec is refused as not fitting.
+    /// The message when this spec is refused because it does not match the source.
     #[track_caller]
     fn refused(&self, spec: &str) -> String {
         let error = self.convert(spec).unwrap_err();
