@@ -228,10 +228,10 @@ fn source_and_output_may_not_lie_in_each_other() {
     let before = snapshot(place.folder.path());
     for out in ["raw", "raw/out", "raw/empty", "raw/img/a/b", "link/out", "raw/../raw/out"] {
         for more in [&[][..], &["--dry-run"]] {
-            assert_fails(&place.convert_to("raw", out, more), 2, &["lies in the source"]);
+            assert_fails(&place.convert_to("raw", out, more), 2, &["is inside the source"]);
         }
     }
-    assert_fails(&place.convert_to("raw/img", "raw", &[]), 2, &["lies in the output folder"]);
+    assert_fails(&place.convert_to("raw/img", "raw", &[]), 2, &["is inside the output folder"]);
     assert!(before == snapshot(place.folder.path()));
     // A folder whose name only begins alike is beside it.
     assert_success(&place.convert_to("raw", "raw-coco", &[]));
