@@ -55,7 +55,7 @@ pub fn format_name(bytes: &[u8]) -> Option<&'static str> {
 /// If it is not an image of a supported format. Never panics, whatever the file holds.
 pub fn read_header(bytes: &[u8]) -> Result<Header> {
     without_panic(|| {
-        let format = format_name(bytes).context("not a supported image")?;
+        let format = format_name(bytes).context("not an image in a supported format")?;
         let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
         let mut decoder = reader.into_decoder()?;
         let (width, height) = decoder.dimensions();

@@ -162,8 +162,8 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
 fn open(bytes: &[u8], options: DecodeOptions) -> Result<impl ImageDecoder + '_> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     let format = reader.format().with_context(|| {
-        let what = if bytes.is_empty() { "the file is empty" } else { "not a supported image" };
-        format!("{what} (supported by content: PNG, JPEG, BMP, TIFF and WebP)")
+        let what = if bytes.is_empty() { "the file is empty" } else { "not an image" };
+        format!("{what} (supported: PNG, JPEG, BMP, TIFF and WebP, recognised by content)")
     })?;
     if format == ImageFormat::Jpeg {
         jpeg::check_complete(bytes)?;

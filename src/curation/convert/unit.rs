@@ -69,7 +69,7 @@ impl<'a> UnitWriter<'a> {
 
     fn write(&mut self, frame: Frame) -> Result<(), Fault> {
         if self.stop.is_raised() {
-            let message = "stopped; run the same command again to continue";
+            let message = "stopped; the same command continues where it left off";
             return Err(Fault::Fatal(Error::interrupted(message).into()));
         }
         let objects = self.objects(&frame).map_err(Fault::Fatal)?;
