@@ -191,7 +191,7 @@ fn a_stop_says_how_to_go_on() {
             (!output.status.success()).then_some((out, output))
         })
         .expect("it was too quick to be stopped");
-    assert_fails(&output, 130, &["the same command goes on"]);
+    assert_fails(&output, 130, &["the same command continues"]);
     let there = num_images(&out);
     assert!(there < COUNT as usize, "it was too quick to be stopped");
     assert!(!out.join("annotations/all.json").exists());

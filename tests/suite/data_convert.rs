@@ -213,7 +213,7 @@ fn other_choices_need_overwrite_which_spares_foreign_files() {
     assert_success(&place.convert(&[]));
     fs::write(place.path("out/notes.txt"), "mine").unwrap();
     fs::write(place.path("pairs.toml"), PAIRS.replace("\"lesion\"", "\"mass\"")).unwrap();
-    assert_fails(&place.convert(&[]), 2, &["another spec", "--overwrite"]);
+    assert_fails(&place.convert(&[]), 2, &["a different spec", "--overwrite"]);
     assert_success(&place.convert(&["--overwrite"]));
     let text = fs::read_to_string(place.path("out/annotations/all.json")).unwrap();
     assert!(text.contains("mass") && !text.contains("lesion"));
@@ -228,10 +228,10 @@ fn source_and_output_may_not_lie_in_each_other() {
     let before = snapshot(place.folder.path());
     for out in ["raw", "raw/out", "raw/empty", "raw/img/a/b", "link/out", "raw/../raw/out"] {
         for more in [&[][..], &["--dry-run"]] {
-            assert_fails(&place.convert_to("raw", out, more), 2, &["lies in the source"]);
+            assert_fails(&place.convert_to("raw", out, more), 2, &["is inside the source"]);
         }
     }
-    assert_fails(&place.convert_to("raw/img", "raw", &[]), 2, &["lies in the output folder"]);
+    assert_fails(&place.convert_to("raw/img", "raw", &[]), 2, &["is inside the output folder"]);
     assert!(before == snapshot(place.folder.path()));
     // A folder whose name only begins alike is beside it.
     assert_success(&place.convert_to("raw", "raw-coco", &[]));
@@ -320,7 +320,7 @@ fn a_mended_source_is_converted_after_a_failure() {
     assert_fails(&place.convert(&[]), 3, &["img/1.png"]);
     fs::write(place.path("raw/img/1.png"), good).unwrap();
     let mended = place.convert(&[]);
-    assert_fails(&mended, 2, &["another source", "--overwrite"]);
+    assert_fails(&mended, 2, &["choices or source", "--overwrite"]);
     assert_success(&place.convert(&["--overwrite"]));
     assert_eq!(fs::read_dir(place.path("out/images")).unwrap().count(), 4);
 }
