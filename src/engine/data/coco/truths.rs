@@ -61,7 +61,7 @@ pub struct TruthObject {
 #[derive(Debug, Clone)]
 pub struct TruthCategory {
     pub id: ImageId,
-    /// The id where the file has no name.
+    /// The id if the file has no name.
     pub name: String,
 }
 
