@@ -166,9 +166,9 @@ fn a_missing_or_foreign_record_says_how_to_make_it() {
     let command = format!("sonotune eval --run {} --split val", a.display());
     assert_fails(&compare(&[&a], &["--split", "val"]), 3, &["eval-val.json", &command]);
     fs::copy(a.join("eval-test.json"), a.join("eval-val.json")).unwrap();
-    assert_fails(&compare(&[&a], &["--split", "val"]), 3, &["of the test split", &command]);
+    assert_fails(&compare(&[&a], &["--split", "val"]), 3, &["for the test split", &command]);
     fs::write(a.join("eval-val.json"), "{}").unwrap();
-    assert_fails(&compare(&[&a], &["--split", "val"]), 3, &["no record of scores", &command]);
+    assert_fails(&compare(&[&a], &["--split", "val"]), 3, &["not a record of scores", &command]);
     let nothing = folder.path().join("nothing");
     assert_fails(&compare(&[&a, &nothing], &[]), 2, &["nothing is not a run folder"]);
     assert_fails(&sonotune(&["compare"]), 2, &["RUN_DIR"]);
@@ -187,7 +187,7 @@ fn what_a_reader_should_know_is_noted() {
         last,
     );
     let text = stdout(&compare(&[&a, &again], &[]));
-    assert!(text.contains("not all scores are of the same kind of checkpoint"), "{text}");
+    assert!(text.contains("not all scores are from the same kind of checkpoint"), "{text}");
     assert!(text.contains("after step 100 of 900"), "{text}");
     let same = run(folder.path(), "same", &config(1, "1e-3"), 0.5, json!({}));
     assert!(stdout(&compare(&[&a, &same], &[])).contains("have the same seed 1"));

@@ -1,4 +1,4 @@
-//! Everything that a run folder holds, read as far as it can be.
+//! The contents of a run folder, read as far as possible.
 
 use std::{
     fs::{File, TryLockError},
@@ -22,15 +22,15 @@ use crate::{
     run::EvalRecord,
 };
 
-/// What lies in a run folder. What is absent or cannot be understood is absent here; `notes` say
+/// The contents of a run folder. What is missing or cannot be understood is absent here; `notes` say
 /// which.
 #[derive(Debug)]
 pub(super) struct RunFiles {
     pub(super) path: PathBuf,
-    /// `config.toml` as it stands there.
+    /// `config.toml` as it is in the folder.
     pub(super) config_text: String,
     pub(super) config: toml::Table,
-    /// That the config names; those of training where it cannot be loaded here.
+    /// The splits that the config names; those of training if it cannot be loaded here.
     pub(super) splits: Vec<Split>,
     pub(super) summary: Option<Summary>,
     /// Another process has the run open.
@@ -41,7 +41,7 @@ pub(super) struct RunFiles {
     pub(super) logged: Logged,
     pub(super) counts: Vec<SplitCounts>,
     pub(super) evaluations: Vec<Evaluation>,
-    /// Warnings of `train.log`, without repeats.
+    /// Warnings of `train.log`, without duplicates.
     pub(super) warnings: Vec<String>,
     /// What could not be read.
     pub(super) notes: Vec<String>,
@@ -52,7 +52,7 @@ pub(super) struct RunFiles {
 pub(super) struct Evaluation {
     pub(super) by: By,
     pub(super) shown: Shown,
-    /// Of `sonotune eval`: with what.
+    /// The checkpoint, for `sonotune eval`.
     pub(super) checkpoint: Option<PathBuf>,
     /// Whether the weights were the moving average.
     pub(super) averaged: bool,
@@ -81,7 +81,7 @@ impl RunFiles {
         let logged = Logged::parse(&metrics.unwrap_or_default());
         if logged.unreadable_lines > 0 {
             notes.push(format!(
-                "{} line(s) of metrics.jsonl are no records",
+                "{} line(s) of metrics.jsonl are not records",
                 logged.unreadable_lines
             ));
         }
@@ -114,7 +114,7 @@ impl RunFiles {
         self.summary.as_ref().is_some_and(|s| s.status == RunStatus::Finished)
     }
 
-    /// The steps after which the run was gone on with.
+    /// The steps after which the run was resumed.
     pub(super) fn resumed(&self) -> Vec<u64> {
         let parts = self.environment.as_ref().and_then(|e| e.get("resumed")?.as_array());
         parts.into_iter().flatten().filter_map(|part| part.get("after_step")?.as_u64()).collect()
@@ -160,7 +160,7 @@ fn evaluations(json: &mut Json<'_>) -> Vec<Evaluation> {
 }
 
 impl Evaluation {
-    /// `kept` may be of another evaluation, if the record was put there by hand.
+    /// `kept` may belong to another evaluation, if the record was put there by hand.
     fn of_record(record: EvalRecord, kept: Option<Shown>) -> Self {
         let (checkpoint, averaged) = (Some(record.checkpoint.clone()), record.averaged);
         let same = |kept: &Shown| {
@@ -174,7 +174,7 @@ impl Evaluation {
     }
 }
 
-/// A run holds its log locked.
+/// A run keeps its log locked.
 fn is_running(path: &Path) -> bool {
     let log = File::open(path.join("train.log"));
     log.is_ok_and(|log| matches!(log.try_lock_shared(), Err(TryLockError::WouldBlock)))

@@ -161,7 +161,7 @@ fn a_range_of_scales_is_checked_against_itself_and_the_cache() {
     assert_eq!(
         error_of("[augment]\nscale_range = [2.0, 0.1]\n"),
         "a.toml:16: `augment.scale_range`: expected the smallest and the largest scale, above 0, at \
-         most 8, in rising order, got [2.0, 0.1]"
+         most 8, in ascending order, got [2.0, 0.1]"
     );
     let error = error_of("[augment]\nscale_range = [0.1, 2.0]\n[embedding_cache]\ndir = \"c\"\n");
     assert!(
