@@ -383,7 +383,7 @@ fn an_overlay_is_refused_where_it_does_not_belong() {
     let alone = format!("weights={{path=\"{file}\"}}");
     refused(&[FROZEN, LORA, &alone], 4, &["weights.overlay", "last.safetensors"]);
     let base_twice = format!("weights={{path=\"{base}\", overlay=\"{base}\"}}");
-    refused(&[FROZEN, LORA, &base_twice], 4, &["is no overlay", "--trained-only"]);
+    refused(&[FROZEN, LORA, &base_twice], 4, &["is not an overlay", "--trained-only"]);
 
     // The base has changed since.
     fs::copy(&other, &base).unwrap();
