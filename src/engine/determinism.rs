@@ -46,7 +46,7 @@ pub fn operators() -> Result<Vec<String>> {
 /// becomes an error, even if the caller of libtorch panics, as tch's plain methods do.
 ///
 /// # Errors
-/// Of kind config if an operator was refused; names it, and what to do. Other errors are propagated.
+/// An error of kind config if an operator was refused; names it and what to do. Others are propagated.
 pub fn guarded<T>(compute: impl FnOnce() -> Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(compute)) {
         Ok(Ok(value)) => Ok(value),

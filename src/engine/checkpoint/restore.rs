@@ -15,7 +15,7 @@ use crate::{
 /// Reads how far the run of a checkpoint had come.
 ///
 /// # Errors
-/// Of kind weights when it is not a checkpoint of a run.
+/// An error of kind weights if it is not a checkpoint of a run.
 pub fn read_progress(path: &Path) -> Result<Progress> {
     progress_of(&weights::open(path)?, path)
 }
@@ -44,8 +44,8 @@ pub struct Restored {
 /// there is one.
 ///
 /// # Errors
-/// Of kind weights when the file is not a checkpoint, or belongs to another model; names the first
-/// variable that differs.
+/// An error of kind weights if the file is not a checkpoint, or belongs to another model; names the
+/// first variable that differs.
 pub fn load_model(path: &Path, vs: &nn::VarStore) -> Result<Restored> {
     let file = weights::open(path)?;
     let progress = progress_of(&file, path)?;

@@ -96,7 +96,7 @@ impl RunKey {
 /// Hashes an image file.
 ///
 /// # Errors
-/// Of kind data when it cannot be read.
+/// An error of kind data if it cannot be read.
 pub fn content_hash(image: &Path) -> Result<ContentHash> {
     let hash = || -> io::Result<ContentHash> {
         let mut file = File::open(image)?;

@@ -38,7 +38,7 @@ use crate::{
 /// Refuses a cache whose embeddings would not be a function of each image alone.
 ///
 /// # Errors
-/// Of kind config: when a variable of the backbone is trained, or images are padded to
+/// An error of kind config if a variable of the backbone is trained, or images are padded to
 /// the size of others in the batch.
 pub(super) fn check(config: &RunConfig, model: &Model) -> Result<()> {
     if config.embedding_cache.is_none() {
@@ -109,8 +109,8 @@ impl Filling<'_> {
     /// read; those that are missing or damaged are computed and written first.
     ///
     /// # Errors
-    /// Of kind data for an image that cannot be read, of kind interrupted if stopped on request; what
-    /// has been computed by then is kept.
+    /// An error of kind data for an image that cannot be read, of kind interrupted if stopped on
+    /// request; what has been computed by then is kept.
     pub(super) fn fill(&self, train: &Dataset, val: Option<&Dataset>) -> Result<Embeddings> {
         let variables = backbone_variables(&self.model.vs);
         let key = RunKey::new(&RunKeyParts {

@@ -64,8 +64,8 @@ pub struct ExportRecord {
 /// Exports from the run whose config is `loaded`.
 ///
 /// # Errors
-/// Of kind weights when there is no checkpoint, the pretrained weights are missing or changed, or the
-/// model cannot be written in this form.
+/// An error of kind weights if there is no checkpoint, the pretrained weights are missing or changed, or
+/// the model cannot be written in this form.
 pub fn export(loaded: &Loaded, options: &ExportOptions) -> Result<ExportRecord> {
     let config = &loaded.config;
     let checkpoint = options.source.resolve(config)?;

@@ -60,7 +60,7 @@ enum By {
 enum Official {
     /// Official test and validation images stay in their splits.
     Keep,
-    /// All images are split anew.
+    /// All images are split again.
     Ignore,
 }
 

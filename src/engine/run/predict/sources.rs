@@ -105,8 +105,8 @@ impl Asked {
     /// Finds the images at `path` and the prompts in `source` for them.
     ///
     /// # Errors
-    /// Of kind data when there are no images, the source is malformed, or it is about images that do
-    /// not exist.
+    /// An error of kind data if there are no images, the source is malformed, or it is about
+    /// images that do not exist.
     pub(super) fn gather(source: &PromptSource, path: &Path) -> Result<Self> {
         let images = Images {
             found: Dataset::from_images(path)?,
@@ -146,7 +146,7 @@ impl Asked {
     /// prompt. If a prompt has none and it could be any of several, it is `object`.
     ///
     /// # Errors
-    /// Of kind data when a prompt's category is not one of those the model was trained for.
+    /// An error of kind data if a prompt's category is not one of those the model was trained for.
     pub(super) fn categories(&self, trained: Option<&[Category]>) -> Result<Vec<Category>> {
         match &self.questions {
             Questions::None => Ok(trained.unwrap_or_default().to_vec()),
