@@ -212,7 +212,7 @@ const REFUSED: &[(&str, ErrorKind, Open, &[Said])] = &[
             ("header_2_63.safetensors", "claims 9223372036854775808 bytes"),
             ("header_longer.safetensors", "claims 4096 bytes"),
             ("header_100_mb.safetensors", "claims 99999999 bytes"),
-            ("header_list.safetensors", "its kind is not known"),
+            ("header_list.safetensors", "its kind is unknown"),
             ("name_with_nul.safetensors", ""),
             ("good.safetensors", ""),
         ],
