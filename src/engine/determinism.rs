@@ -1,4 +1,4 @@
-//! The deterministic mode: the same numbers from the same run, or a list of what stands against it.
+//! The deterministic mode: the same numbers from the same run, or a list of what prevents it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
 
@@ -10,10 +10,10 @@ use crate::{Error, config::Deterministic, data::image_io::panic_text};
 /// How libtorch's refusal of an operator reads.
 const REFUSAL: &str = " does not have a deterministic implementation";
 
-/// Sets the mode for the process; before a device is chosen, since CUDA reads it when it is loaded.
+/// Sets the mode for the process. Call it before a device is chosen: CUDA reads it when it is loaded.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn apply(mode: Deterministic) -> Result<()> {
     set_determinism(match mode {
         Deterministic::Off => Determinism::Off,
@@ -21,7 +21,7 @@ pub fn apply(mode: Deterministic) -> Result<()> {
         Deterministic::Require => Determinism::Require,
     })?;
     if mode == Deterministic::Require {
-        // `guarded` turns this panic into an error; nobody need read of it twice.
+        // `guarded` turns this panic into an error; nobody needs to read it twice.
         let others = take_hook();
         set_hook(Box::new(move |info| {
             let text = info.payload_as_str().unwrap_or_default();
@@ -37,16 +37,16 @@ pub fn apply(mode: Deterministic) -> Result<()> {
 /// "warn"`; sorted.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn operators() -> Result<Vec<String>> {
     Ok(torch_shim_sys::nondeterministic_operators()?)
 }
 
-/// What `compute` gives. An operator that libtorch refuses with `deterministic = "require"` becomes
-/// an error, also where the caller of libtorch, as tch's plain methods do, panics.
+/// Returns the result of `compute`. An operator that libtorch refuses with `deterministic = "require"`
+/// becomes an error, even if the caller of libtorch panics, as tch's plain methods do.
 ///
 /// # Errors
-/// Of kind config when an operator was refused: names it, and what to do. Others are passed on.
+/// An error of kind config if an operator was refused; names it and what to do. Others are propagated.
 pub fn guarded<T>(compute: impl FnOnce() -> Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(compute)) {
         Ok(Ok(value)) => Ok(value),
@@ -61,14 +61,14 @@ pub fn guarded<T>(compute: impl FnOnce() -> Result<T>) -> Result<T> {
     }
 }
 
-/// The error to give where `text` holds libtorch's refusal.
+/// The error to return if `text` contains libtorch's refusal.
 fn refused(text: &str) -> Option<Error> {
     let (before, _) = text.split_once(REFUSAL)?;
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '.');
     let operator = before.rsplit(|c| !is_name(c)).find(|part| !part.is_empty())?;
     Some(Error::config(format!(
         "deterministic = \"require\", but the operator `{operator}` has no deterministic \
-         implementation on this device; set deterministic = \"warn\" to go on and have such \
+         implementation on this device; set deterministic = \"warn\" to continue and have these \
          operators listed, or device = \"cpu\", where far fewer are missing"
     )))
 }

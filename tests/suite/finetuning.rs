@@ -383,7 +383,7 @@ fn an_overlay_is_refused_where_it_does_not_belong() {
     let alone = format!("weights={{path=\"{file}\"}}");
     refused(&[FROZEN, LORA, &alone], 4, &["weights.overlay", "last.safetensors"]);
     let base_twice = format!("weights={{path=\"{base}\", overlay=\"{base}\"}}");
-    refused(&[FROZEN, LORA, &base_twice], 4, &["is no overlay", "--trained-only"]);
+    refused(&[FROZEN, LORA, &base_twice], 4, &["is not an overlay", "--trained-only"]);
 
     // The base has changed since.
     fs::copy(&other, &base).unwrap();
@@ -392,7 +392,7 @@ fn an_overlay_is_refused_where_it_does_not_belong() {
     assert_fails(
         &place.export("other", "other.safetensors", &["--trained-only"]),
         2,
-        &["started at random", "--merge"],
+        &["did not start from pretrained weights", "--merge"],
     );
 }
 
@@ -442,6 +442,6 @@ fn adapters_are_written_whole_or_alone_but_not_under_upstream_s_names() {
     assert_fails(
         &sonotune(&["weights", "export", &place.path("alone.safetensors"), "y.pth", "--merge"]),
         2,
-        &["no run folder"],
+        &["neither a run folder"],
     );
 }

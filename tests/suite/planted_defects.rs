@@ -338,7 +338,7 @@ fn all_planted_defects_are_found_where_they_are_and_nothing_else() {
     set.write();
     let config = config(&set);
     let output = sonotune(&["data", "check", &config, "--json", "--max-ratio", "8"]);
-    assert_fails(&output, 3, &["faults and", "mend the faults"]);
+    assert_fails(&output, 3, &["faults and", "fix these"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let found = spots(&report, &set.root());
     for spot in &expected {

@@ -237,7 +237,7 @@ fn common_mistakes_are_told_apart() {
         (b"\x80\x04\x95\x02\x00\x00\x00\x00\x00\x00\x00}.", "a plain pickle"),
         (b"\x80\x04B\xff\xff\xff\xffabc.", "are announced, 4 are left"),
         (b"\xff\x00\x00\x00\x00\x00\x00\x00{\"a\"", "claims 255 bytes"),
-        (b"something else altogether", "its kind is not known"),
+        (b"something else altogether", "its kind is unknown"),
         (b"PK\x03\x04 cut off", "is the file cut off?"),
     ] {
         let error = open_and_read(&path, bytes).unwrap_err();

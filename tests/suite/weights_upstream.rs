@@ -290,7 +290,7 @@ fn converting_refuses_what_would_be_lost_or_overwritten() {
         error(&folder.path().join("x.onnx"), &options("sonotune", &[])).contains(".safetensors")
     );
     weights::convert(&input, &output, &options("segment_anything", &[])).unwrap();
-    assert!(error(&output, &options("sonotune", &[])).contains("exists already"));
+    assert!(error(&output, &options("sonotune", &[])).contains("already exists"));
     // The metadata names the convention, so that a second reader need not guess.
     let file = weights::open(&output).unwrap();
     assert_eq!(file.metadata()["sonotune.convention"], "segment_anything");

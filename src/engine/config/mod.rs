@@ -1,7 +1,7 @@
 //! The config of a run: plain data, read from TOML.
 //!
 //! [`load`] goes file → tree that knows its lines ([`parse`](self)) → `extends` → overrides →
-//! typed [`RunConfig`] → ranges. `docs/configuration.md` is the user's side of it.
+//! typed [`RunConfig`] → ranges. `docs/configuration.md` is the user documentation.
 
 mod de;
 mod diagnose;
@@ -29,14 +29,14 @@ pub use schema::*;
 
 use crate::{Error, Result};
 
-/// A config with all that it inherits and overrides, checked.
+/// A checked config, with everything that it inherits and overrides.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What the run goes by.
+    /// The config that the run uses.
     pub config: RunConfig,
-    /// The whole config as TOML, defaults written out; loading it gives the same config.
+    /// The whole config as TOML with defaults written out; loading it gives the same config.
     pub resolved: String,
-    /// Does not keep a run from starting, but is worth a line.
+    /// Problems that do not keep a run from starting.
     pub warnings: Vec<Problem>,
     path: PathBuf,
     tree: node::Node,
@@ -48,15 +48,15 @@ pub struct Loaded {
 /// dataset and weight paths) at the working directory.
 ///
 /// # Errors
-/// Of kind config; one text that names every problem with file, line and key.
+/// Of kind config; one text that lists every problem with file, line and key.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
     check(path, overrides).map_err(|problems| Error::config(problem::report(&problems)).into())
 }
 
-/// As [`load`], with the problems one by one.
+/// Same as [`load`], with the problems one by one.
 ///
 /// # Errors
-/// All that is wrong.
+/// Everything that is wrong.
 pub fn check(path: &Path, overrides: &[String]) -> Result<Loaded, Vec<Problem>> {
     registry::ensure_unique().map_err(|error| vec![Problem::error(format!("{error:#}"))])?;
     let mut reader = inherit::Reader::default();
@@ -64,7 +64,7 @@ pub fn check(path: &Path, overrides: &[String]) -> Result<Loaded, Vec<Problem>> 
     complete(path, tree, overrides, reader)
 }
 
-/// From the tree of a file, with what it inherits, to the checked config.
+/// Turns the tree of a file, with what it inherits, into the checked config.
 fn complete(
     path: &Path,
     mut tree: node::Node,
@@ -106,7 +106,7 @@ impl Loaded {
     /// The same config with further `key=value` overrides.
     ///
     /// # Errors
-    /// As [`load`].
+    /// Same errors as [`load`].
     pub fn with_overrides(&self, overrides: &[String]) -> Result<Self> {
         let mut reader = inherit::Reader::default();
         reader.notes.clone_from(&self.warnings);
@@ -121,7 +121,7 @@ impl Loaded {
         self.tree.origin_at(&path)
     }
 
-    /// `FILE:LINE: ` or `override N (…): ` to open a message about a key; a default is named so.
+    /// `FILE:LINE: ` or `override N (…): ` to start a message about a key; defaults are marked as such.
     #[must_use]
     pub fn locate(&self, key: &str) -> String {
         match self.origin(key) {
@@ -130,7 +130,7 @@ impl Loaded {
         }
     }
 
-    /// The resolved text with a comment behind each value that says where it came from.
+    /// The resolved text with a comment after each value that says where it came from.
     #[must_use]
     pub fn with_origins(&self) -> String {
         render::with_origins(&self.resolved, |path| self.origin_text(path))

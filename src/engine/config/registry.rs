@@ -31,7 +31,7 @@ impl Kind {
     }
 }
 
-/// One line about a `type`, for `sonotune list`. Submitted beside the `#[typetag::serde]` impl:
+/// One line about a `type`, for `sonotune list`. Submitted next to the `#[typetag::serde]` impl:
 ///
 /// ```
 /// engine::inventory::submit! {
@@ -42,30 +42,30 @@ impl Kind {
 pub struct Summary {
     /// The table it is a `type` of.
     pub kind: Kind,
-    /// As in `#[typetag::serde(name = "…")]`.
+    /// Name as in `#[typetag::serde(name = "…")]`.
     pub name: &'static str,
-    /// No full stop.
+    /// The line, without a full stop.
     pub text: &'static str,
     /// Where it was submitted.
     at: &'static Location<'static>,
 }
 
 impl Summary {
-    /// Of a [`crate::backbone::BackboneConfig`].
+    /// Summary of a [`crate::backbone::BackboneConfig`].
     #[must_use]
     #[track_caller]
     pub const fn backbone(name: &'static str, text: &'static str) -> Self {
         Self { kind: Kind::Backbone, name, text, at: Location::caller() }
     }
 
-    /// Of a [`crate::task::TaskConfig`].
+    /// Summary of a [`crate::task::TaskConfig`].
     #[must_use]
     #[track_caller]
     pub const fn task(name: &'static str, text: &'static str) -> Self {
         Self { kind: Kind::Task, name, text, at: Location::caller() }
     }
 
-    /// Of a [`crate::data::DatasetConfig`].
+    /// Summary of a [`crate::data::DatasetConfig`].
     #[must_use]
     #[track_caller]
     pub const fn dataset(name: &'static str, text: &'static str) -> Self {
@@ -82,17 +82,17 @@ pub struct Registered {
     pub kind: Kind,
     /// The value of `type`.
     pub name: String,
-    /// Empty where no [`Summary`] was submitted.
+    /// Empty if no [`Summary`] was submitted.
     pub summary: String,
 }
 
-/// All that is linked in, by kind and name.
+/// Everything that is linked in, sorted by kind and name.
 ///
-/// The names are those that deserialisation accepts; typetag keeps them to itself but lists them
-/// when it meets a name that it does not know.
+/// The names are those that deserialisation accepts; typetag does not expose them, but lists them
+/// in the error for an unknown name.
 ///
 /// # Errors
-/// When two types share a name, or a [`Summary`] belongs to none.
+/// When two types share a name, or a [`Summary`] does not belong to any.
 pub fn registered() -> Result<Vec<Registered>> {
     ensure_unique()?;
     let summaries: Vec<&Summary> = inventory::iter::<Summary>.into_iter().collect();
@@ -102,7 +102,7 @@ pub fn registered() -> Result<Vec<Registered>> {
         let of_kind = || summaries.iter().filter(|s| s.kind == kind);
         if let Some(lost) = of_kind().find(|s| names.iter().all(|name| name != s.name)) {
             let message =
-                format!("summary of {:?}, which is no [{}] type", lost.name, kind.table());
+                format!("summary of {:?}, which is not a [{}] type", lost.name, kind.table());
             return Err(Error::config(message).into());
         }
         all.extend(names.into_iter().map(|name| {
@@ -114,10 +114,10 @@ pub fn registered() -> Result<Vec<Registered>> {
     Ok(all)
 }
 
-/// Refuses two types of one name: a config could not say which is meant.
+/// Refuses two types with the same name: a config could not say which one it means.
 ///
 /// # Errors
-/// Names the type, and where those are registered that submitted a [`Summary`].
+/// Names the type, and where the ones with a [`Summary`] are registered.
 pub(super) fn ensure_unique() -> Result<()> {
     for kind in [Kind::Backbone, Kind::Task, Kind::Dataset] {
         let names = sorted_names(kind);
@@ -135,7 +135,7 @@ pub(super) fn ensure_unique() -> Result<()> {
         };
         return Err(Error::config(format!(
             "two [{}] types are named {:?}{known}; give one of them another name in \
-             `#[typetag::serde(name = \"…\")]`, or link one of the crates only",
+             `#[typetag::serde(name = \"…\")]`, or link only one of the crates",
             kind.table(),
             pair[0]
         ))
@@ -144,7 +144,7 @@ pub(super) fn ensure_unique() -> Result<()> {
     ensure_unique_conventions()
 }
 
-/// Likewise for the naming conventions of weight files.
+/// The same for the naming conventions of weight files.
 fn ensure_unique_conventions() -> Result<()> {
     let mut names: Vec<&str> = conventions().map(|convention| convention.name).collect();
     names.sort_unstable();
@@ -163,7 +163,7 @@ fn sorted_names(kind: Kind) -> Vec<String> {
     names
 }
 
-/// Every key that a config can hold, those of plugins included.
+/// Every key that a config can contain, including those of plugins.
 #[must_use]
 pub fn known_keys() -> Vec<KeyInfo> {
     keys::list(&attempt)

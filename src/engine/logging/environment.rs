@@ -12,13 +12,13 @@ use crate::config::Precision;
 pub struct Environment {
     /// This program's version.
     pub sonotune: &'static str,
-    /// Of the source it was built from, where the build knew.
+    /// Commit of the source it was built from, if the build knew it.
     pub git_commit: Option<&'static str>,
-    /// Version.
+    /// Version of libtorch.
     pub libtorch: String,
     /// `cpu` or `cuda:0`.
     pub device: String,
-    /// The GPU's product name; of the CPU on a CPU run.
+    /// Product name of the GPU, or of the CPU on a CPU run.
     pub device_name: Option<String>,
     /// As configured.
     pub precision: Precision,
@@ -26,25 +26,25 @@ pub struct Environment {
     pub seed: u64,
     /// Threads of libtorch's CPU operators.
     pub threads: i32,
-    /// As the kernel names it.
+    /// CPU model as the kernel names it.
     pub cpu_model: Option<String>,
     /// This machine's name.
     pub hostname: Option<String>,
     /// Distribution and kernel.
     pub os: String,
-    /// UTC, RFC 3339.
+    /// Start of the run, UTC, RFC 3339.
     pub start_time: String,
-    /// Of a run that was gone on with: the step of the checkpoint it went on from.
+    /// For a resumed run: the step of the checkpoint it was resumed from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_step: Option<u64>,
     /// Program and arguments.
     pub command_line: Vec<String>,
-    /// Relative paths of the config start here.
+    /// Relative paths in the config start here.
     pub working_directory: Option<PathBuf>,
 }
 
 impl Environment {
-    /// Looks around. What this machine does not tell stays `None`.
+    /// Examines this machine. What it does not report stays `None`.
     #[must_use]
     pub fn collect(device: Device, precision: Precision, seed: u64) -> Self {
         let cpu_model = cpu_model();
@@ -98,8 +98,8 @@ fn cpu_model() -> Option<String> {
     value_of(&text, "model name", ':').or_else(|| value_of(&text, "CPU part", ':'))
 }
 
-/// libtorch's stable interface does not tell a GPU's name; NVIDIA's driver does, but in an order that
-/// need not be CUDA's. So a name is given only where all GPUs share it.
+/// libtorch's stable interface does not report a GPU's name; NVIDIA's driver does, but in an order that
+/// may differ from CUDA's. So a name is given only if all GPUs share it.
 fn gpu_model() -> Option<String> {
     let folders = fs::read_dir("/proc/driver/nvidia/gpus").ok()?;
     let models: Vec<String> = folders

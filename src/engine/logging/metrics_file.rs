@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: one JSON object a line, for programs.
+//! `metrics.jsonl`: one JSON object per line, for programs.
 
 use std::path::Path;
 
@@ -65,7 +65,7 @@ impl MetricsFile {
     }
 }
 
-/// The step a line is about, `None` when it is not one of ours.
+/// The step a line is about, `None` if it is not one of ours.
 pub(super) fn step_of(line: &str) -> Option<u64> {
     #[derive(Deserialize)]
     struct Step {

@@ -1,7 +1,8 @@
 //! What a run leaves behind: its folder, the console, `metrics.jsonl`, TensorBoard, pictures.
 //!
-//! [`RunFolder`] owns the place, [`RunLogger`] everything written while the run goes. Losing a log
-//! line is no reason to lose a run: once training has started, a full disk is warned of, not fatal.
+//! [`RunFolder`] owns the folder, [`RunLogger`] everything written during the run. Losing a log
+//! line is not a reason to lose a run: once training has started, a full disk causes a warning, not
+//! an error.
 
 mod console;
 mod environment;

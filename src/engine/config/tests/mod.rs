@@ -1,4 +1,4 @@
-//! What a user reads when a config is wrong; each text is compared whole.
+//! What a user reads when a config is wrong; each text is compared in full.
 
 mod layers;
 mod mistakes;
@@ -39,7 +39,7 @@ struct River {
     flow: f64,
 }
 
-/// Stands in for backbones and tasks, which cannot be relied upon to keep their keys.
+/// Replaces real backbones and tasks, whose keys may change.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plain {}
@@ -116,7 +116,7 @@ type = "plain"
 max_steps = 100
 "#;
 
-/// A folder with files; messages have its name taken out.
+/// A folder with files; its name is removed from messages.
 struct Folder(TempDir);
 
 impl Folder {
