@@ -216,7 +216,7 @@ fn options_that_make_no_sense_are_refused_by_key() {
         ),
         (json!({ "loss": { "dice": -1.0 } }), vec!["task.loss.dice", "-1"]),
         (json!({ "evaluation": { "protocols": [] } }), vec!["task.evaluation.protocols"]),
-        (json!({ "evaluation": { "protocols": ["box", "box"] } }), vec!["box stands twice"]),
+        (json!({ "evaluation": { "protocols": ["box", "box"] } }), vec!["box is listed twice"]),
         (json!({ "evaluation": { "num_clicks": 0 } }), vec!["num_clicks", "1 to 100"]),
         (json!({ "everything": { "nms_thresh": 2.0 } }), vec!["task.everything.nms_thresh"]),
         (json!({ "decoder": { "num_heads": 3 } }), vec!["num_heads = 3", "32 channels"]),
