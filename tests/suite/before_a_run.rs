@@ -1,4 +1,4 @@
-//! `train --dry-run` and `doctor`: figures without a trace, and what is wrong with this machine.
+//! `train --dry-run` and `doctor`: figures without leaving files, and faults of this machine.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! The verbs that work on COCO files, as a user runs them.
+//! The commands that work on COCO files, as a user runs them.
 
 use std::{
     collections::HashSet,
@@ -12,7 +12,7 @@ use engine::{
 
 use crate::support::{assert_fails, assert_success, phantoms, sonotune};
 
-/// A copy of the phantoms' training file, so that each test has a folder of its own.
+/// A copy of the phantoms' training file, so that each test has its own folder.
 fn set(folder: &Path, name: &str) -> PathBuf {
     let from = phantoms().join("phantoms");
     let to = folder.join(name);
@@ -52,7 +52,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// As a run opens it.
+/// Opens it as a run does.
 fn open(table: Value) -> Dataset {
     let config: Box<dyn DatasetConfig> = serde_json::from_value(table).unwrap();
     config.open(Split::Train).unwrap()

@@ -62,7 +62,7 @@ fn write_image(set: &mut Set, code: &str, write: impl Fn(&GrayImage, &Path)) -> 
     vec![set.at("train", code, i)]
 }
 
-/// Every defect, each with what it is planted by.
+/// Every defect, each with the function that plants it.
 const DEFECTS: &[(&str, Plant)] = &[
     ("an image is gone", |set| {
         write_image(set, "missing-image", |_, path| fs::remove_file(path).unwrap())
@@ -305,7 +305,7 @@ const DEFECTS: &[(&str, Plant)] = &[
     }),
 ];
 
-/// Checks without a process of its own.
+/// Checks in this process.
 fn checked(set: &Set) -> Vec<Spot> {
     let config: Box<dyn DatasetConfig> = serde_json::from_value(set.table()).unwrap();
     let options = CheckOptions { max_ratio: MAX_RATIO, ..CheckOptions::new(Some(DECODE)) };
