@@ -152,7 +152,7 @@ fn check(name: &str, backbone: &str, task: &str, augment: &str) {
     let golden: Golden = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     if golden.libtorch != got.libtorch {
         eprintln!(
-            "skipped: {} is of libtorch {}, this is {}; write it anew with {WRITE}=1",
+            "skipped: {} was made with libtorch {}, this is {}; regenerate it with {WRITE}=1",
             path.display(),
             golden.libtorch,
             got.libtorch
@@ -162,7 +162,7 @@ fn check(name: &str, backbone: &str, task: &str, augment: &str) {
     if let Some(difference) = difference(&golden.steps, &got.steps) {
         panic!(
             "{name}: {difference}. If the change is meant to change numbers, say so in the commit \
-             and write {} anew: {WRITE}=1 cargo test --test suite golden; if not, it has a fault",
+             and regenerate {}: {WRITE}=1 cargo test --test suite golden; if not, it is a bug",
             path.display()
         );
     }
