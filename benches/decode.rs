@@ -1,5 +1,5 @@
 //! Decode, resize the longest side to 1024, normalise, pad to a square, through the loader:
-//! images per second. The protocol and the images are those of `benches/peers`.
+//! images per second. Protocol and images are those of `benches/peers`.
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -18,7 +18,7 @@ use engine::{
 };
 
 const REPEATS: usize = 5;
-/// Divides the number of images, so that a repetition is a whole pass over them.
+/// Divides the number of images, so that a repetition is a complete pass over them.
 const BATCH_SIZE: usize = 4;
 const METHODS: [(&str, Resample); 3] = [
     ("reference", Resample::Reference),
@@ -27,7 +27,7 @@ const METHODS: [(&str, Resample); 3] = [
 ];
 
 fn main() -> Result<()> {
-    // As the command line does.
+    // The same as the command line.
     engine::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let wanted = arguments.iter().find(|a| !a.starts_with("--"));

@@ -1,6 +1,6 @@
-//! What both the engine and the conversion of raw datasets stand on: errors and their exit codes,
-//! files that survive a crash, random streams, masks, decoded images, and an inert reader of
-//! pickles. It knows neither libtorch nor a command line.
+//! The basis of both the engine and the conversion of raw datasets: errors and their exit codes,
+//! files that survive a crash, random streams, masks, decoded images, and a safe reader of
+//! pickles. It does not depend on libtorch or a command line.
 
 mod category;
 pub mod error;

@@ -1,4 +1,4 @@
-//! The deterministic mode: the same numbers from the same run, or a list of what stands against it.
+//! The deterministic mode: the same numbers from the same run, or a list of what prevents it.
 
 use anyhow::Result;
 use torch_shim_sys::{Determinism, set_determinism};
@@ -23,10 +23,10 @@ pub enum Deterministic {
 /// How libtorch's refusal of an operator reads.
 const REFUSAL: &str = " does not have a deterministic implementation";
 
-/// Sets the mode for the process; before a device is chosen, since CUDA reads it when it is loaded.
+/// Sets the mode for the process. Call it before a device is chosen: CUDA reads it when it is loaded.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn apply(mode: Deterministic) -> Result<()> {
     set_determinism(match mode {
         Deterministic::Off => Determinism::Off,
@@ -40,7 +40,7 @@ pub fn apply(mode: Deterministic) -> Result<()> {
 /// "warn"`; sorted.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn operators() -> Result<Vec<String>> {
     Ok(torch_shim_sys::nondeterministic_operators()?)
 }
@@ -56,14 +56,14 @@ pub fn guarded<T>(what: impl FnOnce() -> String, compute: impl FnOnce() -> Resul
         .map_err(|error| refused(&format!("{error:#}")).map_or(error, Into::into))
 }
 
-/// The error to give where `text` holds libtorch's refusal.
+/// The error to return if `text` contains libtorch's refusal.
 fn refused(text: &str) -> Option<Error> {
     let (before, _) = text.split_once(REFUSAL)?;
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '.');
     let operator = before.rsplit(|c| !is_name(c)).find(|part| !part.is_empty())?;
     Some(Error::config(format!(
         "deterministic = \"require\", but the operator `{operator}` has no deterministic \
-         implementation on this device; set deterministic = \"warn\" to go on and have such \
+         implementation on this device; set deterministic = \"warn\" to continue and have these \
          operators listed, or device = \"cpu\", where far fewer are missing"
     )))
 }

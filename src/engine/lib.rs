@@ -1,13 +1,13 @@
 //! Sonotune's core: everything but the tasks.
 //!
-//! A run goes one way: [`config`] → [`data`] → [`backbone`] → [`task`] → [`weights`] →
-//! [`trainer`] → [`metrics`] → [`checkpoint`] and [`logging`]; [`run`] walks it and is the only
-//! file that knows every part. Task plugins depend on this crate; it names none of them.
+//! A run follows one path: [`config`] → [`data`] → [`backbone`] → [`task`] → [`weights`] →
+//! [`trainer`] → [`metrics`] → [`checkpoint`] and [`logging`]; [`run`] follows it and is the
+//! only file that knows every part. Task plugins depend on this crate; it names none of them.
 //!
 //! # Legend of shapes
 //! `B` images of a batch, `C` channels, `H`, `W` height and width (always in this order), `N`
 //! objects of an image or tokens of a grid, `K` categories, `L` levels of a backbone.
-//! Sizes are `(height, width)` in pixels; boxes say XYXY or XYWH and their frame.
+//! Sizes are `(height, width)` in pixels; boxes state XYXY or XYWH and their frame.
 
 pub mod backbone;
 pub mod batch;

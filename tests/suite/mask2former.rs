@@ -1,4 +1,4 @@
-//! Training and scoring of instance segmentation on whatever data may bring.
+//! Training and scoring of instance segmentation on unusual data.
 
 use engine::{
     ErrorKind,
@@ -124,7 +124,7 @@ fn images_without_objects_teach_that_there_is_nothing() {
     assert_eq!((loss(&output, "loss_mask"), loss(&output, "d0.loss_dice")), (0.0, 0.0));
     assert!(loss(&output, "loss_cls") > 0.1);
     assert_every_gradient_is_finite(&model, &output);
-    // Beside an image with objects such an image changes the masks' part by nothing.
+    // Beside an image with objects, an image without any does not change the masks' loss.
     let full = || record(folder.path(), "c.png", SIDE, vec![disc((30, 30), 9, SIDE)]);
     let both = step(&model, &batch(&model, &[empty("a.png"), full()])).unwrap();
     assert_eq!(scalar(&both, "objects"), 1.0);
@@ -215,7 +215,7 @@ fn assignments_are_the_cheapest() {
     assert!(assign(&infinite).unwrap_err().to_string().contains("object 1 is inf"));
 }
 
-/// What is found perfectly scores perfectly, in its category alone.
+/// Perfect predictions get perfect scores, only in their category.
 #[test]
 fn scores_are_those_of_the_instances() {
     let folder = tempfile::tempdir().unwrap();
@@ -300,7 +300,7 @@ fn options_that_make_no_sense_are_refused_by_key() {
     }
 }
 
-/// A minute on two cores.
+/// Takes a minute on two cores.
 #[test]
 fn ten_real_images_can_be_segmented_by_heart() {
     let Some(value) = overfitted(OVERFIT, "segm_mAP_50") else { return };

@@ -1,4 +1,4 @@
-//! The classifier against mmpretrain's, and what it tells of bad labels.
+//! The classifier against mmpretrain's, and its errors for bad labels.
 
 use engine::{
     Result,
@@ -21,7 +21,7 @@ const HEAD: f64 = 1e-5;
 /// Through the whole backbone, forward and back.
 const WHOLE: f64 = 1e-4;
 
-/// Stands for a backbone whose features are known: passes its input on as the only level.
+/// A backbone with known features: returns its input as the only level.
 #[derive(Debug)]
 struct Features(BackboneSpec);
 

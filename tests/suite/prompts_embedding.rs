@@ -1,4 +1,4 @@
-//! An image is embedded once, however much is asked about it.
+//! An image is embedded once, however many prompts follow.
 
 use std::sync::{
     Arc,
@@ -15,7 +15,7 @@ use engine::{
 };
 use sam_prompt::{DecoderConfig, SamPromptConfig};
 
-/// Counts how often it is asked.
+/// Counts its calls.
 #[derive(Debug)]
 struct Counting {
     spec: BackboneSpec,

@@ -1,4 +1,4 @@
-//! From predictions to the figures of a paper's table.
+//! Turns predictions into the figures of a paper's table.
 
 use engine::{
     Error, Result,
@@ -24,9 +24,9 @@ pub(crate) fn metric_names(multi_label: bool) -> Vec<String> {
 
 /// Scores image-level predictions.
 ///
-/// Metrics are fractions; `precision`, `recall` and `f1` are means over all categories, those without
-/// images counting 0; `auroc` (one against the rest) and `map` are means over the categories for
-/// which they are defined, NaN when there is none.
+/// Metrics are fractions; `precision`, `recall` and `f1` are means over all categories, where those
+/// without images count as 0; `auroc` (one against the rest) and `map` are means over the categories
+/// for which they are defined, NaN if there are none.
 #[derive(Debug)]
 pub(crate) struct ClassificationEvaluator {
     category_names: Vec<String>,
@@ -37,8 +37,8 @@ pub(crate) struct ClassificationEvaluator {
 }
 
 impl ClassificationEvaluator {
-    /// `threshold`: of the scores from which on a category was predicted, where an image may have any
-    /// number of them.
+    /// `threshold`: the minimum score of a predicted category, if an image may have any number of
+    /// categories.
     pub(crate) fn new(category_names: Vec<String>, threshold: Option<f64>) -> Self {
         let images = Classifications::new(category_names.len());
         let multi_label = threshold.is_some();
@@ -134,8 +134,8 @@ impl Evaluator for ClassificationEvaluator {
     }
 }
 
-/// The score of the true category; of several categories how far, in the mean, their scores are on the
-/// right side.
+/// The score of the true category; with several categories, the mean of the score where the category is
+/// present and of one minus it where it is absent.
 fn image_score(truth: &[usize], scores: &[f64], multi_label: bool) -> Option<Metric> {
     if multi_label {
         let right =
@@ -146,7 +146,7 @@ fn image_score(truth: &[usize], scores: &[f64], multi_label: bool) -> Option<Met
     Some(Metric::new("score of the true category", *scores.get(*truth.first()?)?))
 }
 
-/// One decimal, as papers print it.
+/// Per cent with one decimal, as in papers.
 fn percent(fraction: f64) -> String {
     if fraction.is_nan() { "n/a".to_owned() } else { format!("{:.1}", 100.0 * fraction) }
 }

@@ -1,4 +1,4 @@
-//! The model as the engine sees it.
+//! Implements the engine's `Task`.
 
 use engine::{
     Result,
@@ -47,7 +47,7 @@ impl Task for Mask2Former {
         TargetNeeds::Masks
     }
 
-    /// Scores go by the annotation in original pixels.
+    /// Scores use the annotation in original pixels.
     fn eval_needs(&self) -> TargetNeeds {
         TargetNeeds::Boxes
     }

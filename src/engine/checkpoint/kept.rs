@@ -1,4 +1,4 @@
-//! Checkpoints of single steps, of which a run keeps the newest few.
+//! Checkpoints of single steps; a run keeps the newest few.
 
 use std::{
     fs,
@@ -21,10 +21,10 @@ pub fn path(folder: &Path, step: u64) -> PathBuf {
     folder.join(checkpoint_of_step(step))
 }
 
-/// The steps that `folder` has checkpoints of, rising.
+/// The steps that `folder` has checkpoints of, in ascending order.
 ///
 /// # Errors
-/// Those of the file system.
+/// Errors of the file system.
 pub fn steps(folder: &Path) -> Result<Vec<u64>> {
     let list = || -> std::io::Result<Vec<u64>> {
         let mut steps = Vec::new();
@@ -37,14 +37,14 @@ pub fn steps(folder: &Path) -> Result<Vec<u64>> {
     list().with_context(|| format!("cannot list {}", folder.display()))
 }
 
-/// Makes `to` another name of the file `from`, atomically; where the file system knows no hard
-/// links, or the two lie on different ones, a copy.
+/// Makes `to` another name of the file `from`, atomically; a copy if the file system does not
+/// have hard links, or the two are on different ones.
 ///
 /// # Errors
-/// Those of the file system; `to` is then as it was.
+/// Errors of the file system; `to` is then unchanged.
 pub fn link(from: &Path, to: &Path) -> Result<()> {
     if is_same_file(from, to) {
-        // To rename one name of a file to another does nothing, and would leave a third.
+        // Renaming one hard link of a file to another does nothing, and would leave a third.
         return Ok(());
     }
     let folder = to.parent().unwrap_or(Path::new("."));
@@ -73,11 +73,11 @@ fn sync(folder: &Path) -> std::io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-/// Removes all but the newest `keep` checkpoints up to `step`, and those of later steps: of a future
-/// that the run has left.
+/// Removes all but the newest `keep` checkpoints up to `step`, and those of later steps, from
+/// which the run has gone back.
 ///
 /// # Errors
-/// Those of the file system.
+/// Errors of the file system.
 pub fn remove_old(folder: &Path, step: u64, keep: u64) -> Result<()> {
     let steps = steps(folder)?;
     let (past, future): (Vec<_>, Vec<_>) = steps.into_iter().partition(|&s| s <= step);

@@ -30,7 +30,7 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
             none = false;
         }
         if none {
-            println!("  none is linked in");
+            println!("  none linked in");
         }
     }
     Ok(())

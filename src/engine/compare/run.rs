@@ -1,4 +1,4 @@
-//! One run as it is compared.
+//! One run of a comparison.
 
 use std::{
     collections::BTreeMap,
@@ -21,14 +21,14 @@ pub(super) struct Run {
     pub(super) path: PathBuf,
     pub(super) record: EvalRecord,
     pub(super) seed: u64,
-    /// Every key of its config, in full, with its value; those left out that may differ between
-    /// repeats of a run.
+    /// Every key of its config, in full, with its value, except those that may differ between repeats
+    /// of a run.
     pub(super) settings: BTreeMap<String, String>,
     best: Option<(String, Direction)>,
     max_steps: Option<u64>,
 }
 
-/// Keys that a repeat of a run may have otherwise: the seed and the place, and what changes no result.
+/// Keys that may differ in a repeat of a run: the seed and the folder, and what does not change results.
 const FREE: [&str; 4] = ["seed", "run_dir", "loader.num_workers", "loader.prefetch_batches"];
 
 impl Run {
@@ -65,12 +65,12 @@ impl Run {
         self.best.as_ref().filter(|(name, _)| name == metric).map(|(_, direction)| *direction)
     }
 
-    /// A note where the last checkpoint is not that of the last step.
+    /// A note if the last checkpoint is not that of the last step.
     pub(super) fn unfinished(&self) -> Option<String> {
         let is_last = self.record.checkpoint.ends_with(LAST);
         let steps = self.max_steps.filter(|&steps| is_last && self.record.step < steps)?;
         Some(format!(
-            "{} was scored after step {} of {steps}: it was not finished then",
+            "{} was scored after step {} of {steps}: training was not finished",
             self.path.display(),
             self.record.step
         ))
@@ -82,7 +82,7 @@ fn read_record(files: &RunFiles, split: Split) -> Result<EvalRecord> {
     let command = format!("`sonotune eval --run {} --split {split}`", run.display());
     let Some(text) = read_if_exists(&path)? else {
         return Err(Error::data(format!(
-            "{} has no scores of the {split} split (no {}): make them with {command}",
+            "{} has no scores for the {split} split (no {}): compute them with {command}",
             run.display(),
             path.display()
         ))
@@ -90,13 +90,13 @@ fn read_record(files: &RunFiles, split: Split) -> Result<EvalRecord> {
     };
     let record: EvalRecord = serde_json::from_str(&text).map_err(|e| {
         Error::data(format!(
-            "{} is no record of scores: {e}; make it again with {command}",
+            "{} is not a record of scores: {e}; write it again with {command}",
             path.display()
         ))
     })?;
     if record.split != split {
         return Err(Error::data(format!(
-            "{} holds scores of the {} split: make those of {split} with {command}",
+            "{} contains scores for the {} split: compute those for {split} with {command}",
             path.display(),
             record.split
         ))
@@ -106,7 +106,7 @@ fn read_record(files: &RunFiles, split: Split) -> Result<EvalRecord> {
 }
 
 /// # Errors
-/// Of kind config when a folder is given twice: it would count twice.
+/// A config error if a folder is given twice: it would count twice.
 pub(super) fn ensure_distinct(runs: &[Run]) -> Result<()> {
     let place = |run: &Run| run.path.canonicalize().unwrap_or_else(|_| run.path.clone());
     let places: Vec<_> = runs.iter().map(place).collect();

@@ -49,7 +49,7 @@ pub struct Loaded<C> {
     pub config: C,
     /// The whole config as TOML, defaults written out; loading it gives the same config.
     pub resolved: String,
-    /// Does not keep a run from starting, but is worth a line.
+    /// Problems that do not keep a run from starting.
     pub warnings: Vec<Problem>,
     path: PathBuf,
     tree: node::Node,
@@ -66,7 +66,7 @@ pub fn load<C: Schema>(path: &Path, overrides: &[String]) -> Result<Loaded<C>> {
     check(path, overrides).map_err(|problems| Error::config(problem::report(&problems)).into())
 }
 
-/// As [`load`], with the problems one by one.
+/// Same as [`load`], with the problems one by one.
 ///
 /// # Errors
 /// All that is wrong.
@@ -119,7 +119,7 @@ impl<C: Schema> Loaded<C> {
     /// The same config with further `key=value` overrides.
     ///
     /// # Errors
-    /// As [`load`].
+    /// Same errors as [`load`].
     pub fn with_overrides(&self, overrides: &[String]) -> Result<Self> {
         let mut reader = inherit::Reader::default();
         reader.notes.clone_from(&self.warnings);
@@ -134,7 +134,7 @@ impl<C: Schema> Loaded<C> {
         self.tree.origin_at(&path)
     }
 
-    /// `FILE:LINE: ` or `override N (…): ` to open a message about a key; a default is named so.
+    /// `FILE:LINE: ` or `override N (…): ` to start a message about a key; defaults are marked as such.
     #[must_use]
     pub fn locate(&self, key: &str) -> String {
         match self.origin(key) {
@@ -143,7 +143,7 @@ impl<C: Schema> Loaded<C> {
         }
     }
 
-    /// The resolved text with a comment behind each value that says where it came from.
+    /// The resolved text with a comment after each value that says where it came from.
     #[must_use]
     pub fn with_origins(&self) -> String {
         render::with_origins(&self.resolved, |path| self.origin_text(path))

@@ -19,9 +19,9 @@ pub struct Problem {
     pub severity: Severity,
     /// Where the key was given; `None` for defaults and for whole files.
     pub origin: Option<Origin>,
-    /// E.g. `optimizer.lr`; empty where no key is concerned.
+    /// E.g. `optimizer.lr`; empty if it is not about a key.
     pub key: String,
-    /// What, expected and got.
+    /// What is wrong, what was expected and what was found.
     pub message: String,
     /// What to do; may be empty.
     pub help: String,

@@ -5,7 +5,7 @@ use std::panic::Location;
 use super::{KeyInfo, Schema, keys, node::Node};
 use crate::{Error, Result};
 
-/// One line about a `type`, for `sonotune list`. Submitted beside the `#[typetag::serde]` impl:
+/// One line about a `type`, for `sonotune list`. Submitted next to the `#[typetag::serde]` impl:
 ///
 /// ```
 /// engine::inventory::submit! {
@@ -18,7 +18,7 @@ pub struct Summary {
     pub table: &'static str,
     /// As in `#[typetag::serde(name = "…")]`.
     pub name: &'static str,
-    /// No full stop.
+    /// The line, without a full stop.
     pub text: &'static str,
     /// Where it was submitted.
     at: &'static Location<'static>,
@@ -43,14 +43,14 @@ pub struct Registered {
     pub table: &'static str,
     /// The value of `type`.
     pub name: String,
-    /// Empty where no [`Summary`] was submitted.
+    /// Empty if no [`Summary`] was submitted.
     pub summary: String,
 }
 
 /// All that is linked in, by table and name.
 ///
-/// The names are those that deserialisation accepts; typetag keeps them to itself but lists them
-/// when it meets a name that it does not know.
+/// The names are those that deserialisation accepts; typetag does not expose them, but lists them
+/// in the error for an unknown name.
 ///
 /// # Errors
 /// When two types share a name, or a [`Summary`] belongs to none.
@@ -74,7 +74,7 @@ pub fn registered<C: Schema>() -> Result<Vec<Registered>> {
     Ok(all)
 }
 
-/// Refuses two types of one name: a config could not say which is meant.
+/// Refuses two types with the same name: a config could not say which one it means.
 ///
 /// # Errors
 /// Names the type, and where those are registered that submitted a [`Summary`].
@@ -109,7 +109,7 @@ fn sorted_names<C: Schema>(table: &str) -> Vec<String> {
     names
 }
 
-/// Every key that a config can hold, those of plugins included.
+/// Every key that a config can contain, including those of plugins.
 #[must_use]
 pub fn known_keys<C: Schema>() -> Vec<KeyInfo> {
     keys::list(&attempt::<C>)

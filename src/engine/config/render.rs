@@ -42,7 +42,7 @@ pub(super) fn values(text: &str) -> Vec<(Vec<String>, usize)> {
         .collect()
 }
 
-/// The resolved text with a comment behind each value that says where it came from.
+/// The resolved text with a comment after each value that says where it came from.
 pub(super) fn with_origins(text: &str, origin: impl Fn(&[String]) -> String) -> String {
     let values = values(text);
     let width = text.lines().map(|line| line.chars().count()).filter(|n| *n < 60).max();

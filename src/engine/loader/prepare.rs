@@ -17,7 +17,7 @@ use crate::{
     panics::caught,
 };
 
-/// What the workers go by.
+/// The settings of the workers.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) plan: LoadPlan,
@@ -45,11 +45,11 @@ pub(super) struct Prepared {
 enum Content {
     /// Neither normalised nor padded, so small enough to wait for its neighbours.
     Image(Fitted),
-    /// `[C, H, W]` each: what the backbone made of the image.
+    /// `[C, H, W]` each: the backbone's output for the image.
     Embedding(Vec<Tensor>),
 }
 
-/// Decodes, resizes, and carries the annotation along.
+/// Decodes, resizes, and transforms the annotation to match.
 pub(super) fn prepare(plan: &Plan, record: &Record, change: Augmentation) -> Result<Prepared> {
     caught(|| prepare_unguarded(plan, record, change)).unwrap_or_else(|message| {
         let path = record.path.display();
@@ -73,7 +73,7 @@ fn prepare_unguarded(plan: &Plan, record: &Record, change: Augmentation) -> Resu
     Ok(Prepared { content: Content::Image(image), target })
 }
 
-/// The annotation in the frame of the network's input, and what that shows of the image.
+/// The annotation in the frame of the network's input, and the part of the image shown there.
 fn place(
     plan: &Plan,
     record: &Record,
@@ -90,7 +90,7 @@ fn in_file(record: &Record) -> String {
     format!("image {} (id {})", record.path.display(), record.image_id)
 }
 
-/// Whether the decoded image, which EXIF may have turned by a quarter, has the size that the
+/// Whether the decoded image, which EXIF may have rotated by 90 degrees, has the size that the
 /// annotations claim.
 fn check_size(
     got: (u32, u32),
@@ -100,7 +100,7 @@ fn check_size(
 ) -> Result<()> {
     let Some(expected) = expected.filter(|&size| size != got) else { return Ok(()) };
     let hint = if transposed && expected == (got.1, got.0) {
-        "; its EXIF orientation turns it by a quarter: set preprocess.exif = false if the \
+        "; its EXIF orientation rotates it by 90 degrees: set preprocess.exif = false if the \
          annotations were drawn on the stored pixels"
     } else {
         ""

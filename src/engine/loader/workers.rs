@@ -40,7 +40,7 @@ struct Job {
     place: Place,
 }
 
-/// A batch that nothing is missing of any more.
+/// A complete batch.
 #[derive(Debug)]
 pub(super) struct Finished {
     /// `None` when every image of it was skipped.
@@ -61,7 +61,7 @@ pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What the threads tell while they work.
+/// What the threads share while they work.
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
@@ -110,8 +110,8 @@ impl Workers {
         self.threads.len()
     }
 
-    /// Time that all threads together have spent on images, reading them included, and how many
-    /// these were.
+    /// Time that all threads together have spent on images, including reading them, and the number of
+    /// images.
     pub(super) fn work_done(&self) -> (Duration, u64) {
         let busy = self.shared.busy_nanoseconds.load(Ordering::Relaxed);
         (Duration::from_nanos(busy), self.shared.images.load(Ordering::Relaxed))
@@ -123,7 +123,7 @@ impl Drop for Workers {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // Its panics are caught and were sent on; there is nobody to tell about another.
+            // Its panics are caught and were sent on; another one cannot be reported.
             drop(thread.join());
         }
     }
@@ -131,13 +131,13 @@ impl Drop for Workers {
 
 fn cannot_start(index: usize, count: usize) -> String {
     format!(
-        "cannot start loader thread {} of {count}; set loader.num_workers to fewer, or allow this \
+        "cannot start loader thread {} of {count}; lower loader.num_workers, or allow this \
          user more threads (`ulimit -u`)",
         index + 1
     )
 }
 
-/// A thread's life.
+/// The main loop of a thread.
 fn serve(
     plan: &Plan,
     dataset: &Dataset,
@@ -182,7 +182,7 @@ fn work(plan: &Plan, dataset: &Dataset, job: &Job) -> Option<Result<Finished>> {
         }
         std::mem::take(&mut slots.filled)
     };
-    // The first bad image of the batch speaks for it, whichever was decoded first.
+    // The first bad image of the batch is reported, whichever was decoded first.
     let all: Result<Vec<Filled>> = all.into_iter().flatten().collect();
     Some(all.and_then(|all| finish(plan, all, batch.seed)))
 }

@@ -59,8 +59,8 @@ fn cpu_model() -> Option<String> {
     value_of(&text, "model name", ':').or_else(|| value_of(&text, "CPU part", ':'))
 }
 
-/// libtorch's stable interface does not tell a GPU's name; NVIDIA's driver does, but in an order that
-/// need not be CUDA's. So a name is given only where all GPUs share it.
+/// libtorch's stable interface does not report a GPU's name; NVIDIA's driver does, but in an order that
+/// may differ from CUDA's. So a name is given only if all GPUs share it.
 fn gpu_model() -> Option<String> {
     let folders = fs::read_dir("/proc/driver/nvidia/gpus").ok()?;
     let models: Vec<String> = folders

@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: one JSON object a line, for programs.
+//! `metrics.jsonl`: one JSON object per line, for programs.
 
 use std::path::Path;
 

@@ -29,7 +29,7 @@ pub fn report(report: &Report) -> String {
     text
 }
 
-/// A metric's value as it is printed; `n/a` where it is undefined.
+/// A metric's value as it is printed; `n/a` if it is undefined.
 #[must_use]
 pub fn score(value: f64) -> String {
     if value.is_nan() { "n/a".to_owned() } else { format!("{value:.4}") }
@@ -71,7 +71,7 @@ pub(crate) fn grid(header: &[String], rows: Vec<Vec<String>>) -> String {
     for line in &lines {
         let mut out = String::new();
         for (i, cell) in line.iter().enumerate() {
-            // By the columns a terminal needs: a CJK character takes two, an accent none.
+            // By columns on a terminal: a CJK character takes two, an accent none.
             let padding = " ".repeat(widths[i].saturating_sub(cell.width()));
             match i {
                 0 => out += &format!("{cell}{padding}"),

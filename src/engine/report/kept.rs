@@ -1,4 +1,4 @@
-//! What a run keeps for its report and for nothing else, as `report/*.json`.
+//! What a run keeps for its report only, as `report/*.json`.
 
 use std::path::{Path, PathBuf};
 
@@ -30,10 +30,10 @@ pub struct Shown {
     pub split: Split,
     /// Optimiser steps of the weights.
     pub step: u64,
-    /// Of the split as it was scored.
+    /// Counts of the split as it was scored.
     pub counts: Statistics,
     pub report: Report,
-    /// Absent where the task ranks no images.
+    /// Absent if the task does not rank images.
     pub ranked: Option<Ranked>,
 }
 
@@ -66,7 +66,7 @@ pub enum By {
 }
 
 impl Kept {
-    /// Of the run in `run_dir`.
+    /// The folder of the run in `run_dir`.
     #[must_use]
     pub fn of(run_dir: &Path) -> Self {
         Self(RunFiles::of(run_dir).report_data())
@@ -75,7 +75,7 @@ impl Kept {
     /// Keeps the counts of the splits that a training uses.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// File system errors.
     pub fn write_counts(&self, counts: &[SplitCounts]) -> Result<()> {
         self.write("data.json", &counts)
     }
@@ -83,7 +83,7 @@ impl Kept {
     /// Keeps the newest evaluation of a split.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// File system errors.
     pub fn write_shown(&self, by: By, shown: &Shown) -> Result<()> {
         self.write(&name(by, shown.split), shown)
     }
@@ -114,7 +114,7 @@ fn name(by: By, split: Split) -> String {
     }
 }
 
-/// The content of a JSON file, `None` where there is none.
+/// The content of a JSON file, `None` if there is none.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let Some(text) = read_if_exists(path)? else { return Ok(None) };
     let parsed = serde_json::from_str(&text);

@@ -49,7 +49,7 @@ pub(super) fn page(run: &Records) -> Markup {
     }
 }
 
-/// A table in a box of its own, which scrolls where the page is narrow.
+/// A table in its own box, which scrolls if the page is narrow.
 pub(super) fn scrolled(table: Markup) -> Markup {
     html! { div.scrolled tabindex="0" { (table) } }
 }
@@ -58,7 +58,7 @@ fn section(id: &str, title: &str, content: Markup) -> Markup {
     html! { section id=(id) { h2 { (title) } (content) } }
 }
 
-/// The folder's own name.
+/// The name of the folder itself.
 fn name(path: &Path) -> String {
     let last = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     last(path)
@@ -70,11 +70,11 @@ fn status(run: &Records) -> Markup {
     let (class, text) = match &run.summary {
         Some(summary) => match summary.status {
             RunStatus::Finished => ("good", "finished"),
-            RunStatus::Interrupted => ("warn", "interrupted: it can be gone on with"),
+            RunStatus::Interrupted => ("warn", "interrupted: it can be resumed"),
             RunStatus::Failed => ("bad", "failed"),
         },
-        None if run.running => ("warn", "still running: what follows is as of now"),
-        None => ("bad", "ended without a word: the process was killed, or the machine stopped"),
+        None if run.running => ("warn", "still running: this is the state so far"),
+        None => ("bad", "ended without a message: the process was killed, or the machine stopped"),
     };
     let error = run.summary.as_ref().and_then(|s| s.error.as_deref());
     html! {
@@ -122,7 +122,7 @@ fn overview(run: &Records) -> Markup {
     }
 }
 
-/// Folder, and what lies in it.
+/// The folder and its files.
 fn checkpoints(run: &Path) -> Markup {
     let folder = run.join("checkpoints");
     let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
@@ -172,7 +172,7 @@ fn commands(run: &Records) -> Markup {
     let split = if run.has_test_split() { Split::Test } else { Split::Val };
     let mut lines = Vec::new();
     if !run.is_finished() {
-        lines.push(("go on", format!("sonotune train --resume {folder}")));
+        lines.push(("resume", format!("sonotune train --resume {folder}")));
     }
     lines.push(("evaluate", format!("sonotune eval --run {folder} --split {split}")));
     lines.push(("predict", format!("sonotune predict --run {folder} IMAGES --out {predictions}")));

@@ -1,4 +1,4 @@
-//! Everything that a run folder holds, read as far as it can be.
+//! The contents of a run folder, read as far as possible.
 
 use std::{
     fs::{File, TryLockError},
@@ -22,12 +22,12 @@ use crate::{
     run_folder::{RunStatus, Summary},
 };
 
-/// What lies in a run folder. What is absent or cannot be understood is absent here; `notes` say
+/// The contents of a run folder. What is missing or cannot be understood is absent here; `notes` say
 /// which.
 #[derive(Debug)]
 pub(super) struct Records {
     pub(super) path: PathBuf,
-    /// `config.toml` as it stands there.
+    /// `config.toml` as it is in the folder.
     pub(super) config_text: String,
     pub(super) config: toml::Table,
     /// That the config names; those of training where it cannot be loaded here.
@@ -40,7 +40,7 @@ pub(super) struct Records {
     pub(super) logged: Logged,
     pub(super) counts: Vec<SplitCounts>,
     pub(super) evaluations: Vec<Evaluation>,
-    /// Warnings of `train.log`, without repeats.
+    /// Warnings of `train.log`, without duplicates.
     pub(super) warnings: Vec<String>,
     /// What could not be read.
     pub(super) notes: Vec<String>,
@@ -51,7 +51,7 @@ pub(super) struct Records {
 pub(super) struct Evaluation {
     pub(super) by: By,
     pub(super) shown: Shown,
-    /// Of `sonotune eval`: with what.
+    /// The checkpoint, for `sonotune eval`.
     pub(super) checkpoint: Option<PathBuf>,
     /// Whether the weights were the moving average.
     pub(super) averaged: bool,
@@ -71,7 +71,7 @@ impl Records {
         let logged = Logged::parse(&metrics.unwrap_or_default());
         if logged.unreadable_lines > 0 {
             notes.push(format!(
-                "{} line(s) of metrics.jsonl are no records",
+                "{} line(s) of metrics.jsonl are not records",
                 logged.unreadable_lines
             ));
         }
@@ -108,7 +108,7 @@ impl Records {
         self.summary.as_ref().is_some_and(|s| s.status == RunStatus::Finished)
     }
 
-    /// The steps after which the run was gone on with.
+    /// The steps after which the run was resumed.
     pub(super) fn resumed(&self) -> Vec<u64> {
         let parts = self.environment.as_ref().and_then(|e| e.get("resumed")?.as_array());
         parts.into_iter().flatten().filter_map(|part| part.get("after_step")?.as_u64()).collect()
@@ -153,7 +153,7 @@ fn evaluations(files: &RunFiles, json: &mut Json<'_>) -> Vec<Evaluation> {
 }
 
 impl Evaluation {
-    /// `kept` may be of another evaluation, if the record was put there by hand.
+    /// `kept` may belong to another evaluation, if the record was put there by hand.
     fn of_record(record: EvalRecord, kept: Option<Shown>) -> Self {
         let (checkpoint, averaged) = (Some(record.checkpoint.clone()), record.averaged);
         let same = |kept: &Shown| {

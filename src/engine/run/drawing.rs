@@ -1,4 +1,4 @@
-//! An image as the network saw it, with what was predicted and what is true.
+//! An image as the network saw it, with the prediction and the ground truth.
 
 use std::path::PathBuf;
 
@@ -16,8 +16,8 @@ use crate::{
     task::Prediction,
 };
 
-/// The input at `index` of a batch; `record` is its record, of which it is decoded where the batch
-/// holds features and nobody has.
+/// The input at `index` of a batch. If the batch holds features, it is decoded from its record,
+/// `record`.
 pub(super) fn input_picture(
     model: &Model,
     plan: &LoadPlan,
@@ -44,7 +44,7 @@ pub(super) struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    /// For TensorBoard: words below.
+    /// For TensorBoard: with text below the image.
     pub(super) fn large(&self, image: &RgbImage) -> RgbImage {
         let categories = &self.model.categories;
         if !self.prediction.scores.is_empty() && self.prediction.values.is_empty() {
@@ -56,8 +56,8 @@ impl Drawing<'_> {
         pictures::answers(image, &shown, self.target, categories)
     }
 
-    /// For a report: the image file, a line each on prediction and truth, and a picture at most
-    /// [`SIDE`] large. Of several questions about an object the answer to the first is drawn.
+    /// For a report: the image file, one line each on prediction and truth, and a picture of at most
+    /// [`SIDE`] pixels. With several questions about an object, the answer to the first is drawn.
     pub(super) fn small(&self, image: &RgbImage) -> (PathBuf, Vec<String>, RgbImage) {
         let mut shown = self.prediction.clone();
         shown.keep_from(self.config.task.min_score());
@@ -77,7 +77,7 @@ impl Drawing<'_> {
             let found = shown.instances.len();
             lines.push(format!("{found} predicted, {annotated} annotated"));
         }
-        // What stands beside the picture need not stand in it.
+        // What is beside the picture need not be in it.
         shown.scores.clear();
         shown.values.clear();
         let image = pictures::fit(image, SIDE);

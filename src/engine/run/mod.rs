@@ -1,4 +1,4 @@
-//! One run, top to bottom: the only place that knows every part of the house.
+//! One run, top to bottom: the only place that knows every part of the engine.
 //!
 //! ```text
 //! config ─► dataset ─► backbone ─► task ─► weights ─► groups ─► loader ─► trainer ─► report
@@ -6,7 +6,7 @@
 //!                                                 every_steps:     └─ evaluate, log, save
 //! ```
 //!
-//! [`train()`] walks all of it; [`evaluate()`] and [`predict()`] walk the same way and stop earlier.
+//! [`train()`] goes all the way; [`evaluate()`] and [`predict()`] follow the same path and stop earlier.
 
 mod coco_eval;
 pub mod config;

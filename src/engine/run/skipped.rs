@@ -41,11 +41,11 @@ pub(super) fn record(bad: &BadImage, step: u64) -> SkippedImage {
 }
 
 impl SkippedList {
-    /// Of a run that begins, or of one that goes on after `steps_done` steps: what was met later is
-    /// dropped, since it will be met again.
+    /// For a run that starts, or one that resumes after `steps_done` steps: images skipped later are
+    /// dropped, since they will be skipped again.
     ///
     /// # Errors
-    /// When the file of the earlier part cannot be read.
+    /// When the file of the earlier part of the run cannot be read.
     pub(super) fn open(folder: &RunFolder, loader: &LoaderConfig, steps_done: u64) -> Result<Self> {
         let path = folder.skipped();
         let mut content = Content::default();
@@ -61,7 +61,7 @@ impl SkippedList {
         Ok(Self { path, content })
     }
 
-    /// Lists images that were skipped, where it does not yet, and says so.
+    /// Adds skipped images that are not yet listed, and warns of them.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -92,7 +92,7 @@ impl SkippedList {
         atomic_write(&self.path, text.as_bytes())
     }
 
-    /// Those of the training split, for a loader to count.
+    /// Skipped images of the training split, for a loader to count.
     pub(super) fn known_to(&self, train: &Dataset) -> Vec<BadImage> {
         let find = |image: &SkippedImage| {
             let same = |record: &Record| image.is(&record.path, &record.image_id);

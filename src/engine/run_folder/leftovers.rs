@@ -10,7 +10,7 @@ use super::files::{
 };
 
 /// Removes what a killed training left of files that it was writing. Only the holder of the run's lock
-/// may: nobody else is writing then.
+/// may do this: nobody else is writing then.
 pub(super) fn remove(run: &Path) -> Result<()> {
     let folders = [run.to_owned(), run.join(CHECKPOINTS), run.join(REPORT_DATA)];
     for folder in folders.iter().filter(|folder| folder.exists()) {
@@ -31,12 +31,12 @@ fn remove_from(folder: &Path) -> io::Result<()> {
 }
 
 /// `.NAME.XXXXXX.tmp`, as [`crate::fs::atomic_write`] names the file that becomes NAME, for the files
-/// that training alone writes: scores and reports may be on their way from another process.
+/// that training alone writes: another process may be writing scores and reports.
 pub(super) fn is_leftover(file: &str) -> bool {
     let name = file.strip_prefix('.').and_then(|file| file.strip_suffix(".tmp"));
     let Some((name, random)) = name.and_then(|name| name.rsplit_once('.')) else { return false };
     let is_random = !random.is_empty() && random.bytes().all(|b| b.is_ascii_alphanumeric());
-    // `.summary.XXXXXX.tmp` holds room for the summary.
+    // `.summary.XXXXXX.tmp` reserves space for the summary.
     let is_ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, SKIPPED, LAST, BEST, "summary"]
         .contains(&name)
         || step_of_checkpoint(name).is_some()

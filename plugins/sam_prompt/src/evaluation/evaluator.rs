@@ -1,4 +1,4 @@
-//! Answers against annotations.
+//! Scores answers against annotations.
 
 use engine::{
     Error, Result,
@@ -24,7 +24,7 @@ pub(crate) struct PromptEvaluator {
     passes: Vec<Pass>,
     conditions: Vec<(String, String)>,
     counts: Counts,
-    /// Mean IoU of the answers of the first pass on the image taken in last.
+    /// Mean IoU of the answers of the first pass on the most recently added image.
     last_iou: Option<f64>,
 }
 
@@ -114,14 +114,14 @@ impl Evaluator for PromptEvaluator {
 }
 
 impl Pass {
-    /// The mean IoU of the answers on this image, where it is defined.
+    /// The mean IoU of the answers on this image, if it is defined.
     fn add(&mut self, image: &Annotated, answers: &[&Instance]) -> Result<Option<f64>> {
         let mut of_image = OverlapMeans::default();
         self.scorer.add(image, answers.iter().copied())?;
         for instance in answers {
             let of_object = instance.answers.and_then(|a| image.masks().get(a.object));
             let (Some(truth), Some(mask)) = (of_object, &instance.mask) else {
-                return Err(Error::data("an answer belongs to no object of its image").into());
+                return Err(Error::data("an answer does not match any object of its image").into());
             };
             let overlap = overlap(mask, truth, Spacing::default())?;
             of_image.add(&overlap);

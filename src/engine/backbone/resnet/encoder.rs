@@ -17,8 +17,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct ResNet {
     stem: ConvNorm,
-    /// Up to the last stage that is asked for; all stages hold variables all the same, so that a
-    /// whole checkpoint finds its place.
+    /// Up to the last stage that is asked for; all stages have variables nevertheless, so that a
+    /// whole checkpoint can be loaded.
     stages: Vec<Vec<Block>>,
     out_indices: Vec<usize>,
     spec: BackboneSpec,
@@ -90,7 +90,7 @@ impl Backbone for ResNet {
             ))
             .into());
         }
-        // Channels last: oneDNN (and cuDNN) convolve in this order without repacking at every layer.
+        // Channels last: oneDNN and cuDNN convolve in this order without repacking at every layer.
         let images = images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
         let x = self.stem.forward(&images).relu_();
         let mut x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);

@@ -51,7 +51,7 @@ impl ImageEncoder {
         let neck = (sizes.out_channels > 0)
             .then(|| Neck::new(&(vs / "neck"), sizes.embed_dim, sizes.out_channels));
         config.freeze.apply(vs, sizes.depth, &variable_names(&sizes))?;
-        // Last, so that the random start of all else is that of a model without them.
+        // Last, so that the random start of everything else is the same as in a model without them.
         for (index, block) in blocks.iter_mut().enumerate() {
             block.add(&(vs / "blocks" / index), config);
         }

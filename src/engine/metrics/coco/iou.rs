@@ -11,7 +11,7 @@ use crate::metrics::spans::Spans;
 /// Row-major `[D, G]`: intersection over union, for crowds over the detection's own area.
 ///
 /// # Errors
-/// When masks differ in size.
+/// If masks differ in size.
 pub(super) fn matrix(
     iou_type: IouType,
     detections: &[&Detection<'_>],

@@ -1,4 +1,4 @@
-//! How much memory there is, how much was used, and running out of it.
+//! How much memory there is, how much was used, and detecting out-of-memory errors.
 
 use tch::{Device, Tensor};
 
@@ -11,10 +11,10 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Starts the peaks of a GPU anew.
+    /// Resets the peaks of a GPU.
     pub(super) fn new(device: Device) -> Self {
         if let Device::Cuda(index) = device {
-            // Without it the peak is that of the process, which is what it is on a CPU.
+            // Without the reset the peak is that of the process, as on a CPU.
             drop(torch_shim_sys::cuda_reset_peak(index));
         }
         Self { device }
@@ -32,7 +32,7 @@ impl Meter {
         }
     }
 
-    /// Bytes that this process may come to: what it holds and what is left.
+    /// Bytes that this process can reach: what it holds plus what is left.
     pub(super) fn available(&self) -> Option<u64> {
         match self.device {
             Device::Cuda(index) => torch_shim_sys::cuda_memory(index).ok()?.free.try_into().ok(),
@@ -45,7 +45,7 @@ impl Meter {
         }
     }
 
-    /// Peak of what was used, and on a GPU of what was reserved from the driver.
+    /// Peak of the memory used, and on a GPU of the memory reserved from the driver.
     pub(super) fn peaks(&self) -> (Option<u64>, Option<u64>) {
         let reserved = match self.device {
             Device::Cuda(index) => torch_shim_sys::cuda_memory(index)
@@ -62,7 +62,7 @@ pub(super) fn size(tensor: &Tensor) -> u64 {
     (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64
 }
 
-/// Peak of a batch of `count` images, when one has the peak `one` and each further adds `each`.
+/// Peak of a batch of `count` images if one image has the peak `one` and each further image adds `each`.
 pub(super) fn extrapolate(one: u64, each: u64, count: usize) -> u64 {
     one.saturating_add(each.saturating_mul((count as u64).saturating_sub(1)))
 }
@@ -83,10 +83,10 @@ pub(super) fn is_out_of_memory(error: &anyhow::Error) -> bool {
         .any(|words| text.contains(words))
 }
 
-/// Returns to the driver what is cached.
+/// Returns cached memory to the driver.
 pub(super) fn give_back(device: Device) {
     if device.is_cuda() {
-        // What stays cached is only less to try with.
+        // What stays cached only reduces the memory for the next try.
         drop(torch_shim_sys::cuda_empty_cache());
     }
 }
