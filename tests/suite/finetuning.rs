@@ -254,7 +254,7 @@ fn scores(loaded: &Loaded, source: &ModelSource) -> Vec<f64> {
         preprocess: config.preprocess.clone(),
         augment: config.augment.clone(),
         loader: config.loader.clone(),
-        spec: opened.model.spec.clone(),
+        spec: opened.model.spec.input.clone(),
         needs: opened.model.task.needs(),
         seed: 0,
         embeddings: None,

@@ -6,7 +6,6 @@ use std::{path::Path, process::Command, sync::Arc};
 use engine::{
     Result,
     batch::Batch,
-    config::LoaderConfig,
     data::InputSpec,
     data::TargetNeeds,
     data::{
@@ -14,6 +13,7 @@ use engine::{
         transforms::{AugmentConfig, Augmentation, PreprocessConfig, Resample},
     },
     error::exit_code,
+    loader::LoaderConfig,
     loader::{LoadPlan, Loader},
     seed::Rng,
     serde_json::json,

@@ -58,7 +58,7 @@ fn build(backbone: Value, extra: &Value) -> engine::Result<Model> {
         preprocess: from_value(json!({ "image_size": SIDE }))?,
         augment: Default::default(),
         loader: Default::default(),
-        spec,
+        spec: spec.input,
         needs: task.needs(),
         embeddings: None,
         seed: 3,

@@ -4,7 +4,6 @@ use std::{collections::HashMap, path::Path};
 
 use engine::{
     batch::Batch,
-    config::LoaderConfig,
     data::InputSpec,
     data::TargetNeeds,
     data::{
@@ -15,6 +14,7 @@ use engine::{
             SizeRule, normalize_into, resize,
         },
     },
+    loader::LoaderConfig,
     loader::{LoadPlan, prepare_batch},
     serde_json::{self, Value, json},
     tch::{Kind, Tensor},

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use engine::{
     Size,
     batch::Batch,
-    config::WeightsConfig,
     data::{Dataset, DatasetConfig, Split},
     loader::{LoadPlan, prepare_batch},
     serde_json::{Value, from_value, json},
     task::{Prediction, StepOutput, Task, TaskConfig},
     tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
+    weights::WeightsConfig,
     weights::{self, keymap::Convention},
 };
 use sam_prompt::{
@@ -427,7 +427,7 @@ fn ultrasam_task(extra: Value) -> Option<(Box<dyn Task>, Reference, Dataset, Loa
             .unwrap(),
         augment: Default::default(),
         loader: Default::default(),
-        spec,
+        spec: spec.input,
         needs: task.eval_needs(),
         embeddings: None,
         seed: 0,

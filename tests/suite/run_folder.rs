@@ -6,12 +6,12 @@ use std::{
 };
 
 use engine::{
-    config::Precision,
     data::Split,
+    device::Precision,
     error::exit_code,
-    logging::{LoggerOptions, RunLogger, StepTime, TrainRecord},
+    logging::{LoggerOptions, RunLogger, StepTime, TrainRecord, environment},
     metrics::{Confusion, Metric, Report, Table},
-    run_folder::{Environment, Existing, Faults, RunFolder, RunStatus, Summary},
+    run_folder::{Existing, Faults, RunFolder, RunStatus, Summary},
     tch::Device,
 };
 use serde_json::Value;
@@ -50,7 +50,7 @@ pub(crate) fn report() -> Report {
 fn started(path: &Path) {
     let folder = RunFolder::create(path, Existing::Refuse).unwrap();
     folder.write_config("seed = 1\n").unwrap();
-    folder.write_environment(&Environment::collect(Device::Cpu, Precision::Fp32, 1)).unwrap();
+    folder.write_environment(&environment(Device::Cpu, Precision::Fp32, 1)).unwrap();
     let logger = RunLogger::new(&folder, options(None)).unwrap();
     logger.info("hello\nworld");
     for step in [10, 20] {
@@ -161,7 +161,7 @@ fn resumed_logs_read_like_one_run() {
     {
         let folder = RunFolder::create(&path, Existing::Resume).unwrap();
         assert!(!path.join("summary.json").exists(), "it would say that the run has ended");
-        folder.write_environment(&Environment::collect(Device::Cpu, Precision::Fp32, 1)).unwrap();
+        folder.write_environment(&environment(Device::Cpu, Precision::Fp32, 1)).unwrap();
         let logger = RunLogger::new(&folder, options(Some(10))).unwrap();
         for step in [20, 30] {
             logger.train_step(&record(step));

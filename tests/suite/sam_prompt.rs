@@ -44,7 +44,7 @@ fn build(extra: Value) -> engine::Result<Model> {
         preprocess: from_value(json!({ "image_size": SIDE }))?,
         augment: Default::default(),
         loader: Default::default(),
-        spec,
+        spec: spec.input,
         needs: task.needs(),
         embeddings: None,
         seed: 3,

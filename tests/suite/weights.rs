@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::Path};
 
 use engine::{
-    config::WeightsConfig,
     tch::{Device, Kind, Tensor, nn::VarStore},
+    weights::WeightsConfig,
     weights::{self, Container, WeightsFile},
 };
 

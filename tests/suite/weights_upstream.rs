@@ -8,9 +8,9 @@ use std::{
 
 use engine::{
     backbone::{Backbone, BackboneConfig},
-    config::WeightsConfig,
     serde_json::{self, Value, json},
     tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
+    weights::WeightsConfig,
     weights::{self, ConvertOptions, Dtype},
 };
 use sha2::{Digest, Sha256};
