@@ -8,6 +8,7 @@ pub mod id;
 pub mod image_io;
 pub mod masks;
 pub mod names;
+pub mod panics;
 pub mod pattern;
 pub mod pickle;
 pub mod seed;

@@ -55,6 +55,14 @@ pub trait TaskConfig: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Names of the metrics that the evaluator reports, so that an `evaluation.best_metric` that it
+    /// does not report is refused with the config; `*` matches any run of characters, such as a
+    /// category's name. `None`: known only once an evaluator has finished; a run then scores a batch
+    /// before its first step to find out.
+    fn metric_names(&self) -> Option<Vec<String>> {
+        None
+    }
+
     /// Score from which on an object is worth showing, where the task finds objects of itself: what
     /// `predict` writes and pictures show by default. Scores are computed of all.
     fn min_score(&self) -> f64 {

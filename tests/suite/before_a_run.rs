@@ -55,7 +55,11 @@ fn a_dry_run_tells_what_the_run_takes_and_writes_nothing() {
 
     let misspelt =
         sonotune(&["train", &config, "--dry-run", &run_dir, "evaluation.best_metric=f2"]);
-    assert_fails(&misspelt, 2, &["reports no such metric; it reports precision, recall, f1"]);
+    assert_fails(
+        &misspelt,
+        2,
+        &["the task does not report \"f2\"; it reports precision, recall, f1"],
+    );
     let both = sonotune(&["train", &config, "--dry-run", "--overwrite"]);
     assert_fails(&both, 2, &["--overwrite"]);
 }

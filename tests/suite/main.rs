@@ -21,6 +21,7 @@ mod dataset_stats;
 mod dataset_tools;
 mod defects_support;
 mod disk_full;
+mod failed_evaluation;
 mod finetuning;
 mod golden;
 mod hostile;

@@ -205,7 +205,7 @@ fn costs_that_are_not_finite_are_refused_with_the_image() {
 #[test]
 fn assignments_are_the_cheapest() {
     let costs = Tensor::from_slice2(&[[4.0, 1.5], [2.0, 0.0], [3.0, 2.0]]);
-    assert_eq!(assign(&costs).unwrap(), [(2, 0), (1, 1)]);
+    assert_eq!(assign(&costs).unwrap(), [(1, 1), (2, 0)]);
     // Two queries for three objects: one object is left.
     let costs = Tensor::from_slice2(&[[4.0, 2.0, 3.0], [1.5, 0.0, 0.5]]);
     assert_eq!(assign(&costs).unwrap(), [(0, 1), (1, 2)]);

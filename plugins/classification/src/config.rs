@@ -12,7 +12,9 @@ use engine::{
     typetag,
 };
 
-use crate::{head::LinearHead, loss::ClassificationLoss, task::Classifier};
+use crate::{
+    evaluator::metric_names, head::LinearHead, loss::ClassificationLoss, task::Classifier,
+};
 
 /// Options of image classification.
 ///
@@ -120,6 +122,10 @@ impl TaskConfig for ClassificationConfig {
             threshold: self.multi_label.then(|| self.threshold.unwrap_or(0.5)),
             category_names: categories.iter().map(|c| c.name.clone()).collect(),
         }))
+    }
+
+    fn metric_names(&self) -> Option<Vec<String>> {
+        Some(metric_names(self.multi_label))
     }
 }
 

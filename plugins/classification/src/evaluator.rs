@@ -9,6 +9,18 @@ use engine::{
 
 use crate::labels::labels_of;
 
+/// Means over categories and images, then figures of each category.
+const SINGLE: [&str; 5] = ["precision", "recall", "f1", "accuracy", "auroc"];
+const MULTI: [&str; 7] = ["precision", "recall", "f1", "f1_micro", "map", "exact_match", "auroc"];
+const PER_CLASS: [&str; 4] = ["precision", "recall", "f1", "auroc"];
+
+/// Names of all metrics, `*` for a category.
+pub(crate) fn metric_names(multi_label: bool) -> Vec<String> {
+    let means: &[&str] = if multi_label { &MULTI } else { &SINGLE };
+    let per_class = PER_CLASS.map(|figure| format!("per_class/*/{figure}"));
+    means.iter().map(|&name| name.to_owned()).chain(per_class).collect()
+}
+
 /// Scores image-level predictions.
 ///
 /// Metrics are fractions; `precision`, `recall` and `f1` are means over all categories, those without
@@ -34,31 +46,26 @@ impl ClassificationEvaluator {
 
     fn metrics(&self, classes: &[ClassMetrics]) -> Vec<Metric> {
         let mean = macro_mean(classes);
-        let mut metrics = vec![
-            Metric::new("precision", mean.precision),
-            Metric::new("recall", mean.recall),
-            Metric::new("f1", mean.f1),
-        ];
-        if self.multi_label {
-            metrics.push(Metric::new("f1_micro", self.images.micro().f1));
-            metrics.push(Metric::new(
-                "map",
-                mean_defined(classes.iter().map(|c| c.average_precision)),
-            ));
-            metrics.push(Metric::new("exact_match", self.images.accuracy()));
+        let auroc = mean_defined(classes.iter().map(|c| c.auroc));
+        let named = |names: &[&str], values: &[f64]| -> Vec<Metric> {
+            names.iter().zip(values).map(|(&name, &value)| Metric::new(name, value)).collect()
+        };
+        let accuracy = self.images.accuracy();
+        let means = [mean.precision, mean.recall, mean.f1];
+        let mut metrics = if self.multi_label {
+            let map = mean_defined(classes.iter().map(|c| c.average_precision));
+            let rest = [self.images.micro().f1, map, accuracy, auroc];
+            named(&MULTI, &[&means[..], &rest].concat())
         } else {
-            metrics.push(Metric::new("accuracy", self.images.accuracy()));
-        }
-        metrics.push(Metric::new("auroc", mean_defined(classes.iter().map(|c| c.auroc))));
+            named(&SINGLE, &[&means[..], &[accuracy, auroc]].concat())
+        };
         for (name, class) in self.category_names.iter().zip(classes) {
-            for (metric, value) in [
-                ("precision", class.precision),
-                ("recall", class.recall),
-                ("f1", class.f1),
-                ("auroc", class.auroc),
-            ] {
-                metrics.push(Metric::new(format!("per_class/{name}/{metric}"), value));
-            }
+            let values = [class.precision, class.recall, class.f1, class.auroc];
+            metrics.extend(
+                PER_CLASS.iter().zip(values).map(|(figure, value)| {
+                    Metric::new(format!("per_class/{name}/{figure}"), value)
+                }),
+            );
         }
         metrics
     }

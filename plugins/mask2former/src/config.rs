@@ -5,7 +5,7 @@ use engine::{
     backbone::Backbone,
     data::Category,
     serde::{Deserialize, Serialize},
-    task::{Task, TaskConfig},
+    task::{Task, TaskConfig, instances::InstanceScores},
     tch::nn,
     typetag,
 };
@@ -141,6 +141,10 @@ impl TaskConfig for Mask2FormerConfig {
             config: self.clone(),
             categories: categories.iter().map(|c| c.name.clone()).collect(),
         }))
+    }
+
+    fn metric_names(&self) -> Option<Vec<String>> {
+        Some(InstanceScores::metric_names())
     }
 
     /// Every query gives an instance, most of them of next to no score.

@@ -120,8 +120,9 @@ fn features_at(map: &Tensor, points: &Tensor) -> Result<Tensor> {
     Ok(ms_deform_attn(&pixels, &[(h, w)], &points, &weights)?.squeeze_dim(0))
 }
 
-/// The cheapest pairs of a `[Q, N]` cost matrix, by rising object; of more objects than queries, those
-/// that the whole is cheapest with.
+/// The cheapest pairs of a `[Q, N]` cost matrix, by rising query, as the reference's sampler lists
+/// them: the order decides which row of the drawn points an object is compared at. With more objects
+/// than queries, the objects that make the total cheapest.
 ///
 /// # Errors
 /// When a cost is not finite.
@@ -140,7 +141,7 @@ pub fn assign(costs: &Tensor) -> Result<Pairs> {
     let (rows, columns) = lsap(&values, queries as usize, objects as usize, false);
     let mut pairs: Pairs =
         rows.into_iter().zip(columns).map(|(q, o)| (q as i64, o as i64)).collect();
-    pairs.sort_by_key(|&(_, object)| object);
+    pairs.sort_by_key(|&(query, _)| query);
     Ok(pairs)
 }
 

@@ -105,6 +105,10 @@ impl TaskConfig for SamPromptConfig {
         true
     }
 
+    fn metric_names(&self) -> Option<Vec<String>> {
+        Some(self.evaluation.metric_names())
+    }
+
     fn decided_by_weights(&self, convention: &str) -> Vec<(&'static str, String)> {
         let decided = match convention {
             "ultrasam" => Convention::Ultrasam,

@@ -9,7 +9,9 @@ pub(crate) use {evaluator::PromptEvaluator, protocol::ask_about};
 
 use engine::{
     Error, Result,
+    metrics::coco::IouType,
     serde::{Deserialize, Serialize},
+    task::instances::figure_names,
 };
 
 use crate::Postprocess;
@@ -84,6 +86,16 @@ impl EvaluationConfig {
             return fault("objects_per_pass", "at least 1");
         }
         Ok(())
+    }
+
+    /// Names of the metrics of every pass.
+    pub(crate) fn metric_names(&self) -> Vec<String> {
+        let of_pass = |pass: String| {
+            let figures = [IouType::Segm, IouType::Bbox].into_iter().flat_map(figure_names);
+            let names = figures.chain(evaluator::OVERLAPS.map(str::to_owned));
+            names.map(|name| format!("{pass}/{name}")).collect::<Vec<_>>()
+        };
+        self.passes().into_iter().flat_map(of_pass).collect()
     }
 
     /// Names of the passes, in the order of [`Answer::pass`](engine::task::Answer::pass).

@@ -9,9 +9,7 @@ mod jpeg;
 mod pixels;
 
 use std::{
-    any::Any,
     io::{Cursor, Read},
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 
@@ -19,7 +17,7 @@ use anyhow::{Context, Result};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, metadata::Orientation};
 
 pub use self::header::{ExifTurn, Header, format_name, read_header};
-use crate::Error;
+use crate::{Error, panics::catching};
 
 /// Largest file read into memory: well above any 8- or 16-bit image within the pixel limit.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -143,18 +141,7 @@ pub fn decode_bytes(bytes: &[u8], options: DecodeOptions) -> Result<Image> {
 
 /// Decoders of hostile files may panic; one bad image must not end a run without its name.
 fn without_panic<T>(decode: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
-        Err(anyhow::anyhow!("corrupt: the decoder gave up ({})", panic_text(&*panic)))
-    })
-}
-
-/// What a caught panic had to say.
-pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message")
+    catching(|| "corrupt: the decoder gave up".to_owned(), decode)
 }
 
 fn open(bytes: &[u8], options: DecodeOptions) -> Result<impl ImageDecoder + '_> {

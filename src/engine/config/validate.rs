@@ -4,7 +4,7 @@ use super::{
     BadImages, LoaderConfig, RunConfig,
     problem::{Problem, Severity},
 };
-use crate::{data::transforms::AugmentConfig, optim::ScheduleConfig};
+use crate::{data::transforms::AugmentConfig, optim::ScheduleConfig, pattern};
 
 /// Collects findings; each names its key, [`super::Loaded`] adds where that key was given.
 struct Findings(Vec<Problem>);
@@ -263,8 +263,21 @@ impl RunConfig {
                 findings.warning("evaluation.every_steps", message);
             }
         }
-        if evaluation.best_metric.as_deref() == Some("") {
-            findings.error("evaluation.best_metric", "expected a metric's name, got \"\"");
+        self.validate_best_metric(findings);
+    }
+
+    /// A run would otherwise find out at its first evaluation.
+    fn validate_best_metric(&self, findings: &mut Findings) {
+        const KEY: &str = "evaluation.best_metric";
+        let Some(metric) = &self.evaluation.best_metric else { return };
+        if metric.is_empty() {
+            return findings.error(KEY, "expected a metric's name, got \"\"");
+        }
+        let Some(known) = self.task.metric_names() else { return };
+        if !known.iter().any(|name| pattern::matches(name, metric)) {
+            let known = known.join(", ");
+            let message = format!("the task does not report {metric:?}; it reports {known}");
+            findings.error(KEY, message);
         }
     }
 

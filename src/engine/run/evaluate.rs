@@ -230,6 +230,12 @@ pub(super) fn eval_plan(mut plan: LoadPlan, config: &RunConfig, task: &dyn Task)
     plan
 }
 
+/// Where a task panicked.
+fn predicting(batch: &Batch) -> String {
+    let images: Vec<_> = batch.targets.iter().map(|t| t.path.display().to_string()).collect();
+    format!("the task panicked predicting the images {}", images.join(", "))
+}
+
 /// Predictions of a batch that lies on the CPU.
 pub(super) fn predict_batch(
     model: &Model,
@@ -240,7 +246,7 @@ pub(super) fn predict_batch(
     let on_device = batch.shallow_clone().to_device(device);
     let predictions = no_grad(|| -> Result<Vec<Prediction>> {
         let _scope = autocast(config.precision, device)?;
-        determinism::guarded(|| model.task.predict(&on_device))
+        determinism::guarded(|| predicting(batch), || model.task.predict(&on_device))
     })?;
     anyhow::ensure!(
         predictions.len() == batch.targets.len(),

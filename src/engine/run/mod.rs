@@ -14,20 +14,23 @@ mod dry_run;
 mod embed;
 mod evaluate;
 mod export;
+mod largest_batch;
 mod model;
 mod predict;
 mod report;
 mod scored_images;
 mod skipped;
 mod train;
+mod trial;
 
 pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};
 pub use dry_run::{
-    DryRunOptions, DryRunReport, EvaluatedBatch, LargestBatch, Loading, Memory, Timing, TriedBatch,
-    dry_run, require_ready,
+    DryRunOptions, DryRunReport, Loading, Memory, Timing, TriedBatch, dry_run, require_ready,
 };
 pub use evaluate::{EvalOptions, EvalRecord, Evaluated, evaluate};
 pub use export::{Export, ExportOptions, ExportRecord, export};
+pub use largest_batch::LargestBatch;
 pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};
 pub use predict::{MaskFiles, PredictOptions, PredictRecord, PromptSource, predict};
 pub use train::{TrainOptions, TrainOutcome, train};
+pub use trial::EvaluatedBatch;

@@ -173,6 +173,29 @@ fn detection(instance: &Instance) -> Detection<'_> {
     }
 }
 
+/// Name, IoU and area of mmdetection's six figures.
+const FIGURES: [(&str, Option<f64>, &str); 6] = [
+    ("mAP", None, "all"),
+    ("mAP_50", Some(0.5), "all"),
+    ("mAP_75", Some(0.75), "all"),
+    ("mAP_s", None, "small"),
+    ("mAP_m", None, "medium"),
+    ("mAP_l", None, "large"),
+];
+
+/// Name and IoU of the figures of each category.
+const PER_CLASS: [(&str, Option<f64>); 2] = [("mAP", None), ("mAP_50", Some(0.5))];
+
+fn figure_name(kind: IouType, figure: &str) -> String {
+    format!("{}_{figure}", kind.as_str())
+}
+
+/// Names of [`InstanceScores::figures`].
+#[must_use]
+pub fn figure_names(kind: IouType) -> [String; 6] {
+    FIGURES.map(|(figure, _, _)| figure_name(kind, figure))
+}
+
 /// COCO's metric of one stream of predictions.
 #[derive(Debug, Clone)]
 pub struct InstanceScores {
@@ -196,17 +219,20 @@ impl InstanceScores {
     /// others 1000. NaN where there is no object (of that size).
     #[must_use]
     pub fn figures(&self, kind: IouType) -> [(String, f64); 6] {
-        let at = |name: &str, iou: Option<f64>, area: &str| {
-            (format!("{}_{name}", kind.as_str()), self.precision(kind, iou, area, None))
-        };
-        [
-            at("mAP", None, "all"),
-            at("mAP_50", Some(0.5), "all"),
-            at("mAP_75", Some(0.75), "all"),
-            at("mAP_s", None, "small"),
-            at("mAP_m", None, "medium"),
-            at("mAP_l", None, "large"),
-        ]
+        FIGURES.map(|(name, iou, area)| {
+            (figure_name(kind, name), self.precision(kind, iou, area, None))
+        })
+    }
+
+    /// Names of [`metrics`](Self::metrics) and of [`per_class`](Self::per_class), `*` for a category.
+    #[must_use]
+    pub fn metric_names() -> Vec<String> {
+        let kinds = [IouType::Bbox, IouType::Segm];
+        let figures = kinds.into_iter().flat_map(figure_names);
+        let per_class = kinds.into_iter().flat_map(|kind| {
+            PER_CLASS.map(|(figure, _)| format!("per_class/*/{}_{figure}", kind.as_str()))
+        });
+        figures.chain(per_class).collect()
     }
 
     /// [`figures`](Self::figures) of boxes, then of masks.
@@ -224,7 +250,7 @@ impl InstanceScores {
         let mut metrics = Vec::new();
         for (category, name) in names.iter().enumerate() {
             for kind in [IouType::Bbox, IouType::Segm] {
-                for (figure, iou) in [("mAP", None), ("mAP_50", Some(0.5))] {
+                for (figure, iou) in PER_CLASS {
                     let name = format!("per_class/{}/{}_{figure}", name.as_ref(), kind.as_str());
                     metrics
                         .push(Metric::new(name, self.precision(kind, iou, "all", Some(category))));

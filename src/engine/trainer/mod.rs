@@ -19,6 +19,7 @@ use crate::{
     config::{Precision, TrainConfig},
     data::Batch,
     optim::{self, Ema, Optimizer, ScheduleConfig},
+    panics::catching,
     task::{Loss, StepOutput, Task},
 };
 pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
@@ -115,7 +116,7 @@ impl<'a> Trainer<'a> {
             let batch = batch.to_device(self.device);
             // Whatever the model draws (dropout, sampled points) is a function of (seed, step).
             tch::manual_seed(batch.seed as i64);
-            let output = self.forward(&batch)?;
+            let output = catching(|| panicked(step, &batch), || self.forward(&batch))?;
             let total = total_loss(&output)?;
             let terms = named_losses(&total, &output);
             let paths = batch.targets.iter().map(|t| t.path.clone()).collect();
@@ -163,6 +164,12 @@ impl<'a> Trainer<'a> {
         let _scope = autocast(self.precision, self.device)?;
         self.task.train_step(batch)
     }
+}
+
+/// Where a task panicked.
+fn panicked(step: u64, batch: &Batch) -> String {
+    let images: Vec<_> = batch.targets.iter().map(|t| t.path.display().to_string()).collect();
+    format!("step {step}: the task panicked on the images {}", images.join(", "))
 }
 
 /// The autocast scope of a precision, if it has one.

@@ -13,6 +13,9 @@ use engine::{
     },
 };
 
+/// Metrics of the overlap of each object with its own answer.
+pub(super) const OVERLAPS: [&str; 4] = ["mIoU", "dice", "hd95", "hd95_undefined"];
+
 /// Scores every pass for itself: COCO's metric on boxes and masks, and the overlap of each object with
 /// its own answer.
 #[derive(Debug)]
@@ -141,10 +144,9 @@ impl Pass {
             row.extend(figures[..2].iter().map(|(_, value)| percent(*value)));
         }
         let (iou, dice, hd95) = (overlap.iou(), overlap.dice(), overlap.hd95());
-        add("mIoU", iou.value());
-        add("dice", dice.value());
-        add("hd95", hd95.value());
-        add("hd95_undefined", overlap.num_one_empty() as f64);
+        let undefined = overlap.num_one_empty() as f64;
+        let values = [iou.value(), dice.value(), hd95.value(), undefined];
+        OVERLAPS.into_iter().zip(values).for_each(|(name, value)| add(name, value));
         row.extend([percent(iou.value()), percent(dice.value()), number(hd95.value())]);
         row.push(overlap.num_pairs().to_string());
         rows.push(row);

@@ -1,10 +1,6 @@
 //! One image, then one batch: the work of the worker threads, as plain functions.
 
-use std::{
-    ops::Deref,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-};
+use std::{ops::Deref, path::Path};
 
 use anyhow::{Context, Result};
 use tch::{Device, Tensor};
@@ -17,6 +13,7 @@ use crate::{
         transforms::{Augmentation, Fitted, Normalization, PadTo, Window, target::target},
     },
     embedding_cache::is_channels_last,
+    panics::caught,
 };
 
 /// What the workers go by.
@@ -53,12 +50,10 @@ enum Content {
 
 /// Decodes, resizes, and carries the annotation along.
 pub(super) fn prepare(plan: &Plan, record: &Record, change: Augmentation) -> Result<Prepared> {
-    catch_unwind(AssertUnwindSafe(|| prepare_unguarded(plan, record, change))).unwrap_or_else(
-        |panic| {
-            let (path, text) = (record.path.display(), image_io::panic_text(&*panic));
-            Err(Error::data(format!("image {path}: preparing it failed: {text}")).into())
-        },
-    )
+    caught(|| prepare_unguarded(plan, record, change)).unwrap_or_else(|message| {
+        let path = record.path.display();
+        Err(Error::data(format!("image {path}: preparing it failed: {message}")).into())
+    })
 }
 
 fn prepare_unguarded(plan: &Plan, record: &Record, change: Augmentation) -> Result<Prepared> {

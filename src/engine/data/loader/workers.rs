@@ -1,7 +1,6 @@
 //! The threads of a loader.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,14 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::{
     bad::{BadImage, Filled, Place, fill},
     prepare::{Plan, assemble},
 };
-use crate::data::{Batch, Dataset, image_io::panic_text};
+use crate::{
+    data::{Batch, Dataset},
+    panics::catching,
+};
 
 /// A batch whose images are being prepared, by several threads in any order.
 #[derive(Debug)]
@@ -152,10 +154,8 @@ fn serve(
         }
         let (step, started) = (job.batch.step, Instant::now());
         // A batch that lost its thread would be waited for forever.
-        let done =
-            catch_unwind(AssertUnwindSafe(|| work(plan, dataset, &job))).unwrap_or_else(|panic| {
-                Some(Err(anyhow!("a loader thread gave up: {}", panic_text(&*panic))))
-            });
+        let gave_up = || "a loader thread gave up".to_owned();
+        let done = catching(gave_up, || work(plan, dataset, &job).transpose()).transpose();
         let busy = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         shared.busy_nanoseconds.fetch_add(busy, Ordering::Relaxed);
         shared.images.fetch_add(1, Ordering::Relaxed);
@@ -170,8 +170,7 @@ fn serve(
 fn work(plan: &Plan, dataset: &Dataset, job: &Job) -> Option<Result<Finished>> {
     let Job { batch, slot, place } = job;
     // A panic here is the image's own error, and its neighbours are not kept waiting.
-    let filled = catch_unwind(AssertUnwindSafe(|| fill(plan, dataset, *place)))
-        .unwrap_or_else(|panic| Err(anyhow!("preparing it failed: {}", panic_text(&*panic))));
+    let filled = catching(|| "preparing it failed".to_owned(), || fill(plan, dataset, *place));
     let filled = filled.map_err(|error| {
         let (image, of) = (slot + 1, plan.loader.batch_size);
         let (batch, position) = (batch.step, place.position);
@@ -203,9 +202,8 @@ fn finish(plan: &Plan, all: Vec<Filled>, seed: u64) -> Result<Finished> {
     if images.is_empty() {
         return Ok(Finished { batch: None, records, bad });
     }
-    let batch = catch_unwind(AssertUnwindSafe(|| assemble(plan, images, seed))).unwrap_or_else(
-        |panic| Err(anyhow!("assembling a batch failed: {}", panic_text(&*panic))),
-    )?;
+    let failed = || "assembling a batch failed".to_owned();
+    let batch = catching(failed, || assemble(plan, images, seed))?;
     Ok(Finished { batch: Some(batch), records, bad })
 }
 

@@ -1,11 +1,8 @@
 //! How much memory there is, how much was used, and running out of it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use anyhow::{Result, anyhow};
 use tch::{Device, Tensor};
 
-use crate::{data::image_io::panic_text, doctor::probe, logging::peak_memory};
+use crate::{doctor::probe, logging::peak_memory};
 
 /// Reads a device's memory.
 #[derive(Debug)]
@@ -78,17 +75,6 @@ pub(super) fn most_images(one: u64, each: u64, available: u64) -> usize {
     1 + (available - one).checked_div(each).unwrap_or(u64::MAX - 1).min(1 << 20) as usize
 }
 
-/// Runs `work`; where a call of tch panics (those without `f_` do on every error of libtorch), its
-/// message becomes an error.
-pub(super) fn catching<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    // The message is told once, by who called.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let result = catch_unwind(AssertUnwindSafe(work));
-    std::panic::set_hook(hook);
-    result.unwrap_or_else(|panic| Err(anyhow!("{}", panic_text(&*panic))))
-}
-
 /// Whether an error is libtorch's that a device, or the system, has no memory left.
 pub(super) fn is_out_of_memory(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}");
@@ -108,6 +94,7 @@ pub(super) fn give_back(device: Device) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::panics::catching;
 
     #[test]
     fn memory_grows_by_the_image() {
@@ -125,13 +112,13 @@ mod tests {
         let cpu = "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: \
                    you tried to allocate 4398046511104 bytes. Error code 12 (Cannot allocate memory)";
         for text in [cuda, cpu] {
-            let error = catching::<()>(|| panic!("{text}")).unwrap_err();
+            let error = catching::<()>(String::new, || panic!("{text}")).unwrap_err();
             assert!(is_out_of_memory(&error), "{error}");
         }
-        let error = catching::<()>(|| panic!("shape mismatch")).unwrap_err();
+        let error = catching::<()>(String::new, || panic!("shape mismatch")).unwrap_err();
         assert!(!is_out_of_memory(&error));
         // libtorch's own words.
-        let huge = catching(|| {
+        let huge = catching(String::new, || {
             let _ = tch::Tensor::f_zeros([1 << 50], (tch::Kind::Float, Device::Cpu))?;
             Ok(())
         });

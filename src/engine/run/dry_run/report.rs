@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::LargestBatch;
+use super::super::{largest_batch::LargestBatch, trial::EvaluatedBatch};
 use crate::{config::RunConfig, data::Batch, logging::bytes};
 
 /// Figures of a run that has not been made.
@@ -63,17 +63,6 @@ pub struct Timing {
     /// Mean of those after it.
     pub seconds: f64,
     pub images_per_second: f64,
-}
-
-/// An evaluation batch, predicted and scored.
-#[derive(Debug, Clone, Serialize)]
-pub struct EvaluatedBatch {
-    pub batch_size: usize,
-    pub seconds: f64,
-    /// Of the whole split.
-    pub num_batches: usize,
-    /// Names of what the task reports.
-    pub metrics: Vec<String>,
 }
 
 /// What the loader's threads give when nobody else computes.

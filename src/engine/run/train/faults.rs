@@ -6,7 +6,7 @@ use std::num::NonZero;
 use anyhow::Result;
 use tch::Tensor;
 
-use super::steps::Run;
+use super::steps::{Feed, Run};
 use crate::{
     data::{
         BadImage, Loader, Split,
@@ -41,9 +41,9 @@ impl Run<'_> {
     }
 
     /// Warns when a stretch of steps has waited too long.
-    pub(super) fn warn_if_starved(&self, watch: &mut Watch, time: StepTime, batches: &Loader) {
+    pub(super) fn warn_if_starved(&self, feed: &mut Feed, time: StepTime) {
         let times = (time.step_seconds, time.data_seconds);
-        if let Some(warning) = watch.observe(times, time.images, batches.load()) {
+        if let Some(warning) = feed.watch.observe(times, time.images, feed.loader.load()) {
             self.logger.warn(&warning);
         }
     }

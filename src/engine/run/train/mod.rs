@@ -5,7 +5,7 @@ mod saving;
 mod setup;
 mod steps;
 
-use std::{path::PathBuf, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::Result;
 use tch::Device;
@@ -15,11 +15,12 @@ use super::{
     model::{Model, ModelSource, decided_by_weights},
     report,
     skipped::SkippedList,
+    trial,
 };
 use crate::{
     checkpoint::Writer,
-    config::Loaded,
-    data::Split,
+    config::{Loaded, RunConfig},
+    data::{Dataset, Split},
     device,
     logging::{Environment, Existing, LoggerOptions, RunFolder, RunLogger, RunStatus, Summary},
     optim::{Ema, Optimizer, groups},
@@ -73,6 +74,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     };
     let groups = groups::group(&model.vs, &config.optimizer.groups)?;
     embed::check(config, &model)?;
+    require_best_metric(config, &model, val_set.as_ref())?;
     let mut optimizer = Optimizer::new(&config.optimizer, groups);
     let ema = config.train.ema.as_ref();
     let mut ema = ema.map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
@@ -125,6 +127,23 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     };
     let result = run.run_all_steps(&train_set, &options.stop);
     finish(run, result)
+}
+
+/// Refuses a run whose best checkpoint would be picked by a metric that the task does not report.
+/// The config knows the metrics that a task declares; of another task one batch is scored.
+fn require_best_metric(
+    config: &RunConfig,
+    model: &Model,
+    val_set: Option<&Arc<Dataset>>,
+) -> Result<()> {
+    match val_set {
+        Some(val_set)
+            if config.evaluation.best_metric.is_some() && config.task.metric_names().is_none() =>
+        {
+            trial::evaluate(model, val_set, &load_plan(config, model), config).map(drop)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Opens the logs, and writes what is being run on what.

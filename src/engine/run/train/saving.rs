@@ -22,8 +22,8 @@ use crate::{
 };
 
 impl Run<'_> {
-    /// Begins to write the last checkpoint, and the best.
-    pub(super) fn save(&mut self, is_best: bool) -> Result<()> {
+    /// Begins to write the last checkpoint, and the best if this is it.
+    pub(super) fn write_checkpoint(&mut self, is_best: bool) -> Result<()> {
         self.writer.save(&state(self.model, &self.trainer, &self.progress), is_best)
     }
 
