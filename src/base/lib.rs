@@ -1,6 +1,6 @@
 //! What both the engine and the conversion of raw datasets stand on: errors and their exit codes,
-//! files that survive a crash, random streams, masks, decoded images, and an inert reader of
-//! pickles. It knows neither libtorch nor a command line.
+//! files that survive a crash, random streams, masks, decoded images, an inert reader of pickles, and
+//! the words of messages. It knows neither libtorch nor a command line.
 
 pub mod error;
 pub mod fs;
@@ -15,6 +15,7 @@ pub mod seed;
 pub mod stop;
 mod storage;
 pub mod text;
+pub mod words;
 
 pub use error::{Error, ErrorKind};
 pub use id::ImageId;

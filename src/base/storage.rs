@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use crate::error::Error;
+use crate::{error::Error, words::exact_bytes};
 
 /// Bytes that may still be written into the file system of `path`, which need not exist yet (its
 /// nearest folder that does counts). `None` where the system does not tell: some network file
@@ -92,12 +92,12 @@ fn full(path: &Path, why: &str, sizes: Option<Sizes>, free: Option<u64>) -> Erro
     let mut says = vec![];
     if let Some(sizes) = sizes {
         let least = if sizes.exact { "" } else { "at least " };
-        says.push(format!("{least}{} to be written", bytes(sizes.needed)));
-        says.extend(free.map(|free| format!("{} free", bytes(free))));
+        says.push(format!("{least}{} to be written", exact_bytes(sizes.needed)));
+        says.extend(free.map(|free| format!("{} free", exact_bytes(free))));
         let missing = missing(sizes, free);
-        says.push(format!("{least}{} missing", bytes(missing)));
+        says.push(format!("{least}{} missing", exact_bytes(missing)));
     } else {
-        says.extend(free.map(|free| format!("{} free", bytes(free))));
+        says.extend(free.map(|free| format!("{} free", exact_bytes(free))));
     }
     let figures = if says.is_empty() { String::new() } else { format!(" ({})", says.join(", ")) };
     Error::storage(format!(
@@ -112,19 +112,6 @@ fn full(path: &Path, why: &str, sizes: Option<Sizes>, free: Option<u64>) -> Erro
 fn missing(sizes: Sizes, free: Option<u64>) -> u64 {
     let after = |had: Option<u64>| had.map(|had| sizes.needed.saturating_sub(had));
     after(free).max(after(sizes.accepted)).unwrap_or(sizes.needed).max(1)
-}
-
-/// `1 byte`, `12345678 bytes (11.8 MiB)`: exact, and to be read.
-fn bytes(count: u64) -> String {
-    let exact = if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") };
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let power = (count.max(1).ilog2() / 10).min(UNITS.len() as u32);
-    match power.checked_sub(1).and_then(|unit| UNITS.get(unit as usize)) {
-        None => exact,
-        Some(unit) => {
-            format!("{exact} ({:.1} {unit})", count as f64 / f64::powi(1024.0, power as i32))
-        }
-    }
 }
 
 #[cfg(test)]

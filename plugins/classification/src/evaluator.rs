@@ -4,7 +4,7 @@ use engine::{
     Error, Result,
     data::Target,
     metrics::classification::{ClassMetrics, Classifications, macro_mean, mean_defined},
-    task::{Confusion, Evaluator, Metric, Prediction, Report, Table},
+    task::{Confusion, Evaluator, Metric, Prediction, Report, Table, instances::percent},
 };
 
 use crate::labels::labels_of;
@@ -145,9 +145,4 @@ fn image_score(truth: &[usize], scores: &[f64], multi_label: bool) -> Option<Met
         return Some(Metric::new("mean score of what is true", sum / scores.len() as f64));
     }
     Some(Metric::new("score of the true category", *scores.get(*truth.first()?)?))
-}
-
-/// One decimal, as papers print it.
-fn percent(fraction: f64) -> String {
-    if fraction.is_nan() { "n/a".to_owned() } else { format!("{:.1}", 100.0 * fraction) }
 }

@@ -1,9 +1,6 @@
 //! The terminal: a progress bar with the lines above it, or plain lines where nobody looks.
 
-use std::{
-    io::{IsTerminal, Write},
-    time::Duration,
-};
+use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -70,61 +67,5 @@ impl Console {
         if let Self::Bar(bar) = self {
             bar.finish_and_clear();
         }
-    }
-}
-
-/// `12.3 GiB`, in the largest unit that leaves at least 1.
-pub(crate) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let unit = (count.max(1).ilog2() as usize / 10).min(UNITS.len() - 1);
-    if unit == 0 {
-        return format!("{count} B");
-    }
-    format!("{:.1} {}", count as f64 / f64::powi(1024.0, unit as i32), UNITS[unit])
-}
-
-/// `1h 02m`, `3m 20s`, `45s`.
-pub(crate) fn duration(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s}s"),
-        (0, m, s) => format!("{m}m {s:02}s"),
-        (h, m, _) => format!("{h}h {m:02}m"),
-    }
-}
-
-/// About four significant digits, in the plainest notation.
-pub(super) fn number(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".to_owned(),
-        size if !(1e-3..1e5).contains(&size) && value.is_finite() => {
-            let text = format!("{value:.3e}");
-            let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-            format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
-        }
-        size if size >= 1.0 => {
-            let decimals = 3usize.saturating_sub(size.log10() as usize);
-            format!("{value:.decimals$}")
-        }
-        _ => format!("{value:.4}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_read_well() {
-        assert_eq!(bytes(0), "0 B");
-        assert_eq!(bytes(1023), "1023 B");
-        assert_eq!(bytes(1536), "1.5 KiB");
-        assert_eq!(bytes(3 << 30), "3.0 GiB");
-        assert_eq!(duration(Duration::from_secs(45)), "45s");
-        assert_eq!(duration(Duration::from_secs(200)), "3m 20s");
-        assert_eq!(duration(Duration::from_secs(3725)), "1h 02m");
-        let shown: Vec<String> =
-            [0.0, 1e-4, 0.512345, 1.0, 12.3456, 1234.5, 2e7, f64::NAN].map(number).into();
-        assert_eq!(shown, ["0", "1e-4", "0.5123", "1.000", "12.35", "1234", "2e7", "NaN"]);
     }
 }

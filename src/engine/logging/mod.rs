@@ -16,7 +16,6 @@ mod run_folder;
 mod summary;
 pub mod table;
 
-pub(crate) use console::{bytes, duration};
 pub use environment::Environment;
 pub use logger::{LoggerOptions, RunLogger, StepTime, TrainRecord};
 pub use memory::peak_memory;

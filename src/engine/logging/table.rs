@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use base::words::score;
 use unicode_width::UnicodeWidthStr;
 
 use crate::task::{Report, Table};
@@ -27,12 +28,6 @@ pub fn report(report: &Report) -> String {
         text += &plain(table);
     }
     text
-}
-
-/// A metric's value as it is printed; `n/a` where it is undefined.
-#[must_use]
-pub fn score(value: f64) -> String {
-    if value.is_nan() { "n/a".to_owned() } else { format!("{value:.4}") }
 }
 
 /// Title, header and aligned rows: the first column to the left, the others to the right.

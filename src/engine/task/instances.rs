@@ -26,6 +26,7 @@ use crate::{
     metrics::coco::{CocoEvaluator, CocoResult, Detection, IouType, Params, Query, Truth},
 };
 
+pub use base::words::{number, percent};
 pub use quality::panoptic_quality;
 
 /// mmdetection's: mAP at the first, everything else at the last.
@@ -301,18 +302,6 @@ impl InstanceScores {
         let value = self.result(kind).average_precision(&Query { iou, area, max_dets, category });
         if value < 0.0 { f64::NAN } else { value }
     }
-}
-
-/// A fraction as a cell of a table.
-#[must_use]
-pub fn percent(fraction: f64) -> String {
-    number(100.0 * fraction)
-}
-
-/// A number as a cell of a table: one decimal, `n/a` where it is undefined.
-#[must_use]
-pub fn number(value: f64) -> String {
-    if value.is_nan() { "n/a".to_owned() } else { format!("{value:.1}") }
 }
 
 #[cfg(test)]

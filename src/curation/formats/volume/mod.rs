@@ -10,7 +10,7 @@ mod source;
 use std::{fs::File, io::Read, path::Path, sync::OnceLock};
 
 use anyhow::{Context, Result, bail, ensure};
-use base::Error;
+use base::{Error, words};
 use serde::{Deserialize, Serialize};
 
 use super::elements::{Elements, Intensity, Plane, Values, Walk};
@@ -199,8 +199,8 @@ fn checked_bytes(shape: &[usize], components: usize, size: usize) -> Result<u64>
     match bytes {
         Some(bytes) if bytes <= MAX_VOLUME_BYTES => Ok(bytes),
         _ => bail!(
-            "its header claims a shape of {shape:?}, more than the {} GB this program holds",
-            MAX_VOLUME_BYTES >> 30
+            "its header claims a shape of {shape:?}, more than the {} this program holds",
+            words::bytes(MAX_VOLUME_BYTES)
         ),
     }
 }

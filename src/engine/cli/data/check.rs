@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use base::words::counted;
 use clap::Args;
 use indicatif::ProgressBar;
 
 use crate::{
     Error, config,
-    data::{
-        check::{self, CheckOptions, DatasetCheck},
-        statistics::counted,
-    },
+    data::check::{self, CheckOptions, DatasetCheck},
 };
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod report;
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
+use base::words::bytes;
 use tch::Device;
 
 pub use self::report::{DryRunReport, Loading, Memory, Timing, TriedBatch};
@@ -32,7 +33,6 @@ use crate::{
         transforms::PadTo,
     },
     device,
-    logging::bytes,
     optim::{Ema, Optimizer, groups},
     panics::catching,
     trainer::Trainer,

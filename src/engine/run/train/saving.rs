@@ -1,6 +1,7 @@
 //! Scoring a training under way, and what it keeps on the disk.
 
 use anyhow::Result;
+use base::words::bytes;
 
 use super::{
     super::{
@@ -15,7 +16,7 @@ use crate::{
     config::Direction,
     data::{Split, Statistics},
     fs::free_space,
-    logging::{BestModel, RunStatus, Summary, bytes, peak_memory},
+    logging::{BestModel, RunStatus, Summary, peak_memory},
     report::{By, Kept, Shown},
     task::{Metric, Report},
     trainer::Trainer,
