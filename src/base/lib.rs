@@ -16,6 +16,7 @@ pub mod seed;
 pub mod stop;
 mod storage;
 pub mod text;
+pub mod words;
 
 pub use category::Category;
 pub use error::{Error, ErrorKind};

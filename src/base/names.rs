@@ -2,35 +2,11 @@
 
 use std::{collections::HashMap, fmt::Write as _};
 
-/// The candidate closest to a misspelt name, unless none is near.
-pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(score, _)| *score > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
-}
-
-/// ` (did you mean "benign"?)`, or nothing.
-pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    closest(name, candidates).map(|c| format!(" (did you mean \"{c}\"?)")).unwrap_or_default()
-}
+use crate::words;
 
 /// `"benign", "malignant"`, cut short when long.
 pub fn quoted<S: AsRef<str>>(names: &[S]) -> String {
-    const SHOWN: usize = 40;
-    let mut text = names
-        .iter()
-        .take(SHOWN)
-        .map(|n| format!("\"{}\"", n.as_ref()))
-        .collect::<Vec<_>>()
-        .join(", ");
-    if names.len() > SHOWN {
-        let _ = write!(text, " and {} more", names.len() - SHOWN);
-    }
-    text
+    words::listed(names.iter().map(|n| format!("\"{}\"", n.as_ref())), 40)
 }
 
 /// The first name that occurs twice.
@@ -44,7 +20,7 @@ pub fn mismatch(found: &[&str], expected: &[&str]) -> Option<String> {
     let absent = |from: &[&str], of: &[&str]| -> Vec<String> {
         of.iter()
             .filter(|name| !from.contains(name))
-            .map(|name| format!("\"{name}\"{}", did_you_mean(name, from.iter().copied())))
+            .map(|name| format!("\"{name}\"{}", words::did_you_mean(name, from.iter().copied())))
             .collect()
     };
     let (unknown, missing) = (absent(expected, found), absent(found, expected));
@@ -65,13 +41,6 @@ pub fn mismatch(found: &[&str], expected: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_misspelt_name_finds_its_neighbour() {
-        assert_eq!(closest("bening", ["malignant", "benign"]), Some("benign"));
-        assert_eq!(closest("Benign", ["malignant", "benign"]), Some("benign"));
-        assert_eq!(closest("cyst", ["malignant", "benign"]), None);
-    }
 
     #[test]
     fn a_mismatch_lists_both_sides() {

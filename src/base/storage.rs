@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use crate::error::Error;
+use crate::{error::Error, words::exact_bytes};
 
 /// Number of bytes that can still be written to the file system of `path`. `path` need not exist yet;
 /// its nearest existing folder counts. `None` if the system does not report it, as with some network
@@ -91,12 +91,12 @@ fn full(path: &Path, why: &str, sizes: Option<Sizes>, free: Option<u64>) -> Erro
     let mut says = vec![];
     if let Some(sizes) = sizes {
         let least = if sizes.exact { "" } else { "at least " };
-        says.push(format!("{least}{} to be written", bytes(sizes.needed)));
-        says.extend(free.map(|free| format!("{} free", bytes(free))));
+        says.push(format!("{least}{} to be written", exact_bytes(sizes.needed)));
+        says.extend(free.map(|free| format!("{} free", exact_bytes(free))));
         let missing = missing(sizes, free);
-        says.push(format!("{least}{} missing", bytes(missing)));
+        says.push(format!("{least}{} missing", exact_bytes(missing)));
     } else {
-        says.extend(free.map(|free| format!("{} free", bytes(free))));
+        says.extend(free.map(|free| format!("{} free", exact_bytes(free))));
     }
     let figures = if says.is_empty() { String::new() } else { format!(" ({})", says.join(", ")) };
     Error::storage(format!(

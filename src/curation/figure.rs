@@ -11,6 +11,7 @@ use base::{
     Error,
     fs::{atomic_write, atomic_write_with},
     text::{draw_text, text_width},
+    words::{counted, with_commas},
 };
 use image::{ImageEncoder, Rgb, RgbImage, codecs::png::PngEncoder};
 use serde::Serialize;
@@ -81,7 +82,7 @@ pub fn draw(counts: &[DatasetCount]) -> Result<Figure> {
     };
     let names = widest(&mut counts.iter().map(|c| (c.name.clone(), NAME_SIZE)));
     let labels = widest(
-        &mut counts.iter().flat_map(|c| [c.images, c.masks]).map(|n| (grouped(n), COUNT_SIZE)),
+        &mut counts.iter().flat_map(|c| [c.images, c.masks]).map(|n| (with_commas(n), COUNT_SIZE)),
     );
     let headings = widest(&mut groups.iter().map(|g| (heading(g), HEADING_SIZE)));
     let left = (MARGIN + names + 16.0).ceil();
@@ -123,11 +124,10 @@ fn by_application(counts: &[DatasetCount]) -> Vec<(&str, Vec<&DatasetCount>)> {
 
 /// `breast: 9 datasets, 7,000 images, 7,500 masks`.
 fn heading((application, list): &(&str, Vec<&DatasetCount>)) -> String {
-    let sum = |of: fn(&DatasetCount) -> u64| grouped(list.iter().map(|c| of(c)).sum());
-    let plural = if list.len() == 1 { "" } else { "s" };
+    let sum = |of: fn(&DatasetCount) -> u64| with_commas(list.iter().map(|c| of(c)).sum());
     format!(
-        "{application}: {} dataset{plural}, {} images, {} masks",
-        list.len(),
+        "{application}: {}, {} images, {} masks",
+        counted(list.len(), "dataset"),
         sum(|c| c.images),
         sum(|c| c.masks)
     )
@@ -153,7 +153,7 @@ impl Axis {
             let x = self.left + decade as f32 / self.decades * AXIS;
             let height = bottom - TOP + 10.0;
             shapes.push(Shape::Bar { x, y: TOP - 10.0, width: 2.0, height, colour: GRID });
-            let text = grouped(10u64.pow(decade));
+            let text = with_commas(10u64.pow(decade));
             let x = x - text_width(&text, COUNT_SIZE) / 2.0;
             let y = TOP - 16.0 - COUNT_SIZE;
             shapes.push(Shape::Text { x, y, text, size: COUNT_SIZE, colour: INK });
@@ -169,7 +169,7 @@ fn legend(shapes: &mut Vec<Shape>, counts: &[DatasetCount], left: f32) {
     let mut x = left;
     for (sum, what, colour) in sums {
         shapes.push(Shape::Bar { x, y: 44.0, width: 44.0, height: BAR, colour });
-        let text = format!("{} {what}", grouped(sum));
+        let text = format!("{} {what}", with_commas(sum));
         let width = text_width(&text, NAME_SIZE);
         shapes.push(Shape::Text { x: x + 56.0, y: 38.0, text, size: NAME_SIZE, colour: INK });
         x += 56.0 + width + 50.0;
@@ -186,23 +186,9 @@ fn row(shapes: &mut Vec<Shape>, dataset: &DatasetCount, y: f32, axis: &Axis) {
         let height = BAR - 1.0;
         shapes.push(Shape::Bar { x: axis.left, y, width, height, colour });
         let (x, y) = (axis.left + width + 8.0, y + (BAR - COUNT_SIZE) / 2.0);
-        let text = grouped(count);
+        let text = with_commas(count);
         shapes.push(Shape::Text { x, y, text, size: COUNT_SIZE, colour: INK });
     }
-}
-
-/// `1,234,567`.
-#[must_use]
-pub fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 impl Figure {

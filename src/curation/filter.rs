@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
-use base::{Error, names, pattern};
+use base::{Error, names, pattern, words::did_you_mean};
 use serde::Serialize;
 
 use crate::coco::{CocoFile, ImageRecord};
@@ -119,9 +119,9 @@ fn nothing_follows(file: &CocoFile, option: &str, wanted: &str) -> anyhow::Error
     known.sort_unstable();
     known.dedup();
     let plain = wanted.replace('*', "");
-    let near = match names::did_you_mean(&plain, known.iter().copied()) {
+    let near = match did_you_mean(&plain, known.iter().copied()) {
         near if near.is_empty() => {
-            names::did_you_mean(&plain, file.images.iter().map(|image| &*image.file_name))
+            did_you_mean(&plain, file.images.iter().map(|image| &*image.file_name))
         }
         near => near,
     };
@@ -144,7 +144,7 @@ fn by_category(
     let known: Vec<&str> = file.categories.iter().map(|c| &*c.name).collect();
     for wanted in &options.category {
         if !known.iter().any(|name| pattern::matches(wanted, name)) {
-            let near = names::did_you_mean(&wanted.replace('*', ""), known.iter().copied());
+            let near = did_you_mean(&wanted.replace('*', ""), known.iter().copied());
             let known = names::quoted(&known);
             let message =
                 format!("--category \"{wanted}\" matches no category{near}; they are {known}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use base::{Error, names::did_you_mean};
+use base::{Error, words::did_you_mean};
 
 use crate::{
     archive::Tree,

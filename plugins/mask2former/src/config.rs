@@ -8,6 +8,7 @@ use engine::{
     task::{Task, TaskConfig, instances::InstanceScores},
     tch::nn,
     typetag,
+    words::counted,
 };
 
 use crate::{
@@ -208,7 +209,7 @@ impl Mask2FormerConfig {
         let count = available.len();
         if count < encoded || count > most {
             return fault(format!(
-                "task.pixel_decoder.num_levels = {encoded}: {giver} gives {count} level{}, expected \
+                "task.pixel_decoder.num_levels = {encoded}: {giver} gives {}, expected \
                  {encoded}, or {} with a finer one for the masks; set backbone.out_indices, or \
                  task.neck = \"simple_feature_pyramid\" to make four from the last",
                 if count == 1 { "" } else { "s" },

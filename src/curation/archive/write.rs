@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Result;
-use base::{Error, stop::StopFlag};
+use base::{Error, stop::StopFlag, words::bytes};
 
 use super::Limits;
 
@@ -241,14 +241,9 @@ pub(super) fn check_space(archive: &str, folder: &Path, needed: u64) -> Result<(
     Err(Error::storage(format!(
         "{archive}: needs {} unpacked, but the disk of {} has {} left; free some space there or \
          choose another folder",
-        size(needed),
+        bytes(needed),
         work.display(),
-        size(available)
+        bytes(available)
     ))
     .into())
-}
-
-fn size(bytes: u64) -> String {
-    let mib = bytes as f64 / f64::from(1 << 20);
-    if mib < 1024.0 { format!("{mib:.0} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
 }

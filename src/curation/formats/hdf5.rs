@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use base::Error;
+use base::{Error, words::bytes};
 use hdf5_pure::{ChunkCacheConfig, DType, FileAccessProperties, Layout};
 
 use super::elements::{Dtype, Elements, Intensity, Plane, Walk};
@@ -90,8 +90,8 @@ impl Hdf5 {
                 .try_fold(dtype.size() as u64, |bytes, &n| bytes.checked_mul(n))
                 .filter(|&bytes| bytes <= MAX_WINDOW_BYTES)
                 .with_context(|| {
-                    let most = MAX_WINDOW_BYTES >> 20;
-                    format!("one plane of its shape {sizes:?} has more than {most} MB")
+                    let most = bytes(MAX_WINDOW_BYTES);
+                    format!("one plane of its shape {sizes:?} has more than {most}")
                 })?;
             let reach = match dataset.layout()? {
                 Layout::Chunked { chunk_shape, .. } => chunk_shape.first().copied().unwrap_or(1),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use base::words::{closest, question};
 use regex::Regex;
 
 use super::{Detail, MaskFile, Plan, RoleCount, Unit};
@@ -273,8 +274,8 @@ pub(super) fn unknown_label<'k>(
     known: impl Iterator<Item = &'k String>,
 ) -> String {
     let known: Vec<&str> = known.map(String::as_str).collect();
-    let near = base::names::closest(label, known.iter().copied());
-    let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+    let near = question(label, known.iter().copied());
+    let near = near.map(|question| format!(" ({question})")).unwrap_or_default();
     format!(
         "{path}: {place} has no entry for the label `{label}`{near}; it has {}",
         known.join(", ")
@@ -303,10 +304,7 @@ fn role_count(role: &str, selection: &Selection) -> RoleCount {
 
 /// A phrase that names the key most similar to `key`, or nothing.
 pub(super) fn nearest<'k>(key: &str, keys: impl Iterator<Item = &'k String>) -> String {
-    let similar = keys
-        .take(10_000)
-        .map(|other| (strsim::jaro_winkler(key, other), other))
-        .filter(|(similarity, _)| *similarity > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    similar.map(|(_, other)| format!("; the most similar is `{other}`")).unwrap_or_default()
+    // Asked for each file that lacks a partner.
+    let similar = closest(key, keys.take(10_000).map(String::as_str));
+    similar.map(|other| format!("; the most similar is `{other}`")).unwrap_or_default()
 }

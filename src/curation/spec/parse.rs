@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use base::Error;
+use base::{Error, words::question};
 
 use crate::{
     formats::Intensity,
@@ -262,9 +262,7 @@ fn suggestion(message: &str) -> String {
     let Some(rest) = message.strip_prefix("unknown ") else { return String::new() };
     let mut names = rest.split('`').skip(1).step_by(2);
     let Some(unknown) = names.next() else { return String::new() };
-    base::names::closest(unknown, names)
-        .map(|near| format!("\ndid you mean `{near}`?"))
-        .unwrap_or_default()
+    question(unknown, names).map(|question| format!("\n{question}")).unwrap_or_default()
 }
 
 /// Overrides `lower` with `upper`: tables are merged key by key, everything else is replaced. A list

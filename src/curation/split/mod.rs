@@ -38,7 +38,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use base::{Error, seed::Rng};
+use base::{Error, seed::Rng, words::counted};
 use serde::Serialize;
 
 use self::groups::Group;
@@ -264,11 +264,10 @@ fn ensure_filled(groups: &[Group], options: &SplitOptions) -> Result<()> {
         n => format!(", {n} of them placed by the official split (--official ignore)"),
     };
     let images: usize = groups.iter().map(Group::len).sum();
-    let plural = if groups.len() == 1 { "" } else { "s" };
     let message = format!(
-        "{part} would be empty: the {images} images form {} group{plural} that stay together{kept}. \
+        "{part} would be empty: the {images} images form {} that stay together{kept}. \
          Group by something smaller (--by image), or ask for fewer splits",
-        groups.len()
+        counted(groups.len(), "group")
     );
     Err(Error::data(message).into())
 }

@@ -3,6 +3,7 @@
 mod build;
 
 use anyhow::Result;
+use base::words::question;
 use include_dir::{Dir, include_dir};
 
 pub use build::{BuildOptions, Built, MergedFile, Row, build, survey};
@@ -52,13 +53,8 @@ pub fn find(slug: &str) -> Option<Shipped> {
 /// The slug most similar to `slug`, as a suggestion for a message; empty if none is similar.
 #[must_use]
 pub fn nearest(slug: &str) -> String {
-    let lower = slug.to_lowercase();
-    let near = shipped()
-        .into_iter()
-        .map(|shipped| (strsim::jaro_winkler(&lower, shipped.slug), shipped.slug))
-        .filter(|(similarity, _)| *similarity > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    near.map(|(_, slug)| format!(" (`{slug}`?)")).unwrap_or_default()
+    let slugs = shipped().into_iter().map(|shipped| shipped.slug);
+    question(slug, slugs).map(|question| format!(" ({question})")).unwrap_or_default()
 }
 
 #[cfg(test)]

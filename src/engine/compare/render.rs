@@ -1,6 +1,7 @@
 //! The table as text, Markdown, CSV (RFC 4180) and LaTeX (booktabs).
 
 use anyhow::Result;
+use base::words::score;
 
 use super::{Cell, Comparison, Group, RunRow};
 use crate::{
@@ -77,7 +78,7 @@ fn run_name(run: &RunRow) -> String {
 fn cell_text(cell: &Cell, group: &Group, plus_minus: &str) -> String {
     let mut text = value_text(Some(cell.mean));
     if let Some(sd) = cell.sd {
-        text += &format!(" {plus_minus} {sd:.4}");
+        text += &format!(" {plus_minus} {}", score(sd));
     }
     if cell.n != group.runs.len() && cell.n > 0 {
         text += &format!(" (n = {})", cell.n);
@@ -86,11 +87,7 @@ fn cell_text(cell: &Cell, group: &Group, plus_minus: &str) -> String {
 }
 
 fn value_text(value: Option<f64>) -> String {
-    match value {
-        None => ABSENT.to_owned(),
-        Some(value) if value.is_nan() => "n/a".to_owned(),
-        Some(value) => format!("{value:.4}"),
-    }
+    value.map_or_else(|| ABSENT.to_owned(), score)
 }
 
 /// What the numbers are, and what to know about them.

@@ -1,5 +1,6 @@
 //! Deserialises a tree and reports everything that is wrong with it, each problem at its line.
 
+use base::words::{closest, question};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -117,8 +118,8 @@ fn unknown_key(
     }
     let mut message = format!("unknown key `{}`", dotted(&full));
     let mut help = Vec::new();
-    if let Some(near) = did_you_mean(key, known.iter().map(String::as_str)) {
-        message += &format!("; did you mean `{near}`?");
+    if let Some(question) = question(key, known.iter().map(String::as_str)) {
+        message += &format!("; {question}");
     } else if let Some(elsewhere) = find_elsewhere(key, attempt) {
         help.push(elsewhere);
     }
@@ -186,14 +187,14 @@ fn unknown_name(tree: &Node, path: &[String], name: &str, known: &[String]) -> P
         let owner = table_name(&path[..path.len() - 1]);
         let listed = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
         let mut help = format!("linked in: {listed}");
-        if takes_plugins(path) && did_you_mean(name, known.iter().map(String::as_str)).is_none() {
+        if takes_plugins(path) && closest(name, known.iter().map(String::as_str)).is_none() {
             help += LINK;
         }
         Problem::error(format!("{owner}: unknown type {name:?}")).help(help)
     } else {
         Problem::error(format!("`{key}`: expected {}, got {name:?}", one_of(known)))
     };
-    if let Some(near) = did_you_mean(name, known.iter().map(String::as_str)) {
+    if let Some(near) = closest(name, known.iter().map(String::as_str)) {
         problem.message += &format!("; did you mean {near:?}?");
     }
     place(problem.key(key), tree.at(path))

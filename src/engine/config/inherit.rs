@@ -2,10 +2,12 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use base::words::question;
+
 use super::{
     node::{Node, Value, dotted},
     parse,
-    problem::{Problem, did_you_mean},
+    problem::Problem,
 };
 
 /// Far more than any sensible inheritance; limits what a diamond of lists can multiply into.
@@ -177,8 +179,8 @@ pub(super) fn remove(base: &mut Node, entry: &Node) -> Result<(), Problem> {
     }
     let all: Vec<String> = base.paths().iter().skip(1).map(|p| dotted(p)).collect();
     let mut problem = Problem::error(format!("`{text}` cannot be unset: it is not set")).key(text);
-    if let Some(near) = did_you_mean(text, all.iter().map(String::as_str)) {
-        problem = problem.help(format!("did you mean `{near}`?"));
+    if let Some(question) = question(text, all.iter().map(String::as_str)) {
+        problem = problem.help(question);
     }
     Err(here(problem))
 }

@@ -85,21 +85,3 @@ pub(super) fn report(problems: &[Problem]) -> String {
         _ => format!("{} problems in the config\n{}", lines.len(), lines.join("\n")),
     }
 }
-
-/// The candidate that a misspelt word was probably meant to be.
-pub(super) fn did_you_mean<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let score = |candidate: &str| {
-        // `fold` also catches weightDecay and Weight-Decay.
-        let fold = |s: &str| s.to_lowercase().replace(['_', '-', ' '], "");
-        strsim::jaro_winkler(&fold(word), &fold(candidate))
-    };
-    candidates
-        .into_iter()
-        .map(|candidate| (score(candidate), candidate))
-        .filter(|(score, _)| *score >= 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
-}

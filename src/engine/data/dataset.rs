@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use base::words::did_you_mean;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -14,7 +15,7 @@ use super::{
     Category, ImageId, ImagePrompts, Segmentation, Statistics,
     check::Audit,
     files::{find_images, relative_text},
-    names::{did_you_mean, mismatch, quoted},
+    names::{mismatch, quoted},
 };
 use crate::Error;
 

@@ -11,6 +11,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use base::words::did_you_mean;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     check::{Audit, Code, Findings, Place},
     dataset::missing_split,
     files::{find_images, relative_text, sub_folders},
-    names::{did_you_mean, duplicate, quoted},
+    names::{duplicate, quoted},
 };
 use crate::Error;
 

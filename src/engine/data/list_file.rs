@@ -21,6 +21,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use base::words::did_you_mean;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -29,7 +30,7 @@ use super::{
     coco::CheckFiles,
     dataset::{missing_split, sha256},
     image_folder::{check_names, numbered},
-    names::{did_you_mean, quoted},
+    names::quoted,
 };
 use crate::Error;
 

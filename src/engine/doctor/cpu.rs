@@ -1,7 +1,8 @@
 //! Processors, threads and memory.
 
+use base::words::bytes;
+
 use super::{Check, CpuFacts, MemoryFacts};
-use crate::logging::bytes;
 
 pub(super) fn checks(cpu: &CpuFacts, memory: &MemoryFacts) -> Vec<Check> {
     let mut checks = vec![threads(cpu)];

@@ -1,7 +1,8 @@
 //! Folders that runs write to, files, clock.
 
+use base::words::bytes;
+
 use super::{Check, Facts, FolderFacts};
-use crate::logging::bytes;
 
 pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     let mut checks: Vec<_> = facts.folders.iter().map(folder).collect();

@@ -1,7 +1,8 @@
 //! Checks the GPU from the PCI bus to a kernel that runs.
 
+use base::words::bytes;
+
 use super::{Check, GpuFacts, LibtorchFacts};
-use crate::logging::bytes;
 
 const NAME: &str = "GPU";
 

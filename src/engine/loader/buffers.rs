@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+use base::words::bytes;
 use tch::Tensor;
 
 use crate::Error;
@@ -33,9 +34,9 @@ impl Buffers {
                 let mut buffer = Vec::new();
                 buffer.try_reserve_exact(length).with_context(|| {
                     Error::memory(format!(
-                        "no memory for a batch of {} MiB; set a smaller loader.batch_size, \
+                        "no memory for a batch of {}; set a smaller loader.batch_size, \
                          loader.prefetch_batches or preprocess.image_size",
-                        length.saturating_mul(size_of::<f32>()) >> 20
+                        bytes(length.saturating_mul(size_of::<f32>()) as u64)
                     ))
                 })?;
                 buffer.resize(length, 0.0);
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn a_batch_that_memory_cannot_hold_names_the_keys() {
         let error = Buffers::default().take(usize::MAX / 8).unwrap_err().to_string();
-        assert!(error.contains("MiB; set a smaller loader.batch_size"), "{error}");
+        assert!(error.contains("TiB; set a smaller loader.batch_size"), "{error}");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //!       share = waiting / step, over a stretch of steps
 //! ```
 
+use base::words::{counted, share};
+
 /// What a loader's threads have done since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Load {
@@ -111,21 +113,21 @@ fn text(stretch: Stretch, load: Load, circumstances: Circumstances) -> String {
     let delivers = load.workers as f64 / per_image.max(f64::MIN_POSITIVE);
     let wants = images as f64 / (seconds - waited).max(f64::MIN_POSITIVE);
     let mut text = format!(
-        "training waits for data: {:.0} % of the last {steps} steps. An image takes {:.0} ms to \
+        "training waits for data: {} of the last {steps} steps. An image takes {:.0} ms to \
          read and decode, so that {} on {} give at most {delivers:.1} images/s; the model would \
          take {wants:.1} images/s. ",
-        100.0 * waited / seconds,
+        share(waited / seconds, 0),
         1e3 * per_image,
-        count(load.workers, "worker"),
-        count(circumstances.cores, "core"),
+        counted(load.workers, "worker"),
+        counted(circumstances.cores, "core"),
     );
     text += &if busy >= 0.8 {
-        format!("The workers are the limit, busy {:.0} % of the time. ", 100.0 * busy)
+        format!("The workers are the limit, busy {} of the time. ", share(busy, 0))
     } else {
         format!(
-            "The workers are busy only {:.0} % of the time: batches are not prepared far enough \
+            "The workers are busy only {} of the time: batches are not prepared far enough \
              ahead. ",
-            100.0 * busy
+            share(busy, 0)
         )
     };
     text + "What helps, cheapest first: " + &remedies(busy, load.workers, circumstances)
@@ -156,10 +158,6 @@ fn remedies(busy: f64, workers: usize, circumstances: Circumstances) -> String {
         );
     }
     remedies.join("; ")
-}
-
-fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 #[cfg(test)]

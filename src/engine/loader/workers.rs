@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::{

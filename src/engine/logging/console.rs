@@ -1,9 +1,6 @@
 //! The terminal: a progress bar with the lines above it, or plain lines without a terminal.
 
-use std::{
-    io::{IsTerminal, Write},
-    time::Duration,
-};
+use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use base::words::{bytes, duration, share, significant};
 use image::RgbImage;
 use tch::Device;
 use tempfile::NamedTempFile;
@@ -305,7 +306,7 @@ impl Inner {
 
         let headline = report.headline().into_iter();
         let headline: Vec<String> =
-            headline.map(|m| format!("{} {}", m.name, console::number(m.value))).collect();
+            headline.map(|m| format!("{} {}", m.name, significant(m.value))).collect();
         self.say(&format!("step {step}  {split}: {}", headline.join("  ")));
         for table in &report.tables {
             self.log(&super::table::plain(table));
@@ -337,7 +338,8 @@ impl Inner {
             return "?".to_owned();
         }
         let seconds = self.started.elapsed().as_secs_f64() / done as f64 * left as f64;
-        Duration::try_from_secs_f64(seconds).map_or_else(|_| "?".to_owned(), console::duration)
+        // An estimate has no hundredths.
+        duration(seconds.floor())
     }
 }
 
@@ -350,21 +352,21 @@ struct MeanTime {
 /// The figures of a log line, the most important first: a narrow terminal cuts off the end.
 fn status(record: &TrainRecord, time: Option<&MeanTime>, memory: Option<u64>) -> String {
     let mut parts = Vec::new();
-    let named = |(name, value): &(String, f64)| format!("{name} {}", console::number(*value));
+    let named = |(name, value): &(String, f64)| format!("{name} {}", significant(*value));
     parts.extend(record.losses.first().map(named));
     if let Some((_, lr)) = record.lrs.first() {
-        parts.push(format!("lr {}", console::number(*lr)));
+        parts.push(format!("lr {}", significant(*lr)));
     }
     if let Some(time) = time {
         parts.push(format!("{:.1} images/s", time.images_per_second));
-        let share = 100.0 * time.data_seconds / time.step_seconds.max(f64::MIN_POSITIVE);
-        parts.push(format!("data wait {share:.0}%"));
+        let waited = time.data_seconds / time.step_seconds.max(f64::MIN_POSITIVE);
+        parts.push(format!("data wait {}", share(waited, 0)));
     }
     if let Some(memory) = memory {
-        parts.push(format!("memory {}", console::bytes(memory)));
+        parts.push(format!("memory {}", bytes(memory)));
     }
     if let Some(norm) = record.grad_norm {
-        parts.push(format!("grad_norm {}", console::number(norm)));
+        parts.push(format!("grad_norm {}", significant(norm)));
     }
     // A single term says the same as the total.
     let terms = record.losses.get(1..).filter(|terms| terms.len() > 1).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use base::words::score;
 use unicode_width::UnicodeWidthStr;
 
 use crate::metrics::{Report, Table};

@@ -3,9 +3,10 @@
 //! Text is in HTML above and below, where it wraps; the SVG has tick labels only, whose number and
 //! length are bounded, so that none can overlap. It is drawn for a phone's width and scaled up.
 
+use base::words::short;
 use maud::{Markup, html};
 
-use super::scale::{Scale, short};
+use super::scale::Scale;
 
 const WIDTH: f64 = 340.0;
 const HEIGHT: f64 = 190.0;

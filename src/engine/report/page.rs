@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use base::words::duration;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{chart::Chart, facts, records::Records, scores, shell::quoted, weights};
@@ -103,7 +104,7 @@ fn overview(run: &Records) -> Markup {
                         (summary.steps) @if let Some(all) = max_steps { " of " (all) }
                         @if let Some(reason) = &summary.stopped_early { ": " (reason) }
                     }
-                    dt { "time" } dd { (duration(std::time::Duration::try_from_secs_f64(summary.wall_seconds).unwrap_or_default()))
+                    dt { "time" } dd { (duration(summary.wall_seconds))
                         @if !run.resumed().is_empty() { ", of its last part" } }
                     @if let Some(best) = &summary.best {
                         dt { "best" }

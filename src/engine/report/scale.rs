@@ -123,30 +123,6 @@ fn thousands(value: f64, step: f64) -> String {
     format!("{:.decimals$}{unit}", value / size)
 }
 
-/// A number of any size in few characters, four digits of it.
-pub(super) fn short(value: f64) -> String {
-    let size = value.abs();
-    if !value.is_finite() {
-        return "n/a".to_owned();
-    }
-    if size == 0.0 {
-        return "0".to_owned();
-    }
-    if !(1e-3..1e5).contains(&size) {
-        let text = format!("{value:.3e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
-        return format!("{mantissa}e{exponent}");
-    }
-    let decimals = (3.0 - size.log10().floor()).clamp(0.0, 6.0) as usize;
-    let text = format!("{value:.decimals$}");
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,12 +172,5 @@ mod tests {
         assert_eq!(of(1, 3), ["1", "2", "3"]);
         assert_eq!(of(1, 100_000), ["20k", "40k", "60k", "80k", "100k"]);
         assert_eq!(of(1, 2000), ["500", "1000", "1500", "2000"]);
-    }
-
-    #[test]
-    fn short_numbers() {
-        let of = [0.0, 1.0, 0.12345, 123.456, 0.0001, 1.5e-7, 123_456.0, f64::NAN, -0.5];
-        let texts = ["0", "1", "0.1235", "123.5", "1e-4", "1.5e-7", "1.235e5", "n/a", "-0.5"];
-        assert_eq!(of.map(short), texts.map(String::from));
     }
 }

@@ -1,5 +1,6 @@
 //! Evaluations: metrics, tables, confusion matrix, best and worst pictures.
 
+use base::words;
 use maud::{Markup, html};
 
 use super::{
@@ -14,6 +15,7 @@ use crate::{
     logging,
     metrics::{Confusion, Metric, Report},
 };
+use crate::task::{Confusion, Metric, Report};
 
 /// Title of a table that says the same as [`Report::confusion`].
 const CONFUSION: &str = "Confusion matrix";
@@ -49,7 +51,7 @@ pub(super) fn evaluation(evaluation: &Evaluation) -> Markup {
 
 /// A metric's value as `sonotune eval` prints it; a huge one in few characters.
 pub(super) fn score(value: f64) -> String {
-    if value.abs() < 1e5 { logging::table::score(value) } else { short(value) }
+    if value.abs() < 1e5 { words::score(value) } else { words::short(value) }
 }
 
 /// Metrics as large numbers.
@@ -97,7 +99,7 @@ fn confusion(confusion: &Confusion) -> Markup {
                                 @let share = *count as f64 / all.max(1) as f64;
                                 td class=(if row == column { "right" } else { "wrong" })
                                     style=(format!("--share:{share:.3}"))
-                                    title=(format!("{:.1} % of {name}", 100.0 * share)) { (count) }
+                                    title=(format!("{} of {name}", words::share(share, 1))) { (count) }
                             }
                         }
                     }

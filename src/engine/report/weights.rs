@@ -2,6 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use base::words::bytes;
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
@@ -10,7 +11,6 @@ use super::{
     page::scrolled,
     records::Records,
 };
-use crate::logging;
 
 /// Lists whose length is informative even if it is zero.
 const ALWAYS_COUNTED: [&str; 3] = ["loaded", "missing", "unexpected"];
@@ -67,7 +67,7 @@ fn text<'a>(file: &'a Map<String, Value>, key: &str) -> &'a str {
 /// `, 340.2 MiB, of 2025-03-01T10:00:00Z`; what distinguishes this file from others of the same name.
 fn age_and_size(file: &Map<String, Value>) -> String {
     let number = |key: &str| file.get(key).and_then(Value::as_u64);
-    let size = number("file_bytes").map(|bytes| format!(", {}", logging::bytes(bytes)));
+    let size = number("file_bytes").map(|size| format!(", {}", bytes(size)));
     // A time that no calendar holds was not written by us.
     let time = number("modified_seconds").filter(|&seconds| seconds < 253_402_300_800);
     let time = time.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));

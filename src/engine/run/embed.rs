@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
+use base::words;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rayon::prelude::*;
 use tch::{Device, Tensor, nn, no_grad};
@@ -146,8 +147,8 @@ impl Filling<'_> {
             "embedding cache {}: {} computed ({}), {stored} already there ({})",
             self.cache.dir.display(),
             missing.len(),
-            bytes(computed_bytes),
-            bytes(stored_bytes)
+            words::bytes(computed_bytes),
+            words::bytes(stored_bytes)
         ));
         Ok(embeddings)
     }

@@ -225,7 +225,7 @@ impl ExportRecord {
     #[must_use]
     pub fn words(&self) -> String {
         let Self { output, tensors, .. } = self;
-        let size = weights::bytes_words(self.output_bytes);
+        let size = base::words::bytes(self.output_bytes);
         let average = if self.averaged { ", moving average" } else { "" };
         let step = self.step;
         let mut text =

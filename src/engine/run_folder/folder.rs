@@ -265,12 +265,7 @@ impl Contents {
     }
 
     fn listing(&self) -> String {
-        const SHOWN: usize = 5;
-        let mut text = self.names[..self.names.len().min(SHOWN)].join(", ");
-        if self.names.len() > SHOWN {
-            text += &format!(" and {} more", self.names.len() - SHOWN);
-        }
-        text
+        base::words::listed(&self.names, 5)
     }
 
     /// How far the run got, in words.

@@ -28,6 +28,7 @@ use crate::{
     metrics::coco::{CocoEvaluator, CocoResult, Detection, IouType, Params, Query, Truth},
 };
 
+pub use base::words::{number, percent};
 pub use quality::panoptic_quality;
 
 /// mmdetection's limits: mAP uses the first, everything else the last.

@@ -364,7 +364,7 @@ impl ConvertReport {
             let parts = super::words::grouped(self.left_out.iter().map(String::as_str));
             text += &format!("left out    {}\n", parts.join(", "));
         }
-        let bytes = super::words::bytes_words(self.output_bytes);
+        let bytes = base::words::bytes(self.output_bytes);
         text + &format!("{}: {} tensors, {bytes}\n", self.output.display(), self.tensors)
     }
 }

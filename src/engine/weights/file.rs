@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use base::words::question;
 use serde::Serialize;
 use tch::Tensor;
 
@@ -153,8 +154,8 @@ impl WeightsFile {
     /// When there is no such tensor or the file cannot be read.
     pub fn read(&self, name: &str) -> Result<Tensor> {
         let Some(entry) = self.entry(name) else {
-            let near = super::words::nearest(name, self.index.keys().map(String::as_str));
-            let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            let near = question(name, self.index.keys().map(String::as_str));
+            let hint = near.map_or_else(String::new, |question| format!("; {question}"));
             let path = self.path.display();
             return Err(Error::weights(format!("{path} holds no tensor `{name}`{hint}")).into());
         };

@@ -6,13 +6,13 @@ use std::{
     path::PathBuf,
 };
 
+use base::words::{abbreviated, bytes};
 use serde::Serialize;
 
 use super::{
     Container, OtherContent, TensorEntry, WeightsFile,
     dtype::Dtype,
     keymap::{Recognised, recognise},
-    words::{bytes_words, numbers_words},
 };
 
 /// The contents of a file; nothing is read beyond the names.
@@ -63,12 +63,8 @@ impl Inspection {
     /// The listing for a terminal. Tensors whose names differ only in numbers share a line unless `all`.
     #[must_use]
     pub fn words(&self, all: bool) -> String {
-        let mut text = format!(
-            "{}: {}, {}\n",
-            self.path.display(),
-            self.container,
-            bytes_words(self.file_bytes)
-        );
+        let mut text =
+            format!("{}: {}, {}\n", self.path.display(), self.container, bytes(self.file_bytes));
         match &self.convention {
             Some(recognised) => {
                 let _ = writeln!(text, "convention  {}", recognised.words());
@@ -82,8 +78,8 @@ impl Inspection {
             text,
             "tensors     {}, {} numbers, {}",
             self.tensors.len(),
-            numbers_words(self.parameters),
-            bytes_words(self.tensor_bytes)
+            abbreviated(self.parameters),
+            bytes(self.tensor_bytes)
         );
         let dtypes: Vec<_> = self.dtypes.iter().map(|(d, n)| format!("{d} ({n})")).collect();
         let _ = writeln!(text, "dtypes      {}\n", dtypes.join(", "));

@@ -41,4 +41,3 @@ pub(crate) use safetensors::bytes;
 pub(crate) use safetensors::safetensors_len;
 pub use safetensors::save_safetensors;
 pub use torch::{OtherContent, save_torch};
-pub(crate) use words::bytes_words;

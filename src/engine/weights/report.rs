@@ -3,6 +3,7 @@
 use std::{collections::HashSet, fmt::Write, path::PathBuf, time::UNIX_EPOCH};
 
 use anyhow::Result;
+use base::words::listed;
 use serde::Serialize;
 
 use super::{
@@ -252,7 +253,7 @@ impl LoadReport {
         let missing = |missing: &Missing| format!("{} {:?}", missing.variable, missing.shape);
         let mut section = |title: &str, items: Vec<String>| {
             if !items.is_empty() {
-                let _ = writeln!(text, "  {title:<11} {}", shorten(items.len(), items.into_iter()));
+                let _ = writeln!(text, "  {title:<11} {}", listed(items, SHOWN));
             }
         };
         section("cast", grouped_casts(&self.cast));
@@ -300,15 +301,7 @@ fn leave<'a>(key: &str, names: impl Iterator<Item = &'a str>) -> String {
 }
 
 fn list(title: &str, items: impl ExactSizeIterator<Item = String>) -> String {
-    format!("{title} ({}): {}", items.len(), shorten(items.len(), items))
-}
-
-fn shorten(len: usize, items: impl Iterator<Item = String>) -> String {
-    let mut shown: Vec<_> = items.take(SHOWN).collect();
-    if len > SHOWN {
-        shown.push(format!("and {} more", len - SHOWN));
-    }
-    shown.join(", ")
+    format!("{title} ({}): {}", items.len(), listed(items, SHOWN))
 }
 
 fn grouped_additions(new: &[Missing]) -> Vec<String> {

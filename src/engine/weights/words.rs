@@ -1,27 +1,4 @@
-//! Sizes, counts and names as people read and misspell them.
-
-/// `375.0 MB`, in powers of ten.
-pub(crate) fn bytes_words(bytes: u64) -> String {
-    scaled(bytes, &["B", "kB", "MB", "GB", "TB"])
-}
-
-/// `93.7 M`.
-pub(super) fn numbers_words(count: u64) -> String {
-    scaled(count, &["", "k", "M", "G", "T"]).trim_end().to_owned()
-}
-
-fn scaled(value: u64, units: &[&str]) -> String {
-    if value < 1000 {
-        return format!("{value} {}", units[0]);
-    }
-    let mut scaled = value as f64;
-    let mut unit = 0;
-    while scaled >= 999.95 && unit + 1 < units.len() {
-        scaled /= 1000.0;
-        unit += 1;
-    }
-    format!("{scaled:.1} {}", units[unit])
-}
+//! Variable names in groups, for lists that people read.
 
 /// Groups names by what they have in common: `prompt_encoder.* (16)`.
 pub(super) fn grouped<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {

@@ -399,7 +399,7 @@ fn more_than_the_disk_holds_is_refused_beforehand() {
     let error = crate::archive::write::check_space("x.zip", Path::new("/"), u64::MAX).unwrap_err();
     assert_says(
         &format!("{error:#}"),
-        &["x.zip: needs 17179869184.0 GiB", " left", "choose another folder"],
+        &["x.zip: needs 16777216.0 TiB", " left", "choose another folder"],
     );
     crate::archive::write::check_space("x.zip", Path::new("/"), 1).unwrap();
 }

@@ -10,7 +10,7 @@ mod source;
 use std::{fs::File, io::Read, path::Path, sync::OnceLock};
 
 use anyhow::{Context, Result, bail, ensure};
-use base::Error;
+use base::{Error, words};
 use serde::{Deserialize, Serialize};
 
 use super::elements::{Elements, Intensity, Plane, Values, Walk};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use base::words::counted;
 use clap::Args;
 use indicatif::ProgressBar;
 

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
+use base::words::counted;
+
 use super::{
     audit::Audit,
     code::Code,
     finding::{Findings, Place},
 };
-use crate::data::{CategoryStatistics, Split, Statistics, statistics::counted};
+use crate::data::{CategoryStatistics, Split, Statistics};
 
 /// A class that is missing from a split is reported if that would happen by chance less often than
 /// this: in a validation split of two patients, most classes are missing.

@@ -1,5 +1,7 @@
 //! What can be wrong with one object.
 
+use base::words::{share, two_decimals};
+
 use super::{
     audit::{AuditedImage, AuditedObject},
     code::Code,
@@ -198,16 +200,12 @@ fn extent(polygons: &[Vec<f64>]) -> [f64; 4] {
 }
 
 fn spans([x0, y0, x1, y1]: [f64; 4]) -> String {
-    format!("x {} to {}, y {} to {}", short(x0), short(x1), short(y0), short(y1))
+    let [x0, x1, y0, y1] = [x0, x1, y0, y1].map(two_decimals);
+    format!("x {x0} to {x1}, y {y0} to {y1}")
 }
 
 fn numbers(bbox: [f64; 4]) -> String {
-    format!("[{}]", bbox.map(short).join(", "))
-}
-
-/// With two decimals at most.
-fn short(x: f64) -> String {
-    format!("{}", (x * 100.0).round() / 100.0)
+    format!("[{}]", bbox.map(two_decimals).join(", "))
 }
 
 /// `480x640`.

@@ -2,8 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
+use base::words::{counted, share};
+
 use super::{DatasetCheck, Finding, Severity};
-use crate::data::{CategoryStatistics, Statistics, statistics::counted};
+use crate::data::{CategoryStatistics, Statistics};
 
 /// A report as text, with a limited number of examples of each kind.
 #[derive(Debug)]
@@ -91,12 +93,12 @@ fn classes(statistics: &Statistics) -> String {
     let objects = if has_objects { format!("{:>9}", "objects") } else { String::new() };
     let _ = writeln!(text, "  {:width$}{objects}{:>9}{:>9}", "class", "images", "share");
     for category in &statistics.categories {
-        let share = 100.0 * count(category) as f64 / sum.max(1) as f64;
+        let share = share(count(category) as f64 / sum.max(1) as f64, 1);
         let objects =
             if has_objects { format!("{:>9}", category.num_objects) } else { String::new() };
         let _ = writeln!(
             text,
-            "  {:width$}{objects}{:>9}{share:>7.1} %",
+            "  {:width$}{objects}{:>9}{share:>9}",
             category.name, category.num_images
         );
     }

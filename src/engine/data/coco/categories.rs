@@ -3,14 +3,12 @@
 use std::{collections::HashMap, path::Path};
 
 use anyhow::Result;
+use base::words::did_you_mean;
 
 use super::parse::RawCategory;
 use crate::{
     Error,
-    data::{
-        Category,
-        names::{did_you_mean, mismatch},
-    },
+    data::{Category, names::mismatch},
 };
 
 /// The single category that replaces all others if classes do not matter.

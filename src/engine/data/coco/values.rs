@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use base::words::did_you_mean;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -12,10 +13,7 @@ use super::{
 };
 use crate::{
     Error,
-    data::{
-        Record,
-        names::{did_you_mean, quoted},
-    },
+    data::{Record, names::quoted},
 };
 
 /// The file once more, for its image entries only: parsing whole entries into trees would cost

@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use base::words::did_you_mean;
 use csv::StringRecord;
 
 use super::{PromptedImage, PromptedObject};
-use crate::data::{
-    ObjectPrompt, PointPrompt,
-    names::{did_you_mean, quoted},
-};
+use crate::data::{ObjectPrompt, PointPrompt, names::quoted};
 
 const COLUMNS: [&str; 10] =
     ["image", "name", "category", "x", "y", "label", "x0", "y0", "x1", "y1"];

@@ -11,6 +11,7 @@ mod text;
 
 use std::{fmt, path::PathBuf};
 
+use base::words::counted;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -142,9 +143,4 @@ impl fmt::Display for Statistics {
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "  {note}"))
     }
-}
-
-/// `1 image`, `2 images`.
-pub(crate) fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -5,7 +5,9 @@ use std::{
     fmt::{self, Display},
 };
 
-use super::{Distribution, SplitSurvey, Survey, counted};
+use base::words::counted;
+
+use super::{Distribution, SplitSurvey, Survey};
 
 impl Display for Survey {
     /// A paragraph for each split.

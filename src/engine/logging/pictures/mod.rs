@@ -15,8 +15,8 @@ use image::{
 };
 use tch::{Kind, Tensor};
 
-use base::text;
 pub use base::text::{draw_text, text_width};
+use base::{text, words::significant};
 pub use confusion::confusion_matrix;
 pub use overlay::{Overlay, draw_box, draw_mask, draw_outline};
 pub use prompts::draw_prompt;
@@ -185,17 +185,11 @@ fn legible(image: &RgbImage) -> RgbImage {
 /// A line for each predicted number, with the annotated one where there is one.
 fn value_captions(prediction: &Prediction, truth: &BTreeMap<String, f64>) -> Vec<Caption> {
     let line = |(name, value): (&String, &f64)| {
-        let truth = truth.get(name).map_or_else(String::new, |t| format!(" (truth {})", short(*t)));
-        Caption::new(format!("{name}: {}{truth}", short(*value)))
+        let truth =
+            truth.get(name).map_or_else(String::new, |t| format!(" (truth {})", significant(*t)));
+        Caption::new(format!("{name}: {}{truth}", significant(*value)))
     };
     prediction.values.iter().map(line).collect()
-}
-
-/// A number to four significant digits.
-fn short(value: f64) -> String {
-    let magnitude = value.abs().max(1e-12).log10().floor();
-    let decimals = (3.0 - magnitude).clamp(0.0, 9.0) as usize;
-    format!("{value:.decimals$}")
 }
 
 fn captions(
@@ -315,9 +309,6 @@ mod tests {
         let lines = value_captions(&prediction, &values(&[("ga_weeks", 20.0)]));
         assert_eq!(lines[0].text, "ga_weeks: 21.46 (truth 20.00)");
         assert_eq!(lines[1].text, "hc_mm: 187.0");
-        assert_eq!(short(-0.001234567), "-0.001235");
-        assert_eq!(short(123456.7), "123457");
-        assert_eq!(short(0.0), "0.000000000");
     }
 
     #[test]

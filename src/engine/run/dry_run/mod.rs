@@ -8,6 +8,7 @@ mod report;
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
+use base::words::bytes;
 use tch::Device;
 
 pub use self::report::{DryRunReport, Loading, Memory, Timing, TriedBatch};

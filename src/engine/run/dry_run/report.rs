@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use base::words::{abbreviated, bytes, duration, listed};
 use serde::Serialize;
 
 use super::super::{largest_batch::LargestBatch, trial::EvaluatedBatch};
@@ -170,8 +171,8 @@ impl DryRunReport {
             writeln!(
                 f,
                 "step: the first {}, then {} ({:.1} images/s)",
-                seconds(step.first_seconds),
-                seconds(step.seconds),
+                duration(step.first_seconds),
+                duration(step.seconds),
                 step.images_per_second
             )?;
         }
@@ -192,9 +193,9 @@ impl DryRunReport {
                 f,
                 "evaluation: a batch of {} in {}, the whole split in about {}; it reports {}",
                 evaluation.batch_size,
-                seconds(evaluation.seconds),
-                seconds(whole),
-                shortened(&evaluation.metrics)
+                duration(evaluation.seconds),
+                duration(whole),
+                listed(&evaluation.metrics, 6)
             )?;
         }
         Ok(())
@@ -220,9 +221,9 @@ impl fmt::Display for DryRunReport {
         writeln!(f, "device: {}", self.device)?;
         writeln!(
             f,
-            "model: {:.2} M parameters, {:.2} M of them trained",
-            self.parameters as f64 / 1e6,
-            self.trainable as f64 / 1e6
+            "model: {} parameters, {} of them trained",
+            abbreviated(self.parameters as u64),
+            abbreviated(self.trainable as u64)
         )?;
         writeln!(f, "{}", self.weights)?;
         if let Some(batch) = &self.batch {
@@ -241,7 +242,7 @@ impl fmt::Display for DryRunReport {
             self.num_steps, self.num_epochs, self.num_evaluations
         )?;
         match self.total_seconds {
-            Some(total) => writeln!(f, "; about {} at this pace", seconds(total))?,
+            Some(total) => writeln!(f, "; about {} at this pace", duration(total))?,
             None => writeln!(f)?,
         }
         for problem in &self.problems {
@@ -251,48 +252,5 @@ impl fmt::Display for DryRunReport {
             writeln!(f, "  {}. {change}", i + 1)?;
         }
         writeln!(f, "nothing was written")
-    }
-}
-
-/// The first names, and how many there are.
-fn shortened(names: &[String]) -> String {
-    const SHOWN: usize = 6;
-    let first: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
-    match names.len().checked_sub(SHOWN) {
-        Some(more) if more > 0 => format!("{} and {more} more", first.join(", ")),
-        _ => first.join(", "),
-    }
-}
-
-/// `0.35 s`, `3 min 20 s`, `2 h 5 min`, `3 days 4 h`.
-fn seconds(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
-    match whole {
-        0..=9 => format!("{seconds:.2} s"),
-        10..=119 => format!("{whole} s"),
-        120..=7199 => format!("{} min {} s", whole / 60, whole % 60),
-        7200..=172_799 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-        _ => format!("{} days {} h", whole / 86_400, whole % 86_400 / 3600),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_told_in_two_units() {
-        let cases =
-            [(0.354, "0.35 s"), (42.4, "42 s"), (200.0, "3 min 20 s"), (7500.0, "2 h 5 min")];
-        for (given, told) in cases.into_iter().chain([(273_600.0, "3 days 4 h")]) {
-            assert_eq!(seconds(given), told);
-        }
-    }
-
-    #[test]
-    fn many_metrics_are_shortened() {
-        let names: Vec<String> = (0..8).map(|i| format!("m{i}")).collect();
-        assert_eq!(shortened(&names), "m0, m1, m2, m3, m4, m5 and 2 more");
-        assert_eq!(shortened(&names[..6]), "m0, m1, m2, m3, m4, m5");
     }
 }

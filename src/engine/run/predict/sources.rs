@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use base::words::{self, did_you_mean};
 
 use crate::{
     Error,
@@ -14,7 +15,7 @@ use crate::{
         Record, Split,
         coco::{CheckFiles, CocoConfig, CocoSplit, ImageLabel},
         files::relative_text,
-        names::{did_you_mean, quoted},
+        names::quoted,
     },
 };
 
@@ -242,7 +243,7 @@ impl Images {
         let below = there.iter().find(|other| other.ends_with(&format!("/{name}")));
         let above = self.base.parent().filter(|above| above.join(&*name).is_file());
         let hint = match (below, above) {
-            (Some(other), _) => format!(" (did you mean \"{other}\"?)"),
+            (Some(other), _) => words::aside(other),
             (None, Some(above)) if above == Path::new("") => {
                 " (it is there from the working directory: predict `.`)".to_owned()
             }

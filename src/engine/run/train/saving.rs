@@ -1,6 +1,7 @@
 //! Scoring a training under way, and what it keeps on the disk.
 
 use anyhow::Result;
+use base::words::bytes;
 
 use super::{
     super::{

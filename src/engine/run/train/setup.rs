@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use base::words::abbreviated;
 
 use super::super::{
     model::{Model, ModelSource},
@@ -145,9 +146,9 @@ impl Introduction<'_> {
         let (trainable, all) = self.model.num_parameters();
         logger.info(&format!("device: {}, {} threads", self.device, tch::get_num_threads()));
         logger.info(&format!(
-            "model: {:.2} M parameters, {:.2} M of them trained",
-            all as f64 / 1e6,
-            trainable as f64 / 1e6
+            "model: {} parameters, {} of them trained",
+            abbreviated(all as u64),
+            abbreviated(trainable as u64)
         ));
         logger.config(&self.loaded.resolved);
         logger.info(&format!("train: {}", self.train_set.summary().trim_end()));

@@ -21,6 +21,7 @@ mod tables;
 use std::borrow::Cow;
 
 use anyhow::Result;
+use base::words::question;
 use serde::Serialize;
 
 pub(super) use recognise::RUN_KEY;
@@ -28,7 +29,6 @@ pub use recognise::{By, CONVENTION_KEY, Recognised, recognise};
 pub use rule::{Part, Piece, Rule};
 pub use tables::CONVENTIONS;
 
-use super::words::nearest;
 use crate::{Error, pattern};
 
 /// How one family of checkpoints names its tensors. A plugin with a backbone of another family
@@ -86,8 +86,8 @@ impl Convention {
     pub fn by_name(name: &str) -> Result<&'static Self> {
         conventions().find(|convention| convention.name == name).ok_or_else(|| {
             let known: Vec<_> = conventions().map(|c| c.name).collect();
-            let hint = nearest(name, known.iter().copied())
-                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            let end = question(name, known.iter().copied())
+                .map_or_else(|| ".".to_owned(), |question| format!("; {question}"));
             let known = known.join(", ");
             Error::config(format!("there is no naming convention `{name}`{hint} Known: {known}"))
                 .into()
@@ -199,5 +199,7 @@ mod tests {
         let error = Convention::by_name("ultrasm").unwrap_err().to_string();
         assert!(error.contains("did you mean `ultrasam`?"), "{error}");
         assert!(error.contains("huggingface_sam"), "{error}");
+        let error = Convention::by_name("x").unwrap_err().to_string();
+        assert!(error.starts_with("there is no naming convention `x`. Known are "), "{error}");
     }
 }

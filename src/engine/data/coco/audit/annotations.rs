@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
+use base::words::did_you_mean;
 use serde_json::value::RawValue;
 
 use super::super::parse::{Flag, Integer};
@@ -13,7 +14,6 @@ use super::{
 use crate::data::{
     Category, ImageId, Object, Segmentation,
     check::{Audit, AuditedObject, Code, Place},
-    names::did_you_mean,
 };
 
 /// Joins the annotations to their images; returns the positions of images that have any.

@@ -1,7 +1,10 @@
 //! Objects or images of each class, as bars.
 
-use base::text::{shorten, text_width};
-use curation::figure::{Figure, grouped};
+use base::{
+    text::{shorten, text_width},
+    words::with_commas,
+};
+use curation::figure::Figure;
 
 use super::{INK, LABEL, MARGIN, TOP, colour, legend, legend_width, title};
 use crate::data::{
@@ -41,10 +44,10 @@ pub fn class_balance(survey: &Survey) -> Figure {
     };
     let label = widest(&mut names.iter().map(|n| shorten(n, LABEL, LONGEST_NAME)));
     let left = MARGIN + label + 14.0;
-    let width = left + AXIS + 12.0 + text_width(&grouped(most as u64), LABEL) + MARGIN;
+    let width = left + AXIS + 12.0 + text_width(&with_commas(most as u64), LABEL) + MARGIN;
     let sum = |s: &SplitSurvey| {
         let sum = if has_objects { s.counts.num_objects } else { s.counts.num_images };
-        (s.split, grouped(sum as u64))
+        (s.split, with_commas(sum as u64))
     };
     let sums: Vec<_> = survey.splits.iter().map(sum).collect();
     let width = width.max(legend_width(&sums));
@@ -65,7 +68,7 @@ pub fn class_balance(survey: &Survey) -> Figure {
             let least = if count > 0 { 2.0 } else { 0.0 };
             let length = (count as f32 / most as f32 * AXIS).max(least);
             figure.bar((left, y), (length, BAR - 2.0), colour(split));
-            figure.text((left + length + 8.0, y - 1.0), &grouped(count as u64), LABEL, INK);
+            figure.text((left + length + 8.0, y - 1.0), &with_commas(count as u64), LABEL, INK);
         }
     }
     figure

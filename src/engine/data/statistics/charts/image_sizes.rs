@@ -1,12 +1,13 @@
 //! Widths and heights of images as a scatter plot.
 
+use base::words::counted;
 use curation::figure::Figure;
 
 use super::{
     GRID, LABEL, MARGIN, TOP, centred, colour, legend, legend_width, number, right_aligned, ticks,
     title,
 };
-use crate::data::statistics::{SplitSurvey, Survey, counted};
+use crate::data::statistics::{SplitSurvey, Survey};
 
 const SIDE: f32 = 640.0;
 

@@ -5,7 +5,10 @@ mod image_sizes;
 mod object_sizes;
 mod positions;
 
-use base::text::{shorten, text_width};
+use base::{
+    text::{shorten, text_width},
+    words::{two_decimals, with_commas},
+};
 use curation::figure::Figure;
 use image::Rgb;
 
@@ -90,9 +93,9 @@ fn power_of_ten(decade: u32) -> String {
 /// A number as short as it is exact enough.
 fn number(x: f64) -> String {
     if x >= 1000.0 && x.fract() == 0.0 {
-        return curation::figure::grouped(x as u64);
+        return with_commas(x as u64);
     }
-    format!("{}", (x * 100.0).round() / 100.0)
+    two_decimals(x)
 }
 
 #[cfg(test)]

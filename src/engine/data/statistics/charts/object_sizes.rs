@@ -1,6 +1,7 @@
 //! Areas of objects as a histogram on a logarithmic axis.
 
-use curation::figure::{Figure, grouped};
+use base::words::with_commas;
+use curation::figure::Figure;
 
 use super::{
     GRID, LABEL, MARGIN, TOP, centred, colour, legend, legend_width, number, power_of_ten,
@@ -32,7 +33,7 @@ pub fn object_sizes(survey: &Survey) -> Figure {
     let scale = HEIGHT / ticks.last().copied().unwrap_or(1.0) as f32;
     let left = MARGIN + 110.0;
     let (width, height) = (left + WIDTH + MARGIN + 30.0, TOP + HEIGHT + 84.0 + MARGIN);
-    let sum = |s: &SplitSurvey| (s.split, grouped(s.details.areas.len() as u64));
+    let sum = |s: &SplitSurvey| (s.split, with_commas(s.details.areas.len() as u64));
     let sums: Vec<_> = survey.splits.iter().map(sum).collect();
     let mut figure = Figure::new(width.max(legend_width(&sums)) as u32, height as u32);
     title(&mut figure, "area of objects in pixels");

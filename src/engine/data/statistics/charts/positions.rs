@@ -1,6 +1,7 @@
 //! Where objects lie, as a heat map.
 
-use curation::figure::{Figure, grouped};
+use base::words::{share, with_commas};
+use curation::figure::Figure;
 use image::Rgb;
 
 use super::{LABEL, MARGIN, TITLE, centred, right_aligned, title};
@@ -20,12 +21,12 @@ pub fn positions(survey: &Survey) -> Figure {
     let left = MARGIN + 84.0;
     let (width, height) = (left + SIDE + 170.0 + MARGIN, TOP + SIDE + 44.0 + MARGIN);
     let mut figure = Figure::new(width as u32, height as u32);
-    let images = grouped(u64::from(map.num_images));
+    let images = with_commas(u64::from(map.num_images));
     title(&mut figure, &format!("where objects lie ({images} images with objects)"));
     for (i, &count) in map.counts.iter().enumerate() {
         let (row, column) = ((i / CELLS) as f32, (i % CELLS) as f32);
         let share = count as f32 / most.max(1) as f32;
-        figure.bar((left + column * CELL, TOP + row * CELL), (CELL, CELL), heat(share));
+        figure.bar((left + column * CELL, TOP + row * CELL), (CELL, CELL), heat(height));
     }
     centred(&mut figure, (left + SIDE / 2.0, TOP - LABEL - 6.0), "top");
     centred(&mut figure, (left + SIDE / 2.0, TOP + SIDE + 8.0), "bottom");
@@ -41,12 +42,12 @@ fn scale(figure: &mut Figure, x: f32, most: u32, num_images: u32) {
     const STEPS: usize = 64;
     let step = SIDE / STEPS as f32;
     for i in 0..STEPS {
-        let share = 1.0 - i as f32 / (STEPS - 1) as f32;
-        figure.bar((x, TOP + i as f32 * step), (28.0, step + 0.5), heat(share));
+        let height = 1.0 - i as f32 / (STEPS - 1) as f32;
+        figure.bar((x, TOP + i as f32 * step), (28.0, step + 0.5), heat(height));
     }
-    let percent = 100.0 * f64::from(most) / f64::from(num_images.max(1));
-    figure.text((x + 34.0, TOP), &format!("{percent:.0} %"), LABEL, super::INK);
-    figure.text((x + 34.0, TOP + SIDE - LABEL), "0 %", LABEL, super::INK);
+    let most = f64::from(most) / f64::from(num_images.max(1));
+    figure.text((x + 34.0, TOP), &share(most, 0), LABEL, super::INK);
+    figure.text((x + 34.0, TOP + SIDE - LABEL), &share(0.0, 0), LABEL, super::INK);
 }
 
 /// From near black over red and yellow to near white: darker is less, in grey too.
