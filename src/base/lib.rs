@@ -1,6 +1,6 @@
 //! The basis of both the engine and the conversion of raw datasets: errors and their exit codes,
-//! files that survive a crash, random streams, masks, decoded images, and a safe reader of
-//! pickles. It does not depend on libtorch or a command line.
+//! files that survive a crash, random streams, masks, decoded images, a safe reader of
+//! pickles, and the words of messages. It does not depend on libtorch or a command line.
 
 mod category;
 pub mod error;

@@ -113,19 +113,6 @@ fn missing(sizes: Sizes, free: Option<u64>) -> u64 {
     after(free).max(after(sizes.accepted)).unwrap_or(sizes.needed).max(1)
 }
 
-/// `1 byte`, `12345678 bytes (11.8 MiB)`: exact and readable.
-fn bytes(count: u64) -> String {
-    let exact = if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") };
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let power = (count.max(1).ilog2() / 10).min(UNITS.len() as u32);
-    match power.checked_sub(1).and_then(|unit| UNITS.get(unit as usize)) {
-        None => exact,
-        Some(unit) => {
-            format!("{exact} ({:.1} {unit})", count as f64 / f64::powi(1024.0, power as i32))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,7 +33,7 @@ pub mod trainer;
 pub mod weights;
 
 pub use anyhow::{Context, Result, bail, ensure};
-pub use base::{Error, ErrorKind, error, fs, panics, pattern, seed, stop};
+pub use base::{Error, ErrorKind, error, fs, panics, pattern, seed, stop, words};
 pub use torch_shim_sys::keep_freed_memory;
 
 // A plugin must use the engine's tch (libtorch links once) and its serde and typetag.

@@ -5,7 +5,7 @@ use engine::{
     batch::Target,
     metrics::classification::{ClassMetrics, Classifications, macro_mean, mean_defined},
     metrics::{Confusion, Metric, Report, Table},
-    task::{Evaluator, Prediction},
+    task::{Evaluator, Prediction, instances::percent},
 };
 
 use crate::labels::labels_of;
@@ -144,9 +144,4 @@ fn image_score(truth: &[usize], scores: &[f64], multi_label: bool) -> Option<Met
         return Some(Metric::new("mean score of what is true", sum / scores.len() as f64));
     }
     Some(Metric::new("score of the true category", *scores.get(*truth.first()?)?))
-}
-
-/// Per cent with one decimal, as in papers.
-fn percent(fraction: f64) -> String {
-    if fraction.is_nan() { "n/a".to_owned() } else { format!("{:.1}", 100.0 * fraction) }
 }

@@ -212,7 +212,7 @@ impl Mask2FormerConfig {
                 "task.pixel_decoder.num_levels = {encoded}: {giver} gives {}, expected \
                  {encoded}, or {} with a finer one for the masks; set backbone.out_indices, or \
                  task.neck = \"simple_feature_pyramid\" to make four from the last",
-                if count == 1 { "" } else { "s" },
+                counted(count, "level"),
                 encoded + 1
             ));
         }

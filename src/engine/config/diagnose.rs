@@ -8,7 +8,7 @@ use super::{
     keys,
     locate::locate,
     node::{Node, Origin, Value, dotted},
-    problem::{Problem, did_you_mean},
+    problem::Problem,
     registry::Summary,
 };
 
@@ -157,7 +157,7 @@ fn missing_key(tree: &Node, path: &[String], key: &str, attempt: Attempt<'_>) ->
     }
     let present: Vec<&str> =
         table.and_then(Node::table).into_iter().flatten().map(|(k, _)| k.as_str()).collect();
-    if let Some(near) = did_you_mean(key, present) {
+    if let Some(near) = closest(key, present) {
         help.push(format!("`{near}` is there; did you mean `{key}`?"));
     }
     let at = if path.is_empty() { String::new() } else { format!(" in {}", table_name(path)) };

@@ -13,7 +13,7 @@ use tch::Device;
 use tempfile::NamedTempFile;
 
 use super::{
-    console::{self, Console},
+    console::Console,
     events::EventFile,
     guarded::{Failures, Guarded, loss, lost_records, reserve},
     memory::peak_memory,

@@ -13,7 +13,6 @@ mod metrics_file;
 pub mod pictures;
 pub mod table;
 
-pub(crate) use console::{bytes, duration};
 pub use environment::environment;
 pub use logger::{LoggerOptions, RunLogger, StepTime, TrainRecord};
 pub use memory::peak_memory;

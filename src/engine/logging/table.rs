@@ -30,12 +30,6 @@ pub fn report(report: &Report) -> String {
     text
 }
 
-/// A metric's value as it is printed; `n/a` if it is undefined.
-#[must_use]
-pub fn score(value: f64) -> String {
-    if value.is_nan() { "n/a".to_owned() } else { format!("{value:.4}") }
-}
-
 /// Title, header and aligned rows: the first column to the left, the others to the right.
 #[must_use]
 pub fn plain(table: &Table) -> String {

@@ -6,7 +6,7 @@ use base::words::duration;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{chart::Chart, facts, records::Records, scores, shell::quoted, weights};
-use crate::{data::Split, logging::duration, run_folder::RunStatus};
+use crate::{data::Split, run_folder::RunStatus};
 
 const STYLE: &str = include_str!("style.css");
 /// Nothing is fetched from anywhere, whatever a name in the data may try.

@@ -1,5 +1,7 @@
 //! Axes: ranges, ticks and how numbers are written on them.
 
+use base::words::short;
+
 /// From values to `0..=1` along an axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scale {

@@ -9,13 +9,8 @@ use super::{
     page::scrolled,
     ranking::{Picture, Ranked},
     records::Evaluation,
-    scale::short,
 };
-use crate::{
-    logging,
-    metrics::{Confusion, Metric, Report},
-};
-use crate::task::{Confusion, Metric, Report};
+use crate::metrics::{Confusion, Metric, Report};
 
 /// Title of a table that says the same as [`Report::confusion`].
 const CONFUSION: &str = "Confusion matrix";

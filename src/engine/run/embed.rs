@@ -32,7 +32,7 @@ use crate::{
         RunKeyParts, content_hash,
     },
     loader::{LoadPlan, Loader},
-    logging::{RunLogger, bytes},
+    logging::RunLogger,
     run::config::RunConfig,
     stop::StopFlag,
 };

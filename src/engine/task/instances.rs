@@ -308,18 +308,6 @@ impl InstanceScores {
     }
 }
 
-/// A fraction as a cell of a table.
-#[must_use]
-pub fn percent(fraction: f64) -> String {
-    number(100.0 * fraction)
-}
-
-/// A number as a cell of a table: one decimal, `n/a` if it is undefined.
-#[must_use]
-pub fn number(value: f64) -> String {
-    if value.is_nan() { "n/a".to_owned() } else { format!("{value:.1}") }
-}
-
 #[cfg(test)]
 mod tests {
     use tch::Tensor;

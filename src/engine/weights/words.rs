@@ -24,27 +24,3 @@ pub(super) fn count(names: impl Iterator<Item = String>) -> Vec<(String, usize)>
     }
     counts
 }
-
-/// The known name nearest to a misspelt one, if one is near.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
-        .filter(|(similarity, _)| *similarity > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_read_well() {
-        assert_eq!(bytes_words(999), "999 B");
-        assert_eq!(bytes_words(1000), "1.0 kB");
-        assert_eq!(bytes_words(374_979_000), "375.0 MB");
-        assert_eq!(bytes_words(999_960_000), "1.0 GB");
-        assert_eq!(numbers_words(12), "12");
-        assert_eq!(numbers_words(93_735_472), "93.7 M");
-    }
-}

@@ -203,8 +203,8 @@ fn checked_bytes(shape: &[usize], components: usize, size: usize) -> Result<u64>
     match bytes {
         Some(bytes) if bytes <= MAX_VOLUME_BYTES => Ok(bytes),
         _ => bail!(
-            "its header claims a shape of {shape:?}, more than the {} GB this program can hold",
-            MAX_VOLUME_BYTES >> 30
+            "its header claims a shape of {shape:?}, more than the {} this program can hold",
+            words::bytes(MAX_VOLUME_BYTES)
         ),
     }
 }

@@ -9,10 +9,7 @@ use indicatif::ProgressBar;
 
 use crate::{
     Error,
-    data::{
-        check::{self, CheckOptions, DatasetCheck},
-        statistics::counted,
-    },
+    data::check::{self, CheckOptions, DatasetCheck},
     run::config,
 };
 

@@ -55,7 +55,7 @@ pub(super) fn check(
         let other = place(first);
         let entry = other.entry.unwrap_or_else(|| format!("object {i}"));
         let category = other.category.unwrap_or_default();
-        let got = format!("overlaps {entry} (\"{category}\") by {:.0} %", 100.0 * iou);
+        let got = format!("overlaps {entry} (\"{category}\") by {}", share(iou, 0));
         found.push((Code::DuplicateObject, Example { place: place(again), expected: None, got }));
     }
     found

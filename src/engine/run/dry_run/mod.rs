@@ -30,7 +30,6 @@ use crate::{
     data::{Dataset, Split, transforms::PadTo},
     device,
     loader::{LoadPlan, Loader},
-    logging::bytes,
     optim::{Ema, Optimizer, groups},
     panics::catching,
     run::config::{Loaded, RunConfig, known_keys},

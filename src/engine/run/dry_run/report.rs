@@ -6,7 +6,7 @@ use base::words::{abbreviated, bytes, duration, listed};
 use serde::Serialize;
 
 use super::super::{largest_batch::LargestBatch, trial::EvaluatedBatch};
-use crate::{batch::Batch, logging::bytes, run::config::RunConfig};
+use crate::{batch::Batch, run::config::RunConfig};
 
 /// Figures of a run that has not taken place.
 #[derive(Debug, Clone, Serialize)]

@@ -15,7 +15,7 @@ use crate::{
     checkpoint::{self, Best, Progress, Snapshot, State},
     data::{Split, Statistics},
     fs::free_space,
-    logging::{bytes, peak_memory},
+    logging::peak_memory,
     metrics::Direction,
     metrics::{Metric, Report},
     report::{By, Kept, Shown},

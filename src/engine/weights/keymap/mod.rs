@@ -89,7 +89,7 @@ impl Convention {
             let end = question(name, known.iter().copied())
                 .map_or_else(|| ".".to_owned(), |question| format!("; {question}"));
             let known = known.join(", ");
-            Error::config(format!("there is no naming convention `{name}`{hint} Known: {known}"))
+            Error::config(format!("there is no naming convention `{name}`{end} Known: {known}"))
                 .into()
         })
     }
@@ -200,6 +200,6 @@ mod tests {
         assert!(error.contains("did you mean `ultrasam`?"), "{error}");
         assert!(error.contains("huggingface_sam"), "{error}");
         let error = Convention::by_name("x").unwrap_err().to_string();
-        assert!(error.starts_with("there is no naming convention `x`. Known are "), "{error}");
+        assert!(error.starts_with("there is no naming convention `x`. Known: "), "{error}");
     }
 }

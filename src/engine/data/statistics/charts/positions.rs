@@ -25,7 +25,7 @@ pub fn positions(survey: &Survey) -> Figure {
     title(&mut figure, &format!("where objects lie ({images} images with objects)"));
     for (i, &count) in map.counts.iter().enumerate() {
         let (row, column) = ((i / CELLS) as f32, (i % CELLS) as f32);
-        let share = count as f32 / most.max(1) as f32;
+        let height = count as f32 / most.max(1) as f32;
         figure.bar((left + column * CELL, TOP + row * CELL), (CELL, CELL), heat(height));
     }
     centred(&mut figure, (left + SIDE / 2.0, TOP - LABEL - 6.0), "top");
