@@ -13,7 +13,6 @@ pub mod pickle;
 pub mod seed;
 pub mod stop;
 mod storage;
-pub mod text;
 
 pub use error::{Error, ErrorKind};
 pub use id::ImageId;
