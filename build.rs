@@ -1,4 +1,4 @@
-//! Lets the binary find the libtorch it was linked against, wherever that lies.
+//! Lets the binary find the libtorch it was linked against, wherever that is.
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     if let Ok(lib) = std::env::var("DEP_SONOTUNE_ENGINE_LIBTORCH_LIB") {

@@ -1,6 +1,6 @@
-//! `sonotune coco-eval` on 5,000 images with 100 detections each, the whole process from start to
+//! `sonotune coco-eval` on 5,000 images with 100 detections each, the entire process from start to
 //! end, next to faster-coco-eval; and the overlap measures of two large masks next to SciPy.
-//! Protocol: `benches/peers/README.md`; `peak_mib` is that of the whole process.
+//! Protocol: `benches/peers/README.md`; `peak_mib` is that of the entire process.
 //!
 //! The files that both sides read are made once, in `target/bench-coco`.
 
@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted == name);
     ensure!(
         is_wanted(OVERLAP) || CASES.iter().any(|(name, _)| is_wanted(name)),
-        "no such case; --list names them"
+        "no such case; --list shows them"
     );
     let folder = prepare()?;
     for (name, iou_type) in CASES.into_iter().filter(|(name, _)| is_wanted(name)) {
@@ -94,7 +94,7 @@ fn evaluate(iou_type: &str, folder: &Path) -> Result<Run> {
     let proc = PathBuf::from(format!("/proc/{}", child.id()));
     let mut run = Run { wall: Duration::ZERO, processor_seconds: 0.0, peak_mib: 0.0 };
     loop {
-        // The peak only grows; a process that has ended shows none.
+        // The peak only grows; a process that has ended does not report one.
         run.peak_mib = run.peak_mib.max(peak_mib(&proc).unwrap_or(0.0));
         run.processor_seconds = processor_seconds(&proc).unwrap_or(run.processor_seconds);
         if let Some(status) = child.try_wait().context("waiting for sonotune")? {
@@ -144,7 +144,7 @@ fn measure_overlap(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the files unless they are there.
+/// Creates the files unless they exist.
 fn prepare() -> Result<PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("no target folder")?;
     let folder = target.join("bench-coco");
@@ -158,7 +158,7 @@ fn prepare() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A mask, and its place.
+/// A mask and its position.
 struct Shape {
     rle: Rle,
     bbox: [f64; 4],

@@ -1,5 +1,5 @@
-//! Opening a COCO file of 280,000 images and 300,000 annotations. The protocol is that of
-//! `benches/peers/README.md`; there is no peer, but a limit: 5 seconds and 1 GiB.
+//! Opens a COCO file of 280,000 images and 300,000 annotations. Protocol: `benches/peers/README.md`;
+//! there is no peer, but a limit: 5 seconds and 1 GiB.
 
 use std::{
     fs::File,
@@ -19,13 +19,13 @@ const IMAGES: u64 = 280_000;
 const ANNOTATIONS: u64 = 300_000;
 /// `(height, width)` of every image.
 const SIZE: (u32, u32) = (600, 800);
-/// Opened this often.
+/// Number of repetitions.
 const REPEATS: usize = 3;
 
 /// How the masks are written.
 #[derive(Clone, Copy)]
 enum Form {
-    /// Compressed run lengths of about 250 characters, as of lesions 90 to 190 pixels wide.
+    /// Compressed run lengths of about 250 characters, as for lesions 90 to 190 pixels wide.
     Rle,
     /// Polygons of 40 points with two decimals.
     Polygons,

@@ -1,5 +1,5 @@
-//! Paired 512² PNGs to COCO by the program: reading, components, writing, syncing. Protocol and
-//! input are those of `benches/peers/convert.py`, which draws the pairs.
+//! Converts paired 512² PNGs to COCO with the program: reading, components, writing, syncing. Protocol
+//! and input are those of `benches/peers/convert.py`, which draws the pairs.
 
 use std::{
     fs,
@@ -77,7 +77,7 @@ fn measure(source: &Path, folder: &Path, count: usize) -> Result<Value> {
     let status_file = PathBuf::from(format!("/proc/{}/status", child.id()));
     let mut peak_mib = 0.0;
     let status = loop {
-        // The peak only grows; the last reading is at most a moment old.
+        // The peak only grows; the last reading is recent enough.
         peak_mib = peak(&status_file).unwrap_or(peak_mib);
         if let Some(status) = child.try_wait()? {
             break status;
@@ -98,7 +98,7 @@ fn measure(source: &Path, folder: &Path, count: usize) -> Result<Value> {
     }))
 }
 
-/// Most memory that the process held so far; none once it has ended.
+/// Peak memory of the process so far; none once it has ended.
 fn peak(status: &Path) -> Option<f64> {
     let status = fs::read_to_string(status).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;

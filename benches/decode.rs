@@ -1,23 +1,24 @@
 //! Decode, resize the longest side to 1024, normalise, pad to a square, through the loader:
-//! images per second. The protocol and the images are those of `benches/peers`.
+//! images per second. Protocol and images are those of `benches/peers`.
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use engine::{
     Result,
-    backbone::BackboneSpec,
-    config::LoaderConfig,
+    data::InputSpec,
+    data::TargetNeeds,
     data::{
-        Dataset, ImageId, LoadPlan, Loader, Record,
+        Dataset, ImageId, Record,
         transforms::{AugmentConfig, PreprocessConfig, Resample},
     },
     ensure,
+    loader::LoaderConfig,
+    loader::{LoadPlan, Loader},
     serde_json::json,
-    task::TargetNeeds,
 };
 
 const REPEATS: usize = 5;
-/// Divides the number of images, so that a repetition is a whole pass over them.
+/// Divides the number of images, so that a repetition is a complete pass over them.
 const BATCH_SIZE: usize = 4;
 const METHODS: [(&str, Resample); 3] = [
     ("reference", Resample::Reference),
@@ -26,7 +27,7 @@ const METHODS: [(&str, Resample); 3] = [
 ];
 
 fn main() -> Result<()> {
-    // As the command line does.
+    // The same as the command line.
     engine::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let wanted = arguments.iter().find(|a| !a.starts_with("--"));
@@ -109,13 +110,7 @@ fn plan(resample: Resample, num_workers: usize) -> LoadPlan {
             shuffle: false,
             ..LoaderConfig::default()
         },
-        spec: BackboneSpec {
-            pixel_mean: [123.675, 116.28, 103.53],
-            pixel_std: [58.395, 57.12, 57.375],
-            square_size: Some(1024),
-            divisor: 16,
-            levels: Vec::new(),
-        },
+        spec: InputSpec { square_size: Some(1024), ..InputSpec::imagenet(16) },
         needs: TargetNeeds::ImageLabels,
         seed: 0,
         embeddings: None,

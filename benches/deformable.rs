@@ -1,5 +1,5 @@
-//! Deformable attention's sampling, and maps at points, at Mask2Former's sizes. The protocol is that of
-//! `benches/peers/README.md`; `*_composite` is the same of libtorch's `grid_sampler`.
+//! Deformable attention's sampling, and maps at points, at Mask2Former's sizes. Protocol:
+//! `benches/peers/README.md`; `*_composite` is the same computation with libtorch's `grid_sampler`.
 
 #[path = "support/measure.rs"]
 mod measure;
@@ -37,8 +37,8 @@ fn main() -> Result<()> {
     measure::run(&CASES)
 }
 
-/// The pixel decoder of an image of 512²: every pixel of strides 32, 16 and 8 asks, eight heads of 32
-/// channels, four points a level about the query's own place, some pixels away, as after training.
+/// The pixel decoder of an image of 512²: every pixel of strides 32, 16 and 8 is a query, eight heads of
+/// 32 channels, four points per level around the query's position, a few pixels away, as after training.
 fn attention(form: Form, backward: bool) -> Result<Value> {
     const LEVELS: [(i64, i64); 3] = [(16, 16), (32, 32), (64, 64)];
     engine::tch::manual_seed(0);

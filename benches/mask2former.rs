@@ -8,7 +8,8 @@ use engine::{
     Result,
     anyhow::Context,
     backbone::BackboneConfig,
-    data::{Batch, Category, ImageId, Target},
+    batch::{Batch, Target},
+    data::{Category, ImageId},
     optim::{self, Optimizer, OptimizerConfig, groups},
     serde_json::{self, Value, json},
     task::{Task, TaskConfig},
@@ -25,7 +26,7 @@ const SIDE: i64 = 512;
 const CLASSES: i64 = 80;
 const REPEATS: usize = 5;
 
-/// The prediction from the bare queries and those of nine layers.
+/// The prediction from the initial queries and those of nine layers.
 const PREDICTIONS: usize = 10;
 
 const CASES: [Case; 4] = [
@@ -39,7 +40,7 @@ fn main() -> Result<()> {
     measure::run(&CASES)
 }
 
-/// The paper's head; batch norms neither learn nor count.
+/// The paper's head; batch norms neither learn nor update their statistics.
 fn build() -> Result<(VarStore, Box<dyn Task>)> {
     engine::tch::manual_seed(0);
     let backbone = json!({ "type": "resnet", "depth": 50, "norm_requires_grad": false });
@@ -53,7 +54,7 @@ fn build() -> Result<(VarStore, Box<dyn Task>)> {
     Ok((vs, task))
 }
 
-/// Boxes of 60 × 50 pixels on a grid, of classes in turn.
+/// Boxes of 60 × 50 pixels on a grid, with classes in turn.
 fn batch(objects: i64) -> Batch {
     let masks = Tensor::zeros([objects, SIDE, SIDE], (Kind::Bool, Device::Cpu));
     let mut boxes = Vec::new();
@@ -103,8 +104,8 @@ fn train_step(objects: i64) -> Result<Value> {
     Ok(figures)
 }
 
-/// What of a step is matching, on the step's thread and on the matching thread together: costs and
-/// assignments of all predictions. An aim on its share of a step is in docs/results.md.
+/// The matching in a step, on the step's thread and on the matching thread together: costs and
+/// assignments of all predictions. docs/results.md has an aim for its share of a step.
 fn matching(count: i64) -> Result<Value> {
     let options = (Kind::Float, Device::Cpu);
     let target = batch(count).targets.remove(0);
@@ -114,7 +115,7 @@ fn matching(count: i64) -> Result<Value> {
         masks: target.masks,
         padded: (SIDE, SIDE),
     };
-    // As the pixel decoder's last convolution leaves them: channels last.
+    // In the layout of the pixel decoder's last convolution: channels last.
     let features = Tensor::randn([1, SIDE / 4, SIDE / 4, 256], options).permute([0, 3, 1, 2]);
     let output = LayerOutput {
         classes: Tensor::randn([1, 100, CLASSES + 1], options),

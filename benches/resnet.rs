@@ -7,14 +7,14 @@ mod measure;
 use engine::{
     Result,
     backbone::BackboneConfig,
-    config::Precision,
+    device::Precision,
+    device::autocast,
     optim::{Optimizer, OptimizerConfig, groups},
     serde_json::{self, Value, json},
     tch::{
         Device, Kind, Tensor,
         nn::{self, Module, VarStore},
     },
-    trainer::autocast,
 };
 use measure::Case;
 

@@ -1,5 +1,5 @@
 //! SAM with a ViT-B at 1024²: training steps, the decoder's steps on stored embeddings, and answers to
-//! boxes. The protocol is that of `benches/peers/README.md`.
+//! boxes. Protocol: `benches/peers/README.md`.
 
 #[path = "support/measure.rs"]
 mod measure;
@@ -8,13 +8,13 @@ use engine::{
     Result,
     backbone::BackboneConfig,
     bail,
-    config::Precision,
+    device::Precision,
+    device::autocast,
     embedding_cache::{EmbeddingDtype, Entry, Found},
     optim::{Optimizer, OptimizerConfig, groups},
     serde_json::{self, Value, json},
     task::StepOutput,
     tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
-    trainer::autocast,
 };
 use measure::Case;
 use sam_prompt::{
@@ -89,7 +89,7 @@ fn build(extra: Value) -> Result<(VarStore, Sam)> {
     Ok((vs, sam))
 }
 
-/// A box of 300 × 200 pixels for each object, moved a little from object to object.
+/// A box of 300 × 200 pixels for each object, shifted slightly from object to object.
 fn boxes(objects: i64) -> Prompts {
     let corners = |i: i64| {
         let (x, y) = (100.5 + 5.0 * i as f32, 200.5 + 3.0 * i as f32);
@@ -141,8 +141,7 @@ fn train_step(precision: Precision, extra: Value) -> Result<Value> {
     })
 }
 
-/// The decoder alone, trained on an embedding that is read from disk in every step, as the loader
-/// does.
+/// Only the decoder, trained on an embedding that is read from disk in every step, as in the loader.
 fn decoder_step(precision: Precision, objects: i64) -> Result<Value> {
     let (vs, sam) = build(json!({ "freeze": "all" }))?;
     let mut optimizer = Optimizer::new(&OptimizerConfig::default(), groups::group(&vs, &[])?);
@@ -168,7 +167,7 @@ fn decoder_step(precision: Precision, objects: i64) -> Result<Value> {
     })
 }
 
-/// One mask each for so many boxes in an image whose embedding is there, at 1024².
+/// One mask for each of this many boxes in an image whose embedding is given, at 1024².
 fn decode(objects: i64) -> Result<Value> {
     let (_vs, sam) = build(json!({}))?;
     let grid = SIDE / 16;

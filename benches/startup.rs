@@ -1,5 +1,5 @@
-//! From the start of the process to the end of the first training step of a tiny run: what one
-//! waits for before an error of set-up shows. Protocol: `benches/peers/README.md`; there is no
+//! From the start of the process to the end of the first training step of a tiny run: the time before
+//! a set-up error would show. Protocol: `benches/peers/README.md`; there is no
 //! peer, but a limit.
 
 use std::{
@@ -75,7 +75,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Time until the first step stands in `metrics.jsonl`.
+/// Time until the first step is in `metrics.jsonl`.
 fn first_step(home: &Path) -> Result<Duration> {
     let log = home.join("run/metrics.jsonl");
     let _ = fs::remove_dir_all(home.join("run"));

@@ -7,11 +7,11 @@ mod measure;
 use engine::{
     Result,
     backbone::{Backbone, BackboneConfig},
-    config::Precision,
+    device::Precision,
+    device::autocast,
     optim::{Optimizer, OptimizerConfig, groups},
     serde_json::{self, Value, json},
     tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
-    trainer::autocast,
 };
 use measure::Case;
 

@@ -3,7 +3,7 @@ torchvision with seeded random weights, their features and gradients.
 
     python scripts/make_fixtures_backbone.py        # needs torch, torchvision, segment_anything, safetensors
 
-The folders have the form of a reference folder: weights.safetensors (upstream's key names),
+The folders have the layout of a reference folder: weights.safetensors (upstream's key names),
 io.safetensors, io.json with the sizes under "config".
 """
 
@@ -31,7 +31,7 @@ def write(folder, weights, io, config):
 
 
 def randomize(module, generator):
-    """Every parameter away from the special values it starts with."""
+    """Moves every parameter away from its special initial value."""
     for name, parameter in module.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         if parameter.dim() == 1 and name.endswith("weight"):  # a norm's scale

@@ -1,8 +1,8 @@
-"""Writes the hostile files of tests/fixtures/hostile: one folder a fuzz target.
+"""Writes the hostile files of tests/fixtures/hostile: one folder per fuzz target.
 
     python scripts/make_fixtures_hostile.py tests/fixtures/hostile
 
-Standard library only. Each file is small; those that must be large are made in
+Standard library only. Each file is small; large ones are generated in
 tests/suite/hostile.rs. Files named `found_*` are fuzz findings: they are kept by hand.
 """
 

@@ -1,4 +1,4 @@
-"""Writes tests/fixtures/metrics/classification.json: random problems and what scikit-learn says of them.
+"""Writes tests/fixtures/metrics/classification.json: random problems and scikit-learn's results.
 
     python scripts/make_fixtures_metrics.py        # needs numpy, scikit-learn
 
@@ -31,7 +31,7 @@ def averages(truth, predicted, labels):
 
 
 def one_against_rest(metric, truth, scores):
-    """None where the metric is undefined."""
+    """None if the metric is undefined."""
     defined = lambda t: t.any() and (metric is average_precision_score or not t.all())
     return [float(metric(t, s)) if defined(t) else None for t, s in zip(truth.T, scores.T)]
 

@@ -1,5 +1,5 @@
-"""Writes tests/fixtures/preprocess: small images in every format, and what OpenCV and Pillow make
-of them.
+"""Writes tests/fixtures/preprocess: small images in every format, and the results of OpenCV and
+Pillow on them.
 
     python scripts/make_fixtures_preprocess.py   # needs opencv-python-headless, pillow, safetensors
 
@@ -19,7 +19,7 @@ rng = np.random.default_rng(0)
 
 
 def picture(height, width, channels, levels=256):
-    """Smooth, with noise and a hard edge: all that resampling and compression care about."""
+    """Smooth, with noise and a hard edge: everything that affects resampling and compression."""
     y, x = np.mgrid[0:height, 0:width]
     planes = []
     for c in range(channels):

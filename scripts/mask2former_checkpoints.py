@@ -1,4 +1,4 @@
-"""Writes a small Mask2Former, random weights, under all names it is published under.
+"""Writes a small Mask2Former with random weights under every naming it is published in.
 
     python scripts/mask2former_checkpoints.py OUT
 
@@ -26,7 +26,7 @@ torch.manual_seed(0)
 
 
 def tiny():
-    """A ResNet-50 of 8 base channels, 64 wide behind it."""
+    """A ResNet-50 with 8 base channels; the rest is 64 wide."""
     stages = [f"stage{i}" for i in range(1, 5)]
     backbone = ResNetConfig(embedding_size=8, hidden_sizes=[32, 64, 128, 256], depths=[3, 4, 6, 3],
                             out_features=stages)
@@ -40,7 +40,7 @@ def tiny():
             if name.endswith("running_var"):
                 tensor.uniform_(0.5, 1.5)
             elif tensor.is_floating_point() and "empty_weight" not in name:
-                # Zeros and ones hide a mix-up; every tensor gets values of its own.
+                # Zeros and ones would hide a mix-up; every tensor gets its own values.
                 tensor.add_(torch.randn_like(tensor) * 0.02)
     return model.eval()
 
@@ -61,7 +61,7 @@ def apply(rules, name):
 
 
 def joined(state):
-    """The three matrices of each self-attention in one, named as the cross attention's."""
+    """Joins the three matrices of each self-attention, named like those of the cross-attention."""
     state, out = dict(state), {}
     for name, tensor in state.items():
         found = re.match(r"(.*self_attn)\.([qkv])_proj\.(weight|bias)$", name)
@@ -103,13 +103,13 @@ def detectron2(state):
         (r"model\.transformer_module\.decoder\.layernorm\.(.*)", predictor + r"decoder_norm.\1"),
         (r".*mask_embedder\.(\d)\.0\.(.*)", predictor + r"mask_embed.layers.\1.\2"),
         (r"model\.transformer_module\.queries_embedder\.weight", predictor + "query_embed.weight"),
-        # The published files have this older name.
+        # The published files use this older name.
         (r"model\.transformer_module\.queries_features\.weight", predictor + "static_query.weight"),
         (r"model\.transformer_module\.level_embed\.weight", predictor + "level_embed.weight"),
         (r"class_predictor\.(.*)", predictor + r"class_embed.\1"),
         (r"(criterion\.empty_weight)", r"\1"),
     ]
-    # Its frozen norms count no batches.
+    # Its frozen norms do not count batches.
     names = [name for name in state if not name.endswith("num_batches_tracked")]
     return {apply(rules, name): state[name] for name in names}
 

@@ -1,4 +1,4 @@
-"""Writes checkpoints as upstream packages write them, random weights, with what they compute.
+"""Writes checkpoints as upstream packages write them, with random weights, and the models' outputs.
 
     python scripts/upstream_checkpoints.py OUT [--tiny] [--no-features]
 
@@ -6,14 +6,14 @@ Needs torch, torchvision, segment_anything, transformers, mmengine and safetenso
 
 OUT/<name>.pth or <name>/model.safetensors   the checkpoint
 OUT/<name>.io.safetensors                    `images` [1, 3, H, W] and one tensor per feature level;
-                                             of SAM also prompts (`boxes`, `points`, `labels`,
+                                             for SAM also prompts (`boxes`, `points`, `labels`,
                                              `mask_input`), sizes, and per case and number of masks
                                              `CASE.single|multi.logits|iou|enlarged`
 OUT/checkpoints.json                         per checkpoint: its file, and per tensor the SHA-256 of
                                              its bytes, shape and dtype
 
 Sizes are those of the published models (ViT-B at 1024, ResNet-50 at 224: 0.5 GB, 4 GB of memory);
-with --tiny the same code on small ones. --no-features spares the forward passes.
+with --tiny the same code on small ones. --no-features skips the forward passes.
 """
 
 import argparse
@@ -39,7 +39,7 @@ index = {}
 
 
 def describe(file, state):
-    """What reading the file must give."""
+    """The expected result of reading the file."""
     tensors = {}
     for name, tensor in state.items():
         data = tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes()
@@ -52,7 +52,7 @@ def describe(file, state):
 
 
 def spread(model):
-    """Zeros and ones hide a mix-up; every parameter and statistic gets values of its own."""
+    """Zeros and ones would hide a mix-up; every parameter and statistic gets its own values."""
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             if not tensor.is_floating_point():
@@ -62,7 +62,7 @@ def spread(model):
             elif tensor.dim() <= 1 or "pos" in name:
                 tensor.add_(torch.randn_like(tensor) * 0.02)
             elif "hypernetworks" in name and name.endswith(("layers.2.weight", "proj_out.weight")):
-                # Logits of about 10, as trained models have them; transformers starts smaller.
+                # Logits of about 10, as in trained models; transformers starts smaller.
                 tensor.mul_(30 if "layers" in name else 600)
     return model.eval()
 
@@ -94,7 +94,7 @@ def prompts(image):
     }
 
 
-# Which prompts each case gives.
+# The prompts of each case.
 CASES = {"box": "b", "points": "p", "mask": "m", "all": "pbm"}
 
 
@@ -116,7 +116,7 @@ def answers(prompts, decode, enlarge):
 
 
 def sam():
-    """segment_anything's whole model; MedSAM's files are the same."""
+    """segment_anything's complete model; MedSAM's files are the same."""
     size = sam_sizes()
     model = segment_anything.sam_model_registry["vit_b"]()
     if args.tiny:
@@ -144,7 +144,7 @@ def sam():
         def decode(points, labels, boxes, mask_input, multimask):
             points = None if points is None else (points, labels)
             sparse, dense = model.prompt_encoder(points=points, boxes=boxes, masks=mask_input)
-            if not sparse.shape[0] == dense.shape[0]:  # a mask alone is taken for one object
+            if not sparse.shape[0] == dense.shape[0]:  # a mask alone counts as one object
                 sparse = sparse.expand(dense.shape[0], -1, -1)
             return model.mask_decoder(embedding, model.prompt_encoder.get_dense_pe(), sparse, dense, multimask)
 
@@ -171,7 +171,7 @@ def huggingface_sam():
     model = spread(transformers.SamModel(config))
     model.save_pretrained(args.out / "huggingface_sam")
     index["huggingface_sam"] = describe("huggingface_sam/model.safetensors", model.state_dict())
-    # Of tied weights one is stored; the files on the Hub have both.
+    # Only one of two tied weights is stored; the files on the Hub have both.
     twice = {k: v.clone() for k, v in model.state_dict().items()}
     save_file(twice, args.out / "huggingface_sam" / "tied_twice.safetensors", {"format": "pt"})
     index["huggingface_sam"]["tied"] = ["prompt_encoder.shared_embedding.positional_embedding"]
@@ -180,7 +180,7 @@ def huggingface_sam():
         embedding = model.get_image_embeddings(images)
 
         def decode(points, labels, boxes, mask_input, multimask):
-            # Masks are of an image here, not of an object; so each object has the image for itself.
+            # Masks belong to an image here, not to an object; so each object gets its own copy of the image.
             out = [
                 model(
                     image_embeddings=embedding,
@@ -221,7 +221,7 @@ def resnet():
 
 
 def mmengine_file():
-    """The ResNet as an mmengine run leaves it: wrapped, half trained, with all that goes along."""
+    """The ResNet as saved by an mmengine run: wrapped, half trained, with everything stored beside it."""
     from mmengine.logging import MessageHub
     from mmengine.runner import save_checkpoint
 

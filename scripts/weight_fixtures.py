@@ -1,9 +1,9 @@
-"""Writes the small checkpoints of tests/fixtures/weights, and what they must read as.
+"""Writes the small checkpoints of tests/fixtures/weights, and the expected results of reading them.
 
     python scripts/weight_fixtures.py tests/fixtures/weights
 
 Needs torch, numpy, safetensors and mmengine from PyPI. Every file is written by the library whose
-files it stands for; only the tar form, which no PyTorch since 2016 writes, is put together here.
+files it represents; only the tar format, which PyTorch has not written since 2016, is assembled here.
 """
 
 import collections
@@ -24,7 +24,7 @@ torch.manual_seed(0)
 
 
 def layouts():
-    """One tensor a layout and a number format."""
+    """One tensor per layout and number format."""
     base = torch.randn(6, 5)
     state = collections.OrderedDict()
     state["plain"] = base
@@ -48,14 +48,14 @@ def layouts():
 
 
 class Unknown:
-    """A class the reader has never heard of, holding a tensor."""
+    """A class unknown to the reader, holding a tensor."""
 
     def __init__(self):
         self.tensor = torch.zeros(2)
 
 
 class OwnDict(dict):
-    """A subclass of dict, as configs are."""
+    """A subclass of dict, like configs."""
 
 
 def oddities():
@@ -96,7 +96,7 @@ def recursive():
 
 
 def tar(path, state):
-    """The form of 2016: storages, tensors and the object in three members."""
+    """The format of 2016: storages, tensors and the object in three members."""
 
     class Key(pickle.Pickler):
         def persistent_id(self, value):
@@ -142,10 +142,10 @@ def tar(path, state):
 
 
 def numpy_pickle(path, state, protocol):
-    """As detectron2 publishes weights: arrays in a dict, with what it notes beside them."""
+    """As detectron2 publishes weights: arrays in a dict, with its notes beside them."""
     arrays = {name: tensor.detach().numpy() for name, tensor in state.items() if tensor.dtype != torch.bfloat16}
     arrays["transposed"] = np.asfortranarray(arrays["transposed"])
-    # NumPy 2 names its modules anew; the published files have the old names.
+    # NumPy 2 renamed its modules; the published files have the old names.
     saved = {"model": arrays, "__author__": "third_party", "matching_heuristics": True, "iteration": 3}
     saved["big_endian"], saved["objects"] = np.arange(3, dtype=">f4"), np.array(["text", None])
     data = pickle.dumps(saved, protocol)
@@ -155,7 +155,7 @@ def numpy_pickle(path, state, protocol):
 
 
 class Block(torch.nn.Module):
-    """Names of a ViT block as mmpretrain spells them."""
+    """Names of a ViT block in mmpretrain."""
 
     def __init__(self, width):
         super().__init__()
@@ -228,7 +228,7 @@ def mmengine_checkpoint(path):
 
 
 def expect(name, state):
-    """What a file must read as: contiguous, one storage a tensor."""
+    """The expected result of reading a file: contiguous, one storage per tensor."""
     save_file({k: v.detach().clone().contiguous() for k, v in state.items()}, OUT / f"{name}.safetensors")
 
 

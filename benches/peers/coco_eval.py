@@ -1,4 +1,4 @@
-"""faster-coco-eval on 5,000 images with 100 detections each, the whole process from start to end;
+"""faster-coco-eval on 5,000 images with 100 detections each, the entire process from start to end;
 and IoU, Dice and 95 % Hausdorff distance of two large masks with SciPy. The protocol is that of
 README.md in this folder.
 
@@ -24,7 +24,7 @@ CASES = {
     ("overlap_1024", "scipy"): None,
 }
 
-# What a user of the package writes; then the peak that the process knows of itself.
+# What a user of the package writes; then the process's own peak memory.
 EVALUATE = """
 import json, sys
 from faster_coco_eval import COCO, COCOeval_faster
@@ -94,7 +94,7 @@ def main():
     wanted = [a for a in sys.argv[1:] if not a.startswith("--")]
     chosen = [key for key in CASES if list(key[: len(wanted)]) == wanted]
     if not chosen:
-        sys.exit("no such case; --list names them")
+        sys.exit("no such case; --list shows them")
     for case, peer in chosen:
         line = {"name": case, "peer": peer}
         if not (FOLDER / "overlap.json").is_file():

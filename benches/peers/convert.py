@@ -1,4 +1,4 @@
-"""Paired 512² PNGs to COCO: a Python loop with OpenCV and pycocotools. The protocol is that of
+"""Paired 512² PNGs to COCO: a Python loop with OpenCV and pycocotools. The protocol is in
 README.md in this folder.
 
     python convert.py --list
@@ -92,7 +92,7 @@ def convert(out):
 
 
 def measure():
-    cv2.setNumThreads(1)  # a loop, as conversion scripts are
+    cv2.setNumThreads(1)  # a plain loop, as in conversion scripts
     out = Path(tempfile.mkdtemp(dir=FOLDER.parent))
     shutil.rmtree(out)
     started, start = time.process_time(), time.perf_counter()
@@ -106,7 +106,7 @@ def measure():
         "seconds_min": seconds,
         "seconds_median": seconds,
         "images_per_second": COUNT / seconds,
-        "peak_mib": memory_mib("VmHWM"),  # of the whole process, on both sides
+        "peak_mib": memory_mib("VmHWM"),  # of the entire process, on both sides
     }))
 
 

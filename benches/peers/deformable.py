@@ -1,5 +1,5 @@
-"""The peer of benches/deformable.rs: the pure PyTorch formulation of mmcv and detectron2, as Hugging
-Face's Mask2Former has it."""
+"""The peer of benches/deformable.rs: the pure PyTorch formulation of mmcv and detectron2, as in
+Hugging Face's Mask2Former."""
 
 from functools import partial
 

@@ -1,5 +1,5 @@
 """The peer of benches/mask2former.rs: Hugging Face's Mask2FormerForUniversalSegmentation on its own
-ResNet-50, sized as the paper's model.
+ResNet-50, with the sizes of the paper's model.
 
 Its deformable attention is `grid_sample` level by level; masked attention is torch's
 `MultiheadAttention`; there is no other implementation to choose. `channels_last` lets the
@@ -21,7 +21,7 @@ def build(channels_last):
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, ResNetConfig
 
     backbone = ResNetConfig(out_features=["stage1", "stage2", "stage3", "stage4"])
-    # Ten "layers" there are nine: the prediction from the bare queries counts as one.
+    # Its ten "layers" are nine: the prediction from the initial queries counts as one.
     config = Mask2FormerConfig(
         backbone_config=backbone, num_labels=CLASSES, num_queries=100, encoder_layers=6,
         decoder_layers=10, train_num_points=12544, dropout=0.0)
@@ -44,7 +44,7 @@ def some_image(channels_last):
 
 
 def some_objects(count):
-    """Boxes of 60 × 50 pixels on a grid, of classes in turn."""
+    """Boxes of 60 × 50 pixels on a grid, with classes in turn."""
     import torch
 
     masks = torch.zeros(count, SIDE, SIDE)
@@ -96,7 +96,7 @@ def train_step(channels_last, count):
 
 
 def matching(count):
-    """The matcher alone, on predictions of all ten layers."""
+    """Only the matcher, on predictions of all ten layers."""
     import torch
 
     matcher = build(False).criterion.matcher

@@ -1,4 +1,4 @@
-"""Repeats, times and weighs what a peer does, and prints it as README.md says."""
+"""Repeats a peer, measures time and memory, and prints them as README.md specifies."""
 
 import json
 import os
@@ -13,7 +13,7 @@ def memory_mib(key):
 
 
 def run(cases):
-    """`cases` maps (case, peer) to a function that prepares, and returns what is repeated."""
+    """`cases` maps (case, peer) to a function that prepares and returns the function to repeat."""
     if "--list" in sys.argv:
         for case, peer in cases:
             print(case, peer)
@@ -24,13 +24,13 @@ def run(cases):
     wanted = [a for a in sys.argv[1:] if not a.startswith("--")]
     chosen = [key for key in cases if list(key[: len(wanted)]) == wanted]
     if not chosen:
-        sys.exit("no such case; --list names them")
+        sys.exit("no such case; --list shows them")
     for case, peer in chosen:
         torch.manual_seed(0)
         body, repeats = cases[case, peer]()
         before = memory_mib("VmRSS")
         with open("/proc/self/clear_refs", "w") as peak:
-            peak.write("5")  # starts VmHWM anew: building the model is not measured
+            peak.write("5")  # resets VmHWM: building the model is not measured
         body()
         seconds, started = [], time.process_time()
         for _ in range(repeats):

@@ -1,5 +1,5 @@
 """The peers of benches/resnet.rs: torchvision's ResNet-50, with frozen batch-norm statistics (what
-the Rust side computes) and as it comes, with those of the batch."""
+the Rust side computes) and by default, with those of the batch."""
 
 from functools import partial
 

@@ -1,7 +1,7 @@
-"""The peers of benches/sam.rs: segment_anything and Hugging Face's SamModel, each as it comes.
+"""The peers of benches/sam.rs: segment_anything and Hugging Face's SamModel, both unmodified.
 
 A peer is a pair of functions around one model: `embed` makes embeddings of images, `decode` makes
-low-resolution logits and predicted IoU of them for boxes `[N, 4]`; `enlarge` brings logits to 1024².
+low-resolution logits and predicted IoU from them for boxes `[N, 4]`; `enlarge` resizes logits to 1024².
 """
 
 from functools import partial
@@ -70,7 +70,7 @@ def some_targets(objects):
 
 
 def losses(logits, predicted, targets):
-    """Focal (20), dice and the error of the predicted IoU, of the mask of the best IoU."""
+    """Focal (20), dice and the error of the predicted IoU, for the mask with the best IoU."""
     import torch
     import torch.nn.functional as F
 

@@ -1,4 +1,4 @@
-"""The peers of benches/vit.rs: segment_anything and Hugging Face's SamModel, each as it comes."""
+"""The peers of benches/vit.rs: segment_anything and Hugging Face's SamModel, both unmodified."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-//! Repeats, times and weighs what a bench measures, and prints it as `benches/peers/README.md` says.
+//! Repeats a bench, measures time and memory, and prints them as `benches/peers/README.md` specifies.
 
 use std::{fs, time::Instant};
 
@@ -8,10 +8,10 @@ use engine::{
     tch,
 };
 
-/// A name, and what measures it.
+/// A case's name and the function that measures it.
 pub(crate) type Case = (&'static str, fn() -> Result<Value>);
 
-/// Lists the cases, or measures the one that is named on the command line (all without a name).
+/// Lists the cases, or measures the one named on the command line (all if none is named).
 pub(crate) fn run(cases: &[Case]) -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|a| a == "--list") {
@@ -30,7 +30,7 @@ pub(crate) fn run(cases: &[Case]) -> Result<()> {
         measured += 1;
     }
     if measured == 0 {
-        bail!("no such case; --list names them");
+        bail!("no such case; --list shows them");
     }
     Ok(())
 }
@@ -38,7 +38,7 @@ pub(crate) fn run(cases: &[Case]) -> Result<()> {
 /// Runs `body` once to warm up, then `repeats` times.
 pub(crate) fn seconds(repeats: usize, mut body: impl FnMut() -> Result<()>) -> Result<Value> {
     let before = memory_mib("VmRSS")?;
-    // The peak of building the model is not this case's: 5 starts VmHWM anew.
+    // The peak of building the model does not belong to this case: 5 resets VmHWM.
     fs::write("/proc/self/clear_refs", "5").context("resetting the memory peak")?;
     body()?;
     let mut seconds = Vec::with_capacity(repeats);
@@ -50,7 +50,7 @@ pub(crate) fn seconds(repeats: usize, mut body: impl FnMut() -> Result<()>) -> R
     }
     let peak = memory_mib("VmHWM")?;
     eprintln!(
-        "whole process at its peak: {peak:.0} MiB; processor time {:.3} s a repetition",
+        "peak of the entire process: {peak:.0} MiB; processor time {:.3} s per repetition",
         (processor_seconds()? - started) / repeats as f64
     );
     seconds.sort_by(f64::total_cmp);
@@ -68,7 +68,7 @@ fn memory_mib(key: &str) -> Result<f64> {
     Ok(kib / 1024.0)
 }
 
-/// User and system time of the process so far, all threads: steadier than the clock on a busy
+/// User and system time of the process so far, all threads: more stable than the clock on a busy
 /// machine.
 fn processor_seconds() -> Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat")?;

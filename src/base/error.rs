@@ -1,10 +1,10 @@
-//! What goes wrong, sorted by who can mend it. The kind decides the exit code.
+//! Errors, classified by where to fix them. The kind determines the exit code.
 
 use std::fmt;
 
 use crate::storage::no_room;
 
-/// Where to look for the cause; each kind has its documented exit code.
+/// Where to look for the cause; each kind has a documented exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The config file, an override or a command-line argument.
@@ -15,7 +15,7 @@ pub enum ErrorKind {
     Weights,
     /// A loss or gradient that is not finite.
     NonFinite,
-    /// No room on the disk, or no quota left.
+    /// The disk is full or its quota used up.
     Storage,
     /// A run that does not fit into memory.
     Memory,
@@ -24,7 +24,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Process exit code (`docs/configuration.md` lists them). Whatever has no kind exits with 1.
+    /// Process exit code (`docs/configuration.md` lists them). Errors without a kind exit with 1.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -39,28 +39,28 @@ impl ErrorKind {
     }
 }
 
-/// An error a user can act on: which file, key, line or image; expected and got; what to do.
+/// An error that a user can act on: which file, key, line or image; expected and got; what to do.
 ///
 /// Travels inside [`anyhow::Error`], under any number of contexts; [`exit_code`] finds it there.
 #[derive(Debug)]
 pub struct Error {
-    /// Decides the exit code.
+    /// Determines the exit code.
     pub kind: ErrorKind,
     message: String,
 }
 
 impl Error {
-    /// An error of the config, an override or an argument.
+    /// An error in the config, an override or an argument.
     pub fn config(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Config, message: message.into() }
     }
 
-    /// An error of images, annotations or list files.
+    /// An error in images, annotations or list files.
     pub fn data(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Data, message: message.into() }
     }
 
-    /// An error of weights or checkpoints.
+    /// An error in weights or checkpoints.
     pub fn weights(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Weights, message: message.into() }
     }
@@ -70,7 +70,7 @@ impl Error {
         Self { kind: ErrorKind::NonFinite, message: message.into() }
     }
 
-    /// No room on a disk; [`crate::fs::explain`] makes those of writing.
+    /// A full disk; [`crate::fs::explain`] creates these errors for failed writes.
     pub fn storage(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Storage, message: message.into() }
     }
@@ -80,7 +80,7 @@ impl Error {
         Self { kind: ErrorKind::Memory, message: message.into() }
     }
 
-    /// A stop that the user asked for.
+    /// A stop that the user requested.
     pub fn interrupted(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Interrupted, message: message.into() }
     }
@@ -94,8 +94,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The kind of the [`Error`] within, under any number of contexts. An error of the system that there
-/// is no room on the disk has one by itself, whoever passed it on.
+/// The kind of the [`Error`] inside, under any number of contexts. A system error for a full disk
+/// always has a kind, even without an [`Error`].
 #[must_use]
 pub fn kind(error: &anyhow::Error) -> Option<ErrorKind> {
     let full = |cause: &(dyn std::error::Error + 'static)| {
@@ -107,7 +107,7 @@ pub fn kind(error: &anyhow::Error) -> Option<ErrorKind> {
     }
 }
 
-/// Exit code of a failed command: that of its [`kind`], else 1.
+/// Exit code of a failed command: the code of its [`kind`], else 1.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     kind(error).map_or(1, ErrorKind::exit_code)

@@ -12,11 +12,11 @@ use anyhow::{Context, Result};
 use crate::storage::{Sizes, explain_sized, no_room};
 pub use crate::storage::{explain, explain_write, free_space, require_space};
 
-/// Writes `bytes` to `path` so that at any moment, power loss included, the file is the old one or
-/// the whole new one. See [`atomic_write_with`].
+/// Writes `bytes` to `path` so that at any moment, even after a power loss, the file is either the old
+/// one or the complete new one. See [`atomic_write_with`].
 ///
 /// # Errors
-/// When the folder is absent, not writable or full; the message says which, and the old file stays.
+/// If the folder is missing, not writable or full; the message says which, and the old file is kept.
 pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
     atomic_write_sized(path, bytes.len() as u64, |file| file.write_all(bytes))
 }
@@ -25,8 +25,8 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// beside `path`, which is then synced and renamed.
 ///
 /// # Errors
-/// As [`atomic_write`]; those of `write` too. On a full disk it is of kind storage and says how many
-/// bytes are missing at least.
+/// Same errors as [`atomic_write`], and those of `write`. On a full disk the error has kind storage and
+/// says how many bytes are missing at least.
 pub fn atomic_write_with(
     path: &Path,
     write: impl FnOnce(&mut io::BufWriter<Output<'_>>) -> io::Result<()>,
@@ -34,11 +34,11 @@ pub fn atomic_write_with(
     replace(path, None, write)
 }
 
-/// Like [`atomic_write_with`] where the size is known, so that the error of a full disk says exactly
+/// Like [`atomic_write_with`] for a known size, so that on a full disk the error says exactly
 /// how many bytes are missing.
 ///
 /// # Errors
-/// As [`atomic_write_with`].
+/// Same errors as [`atomic_write_with`].
 pub fn atomic_write_sized(
     path: &Path,
     bytes: u64,
@@ -53,9 +53,9 @@ fn replace(
     write: impl FnOnce(&mut io::BufWriter<Output<'_>>) -> io::Result<()>,
 ) -> Result<()> {
     let mut progress = Progress::default();
-    // The temporary file is gone by the time the error is made: what it took is free again.
+    // The temporary file is gone by the time the error is created, so its space is free again.
     replace_counted(path, &mut progress, write).map_err(|mut error| {
-        // An encoder may have wrapped what the system said.
+        // An encoder may have wrapped the system's error.
         if let Some(kind) = progress.no_room
             && no_room(&error).is_none()
         {
@@ -74,7 +74,7 @@ fn replace_counted(
 ) -> io::Result<()> {
     let folder = folder_of(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // 0o666 less the umask, as any other file; tempfile's own default hides it from the group.
+    // 0o666 minus the umask, like any other file; tempfile's default hides it from the group.
     let mut temporary = tempfile::Builder::new()
         .prefix(&format!(".{name}."))
         .suffix(".tmp")
@@ -87,20 +87,20 @@ fn replace_counted(
     drop(buffered);
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|e| e.error)?;
-    // The rename itself is on disk only once the folder is.
+    // The rename itself is on disk only after the folder is synced.
     File::open(folder)?.sync_all()
 }
 
-/// How far the writing of a file came, in bytes from its start.
+/// How far the writing of a file got, in bytes from its start.
 #[derive(Debug, Default)]
 struct Progress {
     taken: u64,
     asked: u64,
-    /// What a write was refused for; not the sync after it, which does not tell how much was lost.
+    /// Why a write was refused; not set by the later sync, which does not report how much was lost.
     no_room: Option<io::ErrorKind>,
 }
 
-/// The file that an atomic write fills.
+/// The temporary file that an atomic write fills.
 #[derive(Debug)]
 pub struct Output<'a> {
     file: &'a mut File,
@@ -144,8 +144,8 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// A file that grows record by record. A record is in the file whole or not at all, also when the
-/// disk is full; each is handed to the system at once.
+/// A file that grows record by record. A record is in the file completely or not at all, even if the
+/// disk is full; each is passed to the system immediately.
 #[derive(Debug)]
 pub struct AppendFile {
     file: File,
@@ -158,7 +158,7 @@ impl AppendFile {
     /// Opens `path` for appending, or creates it.
     ///
     /// # Errors
-    /// When that is impossible; names the file.
+    /// If that fails; the message names the file.
     pub fn open(path: &Path) -> Result<Self> {
         let open = || {
             let mut file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -171,7 +171,7 @@ impl AppendFile {
     /// Appends one record.
     ///
     /// # Errors
-    /// When it cannot be written; what was there before stays whole.
+    /// If it cannot be written; earlier records stay intact.
     pub fn append(&mut self, record: &[u8]) -> Result<()> {
         match self.file.write_all(record) {
             Ok(()) => {
@@ -181,8 +181,8 @@ impl AppendFile {
             Err(error) => {
                 let length = self.file.metadata().map_or(0, |file| file.len());
                 let accepted = Some(length.saturating_sub(self.len));
-                // Half a record would spoil what follows once there is space again. Shrinking can
-                // fail only where nothing could have been written (a device): nothing to undo.
+                // Half a record would corrupt the following ones once there is space again. Truncating
+                // can fail only if nothing could have been written (a device): nothing to undo.
                 drop(self.file.set_len(self.len));
                 let sizes = Sizes { needed: record.len() as u64, exact: true, accepted };
                 Err(explain_sized(&self.path, error, Some(sizes)))
@@ -190,19 +190,19 @@ impl AppendFile {
         }
     }
 
-    /// Waits until everything is on the disk.
+    /// Waits until everything is on disk.
     ///
     /// # Errors
-    /// Passes the system's on.
+    /// Propagates errors from the system.
     pub fn sync(&self) -> Result<()> {
         self.file.sync_all().map_err(|e| explain(&self.path, e))
     }
 }
 
-/// The text of a file, `None` when there is none.
+/// The text of a file, or `None` if it does not exist.
 ///
 /// # Errors
-/// When it exists and cannot be read; names it.
+/// If it exists but cannot be read; the message names it.
 pub fn read_if_exists(path: &Path) -> Result<Option<String>> {
     let mut text = String::new();
     match File::open(path).and_then(|mut file| file.read_to_string(&mut text)) {

@@ -1,4 +1,4 @@
-//! Identifiers as annotation files spell them.
+//! Identifiers in annotation files.
 
 use std::{cmp::Ordering, fmt, str::FromStr};
 
@@ -6,15 +6,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
 
 /// Id of an image or annotation: an integer of up to 128 bits (US-43d's tools write UUIDs as
-/// integers), a string, or the position in the file where it has none.
+/// integers), a string, or the position in the file if it does not have an id.
 ///
-/// `5` and `"5"` are different ids. Written to JSON an id comes out as it was spelled. Reading goes
-/// through the text of the number, since JSON readers round what exceeds 64 bits; that needs
-/// `serde_json` reading straight from text or a stream, not from a `Value`, nor through
+/// `5` and `"5"` are different ids. JSON output keeps the spelling of the input. Reading uses
+/// the text of the number, since JSON readers round integers that exceed 64 bits; for that,
+/// `serde_json` must read directly from text or a stream, not from a `Value`, nor through
 /// `#[serde(flatten)]` or `#[serde(untagged)]`. For the same reason `serde_json::to_value` and
-/// `json!` refuse the ids that exceed 64 bits: serialise a struct instead.
+/// `json!` refuse ids that exceed 64 bits: serialise a struct instead.
 ///
-/// Numbers sort by value and come before texts, which sort by code point.
+/// Numbers sort by value and come before strings, which sort by code point.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ImageId {
     Unsigned(u128),
@@ -23,7 +23,7 @@ pub enum ImageId {
 }
 
 impl ImageId {
-    /// The id that reads the same but is spelled the other way: 5 for `"5"` and `"5"` for 5.
+    /// The same id in the other spelling: 5 for `"5"` and `"5"` for 5.
     #[must_use]
     pub fn respelled(&self) -> Option<Self> {
         match self {
@@ -34,12 +34,12 @@ impl ImageId {
 }
 
 impl ImageId {
-    /// The id that a piece of JSON spells.
+    /// Parses a JSON value as an id.
     ///
     /// # Errors
-    /// When it spells something else; says what.
+    /// If it is something else; the message quotes it.
     pub fn from_json(json: &str) -> Result<Self, String> {
-        // Nearly every id is a plain number.
+        // Fast path: nearly every id is a plain number.
         match json.parse::<u64>() {
             Ok(n) => Ok(Self::from(n)),
             Err(_) => parse_json(json),

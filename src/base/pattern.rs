@@ -1,6 +1,6 @@
-//! Name patterns of the config: `*` matches any run of characters, all else itself.
+//! Name patterns of the config: `*` matches any run of characters, everything else matches itself.
 
-/// Whether the whole of `name` follows `pattern`.
+/// Whether all of `name` matches `pattern`.
 #[must_use]
 pub fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
@@ -8,7 +8,7 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     let Some(mut rest) = name.strip_prefix(first) else { return false };
     let Some(mut part) = parts.next() else { return rest.is_empty() };
     for next in parts {
-        // The leftmost place is as good as any: what follows only needs room behind it.
+        // The leftmost match is as good as any: the remaining parts only need room after it.
         let Some(at) = rest.find(part) else { return false };
         rest = &rest[at + part.len()..];
         part = next;

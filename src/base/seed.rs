@@ -1,5 +1,5 @@
-//! Random choices as pure functions: every one derives from the run's seed and the coordinates of
-//! what is being decided (epoch, step, index), so that a resumed run repeats an uninterrupted one.
+//! Random choices as pure functions: each derives from the run's seed and the coordinates of
+//! the decision (epoch, step, index), so a resumed run repeats an uninterrupted one.
 
 /// First coordinate of a decision: the order of an epoch's images.
 pub const SHUFFLE: u64 = 1;
@@ -7,7 +7,7 @@ pub const SHUFFLE: u64 = 1;
 pub const AUGMENT: u64 = 2;
 /// First coordinate of a decision: the seed that a batch carries.
 pub const BATCH: u64 = 3;
-/// First coordinate of a decision: which image takes the place of one that cannot be used.
+/// First coordinate of a decision: which image replaces one that cannot be used.
 pub const REPLACE: u64 = 4;
 
 /// A small counter-based generator (SplitMix64): the same coordinates give the same draws, on any
@@ -33,7 +33,7 @@ impl Rng {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Fills `values` with uniform numbers in `[0, 1)`, 24 bits each, two of a draw.
+    /// Fills `values` with uniform numbers in `[0, 1)`, 24 bits each, two per draw.
     pub fn fill_uniform(&mut self, values: &mut [f32]) {
         let to_unit = |bits: u64| bits as f32 / (1u32 << 24) as f32;
         for pair in values.chunks_mut(2) {
@@ -47,7 +47,7 @@ impl Rng {
     /// Uniform integer in `0..bound` without modulo bias.
     ///
     /// # Panics
-    /// When `bound` is 0: the caller's own bug.
+    /// If `bound` is 0, which is a bug of the caller.
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "an empty range has no elements to draw");
         // Lemire's multiply-shift with rejection.

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: finish the step, save, say how to go on.
+//! Ctrl-C and SIGTERM: finish the step, save, and print how to continue.
 
 use std::sync::{
     Arc,
@@ -11,29 +11,29 @@ use signal_hook::{
     flag,
 };
 
-/// Set once somebody asked the process to stop.
+/// A flag that is set once the process is asked to stop.
 #[derive(Debug, Clone, Default)]
 pub struct StopFlag(Arc<AtomicBool>);
 
 impl StopFlag {
-    /// A flag that SIGINT and SIGTERM raise. A second signal ends the process at once: checkpoints
-    /// are renamed into place, so the last one is whole. (SIGHUP keeps its meaning, for `nohup`.)
+    /// A flag that SIGINT and SIGTERM raise. A second signal ends the process immediately: checkpoints
+    /// are renamed into place, so the last one is complete. (SIGHUP keeps its meaning, for `nohup`.)
     ///
     /// # Errors
-    /// When the handlers cannot be installed.
+    /// If the handlers cannot be installed.
     pub fn from_signals() -> Result<Self> {
         const INTERRUPTED: i32 = 130;
         let stop = Self::default();
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal finds the flag down and only raises it.
+            // The order matters: the first signal finds the flag unset and only raises it.
             flag::register_conditional_shutdown(signal, INTERRUPTED, stop.0.clone())
                 .and_then(|_| flag::register(signal, stop.0.clone()))
-                .context("cannot listen to signals")?;
+                .context("cannot install signal handlers")?;
         }
         Ok(stop)
     }
 
-    /// Asks for a stop.
+    /// Requests a stop.
     pub fn raise(&self) {
         self.0.store(true, Ordering::Release);
     }

@@ -1,12 +1,12 @@
-//! Room on the disk: how much there is, and the error that says how much is missing.
+//! Disk space: how much is free, and the error that says how much is missing.
 
 use std::{fs, io, path::Path};
 
 use crate::error::Error;
 
-/// Bytes that may still be written into the file system of `path`, which need not exist yet (its
-/// nearest folder that does counts). `None` where the system does not tell: some network file
-/// systems do not. A quota may allow less.
+/// Number of bytes that can still be written to the file system of `path`. `path` need not exist yet;
+/// its nearest existing folder counts. `None` if the system does not report it, as with some network
+/// file systems. A quota may allow less.
 #[must_use]
 pub fn free_space(path: &Path) -> Option<u64> {
     let disk = disk_of(path)?;
@@ -16,16 +16,16 @@ pub fn free_space(path: &Path) -> Option<u64> {
 fn disk_of(path: &Path) -> Option<rustix::fs::StatVfs> {
     let path = if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) };
     let disk = path.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok())?;
-    // A file system that knows nothing of its size says 0 of everything.
+    // A file system that does not know its size reports 0 for everything.
     (disk.f_blocks > 0).then_some(disk)
 }
 
-/// Refuses to begin writing `bytes` to `path` where they cannot fit. What is there already is not
-/// counted as free: a file is replaced only once the new one is whole.
+/// Checks that `bytes` bytes fit before writing them to `path`. An existing file does not count as
+/// free space: it is replaced only once the new one is complete.
 ///
 /// # Errors
-/// Of kind storage: names path, bytes needed, free and missing. Never where the system does not
-/// tell how much is free.
+/// Kind storage: names the path and the bytes needed, free and missing. Never fails if the system does
+/// not report how much is free.
 pub fn require_space(path: &Path, bytes: u64) -> Result<(), Error> {
     match free_space(path) {
         Some(free) if free < bytes => {
@@ -36,24 +36,23 @@ pub fn require_space(path: &Path, bytes: u64) -> Result<(), Error> {
     }
 }
 
-/// What a write that failed was about.
+/// The sizes involved in a failed write.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
     /// Bytes of the whole file or record.
     pub(crate) needed: u64,
-    /// Whether `needed` is known, or only how far the writing came.
+    /// Whether `needed` is the full size, or only how far the writing got.
     pub(crate) exact: bool,
-    /// Bytes that the system took before it refused, where that is known.
+    /// Number of bytes that the system accepted before it refused, if known.
     pub(crate) accepted: Option<u64>,
 }
 
-/// An error of writing that names the file and, where it can, the remedy: of kind storage where
-/// there was no room.
+/// A write error that names the file and, if possible, the remedy: kind storage if the disk is full.
 pub fn explain(path: &Path, error: io::Error) -> anyhow::Error {
     explain_sized(path, error, None)
 }
 
-/// As [`explain`], of writing a file of `bytes` bytes.
+/// Like [`explain`], for a failed write of a file of `bytes` bytes.
 pub fn explain_write(path: &Path, error: io::Error, bytes: u64) -> anyhow::Error {
     explain_sized(path, error, Some(Sizes { needed: bytes, exact: true, accepted: None }))
 }
@@ -65,23 +64,23 @@ pub(crate) fn explain_sized(path: &Path, error: io::Error, sizes: Option<Sizes>)
     let no_inodes = disk_of(path).is_some_and(|disk| disk.f_files > 0 && disk.f_favail == 0);
     let explained = match error.kind() {
         io::ErrorKind::StorageFull if no_inodes => Error::storage(format!(
-            "cannot write {}: the disk takes no more files (all its inodes are used); remove files \
+            "cannot write {}: the disk cannot hold more files (all its inodes are used); remove files \
              there, then run the same command again",
             path.display()
         )),
-        // What is free says nothing about the quota.
+        // The free space says nothing about the quota.
         io::ErrorKind::QuotaExceeded => full(path, why, sizes, None),
         _ => full(path, why, sizes, free_space(path)),
     };
     anyhow::Error::new(error).context(explained)
 }
 
-/// Why there was no room, if that is what the error says.
+/// Why there was no space, if that is the error's cause.
 pub(crate) fn no_room(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::StorageFull => Some("the disk is full"),
         io::ErrorKind::QuotaExceeded => Some("your disk quota is used up"),
-        io::ErrorKind::FileTooLarge => Some("its file system takes no file as large"),
+        io::ErrorKind::FileTooLarge => Some("its file system does not support files this large"),
         _ => None,
     }
 }
@@ -108,13 +107,13 @@ fn full(path: &Path, why: &str, sizes: Option<Sizes>, free: Option<u64>) -> Erro
     ))
 }
 
-/// A file system may have more free than it gives out, so what it took counts too.
+/// A file system may report more free space than it grants, so the accepted bytes also count.
 fn missing(sizes: Sizes, free: Option<u64>) -> u64 {
     let after = |had: Option<u64>| had.map(|had| sizes.needed.saturating_sub(had));
     after(free).max(after(sizes.accepted)).unwrap_or(sizes.needed).max(1)
 }
 
-/// `1 byte`, `12345678 bytes (11.8 MiB)`: exact, and to be read.
+/// `1 byte`, `12345678 bytes (11.8 MiB)`: exact and readable.
 fn bytes(count: u64) -> String {
     let exact = if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") };
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
@@ -156,7 +155,7 @@ mod tests {
              bytes (1.0 KiB) free, 3144704 bytes (3.0 MiB) missing); free some space in /a or \
              choose another folder, then run the same command again"
         );
-        // The disk says it has room, and took none of it.
+        // The disk reports free space, but did not accept the data.
         assert_eq!(missing(Sizes { accepted: Some(7), ..sizes }, Some(1 << 30)), (3 << 20) - 7);
         assert_eq!(missing(sizes, None), 2 << 20);
         assert_eq!(missing(Sizes { accepted: None, ..sizes }, None), 3 << 20);
@@ -166,7 +165,7 @@ mod tests {
     fn quotas_and_file_systems_that_are_too_small_are_storage_too() {
         for (kind, why) in [
             (io::ErrorKind::QuotaExceeded, "your disk quota is used up"),
-            (io::ErrorKind::FileTooLarge, "takes no file as large"),
+            (io::ErrorKind::FileTooLarge, "does not support files this large"),
         ] {
             let error = explain(Path::new("/a/b.json"), io::Error::from(kind)).context("saving");
             assert_eq!(exit_code(&error), 6);

@@ -1,4 +1,4 @@
-//! Class-agnostic copies: every object of one category, as prompted segmentation trains.
+//! Class-agnostic copies: every object gets the same category, as for training prompted segmentation.
 
 use crate::coco::{CategoryRecord, CocoFile, Extra};
 

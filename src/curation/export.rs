@@ -1,4 +1,4 @@
-//! Classification lists from COCO files: a line `path label` for each image.
+//! Classification lists from COCO files: one line `path label` per image.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,15 +11,15 @@ use serde::Serialize;
 
 use crate::coco::{AnnotationRecord, CocoFile};
 
-/// The label of an image whose objects differ in class.
+/// How to label an image whose objects differ in class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mixed {
-    /// None: the image is left out and counted.
+    /// No label: the image is left out and counted.
     Skip,
-    /// An error that names the image.
+    /// Fail with an error that names the image.
     Fail,
-    /// The class of its largest object; of equal ones the first in the order of categories.
+    /// The class of its largest object; if several are equally large, the first in category order.
     Largest,
     /// All its classes, joined by commas.
     All,
@@ -28,28 +28,28 @@ pub enum Mixed {
 #[derive(Debug, Clone, Serialize)]
 pub struct ExportOptions {
     pub mixed: Mixed,
-    /// Names as labels, in place of indices from 0 in the order of the categories.
+    /// Use names as labels instead of indices from 0 in the order of the categories.
     pub names: bool,
-    /// Put before each path, e.g. `images/`.
+    /// Prepended to each path, e.g. `images/`.
     pub prefix: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct ExportReport {
-    /// Lines written.
+    /// Number of lines written.
     pub images: usize,
-    /// Name and number of images of each class, in the order of labels.
+    /// Name of each class and its number of images, in the order of labels.
     pub classes: Vec<(String, usize)>,
-    /// Images without objects, which have no line.
+    /// Number of images without objects; they get no line.
     pub without_objects: usize,
-    /// Images with objects of several classes, whatever became of them.
+    /// Number of images with objects of several classes, whether listed or not.
     pub mixed: usize,
 }
 
 /// The list of `file`, in the order of its images.
 ///
 /// # Errors
-/// When an image has several classes and that is not allowed, or a path or name cannot stand in a
+/// If an image has several classes and that is not allowed, or a path or name cannot be written in a
 /// list.
 pub fn list(file: &CocoFile, options: &ExportOptions) -> Result<(String, ExportReport)> {
     let labels = labels(file, options)?;
@@ -71,10 +71,11 @@ pub fn list(file: &CocoFile, options: &ExportOptions) -> Result<(String, ExportR
             report.without_objects += 1;
             continue;
         };
-        // Largest object by class.
+        // Area of the largest object of each class.
         let mut areas: BTreeMap<usize, f64> = BTreeMap::new();
         for object in objects {
-            let class = *classes.get(&object.category_id).context("an object of no category")?;
+            let class =
+                *classes.get(&object.category_id).context("an object has an unknown category")?;
             let area = areas.entry(class).or_default();
             *area = area.max(object.area);
         }
@@ -82,8 +83,8 @@ pub fn list(file: &CocoFile, options: &ExportOptions) -> Result<(String, ExportR
         let chosen = chosen(&areas, options.mixed).with_context(|| {
             let names: Vec<_> = areas.keys().map(|&c| &*file.categories[c].name).collect();
             Error::data(format!(
-                "image {} has objects of {} classes ({}); --mixed skip, largest or all says what \
-                 becomes of it",
+                "image {} has objects of {} classes ({}); choose how to label it with --mixed skip, \
+                 largest or all",
                 image.file_name,
                 names.len(),
                 names.join(", ")
@@ -105,7 +106,7 @@ pub fn list(file: &CocoFile, options: &ExportOptions) -> Result<(String, ExportR
 /// Writes the list of `file` to `path`.
 ///
 /// # Errors
-/// As [`list`]; when it cannot be written, or has no line.
+/// Same errors as [`list`]; also if the list cannot be written or would be empty.
 pub fn write_list(file: &CocoFile, path: &Path, options: &ExportOptions) -> Result<ExportReport> {
     let (text, report) = list(file, options)?;
     if report.images == 0 {
@@ -121,10 +122,11 @@ fn labels(file: &CocoFile, options: &ExportOptions) -> Result<Vec<String>> {
     }
     let name = |category: &crate::coco::CategoryRecord| {
         let name = category.name.clone();
-        // A comma parts labels, white space ends the path.
+        // A comma separates labels, white space ends the path.
         if name.contains(|c: char| c.is_whitespace() || c == ',') {
-            let message =
-                format!("class \"{name}\" cannot stand in a list: leave --names out, or rename it");
+            let message = format!(
+                "class \"{name}\" cannot be used in a list: omit --names, or rename the class"
+            );
             return Err(Error::data(message).into());
         }
         Ok(name)
@@ -132,7 +134,7 @@ fn labels(file: &CocoFile, options: &ExportOptions) -> Result<Vec<String>> {
     file.categories.iter().map(name).collect()
 }
 
-/// Classes of an image in the order of labels; empty for one that is left out, `None` where that
+/// Classes of an image in the order of labels; empty for an image that is left out, `None` if that
 /// is an error.
 fn chosen(areas: &BTreeMap<usize, f64>, mixed: Mixed) -> Option<Vec<usize>> {
     let classes: Vec<usize> = areas.keys().copied().collect();
@@ -148,13 +150,13 @@ fn chosen(areas: &BTreeMap<usize, f64>, mixed: Mixed) -> Option<Vec<usize>> {
     }
 }
 
-/// Readers of lists trim lines, end them at `\n` and take `#` for a comment.
+/// Readers of lists trim lines, end them at `\n` and treat `#` as a comment.
 fn check_path(path: &str) -> Result<()> {
     let is_plain = path.trim() == path && !path.starts_with('#') && !path.contains(['\n', '\r']);
     if is_plain {
         return Ok(());
     }
-    let message = format!("image {path:?} cannot stand in a list: rename it, or see --prefix");
+    let message = format!("image {path:?} cannot be used in a list: rename it, or see --prefix");
     Err(Error::data(message).into())
 }
 
@@ -217,6 +219,6 @@ mod tests {
         assert!(text(&file, Mixed::Fail, false).is_ok());
         file.categories[0].name = "smooth muscle".into();
         let error = text(&file, Mixed::Fail, true).unwrap_err().to_string();
-        assert!(error.contains("\"smooth muscle\" cannot stand in a list"), "{error}");
+        assert!(error.contains("\"smooth muscle\" cannot be used in a list"), "{error}");
     }
 }

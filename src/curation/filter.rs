@@ -1,7 +1,7 @@
-//! Images and objects left out: small annotations, whole datasets, organs, categories.
+//! Leaves out images and objects: small annotations, whole datasets, organs, categories.
 //!
-//! US-43d's published test file of MMOTU-2D keeps of each image the objects with at least 0.95 of
-//! the area of its largest, where 0.05 was meant; `min_relative_area = 0.95` reproduces it.
+//! In US-43d's published test file of MMOTU-2D, each image keeps only the objects with at least 0.95
+//! of the area of its largest one, where 0.05 was meant; `min_relative_area = 0.95` reproduces it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,43 +11,43 @@ use serde::Serialize;
 
 use crate::coco::{CocoFile, ImageRecord};
 
-/// What stays. Patterns follow [`base::pattern`].
+/// What to keep. Patterns follow [`base::pattern`].
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct FilterOptions {
-    /// Objects of at least so many pixels.
+    /// Keep objects of at least this many pixels.
     pub min_area: Option<f64>,
-    /// Objects of at least this share of the largest of their image.
+    /// Keep objects with at least this share of the area of the largest one in their image.
     pub min_relative_area: Option<f64>,
-    /// Images whose dataset, application or `file_name` follows one of these go.
+    /// Drop images whose dataset, application or `file_name` matches one of these.
     pub exclude: Vec<String>,
-    /// Unless empty: only images whose dataset, application or `file_name` follows one of these.
+    /// Unless empty, keep only images whose dataset, application or `file_name` matches one of these.
     pub only: Vec<String>,
-    /// Unless empty: only objects of categories that follow one of these, and only these categories.
+    /// Unless empty, keep only categories that match one of these, and their objects.
     pub category: Vec<String>,
-    /// Images without objects go, also those that had none before.
+    /// Drop images without objects, including those that had none to begin with.
     pub drop_empty: bool,
 }
 
-/// How much was left out, by what.
+/// How much was left out, by reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct FilterReport {
     pub images: usize,
     pub objects: usize,
     pub images_by_name: usize,
     pub images_empty: usize,
-    /// Objects of images that went by name.
+    /// Objects of images that were dropped by name.
     pub objects_by_name: usize,
     pub objects_by_category: usize,
     pub objects_by_area: usize,
     pub objects_by_relative_area: usize,
 }
 
-/// Leaves out of `file` what `options` say: images by name first, then objects by category, then
-/// small objects (the largest of an image is the largest of what is left by then), then images
+/// Filters `file` in place: first images by name, then objects by category, then
+/// small objects (relative to the largest remaining object of the image), then images
 /// without objects.
 ///
 /// # Errors
-/// When a threshold is out of range, a pattern follows nothing, or nothing is left.
+/// If a threshold is out of range, a pattern matches nothing, or nothing is left.
 pub fn filter(file: &mut CocoFile, options: &FilterOptions) -> Result<FilterReport> {
     check(options)?;
     let mut report = FilterReport::default();
@@ -60,14 +60,14 @@ pub fn filter(file: &mut CocoFile, options: &FilterOptions) -> Result<FilterRepo
     }
     (report.images, report.objects) = (file.images.len(), file.annotations.len());
     if file.images.is_empty() {
-        return Err(Error::data("no image is left").into());
+        return Err(Error::data("no images left").into());
     }
     Ok(report)
 }
 
 fn check(options: &FilterOptions) -> Result<()> {
     if let Some(area) = options.min_area.filter(|area| !(area.is_finite() && *area >= 0.0)) {
-        return Err(Error::config(format!("--min-area {area}: expected pixels")).into());
+        return Err(Error::config(format!("--min-area {area}: expected a number of pixels")).into());
     }
     if let Some(share) = options.min_relative_area.filter(|share| !(0.0..=1.0).contains(share)) {
         let message = format!("--min-relative-area {share}: expected a share from 0 to 1");
@@ -76,7 +76,7 @@ fn check(options: &FilterOptions) -> Result<()> {
     Ok(())
 }
 
-/// Keeps what `keep` takes; how many it did not.
+/// Keeps the elements that `keep` accepts. Returns how many were removed.
 fn removed<T>(list: &mut Vec<T>, keep: impl FnMut(&T) -> bool) -> usize {
     let before = list.len();
     list.retain(keep);
@@ -181,8 +181,8 @@ mod tests {
 
     use super::*;
 
-    /// Image 1 of BUSI (areas 100, 96, 94, 5, 4), image 2 of TN3K (area 50), image 3 of TN3K,
-    /// empty.
+    /// Image 1 of BUSI (areas 100, 96, 94, 5, 4), image 2 of TN3K (area 50), image 3 of TN3K
+    /// (empty).
     fn file() -> CocoFile {
         let object = |image: u32, category: u32, area: u32| {
             serde_json::json!({ "image_id": image, "category_id": category, "bbox": [0, 0, 9, 9],
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(areas(&intended).0, [100.0, 96.0, 94.0, 5.0, 50.0]);
         let pixels = FilterOptions { min_area: Some(94.5), ..FilterOptions::default() };
         assert_eq!(areas(&pixels).0, [100.0, 96.0]);
-        // The largest of what the category leaves is 94.
+        // The largest object left after filtering by category is 94.
         let both = FilterOptions { category: vec!["mal*".into()], ..intended };
         assert_eq!(areas(&both).0, [94.0, 5.0, 50.0]);
     }
@@ -249,7 +249,7 @@ mod tests {
             FilterOptions { category: vec!["bening".into()], ..FilterOptions::default() };
         assert!(refuse(category).contains("(did you mean \"benign\"?)"));
         let all = FilterOptions { exclude: vec!["*".into()], ..FilterOptions::default() };
-        assert_eq!(refuse(all), "no image is left");
+        assert_eq!(refuse(all), "no images left");
         let share = FilterOptions { min_relative_area: Some(5.0), ..FilterOptions::default() };
         assert!(refuse(share).contains("from 0 to 1"));
     }

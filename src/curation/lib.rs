@@ -1,6 +1,6 @@
 //! From the raw archives of published datasets to COCO files that a run can train on.
 //!
-//! A [`spec`] says what a dataset looks like on disk. [`archive`] unpacks the download; a reader
+//! A [`spec`] describes what a dataset looks like on disk. [`archive`] unpacks the download; a reader
 //! ([`readers`]) pairs files and yields [`Frame`]s, whose [`masks`] become objects; [`convert`]
 //! writes images and annotations.
 

@@ -1,4 +1,4 @@
-//! Several COCO files made one.
+//! Merges several COCO files into one.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,13 +11,13 @@ use serde::Serialize;
 
 use crate::coco::{CategoryRecord, CocoFile, Extra, Info, layout, output::folder_of};
 
-/// When categories of two files are the same.
+/// When two categories from different files count as the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Categories {
     /// By name; a name with two supercategories is an error.
     Union,
-    /// By name; of several supercategories the first stays, and the report tells.
+    /// By name; if supercategories differ, the first is kept and the report lists the conflict.
     ByName,
 }
 
@@ -29,8 +29,8 @@ pub struct MergeReport {
     pub categories: Vec<String>,
     /// Names whose supercategories differ between the files.
     pub conflicts: Vec<String>,
-    /// Keys beside the lists, e.g. `licenses`, that are not carried over: their meaning is each
-    /// file's own.
+    /// Other top-level keys, e.g. `licenses`, that are not carried over: their meaning is specific
+    /// to each file.
     pub left_out: Vec<String>,
 }
 
@@ -38,18 +38,18 @@ pub struct MergeReport {
 pub struct SourceSummary {
     pub file: PathBuf,
     pub dataset: String,
-    /// Put before each of its `file_name`s.
+    /// Prepended to each of its `file_name`s.
     pub prefix: String,
     pub images: usize,
     pub objects: usize,
 }
 
 /// Merges `files`, in their order, into one whose `file_name`s are relative to `root`. Categories
-/// are numbered from 1 in the order of their first appearance; every image tells its dataset and,
-/// where known, its application.
+/// are numbered from 1 in the order of their first appearance; every image records its dataset and,
+/// if known, its application.
 ///
 /// # Errors
-/// When a file cannot be read, its images do not lie below `root`, two images get the same
+/// If a file cannot be read, its images are not below `root`, two images get the same
 /// `file_name`, or categories conflict.
 pub fn merge(files: &[PathBuf], root: &Path, rule: Categories) -> Result<(CocoFile, MergeReport)> {
     let mut merged = Merged { rule, ..Merged::default() };
@@ -89,8 +89,8 @@ impl Merged {
         let images = layout::find_images(path, &file)?;
         let prefix = layout::prefix_below(&images, root)?.with_context(|| {
             Error::data(format!(
-                "its images lie in {}, which is not below {}: name a folder above all images \
-                 (--root), to which the merged file's names will be relative",
+                "its images are in {}, which is not below {}: pass a folder above all images as \
+                 --root; the file names of the merged file will be relative to it",
                 images.display(),
                 root.display()
             ))
@@ -162,7 +162,7 @@ impl Merged {
         Ok(ids)
     }
 
-    /// In words how a category's supercategory differs from the one it has.
+    /// Describes how a category's supercategory differs from the one recorded.
     fn compare(
         &self,
         category: &CategoryRecord,
@@ -186,8 +186,8 @@ impl Merged {
         match self.rule {
             Categories::ByName => Ok(Some(conflict)),
             Categories::Union => bail!(
-                "{conflict}. If they are the same, --categories by-name keeps the first; else \
-                 rename one"
+                "{conflict}. If they are the same, pass --categories by-name to keep the first; \
+                 otherwise rename one"
             ),
         }
     }
@@ -213,7 +213,7 @@ impl Merged {
     }
 }
 
-/// Folder that a merged file's names are relative to, unless another is named: the one that it is
+/// Default folder that the file names of a merged file are relative to: the one that it is
 /// written to.
 #[must_use]
 pub fn default_root(out: &Path) -> &Path {

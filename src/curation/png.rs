@@ -1,4 +1,4 @@
-//! Writing images, and passing on those that are as we would write them.
+//! Encodes PNG images, and copies those that are already in the form we would write.
 
 use std::io::Write;
 
@@ -12,10 +12,10 @@ use crate::Pixels;
 
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Encodes an image: lossless, quick rather than small.
+/// Encodes an image losslessly, favouring speed over size.
 ///
 /// # Errors
-/// When the image has no pixels.
+/// If the image has no pixels.
 pub fn encode(image: &Pixels) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(image.data.len() / 2);
     let color = if image.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
@@ -26,11 +26,11 @@ pub fn encode(image: &Pixels) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The pixels' part of a PNG file whose pixels every reader sees as they are stored: 8-bit grey or
-/// RGB, not interlaced, without transparency, gamma, colour profile or orientation. Texts and dates,
-/// in which patients' names have been found, are left behind.
+/// Reduces a PNG file to its pixel data, if every reader shows the pixels as stored: 8-bit grey or
+/// RGB, not interlaced, without transparency, gamma, colour profile or orientation. Texts and dates
+/// are removed, since patients' names have been found in them.
 ///
-/// `None` for any other file. The caller has decoded it, so that its checksums are known to hold.
+/// `None` for any other file. The caller has decoded the file, so its checksums are known to match.
 #[must_use]
 pub fn verbatim(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut rest = bytes.strip_prefix(SIGNATURE)?;
@@ -54,7 +54,7 @@ pub fn verbatim(bytes: &[u8]) -> Option<Vec<u8>> {
                 kept.extend_from_slice(chunk);
                 return Some(kept);
             }
-            // Both would change what a reader sees.
+            // These would change what a reader shows.
             b"tRNS" | b"eXIf" | b"acTL" => return None,
             _ => {}
         }

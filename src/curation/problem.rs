@@ -1,47 +1,47 @@
-//! What is wrong with a source: named, counted, and either the end or left out.
+//! Problems in a source: named, counted, and either fatal or left out.
 
 use std::{collections::BTreeMap, fmt::Write};
 
 use base::Error;
 use serde::{Deserialize, Serialize};
 
-/// Kinds of problems, by which they are counted.
+/// Kinds of problems, for counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemKind {
-    /// An image without its mask, a mask without its image.
+    /// An image without its mask, or a mask without its image.
     MissingPartner,
-    /// Two files of one role and key.
+    /// Two files with the same role and key.
     DuplicateKey,
-    /// A file that the globs match and the key's regex does not.
+    /// A file that matches the globs but not the key's regex.
     NoKey,
-    /// A mask of another size than its image.
+    /// A mask whose size differs from that of its image.
     MaskSize,
-    /// A grey value or colour that the rule does not know.
+    /// A grey value or colour that the rule does not list.
     UnknownValue,
-    /// A class name that the rule does not know.
+    /// A class name that the rule does not list.
     UnknownLabel,
     /// A table without a row for an image.
     MissingRow,
     /// A file that cannot be read.
     Unreadable,
-    /// A video or volume with fewer frames than its annotation speaks of.
+    /// A video or volume with fewer frames than its annotation refers to.
     FrameCount,
-    /// An outline without a pixel in the image.
+    /// An outline that does not cover any pixel of the image.
     OutOfFrame,
 }
 
 impl ProblemKind {
-    /// In words, for a count before it.
+    /// A phrase to put after a count.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
-            Self::MissingPartner => "without partner",
-            Self::DuplicateKey => "with a key that is there twice",
-            Self::NoKey => "that the globs match and the key does not",
-            Self::MaskSize => "with a mask of another size",
-            Self::UnknownValue => "with values that the rule does not know",
-            Self::UnknownLabel => "with labels that the rule does not know",
+            Self::MissingPartner => "without a partner",
+            Self::DuplicateKey => "with a duplicate key",
+            Self::NoKey => "that match the globs but not the key",
+            Self::MaskSize => "with a mask of a different size",
+            Self::UnknownValue => "with values that the rule does not list",
+            Self::UnknownLabel => "with labels that the rule does not list",
             Self::MissingRow => "without a row in the table",
             Self::Unreadable => "that cannot be read",
             Self::FrameCount => "with frames missing",
@@ -50,17 +50,17 @@ impl ProblemKind {
     }
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// By which it is counted.
+    /// Kind, for counting.
     pub kind: ProblemKind,
-    /// Which files, what was expected and found.
+    /// Names the files, and what was expected and found.
     pub message: String,
 }
 
 impl Problem {
-    /// A problem with its message.
+    /// Creates a problem.
     pub fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
@@ -72,12 +72,12 @@ impl Problem {
     }
 }
 
-/// Why reading stopped: something in the source, or something about this machine.
+/// Why reading stopped: a problem in the source, or an error of this machine.
 #[derive(Debug)]
 pub enum Fault {
     /// The unit at hand can be left out.
     Problem(Problem),
-    /// Nothing further can be done.
+    /// The conversion cannot continue.
     Fatal(anyhow::Error),
 }
 
@@ -87,20 +87,20 @@ impl From<Problem> for Fault {
     }
 }
 
-/// What becomes of problems.
+/// How to handle problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnProblem {
-    /// The first ends the conversion.
+    /// Stop at the first one.
     Fail,
-    /// They are left out, up to this many.
+    /// Leave them out, up to this many.
     Skip { cap: usize },
 }
 
-/// Ends with an error when `problems` are more than `policy` lets pass.
+/// Fails if there are more `problems` than `policy` allows.
 ///
 /// # Errors
-/// Of kind data: counts by kind, with examples and what to do.
+/// Kind data: counts by kind, with examples and what to do.
 pub fn judge(problems: &[Problem], policy: OnProblem, place: &str) -> anyhow::Result<()> {
     let allowed = match policy {
         OnProblem::Fail => 0,
@@ -113,25 +113,21 @@ pub fn judge(problems: &[Problem], policy: OnProblem, place: &str) -> anyhow::Re
     let _ = match policy {
         OnProblem::Fail => writeln!(text, "{} problems in the source", problems.len()),
         OnProblem::Skip { cap } => {
-            writeln!(
-                text,
-                "{} problems in the source, more than the {cap} to be skipped",
-                problems.len()
-            )
+            writeln!(text, "{} problems in the source, more than the {cap} allowed", problems.len())
         }
     };
     text.push_str(&listed(problems, 3));
     text.push_str(match policy {
         OnProblem::Fail => {
-            "mend the source or the spec and convert again with --overwrite, or leave these out with \
+            "fix the source or the spec and convert again with --overwrite, or leave these out with \
              --on-problem skip (--max-problems N)"
         }
-        OnProblem::Skip { .. } => "mend the source or the spec, or raise --max-problems",
+        OnProblem::Skip { .. } => "fix the source or the spec, or raise --max-problems",
     });
     Err(Error::data(text).into())
 }
 
-/// Counts by kind, each with its first `examples`, a line each.
+/// Counts by kind, each followed by up to `examples` messages, one per line.
 #[must_use]
 pub fn listed(problems: &[Problem], examples: usize) -> String {
     let mut kinds = BTreeMap::<ProblemKind, Vec<&str>>::new();

@@ -1,4 +1,4 @@
-//! Which files of a source play which role, and by which key they belong together.
+//! Assigns the files of a source to roles, and pairs them by key.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,25 @@ use crate::{
     spec::{Duplicates, Files, MaskRule, Strings},
 };
 
-/// A role's files by key.
+/// The files of a role, by key.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// In path order within a key.
+    /// The files of each key, in path order.
     pub by_key: BTreeMap<String, Vec<Selected>>,
-    /// Files that the globs matched.
+    /// Number of files that the globs matched.
     pub files: usize,
 }
 
-/// A file with what its path tells.
+/// A file, with the parts of its path that the key's regex names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selected {
-    /// Within the source.
+    /// Path within the source.
     pub path: String,
     /// Named groups of the key's regex.
     pub groups: BTreeMap<String, String>,
 }
 
-/// Globs and a key, ready to match.
+/// Compiled globs and key.
 #[derive(Debug)]
 pub struct Selector {
     place: String,
@@ -42,7 +42,7 @@ pub struct Selector {
     duplicates: Option<Duplicates>,
 }
 
-/// From a text to a key: the groups of a regex, but for those within others.
+/// Extracts a key from a text: the groups of a regex, except those nested in others.
 #[derive(Debug, Clone)]
 pub struct KeyRule {
     regex: Regex,
@@ -50,15 +50,15 @@ pub struct KeyRule {
 }
 
 impl KeyRule {
-    /// `place` is the key of the spec, for messages.
+    /// Compiles `pattern`. `place` is the key of the spec, for messages.
     ///
     /// # Errors
-    /// Of kind config, when `pattern` is no regex or has no group.
+    /// Kind config, if `pattern` is not a valid regex or does not have a group.
     pub fn new(place: &str, pattern: &str, numeric: bool) -> Result<Self> {
         let regex = regex(place, pattern)?;
         if regex.captures_len() < 2 {
             bail!(Error::config(format!(
-                "{place}: `{pattern}` has no group; put what pairs files in parentheses"
+                "{place}: `{pattern}` has no group; put the part that pairs files in parentheses"
             )));
         }
         Ok(Self { regex, numeric })
@@ -71,7 +71,7 @@ impl KeyRule {
         let mut parts = Vec::new();
         let mut reached = 0;
         for group in captures.iter().skip(1).flatten() {
-            // A group within another names a part of the key that is there already.
+            // A nested group names a part of the key that is already included.
             if group.end() > reached || parts.is_empty() {
                 parts.push(self.normalised(group.as_str()));
                 reached = group.end();
@@ -96,29 +96,29 @@ impl KeyRule {
 /// Compiles a regex of the spec.
 ///
 /// # Errors
-/// Of kind config, with what is wrong.
+/// Kind config, if the regex is malformed.
 pub fn regex(place: &str, pattern: &str) -> Result<Regex> {
     Regex::new(pattern).map_err(|error| Error::config(format!("{place}: {error}")).into())
 }
 
-/// Compiles globs: `*` stays within a folder, case counts.
+/// Compiles globs: `*` does not match `/`, and matching is case-sensitive.
 ///
 /// # Errors
-/// Of kind config, naming the glob.
+/// Kind config; the message names the glob.
 pub fn globs(place: &str, patterns: &Strings) -> Result<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for pattern in &patterns.0 {
         let glob = GlobBuilder::new(pattern).literal_separator(true).build();
         set.add(glob.map_err(|error| Error::config(format!("{place}: {error}")))?);
     }
-    set.build().with_context(|| format!("{place}: too many or too large globs"))
+    set.build().with_context(|| format!("{place}: globs too many or too large"))
 }
 
 impl Selector {
-    /// Of a table with `files`, `not` and `key`.
+    /// Compiles a table with `files`, `not` and `key`.
     ///
     /// # Errors
-    /// Of kind config, when a glob or regex is malformed.
+    /// Kind config, if a glob or regex is malformed.
     pub fn new(place: &str, files: &Files) -> Result<Self> {
         Ok(Self {
             place: place.to_owned(),
@@ -130,10 +130,10 @@ impl Selector {
         })
     }
 
-    /// Of a mask rule.
+    /// Compiles a mask rule.
     ///
     /// # Errors
-    /// As [`Selector::new`].
+    /// Same errors as [`Selector::new`].
     pub fn of_masks(place: &str, rule: &MaskRule) -> Result<Self> {
         let files = Files {
             files: rule.files.clone(),
@@ -149,10 +149,10 @@ impl Selector {
         Ok(selector)
     }
 
-    /// The files of `tree` by key; what has no key or one that is taken becomes a problem.
+    /// The files of `tree` by key; a file without a key, or with a duplicate one, becomes a problem.
     ///
     /// # Errors
-    /// Of kind data, when no file matches: with what is there instead.
+    /// Kind data, if no file matches; the message lists what the source contains instead.
     pub fn select(&self, tree: &Tree, problems: &mut Vec<Problem>) -> Result<Selection> {
         let mut selection = Selection::default();
         for path in tree.paths() {
@@ -182,7 +182,7 @@ impl Selector {
         Ok(selection)
     }
 
-    /// Whether the key stays, with one file.
+    /// Reduces the files of a key to one. Returns whether the key is kept.
     fn resolve(
         &self,
         key: &str,
@@ -199,8 +199,8 @@ impl Selector {
                     problems.push(Problem::new(
                         ProblemKind::DuplicateKey,
                         format!(
-                            "{}: key `{key}` is that of {}; let the regex take in what tells them \
-                             apart, or set `duplicates`",
+                            "{}: key `{key}` is shared by {}; extend the regex to include what \
+                             distinguishes them, or set `duplicates`",
                             self.place,
                             paths.join(" and ")
                         ),
@@ -216,7 +216,7 @@ impl Selector {
         let excluded: Vec<&str> = tree.paths().filter(|path| self.files.is_match(path)).collect();
         if let Some(example) = excluded.first() {
             return format!(
-                "{0}.not leaves out all {1} files that {0}.files matches, like {example}",
+                "{0}.not excludes all {1} files that {0}.files matches, like {example}",
                 self.place,
                 excluded.len()
             );
@@ -225,8 +225,8 @@ impl Selector {
     }
 }
 
-/// What to say when `patterns`, the globs of the key `place`, match no file: what nearly matches,
-/// and what is there.
+/// The message for `patterns`, the globs of the key `place`, that match no file: lists near misses
+/// and what the source contains.
 #[must_use]
 pub fn nothing_matches(place: &str, patterns: &[String], tree: &Tree) -> String {
     let shown: Vec<String> = patterns.iter().map(|glob| format!("`{glob}`")).collect();
@@ -240,27 +240,27 @@ pub fn nothing_matches(place: &str, patterns: &[String], tree: &Tree) -> String 
             text.push_str(&format!("\n  {hint}"));
         }
     }
-    text.push_str(&format!("\nThere are\n{}", inventory(tree, 12)));
+    text.push_str(&format!("\nThe source contains\n{}", inventory(tree, 12)));
     text
 }
 
-/// Which change to a glob that matches nothing makes it match.
+/// The smallest change that makes a glob match something.
 fn near_miss(pattern: &str, tree: &Tree) -> Option<String> {
     let name = pattern.rsplit_once('/').map_or(pattern, |(_, name)| name);
     let without_first = pattern.split_once('/').map_or(pattern, |(_, rest)| rest);
-    let other_case = "upper and lower case count";
+    let other_case = "globs are case-sensitive";
     let anywhere = format!("**/{pattern}");
     let below = format!("**/{without_first}");
     let by_name = format!("**/{name}");
     // From the smallest change to the largest.
     let changes = [
-        (pattern, true, format!("without regard to case `{pattern}`")),
+        (pattern, true, format!("ignoring case, `{pattern}`")),
         (&anywhere, false, format!("`{anywhere}`")),
-        (&anywhere, true, format!("without regard to case `{anywhere}`")),
+        (&anywhere, true, format!("ignoring case, `{anywhere}`")),
         (&below, false, format!("`{below}`")),
-        (&below, true, format!("without regard to case `{below}`")),
+        (&below, true, format!("ignoring case, `{below}`")),
         (&by_name, false, format!("`{by_name}`")),
-        (&by_name, true, format!("without regard to case `{by_name}`")),
+        (&by_name, true, format!("ignoring case, `{by_name}`")),
     ];
     changes.into_iter().find_map(|(glob, any_case, shown)| {
         let mut builder = GlobBuilder::new(glob);
@@ -273,8 +273,8 @@ fn near_miss(pattern: &str, tree: &Tree) -> Option<String> {
     })
 }
 
-/// The kinds of files of `tree`, a line each, the most frequent first: folder and ending, how
-/// many, an example.
+/// The kinds of files in `tree` (folder and extension), one per line, the most frequent first: count
+/// and an example.
 #[must_use]
 pub fn inventory(tree: &Tree, lines: usize) -> String {
     let mut kinds = BTreeMap::<String, (usize, &str)>::new();
@@ -291,10 +291,10 @@ pub fn inventory(tree: &Tree, lines: usize) -> String {
         text.push_str(&format!("  {count:>7} like {example}\n"));
     }
     if kinds.len() > lines {
-        text.push_str(&format!("          and {} kinds more\n", kinds.len() - lines));
+        text.push_str(&format!("          and {} more kinds\n", kinds.len() - lines));
     }
     if kinds.is_empty() {
-        text.push_str("        no files at all\n");
+        text.push_str("        no files\n");
     }
     text
 }

@@ -1,4 +1,4 @@
-//! Side files: class, split and patient by an image's key.
+//! Side files, which give the class, split and patient of an image by its key.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use crate::{
     spec::{Table, TableFormat},
 };
 
-/// What side files say of one image; a later table wins.
+/// What side files say about one image; a later table wins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
     pub class: Option<String>,
     pub patient: Option<String>,
     pub split: Option<String>,
-    /// Tables with a row for this image, by index.
+    /// Indices of the tables with a row for this image.
     pub tables: Vec<usize>,
 }
 
@@ -26,7 +26,7 @@ pub struct Row {
 pub struct Tables {
     rows: BTreeMap<String, Row>,
     required: Vec<(usize, String)>,
-    /// A text of the key's column that was no key.
+    /// A value in the key column that did not match the key's regex.
     example: Option<String>,
 }
 
@@ -34,8 +34,8 @@ impl Tables {
     /// Reads the tables' files out of `tree`.
     ///
     /// # Errors
-    /// Of kind config for malformed rules, of kind data for files that are absent, unreadable, or
-    /// lack a column: with the columns there are.
+    /// Kind config if a rule is malformed; kind data if a file is missing, unreadable, or
+    /// lacks a column (the message lists the columns it has).
     pub fn read(tables: &[Table], tree: &Tree) -> Result<Self> {
         let mut all = Self::default();
         for (index, table) in tables.iter().enumerate() {
@@ -57,12 +57,12 @@ impl Tables {
             let example = all.example.take();
             if rows == 0 {
                 bail!(Error::data(format!(
-                    "{place}: in no row of {} does `{}` match the column `{}`{}",
+                    "{place}: no row of {} has a value that `{}` matches in the column `{}`{}",
                     paths.join(", "),
                     table.key,
                     table.key_column,
                     example
-                        .map(|text| format!(", which holds texts like `{text}`"))
+                        .map(|text| format!(", which holds values like `{text}`"))
                         .unwrap_or_default()
                 )));
             }
@@ -79,8 +79,8 @@ impl Tables {
         self.rows.get(key)
     }
 
-    /// Files of the required tables that have no row for the image; none for a complete one.
-    /// Several tables that share one kind of rows (one list a split) complete each other.
+    /// Files of the required tables that lack a row for the image; `None` if complete.
+    /// Tables that share one kind of row (one list per split) complete each other.
     #[must_use]
     pub fn missing(&self, key: &str) -> Option<String> {
         let row = self.rows.get(key);

@@ -1,35 +1,38 @@
-//! The deterministic mode: the same numbers from the same run, or a list of what stands against it.
-
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
+//! The deterministic mode: the same numbers from the same run, or a list of what prevents it.
 
 use anyhow::Result;
 use torch_shim_sys::{Determinism, set_determinism};
 
-use crate::{Error, config::Deterministic, data::image_io::panic_text};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, panics::catching};
+
+/// Whether the same run must give the same numbers on the same machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deterministic {
+    /// The fastest kernels; on the CPU they are deterministic all the same.
+    #[default]
+    Off,
+    /// Deterministic kernels where there are some; the other operators are listed at the end.
+    Warn,
+    /// An operator without one is an error.
+    Require,
+}
 
 /// How libtorch's refusal of an operator reads.
 const REFUSAL: &str = " does not have a deterministic implementation";
 
-/// Sets the mode for the process; before a device is chosen, since CUDA reads it when it is loaded.
+/// Sets the mode for the process. Call it before a device is chosen: CUDA reads it when it is loaded.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn apply(mode: Deterministic) -> Result<()> {
     set_determinism(match mode {
         Deterministic::Off => Determinism::Off,
         Deterministic::Warn => Determinism::Warn,
         Deterministic::Require => Determinism::Require,
     })?;
-    if mode == Deterministic::Require {
-        // `guarded` turns this panic into an error; nobody need read of it twice.
-        let others = take_hook();
-        set_hook(Box::new(move |info| {
-            let text = info.payload_as_str().unwrap_or_default();
-            if !text.contains(REFUSAL) {
-                others(info);
-            }
-        }));
-    }
     Ok(())
 }
 
@@ -37,38 +40,30 @@ pub fn apply(mode: Deterministic) -> Result<()> {
 /// "warn"`; sorted.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn operators() -> Result<Vec<String>> {
     Ok(torch_shim_sys::nondeterministic_operators()?)
 }
 
-/// What `compute` gives. An operator that libtorch refuses with `deterministic = "require"` becomes
-/// an error, also where the caller of libtorch, as tch's plain methods do, panics.
+/// Runs a task's `compute`. A panic in it, as tch's plain methods raise where libtorch refuses,
+/// becomes the error `what: message`; so a task needs no fallible `f_…` calls.
 ///
 /// # Errors
-/// Of kind config when an operator was refused: names it, and what to do. Others are passed on.
-pub fn guarded<T>(compute: impl FnOnce() -> Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(compute)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => match refused(&format!("{error:#}")) {
-            Some(explained) => Err(explained.into()),
-            None => Err(error),
-        },
-        Err(panic) => match refused(panic_text(&*panic)) {
-            Some(explained) => Err(explained.into()),
-            None => resume_unwind(panic),
-        },
-    }
+/// Of kind config if `deterministic = "require"` refused an operator: names it, and what to do.
+/// Other errors and panics are passed on.
+pub fn guarded<T>(what: impl FnOnce() -> String, compute: impl FnOnce() -> Result<T>) -> Result<T> {
+    catching(what, compute)
+        .map_err(|error| refused(&format!("{error:#}")).map_or(error, Into::into))
 }
 
-/// The error to give where `text` holds libtorch's refusal.
+/// The error to return if `text` contains libtorch's refusal.
 fn refused(text: &str) -> Option<Error> {
     let (before, _) = text.split_once(REFUSAL)?;
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '.');
     let operator = before.rsplit(|c| !is_name(c)).find(|part| !part.is_empty())?;
     Some(Error::config(format!(
         "deterministic = \"require\", but the operator `{operator}` has no deterministic \
-         implementation on this device; set deterministic = \"warn\" to go on and have such \
+         implementation on this device; set deterministic = \"warn\" to continue and have these \
          operators listed, or device = \"cpu\", where far fewer are missing"
     )))
 }
@@ -78,14 +73,18 @@ mod tests {
     use super::*;
     use crate::error::exit_code;
 
+    fn what() -> String {
+        "step 3".to_owned()
+    }
+
     const TEXT: &str = "put_ does not have a deterministic implementation, but you set \
                         'torch.use_deterministic_algorithms(True)'. You can turn off …";
 
     #[test]
     fn a_refused_operator_is_named_with_the_remedy() {
         for error in [
-            guarded(|| -> Result<()> { Err(anyhow::anyhow!("Internal torch error: {TEXT}")) }),
-            guarded(|| -> Result<()> { panic!("called `Result::unwrap()`: Torch(\"{TEXT}\")") }),
+            guarded(what, || -> Result<()> { Err(anyhow::anyhow!("torch error: {TEXT}")) }),
+            guarded(what, || -> Result<()> { panic!("called unwrap(): Torch(\"{TEXT}\")") }),
         ] {
             let error = error.unwrap_err();
             assert_eq!(exit_code(&error), 2);
@@ -96,10 +95,11 @@ mod tests {
     }
 
     #[test]
-    fn other_faults_pass() {
-        assert_eq!(guarded(|| Ok(3)).unwrap(), 3);
-        let other = guarded(|| -> Result<()> { Err(Error::data("no image").into()) }).unwrap_err();
-        assert_eq!(exit_code(&other), 3);
-        catch_unwind(|| guarded(|| -> Result<()> { panic!("a bug") })).unwrap_err();
+    fn other_faults_pass_and_a_panic_says_where() {
+        assert_eq!(guarded(what, || Ok(3)).unwrap(), 3);
+        let other = guarded(what, || -> Result<()> { Err(Error::data("no image").into()) });
+        assert_eq!(exit_code(&other.unwrap_err()), 3);
+        let panic = guarded(what, || -> Result<()> { panic!("a bug") }).unwrap_err();
+        assert_eq!(panic.to_string(), "step 3: a bug");
     }
 }

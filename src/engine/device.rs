@@ -2,12 +2,47 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device};
+use torch_shim_sys::{Autocast, LowPrecision};
 
 use crate::{
     Error,
-    config::{DeviceChoice, RunConfig},
+    determinism::{self, Deterministic},
 };
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// CUDA where there is one, else the CPU; the choice is printed.
+    #[default]
+    Auto,
+    Cpu,
+    /// The first CUDA device; an error where there is none.
+    Cuda,
+}
+
+/// Number format of matrix products and convolutions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    #[default]
+    Fp32,
+    /// bf16 autocast; weights and optimiser state stay fp32.
+    Bf16,
+}
+
+impl Precision {
+    /// Its name in a config.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
 
 /// A device and why it was chosen, to print.
 #[derive(Debug, Clone)]
@@ -17,13 +52,13 @@ pub struct Chosen {
     pub reason: String,
 }
 
-/// Puts the process into the config's deterministic mode, then settles on a device.
+/// Puts the process into a deterministic mode, then settles on a device.
 ///
 /// # Errors
-/// As [`choose`]; passes libtorch's on.
-pub fn prepare(config: &RunConfig) -> anyhow::Result<Chosen> {
-    crate::determinism::apply(config.deterministic)?;
-    Ok(choose(config.device)?)
+/// Same errors as [`choose`]; propagates errors from libtorch.
+pub fn prepare(choice: DeviceChoice, deterministic: Deterministic) -> anyhow::Result<Chosen> {
+    determinism::apply(deterministic)?;
+    Ok(choose(choice)?)
 }
 
 /// Settles on a device before anything is computed.
@@ -67,6 +102,17 @@ fn cuda() -> Result<Chosen, String> {
     Ok(Chosen {
         device: Device::Cuda(0),
         reason: format!("cuda:0 of {} device(s)", Cuda::device_count()),
+    })
+}
+
+/// The autocast scope of a precision, if it has one.
+///
+/// # Errors
+/// Propagates errors from libtorch.
+pub fn autocast(precision: Precision, device: Device) -> anyhow::Result<Option<Autocast>> {
+    Ok(match precision {
+        Precision::Fp32 => None,
+        Precision::Bf16 => Some(Autocast::enter(device, LowPrecision::BFloat16)?),
     })
 }
 

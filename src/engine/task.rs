@@ -10,10 +10,12 @@ use std::{collections::BTreeMap, fmt::Debug};
 use anyhow::Result;
 use tch::{Tensor, nn};
 
+use crate::metrics::{Metric, Report};
 use crate::{
     Size,
     backbone::Backbone,
-    data::{Batch, Category, ImageId, Rle, Target},
+    batch::{Batch, Target},
+    data::{Category, ImageId, Rle, TargetNeeds},
 };
 
 /// The `[task]` table of a config: plain data until [`build`](Self::build).
@@ -53,6 +55,14 @@ pub trait TaskConfig: Debug + Send + Sync {
     /// is refused on opening when an image lacks one of them.
     fn values(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Names of the metrics that the evaluator reports, so that an `evaluation.best_metric` that it
+    /// does not report is refused with the config; `*` matches any run of characters, such as a
+    /// category's name. `None`: known only once an evaluator has finished; a run then scores a batch
+    /// before its first step to find out.
+    fn metric_names(&self) -> Option<Vec<String>> {
+        None
     }
 
     /// Score from which on an object is worth showing, where the task finds objects of itself: what
@@ -101,18 +111,6 @@ pub trait Task: Debug + Send {
     /// # Errors
     /// When there is nothing that could be scored.
     fn evaluator(&self) -> Result<Box<dyn Evaluator>>;
-}
-
-/// What a task wants in its [`Target`]s: rasterising masks that nobody reads costs more than
-/// decoding the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TargetNeeds {
-    /// Categories of the image as a whole.
-    ImageLabels,
-    /// Labels and boxes of its objects.
-    Boxes,
-    /// Labels, boxes and masks of its objects.
-    Masks,
 }
 
 /// One named term of the training loss.
@@ -229,78 +227,4 @@ pub trait Evaluator: Debug + Send {
     /// # Errors
     /// When nothing was taken in.
     fn finish(&mut self) -> Result<Report>;
-}
-
-/// Metrics of one evaluation.
-#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
-pub struct Report {
-    /// In the order to print; appear as `val/<name>`.
-    pub metrics: Vec<Metric>,
-    /// For people: per class, confusion matrix.
-    pub tables: Vec<Table>,
-    /// What the figures depend on besides weights and data: protocol, options, counts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<(String, String)>,
-    /// For a heat map, where the task sorts into categories.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confusion: Option<Confusion>,
-}
-
-/// How often which category was taken for which.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Confusion {
-    /// Of the categories, in the order of both axes.
-    pub names: Vec<String>,
-    /// `[truth][predicted]`.
-    pub counts: Vec<Vec<u64>>,
-}
-
-impl Report {
-    /// The metric of that name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Metric> {
-        self.metrics.iter().find(|m| m.name == name)
-    }
-
-    /// The metrics for a line: those of no group, `group/name`; where all are of one, the first of
-    /// each. The others stand in tables.
-    #[must_use]
-    pub fn headline(&self) -> Vec<&Metric> {
-        let group =
-            |metric: &Metric| metric.name.rsplit_once('/').map(|(group, _)| group.to_owned());
-        let ungrouped: Vec<_> = self.metrics.iter().filter(|m| group(m).is_none()).collect();
-        if !ungrouped.is_empty() {
-            return ungrouped;
-        }
-        let is_first = |i: usize| i == 0 || group(&self.metrics[i]) != group(&self.metrics[i - 1]);
-        (0..self.metrics.len()).filter(|&i| is_first(i)).map(|i| &self.metrics[i]).collect()
-    }
-}
-
-/// One number that a model is judged by.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct Metric {
-    /// E.g. `f1`, `per_class/benign/recall`.
-    pub name: String,
-    /// NaN where the metric is undefined (stated in its docs); written as `null` in JSON.
-    #[serde(deserialize_with = "null_as_nan")]
-    pub value: f64,
-}
-
-impl Metric {
-    pub fn new(name: impl Into<String>, value: f64) -> Self {
-        Self { name: name.into(), value }
-    }
-}
-
-fn null_as_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    serde::Deserialize::deserialize(deserializer).map(|v: Option<f64>| v.unwrap_or(f64::NAN))
-}
-
-/// A titled table of text cells.
-#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
-pub struct Table {
-    pub title: String,
-    pub header: Vec<String>,
-    pub rows: Vec<Vec<String>>,
 }

@@ -1,4 +1,4 @@
-//! Memory that Rust filled, handed to libtorch without a copy.
+//! Hands memory filled by Rust to libtorch without a copy.
 
 use std::ffi::c_void;
 
@@ -6,11 +6,11 @@ use tch::Tensor;
 
 use crate::{ShimError, ffi};
 
-/// Values, and what becomes of them.
+/// Values, and the function that takes them back.
 type Owner = (Vec<f32>, Box<dyn FnOnce(Vec<f32>) + Send>);
 
-/// A CPU fp32 tensor of `sizes` that lives in `values`' memory. With its storage's end, on whatever
-/// thread that comes, `give_back` gets them, to use again or to drop; it must not panic.
+/// A CPU fp32 tensor of `sizes` that uses the memory of `values`. When its storage is freed, on
+/// whatever thread, `give_back` receives the values, to reuse or drop; it must not panic.
 ///
 /// # Errors
 /// When `sizes` do not multiply to the number of values, or libtorch fails.
@@ -28,9 +28,9 @@ pub fn tensor_from_vec(
     let data = owner.0.as_mut_ptr();
     let owner = Box::into_raw(owner);
     let mut out = std::ptr::null_mut();
-    // SAFETY: `data` holds as many floats as `sizes` say, stays where it is until `end` takes its
+    // SAFETY: `data` holds as many floats as `sizes` require, stays in place until `end` takes its
     // owner back, and Rust does not touch it in between. libtorch calls `end` once: with the
-    // last tensor on the storage, or on its own failure after taking the deleter over.
+    // last tensor on the storage, or if it fails after it has taken over the deleter.
     ffi::check(unsafe {
         ffi::shim_adopt_f32(data, sizes.as_ptr(), sizes.len(), owner.cast(), end, &mut out)
     })?;
@@ -39,7 +39,7 @@ pub fn tensor_from_vec(
 }
 
 extern "C" fn end(owner: *mut c_void) {
-    // SAFETY: made by `Box::into_raw` in `tensor_from_vec`, given back once.
+    // SAFETY: created by `Box::into_raw` in `tensor_from_vec`, given back once.
     let (values, give_back) = *unsafe { Box::from_raw(owner.cast::<Owner>()) };
     give_back(values);
 }

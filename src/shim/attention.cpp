@@ -1,10 +1,10 @@
-// Attention over a token grid with decomposed relative positions, fused, on the CPU.
+// Fused attention over a token grid with decomposed relative positions, on the CPU.
 //
 // Scores are computed for blocks of keys × queries that stay in the cache; the N×N matrix never
 // exists. Everything is kept transposed (keys down, queries across), so that the softmax runs
-// element by element along vectors of queries, without horizontal reductions, and every product has
-// its operands the way oneDNN's micro kernel wants them. Products and sums are fp32 whatever the
-// dtype of the tensors.
+// element by element along vectors of queries, without horizontal reductions, and the operands of
+// every product have the layout that oneDNN's micro kernel expects. Products and sums are fp32
+// whatever the dtype of the tensors.
 //
 // Notation: S_h × S_w tokens are a span (a window, or the whole grid); a unit is one head of one span
 // of one image; d is the width of a head.
@@ -29,14 +29,14 @@ namespace {
 
 using at::native::cpublas::brgemm;
 
-constexpr int64_t kQueries = 64;    // a block of queries: four vectors of 16
-constexpr int64_t kKeys = 512;      // about a block of keys: scores take 128 KiB, half of a small L2
+constexpr int64_t kQueries = 64;    // queries in a block: four vectors of 16
+constexpr int64_t kKeys = 512;      // keys in a block, roughly: scores take 128 KiB, half of a small L2 cache
 constexpr int64_t kVector = 16;
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // exp for x <= 0: 2^n · e^r with |r| <= ln2 / 2; a polynomial of degree 6, within 2 ulp.
-// NaN goes through.
+// NaN is passed through.
 inline __attribute__((always_inline)) float exp_of(float x) {
   x = x < -87.0f ? -87.0f : x;
   float shifted = x * 1.44269504088896341f + 12582912.0f;
@@ -58,7 +58,7 @@ inline __attribute__((always_inline)) float exp_of(float x) {
   return p;
 }
 
-// Adds positions to the scores of one row of keys (columns: m queries) and keeps the maxima.
+// Adds positions to the scores of one row of keys (columns: m queries) and updates the maxima.
 VECTORIZED void add_positions(float *__restrict s, const float *__restrict rel_h, const float *__restrict rel_w,
                               float *__restrict maximum, int64_t rows, int64_t m) {
   for (int64_t r = 0; r < rows; ++r)
@@ -69,8 +69,8 @@ VECTORIZED void add_positions(float *__restrict s, const float *__restrict rel_h
     }
 }
 
-// Scores become weights, still to be divided by their sum. Summed in short runs: thousands of small
-// terms added one by one to a large sum would cost a digit.
+// Turns scores into weights, still to be divided by their sum. Sums in short runs: adding thousands
+// of small terms one by one to a large sum would lose a digit.
 VECTORIZED void exponentiate(float *__restrict s, const float *__restrict maximum, float *__restrict sum,
                              int64_t rows, int64_t m) {
   for (int64_t start = 0; start < rows; start += 32) {
@@ -86,7 +86,7 @@ VECTORIZED void exponentiate(float *__restrict s, const float *__restrict maximu
   }
 }
 
-// The maxima rose from `old` to `maximum`: what was summed so far shrinks.
+// The maxima rose from `old` to `maximum`: scales down the sums so far.
 VECTORIZED void rescale(float *__restrict old, const float *__restrict maximum, float *__restrict sum,
                         float *__restrict out, int64_t d, int64_t m) {
   for (int64_t c = 0; c < m; ++c) {
@@ -98,7 +98,7 @@ VECTORIZED void rescale(float *__restrict old, const float *__restrict maximum, 
       out[i * m + c] *= old[c];
 }
 
-// Scores become weights, with the log-sum-exp that forward found.
+// Turns scores into weights, with the log-sum-exp from forward.
 VECTORIZED void weights(float *__restrict s, const float *__restrict rel_h, const float *__restrict rel_w,
                         const float *__restrict lse, int64_t rows, int64_t m) {
   for (int64_t r = 0; r < rows; ++r)
@@ -149,7 +149,7 @@ struct Unit {
   }
   int64_t queries() const { return valid_h * valid_w; }
   int64_t token(int64_t y, int64_t x) const { return (image * s.h + top + y) * s.w + left + x; }
-  // Token of the n-th query; overhanging tokens ask nothing.
+  // Token of the n-th query; tokens beyond the grid have no queries.
   int64_t query(int64_t n, int64_t &y, int64_t &x) const {
     y = n / valid_w, x = n % valid_w;
     return token(y, x);
@@ -161,7 +161,7 @@ template <typename T> void read_row(const T *from, float *to, int64_t d) {
     to[i] = static_cast<float>(from[i]);
 }
 
-// Keys (part 1) or values (part 2) of a unit, [keys, d]; what overhangs the grid is `padding`.
+// Keys (part 1) or values (part 2) of a unit, [keys, d]; tokens beyond the grid are `padding`.
 template <typename T>
 void gather(const Unit &unit, const T *qkv, const float *padding, int64_t part, float *to) {
   const Shape &s = unit.s;
@@ -174,7 +174,7 @@ void gather(const Unit &unit, const T *qkv, const float *padding, int64_t part, 
         memcpy(to, padding + offset, s.d * sizeof(float));
 }
 
-// Blocks of [keys, d] to blocks of [d, keys], each contiguous.
+// Transposes blocks of [keys, d] to blocks of [d, keys], each contiguous.
 void transpose_blocks(const Shape &s, const float *from, float *to) {
   int64_t block = s.rows_per_block() * s.span_w;
   for (int64_t start = 0; start < s.keys; start += block) {
@@ -185,9 +185,9 @@ void transpose_blocks(const Shape &s, const float *from, float *to) {
   }
 }
 
-// A block of up to kQueries queries: columns of everything; the last ones may be unused.
+// A block of up to kQueries queries: the columns of all matrices; the last ones may be unused.
 struct QueryBlock {
-  int64_t count, m;             // queries, and that rounded up to whole vectors
+  int64_t count, m;             // number of queries, and the same rounded up to whole vectors
   int64_t token[kQueries], y[kQueries], x[kQueries];
   std::vector<float> q;         // [d, m], times 1/√d
   std::vector<float> table;     // scores of every relative offset, [2S − 1, m]
@@ -218,7 +218,7 @@ struct QueryBlock {
   void positions(const Shape &s, const float *rel_table, int64_t span, const int64_t *at, float *out) {
     int64_t offsets = 2 * span - 1;
     brgemm(offsets, m, s.d, s.d, m, m, false, rel_table, q.data(), table.data());
-    float back = std::sqrt(static_cast<float>(s.d)); // q is scaled, positions want it as it was
+    float back = std::sqrt(static_cast<float>(s.d)); // q is scaled, positions need it unscaled
     for (int64_t k = 0; k < span; ++k)
       for (int64_t c = 0; c < m; ++c)
         out[k * m + c] = table[(at[c] - k + span - 1) * m + c] * back;
@@ -237,7 +237,7 @@ struct ForwardScratch {
       : block(s), scores(s.rows_per_block() * s.span_w * kQueries), out(s.d * kQueries) {}
 };
 
-// Keys and values of a unit as forward wants them.
+// Keys and values of a unit in the layout of forward.
 struct Packed {
   const float *keys;              // [keys, d]
   const float *values_transposed; // blocks of [d, keys]
@@ -276,8 +276,8 @@ void forward_block(const Unit &unit, const T *qkv, const Packed &packed, const f
   }
 }
 
-// Enough units for every thread: each thread takes whole units. Few (one image, global): keys and
-// values are packed first, then threads share the blocks of queries.
+// With enough units for every thread, each thread takes whole units. With few (one image, global),
+// keys and values are packed first, then the threads share the blocks of queries.
 template <typename T>
 void forward(const Shape &s, const T *qkv, const float *padding, const float *table_h, const float *table_w, T *out,
              float *lse) {
@@ -320,7 +320,7 @@ void forward(const Shape &s, const T *qkv, const float *padding, const float *ta
   });
 }
 
-// What a thread adds up over its units.
+// What a thread accumulates over its units.
 struct SharedGradients {
   std::vector<float> padding, table_h, table_w; // [3C], [2S − 1, d]
   explicit SharedGradients(const Shape &s)
@@ -368,7 +368,7 @@ void read_gradients(const Unit &unit, const T *out, const T *grad_out, const flo
   }
 }
 
-// Position scores back to the table of offsets and to the queries.
+// Propagates gradients of position scores to the table of offsets and to the queries.
 void positions_backward(const Shape &s, const float *table_transposed, int64_t span, const int64_t *at,
                         const float *grad_rel, float *grad_table, BackwardScratch &scratch) {
   const QueryBlock &block = scratch.block;
@@ -378,7 +378,7 @@ void positions_backward(const Shape &s, const float *table_transposed, int64_t s
   for (int64_t k = 0; k < span; ++k)
     for (int64_t c = 0; c < block.count; ++c)
       scattered[(at[c] - k + span - 1) * m + c] = grad_rel[k * m + c];
-  // The table's gradient is taken with scaled queries; the caller undoes it once.
+  // The table's gradient is computed with scaled queries; the caller undoes the scaling once.
   brgemm(offsets, s.d, m, m, s.d, s.d, true, scattered, scratch.q_rows.data(), grad_table);
   brgemm(s.d, m, offsets, offsets, m, m, true, table_transposed, scattered, scratch.grad_q.data());
 }
@@ -429,7 +429,7 @@ void backward_block(const Unit &unit, const T *qkv, const T *out, const T *grad_
   }
 }
 
-// Gradients of keys and values go to their tokens, those of overhanging ones to the padding.
+// Adds gradients of keys and values to their tokens, those of tokens beyond the grid to the padding.
 template <typename T>
 void scatter(const Unit &unit, const float *from, int64_t part, T *grad_qkv, float *grad_padding) {
   const Shape &s = unit.s;
@@ -473,12 +473,12 @@ template <typename F> void by_dtype(const at::Tensor &t, F body) {
   else if (t.scalar_type() == at::kBFloat16)
     body(static_cast<at::BFloat16 *>(nullptr));
   else
-    TORCH_CHECK(false, "rel_pos_attention: fp32 or bf16, not ", t.scalar_type());
+    TORCH_CHECK(false, "rel_pos_attention: tensors must be fp32 or bf16, not ", t.scalar_type());
 }
 
 at::Tensor plain(const at::Tensor &t) { return t.to(at::kFloat).contiguous(); }
 
-// Sums of all threads, in their order: the same for the same number of threads.
+// Sum over all threads, in order: the same result for the same number of threads.
 at::Tensor total(const std::vector<SharedGradients> &shared, std::vector<float> SharedGradients::*member,
                  at::IntArrayRef shape, float factor) {
   auto sum = at::zeros(shape, at::kFloat);

@@ -4,27 +4,27 @@ use tch::Tensor;
 
 use crate::{ShimError, ffi};
 
-/// Operands of [`rel_pos_attention`]; all on the CPU.
+/// Operands of [`rel_pos_attention`], all on the CPU.
 #[derive(Debug, Clone, Copy)]
 pub struct RelPosAttention<'a> {
     /// `[B, H, W, 3C]`, fp32 or bf16.
     pub qkv: &'a Tensor,
-    /// `[3C]`: stands in for tokens of windows that overhang the grid.
+    /// `[3C]`: replaces tokens of windows that extend beyond the grid.
     pub padding: &'a Tensor,
     /// `[2S − 1, C / num_heads]`, by `query − key + S − 1`.
     pub rel_pos_h: &'a Tensor,
-    /// As `rel_pos_h`, along the other axis.
+    /// Like `rel_pos_h`, along the other axis.
     pub rel_pos_w: &'a Tensor,
-    /// Heads that share `C`.
+    /// Number of heads that share `C`.
     pub num_heads: i64,
-    /// Side of the windows, tokens; `None`: global.
+    /// Side of the windows, in tokens; `None`: global attention.
     pub window_size: Option<i64>,
 }
 
-/// `[B, H, W, C]`, differentiable in all four tensors. Products are fp32 for bf16 tensors as well.
+/// Returns `[B, H, W, C]`, differentiable in all four tensors. Products are fp32, also for bf16 tensors.
 ///
 /// # Errors
-/// When shapes do not fit together.
+/// When shapes do not match.
 pub fn rel_pos_attention(operands: &RelPosAttention) -> Result<Tensor, ShimError> {
     let handle = |tensor: &Tensor| tensor.as_ptr().cast_mut();
     let mut out = std::ptr::null_mut();

@@ -1,4 +1,4 @@
-//! Compiles the shim against the headers of the libtorch that torch-sys found.
+//! Compiles the shim with the headers of the libtorch that torch-sys found.
 use std::{env, path::PathBuf};
 
 fn main() {
@@ -13,7 +13,7 @@ fn main() {
         println!("cargo::rerun-if-changed={file}");
     }
     let lib = env::var("DEP_TCH_LIBTORCH_LIB")
-        .expect("torch-sys says where libtorch lies (run `cargo xtask setup`, or set LIBTORCH)");
+        .expect("torch-sys reports where libtorch is (run `cargo xtask setup`, or set LIBTORCH)");
     let include = PathBuf::from(&lib).join("../include");
     println!("cargo::metadata=LIBTORCH_LIB={lib}");
     cc::Build::new()
@@ -24,12 +24,12 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         // libtorch's parallel_for is a template over OpenMP.
         .flag("-fopenmp")
-        // Of the versions that `vectorized.h` has compiled only some have fused multiply-add: all are to
-        // round alike, whatever the processor. Where one rounding matters the code says `fma`.
+        // Only some of the versions compiled by `vectorized.h` have fused multiply-add, but all must
+        // round the same way on every processor. Where a single rounding matters, the code uses `fma`.
         .flag("-ffp-contract=off")
-        // The kernels are slow without it, in every profile of ours.
+        // The kernels are slow without it, in all our profiles.
         .opt_level(2)
-        // Of libtorch's headers it takes longer to write than all the code takes to compile.
+        // Debug information for libtorch's headers takes longer to write than all the code to compile.
         .debug(false)
         .file("shim.cpp")
         .file("attention.cpp")
@@ -41,7 +41,7 @@ fn main() {
     println!("cargo::rustc-link-search=native={lib}");
     println!("cargo::rustc-link-lib=torch_cpu");
     println!("cargo::rustc-link-lib=c10");
-    // By its soname the one that libtorch_cpu has loaded: one pool of threads for both.
+    // Same soname as the library that libtorch_cpu has loaded, so both share one thread pool.
     println!("cargo::rustc-link-lib=gomp");
     // For this crate's own tests.
     println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");

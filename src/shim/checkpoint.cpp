@@ -1,4 +1,4 @@
-// Activation checkpointing: forward keeps a block's input only, backward computes the block again.
+// Activation checkpointing: forward keeps only a block's input, backward computes the block again.
 #include "shim.h"
 #include "guard.h"
 
@@ -34,8 +34,8 @@ struct Closure : torch::CustomClassHolder {
   }
 };
 
-// Autocast as it was in forward. Its cache of 16-bit weights is left out: what forward would cache
-// without gradients, backward would find and learn nothing through.
+// Restores the autocast state of forward, but without its cache of 16-bit weights: weights cached
+// in forward have no gradients, so in backward nothing would be learnt through them.
 struct AutocastScope {
   at::DeviceType device;
   bool enabled, cache;
@@ -56,7 +56,7 @@ struct AutocastScope {
 
 struct Checkpoint : torch::autograd::Function<Checkpoint> {
   // `anchor` requires a gradient, so that the call is recorded even if only the block's own variables
-  // learn.
+  // are trained.
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &input, const at::Tensor &anchor,
                             const c10::intrusive_ptr<Closure> &closure) {
     (void)anchor;
@@ -85,7 +85,7 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
                           static_cast<at::ScalarType>(ctx->saved_data["dtype"].toInt()));
       output = (*closure)(input);
     }
-    // Adds to the gradients of the block's variables itself.
+    // This call itself adds to the gradients of the block's variables.
     torch::autograd::backward({output}, {gradients[0]});
     return {input.grad(), at::Tensor(), at::Tensor()};
   }

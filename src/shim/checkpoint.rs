@@ -1,5 +1,5 @@
-//! Activation checkpointing: what lies between two tensors is computed again in backward instead of
-//! being kept.
+//! Activation checkpointing: intermediate results are computed again in backward instead of being
+//! kept.
 
 use std::{
     ffi::{CString, c_char, c_void},
@@ -13,13 +13,13 @@ use crate::{ShimError, ffi};
 
 type Body = Box<dyn Fn(&Tensor) -> Result<Tensor, String> + Send>;
 
-/// `body(input)`, of which only `input` is kept for backward. Backward runs `body` again, under the
-/// autocast of the first time, and adds to the gradients of whatever leaf variables it uses: call
+/// Returns `body(input)` and keeps only `input` for backward. Backward runs `body` again, with the
+/// same autocast setting, and adds to the gradients of all leaf variables it uses: call
 /// `backward()` on the loss, not a function that returns gradients of chosen tensors. `body` must
-/// compute the same both times, so it draws no random numbers.
+/// compute the same both times, so it must not draw random numbers.
 ///
 /// # Errors
-/// Passes those of `body` and of libtorch on.
+/// Propagates errors from `body` and libtorch.
 pub fn checkpoint(
     input: &Tensor,
     body: impl Fn(&Tensor) -> Result<Tensor, String> + Send + 'static,
@@ -69,7 +69,7 @@ unsafe extern "C" fn call(
 }
 
 /// # Safety
-/// `data` is a `Box<Body>` that nobody uses any more.
+/// `data` is a `Box<Body>` that is no longer used.
 unsafe extern "C" fn drop_body(data: *mut c_void) {
     // SAFETY: see above.
     drop(unsafe { Box::from_raw(data.cast::<Body>()) });

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use crate::{ShimError, ffi};
 
-/// Peaks since the last reset and the device's own figures, in bytes.
+/// Peaks since the last reset and the device's current figures, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CudaMemory {
     pub allocated_peak: i64,
@@ -13,11 +13,11 @@ pub struct CudaMemory {
     pub total: i64,
 }
 
-/// Loads libtorch's CUDA half into the process, once. Must come before any CUDA query of tch: the
-/// first `Cuda::is_available()` without it caches "no" for good.
+/// Loads libtorch's CUDA libraries into the process, once. Must come before any CUDA query of tch:
+/// the first `Cuda::is_available()` without it caches "no" permanently.
 ///
 /// # Errors
-/// The loader's message when `libtorch_cuda.so` or what it needs is absent.
+/// The loader's message when `libtorch_cuda.so` or one of its dependencies is missing.
 pub fn load_cuda() -> Result<(), ShimError> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     LOADED
@@ -33,10 +33,10 @@ pub fn load_cuda() -> Result<(), ShimError> {
         .map_err(ShimError)
 }
 
-/// Memory of CUDA device `index`.
+/// Memory statistics of CUDA device `index`.
 ///
 /// # Errors
-/// Passes libtorch's on; there is always one without a CUDA device.
+/// Propagates errors from libtorch; always fails without a CUDA device.
 pub fn cuda_memory(index: usize) -> Result<CudaMemory, ShimError> {
     let mut memory = CudaMemory::default();
     // SAFETY: the pointers outlive the call.
@@ -52,10 +52,10 @@ pub fn cuda_memory(index: usize) -> Result<CudaMemory, ShimError> {
     Ok(memory)
 }
 
-/// Starts the peaks of CUDA device `index` anew.
+/// Resets the peaks of CUDA device `index`.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn cuda_reset_peak(index: usize) -> Result<(), ShimError> {
     // SAFETY: plain values only.
     ffi::check(unsafe { ffi::shim_cuda_reset_peak(index as i32) })
@@ -64,7 +64,7 @@ pub fn cuda_reset_peak(index: usize) -> Result<(), ShimError> {
 /// Returns cached, unused CUDA memory to the driver.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn cuda_empty_cache() -> Result<(), ShimError> {
     // SAFETY: no arguments.
     ffi::check(unsafe { ffi::shim_cuda_empty_cache() })

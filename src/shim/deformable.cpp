@@ -1,12 +1,12 @@
-// Multi-scale deformable attention's sampling (Deformable DETR), on the CPU in one kernel, elsewhere
-// composed of grid_sampler.
+// The sampling of multi-scale deformable attention (Deformable DETR): one kernel on the CPU, composed
+// of grid_sampler elsewhere.
 //
-// Notation: value [B, S, heads, D], the S pixels of L levels one level after the other; locations
+// Notation: value [B, S, heads, D], the S pixels of L levels, level after level; locations
 // [B, Q, heads, L, P, 2] as (x, y) in [0, 1] of the level; weights [B, Q, heads, L, P]. A head's samples
-// are its n = L·P points. Nothing of Q·heads·n·D exists: a query's samples are summed in registers.
+// are its n = L·P points. Nothing of size Q·heads·n·D exists: a query's samples are summed in registers.
 //
-// Gradients come in two passes, so that no two threads ever add to one number: over queries for
-// locations and weights, which read value; over (image, head, channels) for value, in the order of
+// Gradients are computed in two passes, so that no two threads ever add to the same number: over queries
+// for locations and weights, which read value; over (image, head, channels) for value, in the order of
 // queries. Neither depends on the number of threads.
 #include "shim.h"
 #include "guard.h"
@@ -26,7 +26,7 @@
 
 namespace {
 
-// The sizes, once they are known to fit together: the kernel relies on it.
+// Returns the sizes after checking that they match, which the kernel relies on.
 Shape checked(const at::Tensor &value, const at::Tensor &locations, const at::Tensor &weights,
               const std::vector<Level> &maps) {
   TORCH_CHECK(value.dim() == 4, "ms_deform_attn: value must be [B, S, heads, D], not ", value.sizes());
@@ -35,14 +35,14 @@ Shape checked(const at::Tensor &value, const at::Tensor &locations, const at::Te
   int64_t b = value.size(0), s = value.size(1), heads = value.size(2), d = value.size(3);
   int64_t queries = locations.size(1), levels = static_cast<int64_t>(maps.size()), points = locations.size(4);
   TORCH_CHECK(locations.size(0) == b && locations.size(2) == heads && locations.size(3) == levels,
-              "ms_deform_attn: value ", value.sizes(), " and ", levels, " levels do not fit sampling_locations ",
+              "ms_deform_attn: value ", value.sizes(), " and ", levels, " levels do not match sampling_locations ",
               locations.sizes(), " [B, Q, heads, L, P, 2]");
   TORCH_CHECK(weights.sizes() == locations.sizes().slice(0, 5),
               "ms_deform_attn: attention_weights must be [B, Q, heads, L, P], ", locations.sizes().slice(0, 5),
               ", not ", weights.sizes());
   // Indices of pixels are 32 bits wide.
   TORCH_CHECK(levels > 0 && s < (int64_t(1) << 30), "ms_deform_attn: ", levels, " levels of ", s,
-              " pixels; at least one, of less than 2^30");
+              " pixels; expected at least one level and less than 2^30 pixels");
   int64_t pixels = 0;
   for (auto &map : maps) {
     TORCH_CHECK(map.h > 0 && map.w > 0 && map.h <= s && map.w <= s / map.h,
@@ -50,24 +50,25 @@ Shape checked(const at::Tensor &value, const at::Tensor &locations, const at::Te
     pixels += map.h * map.w;
   }
   TORCH_CHECK(pixels == s, "ms_deform_attn: the levels of spatial_shapes have ", pixels,
-              " pixels together, value has S = ", s);
+              " pixels in total, but value has S = ", s);
   TORCH_CHECK(value.device() == locations.device() && value.device() == weights.device(),
-              "ms_deform_attn: tensors on ", value.device(), ", ", locations.device(), " and ", weights.device());
+              "ms_deform_attn: tensors must be on one device, not on ", value.device(), ", ", locations.device(),
+              " and ", weights.device());
   for (auto &t : {value, locations, weights})
-    TORCH_CHECK(t.is_floating_point(), "ms_deform_attn: floating point tensors, not ", t.scalar_type());
+    TORCH_CHECK(t.is_floating_point(), "ms_deform_attn: tensors must be floating point, not ", t.scalar_type());
   return {b, s, heads, d, queries, levels, points};
 }
 
-constexpr int64_t kGrain = 64; // queries that are worth a thread
+constexpr int64_t kGrain = 64; // least number of queries per thread
 
 template <typename T>
 void grad_value(const Shape &s, const SampleMaps &maps, const T *locations, const T *weights, const T *gradient,
                 T *out) {
-  // Blocks of channels give more threads work; every block finds the samples anew, so no more than needed.
+  // Blocks of channels give work to more threads; each locates the samples again, so use no more than needed.
   int64_t units = s.b * s.heads, blocks = 1;
   while (units * blocks < at::get_num_threads() && s.d / (2 * blocks) >= kWide<T>)
     blocks *= 2;
-  // Whole vectors: a channel must meet the same instructions however many blocks there are.
+  // Whole vectors: a channel must go through the same instructions for any number of blocks.
   int64_t width = (s.d + blocks * kWide<T> - 1) / (blocks * kWide<T>) * kWide<T>;
   blocks = std::max<int64_t>(1, (s.d + width - 1) / std::max<int64_t>(1, width));
   at::parallel_for(0, units * blocks, 1, [&](int64_t begin, int64_t end) {
@@ -98,7 +99,7 @@ std::vector<Level> levels_of(at::IntArrayRef flat) {
   return maps;
 }
 
-// Operands are of one dtype, fp32 or fp64.
+// All operands have the same dtype, fp32 or fp64.
 struct DeformableSampling : torch::autograd::Function<DeformableSampling> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &value_in,
                             const at::Tensor &locations_in, const at::Tensor &weights_in,
@@ -153,7 +154,7 @@ struct DeformableSampling : torch::autograd::Function<DeformableSampling> {
   }
 };
 
-// The formulation of mmcv's `multi_scale_deformable_attn_pytorch`: per level a grid_sampler of
+// Formulated as in mmcv's `multi_scale_deformable_attn_pytorch`: per level a grid_sampler of
 // [B·heads, D, h, w] at [B·heads, Q, P], then the weighted sum.
 at::Tensor composite(const Shape &s, const at::Tensor &value, const at::Tensor &locations, const at::Tensor &weights,
                      const std::vector<Level> &levels) {

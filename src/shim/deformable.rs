@@ -1,4 +1,4 @@
-//! Bilinear sampling: multi-scale deformable attention, and maps at points.
+//! Bilinear sampling: multi-scale deformable attention, and sampling maps at points.
 
 use tch::Tensor;
 
@@ -11,18 +11,18 @@ use crate::{ShimError, ffi};
 /// - `value` `[B, S, heads, D]`: the pixels of all levels, level after level, row after row.
 /// - `spatial_shapes`: `(height, width)` of the L levels; `S = Σ height · width`.
 /// - `sampling_locations` `[B, Q, heads, L, P, 2]`: (x, y), in `[0, 1]` over the level.
-/// - `attention_weights` `[B, Q, heads, L, P]`: used as they come.
+/// - `attention_weights` `[B, Q, heads, L, P]`: used unchanged.
 ///
 /// Returns `[B, Q, heads · D]` in the dtype of `value`; differentiable, once, in all three tensors.
-/// Computed in fp64 if `value` is, else in fp32: under autocast keep locations in fp32, bf16 has
-/// eight bits for a place in the map. NaN and infinity are safe: a location outside contributes nothing,
-/// one of NaN makes its output NaN.
+/// Computed in fp64 if `value` is, else in fp32. Under autocast keep locations in fp32: bf16 has only
+/// eight bits for a position in the map. NaN and infinity are safe: a location outside contributes
+/// nothing, a location of NaN makes its output NaN.
 ///
-/// On the CPU a kernel of our own that holds nothing of the size Q·heads·L·P·D, with the same bits for
-/// any number of threads; on other devices [`ms_deform_attn_composite`].
+/// The CPU uses our own kernel, which holds nothing of size Q·heads·L·P·D and gives bit-identical
+/// results for any number of threads; other devices use [`ms_deform_attn_composite`].
 ///
 /// # Errors
-/// When sizes do not fit together, or tensors are not floating point or not on one device.
+/// When sizes do not match, or tensors are not floating point or not on one device.
 pub fn ms_deform_attn(
     value: &Tensor,
     spatial_shapes: &[(i64, i64)],
@@ -32,12 +32,12 @@ pub fn ms_deform_attn(
     deform(value, spatial_shapes, sampling_locations, attention_weights, false)
 }
 
-/// [`ms_deform_attn`] composed of libtorch's `grid_sampler`, one for each level, as mmcv's
-/// `multi_scale_deformable_attn_pytorch`: the form for CUDA, and the oracle of tests. It holds every
-/// sample, `Q · heads · L · P · D` numbers, several times. It counts a location of NaN as −0.5 pixels.
+/// [`ms_deform_attn`] composed of libtorch's `grid_sampler`, one per level, like mmcv's
+/// `multi_scale_deformable_attn_pytorch`: used on CUDA, and as the oracle of tests. It holds every
+/// sample, `Q · heads · L · P · D` numbers, several times. It treats a location of NaN as −0.5 pixels.
 ///
 /// # Errors
-/// As [`ms_deform_attn`].
+/// Same errors as [`ms_deform_attn`].
 pub fn ms_deform_attn_composite(
     value: &Tensor,
     spatial_shapes: &[(i64, i64)],
@@ -77,23 +77,23 @@ fn deform(
 ///
 /// - `maps` `[N, H, W]`: floating point (differentiable), or masks, bool or uint8 (not differentiable,
 ///   and never converted as a whole).
-/// - `points` `[P, 2]`, common to all maps, or `[N, P, 2]`, each map its own: (x, y) in `[0, 1]`.
+/// - `points` `[P, 2]`, common to all maps, or `[N, P, 2]`, one set per map: (x, y) in `[0, 1]`.
 ///   They get no gradient.
 ///
-/// Returns `[N, P]`, fp64 if `maps` is, else fp32. Masks on the CPU go through a kernel of our own (a point
-/// of NaN gives NaN there), everything else through [`point_sample_composite`], which is as fast for
-/// floats (docs/results.md); same bits for any number of threads.
+/// Returns `[N, P]`, fp64 if `maps` is, else fp32. Masks on the CPU use our own kernel (in which a
+/// point of NaN gives NaN), everything else uses [`point_sample_composite`], which is as fast for
+/// floats (docs/results.md). Results are bit-identical for any number of threads.
 ///
 /// # Errors
-/// When sizes do not fit together, or dtypes are others, or tensors are on two devices.
+/// When sizes do not match, dtypes are not supported, or tensors are on different devices.
 pub fn point_sample(maps: &Tensor, points: &Tensor) -> Result<Tensor, ShimError> {
     sample(maps, points, false)
 }
 
-/// [`point_sample`] composed of libtorch's `grid_sampler`; masks become fp32 first.
+/// [`point_sample`] composed of libtorch's `grid_sampler`; masks are converted to fp32 first.
 ///
 /// # Errors
-/// As [`point_sample`].
+/// Same errors as [`point_sample`].
 pub fn point_sample_composite(maps: &Tensor, points: &Tensor) -> Result<Tensor, ShimError> {
     sample(maps, points, true)
 }

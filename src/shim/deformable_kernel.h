@@ -1,4 +1,4 @@
-// The loops of deformable attention's sampling on the CPU. Notation and plan: deformable.cpp.
+// The CPU loops of deformable attention's sampling. For notation and design see deformable.cpp.
 #pragma once
 #include "bilinear.h"
 
@@ -32,7 +32,7 @@ template <typename V, typename T> INLINED V load(const T *from) {
 }
 template <typename V, typename T> INLINED void store(T *to, const V &v) { memcpy(to, &v, sizeof(V)); }
 
-// Of each of a head's samples, the level it reads.
+// For each of a head's samples, the level it reads.
 struct SampleMaps {
   std::vector<int32_t> width, height, start;
 
@@ -47,7 +47,7 @@ struct SampleMaps {
   }
 };
 
-// Neighbours of a head's samples; four after four.
+// Neighbours of a head's samples, in groups of four.
 template <typename T> struct Samples {
   std::vector<int32_t> pixel; // [4, n]
   std::vector<T> coefficient, inside, dot; // [4, n]
@@ -55,7 +55,7 @@ template <typename T> struct Samples {
   explicit Samples(int64_t n) : pixel(4 * n), coefficient(4 * n), inside(4 * n), dot(4 * n), x(n), y(n) {}
 };
 
-// `weight` null: coefficients of the bilinear rule alone.
+// If `weight` is null: coefficients of the bilinear rule only.
 template <typename T>
 INLINED void locate(const SampleMaps &maps, const T *__restrict location, const T *__restrict weight, int64_t n,
                     Samples<T> &samples) {
@@ -90,7 +90,7 @@ INLINED void weighted_sum(const T *value, int64_t stride, const Samples<T> &samp
   store(out, (sum0 + sum1) + (sum2 + sum3));
 }
 
-// As `weighted_sum` for two vectors at a time: half the work of finding the pixels.
+// Like `weighted_sum` for two vectors at a time: half the work to find the pixels.
 template <typename T>
 INLINED void weighted_sum_of_two(const T *value, int64_t stride, const Samples<T> &samples, int64_t n, T *out) {
   using V = Wide<T>;
@@ -132,7 +132,7 @@ INLINED void forward_body(const Shape &s, const SampleMaps &maps, const T *value
     }
 }
 
-// Lane sums of a vector, down to four lanes.
+// Reduces a vector to four lanes by adding.
 template <typename T> INLINED Quad<T> to_quad(const Wide<T> &v) {
   T lanes[kWide<T>];
   store(lanes, v);
@@ -211,12 +211,12 @@ INLINED void add_rows(T *to, int64_t width, const Samples<T> &samples, int64_t c
   }
 }
 
-// What one task of the second pass adds up.
+// What one task of the second pass accumulates.
 struct ChannelBlock {
   int64_t image, head, first, width;
 };
 
-// Gradient of value for a block of channels, into `sums` [S, width], which holds zeros.
+// Gradient of value for a block of channels, into `sums` [S, width], which must hold zeros.
 template <typename T>
 INLINED void backward_value_body(const Shape &s, const SampleMaps &maps, const T *locations, const T *weights,
                                  const T *gradient, const ChannelBlock &block, T *sums) {
@@ -236,7 +236,7 @@ INLINED void backward_value_body(const Shape &s, const SampleMaps &maps, const T
   }
 }
 
-// Templates cannot be compiled for several instruction sets, functions can.
+// Templates cannot be compiled for several instruction sets, but functions can.
 #define FOR_TYPE(T)                                                                                                  \
   VECTORIZED void forward_queries(const Shape &s, const SampleMaps &maps, const T *value, const T *locations,        \
                                   const T *weights, int64_t begin, int64_t end, T *out) {                            \

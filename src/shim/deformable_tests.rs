@@ -1,4 +1,4 @@
-//! The kernels against grid_sampler, which is tested elsewhere, and against themselves.
+//! Compares the kernels with grid_sampler, which is tested elsewhere, and with themselves.
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Kind, Tensor};
@@ -7,7 +7,7 @@ use super::*;
 
 const CPU64: (Kind, Device) = (Kind::Double, Device::Cpu);
 
-/// The number of threads and the generator belong to the process: one test at a time.
+/// The number of threads and the generator are global to the process: one test at a time.
 fn alone(seed: i64) -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     let guard = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
@@ -22,7 +22,7 @@ struct Case {
     value: Tensor,
     locations: Tensor,
     weights: Tensor,
-    /// What the output is multiplied with before it is summed to a loss.
+    /// The output is multiplied by this before it is summed to a loss.
     towards: Tensor,
 }
 
@@ -50,7 +50,7 @@ impl Case {
         }
     }
 
-    /// Output, and the gradients of value, locations and weights.
+    /// The output, and the gradients of value, locations and weights.
     fn run(&self, form: Attention) -> [Tensor; 4] {
         let leaf = |t: &Tensor| t.detach().copy().set_requires_grad(true);
         let leaves = [leaf(&self.value), leaf(&self.locations), leaf(&self.weights)];
@@ -59,7 +59,7 @@ impl Case {
         [out.detach(), leaves[0].grad(), leaves[1].grad(), leaves[2].grad()]
     }
 
-    /// Largest difference of kernel and composite, over all four, by the largest number of each.
+    /// Largest difference of kernel and composite, over all four, relative to the largest number of each.
     fn difference(&self) -> f64 {
         let (ours, theirs) = (self.run(ms_deform_attn), self.run(ms_deform_attn_composite));
         difference(&ours, &theirs)
@@ -78,7 +78,7 @@ fn difference(ours: &[Tensor], theirs: &[Tensor]) -> f64 {
 
 const LEVELS: [(i64, i64); 3] = [(5, 7), (10, 13), (1, 3)];
 
-// Sums of some hundred terms: 1e-12 is a hundred times their rounding in fp64.
+// Sums of about a hundred terms: 1e-12 is a hundred times their rounding in fp64.
 #[test]
 fn parity_deformable_output_and_gradients_equal_grid_samplers() {
     let _alone = alone(1);
@@ -91,7 +91,7 @@ fn parity_deformable_output_and_gradients_equal_grid_samplers() {
 #[test]
 fn parity_deformable_fp32_is_as_close_to_fp64_as_grid_samplers() {
     let _alone = alone(2);
-    // Of power of two in size, so that both precisions see the same neighbours.
+    // Sizes are powers of two, so that both precisions see the same neighbours.
     let case = Case::random(&[(8, 16), (4, 4), (32, 2)], 150, 32, 4).to_kind(Kind::Float);
     let exact = case.to_kind(Kind::Double).run(ms_deform_attn_composite);
     let in_double = |found: [Tensor; 4]| found.map(|t| t.to_kind(Kind::Double));
@@ -100,7 +100,7 @@ fn parity_deformable_fp32_is_as_close_to_fp64_as_grid_samplers() {
     assert!(ours < 2.0 * theirs + 1e-6, "{ours:e}, grid_sampler {theirs:e}");
 }
 
-/// Where fresh offsets put every point: on centres of pixels, up to two pixels outside, at the edges.
+/// Where fresh offsets put every point: on pixel centres, up to two pixels outside, at the edges.
 fn on_the_lattice(levels: &[(i64, i64)], kind: Kind) -> Case {
     let case = Case::random(levels, 200, 8, 4);
     for (level, &(h, w)) in levels.iter().enumerate() {
@@ -115,7 +115,7 @@ fn on_the_lattice(levels: &[(i64, i64)], kind: Kind) -> Case {
     case.to_kind(kind)
 }
 
-// There a location's gradient jumps from one side of a pixel to the other with the last bit.
+// There the last bit decides on which side of a pixel a location's gradient is taken.
 #[test]
 fn parity_deformable_locations_on_centres_and_edges_take_the_same_side() {
     let _alone = alone(3);
@@ -171,7 +171,7 @@ fn locations_that_are_no_numbers_read_nothing_outside() {
             let [out, ..] = case.run(ms_deform_attn);
             let first = out.select(1, 0);
             if wild.is_nan() {
-                assert!(bool::try_from(first.isnan().all()).unwrap(), "NaN must show");
+                assert!(bool::try_from(first.isnan().all()).unwrap(), "NaN must appear");
             } else {
                 assert_eq!(first.abs().max().double_value(&[]), 0.0, "{wild} in {kind:?}");
             }

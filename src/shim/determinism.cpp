@@ -11,13 +11,13 @@
 
 namespace {
 
-// Keeps what libtorch says of operators that are not deterministic; passes the rest on.
+// Keeps libtorch's warnings about operators that are not deterministic; passes on all others.
 class Collector : public c10::WarningHandler {
 public:
   void process(const c10::Warning &warning) override {
     const std::string &text = warning.msg();
     auto end = text.find(" does not have a deterministic implementation");
-    // Attention and cuBLAS have words of their own.
+    // Attention and cuBLAS use their own wording.
     if (end == std::string::npos && (text.find("non-deterministic") != std::string::npos ||
                                      text.find("Deterministic behavior was enabled") != std::string::npos))
       end = text.find(". ");
@@ -40,7 +40,7 @@ private:
   std::set<std::string> operators_;
 };
 
-// Never destroyed: threads of libtorch's may outlive static objects.
+// Never destroyed: libtorch's threads may outlive static objects.
 Collector &collector() {
   static auto *collector = new Collector;
   return *collector;
@@ -51,13 +51,13 @@ Collector &collector() {
 char *shim_set_determinism(int mode) {
   return guarded([&] {
     bool enabled = mode != 0;
-    // cuBLAS reads it when its first handle is made, so this must come before any CUDA work. What the
-    // user has set stays; libtorch warns where that does not do.
+    // cuBLAS reads it when its first handle is created, so this must come before any CUDA work. A value
+    // set by the user is kept; libtorch warns if it is not suitable.
     if (enabled)
       setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
     auto &context = at::globalContext();
     context.setDeterministicAlgorithms(enabled, /*warn_only=*/mode == 1);
-    // For finding reads of memory that nobody has written; costs time, and we have none to find.
+    // Helps to find reads of uninitialised memory; it takes time, and we have no such reads.
     context.setDeterministicFillUninitializedMemory(false);
     context.setBenchmarkCuDNN(false);
     context.setDeterministicCuDNN(enabled);

@@ -1,4 +1,4 @@
-//! Deterministic kernels, and which operators have none.
+//! Deterministic kernels, and which operators do not have one.
 
 use std::ffi::{CStr, CString};
 
@@ -7,21 +7,21 @@ use crate::{ShimError, ffi};
 /// What libtorch does about operators whose results differ from call to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Determinism {
-    /// It uses the fastest.
+    /// Use the fastest kernel.
     Off = 0,
-    /// It uses a deterministic one where there is one, and notes where there is none.
+    /// Use a deterministic kernel if there is one, and record the operator if not.
     Warn = 1,
-    /// It refuses an operator that has none.
+    /// Refuse an operator without a deterministic kernel.
     Require = 2,
 }
 
-/// Sets it for the process, and for this thread what becomes of libtorch's warnings about it. Must
-/// come before CUDA is loaded: cuBLAS is told by an environment variable.
+/// Sets the mode for the process, and for this thread the handling of libtorch's warnings about it.
+/// Must come before CUDA is loaded: cuBLAS is configured by an environment variable.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn set_determinism(mode: Determinism) -> Result<(), ShimError> {
-    // SAFETY: plain values only. It sets an environment variable, which no other thread of ours
+    // SAFETY: plain values only. It sets an environment variable that none of our other threads
     // reads.
     ffi::check(unsafe { ffi::shim_set_determinism(mode as i32) })
 }
@@ -30,7 +30,7 @@ pub fn set_determinism(mode: Determinism) -> Result<(), ShimError> {
 /// sorted by name.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn nondeterministic_operators() -> Result<Vec<String>, ShimError> {
     let mut lines = std::ptr::null_mut();
     // SAFETY: the pointer outlives the call.
@@ -46,7 +46,7 @@ pub fn nondeterministic_operators() -> Result<Vec<String>, ShimError> {
     Ok(names)
 }
 
-/// Does what every operator of libtorch's without a deterministic implementation does on its call.
+/// Does what every libtorch operator without a deterministic implementation does when called.
 ///
 /// # Errors
 /// Libtorch's refusal under [`Determinism::Require`].
@@ -62,13 +62,13 @@ mod tests {
 
     use super::*;
 
-    /// One test: the setting is the process's.
+    /// A single test, since the setting is global to the process.
     #[test]
     fn operators_are_collected_or_refused_by_name() {
         let put = || {
             let index = Tensor::from_slice(&[1i64, 1]);
             let source = Tensor::from_slice(&[1f32, 2.0]);
-            // Which of two values stays is documented as undefined, on the CPU too.
+            // Which of two values is kept is documented as undefined, also on the CPU.
             Tensor::zeros([3], (tch::Kind::Float, tch::Device::Cpu)).f_put_(&index, &source, false)
         };
         drop(put().unwrap());

@@ -1,4 +1,4 @@
-//! The C interface of `shim.h`, declared once.
+//! Declares the C interface of `shim.h`.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 

@@ -1,4 +1,4 @@
-// Exceptions may not cross into Rust: they become messages.
+// Exceptions must not cross into Rust, so they become messages.
 #pragma once
 #include <cstring>
 #include <exception>

@@ -1,6 +1,6 @@
-//! What tch lacks of libtorch, safe to call: bf16 autocast, fused optimiser steps, clipping without
-//! a host sync, attention and sampling kernels for the CPU, determinism, CUDA start-up and memory
-//! statistics.
+//! Safe wrappers for parts of libtorch that tch does not cover: bf16 autocast, fused optimiser steps,
+//! clipping without a host sync, attention and sampling kernels for the CPU, determinism, loading of
+//! CUDA and memory statistics.
 //!
 //! The only crate of the workspace that may use `unsafe`.
 
@@ -32,7 +32,7 @@ pub use optim::{
     total_norm,
 };
 
-/// A libtorch call failed; the text is libtorch's own.
+/// A failed libtorch call, with libtorch's message.
 #[derive(Debug, thiserror::Error)]
 #[error("libtorch: {0}")]
 pub struct ShimError(pub(crate) String);
@@ -43,15 +43,15 @@ pub fn torch_version() -> String {
     ffi::torch_version()
 }
 
-/// The 16-bit formats autocast knows, with libtorch's own numbers.
+/// The 16-bit formats that autocast supports, with libtorch's numeric codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LowPrecision {
     Half = 5,
     BFloat16 = 15,
 }
 
-/// While it lives, libtorch computes matrix products and convolutions on `device` in 16 bit
-/// and keeps reductions in fp32. tch's own `autocast` knows CUDA and fp16 only.
+/// While it exists, libtorch computes matrix products and convolutions on `device` in 16 bits
+/// and keeps reductions in fp32. tch's own `autocast` supports only CUDA and fp16.
 #[derive(Debug)]
 pub struct Autocast {
     device_type: i32,
@@ -63,7 +63,7 @@ impl Autocast {
     /// Enters the scope.
     ///
     /// # Errors
-    /// Passes libtorch's on, e.g. for a format the device cannot autocast to.
+    /// Propagates errors from libtorch, e.g. for a format that the device cannot autocast to.
     pub fn enter(device: Device, kind: LowPrecision) -> Result<Self, ShimError> {
         let device_type = i32::from(device.is_cuda());
         let mut scope = Self { device_type, previous_enabled: 0, previous_dtype: 0 };

@@ -1,10 +1,10 @@
-//! What the C library's allocator does with memory that is given back.
+//! Configures what the C library's allocator does with freed memory.
 
-/// Makes glibc keep freed memory up to 256 MiB a heap, for blocks of up to 32 MiB (its own maximum),
-/// for the rest of the process. As it comes, it hands pixel buffers of a few MiB back to the system
-/// each time, and the page faults of the next one cost as much as resizing an image.
+/// Makes glibc keep up to 256 MiB of freed memory per heap, for blocks of up to 32 MiB (its maximum),
+/// for the rest of the process. By default it returns pixel buffers of a few MiB to the system
+/// each time, and the page faults of the next one take as long as resizing an image.
 ///
-/// Does nothing on other C libraries, or where the environment already says what to do
+/// Does nothing on other C libraries, or if the environment already configures this
 /// (`GLIBC_TUNABLES`, `MALLOC_TRIM_THRESHOLD_`, `MALLOC_MMAP_THRESHOLD_`).
 pub fn keep_freed_memory() {
     let settings = ["GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"];
@@ -24,7 +24,7 @@ fn keep() {
     unsafe extern "C" {
         fn mallopt(parameter: c_int, value: c_int) -> c_int;
     }
-    // SAFETY: takes plain values and the allocator's own lock; an unknown one is ignored.
+    // SAFETY: takes plain values and the allocator's own lock; an unknown parameter is ignored.
     unsafe {
         mallopt(M_MMAP_THRESHOLD, 32 << 20);
         mallopt(M_TRIM_THRESHOLD, 256 << 20);

@@ -23,7 +23,7 @@ pub struct Sgd {
     pub nesterov: bool,
 }
 
-/// What an AdamW step reads and writes, one of each a parameter.
+/// What an AdamW step reads and writes, one of each per parameter.
 #[derive(Debug, Clone, Copy)]
 pub struct AdamWTensors<'a> {
     pub params: &'a [Tensor],
@@ -34,23 +34,23 @@ pub struct AdamWTensors<'a> {
     pub steps: &'a [Tensor],
 }
 
-/// What an SGD step reads and writes, one of each a parameter.
+/// What an SGD step reads and writes, one of each per parameter.
 #[derive(Debug, Clone, Copy)]
 pub struct SgdTensors<'a> {
     pub params: &'a [Tensor],
     pub grads: &'a [Tensor],
-    /// May be empty when there is no momentum.
+    /// May be empty if there is no momentum.
     pub momentum_buffers: &'a [Tensor],
 }
 
-/// One fused AdamW step in place; `steps` are counted up first. Where `found_inf` (0-d fp32) is
+/// One fused AdamW step in place; `steps` are incremented first. If `found_inf` (0-d fp32) is
 /// given and not 0, nothing changes.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 ///
 /// # Panics
-/// When the slices differ in length: the caller's own bug.
+/// When the slices differ in length, a bug of the caller.
 pub fn fused_adamw(
     tensors: AdamWTensors<'_>,
     options: AdamW,
@@ -65,7 +65,7 @@ pub fn fused_adamw(
     let (p, g) = (ffi::handles(params), ffi::handles(grads));
     let (m, v, s) = (ffi::handles(exp_avgs), ffi::handles(exp_avg_sqs), ffi::handles(steps));
     let AdamW { lr, beta1, beta2, weight_decay, eps } = options;
-    // SAFETY: five arrays of n live tensor handles; the shim keeps none beyond the call.
+    // SAFETY: five arrays of n live tensor handles; the shim does not keep them after the call.
     ffi::check(unsafe {
         ffi::shim_fused_adamw(
             n,
@@ -84,13 +84,13 @@ pub fn fused_adamw(
     })
 }
 
-/// One fused SGD step in place. Where `found_inf` (0-d fp32) is given and not 0, nothing changes.
+/// One fused SGD step in place. If `found_inf` (0-d fp32) is given and not 0, nothing changes.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 ///
 /// # Panics
-/// When the slices differ in length: the caller's own bug.
+/// When the slices differ in length, a bug of the caller.
 pub fn fused_sgd(
     tensors: SgdTensors<'_>,
     options: Sgd,
@@ -105,7 +105,7 @@ pub fn fused_sgd(
         return Ok(());
     }
     let (p, g, m) = (ffi::handles(params), ffi::handles(grads), ffi::handles(momentum_buffers));
-    // SAFETY: as above; the buffers are read only when there is momentum.
+    // SAFETY: as above; the buffers are only read if there is momentum.
     ffi::check(unsafe {
         ffi::shim_fused_sgd(
             n,
@@ -122,20 +122,20 @@ pub fn fused_sgd(
     })
 }
 
-/// Forgets the gradients of `params`: the next backward pass stores instead of adding.
+/// Clears the gradients of `params`: the next backward pass stores instead of adding.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn clear_grads(params: &[Tensor]) -> Result<(), ShimError> {
     let handles = ffi::handles(params);
     // SAFETY: live handles.
     ffi::check(unsafe { ffi::shim_clear_grads(handles.len(), handles.as_ptr()) })
 }
 
-/// The 2-norm of all `tensors` together, a 0-d fp32 tensor: no host sync. Zero for no tensors.
+/// The 2-norm over all `tensors`, as a 0-d fp32 tensor without a host sync; zero without tensors.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn total_norm(tensors: &[Tensor]) -> Result<Tensor, ShimError> {
     if tensors.is_empty() {
         return Ok(Tensor::from(0f32));
@@ -151,7 +151,7 @@ pub fn total_norm(tensors: &[Tensor]) -> Result<Tensor, ShimError> {
 /// Multiplies all `tensors` in place by the 0-d tensor `factor`.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn scale(tensors: &[Tensor], factor: &Tensor) -> Result<(), ShimError> {
     if tensors.is_empty() {
         return Ok(());
@@ -163,20 +163,20 @@ pub fn scale(tensors: &[Tensor], factor: &Tensor) -> Result<(), ShimError> {
     })
 }
 
-/// `tensors + weight · (ends − tensors)` in place, as `torch._foreach_lerp_`; at weight 1 the ends
-/// themselves, to the bit.
+/// `tensors + weight · (ends − tensors)` in place, like `torch._foreach_lerp_`; at weight 1 exactly
+/// the ends, bit for bit.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 ///
 /// # Panics
-/// When the slices differ in length: the caller's own bug.
+/// When the slices differ in length, a bug of the caller.
 pub fn lerp(tensors: &[Tensor], ends: &[Tensor], weight: f64) -> Result<(), ShimError> {
     assert_eq!(tensors.len(), ends.len());
     if tensors.is_empty() {
         return Ok(());
     }
     let (from, to) = (ffi::handles(tensors), ffi::handles(ends));
-    // SAFETY: two arrays of as many live handles; the shim keeps none beyond the call.
+    // SAFETY: two equally long arrays of live handles; the shim does not keep them after the call.
     ffi::check(unsafe { ffi::shim_lerp(from.len(), from.as_ptr(), to.as_ptr(), weight) })
 }

@@ -1,6 +1,6 @@
-// Maps sampled at points, bilinear: as detectron2's and mmcv's point_sample with zeros outside and
-// align_corners = false. Masks on the CPU in a kernel that reads their bytes where they lie; maps of floats,
-// and everything elsewhere, by grid_sampler, which was as fast or faster.
+// Samples maps at points, bilinear: like point_sample of detectron2 and mmcv with zeros outside and
+// align_corners = false. Masks on the CPU use a kernel that reads their bytes in place; float maps, and
+// everything on other devices, use grid_sampler, which was as fast or faster.
 //
 // maps [N, H, W]; points [P, 2] common to all maps, or [N, P, 2], as (x, y) in [0, 1]; result [N, P].
 #include "shim.h"
@@ -16,7 +16,7 @@
 
 namespace {
 
-constexpr int64_t kPoints = 2048; // a task: its table takes 64 KiB
+constexpr int64_t kPoints = 2048; // points per task: its table takes 64 KiB
 
 struct Shape {
   int64_t n, h, w, points;
@@ -32,8 +32,8 @@ struct Shape {
     points = at_points.size(-2);
     // Indices of pixels are 32 bits wide.
     TORCH_CHECK(h > 0 && w > 0 && w < (int64_t(1) << 30) / h,
-                "point_sample: maps of ", h, " by ", w, " pixels; at least one, less than 2^30");
-    TORCH_CHECK(maps.device() == at_points.device(), "point_sample: maps on ", maps.device(), ", points on ",
+                "point_sample: maps of ", h, " by ", w, " pixels; expected at least one and less than 2^30");
+    TORCH_CHECK(maps.device() == at_points.device(), "point_sample: maps are on ", maps.device(), ", but points on ",
                 at_points.device());
     TORCH_CHECK(at_points.is_floating_point(), "point_sample: points must be floating point, not ",
                 at_points.scalar_type());
@@ -41,7 +41,7 @@ struct Shape {
   int64_t blocks() const { return (points + kPoints - 1) / kPoints; }
 };
 
-// Neighbours of points on any map of one size.
+// Neighbours of points on all maps of one size.
 struct Table {
   std::vector<int32_t> pixel;     // [4, count]
   std::vector<float> coefficient; // [4, count]
@@ -61,7 +61,7 @@ VECTORIZED void gather(const uint8_t *__restrict map, const int32_t *__restrict 
                        const float *__restrict coefficient, int64_t stride, int64_t count, float *__restrict out) {
   for (int64_t i = 0; i < count; ++i) {
     float sum = coefficient[i] * static_cast<float>(map[pixel[i]]);
-    // One product for each addition, so that it is plain which ones are fused into one rounding.
+    // One product per addition, so that it is clear which ones are fused into one rounding.
     for (int k = 1; k < 4; ++k)
       sum += coefficient[k * stride + i] * static_cast<float>(map[pixel[k * stride + i]]);
     out[i] = sum;

@@ -62,7 +62,7 @@ char *shim_fused_adamw(size_t n, tensor *params, tensor *grads, tensor *exp_avgs
     auto p = list(n, params), g = list(n, grads), m = list(n, exp_avgs), v = list(n, exp_avg_sqs),
          s = list(n, steps);
     std::vector<at::Tensor> no_amsgrad;
-    // The caller of a fused optimiser counts the steps, as torch.optim does.
+    // The caller of a fused optimiser increments the steps, as torch.optim does.
     for (auto &step : s)
       step.add_(1);
     at::_fused_adamw_(p, g, m, v, no_amsgrad, s, lr, beta1, beta2, weight_decay, eps, false, false,

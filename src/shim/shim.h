@@ -1,5 +1,5 @@
-// What tch lacks of libtorch, behind a C interface. Every function returns NULL on success, or a
-// message to be freed with shim_free.
+// Parts of libtorch that tch does not wrap, behind a C interface. Every function returns NULL on
+// success, or a message to be freed with shim_free.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -26,11 +26,11 @@ char *shim_fused_sgd(size_t n, tensor *params, tensor *grads, tensor *momentum_b
                      tensor found_inf_or_null);
 char *shim_clear_grads(size_t n, tensor *params);
 
-// Writes a new 0-d fp32 tensor to `out`: the 2-norm of all `tensors` together.
+// Writes a new 0-d fp32 tensor to `out`: the 2-norm over all `tensors`.
 char *shim_total_norm(size_t n, tensor *tensors, tensor *out);
 // Multiplies every tensor in place by the 0-d tensor `factor`.
 char *shim_scale(size_t n, tensor *tensors, tensor factor);
-// Moves every tensor in place to its end by the fraction `weight` of the way.
+// Moves every tensor in place towards its end, by the fraction `weight` of the way.
 char *shim_lerp(size_t n, tensor *tensors, tensor *ends, double weight);
 
 // Attention over a token grid with decomposed relative positions, on the CPU; differentiable.
@@ -39,29 +39,29 @@ char *shim_lerp(size_t n, tensor *tensors, tensor *ends, double weight);
 char *shim_rel_pos_attention(tensor qkv, tensor padding, tensor rel_pos_h, tensor rel_pos_w, int64_t num_heads,
                              int64_t window_size, tensor *out);
 
-// Multi-scale deformable attention's sampling; differentiable. value [B, S, heads, D]; spatial_shapes
+// The sampling of multi-scale deformable attention; differentiable. value [B, S, heads, D]; spatial_shapes
 // (h, w) of each level; sampling_locations [B, Q, heads, L, P, 2]; attention_weights [B, Q, heads, L, P].
-// composite: of grid_sampler, as elsewhere than on the CPU. Writes a new [B, Q, heads * D] to `out`.
+// composite: use grid_sampler, as on devices other than the CPU. Writes a new [B, Q, heads * D] to `out`.
 char *shim_ms_deform_attn(tensor value, const int64_t *spatial_shapes, size_t num_levels, tensor sampling_locations,
                           tensor attention_weights, int composite, tensor *out);
-// Bilinear samples of maps [N, H, W] at points [P, 2] or [N, P, 2]; differentiable in maps. Writes a new
+// Samples maps [N, H, W] at points [P, 2] or [N, P, 2], bilinear; differentiable in maps. Writes a new
 // [N, P] to `out`.
 char *shim_point_sample(tensor maps, tensor points, int composite, tensor *out);
 
-// Runs `call(data, input)` without recording it, and again in backward, recorded. Owns `data`, which
+// Runs `call(data, input)` without recording it, and again, recorded, in backward. Owns `data`, which
 // `drop` frees. `call` writes a new tensor, or returns a message to be freed.
 typedef char *(*checkpoint_call)(void *data, tensor input, tensor *out);
 typedef void (*checkpoint_drop)(void *data);
 char *shim_checkpoint(tensor input, void *data, checkpoint_call call, checkpoint_drop drop, tensor *out);
 
-// Writes a new fp32 CPU tensor of the given sizes to `out` that lives in `data`; when its storage
-// dies, `free_data(owner)` is called, once, on whichever thread.
+// Writes a new fp32 CPU tensor of the given sizes to `out` that uses the memory at `data`; when its
+// storage is freed, `free_data(owner)` is called once, on any thread.
 char *shim_adopt_f32(float *data, const int64_t *sizes, size_t num_sizes, void *owner,
                      void (*free_data)(void *), tensor *out);
 
-// mode: 0 off, 1 note operators without a deterministic implementation, 2 refuse them.
+// mode: 0 off, 1 record operators without a deterministic implementation, 2 refuse them.
 char *shim_set_determinism(int mode);
-// Writes their names, each with a line feed, to `out`; to be freed with shim_free.
+// Writes their names, each followed by a line feed, to `out`; to be freed with shim_free.
 char *shim_nondeterministic_operators(char **out);
 char *shim_alert_not_deterministic(const char *name);
 char *shim_cuda_memory(int device_index, int64_t *allocated_peak, int64_t *reserved_peak,

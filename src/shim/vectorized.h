@@ -8,5 +8,5 @@
 #define VECTORIZED
 #endif
 
-// What VECTORIZED functions call must become part of them, or it is compiled for the oldest processor.
+// Functions called by VECTORIZED ones must be inlined, or they are compiled for the oldest processor.
 #define INLINED inline __attribute__((always_inline))

@@ -1,4 +1,4 @@
-//! Reading reference folders and loading their weights into a backbone.
+//! Reads reference folders and loads their weights into a backbone.
 
 use std::{collections::HashMap, path::Path};
 
@@ -27,7 +27,7 @@ impl Reference {
         }
     }
 
-    /// The backbone table of the folder in the spelling of a config, with `extra` keys on top.
+    /// The folder's backbone table as in a config, with `extra` keys on top.
     pub(crate) fn config(&self, extra: Value) -> Box<dyn BackboneConfig> {
         let mut table = self.json["config"]["backbone"].clone();
         let keys = table.as_object_mut().unwrap();
@@ -71,7 +71,7 @@ pub(crate) fn load(vs: &VarStore, weights: &Tensors, upstream_name: impl Fn(&str
     }
 }
 
-/// mmdet's and mmpretrain's name of a variable of `sam_vit`.
+/// Name of a `sam_vit` variable in mmdet and mmpretrain.
 pub(crate) fn mm_vit_name(name: &str) -> String {
     let name = name.replace("patch_embed.proj", "patch_embed.projection");
     let name = name.replace("blocks.", "layers.").replace("neck.", "channel_reduction.");
@@ -115,7 +115,7 @@ pub(crate) fn assert_gradient_norms(
             Some(expected) => {
                 assert!(gradient.defined(), "{name}: no gradient");
                 let got = gradient.norm().double_value(&[]);
-                // A bias in front of a softmax has a gradient of zero but for rounding.
+                // A bias before a softmax has a gradient of zero up to rounding.
                 let allowed = tolerance * expected.max(1e-4);
                 assert!(
                     (got - expected).abs() < allowed,

@@ -1,4 +1,4 @@
-//! Whole runs over images of which some cannot be used.
+//! Complete runs over images of which some cannot be used.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{PROMPTS, assert_fails, assert_success, phantoms, sonotune, tiny_run};
 
-/// A copy of the phantoms with three bad images in each of both splits: cut off, gone, and with a
+/// A copy of the phantoms with three bad images in each split: truncated, missing, and with a
 /// header that claims ten gigapixels.
 pub(crate) fn harmed(folder: &Path) -> PathBuf {
     let (from, to) = (phantoms().join("phantoms"), folder.join("harmed"));
@@ -54,7 +54,7 @@ fn a_run_with_bad_images_lists_them_and_resumes_exactly() {
         tiny_run(folder.path(), PROMPTS, &[&common[..], more].concat())
     };
     let skip = "loader.bad_images=skip";
-    // Missing files are refused before the first step, damaged ones at theirs.
+    // Missing files are refused before the first step, damaged ones when their step comes.
     let failed = train("fails", &["loader.shuffle=false", "loader.num_workers=1"]);
     assert_fails(&failed, 3, &["training step 0", "image 1 of 4 (position 0)", ".png"]);
 

@@ -1,4 +1,4 @@
-//! `train --dry-run` and `doctor`: figures without a trace, and what is wrong with this machine.
+//! `train --dry-run` and `doctor`: figures without leaving files, and faults of this machine.
 
 use std::{fs, path::Path};
 
@@ -55,7 +55,11 @@ fn a_dry_run_tells_what_the_run_takes_and_writes_nothing() {
 
     let misspelt =
         sonotune(&["train", &config, "--dry-run", &run_dir, "evaluation.best_metric=f2"]);
-    assert_fails(&misspelt, 2, &["reports no such metric; it reports precision, recall, f1"]);
+    assert_fails(
+        &misspelt,
+        2,
+        &["the task does not report \"f2\"; it reports precision, recall, f1"],
+    );
     let both = sonotune(&["train", &config, "--dry-run", "--overwrite"]);
     assert_fails(&both, 2, &["--overwrite"]);
 }
@@ -80,7 +84,7 @@ fn the_doctor_fails_where_runs_would() {
     let output = sonotune(&["doctor", "--device", "cpu", "--run-dir", "/proc/runs"]);
     assert_fails(&output, 1, &["checks failed"]);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("/proc cannot be written to") && text.contains("-> choose"), "{text}");
+    assert!(text.contains("/proc is not writable") && text.contains("-> choose"), "{text}");
     if ["/dev/nvidiactl", "/dev/dxg"].iter().any(|path| Path::new(path).exists()) {
         eprintln!("skipped: this machine has an NVIDIA driver");
         return;

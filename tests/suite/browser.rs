@@ -11,8 +11,8 @@ use serde_json::Value;
 /// Width of a phone's page in CSS pixels.
 const WIDTH: u32 = 375;
 
-/// What is wrong with a page at a phone's width: content wider than the page, words within a chart
-/// that overlap or leave it. `None`, with the reason printed, where there is no browser.
+/// Faults of a page at a phone's width: content wider than the page, words within a chart
+/// that overlap or leave it. `None`, with the reason printed, if there is no browser.
 pub(crate) fn faults_on_a_phone(html: &str) -> Option<Vec<String>> {
     let browser = browser()?;
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What a training keeps: averaged weights, kept steps, an early end.
+//! Checkpoints of a training: averaged weights, kept steps, early stopping.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use crate::support::{assert_fails, assert_success, sonotune, tiny_run};
 
 const CLASSIFIER: &str = "type = \"classification\"";
 
-/// Six steps of a tiny classifier, scored after each second one.
+/// Six steps of a tiny classifier, scored after every second one.
 fn run(folder: &Path, more: &[&str]) -> Output {
     let always =
         ["dataset.image_label=from_objects", "evaluation.every_steps=2", "logging.num_images=0"];
@@ -72,7 +72,7 @@ fn the_average_is_scored_and_kept_and_leaves_the_weights_alone() {
     assert!(progress.averaged);
     assert!(tensors(&best).keys().all(|name| !name.contains("ema.")));
 
-    // What training logged is what `eval` says of the last checkpoint's average.
+    // Training logged the same scores as `eval` reports for the last checkpoint's average.
     let shown = folder.path().join("run").display().to_string();
     let eval = |which: &str, more: &[&str]| {
         let args = ["eval", "--run", &shown, "--split", "val", "--checkpoint", which];
@@ -91,7 +91,7 @@ fn the_average_is_scored_and_kept_and_leaves_the_weights_alone() {
     let line = String::from_utf8(eval("best", &[])).unwrap();
     assert!(line.contains("moving average)"), "{line}");
 
-    // A best checkpoint has nothing to go on with, and the average is neither dropped nor made up.
+    // A run cannot resume from a best checkpoint, and the average is neither dropped nor invented.
     let best = best.display().to_string();
     let resume = |more: &[&str]| {
         let steps = "train.max_steps=7";
@@ -124,13 +124,13 @@ fn the_newest_steps_are_kept_and_one_can_be_gone_on_from() {
     assert_fails(&absent, 4, &["step-00000004.safetensors", "step-00000005.safetensors"]);
     assert_fails(&sonotune(&["train", "--checkpoint", "5"]), 2, &["--resume"]);
 
-    // From step 5 to step 5: the future is left, the next save would drop it.
+    // From step 5 to step 5: later checkpoints remain; the next save would drop them.
     let resume = ["train", "--resume", &shown, "--checkpoint", "5"];
     assert_success(&sonotune(&[&resume[..], &["train.max_steps=5"]].concat()));
     assert_eq!(inode(&last), inode(&kept::path(&checkpoints, 5)));
     let text = fs::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
     assert!(!text.contains("\"step\":6"), "{text}");
-    // On from there it is the same run, from a file likewise.
+    // From there on it is the same run, also when resumed from a file.
     assert_success(&sonotune(&["train", "--resume", &shown, "train.max_steps=6"]));
     assert!(fs::read(&last).unwrap() == fs::read(kept::path(&checkpoints, 6)).unwrap());
     let copy = folder.path().join("copy.safetensors");
@@ -167,7 +167,7 @@ fn a_run_that_gets_no_better_stops_and_says_why() {
     let end = fs::read(&last).unwrap();
 
     let shown = folder.path().join("run").display().to_string();
-    // Between the evaluations, at the last one, and when all is over.
+    // Between the evaluations, at the last one, and after the end.
     for from in ["5", "4", "6"] {
         assert_success(&sonotune(&["train", "--resume", &shown, "--checkpoint", from]));
         stopped(&summary());

@@ -1,4 +1,4 @@
-//! COCO files that are in order, in all their spellings.
+//! Valid COCO files, in all their variants.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ impl Files {
         self.0.path()
     }
 
-    /// The `[dataset]` table with `root` set and no look at image files.
+    /// The `[dataset]` table with `root` set and without checking image files.
     fn config(&self, keys: Value) -> Box<dyn DatasetConfig> {
         let mut table = json!({ "type": "coco", "root": self.path(), "check_files": "none" });
         table.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
@@ -139,7 +139,7 @@ fn box_and_area_come_from_the_mask_where_the_file_has_none() {
     assert_eq!((polygon.bbox, polygon.area), ([0.0, 0.0, 2.0, 1.0], 1.0));
 }
 
-/// As [`PLAIN`] with the same names under other ids, in another order.
+/// Like [`PLAIN`], with the same names under other ids, in another order.
 fn renumbered() -> String {
     PLAIN
         .replace(

@@ -1,4 +1,4 @@
-//! `coco-eval` on files that are not in order: errors that name file and entry, and no panic.
+//! `coco-eval` on invalid files: errors that name file and entry, and no panic.
 
 use std::path::Path;
 
@@ -46,7 +46,7 @@ fn every_spelling_of_ids_and_masks_is_understood() {
             assert_eq!((record.counts.images, record.counts.crowds), (3, 1));
             assert_eq!(record.counts.detections, 3);
             assert!(record.notes.iter().any(|n| n.contains("1 objects of the ground truth")));
-            // A crowd is nothing to be found.
+            // A crowd is not an object to find.
             assert_eq!(record.per_class[1].stats, [-1.0; 12]);
             assert_eq!(record.per_class[1].name, "b");
         }
@@ -119,7 +119,7 @@ const FOUND_FAULTS: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
-/// Faults of masks show only where masks are looked at.
+/// Faults of masks are reported only if masks are used.
 const MASK_FAULTS: &[(&str, &str, &[&str])] = &[
     ("\"size\": [2, 3]", "\"size\": [3, 2]", &["detections[0]", "3×2", "2×3"]),
     ("\"counts\": \"231\"", "\"counts\": \"23\"", &["detections[0]", "segmentation"]),
@@ -176,7 +176,7 @@ fn what_segm_needs_and_the_ground_truth_lacks_is_named() {
         &["annotations[0]", "no segmentation"],
     );
     assert!(score(folder.path(), truth.as_bytes(), FOUND.as_bytes(), IouType::Bbox).is_ok());
-    // An image whose size only its masks tell: a box has none.
+    // An image whose size only its masks give: a box has none.
     let truth = r#"{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1}]}"#;
     let found = r#"[{"image_id": 1, "category_id": 1, "score": 1, "bbox": [0, 0, 1, 1]}]"#;
     let error = score(folder.path(), truth.as_bytes(), found.as_bytes(), IouType::Segm);

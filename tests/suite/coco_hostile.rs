@@ -1,4 +1,4 @@
-//! COCO files that are not in order: errors that name the entry, and never a panic.
+//! Invalid COCO files: errors that name the entry, and never a panic.
 
 use std::path::Path;
 
@@ -183,7 +183,7 @@ fn damaged_files_never_panic() {
                 }
             }
         }
-        // Whatever opens must also rasterise.
+        // Every file that opens must also rasterise.
         let Ok(data) = open(&path, &bytes) else { continue };
         for record in &data.records {
             for object in &record.objects {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{assert_fails, assert_success, sonotune, tiny_run};
 
-/// A scored run of a config with these lines; `change` is laid over its record.
+/// A scored run of a config with these lines; `change` modifies its record.
 fn run(folder: &Path, name: &str, config: &str, f1: f64, change: Value) -> PathBuf {
     let run = folder.join(name);
     fs::create_dir_all(&run).unwrap();
@@ -75,7 +75,7 @@ fn runs_of_several_seeds_become_a_mean_and_the_best_is_marked_by_direction() {
     let text = stdout(&compare(&runs, &[]));
     let line = |start: &str| text.lines().find(|l| l.starts_with(start)).unwrap().to_owned();
     assert!(line("lr 0.001").contains("3  0.7000 ± 0.2000 *  7.0000 ± 2.0000"), "{text}");
-    // One run has no deviation; a metric that it lacks is a dash, an undefined one is said.
+    // One run has no deviation; a metric that it lacks is a dash, an undefined one is reported.
     let words: Vec<String> = line("lr 0.0001").split_whitespace().map(str::to_owned).collect();
     assert_eq!(words, ["lr", "0.0001", "1", "0.6000", "–", "n/a"], "{text}");
     assert!(text.contains("test split: 10 images, 20 objects") && text.contains("ab12"));
@@ -166,9 +166,9 @@ fn a_missing_or_foreign_record_says_how_to_make_it() {
     let command = format!("sonotune eval --run {} --split val", a.display());
     assert_fails(&compare(&[&a], &["--split", "val"]), 3, &["eval-val.json", &command]);
     fs::copy(a.join("eval-test.json"), a.join("eval-val.json")).unwrap();
-    assert_fails(&compare(&[&a], &["--split", "val"]), 3, &["of the test split", &command]);
+    assert_fails(&compare(&[&a], &["--split", "val"]), 3, &["for the test split", &command]);
     fs::write(a.join("eval-val.json"), "{}").unwrap();
-    assert_fails(&compare(&[&a], &["--split", "val"]), 3, &["no record of scores", &command]);
+    assert_fails(&compare(&[&a], &["--split", "val"]), 3, &["not a record of scores", &command]);
     let nothing = folder.path().join("nothing");
     assert_fails(&compare(&[&a, &nothing], &[]), 2, &["nothing is not a run folder"]);
     assert_fails(&sonotune(&["compare"]), 2, &["RUN_DIR"]);
@@ -187,7 +187,7 @@ fn what_a_reader_should_know_is_noted() {
         last,
     );
     let text = stdout(&compare(&[&a, &again], &[]));
-    assert!(text.contains("not all scores are of the same kind of checkpoint"), "{text}");
+    assert!(text.contains("not all scores are from the same kind of checkpoint"), "{text}");
     assert!(text.contains("after step 100 of 900"), "{text}");
     let same = run(folder.path(), "same", &config(1, "1e-3"), 0.5, json!({}));
     assert!(stdout(&compare(&[&a, &same], &[])).contains("have the same seed 1"));

@@ -1,4 +1,4 @@
-//! Shipped configs, the document of keys, and `sonotune config` and `list` as a user calls them.
+//! Shipped configs, the page of config keys, and `sonotune config` and `list` as a user calls them.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use classification as _;
-use engine::config::{self, KeyInfo};
+use engine::{config::KeyInfo, run::config};
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -61,7 +61,7 @@ fn every_shipped_config_is_valid_and_resolves_to_itself() {
     }
 }
 
-/// The heavy half of "valid": backbone and task accept their options, optimiser groups match.
+/// The expensive part of validation: backbone and task accept their options, optimiser groups match.
 /// Models that differ in data or weights only are built once.
 #[test]
 fn every_shipped_config_builds_its_model() {

@@ -1,4 +1,4 @@
-//! Conversions that are killed, stopped or robbed of bytes end in the same files.
+//! Conversions that are killed, stopped or lose bytes end in the same files.
 
 use std::{
     fs,
@@ -41,7 +41,7 @@ decode = { at_least = 128 }
 category = 1
 "#;
 
-/// Sources, specs, and what an undisturbed conversion with one thread makes of them.
+/// Sources, specs, and the output of an undisturbed conversion with one thread.
 struct Sources {
     folder: TempDir,
 }
@@ -119,7 +119,7 @@ fn num_images(out: &Path) -> usize {
     fs::read_dir(out.join("images")).map_or(0, Iterator::count)
 }
 
-/// Waits until `out` holds so many images; `false` when the process ended before.
+/// Waits until `out` holds this many images; `false` if the process ended before.
 fn wait_for_images(child: &mut Child, out: &Path, count: usize) -> bool {
     let begun = Instant::now();
     while num_images(out) < count {
@@ -132,8 +132,8 @@ fn wait_for_images(child: &mut Child, out: &Path, count: usize) -> bool {
     true
 }
 
-/// Kills ten conversions into one folder, each when some images more are there, or after a random
-/// while; the last call completes it.
+/// Kills ten conversions into one folder, each after a few more images, or after a random
+/// time; the last call completes it.
 fn kill_and_resume(what: &str, images: usize, seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
@@ -142,7 +142,7 @@ fn kill_and_resume(what: &str, images: usize, seed: u64) {
     for round in 0..10 {
         let mut child = sources().start(what, &out);
         if round % 2 == 0 {
-            // While it starts, unpacks or pairs, too.
+            // Also while it starts, unpacks or pairs.
             std::thread::sleep(Duration::from_micros(rng.below(20_000)));
         } else {
             let there = num_images(&out);
@@ -177,7 +177,7 @@ fn killed_conversions_of_volumes_end_in_the_same_bytes() {
 #[test]
 fn a_stop_says_how_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
-    // While this process waits for its turn, the other may come to its end: then once more.
+    // While this process waits for its turn, the other may finish: then try again.
     let (out, output) = (0..TRIES)
         .find_map(|round| {
             let out = folder.path().join(format!("out{round}"));
@@ -191,7 +191,7 @@ fn a_stop_says_how_to_go_on() {
             (!output.status.success()).then_some((out, output))
         })
         .expect("it was too quick to be stopped");
-    assert_fails(&output, 130, &["the same command goes on"]);
+    assert_fails(&output, 130, &["the same command continues"]);
     let there = num_images(&out);
     assert!(there < COUNT as usize, "it was too quick to be stopped");
     assert!(!out.join("annotations/all.json").exists());
@@ -199,10 +199,10 @@ fn a_stop_says_how_to_go_on() {
     assert_same(&undisturbed("pairs"), &out);
 }
 
-/// How often a conversion that came to its end too soon is started anew.
+/// How often a conversion that finished too soon is restarted.
 const TRIES: usize = 50;
 
-/// A conversion that is killed half way, in a folder of its own.
+/// A conversion that is killed half way, in its own folder.
 fn half_done() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let out = (0..TRIES)
@@ -226,7 +226,7 @@ fn image_of(line: &str) -> String {
     entry["images"][0]["file_name"].as_str().unwrap().to_owned()
 }
 
-/// After a loss of power a file may be shorter than it was, of the same length and full of zeros,
+/// After a power failure a file may be shorter than it was, of the same length and full of zeros,
 /// or gone.
 #[test]
 fn images_that_a_power_loss_damaged_are_written_anew() {
@@ -246,7 +246,7 @@ fn images_that_a_power_loss_damaged_are_written_anew() {
 
 #[test]
 fn a_journal_whose_end_is_lost_goes_on() {
-    // In a line, behind a line but its end, in the first line, all of it.
+    // Within a line, before a line's end, in the first line, all of it.
     let cuts: [fn(&str) -> usize; 4] =
         [|text| text.len() - 20, |text| text.len() - 1, |_| 10, |_| 0];
     for cut in cuts {
@@ -261,7 +261,7 @@ fn a_journal_whose_end_is_lost_goes_on() {
             assert_success(&resumed);
             assert_same(&undisturbed("pairs"), &out);
         } else {
-            // Whose images these are nothing tells any more: the user does.
+            // Nothing says any more whose images these are: the user must decide.
             let before = snapshot(&out);
             assert_fails(&resumed, 2, &["--overwrite", "another folder"]);
             assert!(before == snapshot(&out));
@@ -269,7 +269,7 @@ fn a_journal_whose_end_is_lost_goes_on() {
     }
 }
 
-/// Garbage that is no text in the middle: what stands before it counts.
+/// Garbage in the middle that is not text: the lines before it count.
 #[test]
 fn a_journal_with_a_block_of_zeros_goes_on() {
     let (_folder, out) = half_done();

@@ -1,5 +1,4 @@
-//! `data convert` as a user meets it: what it prints, with which code it ends, and what it leaves
-//! where.
+//! `data convert` as a user sees it: its output, its exit codes, and the files that it leaves.
 
 use std::{
     fs,
@@ -50,7 +49,7 @@ impl Place {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Runs `command` and asserts that nothing changed but what lies in `out`.
+    /// Runs `command` and asserts that nothing changed except in `out`.
     #[track_caller]
     fn changes_only_out(&self, command: impl FnOnce() -> Output) -> Output {
         let others = |folder: &Path| {
@@ -115,7 +114,7 @@ fn a_dry_run_of_a_folder_writes_nothing() {
     assert!(before == snapshot(place.folder.path()));
 }
 
-/// What it unpacked serves the conversion, which cleans it away.
+/// The conversion uses the files that it unpacked, and removes them.
 #[test]
 fn a_dry_run_of_an_archive_leaves_what_it_unpacked_to_the_conversion() {
     let place = Place::new(0);
@@ -144,7 +143,7 @@ fn write_zip(path: &Path, pairs: u32) {
     pack(Format::Zip, &entries(pairs), path).unwrap();
 }
 
-/// Whoever mends the spec after an error does not have to clean up first.
+/// A user who fixes the spec after an error does not have to clean up first.
 #[test]
 fn a_conversion_that_failed_at_pairing_can_be_repeated_with_a_better_spec() {
     for source in ["raw", "raw.zip"] {
@@ -213,7 +212,7 @@ fn other_choices_need_overwrite_which_spares_foreign_files() {
     assert_success(&place.convert(&[]));
     fs::write(place.path("out/notes.txt"), "mine").unwrap();
     fs::write(place.path("pairs.toml"), PAIRS.replace("\"lesion\"", "\"mass\"")).unwrap();
-    assert_fails(&place.convert(&[]), 2, &["another spec", "--overwrite"]);
+    assert_fails(&place.convert(&[]), 2, &["a different spec", "--overwrite"]);
     assert_success(&place.convert(&["--overwrite"]));
     let text = fs::read_to_string(place.path("out/annotations/all.json")).unwrap();
     assert!(text.contains("mass") && !text.contains("lesion"));
@@ -228,16 +227,16 @@ fn source_and_output_may_not_lie_in_each_other() {
     let before = snapshot(place.folder.path());
     for out in ["raw", "raw/out", "raw/empty", "raw/img/a/b", "link/out", "raw/../raw/out"] {
         for more in [&[][..], &["--dry-run"]] {
-            assert_fails(&place.convert_to("raw", out, more), 2, &["lies in the source"]);
+            assert_fails(&place.convert_to("raw", out, more), 2, &["is inside the source"]);
         }
     }
-    assert_fails(&place.convert_to("raw/img", "raw", &[]), 2, &["lies in the output folder"]);
+    assert_fails(&place.convert_to("raw/img", "raw", &[]), 2, &["is inside the output folder"]);
     assert!(before == snapshot(place.folder.path()));
-    // A folder whose name only begins alike is beside it.
+    // Beside it is a folder whose name has the same beginning.
     assert_success(&place.convert_to("raw", "raw-coco", &[]));
 }
 
-/// Links within the source are files like others; those that lead out of it are left out.
+/// Links within the source are treated as files; those that lead out of it are left out.
 #[test]
 fn links_in_the_source_lead_nowhere_else() {
     let place = Place::new(2);
@@ -258,7 +257,7 @@ fn links_in_the_source_lead_nowhere_else() {
     assert!(!out.values().any(|bytes| bytes == b"a link"));
 }
 
-/// A link in place of a folder that is written to leads the images elsewhere.
+/// A link in place of an output folder would lead the images elsewhere.
 #[test]
 fn links_in_the_output_are_refused() {
     let place = Place::new(2);
@@ -269,7 +268,7 @@ fn links_in_the_output_are_refused() {
     assert_fails(&output, 2, &["out"]);
 }
 
-/// Damaged files are named and counted; how many may be is up to the user.
+/// Damaged files are named and counted; the user sets the limit.
 #[test]
 fn damaged_files_fail_or_are_left_out_up_to_a_cap() {
     let place = Place::new(6);
@@ -288,7 +287,7 @@ fn damaged_files_fail_or_are_left_out_up_to_a_cap() {
         &["problems in the source", "that cannot be read", "--on-problem skip"],
     );
     assert!(!place.path("out/annotations/all.json").exists());
-    // What is well is written, of what is not nothing.
+    // Good images are written, bad ones are not written at all.
     let images = || fs::read_dir(place.path("out/images")).unwrap().count();
     assert!(images() <= 2);
 
@@ -311,7 +310,7 @@ fn damaged_files_fail_or_are_left_out_up_to_a_cap() {
     assert_eq!(report["left_out"]["max_problems"], 4);
 }
 
-/// After a failure the source is mended and the same command repeated.
+/// After a failure the source is fixed and the same command repeated.
 #[test]
 fn a_mended_source_is_converted_after_a_failure() {
     let place = Place::new(4);
@@ -320,7 +319,7 @@ fn a_mended_source_is_converted_after_a_failure() {
     assert_fails(&place.convert(&[]), 3, &["img/1.png"]);
     fs::write(place.path("raw/img/1.png"), good).unwrap();
     let mended = place.convert(&[]);
-    assert_fails(&mended, 2, &["another source", "--overwrite"]);
+    assert_fails(&mended, 2, &["choices or source", "--overwrite"]);
     assert_success(&place.convert(&["--overwrite"]));
     assert_eq!(fs::read_dir(place.path("out/images")).unwrap().count(), 4);
 }

@@ -1,4 +1,4 @@
-//! Looking a dataset over before training: other kinds of datasets, the report, its documentation.
+//! Checking a dataset before training: other kinds of datasets, the report, its documentation.
 
 use std::{fs, path::Path};
 
@@ -27,7 +27,7 @@ fn codes(report: &DatasetCheck) -> Vec<(String, Code, usize)> {
     report.findings().map(|(s, f)| (split(s), f.code, f.count)).collect()
 }
 
-/// An image like no other of another seed.
+/// An image that differs from those of all other seeds.
 fn save(path: &Path, seed: u32) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let image = image::GrayImage::from_fn(40, 40, |x, y| {
@@ -66,7 +66,7 @@ fn a_list_is_read_past_its_faults() {
     assert!(place(0).ends_with("train.txt (line 3): expected `path label`, got `nothing`"));
     assert!(place(1).contains("(line 4)") && place(1).contains("the classes are \"cyst\""));
     assert!(place(2).contains("(line 5)") && place(2).contains("already in line 2"));
-    // Opening the same list stops at the first.
+    // Opening the same list stops at the first fault.
     let config: Box<dyn DatasetConfig> = serde_json::from_value(json!({ "type": "list_file",
         "root": dir.path(), "train": "train.txt", "categories": ["cyst", "mass"] }))
     .unwrap();
@@ -89,7 +89,7 @@ fn a_folder_of_an_unknown_class_is_reported_and_the_others_read() {
         [("train".into(), Code::SingleCategory, 1), ("val".into(), Code::UnknownCategory, 1),]
     );
     assert_eq!(report.splits[1].statistics.num_images, 1);
-    // Without decoding, a file that is no image is not seen.
+    // Without decoding, a file that is not an image is not detected.
     fs::write(dir.path().join("train/cyst/a.png"), "text").unwrap();
     assert_eq!(checked(table.clone(), false).num_faults, 1);
     assert_eq!(checked(table, true).num_faults, 2);

@@ -1,4 +1,4 @@
-//! What a dataset looks like, as the program tells it.
+//! `data stats`: the description of a dataset that the program prints.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! The verbs that work on COCO files, as a user runs them.
+//! The commands that work on COCO files, as a user runs them.
 
 use std::{
     collections::HashSet,
@@ -12,7 +12,7 @@ use engine::{
 
 use crate::support::{assert_fails, assert_success, phantoms, sonotune};
 
-/// A copy of the phantoms' training file, so that each test has a folder of its own.
+/// A copy of the phantoms' training file, so that each test has its own folder.
 fn set(folder: &Path, name: &str) -> PathBuf {
     let from = phantoms().join("phantoms");
     let to = folder.join(name);
@@ -52,7 +52,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// As a run opens it.
+/// Opens it as a run does.
 fn open(table: Value) -> Dataset {
     let config: Box<dyn DatasetConfig> = serde_json::from_value(table).unwrap();
     config.open(Split::Train).unwrap()
@@ -75,13 +75,13 @@ fn a_split_leaves_no_image_out_and_none_twice_and_is_never_written_over() {
     let expected = names(&read(&all));
     assert_eq!(split.len(), expected.len());
     assert_eq!(HashSet::<_>::from_iter(&split), HashSet::from_iter(&expected));
-    assert_fails(&sonotune(&args), 2, &["train.json exists: --overwrite replaces it"]);
+    assert_fails(&sonotune(&args), 2, &["train.json exists: pass --overwrite to replace it"]);
     let before = std::fs::read(at("train.json")).unwrap();
     run(&[&args[..], &["--overwrite"]].concat());
     assert_eq!(std::fs::read(at("train.json")).unwrap(), before);
     let train = at("train.json");
     let own = sonotune(&["data", "split", text(&train), "--overwrite"]);
-    assert_fails(&own, 2, &["train.json is an input: write elsewhere"]);
+    assert_fails(&own, 2, &["train.json is an input: choose another output"]);
     let folds = ["data", "split", text(&all), "--folds", "3", "--json"];
     assert_eq!(run(&folds)["report"]["files"].as_array().unwrap().len(), 6);
     assert!(at("fold2/val.json").exists());

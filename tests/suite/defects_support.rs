@@ -34,7 +34,7 @@ pub(crate) type Spot = (String, String, String, String);
 pub(crate) struct Set {
     pub(crate) folder: TempDir,
     pub(crate) files: BTreeMap<&'static str, Value>,
-    /// Images of each split that no defect has touched.
+    /// Images of each split that no defect has used.
     pub(crate) untouched: BTreeMap<&'static str, usize>,
     /// Images of each split before defects added some.
     originals: BTreeMap<&'static str, usize>,
@@ -71,7 +71,7 @@ impl Set {
         self.folder.path().join("set")
     }
 
-    /// The position of an image that no other defect touches.
+    /// The position of an image that no other defect uses.
     pub(crate) fn image(&mut self, split: &'static str) -> usize {
         let next = self.untouched.get_mut(split).unwrap();
         *next += 1;
@@ -123,7 +123,7 @@ impl Set {
         spot("train", code, &file, &id)
     }
 
-    /// Writes the annotations; `"@NaN"` stands for what is no JSON.
+    /// Writes the annotations; `"@NaN"` is replaced by NaN, which is not JSON.
     pub(crate) fn write(&self) {
         for (split, file) in &self.files {
             let path = self.root().join(format!("annotations/{split}.json"));
@@ -145,7 +145,7 @@ pub(crate) fn save(image: &GrayImage, path: &Path, format: ImageFormat) {
     image.save_with_format(path, format).unwrap();
 }
 
-/// A PNG that EXIF turns by a quarter.
+/// A PNG that EXIF rotates by 90 degrees.
 pub(crate) fn save_turned(image: &GrayImage, path: &Path) {
     // Little-endian TIFF, one entry: orientation (0x0112), a short, 6.
     let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
@@ -155,7 +155,7 @@ pub(crate) fn save_turned(image: &GrayImage, path: &Path) {
     encoder.write_image(image, width, height, image::ExtendedColorType::L8).unwrap();
 }
 
-/// Blobs that look like no phantom.
+/// Blobs that do not look like any phantom.
 pub(crate) fn noise(seed: u32) -> GrayImage {
     GrayImage::from_fn(64, 64, |x, y| {
         let hash = (x / 8 * 31 + y / 8 * 17 + seed).wrapping_mul(2_654_435_761);

@@ -1,5 +1,5 @@
 //! A disk that fills up during a checkpoint, the logs or predictions: nothing old is harmed, the
-//! message says what is missing, and with room again the end is that of an undisturbed run.
+//! message says what is missing, and once there is space the run ends like an undisturbed one.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 const STORAGE: i32 = 6;
-/// Room for whatever a run may write.
+/// Space for everything that a run may write.
 const AMPLE: u64 = 64 << 10;
 
 fn write_config(folder: &Path) -> PathBuf {
@@ -76,7 +76,7 @@ fn last(run: &Path) -> Vec<u8> {
     fs::read(run.join("checkpoints/last.safetensors")).unwrap()
 }
 
-/// What each line of `metrics.jsonl` says, but for time and memory.
+/// Each line of `metrics.jsonl`, without time and memory.
 fn metrics(run: &Path) -> Vec<String> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let line = |line: &str| {
@@ -91,7 +91,7 @@ fn summary(run: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(run.join("summary.json")).unwrap()).unwrap()
 }
 
-/// Bytes of what a run writes while it goes.
+/// Bytes that a run writes while it trains.
 fn log_bytes(run: &Path) -> u64 {
     let is_log =
         |name: &str| ["train.log", "metrics.jsonl"].contains(&name) || name.contains("tfevents");
@@ -100,8 +100,8 @@ fn log_bytes(run: &Path) -> u64 {
     logs.map(|entry| entry.metadata().unwrap().len()).sum()
 }
 
-/// KiB of what a run writes at its start, in whole pages: config, environment, weights, counts, the
-/// beginnings of the logs, and the room that is held for the summary.
+/// KiB that a run writes at its start, in whole pages: config, environment, weights, counts, the
+/// beginnings of the logs, and the space that is reserved for the summary.
 const START: u64 = 6 * 4 + 3 * 4 + 32;
 
 #[test]
@@ -112,7 +112,7 @@ fn a_checkpoint_that_does_not_fit_leaves_the_one_before() {
     assert_success(&train(&config, &through, &[]));
     assert_success(&train(&config, &first, &["train.max_steps=2"]));
 
-    // Room for the logs and one checkpoint, and half of the second, which is written beside it.
+    // Space for the logs and one checkpoint, and half of the second, which is written beside it.
     let checkpoint = last(&through).len() as u64;
     let size = START + log_bytes(&through) / 1024 + checkpoint * 3 / 2 / 1024;
     let Some(disk) = SmallDisk::mount(size) else { return };
@@ -134,7 +134,7 @@ fn a_checkpoint_that_does_not_fit_leaves_the_one_before() {
     assert_eq!(metrics(&run), metrics(&through));
 }
 
-/// Lengths and check sums frame every record: the file must end with a whole one.
+/// Lengths and checksums frame every record: the file must end with a complete one.
 fn count_events(run: &Path) -> usize {
     let is_events = |path: &PathBuf| path.to_string_lossy().contains("tfevents");
     let path = fs::read_dir(run).unwrap().map(|e| e.unwrap().path()).find(is_events).unwrap();
@@ -157,8 +157,8 @@ fn logs_and_events_that_do_not_fit_are_told_and_the_run_goes_on() {
     let many = ["train.max_steps=90", "~train.checkpoint_every_steps"];
     assert_success(&train(&config, &through, &many));
 
-    // A third of the logs fits, and what `START` has to spare: with more, and by the luck of whole
-    // pages, one of them may come to its end. The checkpoints are elsewhere.
+    // A third of the logs fits, plus the slack in `START`: with more, one of the logs might be written
+    // completely, since space is allocated in pages. The checkpoints are elsewhere.
     let size = START + log_bytes(&through) / 3 / 1024;
     let Some(disk) = SmallDisk::mount(size) else { return };
     let run = disk.path().join("run");
@@ -178,7 +178,7 @@ fn logs_and_events_that_do_not_fit_are_told_and_the_run_goes_on() {
     let summary = summary(&run);
     assert_eq!((&summary["status"], &summary["steps"]), (&"finished".into(), &90.into()));
     assert!(summary["lost_records"].as_array().unwrap().len() >= 2, "{summary}");
-    // What is there is whole, and the beginning of what there would have been.
+    // The files that exist are complete, and are the first of the expected ones.
     let (kept, all) = (metrics(&run), metrics(&through));
     assert!(kept.len() < all.len() && kept[..20] == all[..20], "{} of {}", kept.len(), all.len());
     assert!(count_events(&run) < count_events(&through));

@@ -1,5 +1,5 @@
-//! Training with part of the model frozen: from cached embeddings, with LoRA, with adapters; and what
-//! is saved of it.
+//! Training with part of the model frozen: from cached embeddings, with LoRA, with adapters; and which
+//! weights are saved.
 
 use std::{
     fs,
@@ -9,8 +9,9 @@ use std::{
 };
 
 use engine::{
-    config::{self, Loaded},
-    data::{LoadPlan, Split, prepare_batch},
+    data::Split,
+    loader::{LoadPlan, prepare_batch},
+    run::config::{self, Loaded},
     run::{Model, ModelSource},
     tch::{Device, Tensor, no_grad},
     weights,
@@ -144,7 +145,7 @@ fn training_from_cached_embeddings_equals_training_with_the_frozen_backbone() {
     assert_eq!(place.values("plain"), place.values("cached"));
     assert!(place.values("cached").len() > 30);
 
-    // A second run computes nothing; one that stops half way goes on to the same.
+    // A second run computes nothing; one that stops half way continues to the same result.
     let files = place.cached();
     assert_success(&place.train("resumed", &[FROZEN, &place.cache(""), "train.max_steps=6"]));
     assert_success(&sonotune(&["train", "--resume", &place.path("resumed"), "train.max_steps=10"]));
@@ -206,7 +207,7 @@ const LORA: &str = "backbone.lora={rank=2, alpha=3.0, targets=[\"q\", \"v\", \"m
 const ADAPTER: &str = "backbone.adapter={}";
 
 impl Place {
-    /// A short run whose last checkpoint stands for pretrained weights.
+    /// A short run whose last checkpoint serves as pretrained weights.
     fn pretrained(&self) -> String {
         let run = self.folder.path().join("pretrained");
         if !run.exists() {
@@ -215,7 +216,7 @@ impl Place {
         self.path("pretrained/checkpoints/last.safetensors")
     }
 
-    /// A run on top of [`pretrained`](Self::pretrained), with a head of its own.
+    /// A run on top of [`pretrained`](Self::pretrained), with its own head.
     fn finetune(&self, name: &str, more: &[&str]) -> Output {
         let weights = format!("weights={{path=\"{}\", ignore=[\"head.*\"]}}", self.pretrained());
         self.train(name, &[&[weights.as_str(), FROZEN], more].concat())
@@ -282,7 +283,7 @@ fn what_trained_is_saved_alone_and_lies_on_its_base_to_the_bit() {
     assert_eq!(names.len(), 16 + 2);
     assert!(names.iter().all(|n| n.starts_with("head.") || n.contains(".lora_")), "{names:?}");
 
-    // Base and overlay are the checkpoint: the best one, of step 5 or 10.
+    // Base and overlay together equal the checkpoint: the best one, of step 5 or 10.
     let weights = format!("weights={{path=\"{}\", overlay=\"{file}\"}}", place.pretrained());
     let loaded = place.loaded(&[FROZEN, LORA, &weights]);
     let categories = loaded.config.dataset.open(Split::Val).unwrap().categories;
@@ -296,15 +297,15 @@ fn what_trained_is_saved_alone_and_lies_on_its_base_to_the_bit() {
         assert!(got.equal(want), "{name}");
     }
 
-    // A run that starts there says so, and hands all of it on.
+    // A run that starts there records it, and exports all of it.
     assert_success(&place.train("again", &[FROZEN, LORA, &weights, "train.max_steps=1"]));
     assert!(place.log("again").contains("overlay     18 of them"), "{}", place.log("again"));
     assert_success(&place.export("again", "again.safetensors", &["--trained-only"]));
     assert_eq!(variables(&place.path("again.safetensors")).len(), 18);
 }
 
-/// What came from another file than the base is handed on with what trained, so that base and overlay
-/// are the model again.
+/// Variables from files other than the base are exported with those that trained, so that base and
+/// overlay together are the model.
 #[test]
 fn a_run_on_weights_of_two_files_records_both_and_lies_on_its_base_alone() {
     let place = Place::new();
@@ -339,7 +340,7 @@ fn a_run_on_weights_of_two_files_records_both_and_lies_on_its_base_alone() {
     // LoRA, neck and head.
     assert_eq!(variables(&file).len(), 16 + 6 + 2);
     let expected = variables(&place.path("both/checkpoints/best.safetensors"));
-    // With the part still named or not.
+    // With or without the part in the config.
     let with_part = both.replacen(", parts", &format!(", overlay=\"{file}\", parts"), 1);
     for weights in [format!("weights={{path=\"{base}\", overlay=\"{file}\"}}"), with_part] {
         let loaded = place.loaded(&[FROZEN, LORA, &weights]);
@@ -374,7 +375,7 @@ fn an_overlay_is_refused_where_it_does_not_belong() {
     let refused = |more: &[&str], code, parts: &[&str]| {
         assert_fails(&place.train("refused", more), code, parts);
     };
-    // Of another scale, of another base, as its own base, and a base as an overlay.
+    // With another scale, with another base, as its own base, and a base as an overlay.
     let other_alpha = LORA.replace("3.0", "4.0");
     refused(&[FROZEN, &other_alpha, &on(&base)], 2, &["backbone.lora", "4.0", "3.0"]);
     assert_success(&place.train("other", &["train.max_steps=1", "seed=9"]));
@@ -383,7 +384,7 @@ fn an_overlay_is_refused_where_it_does_not_belong() {
     let alone = format!("weights={{path=\"{file}\"}}");
     refused(&[FROZEN, LORA, &alone], 4, &["weights.overlay", "last.safetensors"]);
     let base_twice = format!("weights={{path=\"{base}\", overlay=\"{base}\"}}");
-    refused(&[FROZEN, LORA, &base_twice], 4, &["is no overlay", "--trained-only"]);
+    refused(&[FROZEN, LORA, &base_twice], 4, &["is not an overlay", "--trained-only"]);
 
     // The base has changed since.
     fs::copy(&other, &base).unwrap();
@@ -392,7 +393,7 @@ fn an_overlay_is_refused_where_it_does_not_belong() {
     assert_fails(
         &place.export("other", "other.safetensors", &["--trained-only"]),
         2,
-        &["started at random", "--merge"],
+        &["did not start from pretrained weights", "--merge"],
     );
 }
 
@@ -442,6 +443,6 @@ fn adapters_are_written_whole_or_alone_but_not_under_upstream_s_names() {
     assert_fails(
         &sonotune(&["weights", "export", &place.path("alone.safetensors"), "y.pth", "--merge"]),
         2,
-        &["no run folder"],
+        &["neither a run folder"],
     );
 }

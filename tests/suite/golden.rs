@@ -1,13 +1,13 @@
 //! Losses of three tiny runs, compared bit by bit with those committed under `tests/fixtures/golden`.
 //!
-//! A change that is not meant to change numbers must leave them alone. To write them anew after one
+//! A change that is not meant to change numbers must not change them. To regenerate them after one
 //! that is:
 //!
 //! ```sh
 //! SONOTUNE_WRITE_GOLDEN=1 cargo test --test suite golden
 //! ```
 //!
-//! Arithmetic is pinned, since the machine that checks may be another: see [`PINNED`].
+//! Arithmetic is pinned, since the test may run on another machine: see [`PINNED`].
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command, sync::OnceLock};
 
@@ -33,13 +33,13 @@ const PINNED: [(&str, &str); 6] = [
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Golden {
-    /// Numbers of another version are others.
+    /// Another version of libtorch gives other numbers.
     libtorch: String,
-    /// Of each optimiser step, by name.
+    /// Values of each optimiser step, by name.
     steps: Vec<BTreeMap<String, Number>>,
 }
 
-/// A number, to be compared and to be read.
+/// A number, in bits for comparing and in decimals for reading.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Number {
     bits: String,
@@ -58,7 +58,7 @@ fn pinned(args: &[&str]) {
     assert_success(&output.unwrap());
 }
 
-/// 30 images of 64², drawn with pinned arithmetic too.
+/// 30 images of 64², also drawn with pinned arithmetic.
 fn images() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     let make = || {
@@ -152,7 +152,7 @@ fn check(name: &str, backbone: &str, task: &str, augment: &str) {
     let golden: Golden = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     if golden.libtorch != got.libtorch {
         eprintln!(
-            "skipped: {} is of libtorch {}, this is {}; write it anew with {WRITE}=1",
+            "skipped: {} was made with libtorch {}, this is {}; regenerate it with {WRITE}=1",
             path.display(),
             golden.libtorch,
             got.libtorch
@@ -162,7 +162,7 @@ fn check(name: &str, backbone: &str, task: &str, augment: &str) {
     if let Some(difference) = difference(&golden.steps, &got.steps) {
         panic!(
             "{name}: {difference}. If the change is meant to change numbers, say so in the commit \
-             and write {} anew: {WRITE}=1 cargo test --test suite golden; if not, it has a fault",
+             and regenerate {}: {WRITE}=1 cargo test --test suite golden; if not, it is a bug",
             path.display()
         );
     }

@@ -1,5 +1,5 @@
-//! The hostile files of `tests/fixtures/hostile`: each through the function that is fuzzed with it,
-//! and each refused for the right reason. Files that would be large are made here, and read by the
+//! The hostile files of `tests/fixtures/hostile`: each is passed to the function that is fuzzed with it,
+//! and is refused for the right reason. Files that would be large are generated here, and read by the
 //! program under a limit on its memory.
 
 use std::{
@@ -37,7 +37,7 @@ fn files_of(target: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Findings of the fuzzer stay mended: no panic, no failed assertion.
+/// Findings of the fuzzer stay fixed: no panic, no failed assertion.
 #[test]
 fn every_hostile_file_passes_through_its_fuzz_target() {
     for (name, target) in targets::ALL.iter().chain(engine_targets::ALL) {
@@ -50,7 +50,7 @@ fn every_hostile_file_passes_through_its_fuzz_target() {
     }
 }
 
-/// Half a file is never taken for a whole one by accident: it may be read, but it may not panic.
+/// A truncated file may be read by accident, but it must not cause a panic.
 #[test]
 fn small_files_cut_off_anywhere_pass_through_their_fuzz_targets() {
     for (name, target) in targets::ALL.iter().chain(engine_targets::ALL) {
@@ -67,7 +67,7 @@ fn small_files_cut_off_anywhere_pass_through_their_fuzz_targets() {
     }
 }
 
-/// What a fuzzer without sight of the code would try. `SONOTUNE_HOSTILE_ROUNDS` asks for more of it.
+/// Random changes, as from a fuzzer without coverage. `SONOTUNE_HOSTILE_ROUNDS` sets their number.
 #[test]
 fn hostile_files_with_bytes_changed_pass_through_their_fuzz_targets() {
     let rounds = std::env::var("SONOTUNE_HOSTILE_ROUNDS").ok().and_then(|n| n.parse().ok());
@@ -89,7 +89,7 @@ fn hostile_files_with_bytes_changed_pass_through_their_fuzz_targets() {
     }
 }
 
-/// Overwrites, cuts, repeats, or takes a stretch of another file.
+/// Overwrites, cuts, repeats, or inserts a part of another file.
 fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut Rng) {
     let place = |rng: &mut Rng, len: usize| rng.below(len as u64 + 1) as usize;
     let at = place(rng, bytes.len());
@@ -127,7 +127,7 @@ fn open_coco(path: &Path) -> Result<()> {
     let dataset = config.open(Split::Train)?;
     for record in &dataset.records {
         for object in &record.objects {
-            // Of 2³² pixels or more it is refused, by whoever wants it.
+            // With 2³² pixels or more it is refused where it is used.
             let _ = object.segmentation.rasterize(record.size.unwrap_or((4, 4)), object.bbox);
         }
     }
@@ -141,7 +141,7 @@ fn open_image(path: &Path) -> Result<()> {
 type Open = fn(&Path) -> Result<()>;
 type Said = (&'static str, &'static str);
 
-/// File, and what its error must say; nothing: it is accepted.
+/// File, and the text that its error must contain; if empty, the file is accepted.
 const REFUSED: &[(&str, ErrorKind, Open, &[Said])] = &[
     (
         "torch_pth",
@@ -152,8 +152,8 @@ const REFUSED: &[(&str, ErrorKind, Open, &[Said])] = &[
             ("shape_product.pth", "its size overflows"),
             ("shape_product_hidden.pth", "its size overflows"),
             ("shape_negative.pth", "negative size"),
-            ("shape_beyond_64_bits.pth", "holds no integer"),
-            ("shape_no_numbers.pth", "holds no integer"),
+            ("shape_beyond_64_bits.pth", "holds a non-integer"),
+            ("shape_no_numbers.pth", "holds a non-integer"),
             ("stride_negative.pth", "negative strides"),
             ("stride_2_62.pth", "overflows"),
             ("strides_too_few.pth", "1 strides for 2 dimensions"),
@@ -212,7 +212,7 @@ const REFUSED: &[(&str, ErrorKind, Open, &[Said])] = &[
             ("header_2_63.safetensors", "claims 9223372036854775808 bytes"),
             ("header_longer.safetensors", "claims 4096 bytes"),
             ("header_100_mb.safetensors", "claims 99999999 bytes"),
-            ("header_list.safetensors", "its kind is not known"),
+            ("header_list.safetensors", "its kind is unknown"),
             ("name_with_nul.safetensors", ""),
             ("good.safetensors", ""),
         ],
@@ -291,12 +291,12 @@ fn every_hostile_file_is_refused_for_its_reason_with_its_name() {
             }
         }
     }
-    // What the calls in pickles would have made.
+    // Files that the calls in pickles would have created.
     assert!(!Path::new("witness").exists());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The program with at most so many megabytes of address space.
+/// The program with at most this many megabytes of address space.
 fn limited(megabytes: u64, args: &[&str]) -> Output {
     Command::new("sh")
         .args(["-c", "ulimit -v $0; exec \"$@\"", &(megabytes << 10).to_string()])
@@ -307,10 +307,10 @@ fn limited(megabytes: u64, args: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Beyond what the libraries and their threads take before a file is looked at.
+/// Address space beyond what the libraries and their threads take before a file is read.
 const MEGABYTES: u64 = 768;
 
-/// Address space that the program takes to list its verbs.
+/// Address space that the program takes to list its commands.
 fn megabytes_at_rest() -> u64 {
     (1..64)
         .map(|step| step * 256)
@@ -328,7 +328,7 @@ fn legacy_pickle(object: &[u8]) -> Vec<u8> {
     [start, object, b".\x80\x02]."].concat()
 }
 
-/// A zip of some kilobytes whose pickle makes 15 million values, and throws them away.
+/// A zip of a few kilobytes whose pickle creates 15 million values and discards them.
 fn zip_bomb(path: &Path) {
     let pickle = b"N0".repeat(15_000_000);
     let entries = [("a/data.pkl".to_owned(), pickle)];

@@ -54,7 +54,7 @@ fn folders_are_classes() {
     let expected =
         [("train/benign/3.bmp", 0), ("train/malignant/1.JPG", 1), ("train/malignant/p1/2.png", 1)];
     assert_eq!(listed(&train), expected.map(|(id, label)| (id.to_owned(), vec![label])));
-    assert_eq!(train.notes, ["1 files passed over: no image, or in no class"]);
+    assert_eq!(train.notes, ["1 files passed over: not an image, or not in a class"]);
     train.verify_files().unwrap();
 
     let val = open(dir.path(), Split::Val, keys).unwrap();
@@ -85,7 +85,7 @@ fn folder_mistakes_are_named() {
     assert_error(
         open(Split::Train, json!({ "train": "flat" })),
         3,
-        &["flat", "one for each class"],
+        &["flat", "one folder of images per class"],
     );
     assert_error(
         open(Split::Train, json!({ "train": "bare" })),
@@ -94,7 +94,7 @@ fn folder_mistakes_are_named() {
     );
     assert_error(open(Split::Test, json!({ "train": "train" })), 2, &["dataset.test is not set"]);
     let named = json!({ "train": "train", "categories": ["malignant"] });
-    assert_error(open(Split::Train, named), 3, &["train/benign", "is no class"]);
+    assert_error(open(Split::Train, named), 3, &["train/benign", "is not a class"]);
 }
 
 const LIST: &str = "# path label\n\nimages/case 1.png  benign\nimages/2.png\tmalignant,benign\n";

@@ -5,16 +5,18 @@ use std::{path::Path, process::Command, sync::Arc};
 
 use engine::{
     Result,
-    backbone::BackboneSpec,
+    batch::Batch,
     config::LoaderConfig,
+    data::InputSpec,
+    data::TargetNeeds,
     data::{
-        Batch, Dataset, ImageId, LoadPlan, Loader, Object, Record, Rle, Segmentation,
+        Dataset, ImageId, Object, Record, Rle, Segmentation,
         transforms::{AugmentConfig, Augmentation, PreprocessConfig, Resample},
     },
     error::exit_code,
+    loader::{LoadPlan, Loader},
     seed::Rng,
     serde_json::json,
-    task::TargetNeeds,
     tch::{Kind, Tensor},
 };
 
@@ -25,7 +27,7 @@ const SIDE: u32 = 48;
 const IMAGES: [(u32, u32, bool); 5] =
     [(50, 80, false), (140, 61, true), (3, 90, false), (33, 33, false), (200, 150, true)];
 
-/// Noise, with a disc and a speck of which crops often show nothing.
+/// Noise, with a disc and a speck that crops often miss.
 fn dataset(folder: &Path) -> Dataset {
     let record = |(index, &(height, width, grey)): (usize, &(u32, u32, bool))| {
         let path = folder.join(format!("{index}.png"));
@@ -77,12 +79,11 @@ fn plan(batch_size: usize, num_workers: usize) -> LoadPlan {
         augment: AugmentConfig { flip_probability: 0.5, scale_range: Some([0.1, 2.0]) },
         loader: LoaderConfig { batch_size, num_workers, shuffle: false, ..Default::default() },
         // Pixels as they are.
-        spec: BackboneSpec {
+        spec: InputSpec {
             pixel_mean: [0.0; 3],
             pixel_std: [1.0; 3],
             square_size: None,
             divisor: 1,
-            levels: Vec::new(),
         },
         needs: TargetNeeds::Masks,
         seed: 11,
@@ -172,7 +173,7 @@ fn parity_of_jittered_images_and_masks_with_opencv() {
         assert_eq!(next(&[2]), Tensor::from_slice(&[height as f32, width as f32]));
         let got = batch.images.get(0).narrow(1, 0, height).narrow(2, 0, width);
         let difference = (got - next(&[3, height, width])).abs().max().double_value(&[]);
-        // OpenCV's other path for images one pixel wide or high; see `bilinear_f32`.
+        // OpenCV uses another path for images one pixel wide or high; see `bilinear_f32`.
         assert!(difference < 0.003, "{}: {difference}", target.path.display());
         let masks = next(&[2, height, width]);
         assert_eq!(target.masks.to_kind(Kind::Float), masks, "{}", target.path.display());
@@ -189,7 +190,7 @@ fn parity_of_jittered_images_and_masks_with_opencv() {
 }
 
 /// Checks the box of an object of a crop against its mask; `false` when both are empty.
-fn boxes_hold(target: &engine::data::Target, index: i64) -> bool {
+fn boxes_hold(target: &engine::batch::Target, index: i64) -> bool {
     let bbox = [0, 1, 2, 3].map(|i| target.boxes.double_value(&[index, i]));
     let pixels = target.masks.get(index).nonzero();
     if pixels.size()[0] == 0 {
@@ -248,7 +249,7 @@ fn a_range_that_makes_no_sense_is_refused_before_any_image_is_read() {
     assert!(error.to_string().contains("augment.scale_range = [2.0, 0.1]"), "{error}");
 }
 
-/// Crops of which many show no lesion.
+/// Crops, many of which show no lesion.
 const JITTER: &str = "augment.scale_range=[0.02, 8.0]";
 
 #[test]

@@ -4,14 +4,16 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use engine::{
     Result,
-    backbone::BackboneSpec,
-    config::{BadImages, LoaderConfig},
+    batch::Batch,
+    data::InputSpec,
+    data::TargetNeeds,
     data::{
-        Batch, Dataset, ImageId, LoadPlan, Loader, Object, Record, Segmentation, prepare_batch,
+        Dataset, ImageId, Object, Record, Segmentation,
         transforms::{AugmentConfig, PadTo, PreprocessConfig},
     },
     error::exit_code,
-    task::TargetNeeds,
+    loader::{BadImages, LoaderConfig},
+    loader::{LoadPlan, Loader, prepare_batch},
 };
 
 use crate::support::fixture;
@@ -56,12 +58,11 @@ fn plan(batch_size: usize, num_workers: usize) -> LoadPlan {
         preprocess: PreprocessConfig { image_size: 64, ..Default::default() },
         augment: AugmentConfig { flip_probability: 0.5, ..Default::default() },
         loader: LoaderConfig { batch_size, num_workers, ..Default::default() },
-        spec: BackboneSpec {
+        spec: InputSpec {
             pixel_mean: [100.0; 3],
             pixel_std: [50.0; 3],
             square_size: None,
             divisor: 16,
-            levels: Vec::new(),
         },
         needs: TargetNeeds::Masks,
         seed: 11,
@@ -189,7 +190,7 @@ fn a_bad_image_is_an_error_of_its_step_and_the_loader_lives_on() {
 fn of_several_bad_images_the_first_in_order_speaks() {
     let dir = tempfile::tempdir().unwrap();
     let mut data = dataset(dir.path(), 8);
-    // The first to be found bad is the last in order: it is not even there.
+    // The first to be found bad is the last in order: its file is missing.
     std::fs::write(&data.records[4].path, vec![7; 4 << 20]).unwrap();
     data.records[7].path = dir.path().join("absent.png");
     for threads in [1, 4] {
@@ -199,7 +200,7 @@ fn of_several_bad_images_the_first_in_order_speaks() {
     }
 }
 
-/// Of 12 images: one damaged, one absent, one that its annotation does not fit.
+/// 12 images: one damaged, one missing, one that does not fit its annotation.
 fn with_bad_images(folder: &Path) -> Dataset {
     let mut data = dataset(folder, 12);
     std::fs::write(&data.records[3].path, b"not an image").unwrap();
@@ -236,7 +237,7 @@ fn in_training_others_take_the_place_of_bad_images_whatever_the_threads_and_the_
             assert_equal(a, &b);
         }
     }
-    // The good ones stand where they stand with none bad.
+    // The good ones have the positions that they have without bad ones.
     let other = tempfile::tempdir().unwrap();
     let clean = take(Loader::train(Arc::new(dataset(other.path(), 12)), plan(4, 1), 0).unwrap(), 9);
     let names = |batch: &Batch| -> Vec<_> {
@@ -253,7 +254,7 @@ fn in_training_others_take_the_place_of_bad_images_whatever_the_threads_and_the_
 fn an_evaluation_leaves_bad_images_out_and_says_which_records_are_in() {
     let dir = tempfile::tempdir().unwrap();
     let mut data = with_bad_images(dir.path());
-    // Nothing is left of the second batch.
+    // No image of the second batch is left.
     data.records[2].path = dir.path().join("absent too.png");
     let mut plan = skipping(2, 3);
     plan.loader.max_bad_images = 4;
@@ -344,7 +345,7 @@ fn a_dropped_loader_ends_its_threads_soon() {
     loader.next().unwrap().unwrap();
     let started = std::time::Instant::now();
     drop(loader);
-    // All 100 batches would take far longer; what is in work is finished.
+    // All 100 batches would take far longer; batches in progress are finished.
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(Arc::strong_count(&data), 1, "every thread has let go of the dataset");
 }

@@ -1,6 +1,6 @@
-//! The integration tests, one module a subject, linked once.
+//! The integration tests, one module per subject, linked once.
 
-// Clippy takes only functions marked #[test] for tests, not the helpers beside them.
+// Clippy treats only functions marked #[test] as tests, not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backbone_support;
@@ -21,6 +21,7 @@ mod dataset_stats;
 mod dataset_tools;
 mod defects_support;
 mod disk_full;
+mod failed_evaluation;
 mod finetuning;
 mod golden;
 mod hostile;

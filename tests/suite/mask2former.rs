@@ -1,13 +1,15 @@
-//! Training and scoring of instance segmentation on whatever data may bring.
+//! Training and scoring of instance segmentation on unusual data.
 
 use engine::{
     ErrorKind,
     backbone::BackboneConfig,
-    data::{Batch, Category, LoadPlan, Object, Record, prepare_batch},
+    batch::Batch,
+    data::{Category, Object, Record},
+    device::autocast,
+    loader::{LoadPlan, prepare_batch},
     serde_json::{Value, from_value, json},
     task::{Instance, Prediction, StepOutput, Task, TaskConfig},
     tch::{Device, Kind, Tensor, manual_seed, nn::VarStore, no_grad},
-    trainer::autocast,
 };
 use mask2former::matcher::assign;
 
@@ -122,7 +124,7 @@ fn images_without_objects_teach_that_there_is_nothing() {
     assert_eq!((loss(&output, "loss_mask"), loss(&output, "d0.loss_dice")), (0.0, 0.0));
     assert!(loss(&output, "loss_cls") > 0.1);
     assert_every_gradient_is_finite(&model, &output);
-    // Beside an image with objects such an image changes the masks' part by nothing.
+    // Beside an image with objects, an image without any does not change the masks' loss.
     let full = || record(folder.path(), "c.png", SIDE, vec![disc((30, 30), 9, SIDE)]);
     let both = step(&model, &batch(&model, &[empty("a.png"), full()])).unwrap();
     assert_eq!(scalar(&both, "objects"), 1.0);
@@ -178,7 +180,7 @@ fn bf16_trains() {
     let objects = vec![disc((30, 40), 12, SIDE)];
     let batch = batch(&model, &[record(folder.path(), "a.png", SIDE, objects)]);
     let expected = total(&step(&model, &batch).unwrap()).double_value(&[]);
-    let scope = autocast(engine::config::Precision::Bf16, Device::Cpu).unwrap();
+    let scope = autocast(engine::device::Precision::Bf16, Device::Cpu).unwrap();
     let output = step(&model, &batch).unwrap();
     drop(scope);
     assert!(output.losses.iter().all(|l| l.value.kind() == Kind::Float));
@@ -205,7 +207,7 @@ fn costs_that_are_not_finite_are_refused_with_the_image() {
 #[test]
 fn assignments_are_the_cheapest() {
     let costs = Tensor::from_slice2(&[[4.0, 1.5], [2.0, 0.0], [3.0, 2.0]]);
-    assert_eq!(assign(&costs).unwrap(), [(2, 0), (1, 1)]);
+    assert_eq!(assign(&costs).unwrap(), [(1, 1), (2, 0)]);
     // Two queries for three objects: one object is left.
     let costs = Tensor::from_slice2(&[[4.0, 2.0, 3.0], [1.5, 0.0, 0.5]]);
     assert_eq!(assign(&costs).unwrap(), [(0, 1), (1, 2)]);
@@ -213,7 +215,7 @@ fn assignments_are_the_cheapest() {
     assert!(assign(&infinite).unwrap_err().to_string().contains("object 1 is inf"));
 }
 
-/// What is found perfectly scores perfectly, in its category alone.
+/// Perfect predictions get perfect scores, only in their category.
 #[test]
 fn scores_are_those_of_the_instances() {
     let folder = tempfile::tempdir().unwrap();
@@ -298,7 +300,7 @@ fn options_that_make_no_sense_are_refused_by_key() {
     }
 }
 
-/// A minute on two cores.
+/// Takes a minute on two cores.
 #[test]
 fn ten_real_images_can_be_segmented_by_heart() {
     let Some(value) = overfitted(OVERFIT, "segm_mAP_50") else { return };

@@ -1,4 +1,4 @@
-//! Whole runs of instance segmentation: jittered, cut short, resumed, scored, predicted.
+//! Complete runs of instance segmentation: jittered, stopped, resumed, scored, predicted.
 
 use std::{
     collections::HashMap,
@@ -81,7 +81,7 @@ fn a_jittered_run_resumed_equals_one_never_interrupted() {
     assert!(last("through") != last("other"));
 }
 
-/// What `predict` writes, scored by `coco-eval`, is what `eval` says.
+/// Predictions that `predict` writes get the same scores from `coco-eval` as from `eval`.
 #[test]
 fn predictions_scored_from_their_file_are_those_of_the_evaluation() {
     let folder = tempfile::tempdir().unwrap();

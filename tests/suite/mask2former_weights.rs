@@ -1,5 +1,5 @@
-//! Mask2Former under every name it is published under: one small model of transformers', written by
-//! `scripts/mask2former_checkpoints.py`, computes the same here whichever file it comes from.
+//! Mask2Former under every naming it is published in: one small model of transformers, written by
+//! `scripts/mask2former_checkpoints.py`, computes the same here from each of the files.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,10 @@ use std::{
 
 use engine::{
     backbone::{Backbone, BackboneConfig},
-    config::{WeightsConfig, WeightsPartConfig},
     serde_json::{Value, from_value, json},
     tch::{Device, Tensor, nn::VarStore, no_grad},
     weights::{self, Container, ConvertOptions, LoadReport},
+    weights::{WeightsConfig, WeightsPartConfig},
 };
 use mask2former::{
     head::{HeadSizes, Mask2FormerHead},
@@ -27,8 +27,8 @@ use crate::{
     weights_upstream::config,
 };
 
-/// Both sides compute in fp64; what differs is the order of sums, and positions that transformers
-/// rounds to fp32 on the way.
+/// Both sides compute in fp64; only the order of sums differs, and positions that transformers
+/// rounds to fp32.
 const LOGITS: f64 = 1e-4;
 
 const FILES: [(&str, &str); 4] = [
@@ -59,7 +59,7 @@ struct Model {
     head: Mask2FormerHead,
 }
 
-/// As large as the script's.
+/// The same size as the script's model.
 fn model(num_classes: i64, num_queries: i64) -> Model {
     model_on(json!({ "type": "resnet", "depth": 50, "base_channels": 8 }), num_classes, num_queries)
 }
@@ -137,7 +137,8 @@ fn parity_mask2former_huggingface() {
     }
 }
 
-/// Every tensor of `expected` under its name in `got`, bit for bit, and no other but `lacking`.
+/// Asserts that `got` has every tensor of `expected` except `lacking` under its name, bit for bit, and
+/// no others.
 fn assert_same(got: &Path, expected: &Path, lacking: &[&str]) {
     let (got, expected) = (weights::open(got).unwrap(), weights::open(expected).unwrap());
     let skip = |name: &str| lacking.iter().any(|p| engine::pattern::matches(p, name));
@@ -196,7 +197,7 @@ fn a_head_for_other_classes_loads_but_for_its_last_layer() {
     }
 }
 
-/// What of a head that was made for a ResNet has no meaning behind a ViT, and for other classes.
+/// Variables of a ResNet's head that cannot be used with a ViT and other classes.
 const ANEW: [&str; 6] = [
     "panoptic_head.cls_embed.bias",
     "panoptic_head.cls_embed.weight",
@@ -269,7 +270,7 @@ fn a_head_from_one_file_goes_behind_a_vit_from_another() {
         assert!(part.unused.is_empty() && part.warnings.is_empty(), "{file}: {part:?}");
         assert!(!part.left.is_empty() && report.left.is_empty());
 
-        // To the bit: the ViT's of its file, the head's of the other, and the rest as it started.
+        // Bit for bit: the ViT from its file, the head from the other, and the rest as initialised.
         let name = format!("{}.safetensors", file.replace('/', "."));
         let head = weights::open(&convert(&folder.join(file), "sonotune", &name)).unwrap();
         let vit: BTreeMap<_, _> = vit.iter().map(|(name, value)| (name, value)).collect();

@@ -8,7 +8,7 @@ use engine::{
 use crate::support::{fixture, shared};
 
 fn numbers(value: &Value) -> Vec<f64> {
-    // `null` marks what is undefined.
+    // `null` marks undefined values.
     value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap_or(f64::NAN)).collect()
 }
 
@@ -81,7 +81,7 @@ fn parity_single_label_metric() {
         reference["scores"].as_array().unwrap().iter().map(numbers).collect();
     let mut all = Classifications::new(scores[0].len());
     for (scores, truth) in scores.iter().zip(numbers(&reference["gt"])) {
-        // mmpretrain predicts only what scores above 0: nothing for an image of zeros.
+        // mmpretrain predicts only categories with scores above 0: none for an image of zeros.
         let predicted = Some(argmax(scores)).filter(|&best| scores[best] > 0.0);
         all.add(&[truth as usize], predicted.as_slice(), scores).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Images with discs for objects, what a training step says of them, and real images learnt by heart.
+//! Images with discs as objects, the losses of a training step on them, and overfitting on real images.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use engine::{
 
 use crate::support::shared;
 
-/// A disc of the given centre and radius, or nothing when the radius is 0.
+/// A disc with the given centre and radius, or nothing if the radius is 0.
 pub(crate) fn disc((x, y): (i32, i32), radius: i32, side: u32) -> Object {
     let pixels: Vec<u8> = (0..side as i32 * side as i32)
         .map(|i| {
@@ -53,8 +53,8 @@ pub(crate) fn total(output: &StepOutput) -> Tensor {
     output.losses.iter().map(|l| &l.value * l.weight).reduce(|a, b| a + b).unwrap()
 }
 
-/// A metric after training on ten real images and being scored on them; `None`, with the reason printed,
-/// where that is not to be done. `config` adds loader, task, training and evaluation.
+/// A metric after training on ten real images and scoring on the same ones; `None`, with the reason
+/// printed, if that cannot be run. `config` adds loader, task, training and evaluation.
 pub(crate) fn overfitted(config: &str, metric: &str) -> Option<f64> {
     if std::env::var_os("SONOTUNE_LONG_TESTS").is_none() {
         eprintln!("skipped: overfitting takes minutes (set SONOTUNE_LONG_TESTS=1)");
@@ -67,9 +67,9 @@ pub(crate) fn overfitted(config: &str, metric: &str) -> Option<f64> {
         .replace("RUN", folder.path().join("run").to_str().unwrap());
     let path = folder.path().join("config.toml");
     std::fs::write(&path, text + config).unwrap();
-    let loaded = engine::config::load(&path, &[]).unwrap();
+    let loaded = engine::run::config::load(&path, &[]).unwrap();
     let options = engine::run::TrainOptions {
-        existing: engine::logging::Existing::Refuse,
+        existing: engine::run_folder::Existing::Refuse,
         resume_from: engine::run::ModelSource::Last,
         stop: engine::stop::StopFlag::default(),
     };

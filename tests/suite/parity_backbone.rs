@@ -12,7 +12,7 @@ use crate::{
     support::{fixture, shared},
 };
 
-/// fp32 through a few blocks: orders of summation differ, which leaves some 1e-6.
+/// fp32 through a few blocks: orders of summation differ, which leaves about 1e-6.
 const FEATURES: f64 = 2e-5;
 /// Gradients sum over all tokens and images.
 const GRADIENTS: f64 = 1e-4;

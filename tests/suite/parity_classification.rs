@@ -1,9 +1,10 @@
-//! The classifier against mmpretrain's, and what it tells of bad labels.
+//! The classifier against mmpretrain's, and its errors for bad labels.
 
 use engine::{
     Result,
-    backbone::{Backbone, BackboneSpec, Level, PIXEL_MEAN, PIXEL_STD},
-    data::{Batch, Category, ImageId, Target},
+    backbone::{Backbone, BackboneSpec, Level},
+    batch::{Batch, Target},
+    data::{Category, ImageId, InputSpec},
     error::exit_code,
     serde_json::{Value, json},
     task::{Prediction, Task, TaskConfig},
@@ -20,17 +21,14 @@ const HEAD: f64 = 1e-5;
 /// Through the whole backbone, forward and back.
 const WHOLE: f64 = 1e-4;
 
-/// Stands for a backbone whose features are known: passes its input on as the only level.
+/// A backbone with known features: returns its input as the only level.
 #[derive(Debug)]
 struct Features(BackboneSpec);
 
 impl Features {
     fn new(channels: i64) -> Box<Self> {
         Box::new(Self(BackboneSpec {
-            pixel_mean: PIXEL_MEAN,
-            pixel_std: PIXEL_STD,
-            square_size: None,
-            divisor: 1,
+            input: InputSpec::imagenet(1),
             levels: vec![Level { channels, stride: 1 }],
         }))
     }

@@ -24,7 +24,7 @@ enum Ids {
     Text,
 }
 
-/// Ground truth and detections with everything that is awkward about them.
+/// Ground truth and detections with all kinds of difficulties.
 struct Problem {
     ground_truth: String,
     detections: String,
@@ -106,7 +106,7 @@ fn problem(seed: u64) -> Problem {
             "{{\"id\": {image}, \"height\": {}, \"width\": {}, \"file_name\": \"{i}.png\"}}",
             size.0, size.1
         ));
-        // Some without objects, some without detections, some without both.
+        // Some without objects, some without detections, some with neither.
         let num_objects = if rng.uniform() < 0.25 { 0 } else { rng.below(7) };
         let mut masks = Vec::new();
         for _ in 0..num_objects {
@@ -263,13 +263,13 @@ fn random_problems_equal_pycocotools_parity() {
         for (count, stat) in defined.iter_mut().zip(record.stats) {
             *count += usize::from(stat > 0.0);
         }
-        // Precision at the last of max_dets, which is the first figure only where that is 100.
+        // Precision at the last of max_dets, which is the first figure only if that is 100.
         if setting.2[2] == 100 {
             let ours: Vec<f64> = record.per_class.iter().map(|class| class.stats[0]).collect();
             assert_equal(&ours, &numbers(classes), &format!("{what}, per class"));
         }
     }
-    // A comparison of nothing with nothing would pass, too.
+    // Comparing nothing with nothing would also pass.
     assert!(defined.iter().all(|&count| count > 40), "{defined:?}");
 }
 

@@ -23,7 +23,7 @@ use crate::{
     support::shared,
 };
 
-/// The reference computed in fp32, ours runs in fp64: what differs is the reference's rounding, which
+/// The reference computed in fp32, ours runs in fp64: the difference is the reference's rounding, which
 /// grows through the layers.
 const FORWARD: f64 = 2e-4;
 const LOSS: f64 = 2e-4;
@@ -39,7 +39,7 @@ struct Model {
     reference: Reference,
 }
 
-/// The name that the reference has for a variable.
+/// The reference's name of a variable.
 fn upstream_name(name: &str, is_vit: bool) -> String {
     match name.strip_prefix("backbone.") {
         Some(rest) if is_vit => mm_vit_name(rest),
@@ -137,8 +137,8 @@ fn objects(reference: &Reference) -> Vec<Objects> {
     (0..input[0]).map(object).collect()
 }
 
-/// The draws of the reference in its order: in each layer one for the matching of every image with
-/// objects, the candidates, and the points anywhere.
+/// The reference's random draws in its order: in each layer one for matching each image with objects,
+/// the candidates, and the points drawn anywhere.
 fn recorded(reference: &Reference, objects: &[Objects], layers: usize) -> HashMap<Purpose, Tensor> {
     let mut draws = HashMap::new();
     for layer in 0..layers {
@@ -284,7 +284,7 @@ fn parity_mask2former_predictions() {
     }
 }
 
-/// Both sides by falling score; the reference leaves its own unsorted.
+/// Both sides by descending score; the reference's instances are unsorted.
 #[track_caller]
 fn assert_instances(
     found: &[engine::task::Instance],
@@ -303,7 +303,7 @@ fn assert_instances(
         let expected = Vec::<u8>::try_from(masks.get(index).flatten(0, -1)).unwrap();
         let got = instance.mask.as_ref().unwrap().to_mask();
         let wrong = got.iter().zip(&expected).filter(|(a, b)| (**a != 0) != (**b != 0)).count();
-        // A logit within rounding of zero may fall to either side.
+        // A logit within rounding of zero may end up on either side.
         assert!(wrong * 10_000 <= expected.len(), "{wrong} of {} pixels differ", expected.len());
         let expected = Vec::<f64>::try_from(double(&boxes.get(index))).unwrap();
         let off =

@@ -11,7 +11,7 @@ use engine::{
 
 use crate::support::python;
 
-/// The same arithmetic in fp64; SciPy takes the root before the percentile as well.
+/// The same arithmetic in fp64; SciPy also takes the root before the percentile.
 const TOLERANCE: f64 = 1e-12;
 
 const SCIPY: &str = r#"

@@ -3,32 +3,27 @@
 use std::{collections::HashMap, path::Path};
 
 use engine::{
-    backbone::BackboneSpec,
+    batch::Batch,
     config::LoaderConfig,
+    data::InputSpec,
+    data::TargetNeeds,
     data::{
-        Batch, Dataset, DatasetConfig, LoadPlan, Split,
+        Dataset, DatasetConfig, Split,
         image_io::Image,
-        prepare_batch,
         transforms::{
             AugmentConfig, Normalization, PadOrder, PadTo, PreprocessConfig, Resample, Resized,
             SizeRule, normalize_into, resize,
         },
     },
+    loader::{LoadPlan, prepare_batch},
     serde_json::{self, Value, json},
-    task::TargetNeeds,
     tch::{Kind, Tensor},
 };
 
 use crate::support::shared;
 
-fn spec() -> BackboneSpec {
-    BackboneSpec {
-        pixel_mean: [123.675, 116.28, 103.53],
-        pixel_std: [58.395, 57.12, 57.375],
-        square_size: None,
-        divisor: 16,
-        levels: Vec::new(),
-    }
+fn spec() -> InputSpec {
+    InputSpec::imagenet(16)
 }
 
 fn plan(preprocess: PreprocessConfig, needs: TargetNeeds) -> LoadPlan {

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use engine::{
     Size,
+    batch::Batch,
     config::WeightsConfig,
-    data::{Batch, Dataset, DatasetConfig, LoadPlan, Split, prepare_batch},
+    data::{Dataset, DatasetConfig, Split},
+    loader::{LoadPlan, prepare_batch},
     serde_json::{Value, from_value, json},
     task::{Prediction, StepOutput, Task, TaskConfig},
     tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
@@ -27,7 +29,7 @@ use crate::{
 };
 
 /// Embeddings and one decoder in fp32, relative to the largest value. Ours sums in another order (one
-/// product for three, tokens in place of maps): 3e-5 was seen, on random weights whose logits cancel.
+/// product for three, tokens in place of maps): up to 3e-5 with random weights, whose logits cancel.
 const DECODER: f64 = 1e-4;
 /// Through backbone and two passes.
 const WHOLE: f64 = 2e-4;
@@ -123,7 +125,7 @@ fn parity_segment_anything_decoder() {
     }
 }
 
-/// Objects of two images in one pass, with and without a mask of their own, get what each gets alone.
+/// Objects of two images in one pass, with and without their own masks, get the same answers as alone.
 #[test]
 fn parity_objects_of_several_images_are_decoded_together() {
     let Some((_vs, sam, reference)) = sam("segment_anything", false) else { return };
@@ -163,7 +165,7 @@ fn parity_objects_of_several_images_are_decoded_together() {
 /// The prompts of an image as the reference packed them.
 fn packed(io: &Tensors, key: &str) -> Prompts {
     let mut types = Vec::<i64>::try_from(&io[&format!("{key}.prompt_types")]).unwrap();
-    // Its refinement turns points into boxes in place; what was stored is the end.
+    // Its refinement turns points into boxes in place; the final state was stored.
     if key.starts_with("point.") {
         types.fill(0);
     }
@@ -253,7 +255,7 @@ fn parity_ultrasam_losses_and_gradients() {
     }
 }
 
-/// Ours sums and averages before it weighs; the reference logs weighed terms.
+/// Ours sums and averages before it applies weights; the reference logs weighted terms.
 #[track_caller]
 fn assert_losses(output: &StepOutput, expected: &Value, tolerance: f64) {
     let expected = expected.as_object().unwrap();
@@ -269,7 +271,7 @@ fn assert_losses(output: &StepOutput, expected: &Value, tolerance: f64) {
     }
 }
 
-/// Gradients under UltraSam's names; parts of one tensor of theirs are put together.
+/// Gradients under UltraSam's names; parts of one of its tensors are joined.
 fn their_gradients(vs: &VarStore) -> HashMap<String, Tensor> {
     let convention = Convention::by_name("ultrasam").unwrap();
     let mut parts: HashMap<String, Vec<_>> = HashMap::new();
@@ -281,7 +283,7 @@ fn their_gradients(vs: &VarStore) -> HashMap<String, Tensor> {
         assert_eq!(theirs.len(), 1, "{name} has one name there");
         let theirs = theirs.remove(0);
         let gradient = variable.grad();
-        // What no loss depends on is a zero there, within a larger tensor.
+        // Variables that no loss depends on are zeros there, within a larger tensor.
         let gradient = if gradient.defined() { gradient } else { variable.zeros_like() };
         parts.entry(theirs.name).or_default().push((theirs.theirs, gradient));
     }
@@ -302,7 +304,7 @@ fn assert_norms(gradients: &HashMap<String, Tensor>, expected: &Value) {
     for (name, gradient) in gradients {
         let norm = gradient.norm().double_value(&[]);
         let wanted = expected.get(name).and_then(Value::as_f64).unwrap_or(0.0);
-        // A key's bias moves all scores of a query alike: its gradient is rounding, and nothing else.
+        // A key's bias shifts all scores of a query equally: its gradient is only rounding.
         let allowed = WHOLE * wanted.max(1e-4 * largest);
         assert!((norm - wanted).abs() < allowed, "{name}: norm {norm}, expected {wanted}");
     }
@@ -390,7 +392,7 @@ fn parity_sam_head_masks_in_original_pixels() {
             {
                 let expected = io[&format!("{prefix}.{key}.{image}.mask")].to_kind(Kind::Bool);
                 let wrong = mode.masks(&logits, frame).ne_tensor(&expected).sum(Kind::Int64);
-                // Equal kernels on equal inputs: not one pixel.
+                // Equal kernels on equal inputs: not one pixel differs.
                 assert_eq!(wrong.int64_value(&[]), 0, "{prefix}.{key}.{image}");
             }
         }

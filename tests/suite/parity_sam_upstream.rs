@@ -1,4 +1,4 @@
-//! Whole models of PyPI's segment_anything and transformers, read from their own files: image and
+//! Complete models of PyPI's segment_anything and transformers, read from their own files: image and
 //! prompts in, masks out.
 
 use std::path::Path;
@@ -22,8 +22,8 @@ use crate::{
     weights_upstream::{config, upstream, vit},
 };
 
-/// Of logits of about 10: sums in another order, through the backbone and a decoder. On ViT-B at 1024
-/// 3e-5 was seen, on the tiny one 1e-5.
+/// For logits of about 10: sums in another order, through the backbone and a decoder. Measured: 3e-5 for
+/// ViT-B at 1024, 1e-5 for the tiny one.
 const LOGITS: f64 = 1e-4;
 
 /// SAM's decoder on ViT-B or the tiny backbone, filled from `file`.
@@ -47,7 +47,7 @@ fn sam(file: &Path, convention: &str) -> (VarStore, Sam) {
     let report = weights::load(&vs, &config(file.to_owned(), &[])).unwrap();
     assert_eq!(report.recognised.convention.name, convention);
     assert_eq!(report.loaded.len(), vs.variables().len());
-    // Of tied tensors the second one is of no use; a file holds it or not.
+    // The second of two tied tensors is not needed; a file may or may not have it.
     assert!(
         report.unused.iter().all(|unused| format!("{unused:?}").contains("shared_embedding")),
         "{:?}",
@@ -148,7 +148,7 @@ fn parity_of_masks_with_segment_anything() {
 
 #[test]
 fn parity_of_masks_with_hugging_face() {
-    // The second file holds the tied position code twice, as those on the Hub do.
+    // The second file holds the tied positional encoding twice, like those on the Hub.
     let files = ["huggingface_sam/model.safetensors", "huggingface_sam/tied_twice.safetensors"];
     assert_parity("huggingface_sam.io.safetensors", &files, "huggingface_sam");
 }

@@ -62,7 +62,7 @@ fn write_image(set: &mut Set, code: &str, write: impl Fn(&GrayImage, &Path)) -> 
     vec![set.at("train", code, i)]
 }
 
-/// Every defect, each with what it is planted by.
+/// Every defect, each with the function that plants it.
 const DEFECTS: &[(&str, Plant)] = &[
     ("an image is gone", |set| {
         write_image(set, "missing-image", |_, path| fs::remove_file(path).unwrap())
@@ -305,7 +305,7 @@ const DEFECTS: &[(&str, Plant)] = &[
     }),
 ];
 
-/// Checks without a process of its own.
+/// Checks in this process.
 fn checked(set: &Set) -> Vec<Spot> {
     let config: Box<dyn DatasetConfig> = serde_json::from_value(set.table()).unwrap();
     let options = CheckOptions { max_ratio: MAX_RATIO, ..CheckOptions::new(Some(DECODE)) };
@@ -338,7 +338,7 @@ fn all_planted_defects_are_found_where_they_are_and_nothing_else() {
     set.write();
     let config = config(&set);
     let output = sonotune(&["data", "check", &config, "--json", "--max-ratio", "8"]);
-    assert_fails(&output, 3, &["faults and", "mend the faults"]);
+    assert_fails(&output, 3, &["faults and", "fix these"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let found = spots(&report, &set.root());
     for spot in &expected {

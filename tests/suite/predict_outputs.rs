@@ -1,4 +1,4 @@
-//! What `sonotune predict` writes of a promptable model, and who can read it.
+//! What `sonotune predict` writes for a promptable model, and which programs can read it.
 
 use std::{fs, process::Command};
 
@@ -45,14 +45,14 @@ fn annotated_objects_are_asked_about_and_keep_their_ids() {
         &["task.evaluation.protocols", "boxes", "center_point"],
     );
 
-    // One image alone: of the annotations only its own count.
+    // A single image: only its own annotations count.
     let file_name = truth["images"][0]["file_name"].as_str().unwrap();
     let single = trained.data(file_name);
     let annotations = trained.annotations();
     assert_success(&place.predict_images(&single, "one", &["--annotations", &annotations]));
     assert_eq!(list(&place.json("one"), "images").len(), 1);
     assert_eq!(place.json("one")["images"][0]["id"], truth["images"][0]["id"]);
-    // Images that the file names must be there.
+    // Images that the file names must exist.
     let other = place.predict("x", &["--annotations", &annotations]);
     assert_fails(&other, 3, &["test.json", "there is no image", "missing"]);
 }
@@ -69,7 +69,7 @@ fn predictions_are_scored_and_trained_on_as_they_are() {
         let args = ["coco-eval", &truth, &found, "--iou-type", kind, "--json"];
         let scores: Value = serde_json::from_str(&assert_success(&sonotune(&args))).unwrap();
         assert_eq!(list(&scores, "stats").len(), 12);
-        // The ground truth of the predictions is found without a fault by the predictions.
+        // Scored against themselves, the predictions are perfect.
         let args = ["coco-eval", &found, &found, "--iou-type", kind, "--json"];
         let scores: Value = serde_json::from_str(&assert_success(&sonotune(&args))).unwrap();
         assert!(scores["stats"][0].as_f64().unwrap() > 0.999, "{scores}");
@@ -146,7 +146,7 @@ fn everything_finds_masks_that_differ() {
     let of_first: Vec<_> = found.iter().filter(|a| a["image_id"] == 1).collect();
     let scores: Vec<_> = of_first.iter().map(|a| a["score"].as_f64().unwrap()).collect();
     assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
-    // Nothing passes a filter that nothing can pass; that is no error.
+    // No mask passes an impossible filter, which is not an error.
     let strict = ["--everything", "--no-pictures", "task.everything.pred_iou_thresh=10.0"];
     let printed = assert_success(&place.predict("none", &strict));
     assert!(printed.contains("2 image(s), 0 object(s),"), "{printed}");

@@ -1,4 +1,4 @@
-//! `sonotune predict` with a promptable model: what is asked, and what is refused.
+//! `sonotune predict` with a promptable model: which prompts it accepts and which it refuses.
 
 use std::{
     fs,
@@ -47,7 +47,7 @@ fn json_prompts_are_answered_one_by_one() {
     let rows = place.rows("out");
     assert_eq!(rows[0], "image,label,name,category,score,area,x0,y0,x1,y1");
     assert!(rows[1].starts_with("a.png,1,left,") && rows[5].starts_with("sub/b.png,1,,"));
-    // The label map shows what the file says, where nothing lies on top.
+    // The label map matches the file, except where another object is on top.
     let map = place.mask("out/masks/a.png").into_luma8();
     assert_eq!(map.dimensions(), (64, 40));
     let best = (0..4).max_by(|&a, &b| {
@@ -60,7 +60,7 @@ fn json_prompts_are_answered_one_by_one() {
     assert_eq!(json!(area as f64), found[usize::from(label) - 1]["area"]);
     assert_eq!(place.mask("out/pictures/sub_b.png").width(), 256);
 
-    // One file an object, then none.
+    // One file per object, then none.
     let objects = ["--prompts", &file, "--masks", "objects", "--overwrite"];
     assert_success(&place.predict("out", &objects));
     let single = place.mask(&format!("out/masks/a/{label}.png")).into_luma8();
@@ -102,7 +102,7 @@ fn the_answer_to_a_prompt_does_not_depend_on_the_others() {
     let (alone, among) = (place.json("alone"), place.json("among"));
     let score =
         |document: &Value, i: usize| list(document, "annotations")[i]["score"].as_f64().unwrap();
-    // Matrix products of other shapes round otherwise.
+    // Matrix products of other shapes round differently.
     assert!((score(&alone, 0) - score(&among, 40)).abs() < 1e-5);
     assert!((score(&among, 0) - score(&among, 40)).abs() > 1e-4);
 }
@@ -176,7 +176,7 @@ fn prompts_that_miss_their_image_cost_that_image_only() {
         assert_eq!(document["images"][0]["file_name"], "sub/b.png");
         assert_eq!(list(&document["info"], "failures").len(), 1);
     }
-    // A file that is no image neither.
+    // A file that is not an image also has no prediction.
     fs::write(place.path("images/c.png"), "no image").unwrap();
     let file = place.write("p.csv", "image,x,y\na.png,1,1\nc.png,1,1\nsub/b.png,1,1\n");
     let output = place.predict("damaged", &["--prompts", &file, "--no-pictures"]);
@@ -215,7 +215,7 @@ fn names_that_do_not_fit_are_told_before_anything_is_computed() {
     assert_fails(&ask(&file, "x"), 3, &["p.txt", ".json or .csv"]);
     assert_fails(&ask(&place.path("none.csv"), "x"), 3, &["none.csv"]);
 
-    // Images that nobody asks about are left out, and listed.
+    // Images without prompts are left out, and listed.
     let printed = assert_success(&ask(&csv("image,x,y\na.png,1,1\n"), "out"));
     assert!(printed.contains("1 image(s) without prompts left out:\n  sub/b.png"), "{printed}");
     assert_eq!(list(&place.json("out"), "images").len(), 1);
@@ -223,7 +223,7 @@ fn names_that_do_not_fit_are_told_before_anything_is_computed() {
     let empty = json!({"images": [{"file_name": "a.png", "objects": []}]}).to_string();
     assert_fails(&ask(&place.write("e.json", &empty), "x"), 3, &["none of the images", "e.json"]);
 
-    // A category that is known; and one that could be any, which nobody makes up.
+    // A prompt with a category; and one without, for which none is invented.
     let both = csv("image,category,x,y\na.png,malignant,1,1\na.png,,1,1\n");
     assert_success(&ask(&both, "both"));
     let rows = place.rows("both");

@@ -1,4 +1,4 @@
-//! Decoding and resizing against what OpenCV and Pillow made of the same files, and against files
+//! Decoding and resizing against the results of OpenCV and Pillow on the same files, and on files
 //! that are broken on purpose.
 
 use std::{collections::HashMap, path::Path};
@@ -49,7 +49,7 @@ fn every_format_decodes_as_opencv_does() {
         let size = tensor.size();
         assert_eq!([i64::from(image.height), i64::from(image.width), 3], size[..], "{name}");
         // JPEG's inverse DCT may differ by a level in luma and chroma, and OpenCV's decoder rounds
-        // chroma upsampling and colour conversion apart: up to 4 levels in blue, 1 in grey.
+        // chroma upsampling and colour conversion separately: up to 4 levels in blue, 1 in grey.
         let tolerance = match name {
             "grey.jpg" => 1,
             name if name.ends_with(".jpg") => 4,
@@ -88,7 +88,7 @@ fn parity_resampling_is_bit_exact() {
             "linear_f32" => resize(image, size, Resample::ReferenceFloat),
             "pillow" => resize(image, size, Resample::Antialias),
             "nearest" => {
-                // A mask of each bit: together they tell every pixel from its neighbours.
+                // A mask of each bit: together they distinguish every pixel from its neighbours.
                 let bit =
                     |bytes: &[u8], n: u32| bytes.iter().map(|b| b >> n & 1).collect::<Vec<_>>();
                 for n in 0..8 {

@@ -1,4 +1,4 @@
-//! An image is embedded once, however much is asked about it.
+//! An image is embedded once, however many prompts follow.
 
 use std::sync::{
     Arc,
@@ -7,14 +7,15 @@ use std::sync::{
 
 use engine::{
     Result,
-    backbone::{Backbone, BackboneSpec, Level, PIXEL_MEAN, PIXEL_STD},
-    data::{Batch, Category, ImageId, ImagePrompts, ObjectPrompt, PointPrompt, Target},
+    backbone::{Backbone, BackboneSpec, Level},
+    batch::{Batch, Target},
+    data::{Category, ImageId, ImagePrompts, InputSpec, ObjectPrompt, PointPrompt},
     task::TaskConfig,
     tch::{Device, Kind, Tensor, nn, no_grad},
 };
 use sam_prompt::{DecoderConfig, SamPromptConfig};
 
-/// Counts how often it is asked.
+/// Counts its calls.
 #[derive(Debug)]
 struct Counting {
     spec: BackboneSpec,
@@ -38,10 +39,7 @@ impl Backbone for Counting {
 fn an_image_is_embedded_once_however_many_prompts_follow() {
     let images = Arc::new(AtomicUsize::new(0));
     let spec = BackboneSpec {
-        pixel_mean: PIXEL_MEAN,
-        pixel_std: PIXEL_STD,
-        square_size: Some(64),
-        divisor: 16,
+        input: InputSpec { square_size: Some(64), ..InputSpec::imagenet(16) },
         levels: vec![Level { channels: 16, stride: 16 }],
     };
     let vs = nn::VarStore::new(Device::Cpu);

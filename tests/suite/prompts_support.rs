@@ -1,4 +1,4 @@
-//! A tiny promptable model, trained once, and images to ask it about.
+//! A tiny promptable model, trained once, and images to prompt it with.
 
 use std::{fs, process::Output, sync::OnceLock};
 
@@ -8,14 +8,14 @@ use tempfile::TempDir;
 
 use crate::support::{self, sonotune};
 
-/// What a command that went well has printed.
+/// Standard output of a command that succeeded.
 #[track_caller]
 pub(crate) fn assert_success(output: &Output) -> String {
     support::assert_success(output);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Phantoms with several lesions an image, and a run of a tiny model on them.
+/// Phantoms with several lesions per image, and a run of a tiny model on them.
 pub(crate) struct Trained {
     pub(crate) folder: TempDir,
 }
@@ -163,7 +163,7 @@ pub(crate) fn list<'a>(document: &'a Value, key: &str) -> &'a [Value] {
     document[key].as_array().unwrap()
 }
 
-/// What the answers are, without how they are called.
+/// The answers, without their names.
 pub(crate) fn answers(document: &Value) -> Vec<String> {
     let shown = |a: &Value| format!("{} {} {}", a["image_id"], a["score"], a["segmentation"]);
     list(document, "annotations").iter().map(shown).collect()

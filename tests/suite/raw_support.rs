@@ -1,4 +1,4 @@
-//! Small raw datasets, and what folders hold.
+//! Small raw datasets, and contents of folders.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,7 @@ pub(crate) fn disc(pixels: &mut [u8], (y, x): (usize, usize), radius: usize, val
     }
 }
 
-/// A mask of one disc; where it lies and how large it is depends on the seed.
+/// A mask of one disc, whose position and size depend on the seed.
 pub(crate) fn mask(seed: u32) -> Vec<u8> {
     let mut pixels = vec![0; SIDE * SIDE];
     let seed = seed as usize;
@@ -110,7 +110,7 @@ pub(crate) fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// That two folders hold the same, naming what differs instead of printing it.
+/// Asserts that two folders are equal; names the files that differ instead of printing them.
 #[track_caller]
 pub(crate) fn assert_same(one: &Path, other: &Path) {
     let (one, other) = (snapshot(one), snapshot(other));

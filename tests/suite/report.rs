@@ -1,10 +1,10 @@
-//! `report.html`: self-contained, whole, escaped, and legible on a phone.
+//! `report.html`: self-contained, complete, escaped, and legible on a phone.
 
 use std::{fs, path::Path};
 
 use engine::{
+    metrics::{Confusion, Metric, Report, Table},
     report,
-    task::{Confusion, Metric, Report, Table},
 };
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ fn page(run: &Path) -> String {
     fs::read_to_string(run.join("report.html")).unwrap()
 }
 
-/// Structure without a browser: tags in pairs, every section, nothing from elsewhere.
+/// Structure without a browser: tags in pairs, every section, no external resources.
 #[track_caller]
 fn assert_whole(html: &str) {
     assert!(html.starts_with("<!DOCTYPE html>"));
@@ -88,7 +88,7 @@ fn a_classification_run_shows_curves_tables_and_pictures_and_takes_scores_in_lat
     {
         assert!(html.contains(text), "{text}");
     }
-    // Of the few images of the split each is shown once, with its name, score and both labels.
+    // Each of the few images of the split is shown once, with its name, score and both labels.
     let shown: Value =
         serde_json::from_slice(&fs::read(run.join("report/training-val.json")).unwrap()).unwrap();
     let num_images = shown["counts"]["num_images"].as_u64().unwrap().min(12) as usize;
@@ -106,7 +106,7 @@ fn a_classification_run_shows_curves_tables_and_pictures_and_takes_scores_in_lat
     assert_success(&sonotune(&["eval", "--run", &name, "--split", "val"]));
     assert!(page(&run).contains("Split val, by sonotune eval"));
     assert_eq!(page(&run).matches("<img").count(), 2 * num_images);
-    // Scores that came without their pictures, and a page that was lost.
+    // Scores without their pictures, and a page that was lost.
     fs::remove_file(run.join("report.html")).unwrap();
     fs::rename(run.join("eval-val.json"), run.join("eval-test.json")).unwrap();
     let record = fs::read_to_string(run.join("eval-test.json")).unwrap();

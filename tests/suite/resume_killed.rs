@@ -1,8 +1,8 @@
-//! Training that is killed at any moment loses no checkpoint that was whole, and ends as if nobody had
-//! killed it.
+//! Training that is killed at any moment loses no complete checkpoint, and ends as if it had not been
+//! killed.
 //!
 //! The moments are drawn from a seed: while the program starts, between and within steps, and while a
-//! checkpoint is on its way to the disk, which its temporary file shows. `SONOTUNE_LONG_TESTS=1` kills
+//! checkpoint is being written, which its temporary file shows. `SONOTUNE_LONG_TESTS=1` kills
 //! a hundred times instead of twelve.
 
 use std::{
@@ -30,7 +30,7 @@ const SEED: u64 = 6;
 struct Driver {
     folder: tempfile::TempDir,
     rng: Rng,
-    /// Seconds of a run that nobody disturbs.
+    /// Seconds of an undisturbed run.
     whole: f64,
     tally: Tally,
 }
@@ -43,7 +43,7 @@ struct Tally {
     /// With a checkpoint half written: its temporary file was left.
     within_checkpoint: u64,
     resumes: u64,
-    /// Runs that came to their end, each compared with the undisturbed one.
+    /// Runs that finished, each compared with the undisturbed one.
     runs: u64,
 }
 
@@ -59,7 +59,7 @@ impl Driver {
         if checkpoints(run).join(checkpoint::LAST).exists() {
             command.arg("--resume").arg(run);
         } else {
-            // Killed before its first checkpoint: there is nothing to go on with.
+            // Killed before its first checkpoint: there is nothing to resume from.
             command.arg(self.path("config.toml")).arg("--overwrite");
             command.arg(format!("run_dir={:?}", run.display().to_string()));
         }
@@ -67,8 +67,8 @@ impl Driver {
         command
     }
 
-    /// Starts the run, or goes on with it, and kills it at a moment of the next kind; `false` when it
-    /// came to its end before.
+    /// Starts or resumes the run, and kills it at a moment of the next kind; `false` if it finished
+    /// before.
     fn kill_once(&mut self, run: &Path) -> bool {
         let before = last_step(run);
         let resumed = before.is_some();
@@ -79,7 +79,7 @@ impl Driver {
             0 => sleep_seconds(self.rng.uniform() * self.whole / 8.0),
             // Anywhere.
             1 => sleep_seconds(self.rng.uniform() * self.whole / 2.0),
-            // Some steps on, within a checkpoint's writing.
+            // Some steps later, while a checkpoint is written.
             _ => self.wait_for_writing(&mut child, run),
         }
         child.kill().unwrap();
@@ -95,7 +95,7 @@ impl Driver {
         was_killed
     }
 
-    /// Until a few checkpoints are written and the next is on its way.
+    /// Until a few checkpoints are written and the next is being written.
     fn wait_for_writing(&mut self, child: &mut Child, run: &Path) {
         let begun = Instant::now();
         for _ in 0..=self.rng.below(4) {

@@ -1,5 +1,5 @@
-//! A run that goes on from the checkpoint of any of its steps ends as if it had never stopped: the
-//! same bytes in every checkpoint after it, the same losses. One that starts from the same weights
+//! A run that is resumed from the checkpoint of any of its steps ends as if it had never stopped: the
+//! same bytes in every later checkpoint, the same losses. One that starts from the same weights
 //! alone does not.
 
 use std::{
@@ -12,9 +12,8 @@ use std::{
 use classification as _;
 use engine::{
     checkpoint::{self, kept},
-    config,
-    logging::Existing,
-    run::{ModelSource, TrainOptions},
+    run::{ModelSource, TrainOptions, config},
+    run_folder::Existing,
     stop::StopFlag,
     tch::Tensor,
     weights,
@@ -88,7 +87,7 @@ num_images = 1
     )
 }
 
-/// The promptable task with dropout, at which the decoder draws.
+/// The promptable task with dropout, for which the decoder draws random numbers.
 pub(crate) const DROPOUT: &str = "type = \"sam_prompt\"\nconvention = \"ultrasam\"\n\
                        decoder = { num_heads = 2, mlp_dim = 32, dropout = 0.1 }";
 
@@ -119,7 +118,7 @@ pub(crate) fn metrics(run: &Path) -> Vec<BTreeMap<String, Value>> {
     lines.map(|line| line.into_iter().filter(|(key, _)| own(key)).collect()).collect()
 }
 
-/// The run folder as it was after `step`, but with the log of later steps.
+/// The run folder as it was after `step`, except for the log of later steps.
 fn as_after(step: u64, through: &Path, run: &Path) {
     fs::create_dir_all(checkpoints(run)).unwrap();
     for name in ["config.toml", "env.json", "metrics.jsonl"] {
@@ -151,11 +150,11 @@ fn model(checkpoint: &Path) -> Vec<Tensor> {
     names.iter().map(|name| file.read(name).unwrap()).collect()
 }
 
-/// Trains through, then goes on from every step, and starts from the weights of every step.
+/// Trains to the end, then resumes from every step, and starts from the weights of every step.
 fn every_step(text: &str, max_steps: u64) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.toml");
-    // Three images of each split are damaged or gone, and skipped.
+    // Three images of each split are damaged or missing, and are skipped.
     let root = format!("dataset.root={:?}", harmed(folder.path()).display().to_string());
     let skip = ["loader.bad_images=skip", "dataset.check_files=none"].map(str::to_owned);
     let always: &[String] = &[&[root], &skip[..]].concat();
@@ -192,7 +191,7 @@ fn every_step(text: &str, max_steps: u64) {
     }
 }
 
-/// Runs one of the tests below in a process of its own: dropout and sampled points are drawn from the
+/// Runs one of the tests below in its own process: dropout and sampled points are drawn from the
 /// process's generator, which other tests at the same time would disturb.
 fn alone(test: &str) {
     let name = format!("resume_oracle::{test}");
@@ -247,7 +246,7 @@ fn classification_stopped_before_an_evaluation() {
     let (through, resumed) = (folder.path().join("through"), folder.path().join("resumed"));
     train(&config, &through, &always, &options(Existing::Refuse, ModelSource::Last));
 
-    // Asked for before the first step: the run stops after it, and does not evaluate.
+    // A stop requested before the first step: the run stops after it, and does not evaluate.
     let stopping = options(Existing::Refuse, ModelSource::Last);
     stopping.stop.raise();
     let overrides = [&[set("run_dir", &resumed)], &always[..]].concat();

@@ -9,11 +9,9 @@ use engine::{
     config::Precision,
     data::Split,
     error::exit_code,
-    logging::{
-        Environment, Existing, Faults, LoggerOptions, RunFolder, RunLogger, RunStatus, StepTime,
-        Summary, TrainRecord,
-    },
-    task::{Confusion, Metric, Report, Table},
+    logging::{LoggerOptions, RunLogger, StepTime, TrainRecord},
+    metrics::{Confusion, Metric, Report, Table},
+    run_folder::{Environment, Existing, Faults, RunFolder, RunStatus, Summary},
     tch::Device,
 };
 use serde_json::Value;

@@ -1,11 +1,10 @@
-//! Training and scoring of the promptable task on whatever data may bring.
+//! Training and scoring of the promptable task on unusual data.
 
 use engine::{
     backbone::BackboneConfig,
-    data::{
-        Batch, Category, LoadPlan, Object, Record, Segmentation, Split, phantom::PhantomConfig,
-        prepare_batch,
-    },
+    batch::Batch,
+    data::{Category, Object, Record, Segmentation, Split, phantom::PhantomConfig},
+    loader::{LoadPlan, prepare_batch},
     serde_json::{Value, from_value, json},
     task::{Answer, Instance, Prediction, StepOutput, Task, TaskConfig},
     tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
@@ -87,7 +86,7 @@ fn a_step_learns_from_every_object_with_pixels() {
     total(&output).backward();
     for (name, variable) in model.vs.variables().iter().filter(|(_, v)| v.requires_grad()) {
         let gradient = variable.grad();
-        // Which prompt is drawn decides which embeddings of points take part.
+        // The drawn prompt decides which point embeddings are used.
         let may_rest = name.contains("point_embeddings") || name.contains("not_a_point");
         assert!(gradient.defined() || may_rest, "{name} has no gradient");
         assert!(!gradient.defined() || gradient.isfinite().all().int64_value(&[]) == 1, "{name}");
@@ -146,7 +145,7 @@ fn every_protocol_asks_and_is_scored() {
     let protocols = ["center_point", "box", "random_point", "noisy_box", "clicks"];
     let model =
         build(json!({ "evaluation": { "protocols": protocols, "num_clicks": 3 } })).unwrap();
-    // An object without pixels: its box is empty as well.
+    // An object without pixels: its box is also empty.
     let objects = vec![disc((30, 30), 10, SIDE), disc((0, 0), 0, SIDE), disc((63, 1), 5, SIDE)];
     let batch = batch(&model, &[record(folder.path(), "a.png", SIDE, objects)]);
     let predict = || no_grad(|| model.task.predict(&batch)).unwrap().remove(0);
@@ -167,7 +166,7 @@ fn every_protocol_asks_and_is_scored() {
     assert_eq!(condition("objects_without_pixels_not_asked_about"), "1");
 }
 
-/// What is asked about and found perfectly scores perfectly; what could not be asked about is missed.
+/// Perfect answers get perfect scores; objects that cannot be prompted for count as missed.
 #[test]
 fn scores_are_those_of_the_answers() {
     let folder = tempfile::tempdir().unwrap();
@@ -216,7 +215,7 @@ fn options_that_make_no_sense_are_refused_by_key() {
         ),
         (json!({ "loss": { "dice": -1.0 } }), vec!["task.loss.dice", "-1"]),
         (json!({ "evaluation": { "protocols": [] } }), vec!["task.evaluation.protocols"]),
-        (json!({ "evaluation": { "protocols": ["box", "box"] } }), vec!["box stands twice"]),
+        (json!({ "evaluation": { "protocols": ["box", "box"] } }), vec!["box is listed twice"]),
         (json!({ "evaluation": { "num_clicks": 0 } }), vec!["num_clicks", "1 to 100"]),
         (json!({ "everything": { "nms_thresh": 2.0 } }), vec!["task.everything.nms_thresh"]),
         (json!({ "decoder": { "num_heads": 3 } }), vec!["num_heads = 3", "32 channels"]),
@@ -278,11 +277,11 @@ fn a_run_records_the_convention_and_starts_another_likewise() {
         let run_dir = folder.path().join(name);
         let mut overrides = vec![format!("run_dir=\"{}\"", run_dir.display())];
         overrides.extend_from_slice(extra);
-        let loaded = engine::config::load(&config, &overrides).unwrap();
+        let loaded = engine::run::config::load(&config, &overrides).unwrap();
         engine::run::train(
             &loaded,
             &engine::run::TrainOptions {
-                existing: engine::logging::Existing::Refuse,
+                existing: engine::run_folder::Existing::Refuse,
                 resume_from: engine::run::ModelSource::Last,
                 stop: engine::stop::StopFlag::default(),
             },
@@ -298,7 +297,7 @@ fn a_run_records_the_convention_and_starts_another_likewise() {
     // Scored as trained, without training.
     let config = folder.path().join("config.toml");
     let overrides = [format!("weights.path=\"{}\"", checkpoint.display()), "run_dir=\"x\"".into()];
-    let loaded = engine::config::load(&config, &overrides).unwrap();
+    let loaded = engine::run::config::load(&config, &overrides).unwrap();
     let options = engine::run::EvalOptions {
         split: Split::Val,
         source: engine::run::ModelSource::Pretrained,
@@ -348,7 +347,7 @@ max_steps = 2
 best_metric = "box/segm_mAP"
 "#;
 
-/// Minutes on two cores.
+/// Takes minutes on two cores.
 #[test]
 fn ten_real_images_can_be_overfitted() {
     let Some(value) = overfitted(OVERFIT, "box/segm_mAP") else { return };

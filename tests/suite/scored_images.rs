@@ -1,4 +1,4 @@
-//! Which images of a split are scored: all, unless the config says otherwise by name.
+//! Which images of a split are scored: all, unless the config explicitly says otherwise.
 
 use serde_json::Value;
 

@@ -10,7 +10,7 @@ pub(crate) struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// `None`, with the reason printed, where this process may not mount.
+    /// `None`, with the reason printed, if this process may not mount.
     pub(crate) fn mount(kibibytes: u64) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={kibibytes}k");

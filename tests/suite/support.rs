@@ -1,4 +1,4 @@
-//! What several test modules need.
+//! Helpers shared by several test modules.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Folder with the reference implementation's tensors and a few real images, or `None` with the
-/// reason printed, so that a clone without them says what it did not test.
+/// reason printed, so that a clone without them reports which tests were skipped.
 #[allow(dead_code)]
 pub(crate) fn shared(relative: &str) -> Option<PathBuf> {
     let root = std::env::var_os("SONOTUNE_SHARED")
@@ -18,7 +18,7 @@ pub(crate) fn shared(relative: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: {} is absent (set SONOTUNE_SHARED)", path.display());
+    eprintln!("skipped: {} is missing (set SONOTUNE_SHARED)", path.display());
     None
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn assert_success(output: &Output) {
     assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// That it ended with `code`, and that its message holds all `parts`.
+/// Asserts that it ended with `code`, and that its message contains all `parts`.
 #[allow(dead_code)]
 #[track_caller]
 pub(crate) fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
@@ -90,7 +90,7 @@ pub(crate) fn phantoms() -> &'static Path {
 pub(crate) const PROMPTS: &str = "type = \"sam_prompt\"\nconvention = \"ultrasam\"\n\
                        decoder = { num_heads = 2, mlp_dim = 32 }";
 
-/// What a config has besides its dataset, for verbs that build no model.
+/// The rest of a config besides its dataset, for commands that do not build a model.
 #[allow(dead_code)]
 pub(crate) const TINY_MODEL: &str = r#"
 [preprocess]

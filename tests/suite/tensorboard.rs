@@ -4,7 +4,8 @@ use std::{path::Path, process::Command, time::SystemTime};
 
 use engine::{
     data::Split,
-    logging::{Existing, RunFolder, RunLogger, StepTime},
+    logging::{RunLogger, StepTime},
+    run_folder::{Existing, RunFolder},
 };
 use image::{Rgb, RgbImage};
 use serde_json::Value;
@@ -51,7 +52,7 @@ fn points(seen: &Value, tag: &str) -> Vec<(u64, f64)> {
     points.iter().map(|p| (p[1].as_u64().unwrap(), p[2].as_f64().unwrap())).collect()
 }
 
-/// Wider than high, every pixel another colour.
+/// Wider than high, every pixel a different colour.
 fn picture() -> RgbImage {
     RgbImage::from_fn(31, 17, |x, y| Rgb([x as u8 * 8, y as u8 * 15, (x * y) as u8]))
 }
@@ -70,7 +71,7 @@ fn tensorboard_reads_scalars_images_and_text() {
     logger.evaluation(20, Split::Val, &report());
     logger.image("val/images/0", 20, &picture());
 
-    // Read while the run still holds the file: nothing may linger in a buffer.
+    // Read while the run still holds the file: nothing may remain in a buffer.
     let Some(seen) = read_back(root.path()) else { return };
     assert_eq!(points(&seen, "train/loss"), [(10, f64::from(0.1f32)), (20, f64::from(0.05f32))]);
     assert_eq!(points(&seen, "train/loss_focal")[0], (10, f64::from(0.05f32)));

@@ -1,4 +1,4 @@
-//! Whole runs of the binary on tiny phantoms: what is written, resuming, stopping, refusing.
+//! Complete runs of the binary on tiny phantoms: what is written, resuming, stopping, refusing.
 
 use std::{
     fs,
@@ -142,14 +142,14 @@ fn resumed_equals_uninterrupted_bit_for_bit() {
     let run_dir = |name: &str| format!("run_dir={}", run(name).display());
     assert_success(&train(&config, &[&run_dir("through")]));
 
-    // Step 7 of batches of 4 lies within an epoch of the 30 images' training part.
+    // Step 7 with batches of 4 is within an epoch of the training part of the 30 images.
     assert_success(&train(&config, &[&run_dir("resumed"), "train.max_steps=7"]));
     let stopped = run("resumed").display().to_string();
     assert_success(&sonotune(&["train", "--resume", &stopped, "train.max_steps=12"]));
     assert!(last_checkpoint(&run("through")) == last_checkpoint(&run("resumed")));
     assert_eq!(losses(&run("through")), losses(&run("resumed")));
 
-    // The comparison can fail: without the optimiser's state the end is another.
+    // The comparison can fail: without the optimiser's state the result differs.
     let weights = format!("{stopped}/checkpoints/last.safetensors");
     assert_success(&train(
         &config,
@@ -168,7 +168,7 @@ fn the_seed_decides_the_start() {
         let seed = format!("seed={seed}");
         assert_success(&train(&config, &[&run_dir, &seed, "train.max_steps=1"]));
         let checkpoint = last_checkpoint(&run);
-        // The header names the seed; what counts are the values behind it.
+        // The header names the seed; only the values after it are compared.
         let header = u64::from_le_bytes(checkpoint[..8].try_into().unwrap()) as usize;
         checkpoint[8 + header..].to_vec()
     };
@@ -243,7 +243,7 @@ fn cuda_is_refused_where_there_is_none() {
 }
 
 /// Trains, scores and predicts the real images with labels by their shape: wide or not. What is
-/// tested is that real files go through, not that the labels mean anything.
+/// tested is that real files work, not that the labels mean anything.
 #[test]
 fn real_images_go_through_training_evaluation_and_prediction() {
     let Some(sample) = crate::support::shared("data/mmotu2d-sample/images") else { return };
@@ -271,7 +271,7 @@ fn real_images_go_through_training_evaluation_and_prediction() {
     let record: serde_json::Value = serde_json::from_slice(&eval.stdout).unwrap();
     assert_eq!(record["num_images"], 10);
 
-    // One damaged file among them costs its own prediction only.
+    // With one damaged file among them, only its own prediction is missing.
     let images = folder.path().join("images");
     fs::create_dir(&images).unwrap();
     for path in lines.iter().map(|line| Path::new(line.rsplit_once(' ').unwrap().0)) {

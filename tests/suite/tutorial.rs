@@ -1,5 +1,5 @@
-//! docs/add-a-*.md: the crate that they hold is cut out, built outside the workspace, trained, and
-//! its author's mistakes give the messages that they show.
+//! docs/add-a-*.md: the crate in them is extracted, built outside the workspace, trained, and its
+//! author's mistakes give the messages that the pages show.
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +19,8 @@ const TASK: &str = include_str!("../../docs/add-a-task.md");
 const DATASET: &str = include_str!("../../docs/add-a-dataset.md");
 const BACKBONE: &str = include_str!("../../docs/add-a-backbone.md");
 
-/// Files that a document holds: a line `` **`path`** `` names the file of the next code block, and
-/// "continued" behind it appends to that file.
+/// Files in a document: a line `` **`path`** `` names the file of the next code block, and
+/// "continued" after it appends to that file.
 fn files(document: &str) -> BTreeMap<String, String> {
     let mut files: BTreeMap<String, String> = BTreeMap::new();
     let mut lines = document.lines();
@@ -42,7 +42,7 @@ fn files(document: &str) -> BTreeMap<String, String> {
     files
 }
 
-/// What a document says that its reader would read: its blocks of plain text.
+/// Messages that a document shows: its blocks of plain text.
 fn messages(document: &str) -> Vec<String> {
     let blocks = document.split("\n```text\n").skip(1);
     blocks.map(|rest| rest.split("\n```").next().unwrap_or_default().to_owned()).collect()
@@ -51,7 +51,7 @@ fn messages(document: &str) -> Vec<String> {
 /// The crate, built, with its phantoms.
 struct Crate {
     folder: TempDir,
-    /// Of Cargo, which the workspace shares: its third-party crates serve both.
+    /// Cargo's output folder, shared with the workspace so that third-party crates are built once.
     binaries: PathBuf,
 }
 
@@ -92,7 +92,7 @@ impl Crate {
             .unwrap();
         assert_success(&built);
         let own = Self { folder, binaries: target.join("debug") };
-        // By the workspace's program: the crate's own is built for speed of building.
+        // With the workspace's program: the crate's own is optimised for build time.
         let phantoms = own.path("phantoms").display().to_string();
         let options = ["--num-images", "160", "--image-size", "64"];
         assert_success(&sonotune(&[&["data", "phantom", &phantoms], &options[..]].concat()));
@@ -136,7 +136,7 @@ impl Crate {
         }
     }
 
-    /// Trains a config; gives the summary and the losses that were logged.
+    /// Trains a config; returns the summary and the logged losses.
     fn train(&self, config: &str, more: &[&str]) -> (Value, Vec<f64>) {
         let outcome = self.json(&[&["train", config], more].concat());
         let folder = self.path(outcome["run_dir"].as_str().unwrap());
@@ -150,9 +150,9 @@ impl Crate {
     }
 }
 
-/// Adds to a Cargo config what decides whether compiled crates can be shared with the workspace:
-/// its profiles and its flags. Our own crates cannot, since here they belong to no workspace; without
-/// this they would be optimised as others' are. A reader of the tutorial needs none of it.
+/// Adds profiles and flags to a Cargo config, so that compiled crates can be shared with the
+/// workspace. Our own crates cannot be shared, since here they are not in a workspace; without this
+/// they would be optimised like third-party crates. A reader of the tutorial does not need this.
 fn share_builds(config: &Path) {
     let read = |path: &str| fs::read_to_string(Path::new(ROOT).join(path)).unwrap();
     let (manifest, flags) = (read("Cargo.toml"), read(".cargo/config.toml"));
@@ -183,7 +183,7 @@ fn the_task_is_short_and_trains_scores_and_predicts() {
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let (first, last) = (mean(&losses[..20]), mean(&losses[losses.len() - 20..]));
     assert!(last < 0.8 * first, "{first} {last}");
-    // A hundred images teach little of others; what they show themselves is learnt.
+    // A hundred images are too few to generalise; the training images themselves are learnt.
     let last = ["eval", "--run", "runs/regression", "--checkpoint", "last", "--split"];
     let learnt = own.json(&[&last[..], &["train"]].concat());
     let metric_of = |name: &str| metric(&learnt["report"], name);
@@ -257,7 +257,7 @@ fn weights_of_another_project_load_by_the_tables_of_a_backbone() {
     assert_success(&own.run(&[&["train", "tiny.toml", "--overwrite"], &weights[..]].concat()));
 }
 
-/// What an author reads after each slip, as the last thing the program says.
+/// The final error message after each of an author's mistakes.
 fn slips(own: &Crate) -> Vec<String> {
     let said = |output: Output| {
         assert!(!output.status.success(), "{output:?}");
@@ -309,7 +309,7 @@ fn slips(own: &Crate) -> Vec<String> {
     all
 }
 
-/// What the loader says of a program that has no run path, as one has without its build.rs.
+/// The system loader's message for a program without a run path, as built without its build.rs.
 fn without_run_path(own: &Crate) -> String {
     let mut program = fs::read(own.binaries.join("regression")).unwrap();
     let run_path = std::env::var("LIBTORCH").unwrap();

@@ -1,4 +1,4 @@
-//! From downloads in the form their sites give them to models trained on what comes of them.
+//! From downloads as their sites provide them to models trained on the converted data.
 
 use std::{
     collections::BTreeSet,
@@ -50,7 +50,7 @@ fn busi() -> Entries {
     entries
 }
 
-/// Two images of each of ten patients; patients 1 and 6 are of the first fold.
+/// Two images of each of ten patients; patients 1 and 6 are in the first fold.
 fn bus_bra() -> Entries {
     let mut entries = Entries::new();
     let mut table = "ID,Case,Histology,Pathology,BIRADS,kFold\n".to_owned();
@@ -214,7 +214,7 @@ fn building_again_changes_nothing() {
     assert_eq!(time, modified());
 }
 
-/// A tiny backbone, what a few steps of training need, and the tables of `more`.
+/// A tiny backbone, the settings for a few training steps, and the tables of `more`.
 fn write_config(folder: &Path, name: &str, out_channels: u32, more: &str) -> PathBuf {
     let text = format!(
         r#"
@@ -302,7 +302,7 @@ best_metric = "center_point/segm_mAP"
 #[test]
 fn a_converted_dataset_trains_the_classification() {
     let folder = tempfile::tempdir().unwrap();
-    // As shipped, of the folder that was built here.
+    // The shipped config, with the folder that was built here.
     let shipped = config_text("base/dataset-bus-bra.toml");
     let root = dataset().root().join("BUSBRA").display().to_string();
     let table = shipped.replace("data/us43d/BUSBRA", &root);
@@ -321,7 +321,7 @@ fn config_text(relative: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// `"…"` within the brackets behind `key = [`.
+/// `"…"` within the brackets after `key = [`.
 fn listed(text: &str, key: &str) -> Vec<String> {
     let (_, list) = text.split_once(&format!("{key} = [")).unwrap();
     let (list, _) = list.split_once(']').unwrap();

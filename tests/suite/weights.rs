@@ -1,4 +1,4 @@
-//! Reading, mapping and writing weights, against files that PyTorch and its neighbours wrote.
+//! Reading, mapping and writing weights, against files that PyTorch and related programs wrote.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,7 +14,7 @@ fn open(name: &str) -> WeightsFile {
     weights::open(&fixture(&format!("weights/{name}"))).unwrap()
 }
 
-/// Every tensor of `expected` under the same name in `file`, bit for bit, and no other.
+/// Asserts that `file` has every tensor of `expected` under the same name, bit for bit, and no others.
 fn assert_same(file: &WeightsFile, expected: &WeightsFile) {
     let names = |file: &WeightsFile| {
         let mut names: Vec<_> = file.entries().iter().map(|e| e.name.clone()).collect();
@@ -266,7 +266,7 @@ fn a_file_with_some_of_an_update_must_have_all_of_it() {
     save(3);
     assert_eq!(weights::load(&vs, &config).unwrap().loaded.len(), 3);
 
-    // What is ignored starts anew, and needs no other pattern.
+    // Ignored variables start at random, and need no other pattern.
     config.ignore = vec!["*.lora_*".to_owned(), "nothing.*".to_owned()];
     let report = weights::load(&vs, &config).unwrap();
     assert_eq!((report.ignored.len(), report.loaded.len()), (2, 1));

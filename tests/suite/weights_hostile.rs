@@ -1,4 +1,4 @@
-//! Damaged and malicious files of weights: an error each time, at once, and nothing executed.
+//! Damaged and malicious weight files: always an immediate error, and nothing is executed.
 
 use std::{path::Path, time::Instant};
 
@@ -27,7 +27,7 @@ fn legacy(object: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// As [`legacy`], with a storage `0` of one number.
+/// Like [`legacy`], with a storage `0` of one number.
 fn legacy_with_storage(object: &[u8]) -> Vec<u8> {
     let mut bytes = legacy(object);
     bytes.truncate(bytes.len() - 4);
@@ -73,7 +73,7 @@ fn mutated_files_never_panic_or_hang() {
     assert!(opened > 50 && refused > 300, "{opened} opened, {refused} refused");
 }
 
-/// Flips bytes, cuts, repeats or overwrites a stretch; mostly near the ends, where structure is.
+/// Flips bytes, cuts, repeats or overwrites a range; mostly near the ends, where structure is.
 fn mutate(valid: &[u8], rng: &mut Rng) -> Vec<u8> {
     let mut bytes = valid.to_vec();
     let len = bytes.len() as u64;
@@ -162,7 +162,7 @@ fn bombs_are_refused_quickly() {
 fn what_is_shared_without_end_is_refused_before_it_unfolds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shared.pth");
-    // A text of 200 kB and a tensor of 60 axes, noted as 0 and 1.
+    // A text of 200 kB and a tensor of 60 axes, memoised as 0 and 1.
     let mut noted = b"\x80\x02X\x40\x0d\x03\x00".to_vec();
     noted.extend(vec![b'n'; 200_000]);
     noted.extend(b"q\x000ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01NtQK\x00(");
@@ -170,7 +170,7 @@ fn what_is_shared_without_end_is_refused_before_it_unfolds() {
     noted.extend(b"tq\x02h\x02\x89NtRq\x010");
     let after = |rest: &[&[u8]]| [noted.as_slice(), &rest.concat(), b"."].concat();
     let many = 100_000;
-    // A dict of as many entries, noted as 3.
+    // A dict with the same number of entries, memoised as 3.
     let dict = [b"}q\x03(".as_slice(), &b"K\x01h\x01".repeat(many), b"u0"].concat();
     for (what, object) in [
         // 20 GB of names in 600 kB.
@@ -196,7 +196,7 @@ fn what_is_shared_without_end_is_refused_before_it_unfolds() {
         let result = open_and_read(&path, &legacy_with_storage(&object));
         assert!(start.elapsed().as_secs() < 20, "{what} took {:?}", start.elapsed());
         match (what, result) {
-            // Looked at eight times at most; and a key that long names no storage.
+            // Inspected eight times at most; and a key this long does not name a storage.
             ("one argument" | "one key of a storage", Ok(entries)) => assert_eq!(entries, 1),
             (_, Err(error)) => assert!(error.contains("unfold to more than"), "{what}: {error}"),
             (_, Ok(entries)) => panic!("{what}: {entries} tensors"),
@@ -206,7 +206,7 @@ fn what_is_shared_without_end_is_refused_before_it_unfolds() {
 
 #[test]
 fn a_cycle_that_holds_a_tensor_is_refused() {
-    // state = {'a': tensor, 'loop': state}, with the storage that the legacy form wants.
+    // state = {'a': tensor, 'loop': state}, with the storage that the legacy format requires.
     let object = b"\x80\x02}q\x00(X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01NtQK\x00K\x01\x85K\x01\x85\x89NtRX\x04\x00\x00\x00looph\x00u.";
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cycle.pth");
@@ -237,7 +237,7 @@ fn common_mistakes_are_told_apart() {
         (b"\x80\x04\x95\x02\x00\x00\x00\x00\x00\x00\x00}.", "a plain pickle"),
         (b"\x80\x04B\xff\xff\xff\xffabc.", "are announced, 4 are left"),
         (b"\xff\x00\x00\x00\x00\x00\x00\x00{\"a\"", "claims 255 bytes"),
-        (b"something else altogether", "its kind is not known"),
+        (b"something else altogether", "its kind is unknown"),
         (b"PK\x03\x04 cut off", "is the file cut off?"),
     ] {
         let error = open_and_read(&path, bytes).unwrap_err();

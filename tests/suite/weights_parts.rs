@@ -1,4 +1,4 @@
-//! Weights of one model from more than one file.
+//! Weights for one model from more than one file.
 
 use std::{
     collections::BTreeMap,
@@ -7,10 +7,11 @@ use std::{
 };
 
 use engine::{
-    config::{self, WeightsConfig, WeightsPartConfig},
+    run::config,
     run::decided_by_weights,
     tch::{Device, Kind, Tensor, nn::VarStore},
     weights::{self, save_torch},
+    weights::{WeightsConfig, WeightsPartConfig},
 };
 use sam_prompt as _;
 use tempfile::TempDir;
@@ -70,7 +71,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// Refused with such words, and nothing was loaded.
+    /// Asserts that it is refused with these words, and that nothing was loaded.
     #[track_caller]
     fn refused(&self, code: u8, parts: &[&str]) {
         let vs = tiny_vit();
@@ -180,10 +181,10 @@ fn a_part_is_held_to_its_claim_as_strictly_as_a_whole_file() {
     let report = weights::load(&vs, &place.config).unwrap();
     assert_eq!(report.parts[0].allowed_misshapen.len(), 2);
     assert_eq!(report.parts[0].warnings, ["nothing was loaded from this file"]);
-    // The main file has tensors that would fit, and they are not taken behind one's back.
+    // The main file has tensors that would fit, but they are not used silently.
     assert_eq!(vs.variables()["head.fc.weight"].abs().sum(Kind::Float).double_value(&[]), 0.0);
 
-    // What is wrong with either file is said at once.
+    // Faults of both files are reported together.
     place.part().allow_misshapen.clear();
     place.config.ignore = vec!["backbone.pos_embed".to_owned()];
     place.config.parts.push(part(fixture("weights/mmengine.pth"), &["backbone.blocks.1.*"]));
@@ -201,7 +202,7 @@ fn a_tensor_within_the_claim_without_a_place_is_an_error_and_one_beyond_is_none(
     let path = file.path().join("head.safetensors");
     weights::save_safetensors(&path, &tensors, &BTreeMap::new()).unwrap();
     let mut place = Place::new(&[head(3).remove(0)]);
-    // The model's own names know no other parts than the neck.
+    // The model's own naming has no known parts except the neck.
     place.part().convention = Some("sonotune".to_owned());
     place.part().path = path;
     place.refused(4, &["unexpected in the file (1): head.other [2]", "[[weights.parts]]"]);
@@ -238,7 +239,7 @@ type = "sam_prompt"
 max_steps = 1
 "#;
 
-/// A config with such lines in its `[weights]`.
+/// A config with these lines in its `[weights]`.
 fn load(folder: &Path, weights: &str) -> engine::Result<config::Loaded> {
     let path = folder.join("config.toml");
     fs::write(&path, format!("{CONFIG}[weights]\n{weights}")).unwrap();
@@ -269,7 +270,7 @@ fn a_part_without_sense_is_refused_with_its_line() {
     assert_eq!(config::load(&copy, &[]).unwrap().config.weights, loaded.config.weights);
 }
 
-/// SAM's decoder on UltraSam's ViT: which of the two ways to use it nobody can guess.
+/// SAM's decoder on UltraSam's ViT: the convention cannot be guessed.
 #[test]
 fn files_that_decide_differently_leave_it_to_the_config() {
     let folder = tempfile::tempdir().unwrap();
@@ -295,7 +296,7 @@ fn files_that_decide_differently_leave_it_to_the_config() {
     for part in ["ultra.pth decides task.convention=\"ultrasam\"", "sam.pth decides"] {
         assert!(text.contains(part), "{text}");
     }
-    // A backbone has no say, and files of one mind need no word.
+    // A backbone does not decide it, and files that agree need no setting.
     let by_decoder = decided(&ours, &sam, "backbone.*", "").unwrap().unwrap();
     assert_eq!(by_decoder, ["task.convention=\"ultrasam\""]);
     let alike = decided(&sam, &sam, "mask_decoder.*", "").unwrap().unwrap();

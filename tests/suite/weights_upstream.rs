@@ -37,7 +37,7 @@ pub(crate) fn upstream() -> Option<&'static Path> {
     folder.as_ref().map(tempfile::TempDir::path)
 }
 
-/// Whether to take ViT-B at 1024 and ResNet-50 (gigabytes, a minute) instead of tiny models:
+/// Whether to use ViT-B at 1024 and ResNet-50 (gigabytes, a minute) instead of tiny models:
 /// `SONOTUNE_PUBLISHED_SIZES=1 cargo test --release --test suite weights_upstream::parity`.
 fn published_sizes() -> bool {
     std::env::var_os("SONOTUNE_PUBLISHED_SIZES").is_some()
@@ -126,7 +126,7 @@ fn assert_features(
             let features = no_grad(|| backbone.forward(&images, false)).unwrap();
             assert_eq!(features.len(), levels.len());
             for (got, level) in features.iter().zip(*levels) {
-                // fp32 with other orders of summation: some 1e-6 through a few blocks.
+                // fp32 with other orders of summation: about 1e-6 through a few blocks.
                 let difference = difference(got, &io.read(level).unwrap());
                 assert!(difference < 2e-5, "{file}: {level} differs by {difference:e}");
             }
@@ -290,7 +290,7 @@ fn converting_refuses_what_would_be_lost_or_overwritten() {
         error(&folder.path().join("x.onnx"), &options("sonotune", &[])).contains(".safetensors")
     );
     weights::convert(&input, &output, &options("segment_anything", &[])).unwrap();
-    assert!(error(&output, &options("sonotune", &[])).contains("exists already"));
+    assert!(error(&output, &options("sonotune", &[])).contains("already exists"));
     // The metadata names the convention, so that a second reader need not guess.
     let file = weights::open(&output).unwrap();
     assert_eq!(file.metadata()["sonotune.convention"], "segment_anything");

@@ -20,7 +20,7 @@ lowest=$(printf '%s\n@GLIBC@\n' "${glibc#glibc }" | sort -V | head -n 1)
 
 if [ -n "${LIBTORCH:-}" ]; then
     [ -e "$LIBTORCH/lib/libtorch_cpu.so" ] ||
-        fail "LIBTORCH is '$LIBTORCH', but $LIBTORCH/lib/libtorch_cpu.so is absent"
+        fail "LIBTORCH is '$LIBTORCH', but $LIBTORCH/lib/libtorch_cpu.so is missing"
     libraries=$LIBTORCH/lib
 else
     python=${SONOTUNE_PYTHON:-${PYTHON:-python3}}
@@ -43,7 +43,7 @@ try:
     with open(os.path.join(package, "version.py"), encoding="utf-8") as file:
         found = re.search(r"""^__version__ = ["\x27]([^"\x27]+)""", file.read(), re.MULTILINE)
 except OSError as error:
-    sys.exit(f"sonotune: cannot tell the version of torch in {package}: {error}")
+    sys.exit(f"sonotune: cannot determine the version of torch in {package}: {error}")
 version = found.group(1) if found else "unknown"
 if not version.startswith(wanted + "."):
     sys.exit(f"""sonotune: the torch of {sys.executable} is {version}; Sonotune needs {wanted}.

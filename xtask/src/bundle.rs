@@ -1,4 +1,4 @@
-//! `cargo xtask bundle`: a folder that runs without Cargo and without a libtorch of its own.
+//! `cargo xtask bundle`: a folder that runs without Cargo and without its own libtorch.
 
 use std::{
     fs,
@@ -18,13 +18,13 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BundleArgs {
-    /// Folder to make; dist/sonotune-VERSION-linux-ARCH when absent.
+    /// Folder to create [default: dist/sonotune-VERSION-linux-ARCH].
     out: Option<PathBuf>,
 }
 
 const LAUNCHER: &str = include_str!("../assets/sonotune.sh");
 const LIMIT_BYTES: u64 = 64 << 20;
-/// What travels along, where it is there.
+/// Files that are bundled.
 const DOCUMENTS: [&str; 6] =
     ["configs", "docs", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
 
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &BundleArgs) -> Result<()> {
             .with_context(|| format!("cannot rename {} to {}", partial.display(), out.display()))?;
         ensure_starts(&out, &libtorch)?;
         println!(
-            "{} ({:.1} MiB)\nrun it anywhere with {}/sonotune; its head says how it finds libtorch",
+            "{} ({:.1} MiB)\nrun it anywhere with {}/sonotune; the script's head says how it finds libtorch",
             workspace::shown(&out),
             size as f64 / f64::from(1 << 20),
             workspace::shown(&out)
@@ -56,10 +56,10 @@ pub(crate) fn run(args: &BundleArgs) -> Result<()> {
     })
 }
 
-/// Builds the release binary and says where it is.
+/// Builds the release binary and returns its path.
 ///
 /// # Errors
-/// When it does not compile.
+/// If it does not compile.
 pub(crate) fn build_release() -> Result<PathBuf> {
     let mut build = process::cargo();
     build.args(["build", "--release", "--bin", "sonotune"]);
@@ -76,15 +76,15 @@ fn default_folder() -> PathBuf {
     workspace::root().join("dist").join(name)
 }
 
-/// Only a folder that is empty or was made by us may be replaced.
+/// Only a folder that is empty or that we created may be replaced.
 fn ensure_replaceable(out: &Path) -> Result<()> {
     let Ok(mut entries) = fs::read_dir(out) else {
-        ensure!(!out.exists(), "{} is there and is no folder", out.display());
+        ensure!(!out.exists(), "{} exists and is not a folder", out.display());
         return Ok(());
     };
     ensure!(
         entries.next().is_none() || out.join("bin/sonotune").is_file(),
-        "{} is there and holds something else than a bundle; choose another folder",
+        "{} exists and holds something other than a bundle; choose another folder",
         out.display()
     );
     Ok(())
@@ -105,7 +105,7 @@ fn fill(folder: &Path, binary: &Path) -> Result<()> {
         .with_context(|| format!("cannot make {} executable", launcher.display()))?;
     for name in DOCUMENTS {
         let source = root.join(name);
-        ensure!(source.exists(), "{} belongs into the bundle and is absent", source.display());
+        ensure!(source.exists(), "{} belongs in the bundle but is missing", source.display());
         copy(&source, &folder.join(name))?;
     }
     Ok(())
@@ -115,11 +115,11 @@ fn launcher_text(binary: &Path) -> Result<String> {
     let series = TORCH_VERSION.rsplit_once('.').map_or(TORCH_VERSION, |(series, _)| series);
     let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let glibc = needed_glibc(&bytes)
-        .with_context(|| format!("{} asks for no version of glibc", binary.display()))?;
+        .with_context(|| format!("{} requires no version of glibc", binary.display()))?;
     Ok(LAUNCHER.replace("@SERIES@", series).replace("@GLIBC@", &glibc))
 }
 
-/// The newest version of the GNU C library that a binary's symbols ask for.
+/// The newest version of the GNU C library that a binary's symbols require.
 fn needed_glibc(binary: &[u8]) -> Option<String> {
     const PREFIX: &[u8] = b"GLIBC_";
     let versions = binary.windows(PREFIX.len()).enumerate().filter(|(_, w)| *w == PREFIX);
@@ -138,7 +138,7 @@ fn needed_glibc(binary: &[u8]) -> Option<String> {
     Some(format!("{}.{}", newest.0, newest.1))
 }
 
-/// Copies a file or a whole folder.
+/// Copies a file or an entire folder.
 fn copy(source: &Path, target: &Path) -> Result<()> {
     let place = || format!("cannot copy {} to {}", source.display(), target.display());
     if source.is_file() {
@@ -210,7 +210,7 @@ mod tests {
         ensure_replaceable(&out).unwrap();
         fs::write(out.join("thesis.tex"), "").unwrap();
         let message = ensure_replaceable(&out).unwrap_err().to_string();
-        assert!(message.contains("something else"), "{message}");
+        assert!(message.contains("something other"), "{message}");
     }
 
     /// A Python without torch, and one whose torch is another version.
@@ -234,7 +234,7 @@ mod tests {
         };
         assert!(start("no-such-python").contains("there is no Python 'no-such-python'"));
         if Command::new("python3").arg("--version").output().is_err() {
-            eprintln!("skipped: there is no python3 to try the bundle's launcher with");
+            eprintln!("skipped: there is no python3 to test the bundle's launcher with");
             return;
         }
         fs::create_dir_all(site.join("torch")).unwrap();

@@ -1,4 +1,4 @@
-//! Documents that must stay true to the repository.
+//! Documents that must match the repository.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,7 @@ fn documents() -> Vec<PathBuf> {
     files.map(|entry| entry.path()).filter(|path| path.extension() == Some("md".as_ref())).collect()
 }
 
-/// Targets of `[text](target)` and `![text](target)`, fragments cut off.
+/// Targets of `[text](target)` and `![text](target)`, without fragments.
 fn link_targets(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| {
         let target = rest.split_once(')')?.0;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::workspace;
 
-/// What tch 0.24 binds; pip's name of it.
+/// The version that tch 0.24 binds to, as named by pip.
 pub(crate) const TORCH_VERSION: &str = "2.11.0";
 /// Patch releases keep the binary interface.
 const TORCH_SERIES: &str = "2.11.";
@@ -21,17 +21,17 @@ pub(crate) struct Libtorch {
     pub(crate) dir: PathBuf,
     /// E.g. `2.11.0+cu130`.
     pub(crate) version: String,
-    /// Whether its CUDA half can be loaded: the library and cuBLAS and cuDNN beside it.
+    /// Whether its CUDA libraries can be loaded: libtorch's own, with cuBLAS and cuDNN beside it.
     pub(crate) cuda: bool,
 }
 
-/// The user's own `LIBTORCH`, checked; `None` where there is none.
+/// The user's own `LIBTORCH`, checked; `None` if it is not set.
 ///
-/// Cargo sets the variable to the project-local folder (`.cargo/config.toml`); that is not the
-/// user's.
+/// Cargo sets the variable to the project-local folder (`.cargo/config.toml`); that value does not
+/// count.
 ///
 /// # Errors
-/// When it is set to something that is not a libtorch 2.11.
+/// If it is set to something that is not libtorch 2.11.
 pub(crate) fn of_the_user() -> Result<Option<Libtorch>> {
     let Some(dir) = std::env::var_os("LIBTORCH").map(PathBuf::from) else { return Ok(None) };
     if dir == workspace::libtorch_dir().join("torch") {
@@ -40,15 +40,16 @@ pub(crate) fn of_the_user() -> Result<Option<Libtorch>> {
     let advice = "set LIBTORCH to the absolute path of a libtorch 2.11 (the folder that holds lib/ \
                   and include/), or unset it and run `cargo xtask setup`";
     ensure!(dir.is_absolute(), "LIBTORCH is {:?}, a relative path; {advice}", dir.display());
-    let found = inspect(&dir)
-        .with_context(|| format!("LIBTORCH is {}, which will not do; {advice}", dir.display()))?;
+    let found = inspect(&dir).with_context(|| {
+        format!("LIBTORCH is {}, which cannot be used; {advice}", dir.display())
+    })?;
     Ok(Some(found))
 }
 
-/// The project-local one; `None` where nothing has been laid.
+/// The project-local libtorch; `None` if it has not been downloaded.
 ///
 /// # Errors
-/// When something is there that is not a libtorch 2.11.
+/// If its folder has something other than libtorch 2.11.
 pub(crate) fn of_the_project() -> Result<Option<Libtorch>> {
     let dir = workspace::libtorch_dir();
     if fs::symlink_metadata(&dir).is_err() {
@@ -60,13 +61,13 @@ pub(crate) fn of_the_project() -> Result<Option<Libtorch>> {
 /// Reads version and content of the libtorch in `dir`.
 ///
 /// # Errors
-/// When there is none, or it is of another version.
+/// If there is none, or it has another version.
 pub(crate) fn inspect(dir: &Path) -> Result<Libtorch> {
     ensure!(dir.is_dir(), "there is no folder {}", dir.display());
     let library = dir.join("lib/libtorch_cpu.so");
-    ensure!(library.is_file(), "{} is absent", library.display());
+    ensure!(library.is_file(), "{} is missing", library.display());
     let headers = dir.join("include/torch");
-    ensure!(headers.is_dir(), "its headers are absent ({})", headers.display());
+    ensure!(headers.is_dir(), "its headers are missing ({})", headers.display());
     let version = version(dir)?;
     ensure!(
         version.starts_with(TORCH_SERIES),
@@ -83,7 +84,7 @@ fn version(dir: &Path) -> Result<String> {
             .lines()
             .find_map(|line| line.strip_prefix("__version__ = '")?.strip_suffix('\''))
             .map(str::to_owned)
-            .with_context(|| format!("{} names no __version__", python.display()));
+            .with_context(|| format!("{} does not set __version__", python.display()));
     }
     let archive = dir.join("build-version");
     match fs::read_to_string(&archive) {
@@ -158,7 +159,7 @@ mod tests {
     fn a_folder_without_the_library_is_refused_by_its_name() {
         let empty = tempfile::tempdir().unwrap();
         let message = inspect(empty.path()).unwrap_err().to_string();
-        assert!(message.contains("lib/libtorch_cpu.so is absent"), "{message}");
+        assert!(message.contains("lib/libtorch_cpu.so is missing"), "{message}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `cargo xtask`: the project's own commands.
 //!
-//! Each needs nothing but Cargo, a C++ compiler and a Python with pip, and does what must come
-//! before it by itself: `cargo xtask demo` in a fresh clone lays libtorch and builds first.
+//! Each needs only Cargo, a C++ compiler and a Python with pip, and runs its prerequisites
+//! automatically: `cargo xtask demo` in a fresh clone first downloads libtorch and builds.
 
 use std::process::ExitCode;
 
@@ -34,11 +34,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Lay a project-local libtorch 2.11 under .libtorch (a LIBTORCH of your own wins).
+    /// Download libtorch 2.11 into .libtorch/ (if LIBTORCH is set, that one is used instead).
     Setup(setup::SetupArgs),
     /// Train classifiers on phantoms, from a pretrained and from a random start, and compare them.
     Demo(demo::DemoArgs),
-    /// Run all tests, and say at the end what was skipped and why.
+    /// Run all tests, and list at the end what was skipped and why.
     Test(test::TestArgs),
     /// Run every check, cheapest first: formatting, lints, documentation, tests.
     Check(check::CheckArgs),

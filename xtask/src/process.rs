@@ -1,5 +1,5 @@
-//! Child processes: Cargo without the variables of the Cargo we run under, and errors that name the
-//! command.
+//! Child processes: Cargo without the environment variables of the Cargo we run under, and errors that
+//! name the command.
 
 use std::{
     ffi::OsString,
@@ -19,8 +19,8 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Removes what `cargo run` set for us: it describes the package `xtask`, and a build script or a
-/// test that reads it would believe it.
+/// Removes the variables that `cargo run` set for us: they describe the package `xtask` and would mislead
+/// a build script or a test that reads them.
 pub(crate) fn without_cargo_run(command: &mut Command) {
     let set_by_run = |name: &OsString| {
         name.to_str().is_some_and(|name| {
@@ -37,7 +37,7 @@ pub(crate) fn without_cargo_run(command: &mut Command) {
 /// Runs to the end, with our own standard streams unless set otherwise.
 ///
 /// # Errors
-/// When it cannot be started or fails; names the command line.
+/// If it cannot be started or fails; names the command line.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot run `{}`", line(command)))?;
     ensure_success(command, status)
@@ -46,7 +46,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs to the end and returns what it wrote on standard output.
 ///
 /// # Errors
-/// As [`run`]; what it wrote on standard error is part of the message.
+/// Same errors as [`run`]; the message includes what the command wrote to standard error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("cannot run `{}`", line(command)))?;
     if !output.status.success() {
@@ -59,7 +59,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// A program that Cargo built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Executable {
-    /// Of the target, e.g. `sonotune`.
+    /// Name of the target, e.g. `sonotune`.
     pub(crate) name: String,
     /// Kind of the target: `bin`, `bench`, `test`, `lib` …
     pub(crate) kind: String,
@@ -69,9 +69,9 @@ pub(crate) struct Executable {
 /// Runs a Cargo build with its messages shown, and returns the executables it made.
 ///
 /// # Errors
-/// As [`run`].
+/// Same errors as [`run`].
 pub(crate) fn cargo_executables(build: &mut Command) -> Result<Vec<Executable>> {
-    // Diagnostics still go to standard error, as people know them; only artifacts come as JSON.
+    // Diagnostics still go to standard error in their usual form; only artifacts come as JSON.
     build.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     let output = build
         .stderr(Stdio::inherit())
@@ -94,7 +94,7 @@ fn executable(message: &str) -> Option<Executable> {
 }
 
 /// # Errors
-/// When `status` is not success; names the command line.
+/// If `status` is not success; names the command line.
 pub(crate) fn ensure_success(command: &Command, status: ExitStatus) -> Result<()> {
     if status.success() {
         return Ok(());
@@ -111,7 +111,7 @@ fn how_it_ended(status: ExitStatus) -> String {
     }
 }
 
-/// The command as one would type it: the program by its file name, arguments with spaces quoted.
+/// The command as a user would type it: the program by its file name, arguments with spaces quoted.
 pub(crate) fn line(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program());
     let program = program.file_name().unwrap_or(program.as_os_str());

@@ -1,4 +1,4 @@
-//! Pythons: the one whose pip lays things, and virtual environments for tests and benches.
+//! Pythons: the one whose pip installs packages, and virtual environments for tests and benches.
 
 use std::{
     fs,
@@ -10,15 +10,15 @@ use anyhow::{Context, Result, bail};
 
 use crate::{process, workspace};
 
-/// Names the Python that tests and benches use; a user's own value wins.
+/// Variable with the Python that tests and benches use; if the user has set it, it is not changed.
 pub(crate) const PYTHON_VARIABLE: &str = "SONOTUNE_PYTHON";
 
 /// Packages of PyPI that tests and benches compare with, in `.python/<name>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Environment {
-    /// Small: what most tests read back with.
+    /// Small: the packages that most tests read results back with.
     Test,
-    /// Large (torch and its CUDA half): the other side of parity tests and benches.
+    /// Large (torch and its CUDA libraries): the other side of parity tests and benches.
     Peers,
 }
 
@@ -52,18 +52,18 @@ impl Environment {
         workspace::python_dir().join(self.name())
     }
 
-    /// Its Python, when it has been laid to the end with today's requirements.
+    /// Its Python, if it was installed completely with the current requirements.
     pub(crate) fn python(self) -> Option<PathBuf> {
         let laid = fs::read_to_string(self.dir().join(LAID_FILE)).ok()?;
         let python = self.dir().join("bin/python");
-        // A virtual environment dies with the Python it was made from.
+        // A virtual environment breaks if the Python it was made from is removed.
         (laid == self.requirements().join("\n") && runs(&python)).then_some(python)
     }
 
-    /// Makes it, unless it is there.
+    /// Creates it, unless it exists.
     ///
     /// # Errors
-    /// When Python, venv or pip are absent or fail.
+    /// If Python, venv or pip are missing or fail.
     pub(crate) fn lay(self) -> Result<PathBuf> {
         if let Some(python) = self.python() {
             return Ok(python);
@@ -79,7 +79,7 @@ impl Environment {
         )?;
         let python = dir.join("bin/python");
         let mut pip = pip(&python);
-        // Tests go on without it: no minutes of waiting where there is no network.
+        // Tests continue without it: do not wait for minutes if there is no network.
         pip.args(["install", "--quiet", "--retries", "1"]).args(self.requirements());
         process::run(&mut pip)?;
         fs::write(dir.join(LAID_FILE), self.requirements().join("\n"))
@@ -91,8 +91,8 @@ impl Environment {
 /// Written last: a folder without it was interrupted.
 const LAID_FILE: &str = "sonotune-requirements.txt";
 
-/// The Python that tests and benches should use: the user's, else the larger environment that is
-/// laid, else none.
+/// The Python that tests and benches should use: the user's, else the largest environment that is
+/// installed, else none.
 pub(crate) fn chosen() -> Option<PathBuf> {
     std::env::var_os(PYTHON_VARIABLE)
         .map(PathBuf::from)
@@ -103,14 +103,15 @@ pub(crate) fn chosen() -> Option<PathBuf> {
 /// A Python that has pip.
 ///
 /// # Errors
-/// When there is none; says what to install.
+/// If there is none; says what to install.
 pub(crate) fn with_pip() -> Result<PathBuf> {
     let named = std::env::var_os(PYTHON_VARIABLE).map(PathBuf::from);
     let candidates = named.into_iter().chain(["python3".into(), "python".into()]);
     let present: Vec<PathBuf> = candidates.filter(|python| runs(python)).collect();
     if present.is_empty() {
         bail!(
-            "no Python found (looked for python3 and python on PATH): pip lays libtorch.\n\
+            "no Python found (looked for python3 and python on PATH): pip is needed to download \
+             libtorch.\n\
              Install Python 3 with pip (Debian, Ubuntu: apt install python3 python3-pip \
              python3-venv; Fedora: dnf install python3-pip),\n\
              or set LIBTORCH to the absolute path of a libtorch 2.11 that you have"
@@ -118,7 +119,7 @@ pub(crate) fn with_pip() -> Result<PathBuf> {
     }
     let Some(python) = present.iter().find(|python| pip_version(python).is_some()) else {
         bail!(
-            "{} has no pip (`python3 -m pip` fails): pip lays libtorch.\n\
+            "{} has no pip (`python3 -m pip` fails): pip is needed to download libtorch.\n\
              Install it (Debian, Ubuntu: apt install python3-pip; Fedora: dnf install \
              python3-pip; elsewhere: python3 -m ensurepip),\n\
              or set LIBTORCH to the absolute path of a libtorch 2.11 that you have",
@@ -139,8 +140,8 @@ pub(crate) fn with_pip() -> Result<PathBuf> {
     Ok(python.clone())
 }
 
-/// `python -m pip`, free of settings that would send packages elsewhere. Which index it asks is the
-/// user's pip configuration.
+/// `python -m pip`, without settings that would install packages elsewhere. The package index is that
+/// of the user's pip configuration.
 pub(crate) fn pip(python: &Path) -> Command {
     let mut command = Command::new(python);
     command
@@ -148,7 +149,7 @@ pub(crate) fn pip(python: &Path) -> Command {
         .env("PIP_USER", "0")
         .env("PIP_REQUIRE_VIRTUALENV", "0")
         .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
-        // Nothing of the system is touched: the target is a folder of ours.
+        // Nothing in the system is changed: the target is a folder of ours.
         .env("PIP_ROOT_USER_ACTION", "ignore")
         // Packages of the working directory or of PYTHONPATH must not shadow pip's own.
         .env_remove("PYTHONPATH")

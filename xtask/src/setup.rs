@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: a project-local libtorch, laid whole or not at all.
+//! `cargo xtask setup`: installs a project-local libtorch, completely or not at all.
 
 use std::{
     fs::{self, File},
@@ -21,25 +21,25 @@ pub(crate) struct SetupArgs {
     /// With the CUDA libraries (about 5 GB instead of 1.2 GB).
     #[arg(long)]
     cuda: bool,
-    /// Also make .python/peers: the Python packages of the benches and of the larger parity tests.
+    /// Also install .python/peers: the Python packages of the benches and of the larger parity tests.
     #[arg(long)]
     python_peers: bool,
 }
 
-/// libtorch_cpu.so of the wheel is linked against these two and no other library of NVIDIA's; pip's
-/// own choice of dependencies would fetch 4 GB.
+/// libtorch_cpu.so of the wheel is linked against these two NVIDIA libraries and no others; pip's
+/// own choice of dependencies would download 4 GB.
 const CPU_PACKAGES: [&str; 2] = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
-/// Any that PyTorch 2.11 has wheels for: only the C++ libraries are used, which are the same in all,
-/// so that the Python which is there need not be one of them.
+/// Any version that PyTorch 2.11 has wheels for: only the C++ libraries are used, which are the same in
+/// all, so the installed Python may have another version.
 const WHEEL_PYTHON: &str = "3.12";
-/// Wheels and what they unpack to, together on the disk for a moment.
+/// Bytes of the wheels and of their contents, which are temporarily on the disk together.
 const CPU_BYTES: u64 = 2_200_000_000;
 const CUDA_BYTES: u64 = 9_000_000_000;
 
 pub(crate) fn run(args: &SetupArgs) -> Result<()> {
     let found = if args.cuda { with_cuda()? } else { ensure_libtorch()? };
     if args.cuda && !found.cuda {
-        bail!("{found}: its CUDA half is incomplete");
+        bail!("{found}: its CUDA libraries are incomplete");
     }
     if args.python_peers {
         eprintln!("making .python/peers (about 5 GB)");
@@ -48,10 +48,10 @@ pub(crate) fn run(args: &SetupArgs) -> Result<()> {
     Ok(())
 }
 
-/// The libtorch that builds use, laid now if there is none; says what was found.
+/// The libtorch that builds use, downloaded if there is none; prints what was found.
 ///
 /// # Errors
-/// When the user's is unfit, or laying fails.
+/// If the user's libtorch cannot be used, or the download fails.
 pub(crate) fn ensure_libtorch() -> Result<Libtorch> {
     if let Some(found) = libtorch::of_the_user()? {
         eprintln!("LIBTORCH is set: {found}");
@@ -63,7 +63,7 @@ pub(crate) fn ensure_libtorch() -> Result<Libtorch> {
             return Ok(found);
         }
         Ok(None) => {}
-        Err(error) => eprintln!("laying libtorch anew: {error:#}"),
+        Err(error) => eprintln!("downloading libtorch again: {error:#}"),
     }
     lay(Kind::Cpu)
 }
@@ -72,8 +72,8 @@ fn with_cuda() -> Result<Libtorch> {
     if let Some(found) = libtorch::of_the_user()? {
         ensure!(
             found.cuda,
-            "LIBTORCH is set: {found}. It has no CUDA half with cuBLAS and cuDNN beside it; set \
-             LIBTORCH to one that has, or unset it and run `cargo xtask setup --cuda`"
+            "LIBTORCH is set: {found}. It has no CUDA libraries with cuBLAS and cuDNN beside them; \
+             set LIBTORCH to one that has, or unset it and run `cargo xtask setup --cuda`"
         );
         eprintln!("LIBTORCH is set: {found}");
         return Ok(found);
@@ -85,7 +85,7 @@ fn with_cuda() -> Result<Libtorch> {
         }
         Ok(Some(found)) => eprintln!("{found} is replaced by one with CUDA"),
         Ok(None) => {}
-        Err(error) => eprintln!("laying libtorch anew: {error:#}"),
+        Err(error) => eprintln!("downloading libtorch again: {error:#}"),
     }
     lay(Kind::Cuda)
 }
@@ -107,25 +107,25 @@ fn lay(kind: Kind) -> Result<Libtorch> {
     clear(&partial)?;
     ensure_space(&root, kind)?;
     let size = if kind == Kind::Cpu { "1.2 GB" } else { "about 5 GB" };
-    eprintln!("laying libtorch {TORCH_VERSION} in .libtorch ({size}) with pip");
+    eprintln!("downloading libtorch {TORCH_VERSION} into .libtorch ({size}) with pip");
 
     install(&python, &partial, kind, &lock).context(
-        "pip could not lay libtorch; nothing was changed, and `cargo xtask setup` can be run \
+        "pip could not install libtorch; nothing was changed, and you can run `cargo xtask setup` \
          again (the package index is that of your pip configuration)",
     )?;
     let torch = partial.join("torch");
-    libtorch::inspect(&torch).context("what pip laid is not usable")?;
+    libtorch::inspect(&torch).context("the libtorch that pip installed is not usable")?;
     ensure_loads(&python, &torch)?;
     replace(&partial, &workspace::libtorch_dir())?;
 
     let found = libtorch::inspect(&workspace::libtorch_dir().join("torch"))?;
-    eprintln!("laid in {}: {found}", stages::shown(started.elapsed()));
+    eprintln!("installed in {}: {found}", stages::shown(started.elapsed()));
     Ok(found)
 }
 
 fn install(python: &Path, partial: &Path, kind: Kind, lock: &File) -> Result<()> {
-    // pip unpacks into TMPDIR first: there it may be a small memory disk, and would leave its
-    // pieces behind when it is killed.
+    // pip unpacks into TMPDIR first: that may be a small memory disk, and a killed pip would leave its
+    // files there.
     let tmp = partial.join("tmp");
     fs::create_dir_all(&tmp).with_context(|| format!("cannot make {}", tmp.display()))?;
     let mut pip = python::pip(python);
@@ -134,7 +134,7 @@ fn install(python: &Path, partial: &Path, kind: Kind, lock: &File) -> Result<()>
         .arg("--target")
         .arg(partial)
         .env("TMPDIR", &tmp)
-        // The lock must outlive us while pip still writes: it holds it as its standard input.
+        // The lock must outlive us while pip still writes: pip holds it as its standard input.
         .stdin(Stdio::from(lock.try_clone().context("cannot share the lock with pip")?));
     if kind == Kind::Cpu {
         pip.arg("--no-deps");
@@ -147,17 +147,17 @@ fn install(python: &Path, partial: &Path, kind: Kind, lock: &File) -> Result<()>
     clear(&tmp)
 }
 
-/// Opens the library once, so that a missing dependency or too old a C library shows here and not
+/// Loads the library once, so that a missing dependency or an outdated C library shows here and not
 /// in the first program.
 fn ensure_loads(python: &Path, torch: &Path) -> Result<()> {
     let library = torch.join("lib/libtorch_cpu.so");
     let script = "import ctypes, sys; ctypes.CDLL(sys.argv[1])";
     process::output(Command::new(python).args(["-c", script]).arg(&library))
         .map(|_| ())
-        .with_context(|| format!("{} was laid but cannot be loaded", library.display()))
+        .with_context(|| format!("{} was installed but cannot be loaded", library.display()))
 }
 
-/// Puts `new` in the place of `old`; at every moment one of them is whole.
+/// Replaces `old` by `new`; at every moment one of them is complete.
 fn replace(new: &Path, old: &Path) -> Result<()> {
     let aside = old.with_extension("old");
     clear(&aside)?;
@@ -181,12 +181,12 @@ fn clear(folder: &Path) -> Result<()> {
 fn ensure_space(folder: &Path, kind: Kind) -> Result<()> {
     let needed = if kind == Kind::Cpu { CPU_BYTES } else { CUDA_BYTES };
     let free = fs4::available_space(folder)
-        .with_context(|| format!("cannot tell the free space at {}", folder.display()))?;
+        .with_context(|| format!("cannot determine the free space at {}", folder.display()))?;
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
     ensure!(
         free >= needed,
-        "{:.1} GB are free at {}; laying libtorch takes {:.1} GB for a moment. Free some, or set \
-         LIBTORCH to a libtorch 2.11 elsewhere",
+        "{:.1} GB are free at {}; installing libtorch temporarily takes {:.1} GB. Free some space, or \
+         set LIBTORCH to a libtorch 2.11 elsewhere",
         gigabytes(free),
         folder.display(),
         gigabytes(needed)

@@ -1,10 +1,10 @@
-//! Named stages with their durations, so that a long command says where it is.
+//! Named stages with their durations, which show the progress of a long command.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-/// Announces each stage and adds up.
+/// Announces each stage and adds up their durations.
 pub(crate) struct Stages {
     started: Instant,
     done: Vec<(String, Duration)>,
@@ -18,7 +18,7 @@ impl Stages {
     /// Runs one stage under its heading.
     ///
     /// # Errors
-    /// Those of `work`, with the stage's name.
+    /// Errors of `work`, with the stage's name.
     pub(crate) fn run<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         // On standard error, like Cargo's own messages: standard output holds results only.
         eprintln!("\n==> {name}");
@@ -39,7 +39,7 @@ impl Stages {
         for (name, took) in &self.done {
             eprintln!("{:>9}  {name}", shown(*took));
         }
-        eprintln!("{:>9}  in all", shown(self.started.elapsed()));
+        eprintln!("{:>9}  in total", shown(self.started.elapsed()));
     }
 }
 

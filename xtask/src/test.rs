@@ -30,19 +30,19 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     report(result?)
 }
 
-/// Builds and runs the tests; libtorch must be there.
+/// Builds and runs the tests; libtorch must be available.
 ///
 /// # Errors
-/// When they do not compile, or cannot be run. Failed tests are in the summary.
+/// If they do not compile, or cannot be run. Failed tests are in the summary.
 pub(crate) fn test(stages: &mut Stages, filter: Option<&str>) -> Result<Outcome> {
-    let python = stages.run("Python packages that tests read back with", || Ok(python()))?;
+    let python = stages.run("Python packages for the tests", || Ok(python()))?;
     stages.run("build the tests", || process::run(&mut cargo_test(&["--no-run"])))?;
     stages.run("run the tests", || {
-        // Without --no-fail-fast the first crate with a failure would hide the others'.
+        // Without --no-fail-fast the first crate with a failure would hide failures in the others.
         let mut tests = cargo_test(&["--no-fail-fast", "--", "--show-output"]);
         tests.args(filter).stdout(Stdio::piped());
-        // Tests run beside each other: threads of OpenMP that spin while they wait for one another
-        // on the same cores make a second of tiny tensors a minute.
+        // Tests run in parallel: if OpenMP threads spin while they wait for one another on the same
+        // cores, a second of work on tiny tensors takes a minute.
         tests.env("OMP_WAIT_POLICY", "PASSIVE");
         if let Some(python) = python {
             tests.env(PYTHON_VARIABLE, python);
@@ -51,16 +51,16 @@ pub(crate) fn test(stages: &mut Stages, filter: Option<&str>) -> Result<Outcome>
     })
 }
 
-/// Prints what was skipped, and fails where tests failed.
+/// Prints what was skipped, and fails if tests failed.
 ///
 /// # Errors
-/// When a test failed.
+/// If a test failed.
 pub(crate) fn report(outcome: Outcome) -> Result<()> {
     println!("\n{}", outcome.summary);
     outcome.result
 }
 
-/// Figures of a run, and whether Cargo was content.
+/// Figures of a run, and whether Cargo succeeded.
 pub(crate) struct Outcome {
     summary: Summary,
     result: Result<()>,
@@ -81,8 +81,8 @@ fn follow(tests: &mut Command) -> Result<Outcome> {
     Ok(Outcome { summary, result: process::ensure_success(tests, status) })
 }
 
-/// A Python with what the tests read back with, where one can be had: those that want it skip with
-/// their reason where not.
+/// A Python with the packages that the tests read results back with, if available; without it, tests
+/// that need it are skipped with a reason.
 fn python() -> Option<PathBuf> {
     let chosen = python::chosen().map(Ok).unwrap_or_else(|| Environment::Test.lay());
     match chosen {
@@ -91,7 +91,7 @@ fn python() -> Option<PathBuf> {
             Some(python)
         }
         Err(error) => {
-            eprintln!("none, and the tests that want one are skipped: {error:#}");
+            eprintln!("none; the tests that need one are skipped: {error:#}");
             None
         }
     }

@@ -1,5 +1,5 @@
-//! Follows what the test harness prints: shows it, but takes out the output of passed tests, in
-//! which a test says why it skipped something.
+//! Copies the output of the test harness, but extracts the output of passed tests, in which a test
+//! says why it skipped something.
 
 use std::io::{BufRead, Write};
 
@@ -8,26 +8,26 @@ use anyhow::{Context, Result};
 /// A test that ran but left something out starts a line with this.
 const SKIPPED: &str = "skipped: ";
 
-/// What came by.
+/// Summary of a test run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
-    /// Test and its reason.
+    /// Test and the reason for skipping it.
     pub(crate) skipped: Vec<(String, String)>,
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) ignored: u64,
 }
 
-/// Copies `input` (of `cargo test … -- --show-output`) to `shown`, less the outputs of passed tests.
+/// Copies `input` (of `cargo test … -- --show-output`) to `shown`, without the output of passed tests.
 ///
 /// # Errors
-/// When reading or writing fails.
+/// If reading or writing fails.
 pub(crate) fn follow(input: impl BufRead, mut shown: impl Write) -> Result<Summary> {
     let mut summary = Summary::default();
     let mut in_successes = false;
     let mut test = String::new();
     for line in input.split(b'\n') {
-        // Tests may print bytes that are no UTF-8.
+        // Tests may print bytes that are not UTF-8.
         let line =
             String::from_utf8_lossy(&line.context("reading the tests' output")?).into_owned();
         if line == "successes:" {
@@ -75,7 +75,7 @@ impl std::fmt::Display for Summary {
         if skipped.is_empty() {
             return write!(f, "nothing was skipped");
         }
-        // Many tests skip for one reason: say it once.
+        // Many tests are skipped for the same reason: print it once.
         let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
         for (test, reason) in skipped {
             match reasons.iter_mut().find(|(known, _)| known == reason) {

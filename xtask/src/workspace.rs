@@ -1,4 +1,4 @@
-//! Where things lie.
+//! Paths in the workspace.
 
 use std::{
     fs::File,
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 /// The repository's root folder.
 pub(crate) fn root() -> PathBuf {
-    // Cargo sets the variable for `cargo run`; a binary called by hand knows where it was built.
+    // Cargo sets the variable for `cargo run`; a binary started by hand uses the path it was built in.
     let manifest_dir =
         std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     Path::new(&manifest_dir).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
@@ -25,7 +25,7 @@ pub(crate) fn python_dir() -> PathBuf {
     root().join(".python")
 }
 
-/// A path as people read it: relative to the working directory where it lies below it.
+/// A path for display: relative to the working directory if it is below it.
 pub(crate) fn shown(path: &Path) -> String {
     std::env::current_dir()
         .ok()
@@ -39,7 +39,7 @@ pub(crate) fn shown(path: &Path) -> String {
 /// Takes the lock `name` in `folder`, until the returned file is closed by everyone who holds it.
 ///
 /// # Errors
-/// When somebody else has it, or the folder cannot be written.
+/// If another process holds it, or the folder cannot be written.
 pub(crate) fn lock(folder: &Path, name: &str) -> Result<File> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -52,7 +52,7 @@ pub(crate) fn lock(folder: &Path, name: &str) -> Result<File> {
         .with_context(|| format!("cannot open {}", path.display()))?;
     if file.try_lock().is_err() {
         bail!(
-            "another set-up is under way (it holds {}); wait for it, or end it and its pip",
+            "another setup is running (it holds {}); wait for it, or end it and its pip",
             path.display()
         );
     }

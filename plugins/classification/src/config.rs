@@ -12,7 +12,9 @@ use engine::{
     typetag,
 };
 
-use crate::{head::LinearHead, loss::ClassificationLoss, task::Classifier};
+use crate::{
+    evaluator::metric_names, head::LinearHead, loss::ClassificationLoss, task::Classifier,
+};
 
 /// Options of image classification.
 ///
@@ -25,25 +27,25 @@ use crate::{head::LinearHead, loss::ClassificationLoss, task::Classifier};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", deny_unknown_fields, default)]
 pub struct ClassificationConfig {
-    /// What is minimised; decides whether scores are sigmoids or a softmax.
+    /// The loss; decides whether scores are sigmoids or a softmax.
     pub loss: LossConfig,
     /// How much an image of a category counts, by name; with `multi_label`, how much a positive
     /// counts against the negatives of its category.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub class_weights: BTreeMap<String, f64>,
-    /// Any number of categories an image, none included, instead of exactly one.
+    /// Any number of categories per image, including none, instead of exactly one.
     pub multi_label: bool,
-    /// With `multi_label`: the score from which on a category is predicted; 0.5 when absent.
+    /// With `multi_label`: the minimum score of a predicted category; 0.5 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
 }
 
-/// The loss, and thereby the meaning of a score.
+/// The loss, which also determines the meaning of a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum LossConfig {
-    /// Every category for itself: binary cross-entropy on sigmoids, easy ones scaled down (Lin et al.
-    /// 2017). Summed over categories, mean over images.
+    /// Each category separately: binary cross-entropy on sigmoids, easy cases scaled down (Lin et al.
+    /// 2017). Sum over categories, mean over images.
     SigmoidFocal {
         /// Exponent of the scaling; 0: none.
         #[serde(default = "two")]
@@ -52,7 +54,7 @@ pub enum LossConfig {
         #[serde(default = "quarter")]
         alpha: f64,
     },
-    /// Every category for itself, plainly. Summed over categories, mean over images.
+    /// Each category separately, without scaling. Sum over categories, mean over images.
     BinaryCrossEntropy {},
     /// One category among all: cross-entropy on a softmax, easy images scaled down.
     SoftmaxFocal {
@@ -60,16 +62,16 @@ pub enum LossConfig {
         #[serde(default = "two")]
         gamma: f64,
     },
-    /// One category among all, plainly.
+    /// One category among all, without scaling.
     CrossEntropy {
-        /// Share of the target that is spread over all categories.
+        /// Share of the target that is distributed over all categories.
         #[serde(default)]
         label_smoothing: f64,
     },
 }
 
 impl Default for LossConfig {
-    /// The reference's.
+    /// The reference's loss.
     fn default() -> Self {
         Self::SigmoidFocal { gamma: two(), alpha: quarter() }
     }
@@ -84,7 +86,7 @@ fn quarter() -> f64 {
 }
 
 impl LossConfig {
-    /// Whether scores exclude each other and sum to 1.
+    /// Whether scores are mutually exclusive and sum to 1.
     #[must_use]
     pub fn is_softmax(&self) -> bool {
         matches!(self, Self::SoftmaxFocal { .. } | Self::CrossEntropy { .. })
@@ -121,11 +123,14 @@ impl TaskConfig for ClassificationConfig {
             category_names: categories.iter().map(|c| c.name.clone()).collect(),
         }))
     }
+
+    fn metric_names(&self) -> Option<Vec<String>> {
+        Some(metric_names(self.multi_label))
+    }
 }
 
 engine::inventory::submit! {
-    engine::config::Summary::task(
-        "classification",
+    engine::config::Summary::of("task", "classification",
         "one or several categories for the whole image: token average, linear head, focal loss",
     )
 }
@@ -190,14 +195,14 @@ impl ClassificationConfig {
         let names: Vec<&str> = categories.iter().map(|c| c.name.as_str()).collect();
         Err(Error::data(format!(
             "classification needs at least {least} categories, the training annotations have {}{}; \
-             name the others in the annotation file, even where no image shows them",
+             name the others in the annotation file, even if no image shows them",
             names.len(),
             if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
         ))
         .into())
     }
 
-    /// `[K]` f32, or `None` when all weigh the same.
+    /// `[K]` f32, or `None` if all weights are equal.
     fn weights_tensor(&self, categories: &[Category]) -> Result<Option<Tensor>> {
         if self.class_weights.is_empty() {
             return Ok(None);

@@ -1,19 +1,32 @@
-//! From predictions to the figures of a paper's table.
+//! Turns predictions into the figures of a paper's table.
 
 use engine::{
     Error, Result,
-    data::Target,
+    batch::Target,
     metrics::classification::{ClassMetrics, Classifications, macro_mean, mean_defined},
-    task::{Confusion, Evaluator, Metric, Prediction, Report, Table},
+    metrics::{Confusion, Metric, Report, Table},
+    task::{Evaluator, Prediction},
 };
 
 use crate::labels::labels_of;
 
+/// Means over categories and images, then figures of each category.
+const SINGLE: [&str; 5] = ["precision", "recall", "f1", "accuracy", "auroc"];
+const MULTI: [&str; 7] = ["precision", "recall", "f1", "f1_micro", "map", "exact_match", "auroc"];
+const PER_CLASS: [&str; 4] = ["precision", "recall", "f1", "auroc"];
+
+/// Names of all metrics, `*` for a category.
+pub(crate) fn metric_names(multi_label: bool) -> Vec<String> {
+    let means: &[&str] = if multi_label { &MULTI } else { &SINGLE };
+    let per_class = PER_CLASS.map(|figure| format!("per_class/*/{figure}"));
+    means.iter().map(|&name| name.to_owned()).chain(per_class).collect()
+}
+
 /// Scores image-level predictions.
 ///
-/// Metrics are fractions; `precision`, `recall` and `f1` are means over all categories, those without
-/// images counting 0; `auroc` (one against the rest) and `map` are means over the categories for
-/// which they are defined, NaN when there is none.
+/// Metrics are fractions; `precision`, `recall` and `f1` are means over all categories, where those
+/// without images count as 0; `auroc` (one against the rest) and `map` are means over the categories
+/// for which they are defined, NaN if there are none.
 #[derive(Debug)]
 pub(crate) struct ClassificationEvaluator {
     category_names: Vec<String>,
@@ -24,8 +37,8 @@ pub(crate) struct ClassificationEvaluator {
 }
 
 impl ClassificationEvaluator {
-    /// `threshold`: of the scores from which on a category was predicted, where an image may have any
-    /// number of them.
+    /// `threshold`: the minimum score of a predicted category, if an image may have any number of
+    /// categories.
     pub(crate) fn new(category_names: Vec<String>, threshold: Option<f64>) -> Self {
         let images = Classifications::new(category_names.len());
         let multi_label = threshold.is_some();
@@ -34,31 +47,24 @@ impl ClassificationEvaluator {
 
     fn metrics(&self, classes: &[ClassMetrics]) -> Vec<Metric> {
         let mean = macro_mean(classes);
-        let mut metrics = vec![
-            Metric::new("precision", mean.precision),
-            Metric::new("recall", mean.recall),
-            Metric::new("f1", mean.f1),
-        ];
-        if self.multi_label {
-            metrics.push(Metric::new("f1_micro", self.images.micro().f1));
-            metrics.push(Metric::new(
-                "map",
-                mean_defined(classes.iter().map(|c| c.average_precision)),
-            ));
-            metrics.push(Metric::new("exact_match", self.images.accuracy()));
+        let auroc = mean_defined(classes.iter().map(|c| c.auroc));
+        let named = |names: &[&str], values: &[f64]| -> Vec<Metric> {
+            names.iter().zip(values).map(|(&name, &value)| Metric::highest(name, value)).collect()
+        };
+        let accuracy = self.images.accuracy();
+        let means = [mean.precision, mean.recall, mean.f1];
+        let mut metrics = if self.multi_label {
+            let map = mean_defined(classes.iter().map(|c| c.average_precision));
+            let rest = [self.images.micro().f1, map, accuracy, auroc];
+            named(&MULTI, &[&means[..], &rest].concat())
         } else {
-            metrics.push(Metric::new("accuracy", self.images.accuracy()));
-        }
-        metrics.push(Metric::new("auroc", mean_defined(classes.iter().map(|c| c.auroc))));
+            named(&SINGLE, &[&means[..], &[accuracy, auroc]].concat())
+        };
         for (name, class) in self.category_names.iter().zip(classes) {
-            for (metric, value) in [
-                ("precision", class.precision),
-                ("recall", class.recall),
-                ("f1", class.f1),
-                ("auroc", class.auroc),
-            ] {
-                metrics.push(Metric::new(format!("per_class/{name}/{metric}"), value));
-            }
+            let values = [class.precision, class.recall, class.f1, class.auroc];
+            metrics.extend(PER_CLASS.iter().zip(values).map(|(figure, value)| {
+                Metric::highest(format!("per_class/{name}/{figure}"), value)
+            }));
         }
         metrics
     }
@@ -128,8 +134,8 @@ impl Evaluator for ClassificationEvaluator {
     }
 }
 
-/// The score of the true category; of several categories how far, in the mean, their scores are on the
-/// right side.
+/// The score of the true category; with several categories, the mean of the score where the category is
+/// present and of one minus it where it is absent.
 fn image_score(truth: &[usize], scores: &[f64], multi_label: bool) -> Option<Metric> {
     if multi_label {
         let right =
@@ -140,7 +146,7 @@ fn image_score(truth: &[usize], scores: &[f64], multi_label: bool) -> Option<Met
     Some(Metric::new("score of the true category", *scores.get(*truth.first()?)?))
 }
 
-/// One decimal, as papers print it.
+/// Per cent with one decimal, as in papers.
 fn percent(fraction: f64) -> String {
     if fraction.is_nan() { "n/a".to_owned() } else { format!("{:.1}", 100.0 * fraction) }
 }

@@ -1,4 +1,4 @@
-//! Average over the grid, then a linear layer.
+//! Average over the token grid, then a linear layer.
 
 use engine::{
     Result,
@@ -26,7 +26,7 @@ impl LinearHead {
 
     /// `[B, C, H, W]` features to `[B, K]` f32 logits.
     pub(crate) fn forward(&self, features: &Tensor) -> Result<Tensor> {
-        // Under autocast features come in bf16: a mean over 4096 tokens wants fp32.
+        // Under autocast features are bf16: a mean over 4096 tokens needs fp32.
         let tokens = features.f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)?;
         Ok(tokens.f_linear(&self.weight, Some(&self.bias))?.to_kind(Kind::Float))
     }

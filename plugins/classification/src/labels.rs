@@ -1,8 +1,8 @@
-//! What is true of an image, checked.
+//! The true categories of an image, checked.
 
 use engine::{
     Error, Result,
-    data::Target,
+    batch::Target,
     tch::{Kind, Tensor},
 };
 
@@ -35,7 +35,7 @@ pub(crate) fn labels_of(
         }
     };
     Err(Error::data(format!(
-        "{}: expected exactly one category, found {found}; mend the annotation or leave the image \
+        "{}: expected exactly one category, found {found}; fix the annotation or leave the image \
          out, or set `task.multi_label = true`",
         image()
     ))

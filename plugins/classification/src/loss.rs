@@ -16,7 +16,7 @@ pub(crate) struct ClassificationLoss {
 }
 
 impl ClassificationLoss {
-    /// As upstream's heads log it.
+    /// Name in the log, the same as upstream.
     pub(crate) fn name(&self) -> &'static str {
         match self.config {
             LossConfig::SigmoidFocal { .. } | LossConfig::SoftmaxFocal { .. } => "loss_focal",
@@ -36,7 +36,7 @@ impl ClassificationLoss {
             }
             LossConfig::SoftmaxFocal { gamma } => softmax_focal(logits, targets, gamma)?,
             LossConfig::CrossEntropy { label_smoothing } => {
-                // PyTorch's own, so that smoothing and weights combine as everybody expects.
+                // PyTorch's own loss, so that smoothing and weights combine as users expect.
                 let indices = targets.argmax(1, false);
                 return Ok(logits.f_cross_entropy_loss(
                     &indices,
@@ -62,7 +62,7 @@ impl ClassificationLoss {
     }
 
     /// `[B]` to 0-d. Divided by the sum of the images' weights, as PyTorch does, so that weights
-    /// shift attention and not the size of the step.
+    /// shift attention without changing the size of the step.
     fn mean_images(&self, loss: &Tensor, targets: &Tensor) -> Tensor {
         match &self.class_weights {
             Some(weights) if !self.multi_label => {
@@ -79,7 +79,7 @@ fn binary_cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
 }
 
 /// `[B, K]`: `BCE · (α t + (1 − α)(1 − t)) · miss^γ`, where `miss` is the probability given to the
-/// wrong answer; differentiated through the factor too (mmpretrain's `sigmoid_focal_loss`).
+/// wrong answer; the gradient also flows through the factor (mmpretrain's `sigmoid_focal_loss`).
 fn sigmoid_focal(logits: &Tensor, targets: &Tensor, gamma: f64, alpha: f64) -> Result<Tensor> {
     let probabilities = logits.f_sigmoid()?;
     let negatives: Tensor = 1.0 - targets;
@@ -96,8 +96,8 @@ fn softmax_focal(logits: &Tensor, targets: &Tensor, gamma: f64) -> Result<Tensor
     Ok(-log_p * focus(&miss, gamma))
 }
 
-/// `miss^γ` with a finite slope everywhere: for γ below 1 that of the power is infinite at 0, where a
-/// saturated sigmoid arrives.
+/// `miss^γ` with a finite slope everywhere: for γ below 1 the slope of the power is infinite at 0, the
+/// value of a saturated sigmoid.
 fn focus(miss: &Tensor, gamma: f64) -> Tensor {
     let least = if gamma > 0.0 && gamma < 1.0 { f64::from(f32::EPSILON) } else { 0.0 };
     miss.clamp_min(least).pow_tensor_scalar(gamma)

@@ -2,9 +2,10 @@
 
 use engine::{
     Result,
-    backbone::{self, Backbone},
-    data::Batch,
-    task::{Evaluator, Loss, Prediction, StepOutput, TargetNeeds, Task},
+    backbone::Backbone,
+    batch::Batch,
+    data::TargetNeeds,
+    task::{Evaluator, Loss, Prediction, StepOutput, Task},
     tch::{Kind, Tensor},
 };
 
@@ -21,7 +22,7 @@ pub(crate) struct Classifier {
     pub(crate) backbone: Box<dyn Backbone>,
     pub(crate) head: LinearHead,
     pub(crate) loss: ClassificationLoss,
-    /// `Some`: every category from this score on; `None`: the one of the highest score.
+    /// `Some`: predicts every category with at least this score; `None`: the one with the highest score.
     pub(crate) threshold: Option<f64>,
     pub(crate) category_names: Vec<String>,
 }
@@ -33,9 +34,9 @@ impl Classifier {
 
     /// `[B, K]` f32.
     fn logits(&self, batch: &Batch, train: bool) -> Result<Tensor> {
-        let levels = backbone::features(&*self.backbone, batch, train)?;
+        let levels = batch.features(&*self.backbone, train)?;
         let coarsest = levels.last().ok_or_else(|| {
-            engine::anyhow::anyhow!("the backbone gave no feature level, though its spec names one")
+            engine::anyhow::anyhow!("the backbone gave no feature level, but its spec lists one")
         })?;
         self.head.forward(coarsest)
     }
@@ -55,7 +56,7 @@ impl Classifier {
                 let chosen = scores.iter().enumerate().filter(|&(_, &score)| score >= threshold);
                 chosen.map(|(label, _)| label).collect()
             }
-            // The first of equal scores, as argmax.
+            // The first of equal scores, like argmax.
             None => {
                 let best = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 scores.iter().position(|&score| score == best).into_iter().collect()
@@ -70,7 +71,7 @@ impl Task for Classifier {
     }
 
     fn train_step(&self, batch: &Batch) -> Result<StepOutput> {
-        // Before the forward pass: a wrong label is told at once.
+        // Before the forward pass: a wrong label is reported immediately.
         let labels = batch
             .targets
             .iter()

@@ -5,7 +5,7 @@ use engine::{
     backbone::Backbone,
     data::Category,
     serde::{Deserialize, Serialize},
-    task::{Task, TaskConfig},
+    task::{Task, TaskConfig, instances::InstanceScores},
     tch::nn,
     typetag,
 };
@@ -33,12 +33,12 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", deny_unknown_fields, default)]
 pub struct Mask2FormerConfig {
-    /// Most objects that can be found in an image.
+    /// Maximum number of objects that can be found in an image.
     pub num_queries: i64,
     /// Width of the head; a multiple of 32 (the groups of its norms) and of `num_heads`.
     pub feat_channels: i64,
     pub num_heads: i64,
-    /// What stands between backbone and pixel decoder.
+    /// What is between backbone and pixel decoder.
     pub neck: Neck,
     pub pixel_decoder: PixelDecoderConfig,
     pub transformer_decoder: TransformerDecoderConfig,
@@ -65,10 +65,10 @@ impl Default for Mask2FormerConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", rename_all = "snake_case")]
 pub enum Neck {
-    /// The backbone's levels as they are. Of a plain ViT these are outputs of several blocks, all of
-    /// one stride: the UltraSam paper's way.
+    /// The backbone's levels as they are. For a plain ViT these are outputs of several blocks, all of
+    /// the same stride, as in the UltraSam paper.
     None,
-    /// Four levels made of the backbone's last, from four times its resolution to half of it (Li et
+    /// Four levels made from the backbone's last, from four times its resolution to half of it (Li et
     /// al. 2022, ViTDet).
     SimpleFeaturePyramid,
 }
@@ -95,7 +95,7 @@ impl Default for PixelDecoderConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", deny_unknown_fields, default)]
 pub struct TransformerDecoderConfig {
-    /// Each layer looks at one level, in turns.
+    /// Each layer attends to one level, in turn.
     pub num_layers: usize,
     pub feedforward_channels: i64,
 }
@@ -143,6 +143,10 @@ impl TaskConfig for Mask2FormerConfig {
         }))
     }
 
+    fn metric_names(&self) -> Option<Vec<String>> {
+        Some(InstanceScores::metric_names())
+    }
+
     /// Every query gives an instance, most of them of next to no score.
     fn min_score(&self) -> f64 {
         0.5
@@ -150,8 +154,7 @@ impl TaskConfig for Mask2FormerConfig {
 }
 
 engine::inventory::submit! {
-    engine::config::Summary::task(
-        "mask2former",
+    engine::config::Summary::of("task", "mask2former",
         "instance segmentation: Mask2Former's pixel and transformer decoder on any backbone",
     )
 }
@@ -193,12 +196,12 @@ impl Mask2FormerConfig {
         self.evaluation.check()
     }
 
-    /// Channels of the levels that the head takes of those there are, fine to coarse: the coarsest for
-    /// the encoder, and one finer for the masks.
+    /// Channels of the levels that the head uses, fine to coarse: the coarsest for the encoder, and
+    /// one finer level for the masks.
     fn in_channels(&self, available: &[i64]) -> Result<Vec<i64>> {
         let encoded = self.pixel_decoder.num_levels;
         let (giver, most) = match self.neck {
-            // A level that nobody takes was meant for something.
+            // A level that nothing uses is probably a mistake.
             Neck::None => ("the backbone", encoded + 1),
             Neck::SimpleFeaturePyramid => ("the feature pyramid", usize::MAX),
         };
@@ -207,7 +210,7 @@ impl Mask2FormerConfig {
             return fault(format!(
                 "task.pixel_decoder.num_levels = {encoded}: {giver} gives {count} level{}, expected \
                  {encoded}, or {} with a finer one for the masks; set backbone.out_indices, or \
-                 task.neck = \"simple_feature_pyramid\" to make four of the last",
+                 task.neck = \"simple_feature_pyramid\" to make four from the last",
                 if count == 1 { "" } else { "s" },
                 encoded + 1
             ));

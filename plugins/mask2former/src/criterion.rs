@@ -21,7 +21,7 @@ pub struct LayerLosses {
     pub dice: Tensor,
 }
 
-/// How a layer is judged.
+/// How the loss of a layer is computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Criterion {
     /// Weight of "no object" among the classes; an object's class weighs 1.
@@ -30,11 +30,11 @@ pub struct Criterion {
 }
 
 impl Criterion {
-    /// Losses of layer `layer`, whose queries answer for the objects of `pairs`, image by image.
+    /// Losses of layer `layer`, whose queries are matched to objects by `pairs`, image by image.
     ///
-    /// Class: cross-entropy over all queries, by the sum of the classes' weights. Masks: binary
+    /// Class: cross-entropy over all queries, divided by the sum of the classes' weights. Masks: binary
     /// cross-entropy and dice of the matched queries at uncertain points, mean over objects; zero
-    /// where no image has any.
+    /// if no image has any.
     ///
     /// # Errors
     /// When libtorch refuses the shapes.
@@ -49,7 +49,7 @@ impl Criterion {
     ) -> Result<LayerLosses> {
         let class = self.class_loss(&output.classes, objects, pairs)?;
         if pairs.iter().all(Vec::is_empty) {
-            // As if there were masks: every variable has a gradient, of zero.
+            // As if there were masks: every variable has a gradient, which is zero.
             let zero = || {
                 let all = at_least_float(&output.embeddings).sum(None::<Kind>)
                     + at_least_float(mask_features).sum(None::<Kind>);
@@ -102,15 +102,15 @@ impl Criterion {
     }
 }
 
-/// Of a list of pairs: queries, objects.
+/// Queries and objects of a list of pairs.
 fn indices(pairs: &Pairs, like: &Tensor) -> (Tensor, Tensor) {
     let (queries, objects): (Vec<i64>, Vec<i64>) = pairs.iter().copied().unzip();
     let to_device = |v: &[i64]| Tensor::from_slice(v).to_device(like.device());
     (to_device(&queries), to_device(&objects))
 }
 
-/// `[N, h, w]` logits of the matched queries, image after image. Only they are multiplied out: the
-/// others' masks have no part in the loss.
+/// `[N, h, w]` logits of the matched queries, image after image. Only these are computed: the other
+/// masks do not enter the loss.
 fn matched_masks(output: &LayerOutput, mask_features: &Tensor, pairs: &[Pairs]) -> Tensor {
     let (h, w) = size_of(mask_features);
     let of_image = |(i, pairs): (usize, &Pairs)| {
@@ -123,7 +123,7 @@ fn matched_masks(output: &LayerOutput, mask_features: &Tensor, pairs: &[Pairs]) 
     Tensor::cat(&matched.map(of_image).collect::<Vec<_>>(), 0)
 }
 
-/// `[N, P]`: the matched objects at `[N, P, 2]` points.
+/// `[N, P]`: masks of the matched objects at `[N, P, 2]` points.
 fn truths(objects: &[Objects], pairs: &[Pairs], points: &Tensor) -> Result<Tensor> {
     let mut truths = Vec::new();
     let mut first = 0;

@@ -1,4 +1,4 @@
-//! Multi-scale deformable attention (Zhu et al. 2021): every token looks at a few places of every
+//! Multi-scale deformable attention (Zhu et al. 2021): every token attends to a few positions of every
 //! level, which it chooses itself.
 
 use engine::{
@@ -9,14 +9,14 @@ use engine::{
 
 use crate::layers::{at_least_float, linear_from, xavier_uniform};
 
-/// Where the tokens of all levels lie; the same for all layers.
+/// Positions of the tokens of all levels; the same for all layers.
 #[derive(Debug)]
 pub(crate) struct Places {
     /// `(height, width)` of each level, in the order of the tokens.
     sizes: Vec<(i64, i64)>,
     /// `[S, 1, 1, 1, 2]`: (x, y) of each token's centre, in [0, 1].
     centers: Tensor,
-    /// `[L, 1, 2]`: (width, height), to bring offsets in pixels into that frame.
+    /// `[L, 1, 2]`: (width, height), to convert offsets in pixels to that frame.
     scale: Tensor,
 }
 

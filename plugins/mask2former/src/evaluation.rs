@@ -1,11 +1,12 @@
-//! Instances against annotations: COCO's metric on boxes and on masks.
+//! Scores instances against annotations: the COCO metric on boxes and on masks.
 
 use engine::{
     Error, Result,
-    data::Target,
+    batch::Target,
+    metrics::{Metric, Report},
     serde::{Deserialize, Serialize},
     task::{
-        Evaluator, Metric, Prediction, Report,
+        Evaluator, Prediction,
         instances::{Annotated, Counts, InstanceScorer, panoptic_quality},
     },
 };
@@ -14,12 +15,12 @@ use engine::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", deny_unknown_fields, default)]
 pub struct EvaluationConfig {
-    /// Most instances of an image that are predicted, of all queries and categories.
+    /// Maximum number of predicted instances per image, over all queries and categories.
     pub max_per_image: i64,
 }
 
 impl Default for EvaluationConfig {
-    /// The reference's.
+    /// The reference's limit.
     fn default() -> Self {
         Self { max_per_image: 100 }
     }
@@ -45,7 +46,7 @@ pub(crate) struct InstanceEvaluator {
     config: EvaluationConfig,
     scorer: InstanceScorer,
     counts: Counts,
-    /// From which on an instance counts in the score of an image.
+    /// Minimum score of an instance that counts in the score of an image.
     min_score: f64,
     last_quality: Option<f64>,
 }

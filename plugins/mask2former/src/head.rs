@@ -21,7 +21,7 @@ pub struct HeadSizes {
     pub num_classes: i64,
 }
 
-/// From a backbone's levels to classes and masks of all queries.
+/// Computes classes and masks of all queries from a backbone's levels.
 #[derive(Debug)]
 pub struct Mask2FormerHead {
     pub pixel_decoder: PixelDecoder,
@@ -33,7 +33,7 @@ pub struct Mask2FormerHead {
     mask_embed: MaskEmbedding,
 }
 
-/// What the heads say after a layer, or before the first.
+/// Output of the heads after a layer, or before the first.
 #[derive(Debug)]
 pub struct LayerOutput {
     /// `[B, Q, K + 1]` logits; the last class is "no object".
@@ -43,7 +43,7 @@ pub struct LayerOutput {
 }
 
 impl LayerOutput {
-    /// `[B, Q, H, W]` logits, of the mask features' size.
+    /// `[B, Q, H, W]` logits, at the size of the mask features.
     pub fn masks(&self, mask_features: &Tensor) -> Tensor {
         let (h, w) = size_of(mask_features);
         let masks = self.embeddings.matmul(&mask_features.flatten(2, 3));
@@ -71,11 +71,11 @@ impl Mask2FormerHead {
         }
     }
 
-    /// Runs the decoder over `pixels`; `each` sees what the heads say before the first layer and
-    /// after every one, in order.
+    /// Runs the decoder over `pixels`; `each` receives the output of the heads before the first layer
+    /// and after every layer, in order.
     ///
     /// # Errors
-    /// Passes those of `each` on.
+    /// Propagates errors from `each`.
     pub fn decode(
         &self,
         pixels: &PixelFeatures,
@@ -118,7 +118,7 @@ impl Mask2FormerHead {
     }
 }
 
-/// Which pixels a query may look at: those of its own mask. Shrinking masks and multiplying
+/// The pixels that a query may attend to: those of its own mask. Shrinking masks and multiplying
 /// embeddings commute, so the mask features are shrunk, once, instead of every layer's masks.
 struct AttentionMasks {
     /// `[B, C, h · w]` each.
@@ -134,7 +134,7 @@ impl AttentionMasks {
         })
     }
 
-    /// `[B, 1, Q, h · w]` bool. A query whose mask is empty may look everywhere.
+    /// `[B, 1, Q, h · w]` bool. A query whose mask is empty may attend everywhere.
     fn of(&self, level: usize, embeddings: &Tensor) -> Tensor {
         no_grad(|| {
             // sigmoid(x) < 0.5 hides a pixel.

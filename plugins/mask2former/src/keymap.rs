@@ -1,4 +1,4 @@
-//! What other projects call the variables of the head. Ours are named as mmdetection's Mask2Former.
+//! Names of the head's variables in other projects. Ours are named as in mmdetection's Mask2Former.
 
 use engine::{
     inventory,
@@ -23,9 +23,9 @@ macro_rules! same {
     };
 }
 
-/// mmdetection 3 names as we do. In mmdetection 2 the attentions of a layer are numbered in the
-/// order of their use: cross attention first. Files are written under the newer names, so those come
-/// before.
+/// mmdetection 3 uses the same names as we do. In mmdetection 2 the attentions of a layer are numbered
+/// in the order of their use: cross attention first. Files are written under the newer names, so those
+/// come first.
 const MMDET: [Rule; 11] = [
     same!(pixel_decoder!("encoder.layers.{N}.self_attn.*")),
     same!(pixel_decoder!("encoder.layers.{N}.ffn.*")),
@@ -52,7 +52,7 @@ const MMDET: [Rule; 11] = [
 inventory::submit! { RuleSet { convention: "mmdet_resnet", rules: &MMDET } }
 inventory::submit! { RuleSet { convention: "mmpretrain_vit_sam", rules: &MMDET } }
 
-/// Where the head of the original, and so every detectron2 file, keeps its parts.
+/// Prefixes of the head's parts in the original code, and thus in every detectron2 file.
 macro_rules! d2_pixels {
     ($($rest:expr),*) => { concat!("sem_seg_head.pixel_decoder.", $($rest),*) };
 }
@@ -121,11 +121,11 @@ inventory::submit! { RuleSet { convention: "detectron2", rules: &[
     rule(d2_predictor!("decoder_norm.*"), transformer_decoder!("post_norm.*")),
     rule(d2_predictor!("query_embed.weight"), "panoptic_head.query_embed.weight"),
     rule(d2_predictor!("query_feat.weight"), "panoptic_head.query_feat.weight"),
-    // The published files are older than the present name.
+    // The published files predate the current name.
     rule(d2_predictor!("static_query.weight"), "panoptic_head.query_feat.weight"),
     rule(d2_predictor!("level_embed.weight"), "panoptic_head.level_embed.weight"),
     rule(d2_predictor!("class_embed.*"), "panoptic_head.cls_embed.*"),
-    // Activations have no variables, but count among our layers.
+    // Activations have no variables, but they are counted as layers here.
     rule(d2_predictor!("mask_embed.layers.0.*"), "panoptic_head.mask_embed.0.*"),
     rule(d2_predictor!("mask_embed.layers.1.*"), "panoptic_head.mask_embed.2.*"),
     rule(d2_predictor!("mask_embed.layers.2.*"), "panoptic_head.mask_embed.4.*"),
@@ -139,7 +139,7 @@ macro_rules! hf_decoder {
     ($($rest:expr),*) => { concat!("model.transformer_module.decoder.", $($rest),*) };
 }
 
-/// Three matrices and three biases there are one of each here.
+/// Three matrices and three biases there are one matrix and one bias here.
 macro_rules! self_attention {
     ($($projection:literal = $part:literal),*) => {
         [$(

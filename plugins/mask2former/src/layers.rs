@@ -1,4 +1,4 @@
-//! Layers as mmdetection builds and starts them.
+//! Layers as mmdetection builds and initialises them.
 
 use engine::{
     nn::{Linear, conv_default},
@@ -38,7 +38,7 @@ pub(crate) struct Conv {
 }
 
 impl Conv {
-    /// Of an odd `side`; the bias starts at zero.
+    /// A kernel with an odd `side`; the bias starts at zero.
     pub(crate) fn new(
         vs: &nn::Path<'_>,
         channels: (i64, i64),
@@ -179,7 +179,7 @@ pub(crate) fn size_of(map: &Tensor) -> (i64, i64) {
     (h, w)
 }
 
-/// Casts up what autocast left in 16 bit; fp32 and fp64 stay.
+/// Casts 16-bit tensors left by autocast to fp32; fp32 and fp64 stay as they are.
 pub(crate) fn at_least_float(x: &Tensor) -> Tensor {
     if x.kind() == Kind::Double { x.shallow_clone() } else { x.to_kind(Kind::Float) }
 }

@@ -8,9 +8,9 @@
 //!                              queries ─► transformer decoder ─► classes, masks
 //! ```
 //!
-//! `config` is the user's side. From below: `layers`, [`deformable_attention`], [`pixel_decoder`],
-//! [`transformer_decoder`] and [`head`] are the network; [`points`], [`matcher`] and [`criterion`]
-//! make a training step; [`prediction`] turns queries into instances.
+//! `config` has the user's options. From the bottom up: `layers`, [`deformable_attention`],
+//! [`pixel_decoder`], [`transformer_decoder`] and [`head`] are the network; [`points`], [`matcher`] and
+//! [`criterion`] make a training step; [`prediction`] turns queries into instances.
 
 mod config;
 pub mod criterion;

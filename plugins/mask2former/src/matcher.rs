@@ -1,4 +1,4 @@
-//! Which query answers for which object: the cheapest one-to-one assignment (Carion et al. 2020).
+//! Matches queries to objects: the one-to-one assignment of minimal cost (Carion et al. 2020).
 
 use std::{
     sync::mpsc::{Receiver, Sender, channel},
@@ -24,11 +24,11 @@ use crate::{
 /// Objects of an image that a step learns from.
 #[derive(Debug)]
 pub struct Objects {
-    /// Tells the image in messages.
+    /// Identifies the image in messages.
     pub image: String,
     /// `[N]` i64.
     pub labels: Tensor,
-    /// `[N, H, W]` bool, top left part of the padded input.
+    /// `[N, H, W]` bool, the top left part of the padded input.
     pub masks: Tensor,
     /// `(height, width)` of the padded input.
     pub padded: (i64, i64),
@@ -71,7 +71,7 @@ pub type Pairs = Vec<(i64, i64)>;
 /// `[Q, N]` costs of image `image` in `layer`, on the device of the predictions; without gradient.
 ///
 /// `mask_features` is `[B, C, H, W]`. The masks' values at points are products of the queries'
-/// embeddings with the mask features there: whole masks need not exist.
+/// embeddings with the mask features there: complete masks are never computed.
 ///
 /// # Errors
 /// When libtorch refuses the shapes.
@@ -90,7 +90,7 @@ pub fn match_costs(
         let features = features_at(&mask_features.detach().get(index), &points)?;
         let embeddings = output.embeddings.detach().get(index);
         let features = features.to_kind(embeddings.kind());
-        // `[P, Q]`: with the points as rows the product is a layer's, and as fast as one.
+        // `[P, Q]`: with the points as rows the product has the form of a linear layer, and its speed.
         let logits = at_least_float(&product(&features, &embeddings, None));
         let truth =
             point_sample(&objects.masks, &objects.in_masks(&points))?.to_kind(logits.kind());
@@ -110,8 +110,8 @@ pub fn match_costs(
     })
 }
 
-/// `[P, C]` of a `[C, H, W]` map at `[P, 2]` points: attention of one head to one place each. All
-/// channels of a pixel are read at once, which is what tells it from sampling C maps.
+/// `[P, C]` of a `[C, H, W]` map at `[P, 2]` points: attention of one head to one position each. All
+/// channels of a pixel are read at once, unlike when sampling C maps.
 fn features_at(map: &Tensor, points: &Tensor) -> Result<Tensor> {
     let (c, h, w) = map.size3()?;
     let pixels = map.permute([1, 2, 0]).reshape([1, h * w, 1, c]);
@@ -120,15 +120,16 @@ fn features_at(map: &Tensor, points: &Tensor) -> Result<Tensor> {
     Ok(ms_deform_attn(&pixels, &[(h, w)], &points, &weights)?.squeeze_dim(0))
 }
 
-/// The cheapest pairs of a `[Q, N]` cost matrix, by rising object; of more objects than queries, those
-/// that the whole is cheapest with.
+/// The cheapest pairs of a `[Q, N]` cost matrix, by rising query, as the reference's sampler lists
+/// them: the order decides which row of the drawn points an object is compared at. With more objects
+/// than queries, the objects that make the total cheapest.
 ///
 /// # Errors
 /// When a cost is not finite.
 pub fn assign(costs: &Tensor) -> Result<Pairs> {
     let (queries, objects) = costs.size2()?;
     let values = Vec::<f64>::try_from(costs.to_device(Device::Cpu).to_kind(Kind::Double).view(-1))?;
-    // The solver takes no other, and what it gave would teach nothing.
+    // The solver accepts only finite costs.
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         let (query, object) = (at as i64 / objects, at as i64 % objects);
         return Err(Error::non_finite(format!(
@@ -140,11 +141,11 @@ pub fn assign(costs: &Tensor) -> Result<Pairs> {
     let (rows, columns) = lsap(&values, queries as usize, objects as usize, false);
     let mut pairs: Pairs =
         rows.into_iter().zip(columns).map(|(q, o)| (q as i64, o as i64)).collect();
-    pairs.sort_by_key(|&(_, object)| object);
+    pairs.sort_by_key(|&(query, _)| query);
     Ok(pairs)
 }
 
-/// Solves assignments on a thread of its own while the next layers are computed. On a GPU the thread
+/// Solves assignments on a separate thread while the next layers are computed. On a GPU this thread
 /// waits for the costs, not the one that feeds the device.
 pub(crate) struct Matcher<'scope> {
     jobs: Sender<(usize, usize, Tensor)>,
@@ -162,7 +163,7 @@ impl<'scope> Matcher<'scope> {
 
     /// Hands over the costs of an image in a layer.
     pub(crate) fn submit(&self, layer: usize, image: usize, costs: Tensor) {
-        // The worker ends early only with an error, which `finish` gives.
+        // The worker ends early only with an error, which `finish` returns.
         let _ = self.jobs.send((layer, image, costs));
     }
 

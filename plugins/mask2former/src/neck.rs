@@ -10,7 +10,7 @@ use engine::{
 use crate::layers::Conv;
 
 /// ViTDet's simple feature pyramid: the map at four times, twice, once and half its resolution, each
-/// by a path of its own. Variables `neck.<scale>.…`, finest first.
+/// computed by its own path. Variables `neck.<scale>.…`, finest first.
 #[derive(Debug)]
 pub(crate) struct SimpleFeaturePyramid {
     paths: [Path; 4],
@@ -107,7 +107,7 @@ impl SimpleFeaturePyramid {
         Ok(Self { paths, out_channels })
     }
 
-    /// Of its levels, fine to coarse.
+    /// Channels of its levels, fine to coarse.
     pub(crate) fn channels(&self) -> Vec<i64> {
         vec![self.out_channels; self.paths.len()]
     }

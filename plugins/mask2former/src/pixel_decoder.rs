@@ -1,5 +1,5 @@
-//! From a backbone's levels to three levels of tokens that have seen each other, and to the map that
-//! masks are made of (mmdet's `MSDeformAttnPixelDecoder`).
+//! Turns a backbone's levels into three levels of tokens that have attended to each other, and into the
+//! mask features (mmdet's `MSDeformAttnPixelDecoder`).
 
 use engine::{
     Result,
@@ -37,15 +37,15 @@ pub struct PixelDecoder {
     input_convs: Vec<ConvGroupNorm>,
     level_encoding: Tensor,
     layers: Vec<EncoderLayer>,
-    /// Of the level that is finer than the encoder's.
+    /// Layers of the level that is finer than the encoder's.
     finest: Option<(ConvGroupNorm, ConvGroupNorm)>,
     mask_feature: Conv,
 }
 
-/// What the pixel decoder gives.
+/// Output of the pixel decoder.
 #[derive(Debug)]
 pub struct PixelFeatures {
-    /// `[B, C, H, W]`, of the finest level's size.
+    /// `[B, C, H, W]`, at the finest level's size.
     pub mask_features: Tensor,
     /// `[B, C, h, w]` each, coarse to fine.
     pub levels: Vec<Tensor>,
@@ -86,7 +86,7 @@ impl PixelDecoder {
         }
     }
 
-    /// `features`: the backbone's levels, fine to coarse, as many as the sizes name.
+    /// `features`: the backbone's levels, fine to coarse, one for each of the sizes' channels.
     ///
     /// # Errors
     /// When libtorch refuses the shapes.
@@ -129,7 +129,7 @@ impl PixelDecoder {
     }
 }
 
-/// Caffe2's "Xavier": He's uniform start by fan-in, with a gain of one.
+/// Caffe2's "Xavier": He's uniform initialisation by fan-in, with a gain of one.
 fn caffe2_xavier(fan_in: i64) -> Init {
     let bound = (3.0 / fan_in as f64).sqrt();
     Init::Uniform { lo: -bound, up: bound }

@@ -1,4 +1,4 @@
-//! Masks are compared at points, not at every pixel (Cheng et al. 2022, section 3.3; detectron2's
+//! Compares masks at points, not at every pixel (Cheng et al. 2022, section 3.3; detectron2's
 //! PointRend).
 
 use engine::{
@@ -8,18 +8,18 @@ use engine::{
     tch::{Tensor, no_grad},
 };
 
-/// What random numbers are wanted for.
+/// What random numbers are used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Purpose {
-    /// Points at which predictions and objects of an image are compared to be matched.
+    /// Points at which predictions and objects of an image are compared for matching.
     Matching { layer: usize, image: usize },
     /// Points among which the uncertain ones are picked.
     Candidates { layer: usize },
-    /// Points that are learnt from wherever they lie.
+    /// Points that are learnt from, drawn anywhere.
     Anywhere { layer: usize },
 }
 
-/// Uniform numbers in [0, 1) of a shape.
+/// Uniform numbers in [0, 1) with a given shape.
 pub type Draw<'a> = dyn FnMut(Purpose, &[i64]) -> Tensor + 'a;
 
 /// `shape` numbers for a purpose, f32: a function of the step's seed and the purpose.
@@ -32,7 +32,7 @@ pub fn uniform(seed: u64, purpose: Purpose, shape: &[i64]) -> Tensor {
     let mut values = vec![0f32; shape.iter().product::<i64>() as usize];
     Rng::at(seed, &coordinates).fill_uniform(&mut values);
     if matches!(purpose, Purpose::Matching { .. }) {
-        // Their order does not matter, but that of their rows is the order in memory of the features
+        // Their order does not matter, but sorted by row they follow the memory order of the features
         // that are read there: an eighth of the time.
         let (points, _) = values.as_chunks_mut::<2>();
         points.sort_unstable_by(|a, b| a[1].total_cmp(&b[1]));
@@ -44,13 +44,13 @@ pub fn uniform(seed: u64, purpose: Purpose, shape: &[i64]) -> Tensor {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PointRules {
     pub num_points: i64,
-    /// So many candidates a point.
+    /// Number of candidates per point.
     pub oversample_ratio: f64,
     /// Share of the points that are the most uncertain candidates.
     pub importance_sample_ratio: f64,
 }
 
-/// `[N, P, 2]` points for `[N, h, w]` logits: the most uncertain of many candidates, and some more
+/// `[N, P, 2]` points for `[N, h, w]` logits: the most uncertain of many candidates, plus some points
 /// anywhere. Without gradient.
 ///
 /// # Errors

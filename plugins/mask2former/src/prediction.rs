@@ -1,8 +1,9 @@
-//! From queries to instances in original pixels (mmdet's `MaskFormerFusionHead`).
+//! Turns queries into instances in original pixels (mmdet's `MaskFormerFusionHead`).
 
 use engine::{
     Result,
-    data::{Rle, Target},
+    batch::Target,
+    data::Rle,
     task::Instance,
     tch::{Kind, Tensor},
 };
@@ -15,11 +16,11 @@ const MASKS_AT_A_TIME: i64 = 16;
 /// The three frames between a mask of the head and its image, `(height, width)` each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
-    /// Of the network's input, with padding.
+    /// Size of the network's input, with padding.
     pub padded: (i64, i64),
-    /// Of the image in it: its top left part.
+    /// Size of the image in it, which is its top left part.
     pub input: (i64, i64),
-    /// Of the file.
+    /// Size of the image file.
     pub original: (i64, i64),
 }
 
@@ -29,13 +30,13 @@ impl Frame {
     }
 }
 
-/// Instances of an image, by falling score.
+/// Instances of an image, by descending score.
 ///
 /// `classes`: `[Q, K + 1]` logits; `embeddings`: `[Q, C]`; `mask_features`: `[C, h, w]`. The best
 /// `max_per_image` of all queries in all categories; a query may thus appear in several. Masks are
-/// enlarged to the input, cropped, brought to the original size, and only then cut at 0. The score is
-/// the probability of the category times the mean of the mask's own pixel probabilities. Those without
-/// a pixel are left out.
+/// enlarged to the input, cropped, resized to the original size, and only then cut at 0. The score is
+/// the probability of the category times the mean of the mask's own pixel probabilities. Instances
+/// without a pixel are left out.
 ///
 /// # Errors
 /// When libtorch refuses the shapes.
@@ -76,7 +77,7 @@ pub fn instances(
     Ok(instances)
 }
 
-/// Of each query: its mask in original pixels, and the mean probability of the mask's pixels.
+/// For each query, its mask in original pixels and the mean probability of the mask's pixels.
 fn masks(
     queries: &[i64],
     embeddings: &Tensor,

@@ -1,11 +1,12 @@
-//! The model as the engine sees it.
+//! Implements the engine's `Task`.
 
 use engine::{
     Result,
     anyhow::Context,
-    backbone::{self, Backbone},
-    data::Batch,
-    task::{Evaluator, Prediction, StepOutput, TargetNeeds, Task, TaskConfig},
+    backbone::Backbone,
+    batch::Batch,
+    data::TargetNeeds,
+    task::{Evaluator, Prediction, StepOutput, Task, TaskConfig},
 };
 
 use crate::{
@@ -30,7 +31,7 @@ pub(crate) struct Mask2Former {
 
 impl Mask2Former {
     fn pixels(&self, batch: &Batch, train: bool) -> Result<PixelFeatures> {
-        let levels = backbone::features(&*self.backbone, batch, train)?;
+        let levels = batch.features(&*self.backbone, train)?;
         let levels = match (&self.neck, levels.last()) {
             (Some(neck), Some(last)) => neck.forward(last),
             _ => levels,
@@ -46,7 +47,7 @@ impl Task for Mask2Former {
         TargetNeeds::Masks
     }
 
-    /// Scores go by the annotation in original pixels.
+    /// Scores use the annotation in original pixels.
     fn eval_needs(&self) -> TargetNeeds {
         TargetNeeds::Boxes
     }

@@ -1,8 +1,8 @@
-//! One training step: features, every layer's predictions, matching beside them, losses.
+//! One training step: features, every layer's predictions, concurrent matching, losses.
 
 use engine::{
     Error, Result,
-    data::{Batch, Target},
+    batch::{Batch, Target},
     serde::{Deserialize, Serialize},
     task::{Loss, StepOutput},
     tch::Tensor,
@@ -20,15 +20,15 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", deny_unknown_fields, default)]
 pub struct TrainingConfig {
-    /// Points at which masks are compared, both to match and to learn.
+    /// Points at which masks are compared, both in matching and in the loss.
     pub num_points: i64,
-    /// Candidates for each point to learn at.
+    /// Candidates for each point of the loss.
     pub oversample_ratio: f64,
-    /// Share of the points that are the most uncertain candidates; the others lie anywhere.
+    /// Share of the points that are the most uncertain candidates; the others are drawn anywhere.
     pub importance_sample_ratio: f64,
-    /// Weight of "no object" beside 1 for each category.
+    /// Weight of "no object"; each category has weight 1.
     pub no_object_weight: f64,
-    /// Weights of the terms, of the loss and of a match's cost alike.
+    /// Weights of the terms, both in the loss and in the matching cost.
     pub class_weight: f64,
     pub mask_weight: f64,
     pub dice_weight: f64,
@@ -115,7 +115,7 @@ pub(crate) fn step(
     Ok(output)
 }
 
-/// Losses, and the pairs of `[layer][image]` that they are of.
+/// Losses, and the pairs of `[layer][image]` that they were computed from.
 #[derive(Debug)]
 pub struct Learnt {
     pub output: StepOutput,
@@ -126,7 +126,7 @@ pub struct Learnt {
 /// no prefix.
 ///
 /// # Errors
-/// When the cost of a match is not finite; names image and layer.
+/// If the cost of a match is not finite; names image and layer.
 pub fn learn(
     head: &Mask2FormerHead,
     pixels: &PixelFeatures,
@@ -171,7 +171,7 @@ pub fn learn(
     Ok(Learnt { output, pairs })
 }
 
-/// Objects of an image that are no crowd and have a pixel in the input: a crop may have left none.
+/// Objects of an image that are not crowds and have a pixel in the input: a crop may have left none.
 fn learnable(target: &Target, padded: (i64, i64)) -> Result<Objects> {
     let image = target.path.display().to_string();
     let (n, h, w) = target.masks.size3()?;

@@ -1,4 +1,4 @@
-//! Queries look at the pixels inside the masks that they predicted a layer before (Cheng et al. 2022,
+//! Queries attend to the pixels inside the masks that they predicted a layer before (Cheng et al. 2022,
 //! section 3.2; mmdet's `Mask2FormerTransformerDecoder`).
 
 use engine::{
@@ -17,7 +17,7 @@ pub struct TransformerDecoderSizes {
     pub feedforward_channels: i64,
 }
 
-/// The layers and the norm in front of the heads.
+/// The layers and the norm before the heads.
 #[derive(Debug)]
 pub struct TransformerDecoder {
     pub(crate) layers: Vec<DecoderLayer>,
@@ -36,7 +36,7 @@ impl TransformerDecoder {
     }
 }
 
-/// Masked cross-attention, self-attention, feed-forward; a norm behind each.
+/// Masked cross-attention, self-attention, feed-forward; a norm after each.
 #[derive(Debug)]
 pub(crate) struct DecoderLayer {
     cross_attn: Attention,
@@ -45,12 +45,12 @@ pub(crate) struct DecoderLayer {
     norms: [LayerNorm; 3],
 }
 
-/// One level of pixels, as the decoder's layers see it.
+/// One level of pixels, as used by the decoder's layers.
 #[derive(Debug)]
 pub(crate) struct Memory {
     /// `[B, h · w, C]`, with the level's embedding.
     pub(crate) tokens: Tensor,
-    /// `[h · w, C]`, for keys alone.
+    /// `[h · w, C]`, added to keys only.
     pub(crate) positions: Tensor,
 }
 
@@ -102,7 +102,7 @@ struct Attention {
     num_heads: i64,
 }
 
-/// A third of the common projection.
+/// A third of the joint projection.
 struct Rows {
     weight: Tensor,
     bias: Tensor,
@@ -133,8 +133,8 @@ impl Attention {
         })
     }
 
-    /// Of `[B, K, C]` tokens in one product; positions `[K, C]` are added to the keys alone, and so
-    /// are projected once for all images.
+    /// Keys and values of `[B, K, C]` tokens in one product; positions `[K, C]` are added to the keys
+    /// only, and so are projected once for all images.
     fn keys_and_values(&self, tokens: &Tensor, positions: &Tensor) -> (Tensor, Tensor) {
         let [_, key, value] = self.rows();
         let dim = value.bias.size1().unwrap_or_default();

@@ -29,7 +29,7 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", deny_unknown_fields, default)]
 pub struct SamPromptConfig {
-    /// How the weights are to be used; decides whatever else is left open.
+    /// How the weights are used; decides all options that are not set.
     pub convention: Convention,
     /// A second pass that gets the first mask as a prompt; absent: as the convention.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ pub struct DecoderConfig {
 }
 
 impl Default for DecoderConfig {
-    /// SAM's.
+    /// SAM's sizes.
     fn default() -> Self {
         Self { depth: 2, num_heads: 8, mlp_dim: 2048, double_residual: None, dropout: None }
     }
@@ -105,6 +105,10 @@ impl TaskConfig for SamPromptConfig {
         true
     }
 
+    fn metric_names(&self) -> Option<Vec<String>> {
+        Some(self.evaluation.metric_names())
+    }
+
     fn decided_by_weights(&self, convention: &str) -> Vec<(&'static str, String)> {
         let decided = match convention {
             "ultrasam" => Convention::Ultrasam,
@@ -119,8 +123,7 @@ impl TaskConfig for SamPromptConfig {
 }
 
 engine::inventory::submit! {
-    engine::config::Summary::task(
-        "sam_prompt",
+    engine::config::Summary::of("task", "sam_prompt",
         "segmentation of what a point or a box points at: SAM, MedSAM, UltraSam",
     )
 }
@@ -145,7 +148,7 @@ impl SamPromptConfig {
         if num_heads <= 0 || dim % 8 != 0 || (dim / 2) % num_heads != 0 {
             return fault(format!(
                 "task.decoder.num_heads = {num_heads} does not fit the {dim} channels of the \
-                 backbone's last level: these must be a multiple of 8, and their half one of \
+                 backbone's last level: these must be a multiple of 8, and half of them a multiple of \
                  num_heads (SAM: 256 and 8)"
             ));
         }

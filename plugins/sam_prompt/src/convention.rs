@@ -1,15 +1,15 @@
-//! The points in which UltraSam's code departs from SAM's, as a property of the weights.
+//! The differences between UltraSam's code and SAM's, as a property of the weights.
 
 use engine::serde::{Deserialize, Serialize};
 
-/// How a set of weights was trained, and so must be used.
+/// How a set of weights was trained, and therefore must be used.
 ///
-/// The order of tokens, which differs as well, changes nothing but rounding: no token has a place
-/// of its own.
+/// The order of tokens also differs but affects only rounding, since attention does not depend on
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", rename_all = "snake_case")]
 pub enum Convention {
-    /// By the naming of the pretrained weights; `segment_anything` where there are none.
+    /// By the naming of the pretrained weights; `segment_anything` if there are none.
     #[default]
     Auto,
     /// SAM and MedSAM: one residual around the MLP, no dropout, half a pixel added to every
@@ -20,7 +20,7 @@ pub enum Convention {
     Ultrasam,
 }
 
-/// Where a coordinate comes from; decides its offset.
+/// Source of a coordinate, which decides its offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     TrainPoint,
@@ -32,10 +32,10 @@ pub(crate) enum Origin {
 }
 
 impl Convention {
-    /// What is added to coordinates in input pixels.
+    /// Offset added to coordinates in input pixels.
     ///
-    /// SAM means centres of pixels. UltraSam draws training points anywhere within their pixel (the
-    /// caller adds that), and feeds boxes of predicted masks back as they are.
+    /// SAM uses pixel centres. UltraSam draws training points anywhere within their pixel (the
+    /// caller adds that), and feeds boxes of predicted masks back unchanged.
     pub(crate) fn offset(self, origin: Origin) -> f64 {
         match (self, origin) {
             (Self::Ultrasam, Origin::TrainPoint | Origin::Predicted) => 0.0,
@@ -47,7 +47,7 @@ impl Convention {
         self == Self::Ultrasam
     }
 
-    /// As a config spells it.
+    /// Name in a config.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",

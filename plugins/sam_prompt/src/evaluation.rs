@@ -1,5 +1,5 @@
-//! How a promptable model is scored: prompts derived from annotations, then COCO's metric and overlap
-//! with the objects asked about.
+//! How a promptable model is scored: prompts derived from annotations, then the COCO metric and overlap
+//! with the prompted objects.
 
 mod evaluator;
 mod protocol;
@@ -9,7 +9,9 @@ pub(crate) use {evaluator::PromptEvaluator, protocol::ask_about};
 
 use engine::{
     Error, Result,
+    metrics::coco::IouType,
     serde::{Deserialize, Serialize},
+    task::instances::figure_names,
 };
 
 use crate::Postprocess;
@@ -18,19 +20,19 @@ use crate::Postprocess;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", deny_unknown_fields, default)]
 pub struct EvaluationConfig {
-    /// How each object is asked about; every one is scored for itself.
+    /// How each object is prompted for; every protocol is scored separately.
     pub protocols: Vec<Protocol>,
     /// Clicks of the protocol `clicks`.
     pub num_clicks: usize,
     /// `noisy_box`: each side moves by up to this share of its width or height.
     pub box_noise: f64,
-    /// Of `random_point` and `noisy_box`: the same image and object get the same prompt.
+    /// Seed of `random_point` and `noisy_box`: the same image and object get the same prompt.
     pub seed: u64,
-    /// Takes all categories for one, as a prompt says where and not what.
+    /// Treats all categories as one, since a prompt says where, not what.
     pub class_agnostic: bool,
     pub postprocess: Postprocess,
     pub multimask: Multimask,
-    /// Objects that go through the decoder together: more are faster and take more memory.
+    /// Objects that go through the decoder together: more is faster and takes more memory.
     pub objects_per_pass: usize,
 }
 
@@ -49,15 +51,15 @@ impl Default for EvaluationConfig {
     }
 }
 
-/// Whether a pass without refinement gives three masks, of which the one of the highest predicted IoU
+/// Whether a pass without refinement gives three masks, of which the one with the highest predicted IoU
 /// counts, or one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", rename_all = "snake_case")]
 pub enum Multimask {
-    /// Three for every prompt, as the reference. Training without refinement and interaction teaches
-    /// these alone.
+    /// Three for every prompt, as in the reference. Training without refinement and interaction trains
+    /// only these.
     Always,
-    /// Three for a single click, one for whatever says more, as SAM's authors advise for their weights.
+    /// Three for a single click, one for any other prompt, as SAM's authors advise for their weights.
     Ambiguous,
 }
 
@@ -71,7 +73,10 @@ impl EvaluationConfig {
         }
         for (i, protocol) in self.protocols.iter().enumerate() {
             if self.protocols[..i].contains(protocol) {
-                return fault("protocols", &format!("each once; {} stands twice", protocol.name()));
+                return fault(
+                    "protocols",
+                    &format!("each once; {} is listed twice", protocol.name()),
+                );
             }
         }
         if !(1..=100).contains(&self.num_clicks) {
@@ -84,6 +89,16 @@ impl EvaluationConfig {
             return fault("objects_per_pass", "at least 1");
         }
         Ok(())
+    }
+
+    /// Names of the metrics of every pass.
+    pub(crate) fn metric_names(&self) -> Vec<String> {
+        let of_pass = |pass: String| {
+            let figures = [IouType::Segm, IouType::Bbox].into_iter().flat_map(figure_names);
+            let names = figures.chain(evaluator::OVERLAPS.map(str::to_owned));
+            names.map(|name| format!("{pass}/{name}")).collect::<Vec<_>>()
+        };
+        self.passes().into_iter().flat_map(of_pass).collect()
     }
 
     /// Names of the passes, in the order of [`Answer::pass`](engine::task::Answer::pass).

@@ -1,5 +1,5 @@
-//! Whatever there is to see: a grid of clicks, and of the masks those that are sure, stable and not
-//! yet there (Kirillov et al. 2023, `automatic_mask_generator.py`).
+//! Segments everything: prompts with a grid of clicks and keeps the masks that are confident, stable and
+//! not duplicates (Kirillov et al. 2023, `automatic_mask_generator.py`).
 
 use engine::{
     Error, Result,
@@ -16,22 +16,22 @@ use crate::{postprocess::tight_box, prediction::View, prompt::Question};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", deny_unknown_fields, default)]
 pub struct EverythingConfig {
-    /// Clicks along the longer side of the image; the shorter one gets as many as keep their distance.
+    /// Clicks along the longer side of the image; the shorter side has as many as the same spacing allows.
     pub points_per_side: usize,
-    /// Least predicted IoU of a mask.
+    /// Minimum predicted IoU of a mask.
     pub pred_iou_thresh: f64,
-    /// Least stability: IoU of the masks cut at plus and minus the offset.
+    /// Minimum stability: IoU of the masks cut at plus and minus the offset.
     pub stability_score_thresh: f64,
-    /// Logits by which the cut is moved.
+    /// Offset of the cut, logits.
     pub stability_score_offset: f64,
-    /// Of two masks that overlap by more (IoU), the less sure goes.
+    /// If two masks overlap by more than this (IoU), the one with the lower predicted IoU is removed.
     pub nms_thresh: f64,
-    /// Least pixels of a mask, original image.
+    /// Minimum area of a mask, pixels of the original image.
     pub min_mask_area: u64,
 }
 
 impl Default for EverythingConfig {
-    /// SAM's, with masks and not boxes compared.
+    /// SAM's values, but masks are compared instead of boxes.
     fn default() -> Self {
         Self {
             points_per_side: 32,
@@ -75,7 +75,7 @@ struct Candidate {
     score: f64,
 }
 
-/// Objects of the image, by falling predicted IoU, all of category 0.
+/// Objects of the image, by descending predicted IoU, all of category 0.
 pub(crate) fn everything(view: &View<'_>) -> Result<Vec<Instance>> {
     let config = &view.config.everything;
     let mut kept: Vec<(f64, Rle)> = Vec::new();
@@ -123,7 +123,7 @@ fn grid((height, width): engine::Size, per_side: usize) -> Vec<PointPrompt> {
         .collect()
 }
 
-/// Masks that are sure and stable.
+/// Masks that are confident and stable.
 fn candidates(view: &View<'_>, questions: &[Question]) -> Result<Vec<Candidate>> {
     let config = &view.config.everything;
     let mut candidates = Vec::new();
@@ -147,7 +147,7 @@ fn stability(logits: &Tensor, offset: f64) -> Tensor {
     sure / possible.clamp_min(1.0)
 }
 
-/// Non-maximum suppression by mask IoU; the result is by falling score.
+/// Non-maximum suppression by mask IoU; the result is sorted by descending score.
 fn suppress(mut masks: Vec<(f64, Rle)>, threshold: f64) -> Result<Vec<(f64, Rle)>> {
     masks.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut kept: Vec<(f64, Rle)> = Vec::new();

@@ -2,7 +2,7 @@
 
 use engine::tch::{Tensor, no_grad};
 
-/// Which image each object lies in; objects of an image follow one another.
+/// The image that each object is in; objects of an image are consecutive.
 #[derive(Debug)]
 pub struct Owners {
     /// Objects of each image.
@@ -12,7 +12,7 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Of images with that many objects each, tensors on the device of `like`.
+    /// For images with that many objects each, with tensors on the device of `like`.
     #[must_use]
     pub fn new(counts: Vec<i64>, like: &Tensor) -> Self {
         let images = counts.iter().enumerate();
@@ -40,7 +40,7 @@ impl Owners {
         &self.counts
     }
 
-    /// `[B, ...]` of images to `[N, ...]` of objects; nothing is copied when there is one image.
+    /// `[B, ...]` per image to `[N, ...]` per object; nothing is copied if there is one image.
     pub(crate) fn spread(&self, of_images: &Tensor) -> Tensor {
         if self.counts.len() == 1 {
             let mut shape = of_images.size();
@@ -54,9 +54,9 @@ impl Owners {
 /// Tokens of a feature grid.
 #[derive(Debug)]
 pub(crate) enum ImageTokens<'a> {
-    /// `[B, h · w, C]`: one set an image, common to its objects.
+    /// `[B, h · w, C]`: one set per image, shared by its objects.
     Shared(Tensor, &'a Owners),
-    /// `[N, h · w, C]`: one set an object.
+    /// `[N, h · w, C]`: one set per object.
     Own(Tensor),
 }
 

@@ -1,4 +1,4 @@
-//! What other projects call the variables of prompt encoder and mask decoder. Ours are named as in
+//! Names of the variables of prompt encoder and mask decoder in other projects. Ours are named as in
 //! segment-anything.
 
 use engine::{

@@ -1,4 +1,4 @@
-//! Layers with PyTorch's default random start, as SAM's decoder uses them.
+//! Layers with PyTorch's default initialisation, as SAM's decoder uses them.
 
 use engine::{
     nn::{Linear, conv_default},
@@ -41,7 +41,7 @@ impl PatchConv {
 pub(crate) struct ReluMlp(Vec<Linear>);
 
 impl ReluMlp {
-    /// Of the given widths, input first.
+    /// Layers with the given widths, input first.
     pub(crate) fn new(vs: &nn::Path<'_>, widths: &[i64]) -> Self {
         let vs = vs / "layers";
         let layer = |(i, pair): (usize, &[i64])| linear(&(&vs / i), pair[0], pair[1]);

@@ -2,14 +2,14 @@
 //! (Meyer et al. 2025, after Kirillov et al. 2023).
 //!
 //! ```text
-//! image ──► backbone ──► embedding ─┐ once an image
+//! image ──► backbone ──► embedding ─┐ once per image
 //!                                   ├─► two-way transformer ──► masks, predicted IoU
-//! points, box, mask ─► prompt encoder ─┘ once an object          │
+//! points, box, mask ─► prompt encoder ─┘ once per object         │
 //!                         ▲                                      │ refinement: the first mask,
 //!                         └──────────────────────────────────────┘ and its box, as prompts
 //! ```
 //!
-//! `config` is the user's side; [`model`] holds the network; `training` draws prompts and sums
+//! `config` has the user's options; [`model`] holds the network; `training` draws prompts and sums
 //! losses; `prediction` answers prompts, whether given or derived from annotations.
 
 mod config;

@@ -23,7 +23,7 @@ pub struct LossConfig {
 }
 
 impl Default for LossConfig {
-    /// The reference's code.
+    /// The values of the reference's code.
     fn default() -> Self {
         Self {
             focal: 20.0,
@@ -39,9 +39,9 @@ impl Default for LossConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", rename_all = "snake_case")]
 pub enum IouLoss {
-    /// As the reference's code.
+    /// As in the reference's code.
     Mse,
-    /// As the UltraSam paper says.
+    /// As in the UltraSam paper.
     L1,
 }
 
@@ -49,9 +49,9 @@ pub enum IouLoss {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", rename_all = "snake_case")]
 pub enum MaskChoice {
-    /// That of the best IoU, as the reference.
+    /// The one with the best IoU, as in the reference.
     Iou,
-    /// That of the lowest focal and dice loss, as SAM.
+    /// The one with the lowest focal and dice loss, as in SAM.
     LowestLoss,
 }
 
@@ -84,7 +84,7 @@ pub struct MaskLosses {
 /// Losses of N objects against `targets` `[N, H, W]` f32 of 0 and 1, in the masks' frame.
 ///
 /// # Errors
-/// When shapes do not fit each other.
+/// If shapes do not fit each other.
 pub fn mask_losses(masks: &Masks, targets: &Tensor, config: &LossConfig) -> Result<MaskLosses> {
     let (n, _, h, w) = masks.logits.size4()?;
     let ious = no_grad(|| mask_ious(&masks.logits, targets));

@@ -1,4 +1,4 @@
-//! Embeddings to masks and their predicted quality (Kirillov et al. 2023,
+//! Decodes embeddings to masks and their predicted quality (Kirillov et al. 2023,
 //! `modeling/mask_decoder.py`).
 
 use engine::{
@@ -46,13 +46,13 @@ pub struct MaskDecoder {
 }
 
 impl MaskDecoder {
-    /// Widths must divide as the config checks it.
+    /// Widths must be divisible as the config checks.
     #[must_use]
     pub fn new(vs: &nn::Path<'_>, sizes: TransformerSizes) -> Self {
         let dim = sizes.dim;
         let hypernetworks = vs / "output_hypernetworks_mlps";
         let hypernetwork = |i| ReluMlp::new(&(&hypernetworks / i), &[dim, dim, dim, dim / 8]);
-        // SAM's own width, whatever that of the transformer.
+        // SAM's own width, whatever the transformer's width.
         const IOU_HIDDEN: i64 = 256;
         let iou_widths = [dim, IOU_HIDDEN, IOU_HIDDEN, NUM_MASK_TOKENS];
         Self {
@@ -68,7 +68,7 @@ impl MaskDecoder {
     /// Masks of the objects of `owners`.
     ///
     /// `image`: `[B, C, h, w]`; `image_pe`: `[h · w, C]`; `sparse`: `[N, T, C]`; `dense`:
-    /// `[N, C, h, w]`, or `[1, C, 1, 1]` when all objects share it.
+    /// `[N, C, h, w]`, or `[1, C, 1, 1]` if all objects share it.
     pub fn forward(
         &self,
         image: &Tensor,
@@ -108,7 +108,7 @@ impl MaskDecoder {
 /// Two transposed convolutions of stride 2 and a scalar product with each mask's weights.
 ///
 /// A transposed convolution whose stride is its kernel is a linear layer from a token to its four
-/// subpixels. So features stay tokens, and only the masks are put into the order of an image.
+/// subpixels. Features thus stay tokens, and only the masks are rearranged to image order.
 #[derive(Debug)]
 struct Upscaling {
     /// `[in, out, 2, 2]`, as PyTorch stores transposed convolutions.
@@ -121,7 +121,7 @@ struct Upscaling {
 
 impl Upscaling {
     fn new(vs: &nn::Path<'_>, dim: i64) -> Self {
-        // PyTorch takes the fan of a transposed convolution from its output channels.
+        // PyTorch computes the fan of a transposed convolution from its output channels.
         let conv = |name: i64, from: i64, to: i64| {
             let (vs, init) = (vs / name, conv_default(to * 4));
             (vs.var("weight", &[from, to, 2, 2], init), vs.var("bias", &[to], init))
@@ -146,12 +146,12 @@ impl Upscaling {
     }
 }
 
-/// In place where nothing is recorded: these are the largest tensors of the decoder, 8 MiB an object.
+/// In place if no gradient is recorded: these are the largest tensors of the decoder, 8 MiB per object.
 fn gelu(mut x: Tensor) -> Tensor {
     if x.requires_grad() { x.gelu("none") } else { x.gelu_("none") }
 }
 
-/// `[..., in]` to `[..., 4, out]`: the four subpixels of each place, row by row.
+/// `[..., in]` to `[..., 4, out]`: the four subpixels of each position, row by row.
 fn subpixels(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     let (from, to, _, _) = weight.size4().unwrap_or_default();
     let weight = weight.permute([2, 3, 1, 0]).reshape([4 * to, from]);

@@ -1,11 +1,6 @@
 //! Backbone, prompt encoder and mask decoder together.
 
-use engine::{
-    Context, Result, Size,
-    backbone::{self, Backbone},
-    data::Batch,
-    tch::Tensor,
-};
+use engine::{Context, Result, Size, backbone::Backbone, batch::Batch, tch::Tensor};
 
 use crate::{
     image_tokens::Owners,
@@ -21,29 +16,30 @@ pub struct Sam {
     pub mask_decoder: MaskDecoder,
 }
 
-/// What the decoder needs of a batch of images, however many prompts follow.
+/// What the decoder needs from a batch of images, however many prompts follow.
 #[derive(Debug)]
 pub struct Embedding {
     /// `[B, C, h, w]`.
     pub features: Tensor,
     /// `[h · w, C]`.
     pub positions: Tensor,
-    /// Of the padded input.
+    /// Size of the padded input.
     pub image_size: Size,
 }
 
 impl Sam {
     /// # Errors
-    /// When the backbone refuses the images' size.
+    /// If the backbone refuses the images' size.
     pub fn embed(&self, batch: &Batch, train: bool) -> Result<Embedding> {
         let (_, _, height, width) = batch.images.size4()?;
-        let features = backbone::features(&*self.backbone, batch, train)?
+        let features = batch
+            .features(&*self.backbone, train)?
             .pop()
-            .context("the backbone gave no feature level, though its spec names one")?;
+            .context("the backbone gave no feature level, but its spec lists one")?;
         Ok(self.embedding(features, (height, width)))
     }
 
-    /// Of features that are there already.
+    /// From features that are already computed.
     #[must_use]
     pub fn embedding(&self, features: Tensor, image_size: Size) -> Embedding {
         let (_, _, h, w) = features.size4().unwrap_or_default();
@@ -68,7 +64,7 @@ impl Sam {
 }
 
 impl Embedding {
-    /// That of one image of the batch.
+    /// The embedding of one image of the batch.
     #[must_use]
     pub fn of_image(&self, index: usize) -> Self {
         Self {
@@ -78,7 +74,7 @@ impl Embedding {
         }
     }
 
-    /// Size of the masks that the decoder makes of it.
+    /// Size of the masks that the decoder makes from it.
     #[must_use]
     pub fn mask_size(&self) -> Size {
         let (_, _, h, w) = self.features.size4().unwrap_or_default();

@@ -1,32 +1,33 @@
-//! Low-resolution logits to masks of the original image.
+//! Converts low-resolution logits to masks of the original image.
 
 use engine::{
     Result, Size,
-    data::{Rle, Target},
+    batch::Target,
+    data::Rle,
     serde::{Deserialize, Serialize},
     tch::{Kind, Tensor},
 };
 
-/// What is enlarged: the mask, or what it is cut from.
+/// What is enlarged: the binary mask, or the logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", rename_all = "snake_case")]
 pub enum Postprocess {
-    /// SAM's: logits are enlarged, cropped, brought to the original size, and only then cut at 0.
+    /// As SAM: logits are enlarged, cropped, resized to the original size, and only then cut at 0.
     #[default]
     Logits,
-    /// UltraSam's code: cut at 0 first; of the enlarged mask whatever is not exactly 0 counts. Masks
-    /// are 5-8 % larger.
+    /// As UltraSam's code: logits are cut at 0 first; all pixels of the enlarged mask that are not exactly
+    /// 0 count. Masks are 5-8 % larger.
     AsPublished,
 }
 
 /// The three frames between a mask of the decoder and its image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
-    /// Of the network's input, with padding.
+    /// Size of the network's input, with padding.
     pub padded: Size,
-    /// Of the image in it: its top left part.
+    /// Size of the image in it, which is its top left part.
     pub input: Size,
-    /// Of the file.
+    /// Size of the image file.
     pub original: Size,
 }
 
@@ -35,7 +36,7 @@ impl Frame {
         Self { padded, input: target.input_size, original: target.original_size }
     }
 
-    /// Input pixels an original pixel, along x and y.
+    /// Input pixels per original pixel, along x and y.
     pub(crate) fn scale(&self) -> (f64, f64) {
         (self.input.1 as f64 / self.original.1 as f64, self.input.0 as f64 / self.original.0 as f64)
     }
@@ -69,7 +70,7 @@ pub(crate) fn run_lengths(masks: &Tensor) -> Result<Vec<Rle>> {
     bytes.chunks_exact(pixels).map(|mask| Rle::from_mask(mask, size)).collect()
 }
 
-/// Tight box of a mask, XYXY with the far edges outside; zeros when it is empty.
+/// Tight box of a mask, XYXY with the far edges outside; zeros if the mask is empty.
 pub(crate) fn tight_box(mask: &Rle) -> [f64; 4] {
     let [x, y, width, height] = mask.bbox();
     [x, y, x + width, y + height]

@@ -1,4 +1,4 @@
-//! Answers to questions about one image.
+//! Answers prompts for one image.
 
 use engine::{Result, data::Rle, tch::Tensor};
 
@@ -14,20 +14,20 @@ use crate::{
     sampling::{Token, prompts},
 };
 
-/// An image, embedded once, to be asked about any number of times.
+/// An image, embedded once for any number of prompts.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
     pub(crate) sam: &'a Sam,
     pub(crate) config: &'a SamPromptConfig,
-    /// Of one image.
+    /// Embedding of one image.
     pub(crate) embedding: Embedding,
     pub(crate) frame: Frame,
 }
 
-/// The answer to one question.
+/// The answer to one prompt.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    /// Original pixels.
+    /// Mask in original pixels.
     pub(crate) mask: Rle,
     /// Predicted IoU, raw.
     pub(crate) score: f64,
@@ -35,7 +35,7 @@ pub(crate) struct Reply {
     pub(crate) logits: Tensor,
 }
 
-/// The masks that the decoder gave for one question.
+/// The masks that the decoder gave for one prompt.
 struct Raw {
     /// `[M, 4h, 4w]`.
     logits: Tensor,
@@ -43,7 +43,7 @@ struct Raw {
 }
 
 impl View<'_> {
-    /// In the order of the questions. Of each only the chosen mask stays in memory.
+    /// In the order of the prompts. Only the chosen mask of each prompt is kept.
     pub(crate) fn ask(&self, questions: &[Question]) -> Result<Vec<Reply>> {
         let form = |i: usize| (questions[i].tokens.len(), questions[i].mask.is_some());
         self.in_portions(questions.len(), form, |portion| {
@@ -52,8 +52,8 @@ impl View<'_> {
         })
     }
 
-    /// Calls `answer` with portions of at most `objects_per_pass` of `0..count` and brings what it
-    /// gives back into order. Questions of one form come together, as the decoder takes no others.
+    /// Calls `answer` with portions of at most `objects_per_pass` of `0..count` and returns the results
+    /// in order. A portion has prompts of the same shape only, as the decoder requires.
     pub(crate) fn in_portions<F: Ord, T>(
         &self,
         count: usize,
@@ -92,9 +92,9 @@ impl View<'_> {
         if is_multi { MaskTokens::Multi } else { MaskTokens::Single }
     }
 
-    /// The question of the second pass: the first mask, and its box in place of points.
+    /// The prompt of the second pass: the first mask, and its box in place of points.
     fn refined(&self, asked: &Question, reply: Reply) -> Question {
-        // An empty mask has no box. The published code asks with a box of zeros then.
+        // An empty mask has no box. The published code prompts with a box of zeros then.
         let is_empty = reply.mask.area() == 0;
         let keeps = asked.has_box()
             || (is_empty && self.config.evaluation.postprocess == Postprocess::Logits);
@@ -109,7 +109,7 @@ impl View<'_> {
         Question { tokens, mask: Some(reply.logits) }
     }
 
-    /// One run of the decoder for each group of questions of one form.
+    /// One run of the decoder for each group of prompts of the same shape.
     fn pass(
         &self,
         questions: &[&Question],
@@ -125,7 +125,7 @@ impl View<'_> {
         })
     }
 
-    /// Questions with equally many tokens, all with or all without a mask.
+    /// Prompts with the same number of tokens, all with or all without a mask.
     fn decode(&self, questions: &[&Question], wanted: MaskTokens) -> Result<Vec<Raw>> {
         let masks: Vec<_> = questions.iter().filter_map(|q| q.mask.as_ref()).collect();
         let masks = (!masks.is_empty()).then(|| Tensor::stack(&masks, 0));
@@ -142,7 +142,7 @@ impl View<'_> {
         Ok(iou.chunks_exact(m.max(1) as usize).enumerate().map(raw).collect())
     }
 
-    /// Of each question the mask of the highest predicted IoU, the first of equals.
+    /// For each prompt, the mask with the highest predicted IoU, the first of equals.
     fn replies(&self, raw: &[Raw]) -> Result<Vec<Reply>> {
         let (mut scores, mut logits) = (Vec::new(), Vec::new());
         for Raw { logits: all, iou } in raw {
@@ -153,14 +153,14 @@ impl View<'_> {
         if logits.is_empty() {
             return Ok(Vec::new());
         }
-        // A copy: what the replies hold must not keep the masks that were not chosen.
+        // A copy, so that the replies do not keep the masks that were not chosen in memory.
         let chosen = Tensor::stack(&logits, 0);
         let masks = self.masks(&chosen)?.into_iter().zip(scores).enumerate();
         let reply = |(i, (mask, score))| Reply { mask, score, logits: chosen.get(i as i64) };
         Ok(masks.map(reply).collect())
     }
 
-    /// All masks of every question, with their predicted IoU: `[M, 4h, 4w]` and M values each.
+    /// All masks of every prompt, with their predicted IoU: `[M, 4h, 4w]` and M values each.
     pub(crate) fn ask_all(&self, questions: &[Question]) -> Result<Vec<(Tensor, Vec<f64>)>> {
         let questions: Vec<_> = questions.iter().collect();
         let raw = self.pass(&questions, |_| MaskTokens::Multi)?;

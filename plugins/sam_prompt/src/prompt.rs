@@ -1,4 +1,4 @@
-//! Questions about an image, in the frame of the network's input.
+//! Prompts for an image, in the frame of the network's input.
 
 use engine::{
     Result,
@@ -11,7 +11,7 @@ use crate::{
     sampling::Token,
 };
 
-/// Logit that stands for a pixel of a mask that is known: surer than a model would be, finite.
+/// Logit of a pixel of a given mask: more confident than a model would be, but finite.
 const KNOWN: f64 = 10.0;
 
 /// One object's prompts.
@@ -23,7 +23,7 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// Points, then a box; where there is none, one token stands in its place, as SAM was trained.
+    /// Points, then a box; without a box, one filler token is in its place, as SAM was trained.
     pub(crate) fn new(prompt: &ObjectPrompt, frame: Frame, convention: Convention) -> Self {
         let (scale_x, scale_y) = frame.scale();
         let offset = convention.offset(Origin::Given);
@@ -45,10 +45,10 @@ impl Question {
         Self { tokens, mask: None }
     }
 
-    /// As [`new`](Self::new), with the prompt's mask.
+    /// Like [`new`](Self::new), with the prompt's mask.
     ///
     /// # Errors
-    /// When the prompt does not lie in its image, or its mask has another size.
+    /// If the prompt is outside its image, or its mask has another size.
     pub(crate) fn given(
         prompt: &ObjectPrompt,
         frame: Frame,
@@ -65,7 +65,7 @@ impl Question {
         self.tokens.iter().any(|token| token.label == Label::BoxCornerA)
     }
 
-    /// Whether it may mean several things: a single click does.
+    /// Whether it is ambiguous, as a single click is.
     pub(crate) fn is_ambiguous(&self) -> bool {
         self.mask.is_none() && self.tokens.len() == 2 && !self.has_box()
     }

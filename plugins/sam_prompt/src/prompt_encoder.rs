@@ -1,4 +1,4 @@
-//! Prompts to embeddings (Kirillov et al. 2023, `modeling/prompt_encoder.py`).
+//! Encodes prompts as embeddings (Kirillov et al. 2023, `modeling/prompt_encoder.py`).
 
 use std::f64::consts::TAU;
 
@@ -10,10 +10,10 @@ use engine::{
 
 use crate::layers::PatchConv;
 
-/// What a prompt token stands for; the values are rows of the encoder's table.
+/// Meaning of a prompt token; the values are rows of the encoder's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Label {
-    /// Fills the place of the second corner where there is no box.
+    /// Fills the place of the second corner if there is no box.
     NotAPoint = 0,
     Negative = 1,
     Positive = 2,
@@ -23,10 +23,10 @@ pub enum Label {
     BoxCornerB = 4,
 }
 
-/// Prompts of N objects, with equally many tokens each.
+/// Prompts of N objects, with the same number of tokens each.
 #[derive(Debug)]
 pub struct Prompts {
-    /// `[N, T, 2]` f32 (x, y), input pixels; where a convention adds half a pixel, it is added.
+    /// `[N, T, 2]` f32 (x, y), input pixels, including the half pixel that a convention may add.
     pub coords: Tensor,
     /// `[N, T]` i64, [`Label`] as numbers.
     pub labels: Tensor,
@@ -47,7 +47,7 @@ pub struct PromptEncoder {
 }
 
 impl PromptEncoder {
-    /// With embeddings of width `dim`, even.
+    /// With embeddings of width `dim`, which must be even.
     #[must_use]
     pub fn new(vs: &nn::Path<'_>, dim: i64) -> Self {
         let embedding = |vs: nn::Path<'_>| vs.randn_standard("weight", &[1, dim]);
@@ -68,7 +68,7 @@ impl PromptEncoder {
         }
     }
 
-    /// Embeddings of points and corners: `[N, T, C]`. `image_size` is that of the padded input.
+    /// Embeddings of points and corners: `[N, T, C]`. `image_size` is the size of the padded input.
     pub fn sparse(&self, prompts: &Prompts, image_size: Size) -> Tensor {
         let [negative, positive, corner_a, corner_b] = &self.point_embeddings;
         let table = Tensor::cat(&[&self.not_a_point, negative, positive, corner_a, corner_b], 0);
@@ -80,8 +80,8 @@ impl PromptEncoder {
         contents + self.encode(&unit) * is_point
     }
 
-    /// Embeddings of masks, one an object: `[N, C, h, w]`; without masks `[1, C, 1, 1]`, the same
-    /// everywhere and for all.
+    /// Embeddings of masks, one per object: `[N, C, h, w]`; without masks `[1, C, 1, 1]`, the same
+    /// for all positions and objects.
     pub fn dense(&self, prompts: &Prompts) -> Tensor {
         match &prompts.masks {
             Some(masks) => self.mask_downscaling.forward(masks),
@@ -89,7 +89,7 @@ impl PromptEncoder {
         }
     }
 
-    /// Position code of every place of a feature grid, at its centre: `[h · w, C]`.
+    /// Positional encoding of every cell of a feature grid, at its centre: `[h · w, C]`.
     pub fn grid(&self, (h, w): Size) -> Tensor {
         let options = (Kind::Float, self.gaussian.device());
         let centres = |n: i64| (Tensor::arange(n, options) + 0.5) / n;
@@ -98,7 +98,7 @@ impl PromptEncoder {
         self.encode(&Tensor::stack(&[x, y], -1)).flatten(0, 1)
     }
 
-    /// Random Fourier features of places in [0, 1]²: `[..., 2]` (x, y) to `[..., C]`.
+    /// Random Fourier features of positions in [0, 1]²: `[..., 2]` (x, y) to `[..., C]`.
     fn encode(&self, unit: &Tensor) -> Tensor {
         let centred: Tensor = (unit * 2.0 - 1.0).unsqueeze(-1);
         // Written out: as a matrix product, autocast would round coordinates to three digits.
@@ -125,7 +125,7 @@ struct MaskDownscaling {
 }
 
 impl MaskDownscaling {
-    /// SAM's sixteen channels in between.
+    /// With SAM's sixteen channels in between.
     const HIDDEN: i64 = 16;
 
     fn new(vs: &nn::Path<'_>, dim: i64) -> Self {

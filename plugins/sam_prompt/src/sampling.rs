@@ -1,4 +1,4 @@
-//! Prompts of training, drawn from the objects' masks and boxes.
+//! Draws training prompts from the objects' masks and boxes.
 
 use engine::{
     Result,
@@ -21,7 +21,7 @@ pub(crate) struct Pixel {
 
 /// One pixel of each mask `[N, H, W]` bool, uniformly; `None` for a mask without any.
 ///
-/// Fetches row sums and one row an object from the device, not the masks.
+/// Fetches row sums and one row per object from the device, not the masks.
 pub(crate) fn draw_pixels(masks: &Tensor, rngs: &mut [Rng]) -> Result<Vec<Option<Pixel>>> {
     let (n, height, width) = masks.size3()?;
     if n == 0 {
@@ -29,7 +29,7 @@ pub(crate) fn draw_pixels(masks: &Tensor, rngs: &mut [Rng]) -> Result<Vec<Option
     }
     let rows = masks.sum_dim_intlist([2i64].as_slice(), false, Kind::Int64).cumsum(1, Kind::Int64);
     let rows = Vec::<i64>::try_from(rows.flatten(0, -1))?;
-    // Row, and which of its pixels counted from the left.
+    // Row, and the pixel's rank in it, from the left.
     let drawn: Vec<Option<(i64, i64)>> = rows
         .chunks_exact(height as usize)
         .zip(rngs.iter_mut())
@@ -54,7 +54,7 @@ pub(crate) fn draw_pixels(masks: &Tensor, rngs: &mut [Rng]) -> Result<Vec<Option
     Ok(chosen.chunks_exact(width as usize).zip(&drawn).map(pixel).collect())
 }
 
-/// One prompt token: where and what.
+/// One prompt token: position and label.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Token {
     pub(crate) x: f64,
@@ -63,7 +63,7 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    /// The second token of a point: what stands where a box has its second corner.
+    /// The second token of a point, in place of a box's second corner.
     pub(crate) const NOT_A_POINT: Self = Self { x: 0.0, y: 0.0, label: Label::NotAPoint };
 
     pub(crate) fn corners([x0, y0, x1, y1]: [f64; 4], offset: f64) -> [Self; 2] {
@@ -98,7 +98,7 @@ pub(crate) fn draw_prompt(
     [Token { x, y, label: Label::Positive }, Token::NOT_A_POINT]
 }
 
-/// Tokens of N objects, equally many each, as tensors on the device of `like`.
+/// Tokens of N objects, the same number each, as tensors on the device of `like`.
 pub(crate) fn prompts<'a>(
     objects: impl Iterator<Item = &'a [Token]> + Clone,
     masks: Option<Tensor>,

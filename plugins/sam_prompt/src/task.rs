@@ -1,10 +1,12 @@
-//! The model as the engine sees it.
+//! Implements the engine's `Task`.
 
 use engine::{
     Result,
     anyhow::Context,
-    data::{Batch, ImagePrompts, ObjectPrompt, Target},
-    task::{Answer, Evaluator, Instance, Prediction, StepOutput, TargetNeeds, Task},
+    batch::{Batch, Target},
+    data::TargetNeeds,
+    data::{ImagePrompts, ObjectPrompt},
+    task::{Answer, Evaluator, Instance, Prediction, StepOutput, Task},
 };
 
 use crate::{
@@ -31,7 +33,7 @@ impl Task for SamPrompt {
         TargetNeeds::Masks
     }
 
-    /// Prompts and scores go by the annotation in original pixels.
+    /// Prompts and scores use the annotation in original pixels.
     fn eval_needs(&self) -> TargetNeeds {
         TargetNeeds::Boxes
     }
@@ -86,7 +88,7 @@ impl SamPrompt {
             let prompt: &ObjectPrompt = &prompts[i];
             (prompt.points.len(), prompt.bbox.is_some(), prompt.mask.is_some())
         };
-        // Neither questions nor logits of all objects are in memory at a time.
+        // Neither prompts nor logits of all objects are in memory at once.
         view.in_portions(prompts.len(), form, |portion| {
             let questions = portion.iter().map(|&i| question(i)).collect::<Result<Vec<_>>>()?;
             let replies = view.ask(&questions)?;

@@ -2,7 +2,7 @@
 
 use engine::{
     Error, Result,
-    data::{Batch, Target},
+    batch::{Batch, Target},
     seed::Rng,
     serde::{Deserialize, Serialize},
     task::{Loss, StepOutput},
@@ -28,15 +28,15 @@ pub struct TrainingConfig {
     pub box_probability: f64,
     /// Each side of a box moves by up to this share of its width or height.
     pub box_jitter: f64,
-    /// SAM's own interaction: so many further points, each from where mask and truth differ, with the
+    /// SAM's interactive training: this many further points, each where mask and truth differ, with the
     /// last mask as a prompt. 0: none; not together with refinement.
     pub interactive_rounds: usize,
-    /// Most objects of a batch that are learnt from; of more, some are drawn.
+    /// Maximum number of objects per batch that are learnt from; if there are more, a random subset.
     pub max_objects: usize,
 }
 
 impl Default for TrainingConfig {
-    /// The reference's, but for the number of objects: it fails at more than 20 an image.
+    /// The reference's values, except the number of objects: it fails at more than 20 per image.
     fn default() -> Self {
         Self { box_probability: 0.5, box_jitter: 0.05, interactive_rounds: 0, max_objects: 64 }
     }
@@ -76,13 +76,13 @@ mod stream {
 /// Objects that a step learns from, image after image.
 struct Objects {
     owners: Owners,
-    /// Of each object: the tokens of its prompt.
+    /// For each object, the tokens of its prompt.
     tokens: Vec<Vec<Token>>,
     /// `[N, 4h, 4w]` f32 of 0 and 1.
     targets: Tensor,
-    /// Of each object, for further draws.
+    /// One for each object, for further draws.
     rngs: Vec<Rng>,
-    /// Crowds aside: objects without a pixel in the input, and objects beyond the limit.
+    /// Not counting crowds: objects without a pixel in the input, and objects beyond the limit.
     without_pixels: usize,
     beyond_limit: usize,
 }
@@ -111,13 +111,13 @@ pub(crate) fn step(sam: &Sam, config: &SamPromptConfig, batch: &Batch) -> Result
     Ok(output)
 }
 
-/// Losses of one pass, or of two when `refines`: then the first mask, not cut off from its gradient,
+/// Losses of one pass, or of two if `refines`: then the first mask, with its gradient,
 /// is a prompt of the second pass, and the names of that pass end in `.0`.
 ///
 /// `targets`: `[N, 4h, 4w]` f32 of 0 and 1, in the order of `prompts`.
 ///
 /// # Errors
-/// When shapes do not fit each other.
+/// If shapes do not fit each other.
 pub fn pass_losses(
     sam: &Sam,
     embedding: &Embedding,
@@ -138,7 +138,7 @@ pub fn pass_losses(
     Ok(output)
 }
 
-/// One pass, and as many rounds more as are asked for.
+/// One pass, plus the configured number of further rounds.
 fn interact(
     sam: &Sam,
     config: &SamPromptConfig,
@@ -151,7 +151,7 @@ fn interact(
     let mut mask = None;
     for round in 0..=config.training.interactive_rounds {
         let asked = prompts(tokens.iter().map(Vec::as_slice), mask.take(), &embedding.features);
-        // One prompt may mean several things; a second one settles it.
+        // One prompt may be ambiguous; a second one resolves it.
         let wanted = if round == 0 { MaskTokens::Multi } else { MaskTokens::Single };
         let masks = sam.decode(embedding, owners, &asked, wanted, true);
         let losses = mask_losses(&masks, targets, &config.loss)?;
@@ -162,7 +162,7 @@ fn interact(
             let logits = no_grad(|| masks.logits.detach().gather(1, &chosen, false));
             let clicks = clicks(&logits.squeeze_dim(1), targets, embedding, config, &mut rngs)?;
             for (tokens, click) in tokens.iter_mut().zip(clicks) {
-                // Before the filling token of a point, which stays last.
+                // Before the filler token of a point, which stays last.
                 let at = tokens.iter().position(|t| t.label == Label::NotAPoint);
                 tokens.insert(at.unwrap_or(tokens.len()), click);
             }
@@ -173,8 +173,8 @@ fn interact(
     Ok(output)
 }
 
-/// The next click of each object: a pixel where its mask and the truth differ, or one of the object
-/// where they are equal.
+/// The next click of each object: a pixel where its mask and the truth differ, or one of the object's
+/// if they are equal.
 fn clicks(
     logits: &Tensor,
     targets: &Tensor,
@@ -192,7 +192,8 @@ fn clicks(
     let offset = config.convention.offset(Origin::Given) - 0.5;
     let mut tokens = Vec::with_capacity(rngs.len());
     for (i, (error, object)) in from_error.into_iter().zip(from_object).enumerate() {
-        // A target may be empty at this size: then any error is outside, and no error is no click.
+        // A target may be empty at this size: then any error is outside, and without an error there is
+        // no click.
         let Pixel { x, y } = error.or(object).unwrap_or(Pixel { x: 0, y: 0 });
         let inside = truth.f_get(i as i64)?.f_get(y)?.f_int64_value(&[x])? != 0;
         tokens.push(Token {
@@ -215,9 +216,9 @@ fn add(output: &mut StepOutput, suffix: &str, losses: MaskLosses, config: &LossC
     output.scalars.push((format!("iou{suffix}"), losses.true_iou.mean(Kind::Float)));
 }
 
-/// A batch without objects teaches nothing, and must not stop a run: zero, with zero gradients.
+/// Loss of a batch without objects, which must not stop a run: zero, with zero gradients.
 fn nothing_to_learn(embedding: &Embedding, config: &LossConfig) -> StepOutput {
-    // The position codes of the grid are no variable; the features may be frozen.
+    // The positional encodings of the grid are not a variable; the features may be frozen.
     let zero = (&embedding.features * 0.0).sum(Kind::Float);
     let terms =
         [("loss_focal", config.focal), ("loss_dice", config.dice), ("loss_iou", config.iou)];
@@ -271,13 +272,13 @@ fn choose(batch: &Batch, config: &SamPromptConfig, embedding: &Embedding) -> Res
     Ok(Objects { owners, tokens, targets, rngs, without_pixels, beyond_limit })
 }
 
-/// Objects of an image that are no crowd.
+/// Objects of an image that are not crowds.
 fn learnable(target: &Target) -> Result<Vec<i64>> {
     let crowds = Vec::<bool>::try_from(&target.is_crowd)?;
     Ok(crowds.iter().enumerate().filter(|&(_, crowd)| !crowd).map(|(i, _)| i as i64).collect())
 }
 
-/// At most `most` objects of all images, drawn without favour.
+/// At most `most` objects of all images, drawn uniformly.
 fn limit(objects: &[Vec<i64>], most: usize, seed: u64) -> Vec<Vec<i64>> {
     let mut all: Vec<(usize, i64)> = objects
         .iter()
@@ -297,8 +298,8 @@ fn limit(objects: &[Vec<i64>], most: usize, seed: u64) -> Vec<Vec<i64>> {
 }
 
 /// `[n, H, W]` bool in the input's frame to `[n, 4h, 4w]` f32 of 0 and 1: padded as the input is,
-/// bilinear without antialias, a half to 0. Where objects are small in the input this makes them a
-/// little smaller; the published post-processing makes up for it.
+/// bilinear without antialias, a half to 0. This makes objects that are small in the input slightly
+/// smaller; the published post-processing compensates for it.
 fn low_resolution(masks: &Tensor, embedding: &Embedding) -> Tensor {
     no_grad(|| {
         let (height, width) = embedding.image_size;

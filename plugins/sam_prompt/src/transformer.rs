@@ -1,8 +1,8 @@
-//! The two-way transformer: tokens look at the image, the image looks at the tokens (Kirillov et al.
+//! The two-way transformer: tokens attend to the image, the image attends to the tokens (Kirillov et al.
 //! 2023, `modeling/transformer.py`).
 //!
-//! Within a layer the image tokens do not change between the two cross attentions, so that three of
-//! their projections are one product; their position codes are projected once for all objects.
+//! Within a layer the image tokens do not change between the two cross attentions, so three of
+//! their projections are one product; their positional encodings are projected once for all objects.
 
 use engine::{
     nn::{LayerNorm, Linear, linear as product},
@@ -18,13 +18,13 @@ pub struct TransformerSizes {
     pub depth: usize,
     pub num_heads: i64,
     pub mlp_dim: i64,
-    /// `LN(2q + MLP(q))` behind the MLP, as UltraSam was trained, instead of `LN(q + MLP(q))`.
+    /// `LN(2q + MLP(q))` after the MLP, as UltraSam was trained, instead of `LN(q + MLP(q))`.
     pub double_residual: bool,
-    /// Of the MLP's hidden and output values, in training.
+    /// Dropout of the MLP's hidden and output values, in training.
     pub dropout: f64,
 }
 
-/// SAM's decoder between embeddings and masks.
+/// The part of SAM's decoder between embeddings and masks.
 #[derive(Debug)]
 pub struct TwoWayTransformer {
     layers: Vec<Block>,
@@ -42,7 +42,7 @@ impl TwoWayTransformer {
         }
     }
 
-    /// Queries `[N, T, C]` and image tokens, whose position codes are `[h · w, C]`, to queries and
+    /// Queries `[N, T, C]` and image tokens, with positional encodings `[h · w, C]`, to queries and
     /// image tokens `[N, h · w, C]`.
     pub(crate) fn forward(
         &self,
@@ -69,7 +69,8 @@ impl TwoWayTransformer {
     }
 }
 
-/// Adds onto the first, which nothing else needs; under autocast it is 16-bit, and the sum may not be.
+/// Adds in place to the first, which nothing else needs; under autocast it is 16-bit, and the sum may
+/// not be.
 fn add(mut attended: Tensor, tokens: &Tensor) -> Tensor {
     if attended.kind() == tokens.kind() { attended.g_add_(tokens) } else { attended + tokens }
 }
@@ -89,7 +90,7 @@ struct Block {
     norm3: LayerNorm,
     image_to_token: Attention,
     norm4: LayerNorm,
-    /// Its queries are position codes and nothing else yet: self-attention replaces them.
+    /// Whether its queries are still only positional encodings, which self-attention replaces.
     is_first: bool,
     double_residual: bool,
     dropout: f64,
@@ -153,7 +154,7 @@ impl Block {
         if self.is_first { attended } else { queries + attended }
     }
 
-    /// With what it is added to.
+    /// Returns the sum with its input.
     fn mlp(&self, queries: &Tensor, train: bool) -> Tensor {
         let drop = |x: Tensor| if self.dropout > 0.0 { x.dropout(self.dropout, train) } else { x };
         let hidden = drop(self.lin1.forward(queries).relu());
@@ -161,7 +162,7 @@ impl Block {
         if self.double_residual { queries * 2.0 + out } else { queries + out }
     }
 
-    /// Keys and values for the tokens, and queries of the image's own: each `[K, h · w, C']`.
+    /// Keys and values for the tokens, and the image's own queries: each `[K, h · w, C']`.
     fn project_image(&self, tokens: &Tensor, image_pe: &Tensor) -> [Tensor; 3] {
         let (to, from) = (&self.token_to_image, &self.image_to_token);
         let weight = [&to.k_proj.weight, &to.v_proj.weight, &from.q_proj.weight];
@@ -207,8 +208,8 @@ impl Attention {
         self.out_proj.forward(&self.merge(&self.scaled_dot_product(q, k, v)))
     }
 
-    /// As [`attend`](Self::attend), with keys and values of the image. Those that objects share are
-    /// not copied: their queries are lined up instead, for they do not see each other here.
+    /// Like [`attend`](Self::attend), with keys and values of the image. If objects share them, they are
+    /// not copied: the objects' queries are concatenated instead, since they do not interact here.
     fn attend_image(&self, q: &Tensor, k: &Tensor, v: &Tensor, image: &ImageTokens<'_>) -> Tensor {
         let ImageTokens::Shared(_, owners) = image else { return self.attend(q, k, v) };
         let (_, t, width) = q.size3().unwrap_or_default();
@@ -240,7 +241,7 @@ impl Attention {
         x.transpose(1, 2).flatten(2, 3)
     }
 
-    /// `[K, h · w, C']` each; the position codes are added to the keys alone.
+    /// `[K, h · w, C']` each; the positional encodings are added to the keys only.
     fn keys_and_values(&self, tokens: &Tensor, image_pe: &Tensor) -> [Tensor; 2] {
         let weight = Tensor::cat(&[&self.k_proj.weight, &self.v_proj.weight], 0);
         let key_pe = self.k_proj.forward(image_pe);

@@ -1,4 +1,4 @@
-//! What a file's header says, without its pixels.
+//! Reads the header of an image file without its pixels.
 
 use std::io::Cursor;
 
@@ -19,24 +19,24 @@ pub struct Header {
     pub width: u32,
     /// As stored, alpha and palettes included.
     pub channels: u8,
-    /// Of one channel as stored; those of a pixel's index for palettes.
+    /// Bits of one channel as stored; for palettes, bits of a pixel's index.
     pub bits_per_channel: u8,
-    /// What EXIF says about the way the image is to be shown.
+    /// Orientation according to EXIF.
     pub orientation: ExifTurn,
 }
 
 /// An EXIF orientation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExifTurn {
-    /// None, or upright.
+    /// No orientation stored, or upright.
     Upright,
-    /// Mirrored or upside down; height and width stay.
+    /// Mirrored or upside down; height and width are unchanged.
     Mirrored,
-    /// By a quarter, perhaps mirrored; height and width are exchanged.
+    /// Rotated by 90° either way, possibly mirrored; height and width are swapped.
     Quarter,
 }
 
-/// The format of a file by its content; `None` for what cannot be read here.
+/// The format of a file by its content; `None` if it is not supported.
 #[must_use]
 pub fn format_name(bytes: &[u8]) -> Option<&'static str> {
     Some(match guess_format(bytes).ok()? {
@@ -52,10 +52,10 @@ pub fn format_name(bytes: &[u8]) -> Option<&'static str> {
 /// Reads the header of a file's `bytes`.
 ///
 /// # Errors
-/// When it is no image that can be read here. Never panics, whatever the file holds.
+/// If it is not an image of a supported format. Never panics, whatever the file holds.
 pub fn read_header(bytes: &[u8]) -> Result<Header> {
     without_panic(|| {
-        let format = format_name(bytes).context("not an image known here")?;
+        let format = format_name(bytes).context("not an image in a supported format")?;
         let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
         let mut decoder = reader.into_decoder()?;
         let (width, height) = decoder.dimensions();

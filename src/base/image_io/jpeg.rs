@@ -1,12 +1,12 @@
-//! What a JPEG decoder forgives and training must not.
+//! Detects truncated JPEGs, which decoders tolerate but training must not.
 
 use anyhow::{Result, ensure};
 
 /// Refuses a JPEG that ends before its end-of-image marker. The decoder would fill the rest with
-/// grey, and a model would learn from half an image.
+/// grey, and the model would be trained on half an image.
 ///
 /// Walks the segments up to the first scan; in scan data 0xFF is escaped, so the marker's two
-/// bytes can only be the marker. Thumbnails inside EXIF segments have one of their own and are
+/// bytes can only be the marker. Thumbnails inside EXIF segments have their own marker and are
 /// skipped with their segment.
 pub(super) fn check_complete(bytes: &[u8]) -> Result<()> {
     const START_OF_SCAN: u8 = 0xDA;
@@ -14,7 +14,7 @@ pub(super) fn check_complete(bytes: &[u8]) -> Result<()> {
     loop {
         let header = bytes.get(at..at + 4);
         let Some(&[0xFF, marker, high, low]) = header else {
-            // Not a segment: fill bytes are legal, anything else is the decoder's to report.
+            // Not a segment: fill bytes are legal; the decoder reports anything else.
             ensure!(at + 4 <= bytes.len(), "truncated: the file ends within the JPEG header");
             at += 1;
             continue;

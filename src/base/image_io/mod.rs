@@ -1,17 +1,15 @@
-//! Decoding: a file on disk to 8-bit pixels, as OpenCV's `imread` gives them (in RGB order).
+//! Decodes image files to 8-bit pixels, as OpenCV's `imread` does (but in RGB order).
 //!
-//! PNG, JPEG, BMP, TIFF and WebP, told apart by their content, never by their name. PNG agrees with
+//! PNG, JPEG, BMP, TIFF and WebP, distinguished by their content, never by their name. PNG agrees with
 //! OpenCV bit for bit. JPEG decoders differ by a few levels where chroma is upsampled and in the
-//! last bit of the inverse DCT: the standard allows it.
+//! last bit of the inverse DCT, as the standard allows.
 
 mod header;
 mod jpeg;
 mod pixels;
 
 use std::{
-    any::Any,
     io::{Cursor, Read},
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 
@@ -19,7 +17,7 @@ use anyhow::{Context, Result};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, metadata::Orientation};
 
 pub use self::header::{ExifTurn, Header, format_name, read_header};
-use crate::Error;
+use crate::{Error, panics::catching};
 
 /// Largest file read into memory: well above any 8- or 16-bit image within the pixel limit.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -27,9 +25,9 @@ const MAX_FILE_BYTES: u64 = 1 << 30;
 /// How to decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeOptions {
-    /// Turns and mirrors the image as its EXIF orientation says.
+    /// Whether to apply the EXIF orientation.
     pub exif: bool,
-    /// Larger images are refused before any pixel is decoded.
+    /// Images with more pixels are refused before any pixel is decoded.
     pub max_pixels: u64,
 }
 
@@ -38,21 +36,22 @@ pub struct DecodeOptions {
 pub struct Image {
     pub height: u32,
     pub width: u32,
-    /// 1 (grey, stands for three equal channels) or 3 (RGB).
+    /// 1 (grey, representing three equal channels) or 3 (RGB).
     pub channels: usize,
     /// `[H, W, C]`, row-major.
     pub pixels: Vec<u8>,
-    /// Whether EXIF turned it by a quarter: height and width are those of the file, exchanged.
+    /// Whether EXIF rotated it by 90° either way, so that height and width are swapped relative to the
+    /// file.
     pub transposed: bool,
 }
 
 impl Image {
-    /// Keeps one channel where all three are equal throughout, as in most ultrasound stored as
-    /// RGB: every later step is by channel, so a third of the work gives the same numbers.
+    /// Keeps one channel if all three are equal throughout, as in most ultrasound stored as
+    /// RGB: every later step works per channel, so a third of the work gives the same numbers.
     #[must_use]
     pub fn into_grey_if_equal(self) -> Self {
         let equal = |p: &[u8]| p[0] == p[1] && p[1] == p[2];
-        // Chunks, so that the check is vectorised and still ends at the first coloured pixels.
+        // In chunks, so that the check is vectorised but still ends at the first coloured pixels.
         let is_grey = |chunk: &[u8]| chunk.chunks_exact(3).fold(true, |all, p| all & equal(p));
         if self.channels != 3 || !self.pixels.chunks(3 * 1024).all(is_grey) {
             return self;
@@ -62,11 +61,11 @@ impl Image {
     }
 }
 
-/// Decodes the file at `path`. Alpha is dropped, not blended; of 16 bits the upper 8 are kept;
+/// Decodes the file at `path`. Alpha is dropped, not blended; 16-bit values keep their upper 8 bits;
 /// palettes are looked up; grey stays one channel.
 ///
 /// # Errors
-/// Of kind data, naming the file: absent, of unknown format, truncated, corrupt, or too large.
+/// Kind data, naming the file: missing, of unknown format, truncated, corrupt, or too large.
 /// Never panics, whatever the file holds.
 pub fn decode_file(path: &Path, options: DecodeOptions) -> Result<Image> {
     let bytes = read_file(path)?;
@@ -77,7 +76,7 @@ pub fn decode_file(path: &Path, options: DecodeOptions) -> Result<Image> {
 /// `(height, width)` of the file at `path`, from its header alone.
 ///
 /// # Errors
-/// As [`decode_file`].
+/// Same errors as [`decode_file`].
 pub fn read_size(path: &Path, options: DecodeOptions) -> Result<(u32, u32)> {
     let bytes = read_file(path)?;
     without_panic(|| {
@@ -92,8 +91,8 @@ pub fn read_size(path: &Path, options: DecodeOptions) -> Result<(u32, u32)> {
 /// The bytes of the file at `path`.
 ///
 /// # Errors
-/// Of kind data: when it cannot be read, or is larger than any image within the limits; without a
-/// kind when the machine is to blame.
+/// Kind data if it cannot be read, or is larger than any image within the limits; no kind if the
+/// machine is at fault.
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     let failed = |e: std::io::Error| {
         let what = format!("image {}: cannot read", path.display());
@@ -106,7 +105,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     let length = file.metadata().map_err(failed)?.len();
     if length > MAX_FILE_BYTES {
         return Err(Error::data(format!(
-            "image {}: the file has {length} bytes, at most {MAX_FILE_BYTES} are read",
+            "image {}: the file has {length} bytes, the limit is {MAX_FILE_BYTES}",
             path.display()
         ))
         .into());
@@ -116,7 +115,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Memory or file handles ran out: the file need not be at fault.
+/// Whether memory or file handles ran out, so that the file need not be at fault.
 fn is_of_machine(error: &std::io::Error) -> bool {
     use rustix::io::Errno;
     let codes = [Errno::NOMEM, Errno::MFILE, Errno::NFILE];
@@ -126,7 +125,7 @@ fn is_of_machine(error: &std::io::Error) -> bool {
 /// Decodes a file's `bytes`; see [`decode_file`].
 ///
 /// # Errors
-/// As [`decode_file`], without a file's name.
+/// Same errors as [`decode_file`], without the file name.
 pub fn decode_bytes(bytes: &[u8], options: DecodeOptions) -> Result<Image> {
     without_panic(|| {
         let mut decoder = open(bytes, options)?;
@@ -141,27 +140,17 @@ pub fn decode_bytes(bytes: &[u8], options: DecodeOptions) -> Result<Image> {
     })
 }
 
-/// Decoders of hostile files may panic; one bad image must not end a run without its name.
+/// Turns a panic into an error. Decoders may panic on hostile files, and one bad image must not end a
+/// run without naming it.
 fn without_panic<T>(decode: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
-        Err(anyhow::anyhow!("corrupt: the decoder gave up ({})", panic_text(&*panic)))
-    })
-}
-
-/// What a caught panic had to say.
-pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message")
+    catching(|| "corrupt: the decoder gave up".to_owned(), decode)
 }
 
 fn open(bytes: &[u8], options: DecodeOptions) -> Result<impl ImageDecoder + '_> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     let format = reader.format().with_context(|| {
-        let what = if bytes.is_empty() { "the file is empty" } else { "not an image known here" };
-        format!("{what} (PNG, JPEG, BMP, TIFF and WebP are, by content)")
+        let what = if bytes.is_empty() { "the file is empty" } else { "not an image" };
+        format!("{what} (supported: PNG, JPEG, BMP, TIFF and WebP, recognised by content)")
     })?;
     if format == ImageFormat::Jpeg {
         jpeg::check_complete(bytes)?;
@@ -176,7 +165,7 @@ fn open(bytes: &[u8], options: DecodeOptions) -> Result<impl ImageDecoder + '_> 
     anyhow::ensure!(pixels > 0, "it has no pixels ({height}x{width})");
     anyhow::ensure!(
         pixels <= options.max_pixels,
-        "it claims {height}x{width} = {pixels} pixels, the limit is {} (preprocess.max_pixels)",
+        "its header claims {height}x{width} = {pixels} pixels, the limit is {} (preprocess.max_pixels)",
         options.max_pixels
     );
     Ok(decoder)

@@ -1,4 +1,4 @@
-//! Any decoder's output to 8-bit grey or RGB.
+//! Converts the output of any decoder to 8-bit grey or RGB.
 
 use anyhow::{Result, bail};
 use image::ColorType;
@@ -14,16 +14,16 @@ pub(super) fn to_8bit(raw: Vec<u8>, color: ColorType) -> Result<(usize, Vec<u8>)
         ColorType::La16 => (1, keep::<4, 1>(&raw, high([0]))),
         ColorType::Rgb16 => (3, keep::<6, 3>(&raw, high([0, 1, 2]))),
         ColorType::Rgba16 => (3, keep::<8, 3>(&raw, high([0, 1, 2]))),
-        other => bail!("its pixels are {other:?}; 8- and 16-bit integers can be read"),
+        other => bail!("its pixels are {other:?}; only 8- and 16-bit integers are supported"),
     })
 }
 
-/// Byte offsets of the upper halves of native-endian 16-bit samples: OpenCV, too, truncates.
+/// Byte offsets of the upper halves of native-endian 16-bit samples: OpenCV also truncates.
 fn high<const N: usize>(samples: [usize; N]) -> [usize; N] {
     samples.map(|s| 2 * s + usize::from(cfg!(target_endian = "little")))
 }
 
-/// Of each pixel of `FROM` bytes those at `offsets`.
+/// Keeps the bytes at `offsets` of each pixel of `FROM` bytes.
 fn keep<const FROM: usize, const TO: usize>(raw: &[u8], offsets: [usize; TO]) -> Vec<u8> {
     let mut out = vec![0; raw.len() / FROM * TO];
     for (to, from) in out.chunks_exact_mut(TO).zip(raw.chunks_exact(FROM)) {

@@ -1,4 +1,4 @@
-//! `segmentation` of an annotation: polygons, or run lengths in one of two forms.
+//! Parses the `segmentation` of an annotation: polygons, or run lengths in one of two forms.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::{
 
 use super::{Rle, Segmentation};
 
-/// `null` and `[]` are objects without a mask.
+/// `null` and `[]` mean an object without a mask.
 impl<'de> Deserialize<'de> for Segmentation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SegmentationVisitor)
@@ -53,7 +53,7 @@ impl<'de> Visitor<'de> for SegmentationVisitor {
     }
 }
 
-/// One polygon, trimmed to its length: a file holds hundreds of thousands.
+/// One polygon, with excess capacity trimmed: a file holds hundreds of thousands.
 struct Polygon(Vec<f64>);
 
 impl<'de> Deserialize<'de> for Polygon {

@@ -1,7 +1,7 @@
 //! Object masks as COCO stores them: run lengths and polygons.
 //!
-//! The arithmetic (codec, polygon rasteriser, merging) is hotcoco's, which equals pycocotools bit
-//! for bit; what is added here are the checks that let hostile files in.
+//! The arithmetic (codec, polygon rasteriser, merging) is that of hotcoco, which equals pycocotools bit
+//! for bit; this module adds the checks that make hostile files safe to read.
 
 mod json;
 mod rle;

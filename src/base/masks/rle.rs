@@ -15,22 +15,22 @@ pub struct Rle {
 }
 
 impl Rle {
-    /// A mask of given runs.
+    /// Creates a mask from runs.
     ///
     /// # Errors
-    /// When the runs do not add up to `height · width`.
+    /// If the runs do not add up to `height · width`.
     pub fn new(height: u32, width: u32, counts: Vec<u32>) -> Result<Self> {
         let rle = Self { height, width, counts };
         rle.check()?;
         Ok(rle)
     }
 
-    /// Reads COCO's compressed string.
+    /// Decodes COCO's compressed string.
     ///
     /// # Errors
-    /// When it is no such string, or its runs do not add up to `height · width`.
+    /// If the string is malformed, or its runs do not add up to `height · width`.
     pub fn from_compressed(height: u32, width: u32, counts: &str) -> Result<Self> {
-        // hotcoco refuses what overruns the mask; a string cut short shows in the sum.
+        // hotcoco refuses runs beyond the mask; the sum reveals a truncated string.
         let rle: Self = mask::rle_from_string(counts, height, width)
             .map_err(|e| anyhow!("RLE counts: {}", reason(&e)))?
             .into();
@@ -47,7 +47,7 @@ impl Rle {
     /// Encodes a row-major mask of `(height, width)`; any non-zero byte is foreground.
     ///
     /// # Errors
-    /// When the buffer has another length, or the mask 2³² pixels or more.
+    /// If the length of the buffer does not match, or the mask has 2³² pixels or more.
     pub fn from_mask(mask: &[u8], (height, width): (u32, u32)) -> Result<Self> {
         let (h, w) = (height as usize, width as usize);
         ensure!(
@@ -61,7 +61,7 @@ impl Rle {
     /// Encodes a column-major mask of `(height, width)`; any non-zero byte is foreground.
     ///
     /// # Errors
-    /// When the buffer has another length, or the mask 2³² pixels or more.
+    /// If the length of the buffer does not match, or the mask has 2³² pixels or more.
     pub fn from_column_major(mask: &[u8], (height, width): (u32, u32)) -> Result<Self> {
         Ok(mask::encode(mask, height, width).map_err(|e| anyhow!(reason(&e)))?.into())
     }
@@ -74,8 +74,8 @@ impl Rle {
         mask
     }
 
-    /// [`to_mask`](Self::to_mask) of the pixels in `rows` and `columns` alone; what lies outside the
-    /// mask is 0.
+    /// Like [`to_mask`](Self::to_mask), but only the pixels in `rows` and `columns`; pixels outside the
+    /// mask are 0.
     #[must_use]
     pub fn to_mask_part(&self, rows: Range<usize>, columns: Range<usize>) -> Vec<u8> {
         let width = columns.len();
@@ -90,8 +90,8 @@ impl Rle {
         part
     }
 
-    /// Writes `value` wherever the mask is 1 into a row-major buffer of the mask's size; pixels
-    /// beyond a shorter buffer are left out.
+    /// Writes `value` into a row-major buffer of the mask's size wherever the mask is 1; pixels beyond
+    /// the end of a shorter buffer are skipped.
     pub fn paint<T: Copy>(&self, buffer: &mut [T], value: T) {
         let w = self.width as usize;
         self.for_each_segment(|x, rows| {
@@ -103,7 +103,7 @@ impl Rle {
         });
     }
 
-    /// Calls `visit(x, rows)` for every vertical piece of the foreground, left to right.
+    /// Calls `visit(x, rows)` for every vertical segment of the foreground, from left to right.
     fn for_each_segment(&self, mut visit: impl FnMut(usize, Range<usize>)) {
         let (h, w) = (self.height as usize, self.width as usize);
         let mut position = 0;
@@ -135,14 +135,14 @@ impl Rle {
             let length = (span.end - span.start) as u64;
             count += length;
             columns += length * x as u64;
-            // Of an arithmetic series: length · (first + last) / 2, always whole.
+            // Sum of an arithmetic series: length · (first + last) / 2, always an integer.
             rows += length * (span.start + span.end - 1) as u64 / 2;
         });
         let mean = |sum: u64| sum as f64 / count as f64;
         (count > 0).then(|| (mean(columns), mean(rows)))
     }
 
-    /// `(x, y)` of the `nth` pixel of the foreground (from 0), column after column.
+    /// `(x, y)` of the `nth` foreground pixel (from 0), column by column.
     #[must_use]
     pub fn nth_pixel(&self, nth: u64) -> Option<(u32, u32)> {
         let (mut before, mut position) = (0u64, 0u64);
@@ -167,10 +167,10 @@ impl Rle {
         mask::to_bbox(&self.clone().into())
     }
 
-    /// Pixels that are foreground in any of the masks.
+    /// The union of `masks`.
     ///
     /// # Errors
-    /// When there is none, or they differ in size.
+    /// If `masks` is empty, or they differ in size.
     pub fn union(masks: &[Self]) -> Result<Self> {
         ensure!(!masks.is_empty(), "the union of no masks has no size");
         let masks: Vec<_> = masks.iter().cloned().map(Into::into).collect();
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn hostile_strings_are_refused_without_panic() {
-        // Cut short, below the alphabet, negative, beyond 32 and 64 bits, beyond ASCII.
+        // Truncated, below the alphabet, negative, beyond 32 and 64 bits, beyond ASCII.
         for text in ["", "2", "23", "2\u{1f}1", "2O1", "PPPPPPP8", &"o".repeat(99), "é", "231é"] {
             assert!(Rle::from_compressed(2, 3, text).is_err(), "{text:?}");
         }

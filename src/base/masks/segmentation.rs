@@ -1,21 +1,21 @@
-//! The outline of an object in the form the file gives it.
+//! The mask of an object in the form in which the file stores it.
 
 use anyhow::{Result, anyhow, bail, ensure};
 use hotcoco::mask;
 
 use super::{Rle, rle::reason};
 
-/// Points of an outline, five to a pixel, that may lie on its image: the rasteriser holds them all.
-/// An outline that fits has a few thousand.
+/// Maximum number of points of an outline on its image, five per pixel: the rasteriser holds them all.
+/// A normal outline has a few thousand.
 const MAX_OUTLINE_POINTS: f64 = (1u64 << 23) as f64;
 
-/// The outline of an object, undecoded: a large file's masks would not fit into memory.
+/// The mask of an object, not decoded: the decoded masks of a large file would not fit into memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Segmentation {
-    /// No mask in the file: the box stands for it.
+    /// The file does not have a mask: the box is used instead.
     #[default]
     None,
-    /// Each `[x0, y0, x1, y1, …]`, original pixels; the mask is their union.
+    /// Polygons `[x0, y0, x1, y1, …]` in original pixels; the mask is their union.
     Polygons(Vec<Vec<f64>>),
     /// COCO's compressed string form with its size.
     Compressed { height: u32, width: u32, counts: Box<str> },
@@ -24,11 +24,11 @@ pub enum Segmentation {
 }
 
 impl Segmentation {
-    /// The mask on an image of `size` (height, width), as pycocotools rasterises it; where there
-    /// is none, that of `bbox` (XYWH, original pixels).
+    /// The mask on an image of `size` (height, width), as pycocotools rasterises it; if there
+    /// is no mask, `bbox` (XYWH, original pixels) filled.
     ///
     /// # Errors
-    /// When the stored mask is malformed or of another size, or the image has 2³² pixels or more.
+    /// If the stored mask is malformed or has a different size, or the image has 2³² pixels or more.
     pub fn rasterize(&self, size: (u32, u32), bbox: [f64; 4]) -> Result<Rle> {
         let (height, width) = size;
         self.check_size(size)?;
@@ -42,12 +42,12 @@ impl Segmentation {
         Ok(rasterized.map_err(|e| anyhow!(reason(&e)))?.into())
     }
 
-    /// Whether [`rasterize`](Self::rasterize) will succeed on an image of `size`, or of any size
-    /// that the annotation file did not tell.
+    /// Checks that [`rasterize`](Self::rasterize) will succeed on an image of `size`, or of any size if
+    /// the annotation file does not give one.
     ///
     /// # Errors
-    /// When polygons are too short, uneven or not finite, or run lengths do not fit their size or
-    /// that of the image.
+    /// If polygons are too short, have an odd number of coordinates or are not finite, or run lengths
+    /// do not match their size or that of the image.
     pub fn check(&self, size: Option<(u32, u32)>) -> Result<()> {
         if let Some(size) = size {
             self.check_size(size)?;
@@ -63,7 +63,7 @@ impl Segmentation {
         }
     }
 
-    /// `(height, width)` of stored run lengths; polygons have none.
+    /// `(height, width)` of stored run lengths; `None` for polygons.
     #[must_use]
     pub fn size(&self) -> Option<(u32, u32)> {
         match self {
@@ -73,10 +73,10 @@ impl Segmentation {
         }
     }
 
-    /// XYWH of the mask: of polygons their extent, as COCO's own files have it. `None` without one.
+    /// XYWH of the mask; for polygons their extent, as in COCO's own files. `None` without a mask.
     ///
     /// # Errors
-    /// When run lengths do not fit their size.
+    /// If run lengths do not match their size.
     pub fn bbox(&self) -> Result<Option<[f64; 4]>> {
         if let Self::Polygons(polygons) = self {
             let extent = |offset: usize| {
@@ -92,11 +92,11 @@ impl Segmentation {
         Ok(Some(self.rasterize(size, [0.0; 4])?.bbox()))
     }
 
-    /// Area of the mask in pixels: of polygons the sum by the shoelace formula, as COCO's own files
-    /// have it. `None` without one.
+    /// Area of the mask in pixels; for polygons the sum by the shoelace formula, as in COCO's own
+    /// files. `None` without a mask.
     ///
     /// # Errors
-    /// When run lengths do not fit their size.
+    /// If run lengths do not match their size.
     pub fn area(&self) -> Result<Option<f64>> {
         if let Self::Polygons(polygons) = self {
             return Ok(Some(polygons.iter().map(|p| shoelace(p)).sum()));
@@ -117,8 +117,8 @@ impl Segmentation {
 }
 
 impl Segmentation {
-    /// Refuses what a file of some kilobytes can claim: outlines that cross a huge image time and
-    /// again, gigabytes of points.
+    /// Refuses outlines that cross a huge image again and again: a file of a few kilobytes could demand
+    /// gigabytes of points.
     fn check_outline(&self, size: (u32, u32), [x, y, width, height]: [f64; 4]) -> Result<()> {
         let points: f64 = match self {
             Self::None => {
@@ -138,13 +138,13 @@ impl Segmentation {
     }
 }
 
-/// At least as many points as the rasteriser makes of an outline: of what lies beside the image it
-/// keeps what it needs to come back.
+/// An upper bound on the number of points the rasteriser makes of an outline: beside the image it
+/// keeps only the points it needs to come back.
 fn outline_points(polygon: &[f64], (height, width): (u32, u32)) -> f64 {
     let points = polygon.chunks_exact(2);
     let next = points.clone().cycle().skip(1);
     let longest = |from: f64, to: f64, side: u32| {
-        // NaN, too, is refused elsewhere; here it counts as a whole side.
+        // NaN is refused elsewhere; here it counts as a whole side.
         (to - from).abs().min(f64::from(side) + 4.0)
     };
     points

@@ -1,4 +1,4 @@
-//! The stack machine of pickle protocols 0 to 5, without its power to import and call.
+//! The stack machine of pickle protocols 0 to 5, without the ability to import and call.
 
 use std::{collections::HashMap, io::Read};
 
@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::node::{Call, Graph, Id, Node};
 
-/// A real checkpoint's pickle has some ten thousand values; a training log in it perhaps a
-/// million. Beyond this it is a bomb.
+/// Maximum number of values. The pickle of a real checkpoint has some ten thousand values, with a
+/// training log perhaps a million. Anything beyond this is a bomb.
 const MAX_NODES: usize = 1 << 23;
 /// Longest pickle read, for the same reason.
 const MAX_BYTES: u64 = 256 << 20;
@@ -18,36 +18,36 @@ const MAX_NAME: usize = 1 << 16;
 #[derive(Debug)]
 pub struct Machine<R> {
     reader: R,
-    /// Bytes read so far, also the place errors name.
+    /// Number of bytes read so far; errors report it as the position.
     position: u64,
     graph: Graph,
     stack: Vec<Id>,
     /// Stack heights at each open MARK.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
-    /// Whether byte strings stay where they are, as [`Node::Stored`].
+    /// Whether byte strings are skipped and recorded as [`Node::Stored`].
     leaves_bytes: bool,
-    /// How many bytes were left where they are.
+    /// Number of skipped bytes.
     left: u64,
-    /// Bytes of names that were copied from texts: one text may name any number of classes.
+    /// Total bytes of names copied from strings: one string may name any number of classes.
     copied: usize,
 }
 
 impl<R: Read> Machine<R> {
-    /// Reads one pickle, up to and with its STOP, from a buffered reader.
+    /// Reads one pickle, up to and including its STOP, from a buffered reader.
     ///
-    /// Gives the graph, its root, and the number of bytes read.
+    /// Returns the graph, its root, and the number of bytes read.
     ///
     /// # Errors
-    /// When the bytes are no well-formed pickle or exceed the limits; names the offset.
+    /// If the bytes are not a well-formed pickle or exceed the limits; the message names the offset.
     pub fn run(reader: R) -> Result<(Graph, Id, u64)> {
         Self::start(reader, false)
     }
 
-    /// As [`Machine::run`], but passes over byte strings: NumPy keeps its arrays in them.
+    /// Like [`Machine::run`], but skips byte strings: NumPy keeps its arrays in them.
     ///
     /// # Errors
-    /// As [`Machine::run`].
+    /// Same errors as [`Machine::run`].
     pub fn run_leaving_bytes(reader: R) -> Result<(Graph, Id, u64)> {
         Self::start(reader, true)
     }
@@ -75,7 +75,7 @@ impl<R: Read> Machine<R> {
                 .step(opcode)
                 .with_context(|| format!("pickle opcode {:?} at byte {at}", char::from(opcode)))?;
             let held = machine.stack.len() + machine.marks.len() + machine.memo.len();
-            ensure!(held <= MAX_NODES, "the pickle juggles more than {MAX_NODES} values");
+            ensure!(held <= MAX_NODES, "its stack and memo hold more than {MAX_NODES} values");
             let read = machine.position - machine.left;
             ensure!(read <= MAX_BYTES, "the pickle is longer than {MAX_BYTES} bytes");
         }
@@ -84,7 +84,7 @@ impl<R: Read> Machine<R> {
     fn step(&mut self, opcode: u8) -> Result<()> {
         match opcode {
             b'(' => self.marks.push(self.stack.len()),
-            // FRAME only helps buffering.
+            // FRAME is only a hint for buffering.
             0x95 => drop(self.bytes(8)?),
             0x80 => ensure!(self.byte()? <= 5, "the protocol is newer than 5"),
             b'0' => self.pop_or_unmark()?,
@@ -113,7 +113,7 @@ impl<R: Read> Machine<R> {
                 self.pop()?;
                 self.push(Node::Persistent(id))?;
             }
-            _ => bail!("this opcode has no place in a checkpoint"),
+            _ => bail!("this opcode does not belong in a checkpoint"),
         }
         Ok(())
     }
@@ -181,7 +181,7 @@ impl<R: Read> Machine<R> {
                 // Python writes lone surrogates; names of tensors never hold them.
                 Node::Str(String::from_utf8_lossy(&bytes).into())
             }
-            // Python 2's str: text as a rule, NumPy's raw data else.
+            // Python 2's str: usually text, otherwise NumPy's raw data.
             b'U' | b'T' => match String::from_utf8(bytes) {
                 Ok(text) => Node::Str(text.into()),
                 Err(error) => Node::Bytes(error.into_bytes().into()),
@@ -246,7 +246,7 @@ impl<R: Read> Machine<R> {
         match self.top_node()? {
             Node::List(items) | Node::Set(items) => items.extend(new),
             Node::Call(call) => call.items.extend(new),
-            _ => bail!("elements are added to what is no list"),
+            _ => bail!("elements are added to something that is not a list"),
         }
         Ok(())
     }
@@ -255,7 +255,7 @@ impl<R: Read> Machine<R> {
         match self.top_node()? {
             Node::Dict(pairs) => pairs.extend(new),
             Node::Call(call) => call.pairs.extend(new),
-            _ => bail!("keys are set in what is no dict"),
+            _ => bail!("keys are set in something that is not a dict"),
         }
         Ok(())
     }
@@ -286,7 +286,7 @@ impl<R: Read> Machine<R> {
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                let part = |id| self.graph.str(id).context("a class is named by no text");
+                let part = |id| self.graph.str(id).context("the name of a class is not a string");
                 let (module, name) = (part(module)?, part(name)?);
                 let len = module.len() + name.len();
                 ensure!(len <= MAX_NAME, "a name is longer than {MAX_NAME} bytes");
@@ -353,7 +353,7 @@ impl<R: Read> Machine<R> {
         Ok(id)
     }
 
-    /// Stack height that the innermost MARK protects.
+    /// Stack height protected by the innermost MARK.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -397,7 +397,7 @@ impl<R: Read> Machine<R> {
         Ok(array)
     }
 
-    /// The next `len` bytes; memory grows with what is there, not with what is claimed.
+    /// The next `len` bytes; memory grows with the actual data, not with the claimed length.
     fn bytes(&mut self, len: u64) -> Result<Vec<u8>> {
         ensure!(
             len <= MAX_BYTES && self.position - self.left + len <= MAX_BYTES,
@@ -503,13 +503,13 @@ mod tests {
             (b"(.", "too short"),
             (b"h\x07.", "memo 7 is empty"),
             (b"e.", "no MARK"),
-            (b"K\x01(K\x02e.", "no list"),
+            (b"K\x01(K\x02e.", "not a list"),
             (b"}(K\x02u.", "no value"),
             (b"B\xff\xff\xff\xff.", "longer than"),
             (b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff.", "longer than"),
             (b"B\x00\x00\x00\x08abc.", "announced"),
             (b"\x80\x09.", "newer than 5"),
-            (b"\xff", "no place in a checkpoint"),
+            (b"\xff", "does not belong in a checkpoint"),
             (b"Inot a number\n.", "invalid digit"),
         ] {
             let error = format!("{:#}", run(pickle).unwrap_err());

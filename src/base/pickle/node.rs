@@ -1,4 +1,4 @@
-//! What a pickle holds, as a graph of inert nodes.
+//! The content of a pickle, as a graph of inert nodes.
 
 /// Number of a node in its [`Graph`].
 pub type Id = u32;
@@ -14,14 +14,14 @@ pub enum Node {
     Float(f64),
     Str(Box<str>),
     Bytes(Box<[u8]>),
-    /// Bytes that were not read: their place in what the pickle was read from.
+    /// Bytes that were not read: their position in the source of the pickle.
     Stored {
         start: u64,
         len: u64,
     },
     Tuple(Box<[Id]>),
     List(Vec<Id>),
-    /// Also sets (see [`Node::Set`]) and what `SETITEMS` filled; later entries win.
+    /// Entries, including those that `SETITEMS` added; later entries win.
     Dict(Vec<(Id, Id)>),
     Set(Vec<Id>),
     /// A class or function by name. Never looked up.
@@ -29,9 +29,9 @@ pub enum Node {
         module: Box<str>,
         name: Box<str>,
     },
-    /// A call that was not made, with what was put into its result afterwards.
+    /// A call that was not made, with what was added to its result afterwards.
     Call(Box<Call>),
-    /// A value the file keeps outside the pickle, such as a storage.
+    /// A value that the file keeps outside the pickle, such as a storage.
     Persistent(Id),
 }
 
@@ -42,11 +42,11 @@ pub struct Call {
     pub callable: Id,
     /// A [`Node::Tuple`] in well-formed files.
     pub args: Id,
-    /// What `APPENDS` added.
+    /// Elements that `APPENDS` added.
     pub items: Vec<Id>,
-    /// What `SETITEMS` added.
+    /// Entries that `SETITEMS` added.
     pub pairs: Vec<(Id, Id)>,
-    /// What `BUILD` set: `__dict__` as a rule.
+    /// State that `BUILD` set: usually `__dict__`.
     pub state: Option<Id>,
 }
 
@@ -58,16 +58,16 @@ pub struct Graph {
 
 impl Graph {
     pub fn node(&self, id: Id) -> &Node {
-        // Numbers come from `Machine::push` alone, and nodes are never removed.
+        // Numbers come only from `Machine::push`, and nodes are never removed.
         &self.nodes[id as usize]
     }
 
-    /// Nodes have the numbers `0..len`.
+    /// Number of nodes, which are numbered `0..len`.
     pub fn len(&self) -> Id {
         self.nodes.len() as Id
     }
 
-    /// Whether it has no node.
+    /// Whether it has no nodes.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
@@ -105,7 +105,7 @@ impl Graph {
         }
     }
 
-    /// A call of a named function or class: module, name, arguments.
+    /// A call to a named function or class: module, name, arguments.
     pub fn call(&self, id: Id) -> Option<(&str, &str, &[Id])> {
         let Node::Call(call) = self.node(id) else { return None };
         let (module, name) = self.global(call.callable)?;
@@ -119,7 +119,7 @@ impl Graph {
             Node::Dict(pairs) => pairs.clone(),
             Node::Call(call) => {
                 let mut pairs = Vec::new();
-                // Constructors of dicts take one or two; a tuple may name one dict without end.
+                // Constructors of dicts take one or two; a tuple may repeat one dict without limit.
                 for &arg in self.items(call.args).unwrap_or_default().iter().take(8) {
                     match self.node(arg) {
                         Node::Dict(given) => pairs.extend(given),
@@ -142,7 +142,7 @@ impl Graph {
         }
     }
 
-    /// The value under a string key; the last one, should there be several.
+    /// The value of a string key; the last one if there are several.
     pub fn get(&self, dict: Id, key: &str) -> Option<Id> {
         let found = |pairs: &[(Id, Id)]| {
             pairs.iter().rev().find(|(k, _)| self.str(*k) == Some(key)).map(|(_, v)| *v)

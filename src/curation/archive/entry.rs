@@ -1,4 +1,4 @@
-//! Which entries of an archive are written, and where: every name is judged before a byte is.
+//! Decides which entries of an archive are written, and where: every name is checked before any byte.
 
 use std::collections::HashSet;
 
@@ -11,15 +11,15 @@ use super::{
     write::{Target, unreadable},
 };
 
-/// From this size on an entry's ratio counts; small ones may well be all zeros.
+/// The ratio is checked for entries above this size; small ones may well be all zeros.
 const RATIO_FROM: u64 = 100 << 20;
 
-/// Files that are no part of a dataset.
+/// Counts of files that do not belong to a dataset.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LeftOut {
-    /// Names that begin with a dot, and whatever lies below `__MACOSX` or `.git`.
+    /// Names that begin with a dot, and everything below `__MACOSX` or `.git`.
     pub(super) hidden: u64,
-    /// Links, and in folders whatever else is neither file nor folder.
+    /// Links, and in folders anything else that is neither a file nor a folder.
     pub(super) links: u64,
 }
 
@@ -30,20 +30,20 @@ impl LeftOut {
     }
 }
 
-/// Whether a path is left out: the resource forks of macOS, hidden files, a clone's own files.
+/// Whether a path is left out: macOS resource forks, hidden files, git's own files.
 pub(super) fn is_hidden(path: &str) -> bool {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     name.starts_with('.') || folders.split('/').any(|f| f == "__MACOSX" || f == ".git")
 }
 
-/// What an archive says of an entry.
+/// An entry as the archive describes it.
 #[derive(Debug, Clone)]
 pub(super) struct Entry<'a> {
     pub(super) name: &'a str,
     pub(super) kind: Kind,
     /// Unpacked bytes.
     pub(super) size: u64,
-    /// Packed bytes, where the entry has its own.
+    /// Packed bytes, if the entry has its own stream.
     pub(super) packed: Option<u64>,
     pub(super) encrypted: bool,
 }
@@ -58,7 +58,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// By the type in a Unix mode; folders are told by other means where it is absent.
+    /// From the type bits of a Unix mode; if they are absent, folders are recognised by other means.
     pub(super) fn of_mode(mode: u32) -> Self {
         match mode & 0o170_000 {
             0o040_000 => Self::Folder,
@@ -71,7 +71,7 @@ impl Kind {
     }
 }
 
-/// What became of an unpacked archive.
+/// What an unpacked archive contained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counts {
     pub(super) files: u64,
@@ -79,7 +79,7 @@ pub(super) struct Counts {
     pub(super) left_out: LeftOut,
 }
 
-/// Judges the entries of one archive, in its order.
+/// Checks the entries of one archive, in its order.
 pub(super) struct Gate<'a> {
     pub(super) target: &'a Target<'a>,
     limits: &'a Limits,
@@ -107,10 +107,10 @@ impl<'a> Gate<'a> {
     }
 
     /// The path an entry is written to, relative to the archive's folder; `None` for a folder or
-    /// what is left out.
+    /// an entry that is left out.
     ///
     /// # Errors
-    /// Names archive and entry, and what is wrong with it.
+    /// Names the archive, the entry and what is wrong with it.
     pub(super) fn admit(&mut self, entry: &Entry<'_>) -> Result<Option<String>> {
         self.target.go_on()?;
         self.target.budget.charge_entry(self.target.archive)?;
@@ -145,7 +145,9 @@ impl<'a> Gate<'a> {
         self.check_size(entry)?;
         self.note_folders(&path, entry.name)?;
         if self.folders.contains(&path) || !self.files.insert(path.clone()) {
-            return Err(self.refuse(entry.name, "is in it twice: only one of the two can be meant"));
+            return Err(
+                self.refuse(entry.name, "occurs twice, and it is unclear which one is meant")
+            );
         }
         if is_hidden(&path) {
             self.left_out.hidden += 1;
@@ -155,12 +157,12 @@ impl<'a> Gate<'a> {
         Ok(Some(path))
     }
 
-    /// Unpacked bytes of all admitted entries, as the archive says.
+    /// Unpacked bytes of all admitted entries, as the archive declares them.
     pub(super) fn declared(&self) -> u64 {
         self.declared
     }
 
-    /// What was written, held against what was admitted: a reader that passes over entries must
+    /// Compares what was written with what was admitted, so that a reader that skips entries does
     /// not go unnoticed.
     pub(super) fn finish(&self) -> Result<Counts> {
         let (files, bytes) = self.target.written();
@@ -174,7 +176,7 @@ impl<'a> Gate<'a> {
     pub(super) fn refuse(&self, entry: &str, wrong: &str) -> anyhow::Error {
         Error::data(format!(
             "{}: entry {entry:?} {wrong}; the archive is not unpacked. Download it again from its \
-             publisher, or look at it and unpack it by hand, and pass the folder",
+             publisher, or inspect it, unpack it by hand and pass the folder",
             self.target.archive
         ))
         .into()
@@ -196,18 +198,18 @@ impl<'a> Gate<'a> {
         Err(self.refuse(
             entry,
             &format!(
-                "unpacks {packed} bytes to {size}, more than {} times as much, as bombs do",
+                "expands {packed} bytes to {size}, more than {} times as much, as in a bomb",
                 self.limits.max_ratio
             ),
         ))
     }
 
-    /// Notes the folders above `path`, none of which may be a file.
+    /// Records the folders above `path`, none of which may be a file.
     fn note_folders(&mut self, path: &str, name: &str) -> Result<()> {
         for (at, _) in path.match_indices('/') {
             let folder = &path[..at];
             if self.files.contains(folder) {
-                return Err(self.refuse(name, &format!("lies below {folder:?}, which is a file")));
+                return Err(self.refuse(name, &format!("is below {folder:?}, which is a file")));
             }
             if !self.folders.contains(folder) {
                 self.folders.insert(folder.to_owned());
@@ -217,13 +219,13 @@ impl<'a> Gate<'a> {
     }
 }
 
-/// A name as a relative path of plain components, empty for the root; else what is wrong with it.
+/// A name as a relative path of plain components, empty for the root; otherwise what is wrong with it.
 fn clean(name: &str) -> Result<String, String> {
     if name.contains('\0') {
         return Err("has a NUL byte in its name".to_owned());
     }
     if name.contains('\\') {
-        return Err("has a backslash in its name, which is no separator in archives".to_owned());
+        return Err("has a backslash in its name, which is not a separator in archives".to_owned());
     }
     if name.starts_with('/') {
         return Err("has an absolute path, which leads out of the folder".to_owned());
@@ -237,7 +239,7 @@ fn clean(name: &str) -> Result<String, String> {
         return Err("has `..` in its path, which leads out of the folder".to_owned());
     }
     if let Some(long) = parts.iter().find(|p| p.len() > 255) {
-        return Err(format!("has a name of {} bytes, more than file systems take", long.len()));
+        return Err(format!("has a name of {} bytes, more than file systems allow", long.len()));
     }
     Ok(parts.join("/"))
 }
@@ -264,7 +266,7 @@ mod tests {
         for path in [".x", "a/._x.png", "__MACOSX/a/x.png", "a/__MACOSX/x", ".git/HEAD"] {
             assert!(is_hidden(path), "{path}");
         }
-        // Datasets do keep images below folders that begin with a dot.
+        // Some datasets do keep images below folders that begin with a dot.
         for path in ["x", ".a/x.png", "a.b/x.png", "MACOSX/x"] {
             assert!(!is_hidden(path), "{path}");
         }

@@ -1,4 +1,4 @@
-//! Which format an archive has, told by its content: names lie (`.change2zip`).
+//! Detects the format of an archive by its content: file names mislead (`.change2zip`).
 
 use std::{io::Read, path::PathBuf};
 
@@ -23,7 +23,7 @@ pub(super) enum Format {
 const TAR_HEADER: u64 = 512;
 
 impl Format {
-    /// Tells the format; joins the parts of a split zip, which only its end knows of.
+    /// Detects the format; joins the parts of a split zip, which only its end record describes.
     pub(super) fn of(
         source: Source,
         beside: &dyn Fn(&str) -> Option<PathBuf>,
@@ -47,7 +47,7 @@ impl Format {
         if is_tar(&head) {
             return Ok((Self::Tar, source));
         }
-        // The last part of a split zip begins anywhere in the data: only the end tells.
+        // The last part of a split zip may begin anywhere in the data: only its end identifies it.
         if let Some(end) = split::End::find(&source)? {
             return Ok((Self::Zip, split::join(source, &end, beside)?));
         }
@@ -55,7 +55,7 @@ impl Format {
     }
 }
 
-/// Whether a block is the header of a tar entry: its sum is right. Old tars have no magic.
+/// Whether a block is the header of a tar entry, by its checksum: old tars have no magic.
 fn is_tar(block: &[u8]) -> bool {
     if block.len() < 512 || block[0] == 0 {
         return false;
@@ -71,13 +71,13 @@ fn not_a_tar(key: &str, damaged: Option<std::io::Error>) -> Error {
     Error::data(match damaged {
         Some(e) => format!("{key}: the gzip data is damaged ({e}); download it again"),
         None => format!(
-            "{key}: holds one file compressed by gzip, not a tar.gz archive; \
+            "{key}: holds one file compressed with gzip, not a tar.gz archive; \
              only archives can be unpacked"
         ),
     })
 }
 
-/// Why a file is no archive, as far as its bytes tell.
+/// Why a file is not a supported archive, as far as its bytes show.
 fn unknown(source: &Source, head: &[u8]) -> Error {
     let key = &source.key;
     if head.is_empty() {
@@ -87,12 +87,12 @@ fn unknown(source: &Source, head: &[u8]) -> Error {
         && digits.parse() != Ok(1_u32)
     {
         let first = format!("{stem}.{:0width$}", 1, width = digits.len());
-        return Error::data(format!("{key}: is a later piece of an archive; name {first} instead"));
+        return Error::data(format!("{key}: is a later piece of an archive; pass {first} instead"));
     }
     if head.starts_with(b"PK\x07\x08") || has_part_name(&source.name) {
         let whole = stem(&source.name);
         return Error::data(format!(
-            "{key}: is the beginning of a split zip; name its last part instead, mostly {whole}.zip"
+            "{key}: is the beginning of a split zip; pass its last part instead, usually {whole}.zip"
         ));
     }
     if head.starts_with(b"PK\x03\x04") {
@@ -103,23 +103,23 @@ fn unknown(source: &Source, head: &[u8]) -> Error {
             _ => String::new(),
         };
         return Error::data(format!(
-            "{key}: is a zip whose end is missing{pieces}; download it again, with all its parts"
+            "{key}: is a zip file whose end is missing{pieces}; download it again, with all its parts"
         ));
     }
     if head.starts_with(b"version https://git-lfs") {
         return Error::data(format!(
-            "{key}: is a pointer of git LFS, not the file; run `git lfs pull` in the clone"
+            "{key}: is a Git LFS pointer, not the file itself; run `git lfs pull` in the clone"
         ));
     }
     if let Some(command) = other_format(head, &source.name) {
         return Error::data(format!(
-            "{key}: archives of this format are not read; run `{command}` and pass the folder"
+            "{key}: archives of this format are not supported; run `{command}` and pass the folder"
         ));
     }
     let web = head.trim_ascii_start().first() == Some(&b'<');
     let guess = if web { " It looks like a web page: the download failed." } else { "" };
     Error::data(format!(
-        "{key}: is no archive this reads (zip, tar, tar.gz, 7z, rar), or its end is missing.{guess} \
+        "{key}: is not a supported archive (zip, tar, tar.gz, 7z, rar), or its end is missing.{guess} \
          Download it again, or unpack it by hand and pass the folder"
     ))
 }

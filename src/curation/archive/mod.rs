@@ -1,13 +1,13 @@
-//! Archives unpacked into a work folder: hostile ones refused, finished ones reused.
+//! Unpacks archives into a work folder: refuses hostile archives, reuses finished ones.
 //!
 //! [`unpack`] turns a folder or an archive into one sorted listing, a [`Tree`]. Archives inside it
-//! that an [`Inner`] names are unpacked too and take the place of their file in the listing; what
-//! lies in a folder already is read where it is, never copied.
+//! that an [`Inner`] names are also unpacked and take the place of their file in the listing; files
+//! that are already in a folder are read in place, never copied.
 //!
 //! Each archive is unpacked to `INTO/<name>-<hash>.partial/`, synced and renamed to
-//! `INTO/<name>-<hash>/`, where a record holds size and time of the archive: a run that was killed
-//! loses the archive it was at, a second run reuses the rest, and a changed archive is unpacked
-//! anew. Nothing is ever written outside `INTO`.
+//! `INTO/<name>-<hash>/`, where a record holds the size and time of the archive: a run that is
+//! killed loses only the archive in progress, a second run reuses the rest, and a changed archive
+//! is unpacked again. Nothing is ever written outside `INTO`.
 
 mod entry;
 mod format;
@@ -42,17 +42,17 @@ use source::Source;
 use tree::{Node, Nodes};
 use write::{Budget, Tally, Target};
 
-/// What a set of archives may unpack to. Beyond it they are taken for bombs and refused.
+/// Limits on what a set of archives may unpack to. Archives beyond them are refused as bombs.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Unpacked bytes, of all archives together.
+    /// Unpacked bytes, all archives together.
     pub max_bytes: u64,
-    /// Entries, of all archives together.
+    /// Entries, all archives together.
     pub max_files: u64,
-    /// Unpacked over packed bytes of an entry above 100 MiB (of the whole archive where entries
+    /// Ratio of unpacked to packed bytes for an entry above 100 MiB (for the whole archive if entries
     /// share one stream: 7z, rar and tar.gz). Volumes that are mostly zeros reach about 1000.
     pub max_ratio: u64,
-    /// Archives in archives; the outermost has depth 1.
+    /// Nesting of archives; the outermost has depth 1.
     pub max_depth: u32,
 }
 
@@ -62,7 +62,7 @@ impl Default for Limits {
     }
 }
 
-/// Archives inside the source that are unpacked too.
+/// Archives inside the source that are also unpacked.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inner {
@@ -77,23 +77,23 @@ pub struct Inner {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Into {
-    /// In the folder of the archive: `x/y.png` as `a/x/y.png`.
+    /// In the archive's folder: `x/y.png` as `a/x/y.png`.
     #[default]
     Beside,
-    /// In a folder of the archive's name: `x/y.png` as `a/b/x/y.png`.
+    /// In a folder named after the archive: `x/y.png` as `a/b/x/y.png`.
     OwnFolder,
 }
 
-/// Lists the files of `source`, a folder or an archive, unpacking what is packed below `into`.
+/// Lists the files of `source`, a folder or an archive; archives are unpacked below `into`.
 ///
-/// zip (also split: `x.z01`, …, `x.zip`), tar, tar.gz, 7z and rar are told by their content; each
-/// may come in pieces `.001`, `.002`, …. `progress` hears how many bytes were unpacked since it was
-/// last called, from several threads; an archive that is reused counts at once.
+/// zip (also split: `x.z01`, …, `x.zip`), tar, tar.gz, 7z and rar are recognised by their content;
+/// each may come in pieces `.001`, `.002`, …. `progress` receives the number of bytes unpacked since
+/// its last call, from several threads; a reused archive is reported in one call.
 ///
 /// # Errors
-/// Names archive and entry, what is wrong and what to do: damaged, incomplete, encrypted or
-/// unsupported archives; names that lead out of the folder; one name twice; entries that are larger
-/// than they say; overlapping entries; more than `limits` allow; a full disk; a stop.
+/// The message names the archive and entry, what is wrong and what to do: damaged, incomplete,
+/// encrypted or unsupported archives; names that lead out of the folder; duplicate names; entries
+/// larger than declared; overlapping entries; exceeded `limits`; a full disk; a requested stop.
 pub fn unpack(
     source: &Path,
     inner: &[Inner],
@@ -140,10 +140,10 @@ impl<'a> Pattern<'a> {
     }
 }
 
-/// What stays the same over all archives of one call.
+/// What all archives of one call share.
 struct Work<'a> {
     into: &'a Path,
-    /// Made and locked at the first archive.
+    /// Created and locked at the first archive.
     folder: Option<WorkFolder>,
     limits: &'a Limits,
     budget: Budget,
@@ -163,8 +163,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Unpacks what the patterns name, also in what that brings to light, and gives the patterns
-    /// that named nothing.
+    /// Unpacks the archives that the patterns match, including those found inside unpacked ones.
+    /// Returns the patterns that matched nothing.
     fn unpack_inner(&mut self, patterns: &[Pattern<'_>], nodes: &mut Nodes) -> Result<Vec<String>> {
         let mut matched = vec![false; patterns.len()];
         let mut candidates: Vec<String> = nodes.files.keys().cloned().collect();
@@ -175,7 +175,7 @@ impl Work<'_> {
                     continue;
                 };
                 matched[which] = true;
-                // A later part of a set that is unpacked already is gone from the listing.
+                // The later parts of a set that has been unpacked are no longer in the listing.
                 let Some(node) = nodes.files.get(&key).cloned() else { continue };
                 found.extend(self.replace(&key, &node, patterns[which].inner.into, nodes)?);
             }
@@ -185,7 +185,7 @@ impl Work<'_> {
         Ok(unmatched.map(|(pattern, _)| pattern.inner.files.clone()).collect())
     }
 
-    /// Puts the entries of one inner archive in its place; gives their keys.
+    /// Replaces one inner archive by its entries; returns their keys.
     fn replace(
         &mut self,
         key: &str,
@@ -211,8 +211,8 @@ impl Work<'_> {
         nodes.add_unpacked(&slot, &place, key, depth)
     }
 
-    /// Unpacks one archive, or finds it unpacked. `key` is its path in the source, `beside` finds
-    /// the file of another name in its folder. Gives the folder and the names of all its parts.
+    /// Unpacks one archive, or reuses it if already unpacked. `key` is its path in the source;
+    /// `beside` finds another file of its folder by name. Returns the folder and the names of all parts.
     fn unpack_one(
         &mut self,
         key: &str,
@@ -222,7 +222,7 @@ impl Work<'_> {
     ) -> Result<(PathBuf, LeftOut, Vec<String>)> {
         if depth > self.limits.max_depth {
             return Err(Error::data(format!(
-                "{key}: archives are packed into each other more than {} deep, as bombs are; \
+                "{key}: archives are nested more than {} deep, as in a bomb; \
                  unpack it by hand if you trust it, and pass the folder",
                 self.limits.max_depth
             ))

@@ -1,4 +1,4 @@
-//! Writes archives, for tests and for datasets in miniature. Same entries, same bytes.
+//! Writes archives for tests and miniature datasets. The same entries give the same bytes.
 
 use std::{
     io::{Cursor, Write},
@@ -19,20 +19,20 @@ pub enum Format {
     TarGz,
     /// LZMA2, all entries in one stream.
     SevenZ,
-    /// RAR 5, not compressed: no free program compresses to rar.
+    /// RAR 5, uncompressed: no free program compresses to rar.
     RarStored,
-    /// A zip, not compressed, in parts of so many bytes beside it: `x.z01`, `x.z02`, …; the file
-    /// itself is the last one.
+    /// An uncompressed zip, split into parts of this many bytes beside it: `x.z01`, `x.z02`, …; the
+    /// file itself is the last one.
     SplitZip {
         part_bytes: usize,
     },
 }
 
-/// Packs `entries`, each a path with `/` and its content, into `out`, of a split zip into the parts
-/// beside it too.
+/// Packs `entries`, each a path with `/` and its content, into `out`; for a split zip also into the
+/// parts beside it.
 ///
 /// # Errors
-/// When a file cannot be written, or two entries have one path.
+/// When a file cannot be written, or two entries have the same path.
 pub fn pack(format: Format, entries: &[(String, Vec<u8>)], out: &Path) -> Result<()> {
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     for (name, bytes) in pack_files(format, entries, &name)? {
@@ -41,11 +41,11 @@ pub fn pack(format: Format, entries: &[(String, Vec<u8>)], out: &Path) -> Result
     Ok(())
 }
 
-/// Like [`pack`], giving name and bytes of each file, the one of `name` last: entries of another
-/// archive.
+/// Like [`pack`], but returns the name and bytes of each file, with `name` last, for use as entries
+/// of another archive.
 ///
 /// # Errors
-/// When two entries have one path.
+/// When two entries have the same path.
 pub fn pack_files(
     format: Format,
     entries: &[(String, Vec<u8>)],
@@ -120,7 +120,7 @@ pub(super) fn rar_file(out: &mut Vec<u8>, path: &str, bytes: &[u8], crc: u32) {
     rar_block(out, &header, bytes);
 }
 
-/// A header behind its size and its checksum, then its data.
+/// A header's checksum and size, the header, then its data.
 pub(super) fn rar_block(out: &mut Vec<u8>, header: &[u8], data: &[u8]) {
     let mut sized = Vec::new();
     vint(&mut sized, header.len());
@@ -130,7 +130,7 @@ pub(super) fn rar_block(out: &mut Vec<u8>, header: &[u8], data: &[u8]) {
     out.extend_from_slice(data);
 }
 
-/// Seven bits a byte, the lowest first; the eighth says that more follow.
+/// Seven bits per byte, lowest first; the eighth says that more follow.
 fn vint(out: &mut Vec<u8>, mut number: usize) {
     while number > 0x7f {
         out.push((number & 0x7f) as u8 | 0x80);
@@ -146,7 +146,7 @@ pub(super) fn crc(bytes: &[u8]) -> u32 {
 }
 
 /// Parts of exactly `part_bytes`, as `zip -s` writes them, cut wherever they are full; only the end
-/// record stays whole in the last.
+/// record stays in one piece, in the last part.
 fn split_zip(
     entries: &[(String, Vec<u8>)],
     name: &str,
@@ -191,7 +191,7 @@ fn split_zip(
     parts
 }
 
-/// From the version needed to the length of the extra field: the same in both headers of a file.
+/// The fields from the version needed to the length of the extra field, equal in both headers of a file.
 fn zip_fields(path: &str, bytes: &[u8]) -> Vec<u8> {
     const NEW_YEAR_1980: [u8; 4] = [0, 0, 0x21, 0];
     let len = (bytes.len() as u32).to_le_bytes();

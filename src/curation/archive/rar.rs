@@ -23,10 +23,10 @@ use super::{
 
 /// Hosts by number in RAR 1.5 to 4.
 const HOST_UNIX: u64 = 3;
-/// Of the redirections of RAR 5: a file that is stored as a mention of an equal one.
+/// A redirection type of RAR 5: a file stored as a reference to an identical one.
 const FILE_COPY: u64 = 5;
 
-/// All volumes of a rar; any other archive as it is.
+/// Gathers all volumes of a rar; returns any other archive unchanged.
 pub(super) fn gather(
     format: Format,
     source: &Source,
@@ -38,7 +38,7 @@ pub(super) fn gather(
     let Some(mut last) = first.filter(is_one_of_a_set) else { return Ok(volumes) };
     if last.members().next().is_some_and(|m| m.meta.is_split_before) {
         return Err(Error::data(format!(
-            "{}: is a later volume of a rar; name the first one instead",
+            "{}: is a later volume of a rar; pass the first one instead",
             source.key
         ))
         .into());
@@ -48,7 +48,7 @@ pub(super) fn gather(
         let Some(path) = beside(&name) else {
             if last.members().last().is_some_and(|m| m.meta.is_split_after) {
                 return Err(Error::data(format!(
-                    "{}: goes on in volume {number}, and {name} is missing; put all volumes into \
+                    "{}: continues in volume {number}, and {name} is missing; put all volumes into \
                      its folder",
                     source.key
                 ))
@@ -120,14 +120,14 @@ fn extract(archives: &[Archive], places: &Places, gate: &Gate<'_>) -> Result<()>
         current.finish();
     }
     (target.progress)(target.written().1 - reported);
-    // Our own error is told first: the reader only knows that writing failed.
+    // Our own error comes first: the reader only knows that writing failed.
     if let Some(error) = current.take_failure() {
         return Err(error);
     }
     done.map_err(|e| explain(target.archive, at.as_deref(), &e))
 }
 
-/// The file that is being unpacked. The reader owns what it writes to, so it is shared.
+/// The file that is being unpacked. The reader owns its output, so the file is shared.
 #[derive(Clone, Default)]
 struct Current(Arc<Mutex<State>>);
 
@@ -157,7 +157,7 @@ impl Current {
         self.with(|state| state.failure.take())
     }
 
-    /// Holds the size of a whole file against what the archive says.
+    /// Checks the size of a finished file against what the archive declares.
     fn finish(&self) {
         let file = self.with(|state| state.file.take());
         if let Some(Err(error)) = file.map(EntryFile::finish) {
@@ -194,7 +194,7 @@ fn is_one_of_a_set(archive: &Archive) -> bool {
         || archive.as_rar50().is_some_and(|a| a.main.is_volume())
 }
 
-/// Name of volume `number`, from 2, of the set that begins with `first`.
+/// Name of volume `number` (2 or more) of the set that begins with `first`.
 fn volume_name(first: &str, number: usize) -> Option<String> {
     let (stem, ending) = first.rsplit_once('.')?;
     if let Some((stem, part)) = stem.rsplit_once('.').filter(|(_, part)| is_volume(part)) {
@@ -225,8 +225,8 @@ fn kind(member: &ArchiveMember) -> Kind {
     let unix = meta.family == ArchiveFamily::Rar15To40 && meta.host_os == Some(HOST_UNIX);
     match u32::try_from(meta.file_attr) {
         _ if meta.is_directory => Kind::Folder,
-        // Left out like a link, it would be an image that lacks.
-        _ if is_file_copy(&member.detail) => Kind::Special("a mention of another file"),
+        // If it were left out like a link, an image would be missing.
+        _ if is_file_copy(&member.detail) => Kind::Special("a reference to another file"),
         _ if meta.is_redirection => Kind::Link,
         Ok(mode) if unix => Kind::of_mode(mode),
         _ => Kind::File,
@@ -239,13 +239,13 @@ fn is_file_copy(detail: &ArchiveMemberDetail) -> bool {
 }
 
 fn explain(archive: &str, at: Option<&str>, error: &rars::Error) -> anyhow::Error {
-    // Built without decryption, the reader says so of encrypted headers.
+    // The reader is built without decryption and reports encrypted headers with this error.
     let encrypted = matches!(error.root_cause(), rars::Error::FeatureDisabled { .. });
     match error.kind() {
         ErrorKind::PasswordRequired | ErrorKind::BadPassword => password_needed(archive),
         _ if encrypted => password_needed(archive),
         ErrorKind::UnsupportedFeature | ErrorKind::UnsupportedFormat => Error::data(format!(
-            "{archive}: has what is not read here ({error}); run `unar` or `7z x` on it and pass the \
+            "{archive}: uses an unsupported feature ({error}); run `unar` or `7z x` on it and pass the \
              folder"
         ))
         .into(),

@@ -1,4 +1,4 @@
-//! 7z: entries share streams, so they come in the archive's order.
+//! 7z: entries share streams, so they are read in the archive's order.
 
 use std::{collections::HashMap, io::BufReader};
 
@@ -13,7 +13,7 @@ use super::{
 };
 
 const HAS_UNIX_MODE: u32 = 0x8000;
-/// The largest dictionary that packers offer, 4 GiB. One that is named is not yet touched.
+/// The largest dictionary that packers offer, 4 GiB. A declared dictionary does not occupy memory yet.
 const MAX_MEMORY_KIB: usize = 4 << 20;
 
 pub(super) fn unpack(source: &Source, gate: &mut Gate<'_>) -> Result<()> {
@@ -32,7 +32,7 @@ pub(super) fn unpack(source: &Source, gate: &mut Gate<'_>) -> Result<()> {
             encrypted: false,
         };
         if file.is_anti_item {
-            return Err(gate.refuse(&file.name, "is a mark to delete a file, not a file"));
+            return Err(gate.refuse(&file.name, "is a marker to delete a file, not a file"));
         }
         if let Some(path) = gate.admit(&entry)? {
             places.insert(file.name.clone(), path);
@@ -46,7 +46,7 @@ pub(super) fn unpack(source: &Source, gate: &mut Gate<'_>) -> Result<()> {
         at = Some(file.name.clone());
         let copied = target.go_on().and_then(|()| match places.get(&file.name) {
             Some(path) => target.copy(path, file.size, stream, &mut buffer),
-            // The reader itself goes on to where the next entry begins.
+            // The reader itself skips to where the next entry begins.
             None => Ok(()),
         });
         // The reader's own error type does not carry ours.
@@ -74,7 +74,7 @@ fn kind(file: &ArchiveEntry) -> Kind {
     Kind::File
 }
 
-/// An error of the reader. `after`: the entry that was at hand, or came before.
+/// Explains an error of the reader. `after`: the entry being read, or the one before.
 fn explain(archive: &str, after: Option<&str>, error: &SevenZError) -> anyhow::Error {
     let encrypted = match error {
         SevenZError::PasswordRequired | SevenZError::MaybeBadPassword(_) => true,
@@ -87,12 +87,12 @@ fn explain(archive: &str, after: Option<&str>, error: &SevenZError) -> anyhow::E
         ))
         .into(),
         SevenZError::UnsupportedCompressionMethod(method) => Error::data(format!(
-            "{archive}: is compressed by {method}, which is not read; run `7z x` on it and pass the \
-             folder"
+            "{archive}: is compressed with {method}, which is not supported; run `7z x` on it and pass \
+             the folder"
         ))
         .into(),
         _ => match after {
-            Some(entry) => unreadable(archive, &format!("{error}, at or behind entry {entry:?}")),
+            Some(entry) => unreadable(archive, &format!("{error}, at or after entry {entry:?}")),
             None => unreadable(archive, error),
         },
     }

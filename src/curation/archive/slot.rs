@@ -1,4 +1,4 @@
-//! Where an unpacked archive lives: whole and recorded, or not at all.
+//! Where an unpacked archive is stored: complete and recorded, or not at all.
 
 use std::{
     ffi::OsString,
@@ -17,7 +17,7 @@ use super::{
     tree,
 };
 
-/// Changes when the same archive would be unpacked otherwise.
+/// Changes when the same archive would be unpacked differently.
 const VERSION: u32 = 1;
 const RECORD: &str = "unpacked.json";
 const FILES: &str = "files";
@@ -52,7 +52,7 @@ impl WorkFolder {
     }
 }
 
-/// What is known of an unpacked archive.
+/// What is recorded about an unpacked archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     version: u32,
@@ -63,7 +63,7 @@ pub(super) struct Record {
     pub(super) left_out: LeftOut,
 }
 
-/// A file as it was. The time tells apart what a new download of the same size changes.
+/// A file as it was. The time detects a new download of the same size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Fingerprint {
     name: String,
@@ -81,7 +81,7 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn new(into: &Path, key: &str, sources: &[Source]) -> Self {
         let name = key.rsplit('/').next().unwrap_or(key);
-        // The key itself may be too long for a name, and two keys may share their last part.
+        // The key itself may be too long for a file name, and two keys may share their last part.
         let hash: String =
             Sha256::digest(key).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         let short: String = name
@@ -104,7 +104,7 @@ impl Slot {
         self.folder.join(FILES)
     }
 
-    /// The record, when this very archive is unpacked and nothing was taken away since.
+    /// The record, if exactly this archive is unpacked and nothing has been removed since.
     pub(super) fn reuse(&self) -> Option<Record> {
         let text = fs::read_to_string(self.folder.join(RECORD)).ok()?;
         let record: Record = serde_json::from_str(&text).ok()?;
@@ -113,7 +113,7 @@ impl Slot {
             .then_some(record)
     }
 
-    /// Unpacks by `unpack`, which is given the folder for the entries. What is not finished is
+    /// Unpacks with `unpack`, which receives the folder for the entries. Unfinished work is
     /// removed, now or next time.
     pub(super) fn fill(&self, unpack: impl FnOnce(&Path) -> Result<Counts>) -> Result<Record> {
         let mut partial: OsString = self.folder.clone().into();
@@ -123,7 +123,7 @@ impl Slot {
         remove(&self.folder)?;
         let done = self.fill_partial(&partial, unpack);
         if done.is_err() {
-            // The failure matters, not that its leavings stay: they are removed next time.
+            // The failure is what matters; leftovers are removed next time.
             drop(fs::remove_dir_all(&partial));
         }
         done
@@ -155,8 +155,8 @@ fn remove(folder: &Path) -> Result<()> {
     }
 }
 
-/// Waits until all files below `folder` are on the disk. One call for all of them: to wait for each
-/// of ten thousand small files takes longer than to unpack them.
+/// Waits until all files below `folder` are on the disk. One call for all of them: waiting for each
+/// of ten thousand small files takes longer than unpacking them.
 #[cfg(target_os = "linux")]
 fn sync(folder: &Path) -> std::io::Result<()> {
     rustix::fs::syncfs(File::open(folder)?)?;

@@ -1,4 +1,4 @@
-//! The bytes of an archive, though they lie in several files.
+//! The bytes of an archive, which may be spread over several files.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use base::Error;
 
-/// An archive as one run of bytes, cheap to clone and read by many threads at once.
+/// An archive as one contiguous run of bytes, cheap to clone and readable by many threads at once.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     /// Path in the source, for messages.
@@ -34,7 +34,7 @@ pub(super) struct Part {
 
 #[derive(Debug)]
 struct Segment {
-    /// Where it begins in the run.
+    /// Offset of its first byte in the run.
     start: u64,
     len: u64,
     bytes: Bytes,
@@ -66,7 +66,7 @@ impl Part {
 }
 
 impl Source {
-    /// Opens the archive at `path`; of `x.001` the following pieces too.
+    /// Opens the archive at `path`; for `x.001` also the following pieces.
     pub(super) fn open(
         key: &str,
         path: &Path,
@@ -92,7 +92,7 @@ impl Source {
         Self::new(key, parts, bytes)
     }
 
-    /// The same archive with `tail` for all from `at` on.
+    /// The same archive with everything from `at` on replaced by `tail`.
     pub(super) fn with_tail(&self, at: u64, tail: Vec<u8>) -> Self {
         let mut left = at;
         let mut bytes = Vec::new();
@@ -142,7 +142,7 @@ impl Source {
     }
 }
 
-/// A place in a [`Source`]. Every read says where, so clones share the open files.
+/// A position in a [`Source`]. Every read gives its offset, so clones share the open files.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor {
     segments: Arc<[Segment]>,
@@ -171,7 +171,7 @@ impl Read for Cursor {
             }
         };
         if read == 0 {
-            // The file is shorter than when it was opened; going on would skip what is missing.
+            // The file is shorter than when it was opened; continuing would skip the missing bytes.
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "the file has become shorter",
@@ -200,8 +200,8 @@ pub(super) fn numbered(name: &str) -> Option<(&str, &str)> {
     (digits.len() >= 3 && digits.bytes().all(|b| b.is_ascii_digit())).then_some((stem, digits))
 }
 
-/// An archive's name without what tells its format: `b` of `b.zip`, `b.tar.gz`, `b.zip.001`,
-/// `b.part1.rar`.
+/// An archive's name without the endings that name its format: `b` for `b.zip`, `b.tar.gz`,
+/// `b.zip.001`, `b.part1.rar`.
 pub(super) fn stem(name: &str) -> &str {
     let whole = numbered(name).map_or(name, |(stem, _)| stem);
     let Some((stem, _)) = whole.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()) else {

@@ -1,6 +1,6 @@
-//! Split zips: `x.z01`, `x.z02`, …, `x.zip`. Places in them are a part's number and an offset in
-//! that part. The parts are read as one run of bytes, with a directory written anew that counts
-//! from the run's beginning, so that any reader of plain zips reads it.
+//! Split zips: `x.z01`, `x.z02`, …, `x.zip`. A position is a part's number and an offset in
+//! that part. The parts are read as one run of bytes, with a rewritten directory whose offsets count
+//! from the beginning of the run, so that any reader of plain zips can read it.
 //!
 //! Layout of all records: PKWARE, *.ZIP File Format Specification* (APPNOTE), 4.3.
 
@@ -27,7 +27,7 @@ const FULL_32: u32 = u32::MAX;
 /// The record at the end of a zip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct End {
-    /// Where it begins.
+    /// Offset of its first byte.
     at: u64,
     /// Number of this part, from 0: the number of parts before it.
     disk: u32,
@@ -35,7 +35,7 @@ pub(super) struct End {
     entries: u64,
     directory_len: u64,
     directory_offset: u64,
-    /// Part and offset of the 64-bit record, where there is one.
+    /// Part and offset of the 64-bit record, if there is one.
     end64: Option<(u32, u64)>,
 }
 
@@ -73,7 +73,7 @@ impl End {
         Ok(None)
     }
 
-    /// The numbers of the 64-bit record for those that did not fit. `starts`: of the parts.
+    /// Takes from the 64-bit record the numbers that did not fit. `starts`: offsets of the parts.
     fn widen(&mut self, source: &Source, starts: &[u64]) -> Result<()> {
         let Some((disk, offset)) = self.end64 else { return Ok(()) };
         let at = place(starts, disk, offset).ok_or_else(|| damaged(source))?;
@@ -89,7 +89,7 @@ impl End {
     }
 }
 
-/// A zip that is not split as it is; a split one joined with the parts beside it.
+/// Joins a split zip with the parts beside it; returns any other zip unchanged.
 pub(super) fn join(
     source: Source,
     end: &End,
@@ -127,7 +127,7 @@ pub(super) fn join(
     Ok(joined.with_tail(from, tail))
 }
 
-/// The names in the directory of a zip that is not split, as stored; what can be read of it.
+/// The names in the directory of a zip that is not split, as stored, as far as they can be read.
 pub(super) fn names(source: &Source, from: u64) -> Result<Vec<Vec<u8>>> {
     let directory = source.bytes(from, source.len())?;
     Ok(Entries(&directory).map_while(|e| e).map(|e| e.name.to_vec()).collect())
@@ -167,7 +167,7 @@ fn find_parts(
 
 fn damaged(source: &Source) -> Error {
     Error::data(format!(
-        "{}: the directory of this split zip does not fit its {} parts; \
+        "{}: the directory of this split zip does not match its {} parts; \
          download all of them again, or unpack it by hand (`7z x '{}'`) and pass the folder",
         source.key,
         source.parts.len(),
@@ -175,7 +175,7 @@ fn damaged(source: &Source) -> Error {
     ))
 }
 
-/// Byte of the run for an offset in a part.
+/// Offset in the run for an offset in a part.
 fn place(starts: &[u64], disk: u32, offset: u64) -> Option<u64> {
     starts.get(usize::try_from(disk).ok()?)?.checked_add(offset)
 }
@@ -218,7 +218,7 @@ impl<'a> Entry<'a> {
         ENTRY_LEN + self.name.len() + self.extra.len() + self.comment.len()
     }
 
-    /// Writes it with the place counted from the run's beginning, all numbers in 64 bit.
+    /// Writes it with its position counted from the beginning of the run, all numbers in 64 bits.
     fn write(&self, starts: &[u64], out: &mut Vec<u8>) -> Option<()> {
         let mut packed = u64::from(u32_at(self.fixed, 20));
         let mut size = u64::from(u32_at(self.fixed, 24));
@@ -234,7 +234,7 @@ impl<'a> Entry<'a> {
                 others.extend_from_slice(field);
                 continue;
             }
-            // Only numbers that are full above are in the field, in this order.
+            // The field holds only the numbers that are at their maximum above, in this order.
             for number in [&mut size, &mut packed, &mut offset] {
                 if *number == u64::from(FULL_32) {
                     let (wide, rest) = field.split_at_checked(8)?;
@@ -266,7 +266,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The end records for a directory that is all of `tail` and begins at `from`.
+/// Appends the end records to `tail`, which holds the directory that begins at `from`.
 fn write_end(tail: &mut Vec<u8>, entries: u64, from: u64) {
     let len = tail.len() as u64;
     let version = 45_u16.to_le_bytes();

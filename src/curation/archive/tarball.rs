@@ -37,7 +37,7 @@ fn unpack_stream(stream: impl Read, gate: &mut Gate<'_>) -> Result<()> {
         }
         last = name;
     }
-    // To the end, so that the gzip checksum is held against all of it and a cut-off stream shows.
+    // To the end, so that the gzip checksum covers all of it and a truncated stream is noticed.
     let mut stream = archive.into_inner();
     loop {
         target.go_on()?;
@@ -58,7 +58,7 @@ fn kind(entry: EntryType, name: &str) -> Option<Kind> {
         EntryType::Char | EntryType::Block => Kind::Special("a device"),
         EntryType::Fifo => Kind::Special("a pipe"),
         EntryType::XGlobalHeader => return None,
-        // Old tars mark folders by the name alone.
+        // Old tars mark folders only by the name.
         _ if name.ends_with('/') => Kind::Folder,
         _ => Kind::File,
     })
@@ -68,5 +68,5 @@ fn after(archive: &str, last: &str, error: &io::Error) -> anyhow::Error {
     if last.is_empty() {
         return unreadable(archive, error);
     }
-    damaged(archive, last, &format!("the archive breaks off there or behind it ({error})"))
+    damaged(archive, last, &format!("the archive breaks off there or after it ({error})"))
 }

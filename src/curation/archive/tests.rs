@@ -19,7 +19,7 @@ use super::{
 
 type Entries = Vec<(String, Vec<u8>)>;
 
-/// A folder for one test: `source` for what is unpacked, `work` for where to.
+/// A folder for one test: `source` holds what is unpacked, `work` receives it.
 struct Bench {
     folder: tempfile::TempDir,
 }
@@ -48,7 +48,7 @@ impl Bench {
         unpack(&source, inner, &self.work(), limits, &|_| {}, &StopFlag::default())
     }
 
-    /// The error of unpacking `bytes`; whatever it is, nothing may lie outside or be half done.
+    /// The error of unpacking `bytes`; whatever it is, nothing may be written outside or left half done.
     fn refusal(&self, name: &str, bytes: &[u8]) -> String {
         fs::write(self.path(name), bytes).unwrap();
         let error = self.unpack(name, &[]).unwrap_err();
@@ -162,7 +162,7 @@ fn a_damaged_inner_archive_is_named_with_the_one_that_holds_it() {
     let error = bench.unpack("x.zip", &[inner("*.zip", Into::Beside)]).unwrap_err();
     assert_eq!(base::error::exit_code(&error), 3, "{error:#}");
     let error = format!("{error:#}");
-    assert!(error.contains("x.zip: inner.zip: is no archive"), "{error}");
+    assert!(error.contains("x.zip: inner.zip: is not a supported archive"), "{error}");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_split_zip_inside_a_zip_is_joined_from_its_parts() {
     let images = sample(20);
     let mut outer =
         pack_files(Format::SplitZip { part_bytes: 50_000 }, &images, "u/set.change2zip").unwrap();
-    // Parts lie beside the last one.
+    // The parts are beside the last one.
     for (name, _) in &mut outer {
         *name = format!("u/{}", name.trim_start_matches("u/"));
     }
@@ -228,7 +228,7 @@ fn a_missing_part_is_named() {
     let error = format!("{:#}", bench.unpack("x.zip", &[]).unwrap_err());
     assert!(error.contains("x.z02 and 1 more is missing"), "{error}");
     let error = format!("{:#}", bench.unpack("x.z01", &[]).unwrap_err());
-    assert!(error.contains("name its last part instead, mostly x.zip"), "{error}");
+    assert!(error.contains("pass its last part instead, usually x.zip"), "{error}");
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn pieces_are_joined_and_a_missing_one_is_told() {
         let tree = bench.unpack("", &[inner("x.*", Into::Beside)]).unwrap();
         check_sample(&tree, &packed);
         let error = format!("{:#}", bench.unpack("x.bin.002", &[]).unwrap_err());
-        assert!(error.contains("name x.bin.001 instead"), "{error}");
+        assert!(error.contains("pass x.bin.001 instead"), "{error}");
         fs::remove_file(bench.path("x.bin.003")).unwrap();
         bench.unpack("x.bin.001", &[]).unwrap_err();
     }
@@ -261,10 +261,7 @@ fn archives_deeper_than_allowed_are_refused() {
     fs::write(bench.path("4.zip"), &bytes[0].1).unwrap();
     let all = [inner("**/*.zip", Into::Beside)];
     let error = format!("{:#}", bench.unpack("4.zip", &all).unwrap_err());
-    assert!(
-        error.contains("0.zip: archives are packed into each other more than 4 deep"),
-        "{error}"
-    );
+    assert!(error.contains("0.zip: archives are nested more than 4 deep"), "{error}");
     let limits = Limits { max_depth: 5, ..Limits::default() };
     let tree = bench.unpack_within("4.zip", &all, &limits).unwrap();
     assert_eq!(content(&tree), texts(&[("x.txt", "x")]));
@@ -291,10 +288,10 @@ fn a_second_call_reuses_and_a_changed_archive_is_unpacked_anew() {
     pack(Format::Zip, &entries(&[("1.txt", "one")]), &archive).unwrap();
     let first = bench.unpack("x.zip", &[]).unwrap();
     let place = first.files["1.txt"].clone();
-    // Same size, so that only reuse keeps it.
+    // The same size, so that only reuse keeps it.
     fs::write(&place, "ONE").unwrap();
     assert_eq!(content(&bench.unpack("x.zip", &[]).unwrap()), texts(&[("1.txt", "ONE")]));
-    // A file that is gone shows.
+    // A missing file is noticed.
     fs::remove_file(&place).unwrap();
     assert_eq!(content(&bench.unpack("x.zip", &[]).unwrap()), texts(&[("1.txt", "one")]));
     pack(Format::Zip, &entries(&[("1.txt", "two")]), &archive).unwrap();
@@ -310,7 +307,7 @@ fn what_a_killed_run_left_is_removed_and_finished_archives_stay() {
     let tree = bench.unpack("", &all).unwrap();
     let (one, two) = (tree.files["1.txt"].clone(), tree.files["2.txt"].clone());
     fs::write(&one, "ONE").unwrap();
-    // As if killed within b.zip: its folder has not got its name yet, and half of a file.
+    // As if killed within b.zip: its folder does not have its final name yet and holds half a file.
     let slot = two.parent().unwrap().parent().unwrap();
     let partial = slot.with_file_name(format!("{}.partial", slot.file_name().unwrap().display()));
     fs::rename(slot, &partial).unwrap();

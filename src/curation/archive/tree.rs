@@ -1,4 +1,4 @@
-//! One sorted listing over files that lie in several places.
+//! One sorted listing of files that are stored in several places.
 
 use std::{
     collections::BTreeMap,
@@ -13,20 +13,20 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::entry::{LeftOut, is_hidden};
 
-/// The files of a dataset by their path in it, wherever they lie on disk.
+/// The files of a dataset by their path in it, wherever they are on disk.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
-    /// Path with `/` from the dataset's root, to the place on disk. Sorted by bytes.
+    /// Maps the path with `/` from the dataset's root to the path on disk. Sorted by bytes.
     pub files: BTreeMap<String, PathBuf>,
     /// Archives that were unpacked, by their path in the source, in the order of unpacking.
     pub archives: Vec<String>,
-    /// Files left out for their name: it begins with a dot, or lies below `__MACOSX` or `.git`.
+    /// Files left out: their name begins with a dot, or they are below `__MACOSX` or `.git`.
     pub hidden: u64,
-    /// Links left out: all of archives, and those that lead out of the folder. In folders linked
-    /// folders too, and what is neither file nor folder.
+    /// Links left out: all in archives, and in folders those that lead out of the folder, links to
+    /// folders, and anything that is neither a file nor a folder.
     pub links: u64,
-    /// Globs of inner archives that matched nothing. No error: what they mean may be unpacked
-    /// already.
+    /// Globs of inner archives that matched nothing. Not an error: those archives may already be
+    /// unpacked.
     pub unmatched: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ impl Tree {
     /// Lists a folder that needs no unpacking.
     ///
     /// # Errors
-    /// When it is no folder or cannot be read; names it.
+    /// When it is not a folder or cannot be read; names it.
     pub fn open(folder: &Path) -> Result<Self> {
         let mut nodes = Nodes::default();
         nodes.add_folder(folder, None)?;
@@ -46,7 +46,7 @@ impl Tree {
         self.files.keys().map(String::as_str)
     }
 
-    /// Where the file `name` of the tree lies on disk; a name it does not have leads nowhere.
+    /// Where the file `name` of the tree is on disk; an unknown name gives a path that does not exist.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.files.get(name).cloned().unwrap_or_default()
@@ -65,13 +65,13 @@ impl Tree {
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) path: PathBuf,
-    /// Archives it was packed into.
+    /// How many archives it is nested in.
     pub(super) depth: u32,
-    /// The archive it comes from, empty for none.
+    /// The archive it comes from; empty if none.
     origin: String,
 }
 
-/// A tree that grows.
+/// A tree under construction.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     pub(super) files: BTreeMap<String, Node>,
@@ -80,11 +80,11 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// Adds what lies in `folder`, except below `skip`.
+    /// Adds the files of `folder`, except those below `skip`.
     pub(super) fn add_folder(&mut self, folder: &Path, skip: Option<&Path>) -> Result<()> {
         let root = fs::canonicalize(folder)
             .map_err(|e| Error::data(format!("cannot read {}: {e}", folder.display())))?;
-        // A work folder inside the source is no part of the dataset.
+        // A work folder inside the source is not part of the dataset.
         let skip = skip.and_then(|skip| fs::canonicalize(skip).ok());
         let walk = WalkDir::new(&root).into_iter();
         for entry in walk.filter_entry(|entry| Some(entry.path()) != skip.as_deref()) {
@@ -106,7 +106,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// Adds the entries of an unpacked archive below `place`; gives their keys.
+    /// Adds the entries of an unpacked archive below `place`; returns their keys.
     pub(super) fn add_unpacked(
         &mut self,
         folder: &Path,
@@ -133,7 +133,7 @@ impl Nodes {
             self.files.insert(key, node);
             return Ok(());
         };
-        // Unpacked by hand already, and the archive still there: no harm.
+        // Already unpacked by hand, with the archive still there: harmless.
         let same = same_content(&other.path, &node.path)
             .map_err(|e| Error::data(format!("{key}: cannot be read: {e}")))?;
         if same {
@@ -144,8 +144,8 @@ impl Nodes {
             archive => archive.to_owned(),
         };
         Err(Error::data(format!(
-            "{key}: is both in {} and in {}, with different content; remove the one that is not \
-             meant, or unpack the archive into a folder of its own (`into = \"own_folder\"`)",
+            "{key}: is both in {} and in {}, with different content; remove the one that you do not \
+             want, or unpack the archive into its own folder (`into = \"own_folder\"`)",
             from(other),
             from(&node)
         ))
@@ -163,7 +163,7 @@ impl Nodes {
     }
 }
 
-/// Whether a source is a folder, or a file; nothing else is read.
+/// Whether a source is a folder or a file; anything else is an error.
 pub(super) fn is_folder(source: &Path) -> Result<bool> {
     let meta = fs::metadata(source)
         .map_err(|e| Error::data(format!("cannot read {}: {e}", source.display())))?;
@@ -200,7 +200,7 @@ fn is_readable(root: &Path, entry: &DirEntry) -> bool {
     if !entry.path_is_symlink() {
         return entry.file_type().is_file();
     }
-    // One that leads nowhere cannot be read either.
+    // A broken link cannot be read either.
     fs::canonicalize(entry.path()).is_ok_and(|target| target.starts_with(root) && target.is_file())
 }
 

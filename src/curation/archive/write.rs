@@ -1,4 +1,4 @@
-//! Entries written to disk, counted against the limits as they grow.
+//! Writes entries to disk and counts them against the limits as they grow.
 
 use std::{
     fs::{self, File},
@@ -17,7 +17,7 @@ use super::Limits;
 
 pub(super) const BUFFER_LEN: usize = 128 << 10;
 
-/// What all archives of one call have unpacked, and may.
+/// What all archives of one call have unpacked, and may unpack.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
     max_bytes: u64,
@@ -42,7 +42,7 @@ impl Budget {
             return Ok(());
         }
         Err(Error::data(format!(
-            "{archive}: more than {} entries, the most that are unpacked at once, as bombs have; \
+            "{archive}: more than {} entries, the limit for one call, as in a bomb; \
              unpack it by hand if you trust it, and pass the folder",
             self.max_files
         ))
@@ -55,8 +55,8 @@ impl Budget {
             return Ok(());
         }
         Err(Error::data(format!(
-            "{archive}: unpacks to more than {} bytes, the most that are unpacked at once, as bombs \
-             do; unpack it by hand if you trust it, and pass the folder",
+            "{archive}: unpacks to more than {} bytes, the limit for one call, as in a bomb; \
+             unpack it by hand if you trust it, and pass the folder",
             self.max_bytes
         ))
         .into())
@@ -87,12 +87,12 @@ pub(super) struct Target<'a> {
     pub(super) tally: Tally,
 }
 
-/// What was written of one archive.
+/// What was written from one archive.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally(Arc<(AtomicU64, AtomicU64)>);
 
 impl Target<'_> {
-    /// Fails once a stop was asked for.
+    /// Fails once a stop was requested.
     pub(super) fn go_on(&self) -> Result<()> {
         go_on(self.archive, self.stop)
     }
@@ -102,7 +102,7 @@ impl Target<'_> {
         (self.tally.0.0.load(Relaxed), self.tally.0.1.load(Relaxed))
     }
 
-    /// Makes the file of an entry, to be filled; `path` has passed the gate.
+    /// Creates the file of an entry, still empty; `path` has passed the gate.
     pub(super) fn create(&self, path: &str, size: u64) -> Result<EntryFile> {
         let place = self.folder.join(path);
         let file = create_new(&place).map_err(|e| base::fs::explain(&place, e))?;
@@ -131,7 +131,7 @@ impl Target<'_> {
         let mut file = self.create(path, size)?;
         loop {
             match reader.read(buffer) {
-                // Zero, and not before: readers hold the checksum against the data at the end.
+                // Only at zero: readers verify the checksum at the end of the data.
                 Ok(0) => return file.finish(),
                 Ok(read) => {
                     file.append(&buffer[..read])?;
@@ -144,13 +144,13 @@ impl Target<'_> {
     }
 }
 
-/// A file that is being unpacked. It stands alone, for decoders that want to own their output.
+/// A file that is being unpacked. It borrows nothing, for decoders that want to own their output.
 pub(super) struct EntryFile {
     file: File,
     place: PathBuf,
     archive: String,
     path: String,
-    /// As the archive says.
+    /// As the archive declares it.
     size: u64,
     written: u64,
     budget: Budget,
@@ -181,15 +181,15 @@ impl EntryFile {
 
     fn lies(&self, but: &str) -> anyhow::Error {
         Error::data(format!(
-            "{}: entry {:?} has {} bytes by the archive's word, but {but}; the archive is damaged \
-             or made to harm: download it again",
+            "{}: entry {:?} has {} bytes according to the archive, but {but}; the archive is damaged \
+             or malicious: download it again",
             self.archive, self.path, self.size
         ))
         .into()
     }
 }
 
-/// That an entry cannot be decoded.
+/// The error for an entry that cannot be decoded.
 pub(super) fn damaged(archive: &str, entry: &str, why: &dyn std::fmt::Display) -> anyhow::Error {
     Error::data(format!(
         "{archive}: entry {entry:?} cannot be unpacked: {why}; the archive is damaged or \
@@ -198,7 +198,7 @@ pub(super) fn damaged(archive: &str, entry: &str, why: &dyn std::fmt::Display) -
     .into()
 }
 
-/// That an archive cannot be read at all.
+/// The error for an archive that cannot be read at all.
 pub(super) fn unreadable(archive: &str, why: &dyn std::fmt::Display) -> anyhow::Error {
     Error::data(format!(
         "{archive}: cannot be read: {why}; download it again, or unpack it by hand and pass the \
@@ -212,12 +212,12 @@ fn go_on(archive: &str, stop: &StopFlag) -> Result<()> {
         return Ok(());
     }
     Err(Error::interrupted(format!(
-        "stopped while unpacking {archive}; the same command goes on from there"
+        "stopped while unpacking {archive}; the same command continues from there"
     ))
     .into())
 }
 
-/// A file that was not there. Folders are made only where they lack: most entries have neighbours.
+/// Creates a new file. Folders are created only if missing: most entries have neighbours.
 fn create_new(place: &Path) -> io::Result<File> {
     match File::create_new(place) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -228,18 +228,18 @@ fn create_new(place: &Path) -> io::Result<File> {
     }
 }
 
-/// Refuses to begin what the disk cannot hold.
+/// Refuses to start unpacking what the disk cannot hold.
 pub(super) fn check_space(archive: &str, folder: &Path, needed: u64) -> Result<()> {
-    // A file system that does not tell how full it is may still take the files.
+    // A file system that does not report its free space may still take the files.
     let Ok(disk) = rustix::fs::statvfs(folder) else { return Ok(()) };
     let available = disk.f_bavail.saturating_mul(disk.f_frsize);
     if needed <= available {
         return Ok(());
     }
-    // The work folder, not what is made in it for this archive.
+    // The work folder, not what is created in it for this archive.
     let work = folder.ancestors().nth(2).unwrap_or(folder);
     Err(Error::storage(format!(
-        "{archive}: needs {} unpacked, and the disk of {} has {} left; free some space there or \
+        "{archive}: needs {} unpacked, but the disk of {} has {} left; free some space there or \
          choose another folder",
         size(needed),
         work.display(),

@@ -1,4 +1,4 @@
-//! zip: entries one by one, by all threads.
+//! zip: entries are unpacked one by one, on all threads.
 
 use std::sync::Mutex;
 
@@ -14,7 +14,7 @@ use super::{
     write::{BUFFER_LEN, check_space, damaged, unreadable},
 };
 
-/// An entry that is written.
+/// An entry to be written.
 struct Job {
     index: usize,
     path: String,
@@ -45,7 +45,7 @@ pub(super) fn unpack(source: &Source, gate: &mut Gate<'_>) -> Result<()> {
     run(&zip, &jobs, gate)
 }
 
-/// Unpacks all jobs; of several failures the first in the archive is told, whatever the threads.
+/// Unpacks all jobs; of several failures reports the first in the archive, on any number of threads.
 fn run(zip: &ZipArchive<Cursor>, jobs: &[Job], gate: &Gate<'_>) -> Result<()> {
     let target = gate.target;
     let failure: Mutex<Option<(usize, anyhow::Error)>> = Mutex::new(None);
@@ -72,23 +72,23 @@ fn run(zip: &ZipArchive<Cursor>, jobs: &[Job], gate: &Gate<'_>) -> Result<()> {
     failed.map_or(Ok(()), |(_, error)| Err(error))
 }
 
-/// One name twice, which the reader would merge, and bytes that belong to several entries, by which
-/// a small archive unpacks to petabytes (Fifield, *A better zip bomb*, 2019).
+/// Refuses duplicate names, which the reader would merge, and bytes shared by several entries, with
+/// which a small archive unpacks to petabytes (Fifield, *A better zip bomb*, 2019).
 fn check_directory(source: &Source, zip: &mut ZipArchive<Cursor>, gate: &Gate<'_>) -> Result<()> {
     if zip.has_duplicate_names() {
         let names = split::names(source, zip.central_directory_start())?;
         let mut seen = std::collections::HashSet::new();
         let twice = names.iter().find(|name| !seen.insert(*name));
         let twice = twice.map_or_else(|| "?".into(), |name| String::from_utf8_lossy(name));
-        return Err(gate.refuse(&twice, "is in it twice: only one of the two can be meant"));
+        return Err(gate.refuse(&twice, "occurs twice, and it is unclear which one is meant"));
     }
     if zip.has_overlapping_entries().map_err(|e| unreadable(gate.target.archive, &e))? {
-        return Err(unreadable(gate.target.archive, &"its entries overlap, as those of bombs do"));
+        return Err(unreadable(gate.target.archive, &"its entries overlap, as in a bomb"));
     }
     Ok(())
 }
 
-/// The name: UTF-8 where it is that, flagged or not (macOS does not flag it), else code page 437.
+/// The name: UTF-8 if valid, flagged or not (macOS does not flag it), else code page 437.
 fn name(file: &ZipFileEntry<'_>) -> String {
     match (str::from_utf8(file.name_raw()), file.name()) {
         (Ok(name), _) => name.to_owned(),
@@ -103,8 +103,8 @@ fn check_method(archive: &str, file: &ZipFileEntry<'_>, path: &str) -> Result<()
         return Ok(());
     }
     Err(Error::data(format!(
-        "{archive}: entry {path:?} is compressed by {method:?}, which is not read; run `7z x` on the \
-         archive and pass the folder"
+        "{archive}: entry {path:?} is compressed with {method:?}, which is not supported; run `7z x` on \
+         the archive and pass the folder"
     ))
     .into())
 }

@@ -1,4 +1,4 @@
-//! Where the images of a COCO file lie: `SET/images`, when the file is `SET/annotations/x.json`.
+//! Locates the images of a COCO file: in `SET/images`, if the file is `SET/annotations/x.json`.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -8,10 +8,10 @@ use base::Error;
 use super::{CocoFile, output::folder_of};
 
 /// Folder that the `file_name`s of the COCO file at `path` are relative to: `images` beside the
-/// folder `annotations` that the file is in, else `images` beside the file.
+/// folder `annotations` that contains the file, else `images` beside the file.
 ///
 /// # Errors
-/// When there is no such folder.
+/// If there is no such folder.
 pub fn images_folder(path: &Path) -> Result<PathBuf> {
     let folder = folder_of(path);
     let mut tried = Vec::new();
@@ -23,7 +23,7 @@ pub fn images_folder(path: &Path) -> Result<PathBuf> {
         return Ok(found.clone());
     }
     let message = format!(
-        "{}: its images must lie in {}, and there is no such folder",
+        "{}: its images must be in {}, and there is no such folder",
         path.display(),
         tried[0].display()
     );
@@ -31,10 +31,10 @@ pub fn images_folder(path: &Path) -> Result<PathBuf> {
 }
 
 /// Folder that the `file_name`s of `file`, read from `path`, are relative to: [`images_folder`], or
-/// of a merged file its own folder or one above, wherever the first image is.
+/// for a merged file its own folder or the one above, whichever contains the first image.
 ///
 /// # Errors
-/// When there is no such folder.
+/// If there is no such folder.
 pub fn find_images(path: &Path, file: &CocoFile) -> Result<PathBuf> {
     let regular = images_folder(path);
     let Some(first) = file.images.first() else { return regular };
@@ -45,8 +45,8 @@ pub fn find_images(path: &Path, file: &CocoFile) -> Result<PathBuf> {
     found.map_or(regular, Ok)
 }
 
-/// Name of the dataset whose images lie in `images`, where its file does not tell: that of the
-/// folder above one called `images`, else its own.
+/// Name of the dataset whose images are in the folder `images`, if its file does not say: the name
+/// of the parent of a folder called `images`, else the folder's own name.
 #[must_use]
 pub fn dataset_name(images: &Path) -> Option<String> {
     let folder = absolute(images).ok()?;
@@ -54,18 +54,18 @@ pub fn dataset_name(images: &Path) -> Option<String> {
     Some(named.file_name()?.to_str()?.to_owned())
 }
 
-/// `folder` relative to `root`, with `/` and a `/` at the end unless empty; `None` when it lies
+/// `folder` relative to `root`, with `/` and a trailing `/` unless empty; `None` if it is
 /// elsewhere.
 ///
 /// # Errors
-/// When the current folder is unknown.
+/// If the current folder is unknown.
 pub fn prefix_below(folder: &Path, root: &Path) -> Result<Option<String>> {
     let (folder, root) = (absolute(folder)?, absolute(root)?);
     let Ok(relative) = folder.strip_prefix(&root) else { return Ok(None) };
     let mut prefix = String::new();
     for part in relative {
         let name = part.to_str().ok_or_else(|| {
-            Error::data(format!("{}: its name is no Unicode text", folder.display()))
+            Error::data(format!("{}: its name is not valid Unicode", folder.display()))
         })?;
         prefix.push_str(name);
         prefix.push('/');
@@ -80,7 +80,7 @@ fn folder_above(folder: &Path) -> PathBuf {
     }
 }
 
-/// Absolute, without `.` and `..`, and with links followed as far as the path exists.
+/// The absolute path without `.` and `..`, with links followed as far as the path exists.
 fn absolute(path: &Path) -> Result<PathBuf> {
     if let Ok(real) = path.canonicalize() {
         return Ok(real);

@@ -1,9 +1,9 @@
-//! COCO files as curation handles them: read whole, changed, written again without loss.
+//! COCO files for curation: read whole, changed, and written back without loss.
 //!
-//! Segmentations and keys that this program does not know are kept byte for byte. Ids may be
+//! Segmentations and unknown keys are kept byte for byte. Ids may be
 //! anything that [`base::ImageId`] reads (US-43d's tools write UUIDs as 128-bit integers, and
-//! annotations without any); images and annotations are numbered from 1 on reading, in the order of
-//! the file, and again on writing. Category ids mean something to others and stay as they are.
+//! annotations without ids); images and annotations are numbered from 1 on reading, in the order of
+//! the file, and again on writing. Category ids are referred to from outside the file and are kept.
 
 pub mod layout;
 pub mod output;
@@ -25,7 +25,7 @@ use crate::Provenance;
 pub struct CocoFile {
     pub info: Info,
     pub images: Vec<ImageRecord>,
-    /// In any order; those of one image need not be neighbours.
+    /// In any order; the annotations of one image need not be adjacent.
     pub annotations: Vec<AnnotationRecord>,
     pub categories: Vec<CategoryRecord>,
     /// Other keys of the file, e.g. `licenses`.
@@ -39,10 +39,10 @@ pub struct Info {
     pub description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Name of the dataset that all images are of.
+    /// Name of the dataset that all images belong to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
-    /// What all images are of: the organ or use, e.g. `breast`.
+    /// Organ or use of all images, e.g. `breast`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub application: Option<String>,
     #[serde(flatten)]
@@ -54,17 +54,17 @@ pub struct Info {
 pub struct ImageRecord {
     /// Unique in its file.
     pub id: u64,
-    /// Path below the images' folder, with `/`.
+    /// Path relative to the image folder, with `/`.
     pub file_name: String,
-    /// Pixels.
+    /// In pixels.
     pub height: u32,
-    /// Pixels.
+    /// In pixels.
     pub width: u32,
-    /// Name of the dataset it is of, where the file mixes several.
+    /// Name of its dataset, if the file mixes several.
     pub dataset: Option<String>,
-    /// What it is of, where the file mixes several.
+    /// Its organ or use, if the file mixes several.
     pub application: Option<String>,
-    /// An empty `source_file` stands for one that the file does not tell.
+    /// An empty `source_file` means that the file does not give one.
     pub provenance: Provenance,
     pub extra: Extra,
 }
@@ -75,11 +75,11 @@ pub struct AnnotationRecord {
     pub id: u64,
     pub image_id: u64,
     pub category_id: u64,
-    /// XYWH, original pixels.
+    /// XYWH in original pixels.
     pub bbox: [f64; 4],
-    /// Pixels.
+    /// In pixels.
     pub area: f64,
-    /// As the file has it: polygons, run lengths in either form, `null`.
+    /// As in the file: polygons, run lengths in either form, or `null`.
     pub segmentation: Option<Box<RawValue>>,
     pub iscrowd: bool,
     pub extra: Extra,
@@ -94,18 +94,18 @@ pub struct CategoryRecord {
     pub extra: Extra,
 }
 
-/// Keys that this program gives no meaning, in the order of the file, with their values unread.
+/// Keys that this program does not interpret, in the order of the file, with their values unparsed.
 #[derive(Clone, Default)]
 pub struct Extra(pub Vec<(Box<str>, Box<RawValue>)>);
 
 impl CocoFile {
-    /// The name of the dataset that an image is of: its own, else the file's.
+    /// Name of the dataset of an image: its own entry, else the file's.
     #[must_use]
     pub fn dataset_of<'a>(&'a self, image: &'a ImageRecord) -> Option<&'a str> {
         image.dataset.as_deref().or(self.info.dataset.as_deref())
     }
 
-    /// What an image is of: its own `application`, else the file's.
+    /// Organ or use of an image: its own `application`, else the file's.
     #[must_use]
     pub fn application_of<'a>(&'a self, image: &'a ImageRecord) -> Option<&'a str> {
         image.application.as_deref().or(self.info.application.as_deref())
@@ -113,12 +113,13 @@ impl CocoFile {
 }
 
 impl AnnotationRecord {
-    /// The object that `mask` covers; its id is given on writing.
+    /// The object that `mask` covers; its id is assigned on writing.
     ///
-    /// `segmentation` is COCO's compressed run lengths, `bbox` that of the mask, `area` its pixels.
+    /// `segmentation` holds COCO's compressed run lengths, `bbox` the box of the mask, and `area` its
+    /// number of pixels.
     ///
     /// # Errors
-    /// Never with a mask that [`Rle`]'s constructors made.
+    /// Never, if the mask comes from a constructor of [`Rle`].
     pub fn from_mask(image_id: u64, category_id: u64, mask: &Rle) -> Result<Self> {
         #[derive(Serialize)]
         struct Compressed {
@@ -127,7 +128,7 @@ impl AnnotationRecord {
         }
         let size = [mask.height, mask.width];
         let segmentation = to_raw_value(&Compressed { size, counts: mask.to_compressed() })
-            .context("a mask as JSON")?;
+            .context("encoding a mask as JSON")?;
         Ok(Self {
             id: 0,
             image_id,

@@ -1,4 +1,4 @@
-//! Where results may go: never over an input, over other files only when told to.
+//! Checks output paths: never overwrite an input, and other files only on request.
 
 use std::path::{Path, PathBuf};
 
@@ -14,30 +14,30 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes the folders of `outputs`, unless one of those is an input, or exists and `overwrite` is
-/// not set.
+/// Creates the folders of `outputs`, unless one of the outputs is an input, or exists and
+/// `overwrite` is not set.
 ///
 /// # Errors
-/// In those cases, and when a folder cannot be made.
+/// In those cases, and if a folder cannot be created.
 pub fn prepare(outputs: &[PathBuf], inputs: &[&Path], overwrite: bool) -> Result<()> {
     for output in outputs {
         if inputs.iter().any(|input| is_same(input, output)) {
-            let message = format!("{} is an input: write elsewhere", output.display());
+            let message = format!("{} is an input: choose another output", output.display());
             return Err(Error::config(message).into());
         }
         if output.is_dir() {
-            let message = format!("{} is a folder: name a file", output.display());
+            let message = format!("{} is a folder: pass a file name", output.display());
             return Err(Error::config(message).into());
         }
         if output.exists() && !overwrite {
-            let message = format!("{} exists: --overwrite replaces it", output.display());
+            let message = format!("{} exists: pass --overwrite to replace it", output.display());
             return Err(Error::config(message).into());
         }
     }
     for output in outputs {
         let folder = folder_of(output);
         std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
     }
     Ok(())
 }
@@ -45,7 +45,7 @@ pub fn prepare(outputs: &[PathBuf], inputs: &[&Path], overwrite: bool) -> Result
 /// Removes those of `files` that exist.
 ///
 /// # Errors
-/// When one cannot be removed; names it.
+/// If one cannot be removed; the message names it.
 pub fn remove(files: &[PathBuf]) -> Result<()> {
     for file in files.iter().filter(|file| file.exists()) {
         std::fs::remove_file(file).with_context(|| format!("cannot replace {}", file.display()))?;
@@ -53,7 +53,7 @@ pub fn remove(files: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Whether two paths name one file, links followed.
+/// Whether two paths name the same file, after following links.
 fn is_same(a: &Path, b: &Path) -> bool {
     match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,

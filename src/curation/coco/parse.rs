@@ -1,4 +1,4 @@
-//! The JSON of a COCO file, read straight into flat structs that keep what they do not know.
+//! Parses the JSON of a COCO file directly into flat structs that keep unknown keys.
 
 use std::{fmt, marker::PhantomData, path::Path};
 
@@ -47,15 +47,15 @@ pub(super) struct RawAnnotation {
     pub(super) extra: Extra,
 }
 
-/// Reads the whole of a file's bytes. `path` is the file's, for messages.
+/// Parses the bytes of a whole file. `path` is used in messages.
 ///
 /// # Errors
-/// Names the file, the place in it (list, index, key, line, column), what was expected and found.
+/// Names the file, the place in it (list, index, key, line, column), and what was expected and found.
 pub(super) fn from_slice(bytes: &[u8], path: &Path) -> Result<RawFile> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let read = serde_json::from_slice(bytes).map(|Object(file)| file);
     read.map_err(|error| {
-        // Inside an entry the kind of error is lost, the words are not.
+        // Inside an entry the kind of error is lost, but its text is kept.
         let cut = error.is_eof() || error.to_string().contains("EOF while parsing");
         let what = if cut && !bytes.is_empty() {
             "the file ends too early (an interrupted copy?): "
@@ -68,10 +68,10 @@ pub(super) fn from_slice(bytes: &[u8], path: &Path) -> Result<RawFile> {
 
 /// A struct that takes the entries of a JSON object one by one.
 trait Fields: Default {
-    /// What it is read from, for messages.
+    /// Description of the expected JSON, for messages.
     const EXPECTED: &'static str;
 
-    /// Takes the value of `key`; what it does not know it hands back.
+    /// Takes the value of `key`, or reports that the key is unknown.
     fn take<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<Taken, A::Error>;
 
     fn extra(&mut self) -> &mut Extra;
@@ -82,7 +82,7 @@ enum Taken {
     Unknown,
 }
 
-/// A [`Fields`] from an object, and from nothing else.
+/// A [`Fields`] read from a JSON object; any other JSON value is an error.
 struct Object<T>(T);
 
 impl<'de, T: Fields> Deserialize<'de> for Object<T> {
@@ -99,7 +99,7 @@ impl<'de, T: Fields> Deserialize<'de> for Object<T> {
                 let mut value = T::default();
                 while let Some(key) = map.next_key::<Key>()? {
                     let key = key.0;
-                    // Line and column move to the end of the outermost message.
+                    // serde_json puts line and column at the end of the outermost message.
                     let taken = value.take(&key, &mut map).map_err(|e| at(&key, &e))?;
                     if let Taken::Unknown = taken {
                         let unread = map.next_value()?;
@@ -119,7 +119,7 @@ struct Key(Box<str>);
 
 fn at<E: de::Error>(key: &str, error: &E) -> E {
     let error = error.to_string();
-    // Lists name themselves with their index.
+    // Errors of lists already name the list and index.
     if error.starts_with(&format!("{key}[")) {
         E::custom(error)
     } else {
@@ -221,7 +221,7 @@ impl Fields for RawAnnotation {
     }
 }
 
-/// Categories have few fields and none that has to be joined: read at once.
+/// A category. It has few fields and nothing to join, so it is converted at once.
 #[derive(Default)]
 struct RawCategory {
     id: Option<u64>,
@@ -248,7 +248,7 @@ impl Fields for RawCategory {
     }
 }
 
-/// What an entry of a list becomes.
+/// An entry of a list, after parsing.
 trait Entry: Sized {
     type Read: Fields;
 
@@ -281,7 +281,7 @@ impl Entry for CategoryRecord {
     }
 }
 
-/// A list whose errors say at which entry they happened.
+/// A list whose errors name the entry in which they occurred.
 struct Entries<T> {
     list: &'static str,
     of: PhantomData<T>,
@@ -323,7 +323,7 @@ impl<'de, T: Entry> Visitor<'de> for Entries<T> {
     }
 }
 
-/// An integer of at least 0, also where a table that passed through floating point wrote `640.0`.
+/// An integer of at least 0, also in the form `640.0` that tools write after a detour through floats.
 fn unsigned<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<u64>, A::Error> {
     struct Unsigned(u64);
     struct UnsignedVisitor;
@@ -339,7 +339,7 @@ fn unsigned<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<u64>, A::Error
         }
 
         fn visit_f64<E: de::Error>(self, x: f64) -> Result<Unsigned, E> {
-            // 2⁵³: beyond it, floating point no longer tells neighbours apart.
+            // 2⁵³: beyond it, floating point does not represent every integer.
             if x.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&x) {
                 return Ok(Unsigned(x as u64));
             }
@@ -354,12 +354,12 @@ fn unsigned<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<u64>, A::Error
     Ok(map.next_value::<Option<Unsigned>>()?.map(|n| n.0))
 }
 
-/// A name that other tools may have written as a number.
+/// A name, which other tools may have written as a number.
 fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<String>, A::Error> {
     Ok(map.next_value::<Option<ImageId>>()?.map(|name| name.to_string()))
 }
 
-/// `iscrowd`: 0 or 1, as number or truth value.
+/// `iscrowd`: 0 or 1, as a number or a boolean.
 struct Flag(bool);
 
 impl<'de> Deserialize<'de> for Flag {

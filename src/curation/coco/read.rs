@@ -1,4 +1,4 @@
-//! From the lists of a COCO file to records: joins them by id and checks every entry.
+//! Turns the lists of a COCO file into records: joins them by id and checks every entry.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,11 +15,11 @@ use super::{
 };
 
 impl CocoFile {
-    /// Reads the COCO file at `path`. Images and annotations come numbered from 1.
+    /// Reads the COCO file at `path`. Images and annotations are numbered from 1.
     ///
     /// # Errors
-    /// Names the file and the list, index and key of what is missing, malformed, used twice or
-    /// refers to nothing.
+    /// Names the file and the list, index and key of anything that is missing, malformed, used twice
+    /// or refers to nothing.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path)
             .with_context(|| Error::data(format!("cannot read {}", path.display())))?;
@@ -29,7 +29,7 @@ impl CocoFile {
     /// Reads a COCO file's bytes; `path` is for messages.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// Same errors as [`read`](Self::read).
     pub fn from_slice(bytes: &[u8], path: &Path) -> Result<Self> {
         let raw = parse::from_slice(bytes, path)?;
         join(raw).with_context(|| Error::data(path.display().to_string()))
@@ -73,11 +73,11 @@ fn entry(list: &str, index: usize, id: Option<&ImageId>) -> String {
     }
 }
 
-/// A file without images is of another kind, and none that a list of none comes from.
+/// Refuses a file that has neither images nor categories: it is some other kind of file.
 fn check_lists(raw: &RawFile) -> Result<()> {
     ensure!(
         !(raw.images.is_empty() && raw.categories.is_empty()),
-        "has neither `images` nor `categories`: no COCO file of images?"
+        "has neither `images` nor `categories`: not a COCO image file?"
     );
     Ok(())
 }
@@ -98,7 +98,7 @@ fn check_categories(categories: &[CategoryRecord]) -> Result<()> {
     Ok(())
 }
 
-/// Number from 1 of each image by its id; the position is the id of one that has none.
+/// Number of each image, from 1, by its id; an image without an id has its position as id.
 fn number_images(images: &[RawImage]) -> Result<HashMap<ImageId, u64>> {
     let mut numbers = HashMap::with_capacity(images.len());
     for (i, image) in images.iter().enumerate() {
@@ -197,7 +197,7 @@ fn joined_annotation(
     })
 }
 
-/// Box and area of an object whose file tells only one of them, or neither: those of its mask.
+/// Box and area of an object, taken from its mask if the file lacks one or both.
 fn completed(
     bbox: Option<[f64; 4]>,
     area: Option<f64>,

@@ -17,7 +17,7 @@ fn written(file: &CocoFile) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// Two images with a UUID and a text for an id, three objects, none with the same sort of id.
+/// Two images whose ids are a UUID and a string, three objects, each with a different kind of id.
 const ODD: &str = r#"{"info":{"year":2024,"description":"d","url":null,"date": [1, 2 ]},
 "licenses":[{"id": 1}],
 "images":[

@@ -1,4 +1,4 @@
-//! COCO files written: one record a line, ids from 1, the same records giving the same bytes.
+//! Writes COCO files: one record per line, ids from 1; the same records give the same bytes.
 
 use std::{
     collections::HashMap,
@@ -13,25 +13,27 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::{AnnotationRecord, CategoryRecord, CocoFile, Extra, ImageRecord};
 
 impl CocoFile {
-    /// Writes the file, replacing what is there. Images and annotations are numbered from 1 in
+    /// Writes the file, replacing any existing one. Images and annotations are numbered from 1 in
     /// their order, whatever their ids.
     ///
     /// # Errors
-    /// When it cannot be written, or an annotation is of no image.
+    /// If it cannot be written, or an annotation does not belong to any image.
     pub fn write(&self, path: &Path) -> Result<()> {
         self.write_selected(path, |_| true)
     }
 
-    /// Writes the images whose index `keep` takes, with their annotations and all categories.
+    /// Writes the images whose index `keep` accepts, with their annotations and all categories.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Same errors as [`write`](Self::write).
     pub fn write_selected(&self, path: &Path, keep: impl Fn(usize) -> bool) -> Result<()> {
         let chosen: Vec<bool> = (0..self.images.len()).map(keep).collect();
         let index = self.index_by_id();
         let owner = |a: &AnnotationRecord| -> Result<usize> {
             let found = index.get(&a.image_id).copied();
-            found.with_context(|| format!("annotation {} is of no image ({})", a.id, a.image_id))
+            found.with_context(|| {
+                format!("annotation {} does not belong to any image ({})", a.id, a.image_id)
+            })
         };
         let owners: Vec<usize> = self.annotations.iter().map(owner).collect::<Result<_>>()?;
         drop(index);
@@ -163,7 +165,7 @@ struct Number(f64);
 
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // 2⁵³: up to there every whole number is exact.
+        // 2⁵³: every integer up to it is exact.
         if self.0.fract() == 0.0 && self.0.abs() <= 9_007_199_254_740_992.0 {
             return serializer.serialize_i64(self.0 as i64);
         }

@@ -1,4 +1,4 @@
-//! From finished units to the COCO file.
+//! Assembles the COCO file from finished units.
 
 use anyhow::Result;
 use base::Rle;
@@ -11,7 +11,7 @@ use crate::{
     spec::Spec,
 };
 
-/// All images and objects in the order of units, ids from 1.
+/// All images and objects in the order of units, with ids from 1.
 pub(super) fn coco(spec: &Spec, units: &[Unit], finished: &[Finished]) -> Result<CocoFile> {
     let mut file = CocoFile {
         info: Info {

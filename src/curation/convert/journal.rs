@@ -1,4 +1,4 @@
-//! What has been done so far, a line a unit: from it an interrupted conversion goes on.
+//! Records what has been done so far, one line per unit, so that an interrupted conversion can resume.
 
 use std::{
     collections::BTreeSet,
@@ -15,26 +15,26 @@ use crate::{problem::Problem, readers::Unit};
 
 pub(super) const JOURNAL: &str = ".conversion.jsonl";
 
-/// A unit that is done.
+/// A finished unit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Finished {
     /// Index in the plan.
     pub(super) unit: usize,
     pub(super) key: String,
     pub(super) images: Vec<WrittenImage>,
-    /// Images left out for having no object.
+    /// Number of images left out because they have no object.
     pub(super) empty: usize,
     pub(super) problem: Option<Problem>,
 }
 
-/// An image file that is written.
+/// An image file that has been written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct WrittenImage {
     pub(super) file_name: String,
     pub(super) height: u32,
     pub(super) width: u32,
     pub(super) frame: Option<u32>,
-    /// Of the file: a crash may have lost what the system had not written yet.
+    /// Length of the file: a crash may have lost data that the system had not yet written.
     pub(super) bytes: u64,
     pub(super) crc32: u32,
     pub(super) objects: Vec<WrittenObject>,
@@ -72,8 +72,8 @@ struct State {
 }
 
 impl Journal {
-    /// Opens or starts the journal in `out`. Entries whose images are not whole on disk, and all
-    /// after a line cut short, are forgotten.
+    /// Opens or starts the journal in `out`. Drops entries whose images are not complete on disk, and
+    /// everything after a truncated line.
     pub(super) fn open(out: &Path, fingerprint: &str, units: &[Unit]) -> Result<Self> {
         let path = out.join(JOURNAL);
         let header = header(fingerprint)?;
@@ -94,7 +94,7 @@ impl Journal {
         Ok(Self { path, header, earlier, state: Mutex::new(State { file, finished }) })
     }
 
-    /// Units that were done before this call.
+    /// Units that earlier calls finished.
     pub(super) fn finished(&self) -> &BTreeSet<usize> {
         &self.earlier
     }
@@ -120,7 +120,7 @@ impl Journal {
         entries.into_iter().filter_map(|entry| entry.problem.clone()).collect()
     }
 
-    /// Takes the units with problems out, so that they are read again.
+    /// Removes the units with problems, so that they are read again.
     pub(super) fn forget_problems(&self) -> Result<()> {
         let mut state = self.lock();
         state.finished.retain(|entry| entry.problem.is_none());
@@ -137,7 +137,7 @@ impl Journal {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        // A panic of another thread ends the conversion; entries are whole all the same.
+        // A panic in another thread ends the conversion; the entries are complete nevertheless.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -146,7 +146,7 @@ fn header(fingerprint: &str) -> Result<String> {
     Ok(serde_json::to_string(&Header { fingerprint: fingerprint.to_owned() })?)
 }
 
-/// Starts the journal of a conversion of which nothing is done yet.
+/// Starts the journal of a conversion that has not done anything yet.
 pub(super) fn start(out: &Path, fingerprint: &str) -> Result<()> {
     rewrite(&out.join(JOURNAL), &header(fingerprint)?, &[]).map(drop)
 }
@@ -169,7 +169,7 @@ impl WrittenImage {
     }
 }
 
-/// Removes the journal of a conversion that is complete.
+/// Removes the journal of a complete conversion.
 pub(super) fn remove(out: &Path) -> Result<()> {
     let path = out.join(JOURNAL);
     match fs::remove_file(&path) {

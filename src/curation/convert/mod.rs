@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! OUT/images/<name>__<key>[__<frame>].png
-//! OUT/annotations/all.json        COCO, with where each image comes from
+//! OUT/annotations/all.json        COCO, with the origin of each image
 //! OUT/conversion.json             what was done, with which choices, and what was left out
-//! OUT/.conversion.jsonl           journal of finished units, while the conversion lasts
-//! OUT/.source/                    what was unpacked, while the conversion lasts
+//! OUT/.conversion.jsonl           journal of finished units, until the conversion is complete
+//! OUT/.source/                    unpacked archives, until the conversion is complete
 //! ```
 //!
-//! An image's name derives from its key and its id from the order of keys, so that threads and
-//! interruptions change nothing. The annotations are written last: where they are, the
+//! An image's name derives from its key and its id from the order of keys, so the output does not
+//! depend on threads or interruptions. The annotations are written last: if they exist, the
 //! conversion is complete.
 
 mod assemble;
@@ -42,13 +42,13 @@ use unit::{Outcome, UnitWriter};
 /// How to convert.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What becomes of problems.
+    /// How to handle problems.
     pub on_problem: OnProblem,
-    /// Worker threads; as many as there are cores when `None`.
+    /// Number of worker threads; `None` for one per core.
     pub threads: Option<usize>,
     /// Replaces what an earlier conversion with other choices left in the output folder.
     pub overwrite: bool,
-    /// What an archive may unpack to.
+    /// Limits on what an archive may unpack to.
     pub limits: Limits,
 }
 
@@ -63,28 +63,28 @@ impl Default for Options {
     }
 }
 
-/// What is going on, told from any thread.
+/// A progress event, reported from any thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// So many bytes more are unpacked.
+    /// This many more bytes have been unpacked.
     Unpacked(u64),
-    /// Reading starts: units in all, and those that an interrupted conversion had finished.
+    /// Reading starts: total number of units, and how many an interrupted conversion had finished.
     Planned { units: usize, finished: usize },
-    /// One unit more is read and written.
+    /// One more unit has been read and written.
     Unit,
 }
 
 /// Converts `source`, a folder or an archive, to COCO in the folder `out`.
 ///
-/// A conversion that was interrupted goes on where it stopped; one that is complete is left alone
-/// (`Converted::already_complete`). The files are the same whatever the number of threads. Nothing
+/// An interrupted conversion resumes where it stopped; a complete one is left alone
+/// (`Converted::already_complete`). The files do not depend on the number of threads. Nothing
 /// is written outside `out`.
 ///
 /// # Errors
-/// Of kind config: a malformed spec, an output folder that holds something else, or that lies in the
-/// source. Of kind data:
-/// nothing matches, or more problems than `options.on_problem` lets pass. Of kind interrupted: when
-/// `stop` was raised; the same call goes on.
+/// Kind config: the spec is malformed, or the output folder holds something else or is inside the
+/// source. Kind data:
+/// nothing matches, or there are more problems than `options.on_problem` allows. Kind interrupted:
+/// `stop` was raised; call again to resume.
 pub fn convert(
     spec: &Spec,
     source: &Path,
@@ -120,11 +120,11 @@ pub fn convert(
     Ok(converted)
 }
 
-/// Pairs the files of `source` without reading or writing any image: what a conversion would do.
-/// Archives are unpacked below `work`.
+/// Pairs the files of `source` without reading or writing any image, to show what a conversion would
+/// do. Archives are unpacked into `work`.
 ///
 /// # Errors
-/// As [`convert`], problems excepted: they are in the plan.
+/// Same errors as [`convert`], except that problems are reported in the plan.
 pub fn plan(
     spec: &Spec,
     source: &Path,
@@ -149,7 +149,7 @@ fn plan_source(
     let plan = reader.plan(tree).with_context(|| place.clone())?;
     judge(&plan.problems, on_problem, &format!("{place}\n{}", plan.matched()))?;
     if plan.units.is_empty() {
-        bail!(Error::data(format!("{place}: no image is left to convert\n{}", plan.matched())));
+        bail!(Error::data(format!("{place}: no images left to convert\n{}", plan.matched())));
     }
     Ok(plan)
 }
@@ -181,7 +181,7 @@ impl Conversion<'_> {
         let open: Vec<usize> = (0..self.plan.units.len())
             .filter(|index| !journal.finished().contains(index))
             .collect();
-        // Small pieces in order: a volume takes as long as a hundred pictures.
+        // Small pieces, in order: a volume takes as long as a hundred single images.
         open.par_iter().with_max_len(1).try_for_each(|&index| {
             if ended.load(Ordering::Relaxed) {
                 return Ok(());
@@ -199,7 +199,7 @@ impl Conversion<'_> {
             self.plan.problems.iter().cloned().chain(journal.problems()).collect();
         let judged = judge(&problems, on_problem, &self.plan.matched());
         if judged.is_err() {
-            // What failed is read again next time: the source may have been mended.
+            // Units that failed are read again next time: the source may have been fixed.
             journal.forget_problems()?;
         }
         judged

@@ -7,16 +7,16 @@ use base::Error;
 
 use crate::readers::Unit;
 
-/// `<name>__<key>` of each unit, with what does not belong in a file's name replaced.
+/// `<name>__<key>` for each unit, with characters unsuitable for a file name replaced.
 ///
 /// # Errors
-/// Of kind data, when two keys come to the same name.
+/// Kind data, if two keys give the same name.
 pub(super) fn of_units(name: &str, units: &[Unit]) -> Result<Vec<String>> {
     let mut taken = BTreeMap::<String, &str>::new();
     let mut names = Vec::with_capacity(units.len());
     for unit in units {
         let full = format!("{name}__{}", stem(&unit.key));
-        // Case-folded: the folder may be copied to a disk that does not tell them apart.
+        // Case-folded: the folder may be copied to a case-insensitive disk.
         if let Some(other) = taken.insert(full.to_lowercase(), &unit.key) {
             bail!(Error::data(format!(
                 "the keys `{other}` and `{}` would both be written as {full}.png; change the \

@@ -1,4 +1,4 @@
-//! What a conversion did.
+//! The report of a conversion.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,49 +10,49 @@ use crate::{
     spec::Spec,
 };
 
-/// What was converted and what was left out; `OUT/conversion.json` holds it.
+/// What was converted and what was left out; stored as `OUT/conversion.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Converted {
-    /// The dataset.
+    /// Name of the dataset.
     pub name: String,
-    /// Hash of the spec, its choices, and the source's names and sizes.
+    /// Hash of the spec, its choices, and the file names and sizes of the source.
     pub fingerprint: String,
-    /// Images written.
+    /// Number of images written.
     pub images: usize,
-    /// Of them without an object.
+    /// Number of those that have no object.
     pub images_without_object: usize,
-    /// Objects by category.
+    /// Number of objects by category.
     pub categories: Vec<CategoryCount>,
-    /// Objects in all.
+    /// Total number of objects.
     pub objects: usize,
     /// What was left out, and why.
     pub left_out: LeftOut,
-    /// Nothing had to be done: an earlier call had finished.
+    /// Whether an earlier call had already finished, so that nothing had to be done.
     #[serde(skip)]
     pub already_complete: bool,
 }
 
-/// Objects of one category.
+/// Number of objects of one category.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CategoryCount {
-    /// As in the spec.
+    /// Name of the category, as in the spec.
     pub name: String,
-    /// Objects.
+    /// Number of objects.
     pub objects: usize,
-    /// Images with at least one.
+    /// Number of images with at least one.
     pub images: usize,
 }
 
 /// What was left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
-    /// Images without an object, where the spec says `empty = "skip"`.
+    /// Number of images without an object, if the spec says `empty = "skip"`.
     pub empty: usize,
-    /// Images without a mask, where the spec says `unpaired = "skip"`.
+    /// Images without a mask, if the spec says `unpaired = "skip"`.
     pub unpaired: Vec<String>,
     /// Files with problems, under `--on-problem skip`.
     pub problems: Vec<Problem>,
-    /// Most problems that would have been let pass.
+    /// Maximum number of problems allowed.
     pub max_problems: usize,
 }
 

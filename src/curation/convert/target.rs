@@ -1,4 +1,4 @@
-//! The output folder: whose it is, what it holds, how it is completed.
+//! The output folder: which conversion owns it, what it holds, how it is completed.
 
 use std::{fs, io::Read, path::Path};
 
@@ -12,14 +12,15 @@ use super::{
 };
 use crate::{CocoFile, archive, spec::Spec};
 
-/// Folder for what is unpacked.
+/// Folder for unpacked archives.
 pub(super) const SOURCE: &str = ".source";
 const REPORT: &str = "conversion.json";
-/// Raised whenever the same spec and source give other files.
+/// Incremented whenever the same spec and source would give different files.
 const VERSION: u32 = 1;
 
-/// What decides the output: the spec with its choices, the policy, the source's files by name and
-/// size (of an archive also its head and tail, where its directory of checksums is).
+/// Hash of everything that determines the output: the spec with its choices, the policy, and the
+/// names and sizes of the source's files (for an archive also its head and tail, which contain its
+/// directory of checksums).
 pub(super) fn fingerprint(spec: &Spec, source: &Path, options: &Options) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(format!("{VERSION}\n{spec:?}\n{:?}\n", options.on_problem));
@@ -53,8 +54,8 @@ fn ends(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Makes the folder `out` where it is absent, and keeps other processes from converting into it as
-/// long as the handle lives.
+/// Creates the folder `out` if it does not exist, and keeps other processes from converting into it
+/// while the returned handle is open.
 pub(super) fn lock(out: &Path) -> Result<fs::File> {
     let shown = out.display();
     fs::create_dir_all(out).map_err(|error| {
@@ -72,7 +73,7 @@ pub(super) fn lock(out: &Path) -> Result<fs::File> {
     }
 }
 
-/// Makes `out` ready; what it holds already if it is complete for this fingerprint.
+/// Prepares `out`. Returns the existing report if `out` is already complete for this fingerprint.
 pub(super) fn prepare(out: &Path, fingerprint: &str, overwrite: bool) -> Result<Option<Converted>> {
     let shown = out.display();
     let entries = match fs::read_dir(out) {
@@ -95,37 +96,37 @@ pub(super) fn prepare(out: &Path, fingerprint: &str, overwrite: bool) -> Result<
         _ if same_journal || entries == 0 || is_only_begun(out, journal.as_deref())? => {}
         Some(_) | None if overwrite && (report.is_some() || journal.is_some()) => clear(out)?,
         Some(_) => bail!(Error::config(format!(
-            "{shown} holds a conversion with another spec, other choices or another source; choose \
+            "{shown} holds a conversion with a different spec, choices or source; choose \
              another folder, or pass --overwrite to replace it"
         ))),
         None if journal.is_some() => bail!(Error::config(format!(
-            "{shown} holds an unfinished conversion with another spec, other choices or another \
+            "{shown} holds an unfinished conversion with a different spec, choices or \
              source; choose another folder, or pass --overwrite to replace it"
         ))),
         None => bail!(Error::config(format!(
-            "{shown} exists, is not empty and holds no conversion (no {REPORT}), so nothing is \
+            "{shown} exists, is not empty and does not hold a conversion (no {REPORT}), so nothing is \
              written there; choose another folder"
         ))),
     }
     for folder in [out.join("images"), out.join("annotations")] {
         if folder.is_symlink() {
             bail!(Error::config(format!(
-                "{} is a link, and nothing is written outside {shown}; link the whole output folder",
+                "{} is a link, but nothing is written outside {shown}; link the whole output folder",
                 folder.display()
             )));
         }
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     }
     if !same_journal {
-        // Marks the folder as this conversion's before anything is unpacked into it.
+        // Claims the folder for this conversion before anything is unpacked into it.
         journal::start(out, fingerprint)?;
     }
     Ok(None)
 }
 
-/// Whether `out` holds no more than what a conversion makes before its first image: it was ended
-/// while it unpacked, failed at pairing, or was a rehearsal. Any conversion may go on from there:
-/// what is unpacked knows its own archive.
+/// Whether `out` holds only what a conversion creates before its first image: it was stopped
+/// while unpacking, failed at pairing, or was a dry run. Any conversion may continue from there:
+/// the unpacked files record which archive they come from.
 fn is_only_begun(out: &Path, journal: Option<&str>) -> Result<bool> {
     let shown = || format!("reading {}", out.display());
     for entry in fs::read_dir(out).with_context(shown)? {
@@ -154,7 +155,7 @@ pub(super) fn keep_apart(source: &Path, out: &Path) -> Result<()> {
         .map_err(|error| Error::data(format!("source {}: {error}", source.display())))?;
     let absolute = std::path::absolute(out)
         .map_err(|error| Error::config(format!("output folder {}: {error}", out.display())))?;
-    // The part that exists may lead through links; the rest is still to be made.
+    // The part that exists may contain links; the rest does not exist yet.
     let resolved = absolute.ancestors().find_map(|folder| {
         let rest = absolute.strip_prefix(folder).ok()?;
         Some(fs::canonicalize(folder).ok()?.join(rest))
@@ -163,20 +164,20 @@ pub(super) fn keep_apart(source: &Path, out: &Path) -> Result<()> {
     let (source_shown, out_shown) = (source.display(), out.display());
     if out.starts_with(&source) {
         bail!(Error::config(format!(
-            "the output folder {out_shown} lies in the source {source_shown}, so that what is \
-             written would be read as part of it; choose a folder beside it"
+            "the output folder {out_shown} is inside the source {source_shown}, so its files would \
+             be read as part of the source; choose a folder outside it"
         )));
     }
     if source.starts_with(&out) {
         bail!(Error::config(format!(
-            "the source {source_shown} lies in the output folder {out_shown}; choose another output \
+            "the source {source_shown} is inside the output folder {out_shown}; choose another output \
              folder"
         )));
     }
     Ok(())
 }
 
-/// Whether the annotations and every image they name are there.
+/// Whether the annotations and every image they list exist.
 fn is_complete(out: &Path) -> bool {
     let annotations = out.join("annotations").join("all.json");
     CocoFile::read(&annotations).is_ok_and(|file| {
@@ -207,7 +208,7 @@ fn remove_folder(path: &Path) -> Result<()> {
     }
 }
 
-/// Writes annotations and report, once all images are on the disk.
+/// Writes the annotations and the report, once all images are on disk.
 pub(super) fn commit(out: &Path, file: &CocoFile, converted: &Converted) -> Result<()> {
     sync_all(out)?;
     file.write(&out.join("annotations").join("all.json"))?;
@@ -216,14 +217,14 @@ pub(super) fn commit(out: &Path, file: &CocoFile, converted: &Converted) -> Resu
     base::fs::atomic_write(&out.join(REPORT), &report)
 }
 
-/// Waits until the file system that holds `out` has everything: one wait instead of one a file.
+/// Waits until the file system of `out` has everything on disk: one wait instead of one per file.
 #[cfg(target_os = "linux")]
 fn sync_all(out: &Path) -> Result<()> {
     let folder = fs::File::open(out).with_context(|| format!("opening {}", out.display()))?;
     rustix::fs::syncfs(&folder).with_context(|| format!("syncing {}", out.display()))
 }
 
-/// Waits until every image is on the disk.
+/// Waits until every image is on disk.
 #[cfg(not(target_os = "linux"))]
 fn sync_all(out: &Path) -> Result<()> {
     let images = out.join("images");
@@ -235,7 +236,7 @@ fn sync_all(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes what is of no use any more.
+/// Removes files that are no longer needed.
 pub(super) fn finish(out: &Path) -> Result<()> {
     journal::remove(out)?;
     remove_folder(&out.join(SOURCE))

@@ -1,4 +1,4 @@
-//! One unit, from frames to image files and objects.
+//! Converts one unit: from frames to image files and objects.
 
 use std::path::Path;
 
@@ -19,11 +19,11 @@ use crate::{
     spec::{Empty, FullFrame, Spec},
 };
 
-/// What became of a unit.
+/// The outcome of one unit.
 pub(super) enum Outcome {
-    /// Its images, and how many were left out for having no object.
+    /// Its images, and the number of images left out because they have no object.
     Whole(Vec<WrittenImage>, usize),
-    /// Nothing of it was written.
+    /// None of its images was written.
     LeftOut(Problem),
 }
 
@@ -49,8 +49,8 @@ impl<'a> UnitWriter<'a> {
         Self { spec, unit, name, out, stop, images: Vec::new(), empty: 0 }
     }
 
-    /// Reads the unit and writes its images; those of a unit that turns out to be faulty are
-    /// removed again.
+    /// Reads the unit and writes its images. If the unit turns out to be faulty, removes them
+    /// again.
     pub(super) fn read(&mut self, reader: &dyn Reader, tree: &Tree) -> Result<Outcome> {
         let read = reader.read(tree, self.unit, &mut |frame| self.write(frame));
         match read {
@@ -69,7 +69,7 @@ impl<'a> UnitWriter<'a> {
 
     fn write(&mut self, frame: Frame) -> Result<(), Fault> {
         if self.stop.is_raised() {
-            let message = "stopped; the same command goes on where it was";
+            let message = "stopped; the same command continues where it left off";
             return Err(Fault::Fatal(Error::interrupted(message).into()));
         }
         let objects = self.objects(&frame).map_err(Fault::Fatal)?;
@@ -98,7 +98,7 @@ impl<'a> UnitWriter<'a> {
             }
         };
         let path = self.out.join("images").join(&file_name);
-        // The journal vouches for the file; one without an entry is written anew.
+        // The journal vouches for the file; a file without an entry is written again.
         std::fs::write(&path, bytes)
             .map_err(|error| base::fs::explain_write(&path, error, bytes.len() as u64))?;
         Ok(WrittenImage {
@@ -112,7 +112,7 @@ impl<'a> UnitWriter<'a> {
         })
     }
 
-    /// Objects mask by mask, category by category in the spec's order.
+    /// Objects in the order of masks, then of the spec's categories.
     fn objects(&self, frame: &Frame) -> Result<Vec<WrittenObject>> {
         let size = (frame.image.height, frame.image.width);
         let mut objects = Vec::new();

@@ -1,9 +1,9 @@
-//! What an image is recognised by.
+//! Perceptual hashes, by which images are recognised.
 //!
-//! The perceptual hash is made of the signs of the 8×8 lowest frequencies of the discrete cosine
-//! transform (type II) of the image, averaged to 32×32 grey levels; the mean, whose sign says
-//! nothing, is left out, so 63 bits count. Mirroring negates the odd frequencies of one axis, and
-//! transposing exchanges the axes: the hashes of all eight turned images come from one transform.
+//! The perceptual hash consists of the signs of the 8×8 lowest frequencies of the discrete cosine
+//! transform (type II) of the image, averaged to 32×32 grey levels; the mean, whose sign is always the
+//! same, is left out, which leaves 63 bits. Mirroring negates the odd frequencies of one axis, and
+//! transposing swaps the axes, so the hashes of all eight orientations come from one transform.
 
 use std::{f32::consts::PI, sync::OnceLock};
 
@@ -13,30 +13,30 @@ use sha2::{Digest, Sha256};
 
 /// Side of the averaged image.
 const SIDE: usize = 32;
-/// Frequencies of each axis.
+/// Number of frequencies along each axis.
 const LOW: usize = 8;
 /// Side of the miniature.
 const MINI: usize = 16;
-/// Least correlation of the miniatures of near duplicates.
+/// Minimum correlation of the miniatures of near duplicates.
 pub(super) const MIN_CORRELATION: f32 = 0.97;
 
-/// A way to turn an image by quarters, mirrored or not.
+/// One of the eight ways to turn an image by multiples of 90°, mirrored or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Turn {
     None,
-    /// Left and right exchanged.
+    /// Left and right swapped.
     FlipHorizontal,
-    /// Top and bottom exchanged.
+    /// Top and bottom swapped.
     FlipVertical,
     Rotate180,
-    /// Rows and columns exchanged.
+    /// Rows and columns swapped.
     Transpose,
-    /// By a quarter, clockwise.
+    /// By 90° clockwise.
     Rotate90,
-    /// By a quarter, counter-clockwise.
+    /// By 90° counter-clockwise.
     Rotate270,
-    /// Rows and columns exchanged, both from the end.
+    /// Rows and columns swapped, both counted from the end.
     Transverse,
 }
 
@@ -52,22 +52,22 @@ impl Turn {
         Self::Transverse,
     ];
 
-    /// In words.
+    /// A description for messages.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::None => "as it is",
+            Self::None => "unchanged",
             Self::FlipHorizontal => "mirrored",
             Self::FlipVertical => "upside down",
-            Self::Rotate180 => "turned by 180°",
+            Self::Rotate180 => "rotated by 180°",
             Self::Transpose => "transposed",
-            Self::Rotate90 => "turned by 90°",
-            Self::Rotate270 => "turned by 270°",
-            Self::Transverse => "transposed from the end",
+            Self::Rotate90 => "rotated by 90°",
+            Self::Rotate270 => "rotated by 270°",
+            Self::Transverse => "transposed along the other diagonal",
         }
     }
 
-    /// Transposed first, then mirrored vertically and horizontally.
+    /// Whether to transpose, then mirror vertically, then mirror horizontally.
     fn steps(self) -> (bool, bool, bool) {
         match self {
             Self::None => (false, false, false),
@@ -87,13 +87,13 @@ impl Turn {
 pub struct Print {
     /// SHA-256 of size and pixels; grey stored as three equal channels counts as grey.
     pub pixels: [u8; 32],
-    /// Of the image turned each way, in the order of [`Turn::ALL`].
+    /// Hashes of the image turned each way, in the order of [`Turn::ALL`].
     pub(super) hashes: [u64; 8],
     mini: [u8; MINI * MINI],
 }
 
 impl Print {
-    /// Of an image after [`Image::into_grey_if_equal`].
+    /// Fingerprint of an image that [`Image::into_grey_if_equal`] returned.
     #[must_use]
     pub fn of(image: &Image) -> Self {
         let mut hasher = Sha256::new();
@@ -117,7 +117,8 @@ impl Print {
         }
     }
 
-    /// The turn of this image in which its hash is nearest to that of `other`, and how near.
+    /// The turn of this image whose hash is nearest to that of `other`, and the number of differing
+    /// bits.
     #[must_use]
     pub fn nearest_turn(&self, other: &Self) -> (Turn, u32) {
         let distance = |turn: usize| (self.hashes[turn] ^ other.hashes[0]).count_ones();
@@ -125,8 +126,8 @@ impl Print {
         (Turn::ALL[best], distance(best))
     }
 
-    /// Whether this image, turned in the way given back with the number of differing bits, looks
-    /// like `other`: at most `distance` of 63 bits differ and the miniatures correlate.
+    /// If some turn of this image looks like `other`, that turn and the number of differing bits: at
+    /// most `distance` of 63 bits differ and the miniatures correlate.
     #[must_use]
     pub fn looks_like(&self, other: &Self, distance: u32) -> Option<(Turn, u32)> {
         let bits = |turn: usize| (self.hashes[turn] ^ other.hashes[0]).count_ones();
@@ -150,7 +151,7 @@ impl Print {
             }
             self.mini[if transposed { x * MINI + y } else { y * MINI + x }]
         };
-        // Integers: 256 products of 16 bits.
+        // Integers suffice: 256 products of 16 bits.
         let (mut a, mut b, mut aa, mut bb, mut ab) = (0u32, 0u32, 0u32, 0u32, 0u32);
         for (i, &q) in other.mini.iter().enumerate() {
             let (p, q) = (u32::from(turned(i)), u32::from(q));
@@ -160,7 +161,7 @@ impl Print {
         let [a, b, aa, bb, ab] = [a, b, aa, bb, ab].map(|sum| sum as f32 / n);
         let (var_a, var_b) = (aa - a * a, bb - b * b);
         if var_a < 0.5 || var_b < 0.5 {
-            // A blank image is like another blank one of its brightness, and like nothing else.
+            // A blank image is only like another blank one of the same brightness.
             let alike = var_a < 0.5 && var_b < 0.5 && (a - b).abs() < 2.0;
             return if alike { 1.0 } else { 0.0 };
         }
@@ -168,10 +169,10 @@ impl Print {
     }
 }
 
-/// Grey levels averaged over the areas of 32×32 pixels, row-major.
+/// Grey levels averaged down to 32×32 pixels, row-major.
 fn averaged(image: &Image) -> Vec<f32> {
     let (height, width) = (image.height as usize, image.width as usize);
-    // Rows are averaged first: that is one multiplication a pixel, in the order of memory.
+    // Rows are averaged first: one multiplication per pixel, in memory order.
     let mut bands = vec![0.0f64; SIDE * width];
     let mut grey = vec![0.0f32; width];
     let rows_of_band = height as f64 / SIDE as f64;
@@ -202,7 +203,7 @@ fn fill_grey(grey: &mut [f32], line: &[u8], channels: usize) {
     }
 }
 
-/// Means over 32 equal parts of a line, pixels on an edge counted by their share.
+/// Means over 32 equal parts of a line; a pixel on an edge counts proportionally.
 fn averaged_line(values: &[f32]) -> [f32; SIDE] {
     let length = values.len();
     let part = length as f64 / SIDE as f64;

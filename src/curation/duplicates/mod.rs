@@ -1,15 +1,15 @@
-//! Images that are the same or nearly so, within and across datasets and splits.
+//! Finds images that are the same or nearly so, within and across datasets and splits.
 //!
-//! Exact duplicates have equal decoded pixels, whatever their files' format. Near duplicates look
-//! alike when scaled down, in any of the eight ways to mirror and turn an image by quarters:
-//! resized, compressed, brightened, mirrored or turned copies, and neighbouring frames. Crops and
+//! Exact duplicates have equal decoded pixels, whatever their file format. Near duplicates look
+//! alike when scaled down, in any of the eight ways to mirror and rotate an image by multiples of 90°:
+//! resized, compressed, brightened, mirrored or rotated copies, and neighbouring frames. Crops and
 //! added borders are not found. Two datasets of US-43d, MicroSeg and MUP, are one archive with
 //! different flips.
 //!
-//! Two images are near when their perceptual hashes differ in at most `distance` of 63 bits
-//! (`hash`) and their 16×16 miniatures correlate to at least 0.97. Nearness is passed on: a
-//! group's members are linked by steps, so that the frames of a clip are one group. Images of one
-//! hash are searched through the first that looks like them.
+//! Two images are near if their perceptual hashes differ in at most `distance` of 63 bits
+//! (`hash`) and their 16×16 miniatures have a correlation of at least 0.97. Nearness is transitive: a
+//! group's members are linked by steps, so the frames of a clip form one group. Among images with the
+//! same hash, those that look alike are represented in the search by the first of them.
 
 mod hash;
 mod search;
@@ -36,16 +36,16 @@ pub use self::{
     sources::{Entry, Sources},
 };
 
-/// Largest distance that the search is made for.
+/// Largest distance that the search supports.
 pub const MAX_DISTANCE: u32 = 10;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct DuplicateOptions {
     /// Bits in which the hashes of near duplicates may differ; 0 to [`MAX_DISTANCE`].
     pub distance: u32,
-    /// Only groups that span several splits or datasets.
+    /// Whether to list only groups that span several splits or datasets.
     pub across: bool,
-    /// Larger images are not decoded.
+    /// Images with more pixels are not decoded.
     pub max_pixels: u64,
 }
 
@@ -57,7 +57,7 @@ impl Default for DuplicateOptions {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct DuplicateReport {
-    /// Entries looked at; an image that two files list is two.
+    /// Number of entries compared; an image that two files list counts twice.
     pub images: usize,
     /// Why an image could not be compared.
     pub unreadable: Vec<String>,
@@ -65,7 +65,7 @@ pub struct DuplicateReport {
     pub num_groups: usize,
     pub num_across_splits: usize,
     pub num_across_datasets: usize,
-    /// By the path of their first member.
+    /// Sorted by the path of their first member.
     pub groups: Vec<Group>,
 }
 
@@ -75,7 +75,7 @@ pub struct Group {
     pub exact: bool,
     pub datasets: Vec<String>,
     pub splits: Vec<String>,
-    /// By path.
+    /// Sorted by path.
     pub members: Vec<Member>,
 }
 
@@ -83,20 +83,20 @@ pub struct Group {
 pub struct Member {
     pub path: PathBuf,
     pub dataset: Option<String>,
-    /// Name of the COCO file that lists it, without its ending.
+    /// Name of the COCO file that lists it, without its extension.
     pub split: Option<String>,
     /// Members with the same number have equal pixels.
     pub pixels: usize,
     /// How the first member is turned to look like this one.
     pub turn: Turn,
-    /// Differing bits of the hashes of that turned image and this one.
+    /// Number of differing bits between the hashes of that turned image and this one.
     pub distance: u32,
 }
 
-/// Compares all images of `sources`; `progress` is told of each that is decoded.
+/// Compares all images of `sources`; calls `progress` after each one that is decoded.
 ///
 /// # Errors
-/// When `distance` is out of range. An image that cannot be read is reported, not an error.
+/// If `distance` is out of range. An image that cannot be read is not an error, but is reported.
 pub fn find(
     sources: &Sources,
     options: &DuplicateOptions,

@@ -1,4 +1,4 @@
-//! Near images found without comparing each with each.
+//! Finds near images without comparing every pair.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use rayon::prelude::*;
 
 use super::hash::{MIN_CORRELATION, Print};
 
-/// Images whose neighbours are looked up before they are united.
+/// Number of images whose neighbours are looked up before uniting them.
 const CHUNK: usize = 8192;
 
-/// For each image a number that is the same within a group of duplicates: the index of its first.
+/// For each image, the index of the first image in its group of duplicates.
 /// `distance` is at most [`MAX_DISTANCE`](super::MAX_DISTANCE).
 #[must_use]
 pub fn components(prints: &[Print], distance: u32) -> Vec<usize> {
@@ -25,7 +25,7 @@ pub fn components(prints: &[Print], distance: u32) -> Vec<usize> {
     (0..prints.len()).map(|i| sets.find(i)).collect()
 }
 
-/// The first image of each content.
+/// The first image of each distinct content.
 fn distinct_pixels(prints: &[Print], sets: &mut Sets) -> Vec<usize> {
     let mut first: HashMap<[u8; 32], usize> = HashMap::with_capacity(prints.len());
     let mut distinct = Vec::new();
@@ -40,8 +40,8 @@ fn distinct_pixels(prints: &[Print], sets: &mut Sets) -> Vec<usize> {
     distinct
 }
 
-/// Of the images with one hash, those that do not look like an earlier one: the frames of a still
-/// clip would else each meet all others.
+/// Images that do not look like an earlier one with the same hash. Otherwise each frame of a still
+/// clip would be compared with all others.
 fn leaders(prints: &[Print], distinct: &[usize], sets: &mut Sets) -> Vec<usize> {
     let mut with_hash: HashMap<u64, Vec<usize>> = HashMap::new();
     let mut leaders = Vec::new();
@@ -58,13 +58,13 @@ fn leaders(prints: &[Print], distinct: &[usize], sets: &mut Sets) -> Vec<usize> 
     leaders
 }
 
-/// Hashes by parts: two that differ in at most `distance` bits agree in one of `distance + 1` parts
+/// Hashes indexed by parts: two that differ in at most `distance` bits agree in one of `distance + 1` parts
 /// (multi-index hashing, Norouzi, Punjani and Fleet 2012).
 struct Index {
     distance: u32,
     /// First bit and number of bits of each part.
     parts: Vec<(u32, u32)>,
-    /// Of each part, positions in the list of leaders by the value of those bits.
+    /// For each part, positions in the list of leaders by the value of those bits.
     tables: Vec<HashMap<u64, Vec<u32>>>,
 }
 
@@ -85,7 +85,7 @@ impl Index {
         Self { distance, parts, tables }
     }
 
-    /// Pairs of the leader at `at` with later ones that are near, however turned.
+    /// Pairs of the leader at `at` and later ones that are near in any turn.
     fn near(&self, prints: &[Print], leaders: &[usize], at: usize) -> Vec<(usize, usize)> {
         let print = &prints[leaders[at]];
         let mut near = Vec::new();
@@ -113,7 +113,7 @@ fn bits(hash: u64, (first, count): (u32, u32)) -> u64 {
     if count == 64 { shifted } else { shifted & ((1 << count) - 1) }
 }
 
-/// Disjoint sets; each is named by its smallest member, whatever the order of unions.
+/// Disjoint sets; each is identified by its smallest member, whatever the order of unions.
 struct Sets(Vec<usize>);
 
 impl Sets {

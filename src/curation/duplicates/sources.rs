@@ -11,7 +11,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::coco::{CocoFile, layout};
 
-/// Endings of image files in a folder, lower case.
+/// Extensions of image files in a folder, in lower case.
 const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
 
 /// The images to compare.
@@ -22,13 +22,13 @@ pub struct Sources {
     pub entries: Vec<Entry>,
 }
 
-/// An image in one place.
+/// One listing of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Index into [`Sources::files`].
     pub file: usize,
     pub dataset: Option<String>,
-    /// Name of the COCO file that lists it, without its ending.
+    /// Name of the COCO file that lists it, without its extension.
     pub split: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl Sources {
     /// Collects the images of `inputs`: COCO files, or folders with images.
     ///
     /// # Errors
-    /// When an input is missing, unreadable, or has no image.
+    /// If an input is missing, unreadable, or has no image.
     pub fn collect(inputs: &[PathBuf]) -> Result<Self> {
         let mut sources = Self::default();
         let mut known = HashMap::new();
@@ -48,7 +48,7 @@ impl Sources {
                 sources.add_file(input, &mut known)?;
             }
             if sources.entries.len() == before {
-                return Err(Error::data(format!("{}: no image in it", input.display())).into());
+                return Err(Error::data(format!("{}: contains no images", input.display())).into());
             }
         }
         Ok(sources)
@@ -86,7 +86,8 @@ impl Sources {
         Ok(())
     }
 
-    /// An image is decoded once, however often and by whatever path it is named.
+    /// Index of an image file, so that each is decoded once, however often and by whatever path it is
+    /// listed.
     fn index_of(&mut self, path: PathBuf, known: &mut HashMap<PathBuf, usize>) -> usize {
         let real = path.canonicalize().unwrap_or_else(|_| path.clone());
         *known.entry(real).or_insert_with(|| {

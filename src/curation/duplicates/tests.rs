@@ -5,7 +5,7 @@ use image::{GrayImage, ImageBuffer, Luma, imageops};
 
 use super::*;
 
-/// A picture of blobs and speckle, like no other of another seed.
+/// A picture of blobs and speckle, unlike that of any other seed.
 fn picture(seed: u64, height: u32, width: u32) -> GrayImage {
     let mut rng = Rng::at(seed, &[]);
     let blobs: Vec<[f64; 4]> = (0..12)
@@ -132,7 +132,7 @@ fn groups_tell_the_splits_and_datasets_they_span() {
 fn inputs_without_images_and_wide_searches_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let error = Sources::collect(&[folder.path().to_owned()]).unwrap_err();
-    assert!(error.to_string().contains("no image in it"));
+    assert!(error.to_string().contains("contains no images"));
     let options = DuplicateOptions { distance: 11, ..DuplicateOptions::default() };
     let error = find(&Sources::default(), &options, &|| ()).unwrap_err();
     assert!(error.to_string().contains("expected 0 to 10"));

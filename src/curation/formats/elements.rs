@@ -1,4 +1,4 @@
-//! Numbers as they lie in a file, and what becomes of them: 8-bit pixels or labels.
+//! Numbers as a file stores them, and their conversion to 8-bit pixels or labels.
 
 use anyhow::{Context, Result};
 use base::Error;
@@ -34,7 +34,7 @@ impl Dtype {
     }
 }
 
-/// Bytes with the type and byte order of the numbers they stand for. They stay as the file has
+/// Bytes with the type and byte order of the numbers they encode. They stay as the file stores
 /// them: a volume of 350 MB would be 2.8 GB as `f64`.
 #[derive(Debug, Clone)]
 pub(super) struct Elements {
@@ -43,8 +43,8 @@ pub(super) struct Elements {
     pub(super) bytes: Vec<u8>,
 }
 
-/// A walk through elements: where it starts, and for rows, columns and channels how many there are
-/// and how many elements lie between neighbours.
+/// A walk through elements: its start, and for rows, columns and channels their number and the
+/// stride in elements.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Walk {
     pub(super) start: usize,
@@ -87,7 +87,7 @@ impl Elements {
         self.bytes.len() / self.dtype.size()
     }
 
-    /// The numbers along a walk, which must stay within.
+    /// The numbers along a walk, which must stay within bounds.
     pub(super) fn walk(&self, walk: Walk) -> Values {
         let count = walk.rows.0 * walk.columns.0 * walk.channels.0;
         if self.dtype == Dtype::U8 && walk.is_contiguous() {
@@ -126,7 +126,7 @@ impl Elements {
 
     /// Smallest and largest finite number; `None` when there is none.
     pub(super) fn range(&self) -> Option<(f64, f64)> {
-        // In parts, so that no second copy of a large volume exists.
+        // In parts, to avoid a second copy of a large volume.
         const PART: usize = 1 << 16;
         let mut range: Option<(f64, f64)> = None;
         for start in (0..self.len()).step_by(PART) {
@@ -139,7 +139,7 @@ impl Elements {
     }
 }
 
-/// Numbers, exact.
+/// Numbers, represented exactly.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
     U8(Vec<u8>),
@@ -166,19 +166,19 @@ impl Values {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Intensity {
-    /// Cut off the fraction and keep the lowest 8 bits: 300 becomes 44, as a cast in C or NumPy.
+    /// Truncate the fraction and keep the lowest 8 bits: 300 becomes 44, like a cast in C or NumPy.
     #[default]
     Wrap,
     /// Round (halves to even) and clip to 0..=255.
     Clip,
     /// Stretch the range of all numbers of the file, smallest to largest, to 0..=255.
     Range,
-    /// Stretch these two values to 0 and 255; what lies outside is clipped.
+    /// Stretch these two values to 0 and 255; values outside are clipped.
     Window([f64; 2]),
 }
 
 impl Intensity {
-    /// Finds fault with a window that has no width.
+    /// Rejects a window without width.
     ///
     /// # Errors
     /// When `low < high` does not hold.
@@ -186,8 +186,8 @@ impl Intensity {
         match self {
             Self::Window([low, high]) if !(low.is_finite() && high.is_finite() && low < high) => {
                 Err(Error::config(format!(
-                    "intensity: the window [{low}, {high}] needs its lower bound first and some \
-                     width"
+                    "intensity: in the window [{low}, {high}] the first bound must be smaller than \
+                     the second"
                 ))
                 .into())
             }
@@ -223,14 +223,14 @@ impl Intensity {
 pub struct Plane {
     pub height: usize,
     pub width: usize,
-    /// 1 but for colour.
+    /// 3 for colour, otherwise 1.
     pub channels: usize,
     pub values: Values,
 }
 
 impl Plane {
-    /// Grey levels or colours of 8 bit. `range` is that of the whole file, for
-    /// [`Intensity::Range`] alone.
+    /// Converts to 8-bit grey levels or colours. `range` is that of the whole file and used by
+    /// [`Intensity::Range`] only.
     ///
     /// # Errors
     /// When the plane has neither 1 nor 3 channels, or a size beyond `u32`.
@@ -260,10 +260,10 @@ impl Plane {
         self.pixels(data)
     }
 
-    /// Labels: whole numbers from 0 to 255.
+    /// Converts to labels, whole numbers from 0 to 255.
     ///
     /// # Errors
-    /// Names a value that is none, and where it is.
+    /// Names a value that is not a label, and where it is.
     pub fn to_labels(&self) -> Result<Pixels> {
         if self.channels != 1 {
             let channels = self.channels;
@@ -297,7 +297,8 @@ impl Plane {
 
     fn pixels(&self, data: Vec<u8>) -> Result<Pixels> {
         let side = |n: usize| {
-            u32::try_from(n).with_context(|| format!("a side of {n} pixels is more than any image"))
+            u32::try_from(n)
+                .with_context(|| format!("a side of {n} pixels is too large for an image"))
         };
         Ok(Pixels {
             height: side(self.height)?,

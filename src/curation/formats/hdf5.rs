@@ -14,10 +14,10 @@ use hdf5_pure::{ChunkCacheConfig, DType, FileAccessProperties, Layout};
 use super::elements::{Dtype, Elements, Intensity, Plane, Walk};
 use crate::frame::Pixels;
 
-/// Most bytes of a dataset held at a time, unpacked.
+/// Most unpacked bytes of a dataset held at a time.
 pub const MAX_WINDOW_BYTES: u64 = 512 << 20;
 
-/// Most strings or integers of a dataset of one number a frame.
+/// Most strings or integers in a dataset with one value per frame.
 const MAX_COLUMN: u64 = 1 << 26;
 
 /// An open file.
@@ -32,16 +32,16 @@ impl std::fmt::Debug for Hdf5 {
     }
 }
 
-/// A dataset (N, H, W) or (N, H, W, C) of numbers. Chunks that reach over several planes are
+/// A dataset (N, H, W) or (N, H, W, C) of numbers. Chunks that span several planes are
 /// unpacked once if planes are read in order, through [`Stack::planes`].
 pub struct Stack<'a> {
     file: &'a Hdf5,
     name: String,
     dataset: hdf5_pure::Dataset,
-    /// (N, H, W, C); C is 1 where the dataset has three axes.
+    /// (N, H, W, C); C is 1 if the dataset has three axes.
     pub shape: [usize; 4],
     dtype: Dtype,
-    /// Planes that are read together: as many as a chunk reaches over, within [`MAX_WINDOW_BYTES`].
+    /// Planes that are read together: as many as a chunk spans, within [`MAX_WINDOW_BYTES`].
     window: usize,
     range: OnceLock<(f64, f64)>,
 }
@@ -58,21 +58,23 @@ impl Hdf5 {
     /// Opens a file without reading its data.
     ///
     /// # Errors
-    /// [`base::ErrorKind::Data`] with the path when it is no HDF5 file or damaged.
+    /// [`base::ErrorKind::Data`] with the path when it is not an HDF5 file or is damaged.
     pub fn open(path: &Path) -> Result<Self> {
-        // A window passes over each chunk once, so that there is little to remember.
+        // A window reads each chunk once, so there is little to cache.
         let cache = ChunkCacheConfig::new().with_max_bytes(16 << 20);
         let properties = FileAccessProperties::new().with_chunk_cache(cache);
         let file = guard(|| Ok(hdf5_pure::File::open_streaming_with_options(path, properties)?))
-            .map_err(|e| Error::data(format!("{}: as HDF5: {e:#}", path.display())))?;
+            .map_err(|e| {
+                Error::data(format!("{}: cannot be read as HDF5: {e:#}", path.display()))
+            })?;
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// A dataset of images or masks by its name or path (`group/image`).
+    /// Finds a dataset of images or masks by its name or path (`group/image`).
     ///
     /// # Errors
-    /// When there is none (with those that are there), it has neither three nor four axes, or its
-    /// numbers are no pixels.
+    /// When it does not exist (the message lists the datasets that do), it has neither three nor four
+    /// axes, or its type cannot hold pixels.
     pub fn stack(&self, name: &str) -> Result<Stack<'_>> {
         self.run(name, || {
             let dataset = self.dataset(name)?;
@@ -93,11 +95,13 @@ impl Hdf5 {
                 })?;
             let reach = match dataset.layout()? {
                 Layout::Chunked { chunk_shape, .. } => chunk_shape.first().copied().unwrap_or(1),
-                Layout::Virtual => bail!("it only refers to other files (a virtual dataset)"),
+                Layout::Virtual => {
+                    bail!("it is a virtual dataset, which only refers to other files")
+                }
                 _ => 1,
             };
             let window = reach.min(MAX_WINDOW_BYTES / plane.max(1)).max(1);
-            let size = |n: u64| usize::try_from(n).context("a length is more than memory holds");
+            let size = |n: u64| usize::try_from(n).context("a length does not fit in memory");
             Ok(Stack {
                 file: self,
                 name: name.to_owned(),
@@ -110,10 +114,10 @@ impl Hdf5 {
         })
     }
 
-    /// One text a frame, of fixed or variable length, without padding.
+    /// One text per frame, of fixed or variable length, without padding.
     ///
     /// # Errors
-    /// When there is no such dataset or it is no list of texts.
+    /// When there is no such dataset or it is not a list of texts.
     pub fn strings(&self, name: &str) -> Result<Vec<String>> {
         self.run(name, || {
             let (dataset, len) = self.column(name)?;
@@ -126,10 +130,10 @@ impl Hdf5 {
         })
     }
 
-    /// One whole number a frame.
+    /// One whole number per frame.
     ///
     /// # Errors
-    /// When there is no such dataset or it is no list of whole numbers.
+    /// When there is no such dataset or it is not a list of whole numbers.
     pub fn integers(&self, name: &str) -> Result<Vec<i64>> {
         self.run(name, || {
             let (dataset, len) = self.column(name)?;
@@ -145,7 +149,7 @@ impl Hdf5 {
         let shape = dataset.shape()?;
         match *shape.as_slice() {
             [n] | [n, 1] if n <= MAX_COLUMN => Ok((dataset, n)),
-            _ => bail!("its shape is {shape:?}; expected one value a frame, (N)"),
+            _ => bail!("its shape is {shape:?}; expected one value per frame, (N)"),
         }
     }
 
@@ -170,17 +174,17 @@ impl Stack<'_> {
         self.shape[0]
     }
 
-    /// How many planes are read at a time; a range for [`Stack::planes`] that starts at a multiple
-    /// of it wastes nothing.
+    /// How many planes are read at a time; a range for [`Stack::planes`] should start at a multiple
+    /// of it.
     #[must_use]
     pub fn window(&self) -> usize {
         self.window
     }
 
-    /// Gives the planes of a range in order.
+    /// Passes the planes of a range to `each`, in order.
     ///
     /// # Errors
-    /// Damage, and whatever `each` returns.
+    /// Damaged data, and errors of `each`.
     pub fn planes(
         &self,
         range: Range<usize>,
@@ -199,16 +203,16 @@ impl Stack<'_> {
         Ok(())
     }
 
-    /// One plane. Of a dataset whose chunks reach over many planes this unpacks them all.
+    /// One plane. If the chunks of the dataset span many planes, this unpacks them all.
     ///
     /// # Errors
-    /// Damage, or no such plane.
+    /// When the data are damaged or there is no such plane.
     pub fn plane(&self, index: usize) -> Result<Plane> {
         let planes = self.num_planes();
         ensure!(
             index < planes,
             Error::data(format!(
-                "{}: dataset {:?} has no plane {index}, of {planes} counted from 0",
+                "{}: dataset {:?} has no plane {index}; it has {planes}, counted from 0",
                 self.file.path.display(),
                 self.name
             ))
@@ -219,7 +223,7 @@ impl Stack<'_> {
     /// One plane as 8-bit pixels.
     ///
     /// # Errors
-    /// As [`Stack::plane`].
+    /// Same errors as [`Stack::plane`].
     pub fn pixels(&self, index: usize, intensity: Intensity) -> Result<Pixels> {
         let range = if intensity.needs_range() { self.range()? } else { (0.0, 0.0) };
         self.plane(index)?.to_pixels(intensity, range)
@@ -228,16 +232,16 @@ impl Stack<'_> {
     /// One plane as labels.
     ///
     /// # Errors
-    /// As [`Stack::plane`]; and for a value that is no whole number from 0 to 255, with its place.
+    /// Same errors as [`Stack::plane`]; also names a value that is not a whole number from 0 to 255.
     pub fn labels(&self, index: usize) -> Result<Pixels> {
         self.plane(index)?.to_labels().with_context(|| format!("plane {index}"))
     }
 
-    /// Smallest and largest finite number of the dataset; both 0 where there is none. Reads it all,
+    /// Smallest and largest finite number of the dataset; both 0 if there is none. Reads all of it,
     /// once.
     ///
     /// # Errors
-    /// Damage.
+    /// When the data are damaged.
     pub fn range(&self) -> Result<(f64, f64)> {
         if let Some(&range) = self.range.get() {
             return Ok(range);
@@ -261,7 +265,7 @@ impl Stack<'_> {
             let expected = (stop - start) * h * w * c;
             ensure!(
                 elements.len() == expected,
-                "{expected} numbers expected, {} found",
+                "expected {expected} numbers, found {}",
                 elements.len()
             );
             Ok(elements)
@@ -280,7 +284,7 @@ impl Stack<'_> {
     }
 }
 
-/// The crate gives numbers in the machine's order.
+/// The crate returns numbers in the machine's byte order.
 fn read_rows(
     dataset: &hdf5_pure::Dataset,
     dtype: Dtype,
@@ -323,10 +327,10 @@ fn number_type(dtype: &DType) -> Result<Dtype> {
     })
 }
 
-/// The crate indexes by what a file says in places; a file made to break it must not break us.
+/// In places the crate indexes by what a file says; a malicious file must not crash this program.
 fn guard<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(f))
-        .unwrap_or_else(|_| bail!("the file is damaged: its reader stopped short"))
+        .unwrap_or_else(|_| bail!("the file is damaged: the HDF5 reader failed"))
 }
 
 #[cfg(test)]
@@ -382,12 +386,12 @@ mod tests {
         assert!(error(file.stack("frame_num").unwrap_err()).contains("(N, H, W)"));
         assert!(error(file.strings("frame_num").unwrap_err()).contains("not text"));
         assert!(error(file.integers("annot_id").unwrap_err()).contains("expected numbers"));
-        assert!(error(file.integers("image").unwrap_err()).contains("one value a frame"));
+        assert!(error(file.integers("image").unwrap_err()).contains("one value per frame"));
         assert!(error(file.stack("image").unwrap().plane(6).unwrap_err()).contains("no plane 6"));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.h5");
         fs::write(&path, b"no HDF5").unwrap();
-        assert!(error(Hdf5::open(&path).unwrap_err()).contains("a.h5: as HDF5"));
+        assert!(error(Hdf5::open(&path).unwrap_err()).contains("a.h5: cannot be read as HDF5"));
     }
 
     fn read_all(path: &Path) -> Result<()> {

@@ -1,6 +1,6 @@
 //! File formats of raw datasets, each read on its own: no pairing, no spec.
 //!
-//! Whatever a header claims is held against the length of its file before memory is taken for it.
+//! Every claim of a header is checked against the length of the file before memory is allocated.
 
 mod elements;
 pub mod hdf5;
@@ -14,7 +14,7 @@ pub mod write;
 
 pub use elements::{Dtype, Intensity, Plane, Values};
 
-/// A file among the tests' fixtures.
+/// Path of a test fixture.
 #[cfg(test)]
 fn fixture(name: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR"))

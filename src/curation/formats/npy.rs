@@ -14,7 +14,7 @@ use base::Error;
 use super::elements::{Dtype, Elements, Intensity, Plane, Values, Walk};
 use crate::frame::Pixels;
 
-/// A header is a line of some hundred bytes.
+/// A real header is one line of about a hundred bytes.
 const MAX_HEADER_BYTES: usize = 1 << 16;
 
 /// An array in memory, in the number type of its file.
@@ -31,8 +31,8 @@ impl Array {
     /// Reads a `.npy` file of numbers or booleans in C or Fortran order and either byte order.
     ///
     /// # Errors
-    /// [`base::ErrorKind::Data`] with the path: no `.npy` file, more claimed than is there, number
-    /// types that are no pixels. Of Python objects it says which reader takes them.
+    /// [`base::ErrorKind::Data`] with the path: not a `.npy` file, less data than claimed, number
+    /// types that cannot hold pixels. For Python objects the message says which reader takes them.
     pub fn open(path: &Path) -> Result<Self> {
         Self::read(path).map_err(|e| Error::data(format!("{}: {e:#}", path.display())).into())
     }
@@ -43,7 +43,7 @@ impl Array {
         let header = Header::read(&mut file)?;
         ensure!(
             !header.is_object(),
-            "it holds Python objects, not numbers; if it is a pickled dict, read it as one"
+            "it holds Python objects, not numbers; if it is a pickled dict, use the reader `npy_dicts`"
         );
         let (dtype, big_endian) = number_type(&header.descr)?;
         let start = file.stream_position().context("cannot be read")?;
@@ -51,7 +51,7 @@ impl Array {
         let there = len.saturating_sub(start);
         ensure!(
             claimed <= there,
-            "its header claims a shape of {:?}, which is {claimed} bytes of data; {there} are there",
+            "its header claims a shape of {:?}, which is {claimed} bytes of data; the file has {there}",
             header.shape
         );
         let mut bytes = Vec::with_capacity(usize::try_from(claimed)?);
@@ -60,17 +60,17 @@ impl Array {
         Self::new(header.shape, header.fortran, Elements { dtype, big_endian, bytes })
     }
 
-    /// What it takes in memory.
+    /// Size in memory, bytes.
     pub(super) fn num_bytes(&self) -> u64 {
         self.elements.bytes.len() as u64
     }
 
-    /// An array of what its elements must suffice for.
+    /// An array; fails if there are fewer elements than `shape` needs.
     pub(super) fn new(shape: Vec<usize>, fortran: bool, elements: Elements) -> Result<Self> {
         let count = byte_count(&shape, elements.dtype)?;
         ensure!(
             count == elements.bytes.len() as u64,
-            "its shape {shape:?} needs {count} bytes, {} are there",
+            "its shape {shape:?} needs {count} bytes, it has {}",
             elements.bytes.len()
         );
         let mut strides = vec![1; shape.len()];
@@ -99,7 +99,7 @@ impl Array {
     /// When there is no such plane, or the array has another number of axes.
     pub fn plane(&self, index: usize) -> Result<Plane> {
         let planes = self.num_planes();
-        ensure!(index < planes, "there is no plane {index}, of {planes} counted from 0");
+        ensure!(index < planes, "there is no plane {index}; it has {planes}, counted from 0");
         let axis = |i: usize| (self.shape[i], self.strides[i]);
         let (start, rows, columns, channels) = match self.shape.len() {
             2 => (0, axis(0), axis(1), (1, 1)),
@@ -111,11 +111,11 @@ impl Array {
         Ok(Plane { height: rows.0, width: columns.0, channels: channels.0, values })
     }
 
-    /// One plane as 8-bit pixels, every number first multiplied by `scale`: 255 for images in
-    /// \[0, 1\]. In the precision of the file, as NumPy does it.
+    /// One plane as 8-bit pixels. Every number is first multiplied by `scale` (255 for images in
+    /// \[0, 1\]) in the precision of the file, as in NumPy.
     ///
     /// # Errors
-    /// As [`Array::plane`].
+    /// Same errors as [`Array::plane`].
     pub fn pixels(&self, index: usize, scale: f64, intensity: Intensity) -> Result<Pixels> {
         let mut plane = self.plane(index)?;
         #[allow(clippy::float_cmp, reason = "exactly 1 leaves every number alone")]
@@ -142,12 +142,12 @@ impl Array {
     /// One plane as labels.
     ///
     /// # Errors
-    /// As [`Array::plane`]; and for a value that is no whole number from 0 to 255, with its place.
+    /// Same errors as [`Array::plane`]; also names a value that is not a whole number from 0 to 255.
     pub fn labels(&self, index: usize) -> Result<Pixels> {
         self.plane(index)?.to_labels().with_context(|| format!("plane {index}"))
     }
 
-    /// Smallest and largest finite number; both 0 where there is none. Found once.
+    /// Smallest and largest finite number; both 0 if there is none. Computed once.
     #[must_use]
     pub fn range(&self) -> (f64, f64) {
         *self.range.get_or_init(|| self.elements.range().unwrap_or_default())
@@ -157,11 +157,11 @@ impl Array {
 fn byte_count(shape: &[usize], dtype: Dtype) -> Result<u64> {
     // An axis of length 0 must not hide one that overflows.
     let bytes = shape.iter().try_fold(dtype.size(), |bytes, &n| bytes.checked_mul(n.max(1)));
-    let bytes = bytes.with_context(|| format!("its shape {shape:?} is more than memory holds"))?;
+    let bytes = bytes.with_context(|| format!("its shape {shape:?} does not fit in memory"))?;
     Ok(if shape.contains(&0) { 0 } else { bytes as u64 })
 }
 
-/// What stands before the numbers.
+/// The header, which precedes the numbers.
 #[derive(Debug)]
 pub(super) struct Header {
     /// Byte order, kind and size: `<f4`.
@@ -177,13 +177,13 @@ impl Header {
         reader.read_exact(&mut magic).context("it is too short for a .npy file")?;
         ensure!(
             magic.starts_with(b"\x93NUMPY"),
-            "it is no .npy file: it does not start with \\x93NUMPY"
+            "not a .npy file: it does not start with \\x93NUMPY"
         );
         let mut len = [0; 4];
         let len_bytes = match magic[6] {
             1 => 2,
             2 | 3 => 4,
-            other => bail!("it has version {other} of the format; 1 to 3 are known"),
+            other => bail!("it has version {other} of the format; 1 to 3 are supported"),
         };
         reader.read_exact(&mut len[..len_bytes]).context("it ends within its header")?;
         let len = u32::from_le_bytes(len) as usize;
@@ -194,7 +194,7 @@ impl Header {
         Self::parse(text.trim()).with_context(|| format!("its header {:?}", text.trim()))
     }
 
-    /// A Python dict of three known keys.
+    /// A Python dict with three known keys.
     fn parse(text: &str) -> Result<Self> {
         let after = |key: &str| {
             let at = text.find(&format!("'{key}':")).with_context(|| format!("has no '{key}'"))?;
@@ -203,7 +203,7 @@ impl Header {
         let descr = after("descr")?;
         let descr = match descr.strip_prefix('\'').and_then(|rest| rest.split_once('\'')) {
             Some((descr, _)) => descr.to_owned(),
-            None => bail!("describes records; an array of plain numbers is expected"),
+            None => bail!("describes records; expected an array of plain numbers"),
         };
         let fortran = match after("fortran_order")? {
             rest if rest.starts_with("True") => true,
@@ -230,7 +230,7 @@ impl Header {
     }
 }
 
-/// NumPy's name of a number type, with its byte order.
+/// Parses NumPy's name of a number type, with its byte order.
 pub(super) fn number_type(descr: &str) -> Result<(Dtype, bool)> {
     let big_endian = descr.starts_with('>');
     let dtype = match descr.trim_start_matches(['|', '<', '>', '=']) {
@@ -266,12 +266,12 @@ mod tests {
     #[derive(Deserialize)]
     struct Expected {
         shape: Vec<usize>,
-        /// Of `(array * scale).astype(uint8)`, in C order.
+        /// `(array * scale).astype(uint8)`, in C order.
         as_u8: Vec<u8>,
         scale: f64,
     }
 
-    /// NumPy wrote `expected.json`; nothing may differ.
+    /// NumPy wrote `expected.json`; results must be equal.
     #[test]
     fn parity_with_numpy() {
         let text = fs::read_to_string(fixture("arrays/expected.json")).unwrap();
@@ -295,9 +295,9 @@ mod tests {
             format!("{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}\n")
         };
         for (header, word) in [
-            (dict("'<f4'", "False", "(2, 3)"), "24 bytes of data; 8 are there"),
-            (dict("'<f4'", "False", "(99999999999, 99999999999)"), "more than memory holds"),
-            (dict("'<f4'", "False", "(0, 99999999999, 99999999999)"), "more than memory holds"),
+            (dict("'<f4'", "False", "(2, 3)"), "24 bytes of data; the file has 8"),
+            (dict("'<f4'", "False", "(99999999999, 99999999999)"), "does not fit in memory"),
+            (dict("'<f4'", "False", "(0, 99999999999, 99999999999)"), "does not fit in memory"),
             (dict("'<f4'", "False", "(-2, 3)"), "\"-2\" as a length"),
             (dict("'<f4'", "No", "(2,)"), "neither True nor False"),
             (dict("'<c8'", "False", "(1,)"), "number type is \"<c8\""),
@@ -316,7 +316,7 @@ mod tests {
         }
         for (bytes, word) in [
             (&b""[..], "too short"),
-            (b"PK\x03\x04aaaaaaaaaaaa", "no .npy file"),
+            (b"PK\x03\x04aaaaaaaaaaaa", "not a .npy file"),
             (b"\x93NUMPY\x09\x00aaaa", "version 9"),
             (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "claims 4294967295 bytes"),
             (b"\x93NUMPY\x01\x00\x76\x00{", "ends within its header"),

@@ -20,15 +20,15 @@ use super::{
     npy::{Array, Header, number_type},
 };
 
-/// Bytes of arrays for each byte of the file; above 1 where names share an array.
+/// Most bytes of arrays per byte of the file; more than 1 is possible when names share an array.
 const MAX_UNFOLDED: u64 = 16;
 
-/// Reads the arrays of the dict that lies under `keys` within the pickled dict of a `.npy` file:
+/// Reads the arrays of the dict found under `keys` in the pickled dict of a `.npy` file:
 /// with `["structures"]` those of `{"structures": {"artery": array, …}}`.
 ///
 /// # Errors
-/// [`base::ErrorKind::Data`] with the path: no such file, a key that is missing (with the keys that
-/// are there), or a value that is no array of numbers.
+/// [`base::ErrorKind::Data`] with the path: no such file, a missing key (the message lists the keys
+/// that exist), or a value that is not an array of numbers.
 pub fn read_arrays(path: &Path, keys: &[&str]) -> Result<BTreeMap<String, Array>> {
     read(path, keys).map_err(|e| Error::data(format!("{}: {e:#}", path.display())).into())
 }
@@ -60,9 +60,9 @@ fn read(path: &Path, keys: &[&str]) -> Result<BTreeMap<String, Array>> {
     let mut arrays = BTreeMap::new();
     let mut unfolded = 0;
     for (name, value) in pickle.graph.pairs(node) {
-        let name = pickle.graph.str(name).context("a key of it is no text")?;
+        let name = pickle.graph.str(name).context("one of its keys is not text")?;
         let array = pickle.array(value).with_context(|| format!("its array {name:?}"))?;
-        // Any number of names may stand for one array.
+        // Any number of names may refer to one array.
         unfolded += array.num_bytes();
         ensure!(
             unfolded <= MAX_UNFOLDED.saturating_mul(len),
@@ -78,12 +78,12 @@ struct Pickle {
 }
 
 impl Pickle {
-    /// `numpy.save` pickles the array around the object, not the object.
+    /// `numpy.save` pickles an array that holds the object, not the object itself.
     fn single_object(&self, root: Id) -> Result<Id> {
         let Some((_, _, state)) = self.reconstructed(root) else { return Ok(root) };
         match self.graph.items(state.data) {
             Some(&[object]) => Ok(object),
-            _ => bail!("its pickle is no array of one object"),
+            _ => bail!("its pickle is not an array of one object"),
         }
     }
 
@@ -91,7 +91,7 @@ impl Pickle {
         self.graph
             .pairs(dict)
             .into_iter()
-            .map(|(key, _)| self.graph.str(key).unwrap_or("(no text)").to_owned())
+            .map(|(key, _)| self.graph.str(key).unwrap_or("(not text)").to_owned())
     }
 
     fn ensure_dict(&self, node: Id, keys: &[&str]) -> Result<()> {
@@ -101,7 +101,7 @@ impl Pickle {
             Node::Call(_) => self.reconstructed(node).is_none(),
             _ => false,
         };
-        ensure!(is_dict, "{place} is no dict of arrays");
+        ensure!(is_dict, "{place} is not a dict of arrays");
         Ok(())
     }
 
@@ -124,14 +124,14 @@ impl Pickle {
     fn array(&self, node: Id) -> Result<Array> {
         let (fortran, shape, state) = match self.reconstructed(node) {
             Some(parts) => parts,
-            None => self.buffered(node).context("is no array")?,
+            None => self.buffered(node).context("is not an array")?,
         };
         ensure!(shape.len() <= 32, "claims {} axes", shape.len());
         let shape: Vec<usize> = shape
             .iter()
             .map(|&n| self.graph.int(n).and_then(|n| usize::try_from(n).ok()))
             .collect::<Option<_>>()
-            .context("has a shape that is not of lengths")?;
+            .context("has an invalid shape")?;
         let (dtype, big_endian) = number_type(&self.descr(state.dtype)?)?;
         let bytes = self.bytes(state.data).context("has no bytes")?;
         Array::new(shape, fortran, Elements { dtype, big_endian, bytes })
@@ -158,8 +158,8 @@ impl Pickle {
         Ok(format!("{order}{}", self.graph.str(code).context("has no number type")?))
     }
 
-    /// Protocols before 3 have no bytes: Python 3 then writes the call
-    /// `_codecs.encode(text, "latin1")`, Python 2 a text of the bytes themselves.
+    /// Protocols before 3 do not have bytes: Python 3 then writes the call
+    /// `_codecs.encode(text, "latin1")`, Python 2 a string of the bytes themselves.
     fn bytes(&self, data: Id) -> Option<Vec<u8>> {
         match self.graph.node(data) {
             Node::Bytes(bytes) => Some(bytes.to_vec()),
@@ -175,7 +175,7 @@ impl Pickle {
     }
 }
 
-/// Of an array's parts those that are looked up further.
+/// The parts of an array that are looked up further.
 struct State {
     dtype: Id,
     data: Id,
@@ -216,7 +216,7 @@ mod tests {
         let error = |keys: &[&str]| read_arrays(&path, keys).unwrap_err().to_string();
         assert!(error(&["masks"]).contains("[\"image\", \"structures\"]"), "{}", error(&["masks"]));
         assert!(error(&["structures", "x"]).contains("no key \"x\" in \"structures\""));
-        assert!(error(&["image"]).contains("is no dict"), "{}", error(&["image"]));
+        assert!(error(&["image"]).contains("is not a dict"), "{}", error(&["image"]));
         let plain = read_arrays(&fixture("arrays/u1.npy"), &[]).unwrap_err().to_string();
         assert!(plain.contains("expected a pickled dict"), "{plain}");
         assert!(Array::open(&path).unwrap_err().to_string().contains("pickled dict"));
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// A dict of so many names for one array of 4,000 bytes, pickled once.
+    /// A dict of this many names for one array of 4,000 bytes, pickled once.
     fn sharing(names: u8) -> Vec<u8> {
         let numpy = fs::read(fixture("arrays/dict_protocol_5.npy")).unwrap();
         let header = 10 + usize::from(u16::from_le_bytes([numpy[8], numpy[9]]));

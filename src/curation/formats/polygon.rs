@@ -1,12 +1,12 @@
-//! Closed polygons to masks, pixel for pixel as the two libraries that drew the published ones.
+//! Draws closed polygons as masks, pixel for pixel like the two libraries that drew the published ones.
 //!
-//! In both rules the boundary belongs to the polygon, and where it crosses itself the even-odd rule
+//! In both rules the boundary belongs to the polygon, and if it crosses itself the even-odd rule
 //! decides. They differ in how a slanted edge is rounded. (COCO's own rule, without the boundary, is
-//! [`base::Segmentation`]'s.)
+//! implemented by [`base::Segmentation`].)
 
 use serde::{Deserialize, Serialize};
 
-/// Whose pixels count as inside.
+/// Which library decides what pixels are inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PolygonRule {
@@ -16,7 +16,7 @@ pub enum PolygonRule {
     Opencv,
 }
 
-/// A vertex as both rules want it: cut off towards zero. `None` for what is no pixel's place.
+/// A vertex as both rules need it: truncated towards zero. `None` if it is not a pixel position.
 #[must_use]
 pub fn vertex(x: f64, y: f64) -> Option<(i32, i32)> {
     let whole = |v: f64| (v.abs() < f64::from(i32::MAX)).then_some(v as i32);
@@ -24,10 +24,10 @@ pub fn vertex(x: f64, y: f64) -> Option<(i32, i32)> {
 }
 
 /// Sets the pixels of a closed polygon in a mask `[height, width]` to `value`. Points are (x, y) and
-/// may lie outside; no point leaves the mask as it is, one is a dot, two are a line.
+/// may be outside; no points leave the mask unchanged, one draws a dot, two a line.
 ///
 /// # Panics
-/// When `into` has not `height * width` elements.
+/// When `into` does not have `height * width` elements.
 pub fn fill(
     points: &[(i32, i32)],
     height: usize,
@@ -55,7 +55,7 @@ struct Canvas<'a> {
 }
 
 impl Canvas<'_> {
-    /// Both ends belong to the run; what lies outside is left out.
+    /// Both ends belong to the run; pixels outside are left out.
     fn run(&mut self, y: i64, from: i64, to: i64) {
         let (from, to) = (from.max(0), to.min(self.width - 1));
         if (0..self.height).contains(&y) && from <= to {
@@ -68,7 +68,7 @@ impl Canvas<'_> {
 mod pillow {
     use super::Canvas;
 
-    /// A side that is not level, from where it starts; `slope` in pixels a row.
+    /// A side that is not horizontal, from its start; `slope` in pixels per row.
     struct Side {
         top: i64,
         bottom: i64,
@@ -116,7 +116,7 @@ mod pillow {
         }
     }
 
-    /// Where the sides meet row `y`. A side that ends there, but in the last row, counts twice: it
+    /// Where the sides meet row `y`. A side that ends there counts twice, except in the last row: it
     /// closes what it opened.
     fn crossings(sides: &[Side], y: i64, last: i64) -> Vec<f32> {
         let mut crossings = Vec::new();
@@ -133,8 +133,8 @@ mod pillow {
         crossings
     }
 
-    /// Flat corners would come apart: where two sides meet and both run on to one side by more than
-    /// a pixel a row, the row of the corner reaches up to a pixel before the row beside it.
+    /// Flat corners would leave a gap: if two sides meet and both continue in the same direction by more
+    /// than a pixel per row, the row of the corner reaches up to one pixel before the adjacent row.
     fn corner(side: &Side, before: &[Side], y: i64, x: f32) -> f32 {
         let beside = if y == side.bottom { y - 1 } else { y + 1 };
         let meets = |other: &&Side| {
@@ -154,7 +154,7 @@ mod pillow {
         }
     }
 
-    /// Halves away from zero, and the other way.
+    /// Rounds halves away from zero; `half_down` rounds them towards zero.
     fn half_up(x: f32) -> i64 {
         if x >= 0.0 { (x + 0.5).floor() as i64 } else { -((x.abs() + 0.5).floor() as i64) }
     }
@@ -167,12 +167,12 @@ mod pillow {
 mod opencv {
     use super::Canvas;
 
-    /// Bits behind the point.
+    /// Fractional bits.
     const FRACTION: u32 = 16;
 
     type Point = (i64, i64);
 
-    /// A side that is not level: at `top` it is at `x`, from row to row it moves by `step`; both
+    /// A side that is not horizontal: in row `top` it is at `x` and moves by `step` per row; both
     /// are fixed-point numbers.
     struct Side {
         top: i64,
@@ -212,14 +212,14 @@ mod opencv {
         }
     }
 
-    /// A side goes through the ends of its visible part, which are whole pixels.
+    /// A side passes through the ends of its visible part, which are whole pixels.
     fn side(from: Point, to: Point, canvas: &Canvas) -> Option<Side> {
         if from.1 == to.1 {
             return None;
         }
         let (mut a, mut b) = clip(from, to, canvas).0;
         if a.1 == b.1 {
-            // The visible part is level; the rows of the ends are kept.
+            // The visible part is horizontal; the rows of the ends are kept.
             (a.1, b.1) = (from.1, to.1);
         }
         let fixed = |x: i64| i128::from(x) << FRACTION;
@@ -229,8 +229,8 @@ mod opencv {
         Some(Side { top: start.1, bottom: end.1, x, step })
     }
 
-    /// Both ends moved to the frame, as far as the method gets before it knows that nothing is
-    /// visible; and once more, if something is.
+    /// Both ends moved to the frame, as far as the method gets before it finds that nothing is
+    /// visible; and the visible part, if there is one.
     fn clip(from: Point, to: Point, canvas: &Canvas) -> ((Point, Point), Option<(Point, Point)>) {
         const LEFT: u8 = 1;
         const RIGHT: u8 = 2;
@@ -240,7 +240,7 @@ mod opencv {
         let sideways = |x: i64| u8::from(x < 0) * LEFT + u8::from(x > right) * RIGHT;
         let beyond =
             |(x, y): Point| sideways(x) + u8::from(y < 0) * ABOVE + u8::from(y > bottom) * BELOW;
-        // The quotient of the first factor's product, in doubles, cut off towards zero.
+        // by * of / over in doubles, truncated towards zero.
         let part = |by: i64, of: i64, over: i64| (by as f64 * of as f64 / over as f64) as i64;
         let ((mut x1, mut y1), (mut x2, mut y2)) = (from, to);
         let (mut c1, mut c2) = (beyond(from), beyond(to));
@@ -308,7 +308,7 @@ mod tests {
         kind: String,
         size: (usize, usize),
         points: Vec<(i32, i32)>,
-        /// Lengths of runs of 0 and 1 in turn, row by row, 0 first.
+        /// Lengths of alternating runs of 0 and 1, row by row, 0 first.
         pillow: Option<Vec<usize>>,
         opencv: Vec<usize>,
     }
@@ -319,7 +319,7 @@ mod tests {
     }
 
     /// Pillow 13.0 and OpenCV 5.0 drew the expected masks of polygons of all kinds: convex, simple,
-    /// crossing themselves, degenerate, partly and wholly outside. Not one pixel may differ.
+    /// crossing themselves, degenerate, partly and wholly outside. Every pixel must match.
     #[test]
     fn parity_with_pillow_and_opencv() {
         let text = fs::read_to_string(fixture("polygons.json")).unwrap();

@@ -1,4 +1,4 @@
-//! Steps between decoding and components. Planes are category ids, `[H, W]`, row-major.
+//! Cleaning steps between decoding and components. Planes hold category ids, `[H, W]`, row-major.
 
 use super::{Connectivity, components, largest_component};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     spec::{Clean, Opening},
 };
 
-/// Applies `steps` to `labels` in turn; `image` is what they annotate, of the same size.
+/// Applies `steps` to `labels` in order; `image` is the annotated image, of the same size.
 pub fn clean(labels: &mut Pixels, image: &Pixels, steps: &[Clean]) {
     let size = (labels.height, labels.width);
     for step in steps {
@@ -40,7 +40,7 @@ pub(crate) fn keep_where(labels: &mut [u8], keep: &[u8]) {
     }
 }
 
-/// 1 where a path of 0 in `plane`, along sides, reaches the border.
+/// 1 where a 4-connected path of 0 in `plane` reaches the border.
 pub(crate) fn outside(plane: &[u8], (height, width): (u32, u32)) -> Vec<u8> {
     let (height, width) = (height as usize, width as usize);
     let mut reached = vec![0_u8; plane.len()];
@@ -92,16 +92,16 @@ fn fill_holes(labels: &mut [u8], size: (u32, u32)) {
     }
 }
 
-/// Erosion and dilation by a square, labels apart from 0 taken as one foreground and kept where
-/// the result covers them.
+/// Erosion and dilation by a square. All labels except 0 are treated as one foreground and kept
+/// where the result covers them.
 ///
-/// Outside the image counts as foreground for the erosion and as background for the dilation, as
-/// in scikit-image.
+/// The outside of the image counts as foreground for the erosion and as background for the
+/// dilation, as in scikit-image.
 fn open(labels: &mut [u8], size: (u32, u32), opening: Opening) {
     let mut plane: Vec<u8> = labels.iter().map(|&value| u8::from(value != 0)).collect();
     let side = opening.size.max(1) as usize;
-    // An even square has no centre: what lies before it in the erosion lies behind it in the
-    // dilation, or the result moves.
+    // An even square has no centre: the longer side must be swapped between erosion and dilation,
+    // or the result moves.
     let (before, behind) = (side / 2, side - 1 - side / 2);
     erode(&mut plane, size, before, behind);
     if opening.largest {
@@ -110,7 +110,7 @@ fn open(labels: &mut [u8], size: (u32, u32), opening: Opening) {
     dilate(&mut plane, size, behind, before);
     if opening.shifted && side.is_multiple_of(2) {
         shift_up_left(&mut plane, size);
-        // The moved square covers pixels that had no label: they take that of the foreground.
+        // The moved square covers pixels without a label: they take that of the foreground.
         let label = labels.iter().copied().find(|&value| value != 0).unwrap_or(0);
         for (value, keep) in labels.iter_mut().zip(&plane) {
             *value = if *keep == 0 {
@@ -136,7 +136,7 @@ fn shift_up_left(plane: &mut [u8], (height, width): (u32, u32)) {
     }
 }
 
-/// 1 where the whole window, `before` pixels up and left to `behind` down and right, is 1.
+/// 1 where the whole window, from `before` pixels up and left to `behind` down and right, is 1.
 fn erode(plane: &mut [u8], size: (u32, u32), before: usize, behind: usize) {
     let invert = |plane: &mut [u8]| plane.iter_mut().for_each(|value| *value = 1 - *value);
     invert(plane);
@@ -144,7 +144,7 @@ fn erode(plane: &mut [u8], size: (u32, u32), before: usize, behind: usize) {
     invert(plane);
 }
 
-/// 1 where the window holds a 1.
+/// 1 where the window contains a 1.
 fn dilate(plane: &mut [u8], (height, width): (u32, u32), before: usize, behind: usize) {
     let (height, width) = (height as usize, width as usize);
     let mut line = Vec::new();
@@ -203,7 +203,7 @@ fn turn(a: (i64, i64), b: (i64, i64), c: (i64, i64)) -> i64 {
     (b.0 - a.0) * (c.1 - a.1) - (b.1 - a.1) * (c.0 - a.0)
 }
 
-/// Corners of the hull of sorted points, in one sense of rotation (Andrew's monotone chain).
+/// Corners of the convex hull of sorted points, in consistent order (Andrew's monotone chain).
 fn convex_hull(points: &[(i64, i64)]) -> Vec<(i64, i64)> {
     let half = |points: &mut dyn Iterator<Item = (i64, i64)>| {
         let mut chain: Vec<(i64, i64)> = Vec::new();
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn an_outline_is_filled_also_across_corners() {
-        // The outline holds at corners: background is joined along sides alone.
+        // Diagonal steps close the outline: background is 4-connected.
         let filled = cleaned(&["00100", "01010", "10001", "01010", "00100"], &[Clean::FillHoles]);
         assert_eq!(filled, plane(&["00100", "01110", "11111", "01110", "00100"]));
     }

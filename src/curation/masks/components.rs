@@ -1,17 +1,17 @@
-//! Connected components of a plane of labels, straight to run lengths.
+//! Connected components of a plane of labels, directly as run lengths.
 //!
-//! Runs of one label within a column are joined with those they touch in the column before, in a
-//! union-find over runs: no plane of component numbers is ever made, and COCO's column-major
-//! counts fall out.
+//! Runs of one label within a column are joined with those they touch in the previous column, in a
+//! union-find over runs: a plane of component numbers is never created, and the result is already in
+//! COCO's column-major counts.
 
 use base::Rle;
 
 /// Which pixels touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connectivity {
-    /// Those that share a side.
+    /// Pixels that share a side.
     Four,
-    /// Those that share a side or corner (scikit-image's default in 2-D).
+    /// Pixels that share a side or corner (scikit-image's default in 2-D).
     Eight,
 }
 
@@ -20,7 +20,7 @@ pub enum Connectivity {
 pub struct Component {
     /// The pixels' value.
     pub label: u8,
-    /// Pixels.
+    /// Number of pixels.
     pub area: u64,
     /// First pixel in row-major order; components are sorted by it.
     pub first: u64,
@@ -36,8 +36,8 @@ struct Run {
     label: u8,
 }
 
-/// The components of all labels but 0 in `labels` (`[H, W]`, row-major), by first pixel in
-/// row-major order, as scikit-image numbers them.
+/// The components of all labels except 0 in `labels` (`[H, W]`, row-major), sorted by first pixel
+/// in row-major order, as scikit-image numbers them.
 #[must_use]
 pub fn components(
     labels: &[u8],
@@ -50,11 +50,11 @@ pub fn components(
     collect(&runs, &mut parents, width)
 }
 
-/// Runs of equal labels but 0, column by column from the left, each from the top.
+/// Runs of equal labels except 0, column by column from the left, each from the top.
 fn column_runs(labels: &[u8], height: usize, width: usize) -> Vec<Run> {
     const BLOCK: usize = 64;
     let mut runs = Vec::new();
-    // Columns are copied a block at a time: one pass over memory in rows instead of strides.
+    // Columns are copied in blocks: one pass over memory by rows instead of strides.
     let mut block = vec![0_u8; BLOCK * height];
     for left in (0..width).step_by(BLOCK) {
         let columns = BLOCK.min(width - left);
@@ -97,7 +97,7 @@ fn join_columns(runs: &[Run], parents: &mut [u32], connectivity: Connectivity) {
             let mut other = before.start;
             for index in at..end {
                 let run = runs[index];
-                // Both lists are sorted by rows: what ends above this run is over for all below.
+                // Both lists are sorted by rows: runs that end above this one are done for all below.
                 while other < before.end && runs[other].end + reach <= run.start {
                     other += 1;
                 }
@@ -148,17 +148,17 @@ fn collect(runs: &[Run], parents: &mut [u32], width: u32) -> Vec<Component> {
 }
 
 impl Component {
-    /// The component's mask on an image of `(height, width)`, the one it was found in.
+    /// The component's mask on an image of `(height, width)`, which must be the size it was found in.
     #[must_use]
     pub fn to_rle(&self, (height, width): (u32, u32)) -> Rle {
         let mut counts = Vec::with_capacity(2 * self.runs.len() + 1);
-        // Column-major position up to which counts reach, and whether the last run is foreground.
+        // The column-major position that the counts reach, and whether the last run is foreground.
         let mut at = 0_u64;
         for run in &self.runs {
             let start = u64::from(run.column) * u64::from(height) + u64::from(run.start);
             let length = run.end - run.start;
             if start == at && !counts.is_empty() {
-                // Goes on from the foot of the column before.
+                // Continues from the bottom of the previous column.
                 if let Some(last) = counts.last_mut() {
                     *last += length;
                 }
@@ -185,8 +185,8 @@ impl Component {
     }
 }
 
-/// Keeps the largest 4-connected component of each plane's foreground (any label), the first in
-/// row-major order where two are as large.
+/// Keeps the largest 4-connected component of the plane's foreground (any label); of equally large
+/// ones the first in row-major order.
 pub fn largest_component(labels: &mut [u8], size: (u32, u32)) {
     let binary: Vec<u8> = labels.iter().map(|&value| u8::from(value != 0)).collect();
     let found = components(&binary, size, Connectivity::Four);
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(firsts, [3, 4, 10]);
     }
 
-    /// Against a flood fill, over planes of noise of several densities and shapes.
+    /// Compares with a flood fill, over noise planes of several densities and shapes.
     #[test]
     fn components_equal_a_flood_fill() {
         for case in 0..300 {

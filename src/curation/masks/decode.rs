@@ -1,4 +1,4 @@
-//! From a mask's grey values or colours to category ids.
+//! Converts a mask's grey values or colours to category ids.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use base::Error;
 
 use crate::{Pixels, spec::Decode};
 
-/// A [`Decode`] rule made ready: a table for grey values, a list for colours.
+/// A compiled [`Decode`] rule: a table for grey values, a list for colours.
 #[derive(Debug, Clone)]
 pub enum Decoder {
     /// Category by grey value.
@@ -16,7 +16,7 @@ pub enum Decoder {
     Colors(Vec<([u8; 3], u8)>),
 }
 
-/// What a value stands for.
+/// What a value means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
     /// A category, or 0 for background.
@@ -25,20 +25,20 @@ pub enum Meaning {
     Unknown,
 }
 
-/// A value that the rule does not know, and how many pixels have it.
+/// A value that is not in the rule, and how many pixels have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownValue {
     /// A grey value, or a colour as `r,g,b`.
     pub value: String,
-    /// Of the mask at hand.
+    /// Number of pixels in this mask.
     pub pixels: u64,
 }
 
 impl Decoder {
-    /// Makes `decode` ready; rules that tell foreground alone yield `foreground`.
+    /// Compiles `decode`; rules that only separate foreground from background yield `foreground`.
     ///
     /// # Errors
-    /// Of kind config, when a key is no grey value or colour.
+    /// Of kind config, when a key is not a grey value or colour.
     pub fn new(decode: &Decode, foreground: u8) -> Result<Self> {
         let grey = |meaning: &dyn Fn(u8) -> Meaning| {
             let mut table = [Meaning::Unknown; 256];
@@ -69,7 +69,7 @@ impl Decoder {
         })
     }
 
-    /// Category ids of `mask` (`[H, W, 1]`), with the values that are unknown (background there).
+    /// Category ids of `mask` (`[H, W, 1]`), and the unknown values (decoded as background).
     #[must_use]
     pub fn decode(&self, mask: &Pixels) -> (Pixels, Vec<UnknownValue>) {
         let (data, unknown) = match self {
@@ -85,7 +85,9 @@ impl Decoder {
 fn grey_values(map: &BTreeMap<String, u8>) -> Result<BTreeMap<u8, u8>> {
     let parse = |(key, &id): (&String, &u8)| match key.trim().parse::<u8>() {
         Ok(value) => Ok((value, id)),
-        Err(_) => bail!(Error::config(format!("decode: `{key}` is no grey value from 0 to 255"))),
+        Err(_) => {
+            bail!(Error::config(format!("decode: `{key}` is not a grey value from 0 to 255")))
+        }
     };
     map.iter().map(parse).collect()
 }
@@ -99,7 +101,7 @@ fn colors(
         match parts.as_deref() {
             Some(&[a, b, c]) => Ok((order([a, b, c]), id)),
             _ => bail!(Error::config(format!(
-                "decode: `{key}` is no colour; write it as \"255,128,0\""
+                "decode: `{key}` is not a colour; write it as \"255,128,0\""
             ))),
         }
     };
@@ -134,7 +136,7 @@ fn decode_grey(table: &[Meaning; 256], mask: &Pixels) -> (Vec<u8>, Unknown) {
 
 fn decode_colors(list: &[([u8; 3], u8)], mask: &Pixels) -> (Vec<u8>, Unknown) {
     let mut unknown = BTreeMap::<[u8; 3], u64>::new();
-    // Neighbours mostly share their colour.
+    // Neighbouring pixels mostly share their colour.
     let black = list.iter().find(|(known, _)| *known == [0; 3]).map_or(0, |&(_, id)| id);
     let mut last = ([0; 3], black);
     let mut look_up = |color: [u8; 3]| {
@@ -183,7 +185,7 @@ mod tests {
     }
 
     /// The reference's own figures: red 29, green 150, blue 76, dark red 15.
-    /// Here "red" is what a BGR decoder sees as blue's weight.
+    /// "Red" has blue's weight here, as seen by a BGR decoder.
     #[test]
     fn grey_weights_are_the_references() {
         let mask = rgb(&[[255, 0, 0], [0, 255, 0], [0, 0, 255], [128, 0, 0], [7, 7, 7]]);
@@ -221,6 +223,6 @@ mod tests {
     fn keys_that_are_no_values_are_refused() {
         let map = BTreeMap::from([("256".to_owned(), 1)]);
         let error = Decoder::new(&Decode::Values(map), 0).unwrap_err().to_string();
-        assert!(error.contains("`256` is no grey value"), "{error}");
+        assert!(error.contains("`256` is not a grey value"), "{error}");
     }
 }

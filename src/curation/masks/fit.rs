@@ -1,11 +1,11 @@
-//! A mask of another size than its image.
+//! Fits a mask to an image of a different size.
 
 use crate::{Pixels, spec::Resize};
 
-/// `mask` at the image's `(height, width)` by `rule`; the mask itself where it does not fit.
+/// `mask` at the image's `(height, width)`, fitted by `rule`.
 ///
 /// # Errors
-/// The mask back, when the rule cannot make it fit.
+/// Returns the mask unchanged when the rule cannot make it fit.
 pub fn fit(mask: Pixels, (height, width): (u32, u32), rule: Resize) -> Result<Pixels, Pixels> {
     if (mask.height, mask.width) == (height, width) {
         return Ok(mask);

@@ -1,4 +1,4 @@
-//! From a mask file's pixels to objects.
+//! Turns the pixels of a mask file into objects.
 
 mod clean;
 mod components;

@@ -1,4 +1,4 @@
-//! Images annotated in COCO files, each ring of a polygon an object.
+//! Images annotated in COCO files; each ring of a polygon is an object.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ pub(super) struct CocoReader<'a> {
     key: KeyRule,
 }
 
-/// What the COCO files say of one image.
+/// What the COCO files say about one image.
 struct Entry {
     file: String,
     split: Option<String>,
@@ -93,14 +93,14 @@ impl<'a> CocoReader<'a> {
             if let Some(other) = entries.insert(key.clone(), entry) {
                 plan.problems.push(Problem::new(
                     ProblemKind::DuplicateKey,
-                    format!("key `{key}`: {path} and {} both have this image", other.file),
+                    format!("key `{key}`: {path} and {} both contain this image", other.file),
                 ));
             }
         }
         Ok(())
     }
 
-    /// Our category by the file's id; an unknown name is an error with those that are known.
+    /// Our category by the file's id; an unknown name is an error that lists the known ones.
     fn category_ids(&self, path: &str, file: &CocoFile) -> Result<BTreeMap<u64, u8>> {
         let used: BTreeSet<u64> = file.annotations.iter().map(|a| a.category_id).collect();
         if self.settings.by_id {
@@ -186,7 +186,7 @@ impl Reader for CocoReader<'_> {
                 if mask.area() == 0 {
                     return Err(Problem::new(
                         ProblemKind::OutOfFrame,
-                        format!("{name}: an outline has no pixel in the image"),
+                        format!("{name}: an outline covers no pixel of the image"),
                     )
                     .into());
                 }

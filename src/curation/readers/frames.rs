@@ -1,4 +1,4 @@
-//! Videos with a mask file a frame.
+//! Videos with one mask file per frame.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ impl<'a> FrameReader<'a> {
                 if let Some(other) = masks.iter().find(|other| other.rule == index) {
                     return Err(Problem::new(
                         ProblemKind::DuplicateKey,
-                        format!("{} and {}: both of frame {frame}", other.path, file.path),
+                        format!("{} and {}: both are for frame {frame}", other.path, file.path),
                     ));
                 }
                 masks.push(file);
@@ -84,7 +84,7 @@ impl Reader for FrameReader<'_> {
         if let Some((frame, files)) = masks.range(count..).next() {
             return Err(Problem::new(
                 ProblemKind::FrameCount,
-                format!("{}: of frame {frame}, counted from 0; {name} has {count}", files[0].path),
+                format!("{}: is for frame {frame} (from 0), but {name} has {count}", files[0].path),
             )
             .into());
         }
@@ -122,7 +122,7 @@ impl Reader for FrameReader<'_> {
     }
 }
 
-/// Gives a video's frames in order to `each`, whose fault ends it.
+/// Passes a video's frames to `each` in order; a fault of `each` ends it.
 pub(super) fn visit(
     video: &Video,
     name: &str,

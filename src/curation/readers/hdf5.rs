@@ -22,9 +22,9 @@ pub(super) struct Hdf5Reader<'a> {
     rule: MaskRule,
 }
 
-/// The spec refuses the one intensity that would ask for it.
+/// Unused: the spec refuses the only intensity that needs the range.
 const NO_RANGE: (f64, f64) = (0.0, 0.0);
-/// Planes in a unit where no dataset tells clips.
+/// Planes per unit if no dataset names the clips.
 const PLANES: usize = 256;
 
 impl<'a> Hdf5Reader<'a> {
@@ -33,7 +33,7 @@ impl<'a> Hdf5Reader<'a> {
         Ok(Self { settings, selector, rule: settings.as_mask_rule() })
     }
 
-    /// Planes by the key of their unit, with their clip.
+    /// The planes grouped into units by clip.
     fn units(&self, tree: &Tree, path: &str, key: &str) -> Result<Vec<Unit>, Problem> {
         let unreadable = |error: anyhow::Error| Problem::unreadable(&error);
         let file = Hdf5::open(&tree.path(path)).map_err(unreadable)?;

@@ -1,4 +1,4 @@
-//! Readers: from files of a source to [`Frame`]s.
+//! Readers turn the files of a source into [`Frame`]s.
 //!
 //! A reader first plans: it pairs files by key into [`Unit`]s, without reading pixels. Units are
 //! then read in any order, on any thread.
@@ -28,23 +28,23 @@ use crate::{
     spec::{Reader as Settings, Spec},
 };
 
-/// What is read as one: an image, a volume or a video with its masks.
+/// What is read together: an image, a volume or a video with its masks.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Unit {
-    /// What its files have in common; unique within a dataset.
+    /// The key that its files share; unique within a dataset.
     pub key: String,
-    /// Of the image file; `frame` is filled in frame by frame.
+    /// Provenance of the image file; `frame` is filled in for each frame.
     pub provenance: Provenance,
     /// In the order in which their objects are listed.
     pub masks: Vec<MaskFile>,
-    /// Annotation that is no file of its own.
+    /// Annotation that is not a separate file.
     pub detail: Detail,
 }
 
-/// What a unit's objects are read from, apart from mask files.
+/// What a unit's objects are read from, besides mask files.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Detail {
-    /// Mask files alone.
+    /// Mask files only.
     #[default]
     Files,
     /// Outlines with their categories, one object each.
@@ -58,45 +58,45 @@ pub enum Detail {
 /// A polygon in one frame of a video.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tracing {
-    /// From 0.
+    /// Frame number, from 0.
     pub frame: u32,
-    /// (x, y) in the order in which they are joined.
+    /// (x, y), in pixels, in drawing order.
     pub points: Vec<(f64, f64)>,
 }
 
 /// A mask file of a [`Unit`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MaskFile {
-    /// Within the source.
+    /// Path within the source.
     pub path: String,
-    /// Index of the rule it was found by.
+    /// Index of the rule that found it.
     pub rule: usize,
-    /// Category of its foreground; 0 where the rule's values tell.
+    /// Category of its foreground; 0 if the rule's values determine it.
     pub category: u8,
 }
 
 /// What a plan found.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// In the order of their keys, numbers in keys by value.
+    /// Sorted by key, numbers in keys by value.
     pub units: Vec<Unit>,
-    /// What was wrong; units they concern are not among `units`.
+    /// What was wrong; the affected units are not in `units`.
     pub problems: Vec<Problem>,
-    /// Files by role, for people: what matched what.
+    /// Files by role, for display: what matched what.
     pub roles: Vec<RoleCount>,
     /// Images left out because the spec says so.
     pub skipped: Vec<String>,
 }
 
 impl Plan {
-    /// What matched what, a line a role.
+    /// What matched what, one line per role.
     #[must_use]
     pub fn matched(&self) -> String {
         let mut text = String::new();
         for role in &self.roles {
             text.push_str(&format!("  {:>7} {} like {}\n", role.files, role.role, role.example));
             if !role.labels.is_empty() {
-                // Names that are many are no classes, but the regex takes in too much.
+                // Very many names are not classes: the regex matches too much.
                 let shown = role.labels.iter().take(20);
                 let shown: Vec<_> = shown.map(|(label, n)| format!("{n} `{label}`")).collect();
                 let more = role.labels.len().saturating_sub(20);
@@ -104,21 +104,21 @@ impl Plan {
                 text.push_str(&format!("          labels: {}{more}\n", shown.join(", ")));
             }
         }
-        text.push_str(&format!("  {:>7} units of them are whole\n", self.units.len()));
+        text.push_str(&format!("  {:>7} complete units\n", self.units.len()));
         text
     }
 }
 
-/// How many files play a role.
+/// How many files have a role.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct RoleCount {
     /// Key of the spec, like `rasters.images`.
     pub role: String,
-    /// Files.
+    /// Number of files.
     pub files: usize,
     /// One of them.
     pub example: String,
-    /// How many masks have which name, where names tell the category.
+    /// Number of masks by name, if names determine the category.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, usize>,
 }
@@ -131,7 +131,7 @@ pub trait Reader: Sync {
     /// Pairs the files of `tree`.
     ///
     /// # Errors
-    /// When nothing matches or a rule is malformed; single files that are wrong become problems.
+    /// When nothing matches or a rule is malformed; individual bad files become problems.
     fn plan(&self, tree: &Tree) -> Result<Plan>;
 
     /// Reads one unit of a plan, frame by frame.
@@ -141,10 +141,10 @@ pub trait Reader: Sync {
     fn read(&self, tree: &Tree, unit: &Unit, emit: &mut Emit<'_>) -> Result<(), Fault>;
 }
 
-/// The reader that `spec` asks for.
+/// The reader that `spec` selects.
 ///
 /// # Errors
-/// When the spec has none.
+/// When the spec does not have exactly one reader.
 pub fn of<'a>(spec: &'a Spec) -> Result<Box<dyn Reader + 'a>> {
     Ok(match spec.reader()? {
         Settings::Rasters(settings) => Box::new(rasters::RasterReader::new(spec, settings)?),
@@ -159,7 +159,7 @@ pub fn of<'a>(spec: &'a Spec) -> Result<Box<dyn Reader + 'a>> {
     })
 }
 
-/// Largest image read: beyond any scanner's, and small enough to hold.
+/// Largest image read: larger than any scanner's, and small enough for memory.
 const MAX_PIXELS: u64 = 1 << 28;
 
 /// Decodes the file at `path`, which is `name` within the source.

@@ -1,4 +1,4 @@
-//! Images with a pickled dict of masks each.
+//! Images, each with a pickled dict of masks.
 
 use anyhow::Result;
 

@@ -80,7 +80,7 @@ impl Reader for NpyStackReader<'_> {
             let mask = open(&file.path)?;
             if mask.num_planes() != count {
                 let found = mask.num_planes();
-                let message = format!("{}: {found} planes, {name} has {count}", file.path);
+                let message = format!("{}: has {found} planes, but {name} has {count}", file.path);
                 return Err(Problem::new(ProblemKind::FrameCount, message).into());
             }
             masks.push((file, mask));

@@ -49,7 +49,7 @@ impl<'a> OutlineReader<'a> {
 
     fn outlines(&self, tree: &Tree, file: &MaskFile) -> Result<Vec<Outline>, Problem> {
         let bytes = read_bytes(&tree.path(&file.path), &file.path)?;
-        // Labels were seen in other encodings: bytes that are no UTF-8 stand in no key that counts.
+        // Some files have labels in other encodings: bytes that are not UTF-8 occur in no relevant key.
         let text = String::from_utf8_lossy(&bytes);
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let fail = |error: serde_json::Error| {
@@ -108,7 +108,7 @@ impl Reader for OutlineReader<'_> {
     }
 }
 
-/// 1 within the polygon; a problem when that is nowhere in the image.
+/// 1 within the polygon; a problem if it covers no pixel of the image.
 pub(super) fn filled(
     points: &[(f64, f64)],
     image: &Pixels,
@@ -118,14 +118,14 @@ pub(super) fn filled(
     let (height, width) = (image.height as usize, image.width as usize);
     let vertices: Option<Vec<(i32, i32)>> = points.iter().map(|&(x, y)| vertex(x, y)).collect();
     let vertices = vertices.ok_or_else(|| {
-        Problem::new(ProblemKind::OutOfFrame, format!("{place}: a point that is no pixel's place"))
+        Problem::new(ProblemKind::OutOfFrame, format!("{place}: a point is not a pixel position"))
     })?;
     let mut mask = vec![0; height * width];
     fill(&vertices, height, width, rule, &mut mask, 1);
     if mask.iter().all(|&value| value == 0) {
         return Err(Problem::new(
             ProblemKind::OutOfFrame,
-            format!("{place}: an outline of {} points has no pixel in the image", points.len()),
+            format!("{place}: an outline of {} points covers no pixel of the image", points.len()),
         ));
     }
     Ok(mask)

@@ -1,4 +1,4 @@
-//! Images and masks of one key become units.
+//! Pairs images and masks by key into units.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,19 +85,19 @@ impl<'a> Pairing<'a> {
         Ok(plan)
     }
 
-    /// The images by key, with what their paths tell; for readers that pair by other means.
+    /// The images by key, with the information in their paths; for readers that pair differently.
     pub(super) fn images(&self, tree: &Tree, plan: &mut Plan) -> Result<Selection> {
         let images = self.images.1.select(tree, &mut plan.problems)?;
         plan.roles.push(role_count(&self.images.0, &images));
         Ok(images)
     }
 
-    /// Masks whose image is not there.
+    /// Reports masks whose image is missing.
     fn report_orphans(&self, images: &Selection, masks: &[Selection], plan: &mut Plan) {
         if self.unpaired == Unpaired::Skip {
             return;
         }
-        // A key whose images were refused as duplicates has been told of already.
+        // A key whose images were refused as duplicates has already been reported.
         let told: BTreeSet<&str> = plan
             .problems
             .iter()
@@ -121,7 +121,7 @@ impl<'a> Pairing<'a> {
         plan.problems.extend(orphans);
     }
 
-    /// `None` where the spec leaves such an image out.
+    /// `None` if the spec leaves out such an image.
     fn unit(
         &self,
         key: &str,
@@ -185,7 +185,7 @@ impl<'a> Pairing<'a> {
         )
     }
 
-    /// What path and tables tell of an image.
+    /// What path and tables say about an image.
     pub(super) fn provenance(&self, key: &str, image: &Selected, tables: &Tables) -> Provenance {
         let row = tables.row(key);
         let captures = self.provenance.as_ref().and_then(|regex| regex.captures(&image.path));
@@ -206,7 +206,7 @@ impl<'a> Pairing<'a> {
     }
 }
 
-/// `train`, `val` or `test` where a folder's name says as much; other names as they are.
+/// `train`, `val` or `test` if a folder's name says so; other names unchanged.
 fn split_name(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     for split in ["train", "val", "test"] {
@@ -229,7 +229,7 @@ impl Role {
         }
     }
 
-    /// How many masks have which name.
+    /// Number of masks by name.
     fn labels(&self, selection: &Selection, tables: &Tables) -> BTreeMap<String, usize> {
         let mut labels = BTreeMap::new();
         if self.rule.class.is_some() {
@@ -242,7 +242,7 @@ impl Role {
         labels
     }
 
-    /// Category of the foreground: 0 where values tell, `None` where the spec drops the mask.
+    /// Category of the foreground: 0 if values determine it, `None` if the spec drops the mask.
     fn category(&self, file: &Selected, key: &str, tables: &Tables) -> Result<Option<u8>, Problem> {
         let Some(class) = &self.rule.class else {
             return Ok(Some(self.rule.category.unwrap_or(0)));
@@ -257,7 +257,7 @@ impl Role {
                 None if self.class.is_some() => {
                     format!("{}: {}.class.find does not match it", file.path, self.place)
                 }
-                None => format!("{}: no table gives a class to its key `{key}`", file.path),
+                None => format!("{}: no table has a class for its key `{key}`", file.path),
             };
             Problem::new(ProblemKind::UnknownLabel, message)
         })?;
@@ -265,7 +265,7 @@ impl Role {
     }
 }
 
-/// That the map of the spec at `place` has no entry for the `label` of a file.
+/// The message that the map of the spec at `place` has no entry for the `label` of a file.
 pub(super) fn unknown_label<'k>(
     path: &str,
     label: &str,
@@ -301,7 +301,7 @@ fn role_count(role: &str, selection: &Selection) -> RoleCount {
     }
 }
 
-/// The key that looks most like `key`, in words, where one does.
+/// A phrase that names the key most similar to `key`, or nothing.
 pub(super) fn nearest<'k>(key: &str, keys: impl Iterator<Item = &'k String>) -> String {
     let similar = keys
         .take(10_000)

@@ -76,8 +76,8 @@ pub(super) fn labels(
         Problem::new(
             ProblemKind::MaskSize,
             format!(
-                "{}: {}×{} pixels (height × width), its image has {}×{}; masks[{}].resize says what \
-                 becomes of such",
+                "{}: {}×{} pixels (height × width), its image has {}×{}; masks[{}].resize says how to \
+                 handle this",
                 file.path, mask.height, mask.width, image.height, image.width, file.rule
             ),
         )

@@ -1,4 +1,4 @@
-//! What a newcomer reads when spec and source do not fit each other.
+//! What a new user reads when spec and source do not match.
 
 use std::{fs, path::Path};
 
@@ -39,7 +39,7 @@ decode = { values = { 255 = 1 } }
 struct Source(tempfile::TempDir);
 
 impl Source {
-    /// Images and masks of the names `a` to `d`, with one object each.
+    /// Images and masks named `a` to `d`, with one object each.
     fn of_four() -> Self {
         let source = Self(tempfile::tempdir().unwrap());
         for name in ["a", "b", "c", "d"] {
@@ -59,7 +59,7 @@ impl Source {
         fs::write(path, bytes).unwrap();
     }
 
-    /// 4×4 pixels with one of this value.
+    /// 4×4 pixels, one of them with this value.
     fn picture(&self, name: &str, value: u8) {
         let mut data = vec![0; 16];
         data[5] = value;
@@ -78,13 +78,13 @@ impl Source {
 
     fn convert(&self, spec: &str) -> Result<Converted> {
         let spec = Spec::parse(spec, "mine.toml", &Choice::AsIntended)?;
-        // An earlier conversion that failed is in the way of none with a mended spec.
+        // An earlier failed conversion does not block one with a fixed spec.
         let options = Options { overwrite: true, ..Options::default() };
         let out: &Path = &self.0.path().join("out");
         convert(&spec, &self.path(""), out, &options, &|_| {}, &StopFlag::default())
     }
 
-    /// What is said when this spec is refused as not fitting.
+    /// The message when this spec is refused because it does not match the source.
     #[track_caller]
     fn refused(&self, spec: &str) -> String {
         let error = self.convert(spec).unwrap_err();
@@ -134,19 +134,13 @@ fn a_glob_that_nearly_matches_says_what_would() {
         source.rename(&format!("images/{name}.png"), &format!("Data/images/{name}.PNG"));
     }
     let message = source.refused(&spec());
-    says(
-        &message,
-        &["without regard to case `**/images/*.png` would match 4, like Data/images/a.PNG"],
-    );
+    says(&message, &["ignoring case, `**/images/*.png` would match 4, like Data/images/a.PNG"]);
     let near = |glob: &str| source.refused(&spec().replace("images/*.png", glob));
-    says(&near("Data/images/*.png"), &["without regard to case `Data/images/*.png` would match 4"]);
+    says(&near("Data/images/*.png"), &["ignoring case, `Data/images/*.png` would match 4"]);
     says(&near("images/*.PNG"), &["  `**/images/*.PNG` would match 4, like Data/images/a.PNG"]);
     says(&near("mine/images/*.PNG"), &["`**/images/*.PNG` would match 4"]);
     let message = near("Data/images/*.PNG\"\nnot = \"**/images/*");
-    says(
-        &message,
-        &["rasters.images.not leaves out all 4 files that rasters.images.files matches"],
-    );
+    says(&message, &["rasters.images.not excludes all 4 files that rasters.images.files matches"]);
 }
 
 #[test]
@@ -157,9 +151,9 @@ fn a_key_that_matches_half_says_which() {
         &message,
         &[
             "4 rasters.images like images/a.png",
-            "2 that the globs match and the key does not",
+            "2 that match the globs but not the key",
             "images/c.png: rasters.images.files matches it, rasters.images.key `/([ab])\\.png$`",
-            "2 without partner",
+            "2 without a partner",
             "masks/c.png: no image has its key `c`",
             "--on-problem skip",
         ],
@@ -184,7 +178,7 @@ class = { find = 'masks/([^/]+)/', to = { benign = 1, malign = 2 } }
         &message,
         &[
             "labels: 2 `Benign`, 1 `malign`, 1 `normal`",
-            "3 with labels that the rule does not know",
+            "3 with labels that the rule does not list",
             "masks/Benign/a.png: rasters.masks[0].class.to has no entry for the label `Benign` (did \
              you mean `benign`?); it has benign, malign",
             "for the label `normal`;",
@@ -200,7 +194,7 @@ fn an_unknown_value_says_how_many_pixels_have_it() {
     says(
         &message,
         &[
-            "1 with values that the rule does not know",
+            "1 with values that the rule does not list",
             "masks/b.png: masks[0].decode does not know 128 in 1 pixels; it knows 255",
         ],
     );
@@ -227,7 +221,7 @@ fn a_missing_partner_is_told_with_the_nearest_key() {
     says(
         &message,
         &[
-            "3 without partner",
+            "3 without a partner",
             "images/patient_017_left.png: no file of rasters.masks[0] has its key \
              `patient_017_left`; the most similar is `patient_17_left`",
             "masks/patient_17_left.png: no image has its key `patient_17_left`; the most similar \
@@ -245,8 +239,8 @@ fn two_files_of_one_key_are_both_named() {
     says(
         &message,
         &[
-            "1 with a key that is there twice",
-            "rasters.masks[0]: key `a` is that of masks/a.png and masks/more/a.png",
+            "1 with a duplicate key",
+            "rasters.masks[0]: key `a` is shared by masks/a.png and masks/more/a.png",
             "`duplicates`",
         ],
     );
@@ -278,7 +272,7 @@ fn tables_tell_their_columns_and_missing_rows() {
         &["list.csv: no column `Patient` (did you mean \"patient\"?)", "image, patient"],
     );
     let message = source.refused(&spec.replace("'^([^.]+)'", "'^(x[^.]+)'"));
-    says(&message, &["in no row of list.csv", "`^(x[^.]+)`", "column `image`", "like `a.png`"]);
+    says(&message, &["no row of list.csv", "`^(x[^.]+)`", "column `image`", "like `a.png`"]);
 }
 
 #[test]

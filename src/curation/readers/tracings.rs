@@ -93,10 +93,10 @@ impl<'a> TracingReader<'a> {
             };
             let number = |at: usize| {
                 field(at).parse::<f64>().map_err(|_| {
-                    Error::data(format!("{path}, line {line}: `{}` is no number", field(at)))
+                    Error::data(format!("{path}, line {line}: `{}` is not a number", field(at)))
                 })
             };
-            // Saved by pandas, whole numbers may come as 46.0.
+            // pandas may save whole numbers as 46.0.
             let index = number(frame)? as i64 - settings.first_frame;
             let values = points.iter().map(|&at| number(at)).collect::<Result<Vec<_>, _>>()?;
             rows.entry(key).or_default().entry(index).or_default().push(values);
@@ -115,7 +115,7 @@ impl<'a> TracingReader<'a> {
                 let frame = u32::try_from(frame).map_err(|_| {
                     Problem::new(
                         ProblemKind::FrameCount,
-                        format!("{video}: frame {frame}, counted from 0, stands before the first"),
+                        format!("{video}: frame {frame} (from 0) is before the first"),
                     )
                 })?;
                 Ok(Tracing { frame, points: self.polygon(&rows) })
@@ -144,7 +144,7 @@ impl Reader for TracingReader<'_> {
         let mut rows = self.rows(tree, &mut plan)?;
         for (key, files) in &videos.by_key {
             let video = &files[0];
-            // Not every video is traced, and that is no mistake.
+            // Not every video is traced, and that is not a mistake.
             let Some(frames) = rows.remove(key) else {
                 plan.skipped.push(video.path.clone());
                 continue;
@@ -171,7 +171,7 @@ impl Reader for TracingReader<'_> {
             plan.problems.push(Problem::new(
                 ProblemKind::MissingPartner,
                 format!(
-                    "the tables trace `{key}`, and no video has this key{}",
+                    "the tables trace `{key}`, but no video has this key{}",
                     nearest(key, videos.by_key.keys())
                 ),
             ));
@@ -189,7 +189,7 @@ impl Reader for TracingReader<'_> {
             return Err(Problem::new(
                 ProblemKind::FrameCount,
                 format!(
-                    "{name}: {count} frames; frame {}, counted from 0, is traced",
+                    "{name}: has {count} frames, but frame {} (from 0) is traced",
                     beyond.frame
                 ),
             )

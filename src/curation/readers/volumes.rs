@@ -32,7 +32,7 @@ impl Reader for VolumeReader<'_> {
             if self.settings.first_slice {
                 break;
             }
-            // Neighbouring slices are much alike: one clip, whatever else is known.
+            // Neighbouring slices are very similar: one clip, whatever else is known.
             unit.provenance.clip.get_or_insert_with(|| unit.key.clone());
         }
         Ok(plan)
@@ -92,7 +92,7 @@ impl VolumeReader<'_> {
         }
         Err(Problem::new(
             ProblemKind::FrameCount,
-            format!("{}: {found} slices, {} has {expected}", mask.name, image.name),
+            format!("{}: has {found} slices, but {} has {expected}", mask.name, image.name),
         ))
     }
 
@@ -152,13 +152,13 @@ impl VolumeReader<'_> {
     }
 }
 
-/// Turns pixels in place.
+/// Flips or rotates pixels in place.
 pub(super) fn flip_pixels(pixels: &mut Pixels, flip: Flip) {
     let row = pixels.width as usize * pixels.channels;
     match flip {
         Flip::Rotate180 => {
             pixels.data.reverse();
-            // Reversed as a whole, each pixel's channels came out backwards.
+            // Reversing everything also reversed each pixel's channels.
             pixels.data.chunks_exact_mut(pixels.channels).for_each(<[u8]>::reverse);
         }
         Flip::Vertical => {
@@ -181,12 +181,12 @@ impl Source {
         Ok(Self { name: name.to_owned(), volume, view })
     }
 
-    /// Slices of all volumes of a series.
+    /// Number of slices, over all volumes of a series.
     fn len(&self) -> usize {
         self.volume.num_planes(self.view) * self.volume.num_channels()
     }
 
-    /// Slice and volume of a running number.
+    /// Slice and volume for a running index.
     fn place(&self, index: usize) -> (usize, Option<usize>) {
         let planes = self.volume.num_planes(self.view).max(1);
         (index % planes, (self.volume.num_channels() > 1).then_some(index / planes))
@@ -198,7 +198,7 @@ impl Source {
         pixels.map_err(|error| Problem::unreadable(&error.context(self.name.clone())))
     }
 
-    /// `channel` where each volume of the mask is a mask of its own.
+    /// `channel` is set if each volume of the mask is a separate mask.
     fn labels(&self, index: usize, channel: Option<usize>) -> Result<Pixels, Problem> {
         let (plane, own) = match channel {
             Some(channel) => (index, Some(channel)),
@@ -209,9 +209,9 @@ impl Source {
     }
 }
 
-/// Which lines of a volume, along each axis, are black throughout.
+/// Which lines of a volume, along each axis, are entirely black.
 struct BlackLines {
-    /// Along the slices: one flag a pixel; 1 where some slice is not black.
+    /// Along the slices: one flag per pixel; 1 if any slice is not black there.
     through: Vec<u8>,
     /// Per slice: rows and columns that are not black.
     slices: Vec<(Vec<bool>, Vec<bool>)>,
@@ -243,7 +243,7 @@ impl BlackLines {
         Ok(Self { through, slices })
     }
 
-    /// 1 where a slice's pixel lies on no black line.
+    /// 1 where a slice's pixel is not on a black line.
     fn visible(&self, index: usize) -> Vec<u8> {
         let (rows, columns) = &self.slices[index];
         let width = columns.len();

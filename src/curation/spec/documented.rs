@@ -1,4 +1,4 @@
-//! `docs/datasets.md` keeps up with the specs.
+//! Checks that `docs/datasets.md` matches the specs.
 
 use serde::de::DeserializeOwned;
 
@@ -16,13 +16,13 @@ fn section(heading: &str) -> &'static str {
     rest.split("\n#").next().unwrap_or(rest)
 }
 
-/// Keys that `T` takes: serde lists them when it meets another.
+/// Keys that `T` accepts: serde lists them in its error for an unknown one.
 fn keys<T: DeserializeOwned>() -> Vec<String> {
     let error = toml::from_str::<T>("no_such_key = 1").err().unwrap();
     quoted(error.message())
 }
 
-/// Words that `T` takes.
+/// Words that `T` accepts.
 fn words<T: DeserializeOwned>() -> Vec<String> {
     let error = T::deserialize(toml::Value::String("no_such_word".into())).err().unwrap();
     quoted(error.message())
@@ -49,7 +49,7 @@ fn are_rows(heading: &str, keys: Vec<String>) {
 
 #[track_caller]
 fn are_named(heading: &str, words: Vec<String>) {
-    // Words within back quotes.
+    // Words within backquotes.
     let code = section(heading).split('`').skip(1).step_by(2);
     let told: Vec<&str> = code
         .flat_map(|code| code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
@@ -91,7 +91,7 @@ fn every_word_is_named() {
     are_named("Defects", keys::<Defect>());
 }
 
-/// The complete example of the document, on the source that the document draws.
+/// Converts with the document's complete example, on the source tree that the document shows.
 #[test]
 fn the_example_converts() {
     let (_, rest) = DOCUMENT.split_once("```toml\n# mine.toml\n").unwrap();
@@ -119,7 +119,7 @@ fn the_example_converts() {
     assert_eq!(file.images[0].provenance.patient.as_deref(), Some("P01"));
 }
 
-/// The table of US-43d says what the specs say.
+/// The table of US-43d matches the specs.
 #[test]
 fn the_table_of_shipped_datasets_is_theirs() {
     let (_, rest) = DOCUMENT.split_once("<!-- shipped datasets -->\n").unwrap();
@@ -141,5 +141,8 @@ fn the_table_of_shipped_datasets_is_theirs() {
             defects.join(", "),
         ));
     }
-    assert!(table == expected, "docs/datasets.md; the table of the specs is\n{expected}");
+    assert!(
+        table == expected,
+        "docs/datasets.md is out of date; the table of the specs is\n{expected}"
+    );
 }

@@ -1,6 +1,6 @@
-//! What a dataset looks like on disk and what its annotations mean: one TOML file a dataset.
+//! What a dataset looks like on disk and what its annotations mean: one TOML file per dataset.
 //!
-//! `docs/datasets.md` teaches the format; every key has its line here.
+//! `docs/datasets.md` explains the format; each key has one line here.
 
 #[cfg(test)]
 mod documented;
@@ -25,53 +25,53 @@ pub use rules::{
 
 use crate::archive::Inner;
 
-/// A dataset: where it comes from, how it is read.
+/// A dataset: where it comes from and how it is read.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     /// Folder and file-name prefix of the output, as the reference spells it.
     pub name: String,
-    /// One line for people.
+    /// One-line description.
     pub title: String,
-    /// Organ or use, by which the overview groups datasets.
+    /// Organ or application; the overview groups datasets by it.
     pub application: String,
-    /// Where to get it.
+    /// Where to download it.
     pub url: String,
-    /// Terms of use, as far as the page tells.
+    /// Terms of use, as far as the page states them.
     pub licence: String,
     /// `open`, `registration` or `request`: what it takes to download it.
     pub access: Access,
-    /// Names of the download in a folder of downloads; the first that is there is taken.
+    /// Names of the download in a folder of downloads; the first that exists is used.
     pub source: Vec<String>,
-    /// Archives within, unpacked too.
+    /// Archives inside the download that are also unpacked.
     #[serde(default)]
     pub unpack: Vec<Inner>,
-    /// In the order in which objects of an image are listed.
+    /// Categories, in the order in which the objects of an image are listed.
     pub categories: Vec<Category>,
-    /// Names of datasets that show the same patients: merged, their splits leak into each other.
+    /// Names of datasets with the same patients: if merged, their splits leak into each other.
     #[serde(default)]
     pub overlaps: Vec<String>,
-    /// Whether the official test split is the one the paper scores on. All other official splits
-    /// are recorded, and train.
+    /// Whether the official test split is the one the paper evaluates on. All other official splits
+    /// are recorded and used for training.
     #[serde(default)]
     pub benchmark: bool,
-    /// Of the test split only objects at least this large, beside the largest of their image.
+    /// In the test split, keeps only objects of at least this area, and the largest of each image.
     #[serde(default)]
     pub test_min_relative_area: Option<f64>,
-    /// What becomes of an image without an object.
+    /// What to do with an image without an object.
     #[serde(default)]
     pub empty: Empty,
-    /// What becomes of a mask that covers the whole image.
+    /// What to do with a mask that covers the whole image.
     #[serde(default)]
     pub full_frame: FullFrame,
-    /// Side files that tell class, split or patient by key.
+    /// Side files that give class, split or patient by key.
     #[serde(default)]
     pub tables: Vec<Table>,
-    /// Named groups of this regex, found in the image's path, are recorded: `patient`, `clip`,
-    /// `split`. For what is no part of the key.
+    /// Named groups of this regex, matched against the image's path, are recorded: `patient`, `clip`,
+    /// `split`. For information that is not part of the key.
     #[serde(default)]
     pub provenance: Option<String>,
-    /// What the reference's conversion gets wrong, each with its way to reproduce it.
+    /// Defects of the reference's conversion, each with the way to reproduce it.
     #[serde(default)]
     pub defects: BTreeMap<String, Defect>,
     /// Images and masks as raster files.
@@ -89,13 +89,13 @@ pub struct Spec {
     /// Videos with polygons in a table.
     #[serde(default)]
     pub tracings: Option<Tracings>,
-    /// Videos with a mask file a frame.
+    /// Videos with one mask file per frame.
     #[serde(default)]
     pub frames: Option<Frames>,
     /// Stacks of images and masks in NumPy files.
     #[serde(default)]
     pub npy_stacks: Option<NpyStacks>,
-    /// Images with a pickled dict of masks each.
+    /// Images, each with a pickled dict of masks.
     #[serde(default)]
     pub npy_dicts: Option<NpyDicts>,
     /// Stacks of images and masks in HDF5 files.
@@ -111,7 +111,7 @@ pub enum Access {
     Open,
     /// An account and terms to accept.
     Registration,
-    /// A letter to the authors.
+    /// A request to the authors.
     Request,
 }
 
@@ -119,59 +119,59 @@ pub enum Access {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Category {
-    /// From 1 to 255.
+    /// Id from 1 to 255.
     pub id: u8,
-    /// As the reference spells it.
+    /// Name, as the reference spells it.
     pub name: String,
     /// Group of categories.
     pub supercategory: String,
 }
 
-/// What becomes of an image without an object.
+/// What to do with an image without an object.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Empty {
-    /// It is written, with no annotation.
+    /// Write it, without annotations.
     #[default]
     Keep,
-    /// It is left out and counted.
+    /// Leave it out and count it.
     Skip,
-    /// It is left out where the source's mask is empty, and kept where cleaning emptied it.
+    /// Leave it out if the source's mask is empty, but keep it if cleaning emptied the mask.
     SkipUnmarked,
 }
 
-/// What becomes of a mask that covers the whole image.
+/// What to do with a mask that covers the whole image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FullFrame {
-    /// It is an object like any other.
+    /// Treat it as an object like any other.
     #[default]
     Keep,
-    /// It is dropped, as the reference does (it takes the only label for the background).
+    /// Drop it, as the reference does (which takes the only label for the background).
     Drop,
 }
 
-/// One thing the reference gets wrong.
+/// A defect of the reference.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Defect {
-    /// What comes out wrong, in a sentence.
+    /// What is wrong in its output, in one sentence.
     pub what: String,
-    /// Keys of the spec as the reference has them: laid over the spec when asked for.
+    /// Keys of the spec with the reference's values; they override the spec on request.
     pub as_published: toml::Table,
 }
 
 /// Which of the reference's defects to reproduce.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// None.
+    /// None of them.
     #[default]
     AsIntended,
-    /// All that the spec names.
+    /// All defects that the spec names.
     AsPublished,
-    /// Those named.
+    /// The defects with these names.
     Only(Vec<String>),
 }
 
-/// The defect that every dataset shares: see [`FullFrame::Drop`].
+/// The defect that all datasets share: see [`FullFrame::Drop`].
 pub const FULL_FRAME_DEFECT: &str = "full-frame";

@@ -1,4 +1,4 @@
-//! From text to a checked spec.
+//! Parses and checks specs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ impl Spec {
     /// Reads the file at `path`; `choice` says which defects of the reference to reproduce.
     ///
     /// # Errors
-    /// Of kind config: unknown or missing keys (with line), contradictions, unknown defects.
+    /// Of kind config: unknown or missing keys (with their line), contradictions, unknown defects.
     pub fn read(path: &Path, choice: &Choice) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::config(format!("cannot read the spec {}: {error}", path.display()))
@@ -31,12 +31,12 @@ impl Spec {
         Self::parse(&text, &path.display().to_string(), choice)
     }
 
-    /// Reads a spec's text; `place` names it in messages.
+    /// Parses a spec's text; `place` names it in messages.
     ///
     /// # Errors
-    /// As [`Spec::read`].
+    /// Same errors as [`Spec::read`].
     pub fn parse(text: &str, place: &str, choice: &Choice) -> Result<Self> {
-        // The text alone first: only then errors know their line.
+        // The unmodified text first: only then do errors have a line number.
         let intended: Self = toml::from_str(text).map_err(|error| {
             let near = suggestion(error.message());
             Error::config(format!("spec {place}: {}{near}", error.to_string().trim_end()))
@@ -56,7 +56,7 @@ impl Spec {
             .map_err(|error| {
                 let path = error.path().to_string();
                 Error::config(format!(
-                    "spec {place}, with the defects {} laid over it: {path}: {}",
+                    "spec {place}, with the defects {} applied: {path}: {}",
                     names.join(", "),
                     error.inner()
                 ))
@@ -78,7 +78,7 @@ impl Spec {
                 if let Some(unknown) = names.iter().find(|name| !known.contains(*name)) {
                     let known: Vec<_> = known.into_iter().collect();
                     bail!(Error::config(format!(
-                        "spec {place} knows no defect `{unknown}`; it has {}",
+                        "spec {place} does not have the defect `{unknown}`; it has {}",
                         known.join(", ")
                     )));
                 }
@@ -90,7 +90,7 @@ impl Spec {
     /// The reader's settings.
     ///
     /// # Errors
-    /// When the spec has none or several.
+    /// When the spec has no reader or several.
     pub fn reader(&self) -> Result<Reader<'_>> {
         let all = [
             self.rasters.as_ref().map(Reader::Rasters),
@@ -124,7 +124,7 @@ impl Spec {
             || self.name.contains(['/', '\\', '\0'])
             || self.name.starts_with('.')
         {
-            return refuse(format!("name `{}` cannot be a folder's name", self.name));
+            return refuse(format!("name `{}` cannot be used as a folder name", self.name));
         }
         let mut ids = BTreeSet::new();
         let mut names = BTreeSet::new();
@@ -134,7 +134,7 @@ impl Spec {
             }
             if !ids.insert(category.id) || !names.insert(&category.name) {
                 return refuse(format!(
-                    "category {} {}: id or name is there twice",
+                    "category {} {}: id or name occurs twice",
                     category.id, category.name
                 ));
             }
@@ -156,7 +156,7 @@ impl Spec {
         Ok(())
     }
 
-    /// Globs and regexes, before any file is looked at.
+    /// Checks globs and regexes before any file is read.
     fn check_patterns(&self) -> Result<()> {
         crate::readers::of(self)?;
         for (index, table) in self.tables.iter().enumerate() {
@@ -169,7 +169,7 @@ impl Spec {
         Ok(())
     }
 
-    /// Every id that a rule yields, with its place; rules that contradict themselves are refused.
+    /// Every id that a rule yields, with its place; contradictory rules are refused.
     fn category_uses(&self) -> Result<Vec<(String, u8)>> {
         let of_rules = |place: &str, rules: &[MaskRule]| {
             if rules.is_empty() {
@@ -197,7 +197,7 @@ impl Spec {
                 stacks.intensity.check().context("hdf5.intensity")?;
                 if stacks.intensity == Intensity::Range {
                     bail!(Error::config(
-                        "hdf5.intensity: the range of such a file is not looked for; give a window"
+                        "hdf5.intensity: `range` is not supported for HDF5 files; give a window"
                     ));
                 }
                 stacks.as_mask_rule().category_uses("hdf5")
@@ -225,7 +225,7 @@ const READERS: &str = "[rasters], [volumes], [outlines], [coco], [tracings], [fr
 
 impl MaskRule {
     fn category_uses(&self, place: &str) -> Result<Vec<(String, u8)>> {
-        // A key that is no value or colour would else be told of image by image.
+        // A key that is not a value or colour would otherwise be reported image by image.
         Decoder::new(&self.decode, 1).with_context(|| place.to_owned())?;
         let own = match &self.decode {
             Decode::Values(map)
@@ -247,17 +247,17 @@ impl MaskRule {
                 .map(|id| (format!("{place}.class"), id))
                 .collect()),
             (Some(_), ..) => bail!(Error::config(format!(
-                "{place}: `decode` yields categories itself; `category` and `class` have no meaning"
+                "{place}: `decode` already yields categories; remove `category` and `class`"
             ))),
             (None, ..) => bail!(Error::config(format!(
-                "{place}: `decode` yields foreground; give its `category` or its `class`, one of them"
+                "{place}: `decode` yields foreground; give its `category` or its `class`, but not both"
             ))),
         }
     }
 }
 
-/// The name that a misspelt one in serde's `message` (``unknown field `x`, expected one of `y` ``)
-/// looks most like, in words.
+/// A hint with the name most similar to the misspelt one in serde's `message` (``unknown field `x`,
+/// expected one of `y` ``).
 fn suggestion(message: &str) -> String {
     let Some(rest) = message.strip_prefix("unknown ") else { return String::new() };
     let mut names = rest.split('`').skip(1).step_by(2);
@@ -267,14 +267,14 @@ fn suggestion(message: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Lays `upper` over `lower`: tables key by key, everything else replaced. A list of tables is
-/// replaced as a whole, but a table `{ "0" = … }` in its place changes single entries. `place` is
-/// the key of `upper`, for messages.
+/// Overrides `lower` with `upper`: tables are merged key by key, everything else is replaced. A list
+/// of tables is replaced as a whole, but a table `{ "0" = … }` in its place changes single entries.
+/// `place` is the key of `upper`, for messages.
 fn overlay(lower: &mut toml::Table, upper: &toml::Table, place: &str) -> Result<()> {
     for (key, value) in upper {
         let place = format!("{place}.{key}");
         match (lower.get_mut(key), value) {
-            // One of several forms: the published one takes the place of the other.
+            // One of several forms: the published one replaces the other.
             _ if key == "decode" => {
                 lower.insert(key.clone(), value.clone());
             }

@@ -1,4 +1,4 @@
-//! The readers' settings: a spec has exactly one of these tables.
+//! Settings of the readers: a spec has exactly one of these tables.
 
 use std::collections::BTreeMap;
 
@@ -42,24 +42,24 @@ impl Reader<'_> {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rasters {
-    /// Which files are images.
+    /// The image files.
     pub images: Files,
-    /// Which are masks; in this order their objects are listed.
+    /// The mask files; their objects are listed in this order.
     pub masks: Vec<MaskRule>,
-    /// What becomes of an image without a mask.
+    /// What to do with an image without a mask.
     #[serde(default)]
     pub unpaired: Unpaired,
 }
 
-/// Images and masks as volumes (NIfTI, MetaImage), each slice or frame an image.
+/// Images and masks as volumes (NIfTI, MetaImage); each slice or frame is an image.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Volumes {
-    /// Which files are images.
+    /// The image files.
     pub images: Files,
-    /// Which are masks.
+    /// The mask files.
     pub masks: Vec<MaskRule>,
-    /// What becomes of a volume without a mask.
+    /// What to do with a volume without a mask.
     #[serde(default)]
     pub unpaired: Unpaired,
     /// The direction in which slices are taken.
@@ -67,28 +67,28 @@ pub struct Volumes {
     /// How an image's numbers become grey levels.
     #[serde(default)]
     pub intensity: Intensity,
-    /// Turns each slice and its mask.
+    /// Flips or rotates each slice and its mask.
     #[serde(default)]
     pub flip: Option<Flip>,
-    /// Only the first slice of the image counts; the mask has one.
+    /// Uses only the first slice of the image; the mask has one slice.
     #[serde(default)]
     pub first_slice: bool,
-    /// The mask has one more axis than the image; along it each volume is a mask of its own.
+    /// The mask has one more axis than the image; each volume along it is a separate mask.
     #[serde(default)]
     pub mask_channels: bool,
     /// Where the mask is cleared because the image shows nothing.
     #[serde(default)]
     pub clear: Option<Clear>,
-    /// Slices of which less than this share is foreground, after cleaning, are left out.
+    /// Leaves out slices whose share of foreground, after cleaning, is less than this.
     #[serde(default)]
     pub min_foreground: f64,
 }
 
-/// How slices are turned.
+/// How slices are flipped or rotated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flip {
-    /// Half a turn: both axes.
+    /// Rotated by 180°: both axes.
     #[serde(rename = "rotate_180")]
     Rotate180,
     /// Upside down.
@@ -99,11 +99,11 @@ pub enum Flip {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clear {
-    /// Outside the field of view: where black reaches the border of the slice.
+    /// Outside the field of view: black that is connected to the border of the slice.
     OutsideFieldOfView,
-    /// At every black pixel, those within structures too.
+    /// At every black pixel, also within structures.
     BlackPixels,
-    /// At every voxel that lies on an all-black line of the volume, along any axis.
+    /// At every voxel on an all-black line of the volume, along any axis.
     BlackLines,
 }
 
@@ -111,20 +111,20 @@ pub enum Clear {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outlines {
-    /// Which files are images.
+    /// The image files.
     pub images: Files,
-    /// Which hold outlines.
+    /// The files with outlines.
     pub outlines: Vec<OutlineRule>,
-    /// What is written in them.
+    /// Their format.
     pub format: OutlineFormat,
     /// Which pixels an outline encloses.
     pub rule: PolygonRule,
-    /// What becomes of an image without outlines.
+    /// What to do with an image without outlines.
     #[serde(default)]
     pub unpaired: Unpaired,
 }
 
-/// How a file of outlines is found and what they show.
+/// How files of outlines are found and what the outlines show.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutlineRule {
@@ -138,7 +138,7 @@ pub struct OutlineRule {
     /// An image may have several such files.
     #[serde(default)]
     pub several: bool,
-    /// Category of all.
+    /// Category of all outlines.
     #[serde(default)]
     pub category: Option<u8>,
     /// Category by a name in the file's path.
@@ -149,36 +149,36 @@ pub struct OutlineRule {
     pub labels: BTreeMap<String, u8>,
 }
 
-/// What a file of outlines holds.
+/// Format of a file of outlines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutlineFormat {
     /// A list of `[x, y]`: one closed outline.
     Points,
-    /// labelme's: `shapes`, each with `label` and `points`.
+    /// labelme files: `shapes`, each with `label` and `points`.
     Labelme,
 }
 
-/// Images annotated in COCO files, each ring of a polygon an object.
+/// Images annotated in COCO files; each ring of a polygon is an object.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Coco {
-    /// Which files are images. The key's regex is applied to `file_name` as well.
+    /// The image files. The key's regex is also applied to `file_name`.
     pub images: Files,
     /// The COCO files.
     pub annotations: Vec<CocoAnnotations>,
-    /// Category by the name that the COCO file gives its own.
+    /// Category by the category name in the COCO file.
     #[serde(default)]
     pub categories: BTreeMap<String, u8>,
-    /// Takes the files' category ids as they are, whatever their names.
+    /// Uses the category ids of the files unchanged, whatever their names.
     #[serde(default)]
     pub by_id: bool,
-    /// What becomes of images without an entry, and of entries without an image.
+    /// What to do with images without an entry, and with entries without an image.
     #[serde(default)]
     pub unpaired: Unpaired,
 }
 
-/// A COCO file and the split its images are of.
+/// A COCO file and the split of its images.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CocoAnnotations {
@@ -189,59 +189,60 @@ pub struct CocoAnnotations {
     pub split: Option<String>,
 }
 
-/// Videos with polygons in a table, a row a point or chord; traced frames become images.
+/// Videos with polygons in a table, one row per point or chord; traced frames become images.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tracings {
-    /// Which files are videos.
+    /// The video files.
     pub videos: Files,
     /// The tables, CSV with a header.
     pub tables: Strings,
     /// Column that names the video.
     pub name_column: String,
-    /// A regex over the table's folder and that name, joined by `/`; must give the video's key.
+    /// A regex matched against the table's folder and that name, joined by `/`; must give the video's
+    /// key.
     pub key: String,
-    /// Column with the frame's number.
+    /// Column with the frame number.
     pub frame_column: String,
-    /// Number that the table gives the first frame.
+    /// Number of the first frame in the table.
     #[serde(default)]
     pub first_frame: i64,
-    /// Entries of the frame's column that stand for "none".
+    /// Entries of the frame column that mean "none".
     #[serde(default)]
     pub no_frame: Vec<String>,
-    /// Columns of the points.
+    /// Columns with the points.
     pub points: TracingPoints,
-    /// Leaves out the first row of each frame.
+    /// Skips the first row of each frame.
     #[serde(default)]
     pub drop_first_row: bool,
     /// Which pixels a polygon encloses.
     pub rule: PolygonRule,
-    /// Of what is traced.
+    /// Category of the traced structure.
     pub category: u8,
-    /// What becomes of a traced video that is not there.
+    /// What to do about a traced video that is missing.
     #[serde(default)]
     pub unpaired: Unpaired,
 }
 
-/// How rows make a polygon.
+/// How rows form a polygon.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TracingPoints {
-    /// Columns x1, y1, x2, y2: chords across; first ends downwards, second ends back.
+    /// Columns x1, y1, x2, y2: chords across; down along the first ends, back along the second ends.
     Chords([String; 4]),
     /// Columns x, y: the contour in order.
     Contour([String; 2]),
 }
 
-/// Videos with a mask file a frame; every frame becomes an image.
+/// Videos with one mask file per frame; every frame becomes an image.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Frames {
-    /// Which files are videos.
+    /// The video files.
     pub videos: Files,
-    /// Which are masks; their key is the video's.
+    /// The mask files; their key is the video's.
     pub masks: Vec<FrameMaskRule>,
-    /// What becomes of a video without masks and of a frame without a required one.
+    /// What to do with a video without masks and a frame without a required mask.
     #[serde(default)]
     pub unpaired: Unpaired,
 }
@@ -257,11 +258,11 @@ pub struct FrameMaskRule {
     pub not: Strings,
     /// See [`Files::key`]; must give the video's key.
     pub key: String,
-    /// A regex over the mask's path whose first group is the frame's number, from 0. Without it,
-    /// or where it is empty, the masks of a video, in path order, are those of its frames in turn.
+    /// A regex matched against the mask's path; its first group is the frame number, from 0. Without it,
+    /// or if it is empty, the masks of a video, in path order, belong to its frames in order.
     #[serde(default)]
     pub number: Option<String>,
-    /// Each frame must have one.
+    /// Each frame must have a mask of this rule.
     #[serde(default)]
     pub required: bool,
     /// See [`MaskRule::decode`].
@@ -280,18 +281,18 @@ pub struct FrameMaskRule {
 pub struct NpyStacks {
     /// Which files are images: `[N, H, W]` or `[N, H, W, C]`.
     pub images: Files,
-    /// Which are masks.
+    /// The mask files.
     pub masks: Vec<MaskRule>,
     /// Numbers are multiplied by this.
     #[serde(default = "one")]
     pub scale: f64,
-    /// How they then become grey levels.
+    /// How the multiplied numbers become grey levels.
     #[serde(default)]
     pub intensity: Intensity,
-    /// Turns each image and its mask.
+    /// Flips or rotates each image and its mask.
     #[serde(default)]
     pub flip: Option<Flip>,
-    /// What becomes of a stack without masks.
+    /// What to do with a stack without masks.
     #[serde(default)]
     pub unpaired: Unpaired,
 }
@@ -300,19 +301,19 @@ fn one() -> f64 {
     1.0
 }
 
-/// Images with a pickled dict of masks each, by name, in a NumPy file.
+/// Images, each with a pickled dict of masks by name in a NumPy file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NpyDicts {
-    /// Which files are images.
+    /// The image files.
     pub images: Files,
-    /// Which hold the dicts.
+    /// The files with the dicts.
     pub dicts: Files,
     /// Keys that lead to the dict of masks.
     pub path: Vec<String>,
     /// Category by the mask's name.
     pub categories: BTreeMap<String, u8>,
-    /// What becomes of an image without a dict.
+    /// What to do with an image without a dict.
     #[serde(default)]
     pub unpaired: Unpaired,
 }
@@ -321,7 +322,7 @@ pub struct NpyDicts {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hdf5Stacks {
-    /// Which files, and their keys.
+    /// The files and their keys.
     pub files: Files,
     /// Dataset with images, `[N, H, W]` or `[N, H, W, C]`.
     pub image: String,
@@ -344,7 +345,7 @@ pub struct Hdf5Stacks {
 }
 
 impl OutlineRule {
-    /// As a rule for mask files: they pair alike.
+    /// As a mask rule, since they are paired the same way.
     pub(crate) fn as_mask_rule(&self) -> MaskRule {
         MaskRule {
             files: self.files.clone(),
@@ -359,7 +360,7 @@ impl OutlineRule {
 }
 
 impl FrameMaskRule {
-    /// As a rule for mask files: they pair alike, several a video.
+    /// As a mask rule, since they are paired the same way, with several per video.
     pub(crate) fn as_mask_rule(&self) -> MaskRule {
         MaskRule {
             files: self.files.clone(),
@@ -375,7 +376,7 @@ impl FrameMaskRule {
 }
 
 impl NpyDicts {
-    /// As a rule for mask files: they pair alike.
+    /// As a mask rule, since they are paired the same way.
     pub(crate) fn as_mask_rule(&self) -> MaskRule {
         MaskRule {
             files: self.dicts.files.clone(),
@@ -389,7 +390,7 @@ impl NpyDicts {
 }
 
 impl Hdf5Stacks {
-    /// How a plane of masks is read.
+    /// As a mask rule, which says how a plane of masks is read.
     pub(crate) fn as_mask_rule(&self) -> MaskRule {
         MaskRule {
             decode: self.decode.clone(),

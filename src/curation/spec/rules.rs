@@ -1,4 +1,4 @@
-//! Parts that several readers share: which files, how they pair, how a mask is read.
+//! Rules that several readers share: which files, how they are paired, how a mask is read.
 
 use std::collections::BTreeMap;
 
@@ -25,51 +25,51 @@ impl From<OneOrMany> for Strings {
     }
 }
 
-/// A set of files and the key by which they pair with others.
+/// A set of files and the key by which they are paired with others.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
-    /// Globs over the path within the source: `*` and `?` within a folder, `**` over folders,
-    /// `{a,b}`, `[ab]`. Upper and lower case differ.
+    /// Globs matched against the path within the source: `*` and `?` within a folder, `**` across
+    /// folders, `{a,b}`, `[ab]`. Case-sensitive.
     pub files: Strings,
     /// Globs of files that are left out.
     #[serde(default)]
     pub not: Strings,
-    /// A regex over the path within the source. Its groups, joined by `/`, are the key: files of
-    /// one key belong together. A group within another is no further part of the key. Groups named
-    /// `patient`, `clip` and `split` are recorded as well.
+    /// A regex matched against the path within the source. Its groups, joined by `/`, are the key: files
+    /// with the same key belong together. A nested group does not add to the key. Groups named
+    /// `patient`, `clip` and `split` are also recorded.
     pub key: String,
-    /// Whether `7` and `007` are one key.
+    /// Whether `7` and `007` are the same key.
     #[serde(default)]
     pub numeric_key: bool,
-    /// With several files of one key: an error, or the first in path order.
+    /// What to do with several files of one key.
     #[serde(default)]
     pub duplicates: Duplicates,
 }
 
-/// What becomes of several files of one key.
+/// What to do with several files of one key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Duplicates {
     /// A problem that names them.
     #[default]
     Refuse,
-    /// The first in path order counts.
+    /// Use the first in path order.
     First,
-    /// The last in path order counts, as where one silently overwrites another.
+    /// Use the last in path order, as when one silently overwrites another.
     Last,
 }
 
-/// What becomes of an image without a mask, or the reverse.
+/// What to do with an image without a mask, or the reverse.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unpaired {
     /// A problem that names it.
     #[default]
     Refuse,
-    /// An image without a mask is one without objects; a mask without image stays a problem.
+    /// Keep an image without a mask as one without objects; a mask without an image is still a problem.
     KeepImages,
-    /// Left out and counted: the dataset is known for them.
+    /// Leave it out and count it: the dataset is known to have such files.
     Skip,
 }
 
@@ -90,31 +90,31 @@ pub struct MaskRule {
     /// See [`Files::duplicates`].
     #[serde(default)]
     pub duplicates: Duplicates,
-    /// An image may have several masks of this rule, each with objects of its own.
+    /// An image may have several masks of this rule, each with its own objects.
     #[serde(default)]
     pub several: bool,
-    /// An image without a mask of this rule is unpaired. Where no rule says so, one mask of any
-    /// rule will do.
+    /// An image without a mask of this rule is unpaired. If no rule is required, one mask of any
+    /// rule is enough.
     #[serde(default)]
     pub required: bool,
-    /// From pixel values to category ids.
+    /// How pixel values become category ids.
     pub decode: Decode,
-    /// Category of the foreground, where `decode` yields no ids of its own.
+    /// Category of the foreground, if `decode` does not yield ids itself.
     #[serde(default)]
     pub category: Option<u8>,
     /// Category of the foreground by a name found elsewhere.
     #[serde(default)]
     pub class: Option<Class>,
-    /// In this order, after decoding.
+    /// Cleaning steps, applied in this order after decoding.
     #[serde(default)]
     pub clean: Vec<Clean>,
-    /// What becomes of a mask of another size than the image.
+    /// What to do with a mask whose size differs from the image.
     #[serde(default)]
     pub resize: Resize,
 }
 
 impl MaskRule {
-    /// A rule of which only what pairs files is yet to be set.
+    /// A rule in which only the fields that pair files remain to be set.
     pub(super) fn pairing_only() -> Self {
         Self {
             files: Strings::default(),
@@ -133,36 +133,36 @@ impl MaskRule {
     }
 }
 
-/// From a mask's grey values or colours to categories.
+/// How a mask's grey values or colours become categories.
 ///
-/// Grey of a coloured pixel is 0.299 B + 0.587 G + 0.114 R, rounded: the reference weights blue
-/// and red the wrong way round, and thresholds are its own.
+/// The grey value of a coloured pixel is 0.299 B + 0.587 G + 0.114 R, rounded: the reference swaps
+/// the weights of blue and red, and the thresholds come from it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decode {
-    /// Every value but 0 is foreground.
+    /// Every value except 0 is foreground.
     Nonzero,
-    /// From this value on.
+    /// This value and above are foreground.
     AtLeast(u8),
-    /// This value alone; others are background.
+    /// Only this value is foreground; others are background.
     Equal(u8),
-    /// Category by value; others but 0 are unknown, which is a problem.
+    /// Category by value; others except 0 are unknown, which is a problem.
     Values(BTreeMap<String, u8>),
     /// Category by value; others are background.
     ValuesElseBackground(BTreeMap<String, u8>),
-    /// Category by colour, written `"red,green,blue"`, with 0 for colours known as background;
-    /// other colours but black are unknown, which is a problem.
+    /// Category by colour, written `"red,green,blue"`, with 0 for colours known to be background;
+    /// other colours except black are unknown, which is a problem.
     Colors(BTreeMap<String, u8>),
-    /// As `colors`, for colours listed `"blue,green,red"`.
+    /// Like `colors`, with colours written `"blue,green,red"`.
     ColorsBgr(BTreeMap<String, u8>),
 }
 
-/// A category by a name that stands outside the mask.
+/// A category by a name that is found outside the mask.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Class {
-    /// A regex over the mask's path whose first group is the name; without it the name comes from
-    /// `tables`.
+    /// A regex matched against the mask's path; its first group is the name. Without it the name comes
+    /// from `tables`.
     #[serde(default)]
     pub find: Option<String>,
     /// Category by name; 0 drops the mask.
@@ -176,14 +176,14 @@ pub struct Class {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clean {
-    /// Background that does not reach the border becomes foreground; category after category, in
-    /// ascending order, the higher over the lower.
+    /// Turns background that is not connected to the border into foreground, for one category after
+    /// another in ascending order; higher categories overwrite lower ones.
     FillHoles,
     /// Keeps the largest 4-connected component.
     LargestComponent,
-    /// What a square of this size cannot cover is removed.
+    /// Removes what a square of this size cannot cover.
     Opening(Opening),
-    /// Foreground outside the convex hull of the image's field of view is removed.
+    /// Removes foreground outside the convex hull of the image's field of view.
     ClipToFieldOfView(Opening),
 }
 
@@ -191,9 +191,9 @@ pub enum Clean {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Opening {
-    /// Side of the square.
+    /// Side of the square, pixels.
     pub size: u32,
-    /// Between erosion and dilation only the largest 4-connected component stays.
+    /// Keeps only the largest 4-connected component between erosion and dilation.
     #[serde(default)]
     pub largest: bool,
     /// Moves the result one pixel up and left, as an even square does in scikit-image.
@@ -201,18 +201,18 @@ pub struct Opening {
     pub shifted: bool,
 }
 
-/// What becomes of a mask of another size than the image.
+/// What to do with a mask whose size differs from the image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
     /// A problem that names both.
     #[default]
     Refuse,
-    /// Resized, each pixel to the nearest.
+    /// Resize it with nearest-neighbour sampling.
     Nearest,
-    /// Turned by a quarter, clockwise; a problem if it still does not fit.
+    /// Rotate it by 90° clockwise; a problem if it still does not fit.
     Clockwise,
-    /// Drawn as it is at the upper left, as where the size is not looked at.
+    /// Draw it unscaled at the upper left, as when the size is not checked.
     Overlay,
 }
 
@@ -222,28 +222,28 @@ pub enum Resize {
 pub struct Table {
     /// Globs; see [`Files::files`].
     pub files: Strings,
-    /// How it is written.
+    /// Its format.
     pub format: TableFormat,
-    /// Names of the columns, where the file has no header.
+    /// Names of the columns, if the file has no header.
     #[serde(default)]
     pub columns: Vec<String>,
     /// Column that names the image.
     pub key_column: String,
-    /// A regex over that column whose groups, joined by `/`, are the image's key.
+    /// A regex matched against that column; its groups, joined by `/`, are the image's key.
     pub key: String,
-    /// Column with the name of the class.
+    /// Column with the class name.
     #[serde(default)]
     pub class: Option<String>,
     /// Column with the patient.
     #[serde(default)]
     pub patient: Option<String>,
-    /// Column with what tells the split.
+    /// Column that determines the split.
     #[serde(default)]
     pub split: Option<String>,
     /// Split by the value of that column.
     #[serde(default)]
     pub splits: BTreeMap<String, String>,
-    /// Split of all other rows, or of all where there is no column.
+    /// Split of all other rows, or of all rows if there is no column.
     #[serde(default)]
     pub other_split: Option<String>,
     /// An image without a row, in any of the required tables, is a problem.
@@ -254,12 +254,12 @@ pub struct Table {
     pub optional: bool,
 }
 
-/// How a side file is written.
+/// Format of a side file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TableFormat {
-    /// Comma-separated, first line the header.
+    /// Comma-separated; the first line is the header.
     Csv,
-    /// Words separated by blanks, no header.
+    /// Words separated by blanks, without a header.
     Words,
 }

@@ -1,4 +1,4 @@
-//! What a newcomer reads about a spec that is wrong.
+//! What a new user reads about an incorrect spec.
 
 use base::error::ErrorKind;
 
@@ -27,7 +27,7 @@ decode = { at_least = 128 }
 category = 1
 "#;
 
-/// The spec with `old` replaced must be refused; what is said then.
+/// Replaces `old` in the spec, which must be refused; returns the message.
 #[track_caller]
 fn refused(old: &str, new: &str) -> String {
     refused_as(old, new, &Choice::AsIntended)
@@ -110,17 +110,17 @@ fn foreground_has_one_category() {
     let message = refused("category = 1\n", "");
     says(&message, &["rasters.masks[0]: `decode` yields foreground; give its `category`"]);
     let message = refused("at_least = 128", "values = { 255 = 1 }");
-    says(&message, &["`decode` yields categories itself"]);
+    says(&message, &["`decode` already yields categories"]);
 }
 
 #[test]
 fn a_value_that_is_none_is_told_before_any_image_is_read() {
     let message =
         refused("decode = { at_least = 128 }\ncategory = 1", "decode = { values = { 256 = 1 } }");
-    says(&message, &["rasters.masks[0]: decode: `256` is no grey value from 0 to 255"]);
+    says(&message, &["rasters.masks[0]: decode: `256` is not a grey value from 0 to 255"]);
     let message =
         refused("decode = { at_least = 128 }\ncategory = 1", "decode = { colors = { red = 1 } }");
-    says(&message, &["`red` is no colour", "\"255,128,0\""]);
+    says(&message, &["`red` is not a colour", "\"255,128,0\""]);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn categories_are_told_apart() {
     says(&refused("{ id = 2,", "{ id = 0,"), &["category cyst", "ids start at 1"]);
     says(
         &refused("name = \"MINE\"", "name = \"../MINE\""),
-        &["`../MINE` cannot be a folder's name"],
+        &["`../MINE` cannot be used as a folder name"],
     );
 }
 
@@ -168,7 +168,7 @@ fn a_defect_is_laid_over_the_spec_by_name() {
     assert_eq!(decode(&Choice::Only(vec!["low".into()])), Decode::Nonzero);
     assert_eq!(decode(&Choice::Only(vec![FULL_FRAME_DEFECT.into()])), Decode::AtLeast(128));
     let error = with(DEFECT, &Choice::Only(vec!["lwo".into()])).unwrap_err().to_string();
-    says(&error, &["knows no defect `lwo`", "full-frame, low"]);
+    says(&error, &["does not have the defect `lwo`", "full-frame, low"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Splits filled up to their share of images.
+//! Fills splits up to their share of images.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use base::seed::Rng;
 use super::{Part, SplitOptions, groups::Group};
 use crate::coco::CocoFile;
 
-/// Sizes in images, without what the official split places.
+/// Target sizes in images, excluding those placed by the official split.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Targets {
     pub(super) val: usize,
@@ -26,24 +26,24 @@ impl Targets {
     }
 }
 
-/// What `floor((1 - share) · count)` leaves, as US-43d was split; the small number makes up for
+/// `count - floor((1 - share) · count)`, as US-43d was split; the small number compensates for
 /// products such as (1 - 0.9) · 10 = 0.9999….
 fn share(share: f64, count: usize) -> usize {
     count - ((1.0 - share) * count as f64 + 1e-9).floor() as usize
 }
 
-/// Fills test and validation in random order. What is left stays unplaced: it is for training.
+/// Fills test and validation in random order. The rest stays unplaced, and is for training.
 pub(super) fn random(groups: &mut [Group], wanted: Targets, rng: &mut Rng) {
     let mut order: Vec<usize> = (0..groups.len()).collect();
     rng.shuffle(&mut order);
-    // What is the only group with a category had better serve training.
+    // A group that is the only one with some category is better used for training.
     let sole = sole_groups(groups);
     order.sort_by_key(|&g| sole[g]);
     fill(groups, Part::Test, wanted.test, &order);
     fill(groups, Part::Val, wanted.val, &order);
 }
 
-/// Of each group, whether a category has no other.
+/// For each group, whether it is the only one with some category.
 fn sole_groups(groups: &[Group]) -> Vec<bool> {
     let mut counts = HashMap::new();
     for (category, _) in groups.iter().flat_map(|g| &g.objects) {
@@ -52,7 +52,7 @@ fn sole_groups(groups: &[Group]) -> Vec<bool> {
     groups.iter().map(|g| g.objects.iter().any(|(category, _)| counts[category] == 1)).collect()
 }
 
-/// Gives `part` groups as long as each brings it nearer its target, and at least one.
+/// Adds groups to `part` while each brings it closer to its target; adds at least one.
 pub(super) fn fill(groups: &mut [Group], part: Part, target: usize, order: &[usize]) {
     if target == 0 {
         return;
@@ -78,7 +78,7 @@ pub(super) fn fill(groups: &mut [Group], part: Part, target: usize, order: &[usi
     }
 }
 
-/// Images that were drawn for `part` so far.
+/// Number of images drawn for `part` so far.
 fn drawn(groups: &[Group], part: Part) -> usize {
     let drawn = groups.iter().filter(|g| g.part == Some(part) && !g.official);
     drawn.map(Group::len).sum()
@@ -107,7 +107,7 @@ pub(super) fn stratified(file: &CocoFile, groups: &mut [Group], wanted: Targets,
     }
 }
 
-/// Takes the smallest group that was drawn for training back, if that leaves another.
+/// Takes back the smallest group drawn for training, if another one remains.
 fn free_one(groups: &mut [Group], order: &[usize]) {
     let trains = |g: &Group| g.part == Some(Part::Train) && !g.official;
     let candidates: Vec<usize> = order.iter().copied().filter(|&g| trains(&groups[g])).collect();
@@ -132,7 +132,7 @@ pub(super) fn stratify(
         labels.of_group[g].iter().for_each(|&(label, weight)| with[label].push((g, weight)));
     }
     for list in &mut with {
-        // Large ones first: small ones even out what they leave.
+        // Large groups first: small ones even out the rest.
         list.sort_by_key(|&(_, weight)| std::cmp::Reverse(weight));
     }
     let mut desire = Desire::new(groups, &labels, shares);
@@ -154,7 +154,8 @@ pub(super) fn stratify(
     }
 }
 
-/// What is to be spread evenly: the objects of each category; of several datasets the images.
+/// What to spread evenly: the objects of each category and, if there are several datasets, their
+/// images.
 struct Labels {
     count: usize,
     of_group: Vec<Vec<(usize, usize)>>,
@@ -180,7 +181,7 @@ impl Labels {
     }
 }
 
-/// How much each part still lacks.
+/// How much each part still needs.
 struct Desire {
     parts: Vec<Part>,
     /// In images.
@@ -208,7 +209,7 @@ impl Desire {
         desire
     }
 
-    /// Gives the group to the part that lacks most of `label`, of those the one that lacks most
+    /// Gives the group to the part that needs most of `label`; ties go to the one that needs most
     /// images.
     fn place(&mut self, group: &mut Group, labels: &[(usize, usize)], label: Option<usize>) {
         let may = |part: Part| match part {

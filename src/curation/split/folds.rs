@@ -1,4 +1,4 @@
-//! Folds: each group is in the validation images of one, and trains the others.
+//! Folds: each group is in the validation images of one fold, and in the training images of the others.
 
 use anyhow::{Result, ensure};
 use base::{Error, seed::Rng};
@@ -13,7 +13,7 @@ use crate::coco::CocoFile;
 /// Places every free group in test or in a fold.
 ///
 /// # Errors
-/// When there are fewer groups than folds.
+/// If there are fewer groups than folds.
 pub(super) fn assign(
     file: &CocoFile,
     groups: &mut [Group],
@@ -34,11 +34,11 @@ pub(super) fn assign(
     spread_categories(groups, file.categories.len(), count, &order);
     let mut sizes = sizes(groups, count);
     order.retain(|&g| groups[g].is_free());
-    // Large ones first: small ones even out what they leave.
+    // Large groups first: small ones even out the rest.
     order.sort_by_key(|&g| std::cmp::Reverse(groups[g].len()));
     for g in order {
         let smallest = (0..count).min_by_key(|&fold| sizes[fold]).unwrap_or_default();
-        // Stratified, the folds only need not to be empty.
+        // With stratification, it is enough here that no fold is empty.
         if options.stratify && sizes[smallest] > 0 {
             break;
         }
@@ -62,7 +62,7 @@ fn sizes(groups: &[Group], count: usize) -> Vec<usize> {
     sizes
 }
 
-/// Brings each category, rarest first, to as many folds as it has groups.
+/// Places each category, rarest first, in as many folds as it has groups.
 fn spread_categories(groups: &mut [Group], categories: usize, count: usize, order: &[usize]) {
     let mut with = vec![Vec::new(); categories];
     for &g in order.iter().filter(|&&g| groups[g].is_free()) {
@@ -104,7 +104,7 @@ fn absences(file: &CocoFile, groups: &[Group], count: usize) -> Vec<Absence> {
         }
         let mut missing_from: Vec<String> =
             missing.iter().map(|fold| format!("fold{fold}/val")).collect();
-        // All in one fold: no other trains on it there.
+        // All its groups are in one fold, so that fold does not train on it.
         if missing.len() + 1 == count {
             let only = (0..count).find(|&fold| shown(fold));
             missing_from.extend(only.map(|fold| format!("fold{fold}/train")));
@@ -112,11 +112,11 @@ fn absences(file: &CocoFile, groups: &[Group], count: usize) -> Vec<Absence> {
             missing_from.extend((0..count).map(|fold| format!("fold{fold}/train")));
         }
         let reason = match drawn {
-            0 if showing.is_empty() => "no object of it".into(),
-            0 => "all that shows it is in test".into(),
+            0 if showing.is_empty() => "it has no objects".into(),
+            0 => "all groups that show it are in test".into(),
             1 => "only one group shows it".into(),
             n if n < count => format!("only {n} groups show it"),
-            _ => "its groups show other categories too, and are needed where they are".into(),
+            _ => "its groups also show other categories, and are needed where they are".into(),
         };
         let (category, groups) = (category.name.clone(), showing.len());
         absences.push(Absence { category, groups, missing_from, reason });

@@ -1,4 +1,4 @@
-//! Images that must stay together.
+//! Groups of images that must stay together.
 
 use std::collections::HashMap;
 
@@ -14,11 +14,11 @@ pub(super) struct Group {
     pub(super) unit: Unit,
     /// Indices into the file's images, ascending.
     pub(super) images: Vec<usize>,
-    /// Index of the category and number of objects, ascending.
+    /// Category index and number of objects, by ascending index.
     pub(super) objects: Vec<(usize, usize)>,
     /// Whether the authors' split places it.
     pub(super) official: bool,
-    /// Whether validation and test may have it.
+    /// Whether it may be in validation.
     pub(super) may_validate: bool,
     pub(super) may_test: bool,
     /// `None`: not placed yet.
@@ -39,7 +39,7 @@ impl Group {
         self.images.len()
     }
 
-    /// What no one has placed is for training.
+    /// Its part; a group that has not been placed is for training.
     pub(super) fn part(&self) -> Part {
         self.part.unwrap_or(Part::Train)
     }
@@ -66,14 +66,14 @@ impl Group {
     }
 }
 
-/// The same for images that stay together, another for all others. Datasets count their patients
-/// and clips alike, and patients their clips.
+/// Equal for images that stay together, different for all others. Different datasets may use the same
+/// names for patients and clips, and different patients the same names for clips.
 type Key<'a> = (Unit, Option<&'a str>, Option<&'a str>, &'a str);
 
 /// The groups of a file, in the order of their first images.
 ///
 /// # Errors
-/// When an image does not tell its patient or clip and it is to be grouped by that.
+/// If images are grouped by patient or clip and one does not specify it.
 pub(super) fn of(file: &CocoFile, by: By) -> Result<Vec<Group>> {
     let mut indices: HashMap<Key<'_>, usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
@@ -122,8 +122,8 @@ fn untold(file: &CocoFile, by: By) -> Result<Vec<Group>> {
     let untold = || file.images.iter().filter(|image| key(file, image, by).is_none());
     let what = if by == By::Patient { "patient" } else { "clip" };
     bail!(Error::data(format!(
-        "{} of {} images do not tell their `{what}`, the first is {}; --by auto takes the largest \
-         unit that each image tells",
+        "{} of {} images do not specify their `{what}`, the first is {}; --by auto uses the largest \
+         unit that each image specifies",
         untold().count(),
         file.images.len(),
         untold().next().map_or("", |image| &image.file_name)

@@ -1,29 +1,30 @@
 //! Training, validation and test split, or folds, of a COCO file.
 //!
-//! What is divided is groups: a patient's images, a clip's, or single images ([`By`]). No group is
-//! ever in two splits. The choice is constructive, derives from the seed alone and always ends:
+//! The units of division are groups: a patient's images, a clip's, or single images ([`By`]). No group
+//! is ever in two splits. The choice is constructive, depends on the seed alone and always terminates:
 //!
 //! 1. The split that a dataset's authors published is kept ([`Official`]). A dataset with an
-//!    official validation set gives nothing else to validation; likewise for test.
+//!    official validation set contributes nothing else to validation; likewise for test.
 //! 2. Category presence: for each category that no validation group shows yet, rarest first, one
 //!    group that shows it is set aside for validation, and one for training.
 //! 3. Test and validation are filled from the remaining groups, in random order, as long as a group
-//!    brings the number of images nearer its target; with `stratify` by iterative stratification
+//!    brings the number of images closer to its target; with `stratify`, by iterative stratification
 //!    over the objects of each category (and over datasets). All else is training.
 //!
-//! What holds of the result: training is never empty, and neither is any split that was asked for.
+//! Guarantees: training is never empty, and neither is any requested split.
 //! A category that at least two free groups show is in training and in validation, provided that
 //! some division does this for all such categories together and the search finds it within
-//! 20,000 steps. It always does when no group shows more than one category, and when each category
-//! is in more groups than there are categories. (In general there may be none: three groups that
-//! show two of three categories each.) Every category that is not in both is reported, with the
-//! reason. By image and without `stratify`, sizes are exact unless presence needs more: N images
-//! give `floor((1 - val) · N)` to training, as in US-43d. By group they are off by less than the
+//! 20,000 steps. It always does if no group shows more than one category, or if each category
+//! is in more groups than there are categories. (In general there may be no such division: three
+//! groups that each show two of three categories.) Every category that is not in both is reported, with
+//! the reason. By image and without `stratify`, sizes are exact unless presence needs more: of N
+//! images, `floor((1 - val) · N)` are for training, as in US-43d. By group they are off by less than the
 //! smallest group that is free to move.
 //!
 //! For folds, a category is in the validation images of as many folds as it has groups (at most
 //! all), under the same condition on groups with several categories; shortfalls are reported.
-//! Official validation images take part in the folds, official test images are a `test.json` apart.
+//! Official validation images take part in the folds; official test images are in a separate
+//! `test.json`.
 
 mod fill;
 mod folds;
@@ -44,25 +45,25 @@ use self::groups::Group;
 pub use self::report::{Absence, PartSummary, SplitReport, UnitCounts};
 use crate::coco::{CocoFile, output};
 
-/// First coordinate of the random streams here.
+/// First coordinate of the random streams of this module.
 const SPLIT: u64 = 0x53_504c_4954;
 
-/// What stays together.
+/// Which images stay together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
-    /// Per image the largest unit that is known: patient, else clip, else the file whose frame it
-    /// is, else the image itself.
+    /// For each image the largest known unit: patient, else clip, else the file of which it is a
+    /// frame, else the image itself.
     Auto,
-    /// All images of a patient; each image must tell.
+    /// All images of a patient; each image must specify it.
     Patient,
-    /// All images of a clip (video, sweep, volume); each image must tell.
+    /// All images of a clip (video, sweep, volume); each image must specify it.
     Clip,
-    /// Every image for itself, as US-43d was split: neighbouring frames part.
+    /// Every image on its own, as US-43d was split: neighbouring frames may be separated.
     Image,
 }
 
-/// What becomes of the authors' own split.
+/// How to treat the split that a dataset's authors published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Official {
@@ -76,12 +77,12 @@ pub struct SplitOptions {
     pub val: f64,
     /// Share of images in test.
     pub test: f64,
-    /// That many folds in place of one validation split.
+    /// This many folds instead of one validation split.
     pub folds: Option<usize>,
     pub by: By,
     pub seed: u64,
     pub official: Official,
-    /// Whether each category has the same share of its objects in every split.
+    /// Whether to give each split the same share of every category's objects.
     pub stratify: bool,
 }
 
@@ -106,14 +107,14 @@ pub enum Part {
     Train,
     Val,
     Test,
-    /// To the validation images of one fold and the training images of the others.
+    /// The validation images of this fold and the training images of the others.
     Fold(usize),
 }
 
 /// A division of a file's images.
 #[derive(Debug)]
 pub struct Plan {
-    /// Of each image.
+    /// The part of each image.
     pub parts: Vec<Part>,
     pub report: SplitReport,
 }
@@ -121,7 +122,7 @@ pub struct Plan {
 /// Divides the images of `file`.
 ///
 /// # Errors
-/// When an option is out of range, an image does not tell what it is to be grouped by, the official
+/// If an option is out of range, an image does not specify the unit to group by, the official
 /// split divides a group, or a split would be empty.
 pub fn plan(file: &CocoFile, options: &SplitOptions) -> Result<Plan> {
     check(options)?;
@@ -147,8 +148,8 @@ pub fn plan(file: &CocoFile, options: &SplitOptions) -> Result<Plan> {
 /// (beside it when `None`), or into `fold0/train.json`, `fold0/val.json` and so on.
 ///
 /// # Errors
-/// As [`plan`]; when a file is there already and `overwrite` is not set, is the input itself, or
-/// cannot be written.
+/// Same errors as [`plan`]; also if an output exists and `overwrite` is not set, is the input itself,
+/// or cannot be written.
 pub fn split_file(
     input: &Path,
     folder: Option<&Path>,
@@ -162,7 +163,7 @@ pub fn split_file(
     let outputs = outputs(&parts, options.folds);
     let paths: Vec<PathBuf> = outputs.iter().map(|o| folder.join(&o.name)).collect();
     output::prepare(&paths, &[input], overwrite)?;
-    // Cut short, a new training set beside the old validation set would be a leak.
+    // If interrupted, a new training set beside an old validation set would be a leak.
     output::remove(&paths)?;
     for (output, path) in outputs.iter().zip(&paths) {
         file.write_selected(path, |i| (output.takes)(parts[i]))?;
@@ -173,7 +174,7 @@ pub fn split_file(
     Ok(report)
 }
 
-/// A file to write and which images it takes.
+/// A file to write, and the images it contains.
 struct Output {
     name: PathBuf,
     takes: Box<dyn Fn(Part) -> bool>,
@@ -217,7 +218,9 @@ fn check(options: &SplitOptions) -> Result<()> {
         return refuse(format!("--val {val} and --test {test} leave nothing to train on"));
     }
     if options.folds.is_some_and(|k| k < 2) {
-        return refuse("--folds: at least 2, to train on some and validate on one".into());
+        return refuse(
+            "--folds: expected at least 2, to validate on one and train on the others".into(),
+        );
     }
     Ok(())
 }

@@ -8,18 +8,18 @@ use base::Error;
 use super::{Official, Part, SplitOptions, groups::Group};
 use crate::coco::{CocoFile, ImageRecord};
 
-/// Places the groups that the authors' split places, and bars the rest of a dataset that has an
-/// official validation or test set from the drawn one.
+/// Places the groups that the authors' split places. If a dataset has an official validation or test
+/// set, bars the rest of it from the drawn one.
 ///
 /// # Errors
-/// When the authors' split divides a group, or has a name of its own.
+/// If the authors' split divides a group, or has an unknown name.
 pub(super) fn apply(file: &CocoFile, groups: &mut [Group], options: &SplitOptions) -> Result<()> {
     if options.official == Official::Ignore {
         return Ok(());
     }
-    // In folds validation is drawn anew: what was held out for it trains the other folds.
+    // With folds, validation is drawn anew: official validation images train the other folds.
     let keeps_val = options.folds.is_none();
-    // Has validation, has test, by dataset.
+    // For each dataset: whether it has validation, whether it has test.
     let mut has: HashMap<Option<&str>, (bool, bool)> = HashMap::new();
     for group in &mut *groups {
         let part = part_of(file, group, keeps_val)?;
@@ -38,7 +38,7 @@ pub(super) fn apply(file: &CocoFile, groups: &mut [Group], options: &SplitOption
     Ok(())
 }
 
-/// Where the authors hold the group out; `None` for training and for what they do not place.
+/// The part for which the authors hold the group out; `None` for training and unplaced groups.
 fn part_of(file: &CocoFile, group: &Group, keeps_val: bool) -> Result<Option<Part>> {
     let place = |image: &ImageRecord| -> Result<Option<Part>> {
         match image.provenance.official_split.as_deref() {

@@ -1,4 +1,4 @@
-//! The category-presence rule: what is in training is in validation too, and the other way round.
+//! The category-presence rule: every category in training is also in validation, and vice versa.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use base::seed::Rng;
 use super::{Absence, Part, groups::Group};
 use crate::coco::CocoFile;
 
-/// Steps of the search before it settles for less.
+/// Maximum number of search steps before settling for a partial solution.
 const MAX_STEPS: usize = 20_000;
 
-/// Sets groups aside so that each category that can be is in validation and in training.
+/// Sets groups aside so that every category for which it is possible is in validation and in training.
 /// `target` is the size of validation in images.
 pub(super) fn set_aside(groups: &mut [Group], categories: usize, target: usize, rng: &mut Rng) {
     let mut order: Vec<usize> = (0..groups.len()).collect();
@@ -19,7 +19,7 @@ pub(super) fn set_aside(groups: &mut [Group], categories: usize, target: usize, 
     let chosen = search.run();
     let mut size: usize = 0;
     for pattern in chosen {
-        // A group that fits, else the smallest.
+        // Take a group that fits, else the smallest.
         let members = &mut search.patterns[pattern].members;
         let fits = members.iter().position(|&g| size + groups[g].len() <= target);
         let smallest = || (0..members.len()).min_by_key(|&at| groups[members[at]].len());
@@ -39,7 +39,7 @@ pub(super) fn set_aside(groups: &mut [Group], categories: usize, target: usize, 
     }
 }
 
-/// Groups that show the same categories are the same to the rule.
+/// Groups that show the same categories; the rule treats them alike.
 struct Pattern {
     categories: Vec<usize>,
     /// Free groups, in random order.
@@ -47,16 +47,16 @@ struct Pattern {
     taken: usize,
 }
 
-/// A depth-first search for the patterns of which validation gets a group.
+/// A depth-first search for the patterns from which validation gets a group.
 struct Search {
     patterns: Vec<Pattern>,
     /// Patterns by category.
     with: Vec<Vec<usize>>,
-    /// Groups that training can still have, by category.
+    /// Number of groups still available to training, by category.
     to_train: Vec<usize>,
-    /// Groups in validation, by category.
+    /// Number of groups in validation, by category.
     validating: Vec<usize>,
-    /// Whether a category needs a group in training: not where there is but one in all.
+    /// Whether a category needs a group in training: not if it has only one in total.
     needed: Vec<bool>,
     /// Categories that validation can have, rarest first.
     wanted: Vec<usize>,
@@ -91,7 +91,7 @@ impl Search {
             pattern.categories.iter().for_each(|&category| with[category].push(p));
         }
         let needed: Vec<bool> = to_train.iter().map(|&n| n >= 2).collect();
-        // A category's only group serves training: taking it is the last resort.
+        // The only group of a category is for training: taking it is the last resort.
         for list in &mut with {
             list.sort_by_key(|&p| patterns[p].categories.iter().any(|&c| !needed[c]));
         }
@@ -101,10 +101,10 @@ impl Search {
         Self { patterns, with, to_train, validating, needed, wanted, chosen: Vec::new(), steps: 0 }
     }
 
-    /// Patterns of the groups for validation, one entry a group.
+    /// Patterns of the groups for validation, one entry per group.
     fn run(&mut self) -> Vec<usize> {
         if !self.descend(0) {
-            // There is no division that serves all, or none was found: serve one after the other.
+            // No division satisfies all categories, or none was found: satisfy them one by one.
             for at in 0..self.wanted.len() {
                 let category = self.wanted[at];
                 let found = self.with[category].iter().copied().find(|&p| self.can_take(p));
@@ -187,13 +187,13 @@ pub(super) fn absences(file: &CocoFile, groups: &[Group]) -> Vec<Absence> {
 fn reason(file: &CocoFile, showing: &[&Group]) -> String {
     let movable = showing.iter().filter(|g| !g.official && g.may_validate).count();
     match (showing, movable) {
-        ([], _) => "no object of it".into(),
+        ([], _) => "it has no objects".into(),
         ([only], _) => format!("only {} shows it", only.describe(file)),
-        (_, 0) => "the official split places all that shows it".into(),
+        (_, 0) => "the official split places all groups that show it".into(),
         (_, 1) => "the official split leaves only one group to place".into(),
         _ if showing.iter().all(|g| g.part() == Part::Test) => {
-            "all that shows it is in test".into()
+            "all groups that show it are in test".into()
         }
-        _ => "each group that shows it is needed where it is for another category".into(),
+        _ => "each group that shows it is needed for another category where it is".into(),
     }
 }

@@ -1,4 +1,4 @@
-//! What a division came to.
+//! The report of a division.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -12,7 +12,7 @@ use crate::coco::CocoFile;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct SplitReport {
-    /// By what the images were kept together.
+    /// The units that kept images together.
     pub units: UnitCounts,
     /// Names, in the order of `objects`.
     pub categories: Vec<String>,
@@ -21,27 +21,27 @@ pub struct SplitReport {
     pub absences: Vec<Absence>,
     /// Files that were written.
     pub files: Vec<PathBuf>,
-    /// Split files beside them that are of another split; their images may be in this one's.
+    /// Files of an earlier split in the same folder; their images may also be in this split's files.
     pub stale: Vec<PathBuf>,
 }
 
-/// Groups by the unit that keeps their images together.
+/// Number of groups by the unit that keeps their images together.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct UnitCounts {
     pub patients: usize,
     pub clips: usize,
-    /// Files of several frames.
+    /// Files with several frames.
     pub files: usize,
     pub images: usize,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct PartSummary {
-    /// A fold's images are its validation images.
+    /// For a fold, the other fields count its validation images.
     pub name: String,
     pub images: usize,
     pub groups: usize,
-    /// By category.
+    /// Number of objects by category.
     pub objects: Vec<usize>,
 }
 
@@ -49,7 +49,7 @@ pub struct PartSummary {
 #[derive(Debug, Clone, Serialize)]
 pub struct Absence {
     pub category: String,
-    /// That show it.
+    /// Number of groups that show it.
     pub groups: usize,
     pub missing_from: Vec<String>,
     pub reason: String,

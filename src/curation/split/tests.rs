@@ -43,7 +43,7 @@ fn of_categories(images: &[&[u64]], count: u64) -> CocoFile {
     }
 }
 
-/// A dataset of random make: patients, clips, frames of files and single images; categories of
+/// A random dataset: patients, clips, frames of files and single images; categories of
 /// any frequency, some without objects; official splits that respect patients.
 fn random(seed: u64) -> CocoFile {
     let mut rng = Rng::at(seed, &[]);
@@ -77,7 +77,7 @@ fn random(seed: u64) -> CocoFile {
     file
 }
 
-/// Written apart from `groups`: what may not be in two splits.
+/// The unit that must not be in two splits; written independently of `groups`.
 fn unit_of(image: &ImageRecord) -> String {
     let from = &image.provenance;
     let set = image.dataset.as_deref().unwrap_or("-");
@@ -108,7 +108,7 @@ fn option_sets() -> Vec<SplitOptions> {
     ]
 }
 
-/// Category ids in a part, and for each category the units that show it.
+/// Ids of the categories that a part shows.
 fn shown(file: &CocoFile, parts: &[Part], part: Part) -> HashSet<u64> {
     let of = |a: &&AnnotationRecord| parts[a.image_id as usize - 1] == part;
     file.annotations.iter().filter(of).map(|a| a.category_id).collect()
@@ -155,7 +155,7 @@ fn no_group_is_in_two_splits_and_every_category_is_accounted_for() {
     assert!(plans > 2000 && refusals > 0, "{plans} {refusals}");
 }
 
-/// That the report names exactly the categories that a split lacks.
+/// Checks that the report names exactly the categories that a split lacks.
 fn check_absences(file: &CocoFile, found: &Plan, options: &SplitOptions) {
     let held_out = match options.folds {
         Some(folds) => (0..folds).map(Part::Fold).collect(),
@@ -204,7 +204,7 @@ fn the_search_finds_the_one_division_that_serves_all() {
         let found = plan(&file, &SplitOptions { seed, ..SplitOptions::default() }).unwrap();
         assert!(found.report.absences.is_empty(), "{seed}: {:?}", found.report.absences);
     }
-    // A triangle has none: one category is left out and named.
+    // A triangle does not have one: one category is left out and named.
     let file = of_categories(&[&[1, 2], &[2, 3], &[1, 3]], 3);
     let absences = plan(&file, &SplitOptions::default()).unwrap().report.absences;
     assert_eq!(absences.len(), 1);
@@ -218,7 +218,7 @@ fn a_category_that_never_occurs_is_named_and_hinders_nothing() {
     let absences = &found.report.absences;
     assert_eq!(absences.iter().map(|a| &*a.category).collect::<Vec<_>>(), ["c2", "c3"]);
     assert_eq!((absences[0].groups, &*absences[0].reason), (1, "only image 3.png shows it"));
-    assert_eq!((absences[1].groups, &*absences[1].reason), (0, "no object of it"));
+    assert_eq!((absences[1].groups, &*absences[1].reason), (0, "it has no objects"));
     assert_eq!(found.parts[3], Part::Train);
 }
 
@@ -280,7 +280,7 @@ fn images_that_tell_no_patient_are_counted() {
     let options = SplitOptions { by: By::Patient, ..SplitOptions::default() };
     let error = plan(&file, &options).unwrap_err().to_string();
     assert!(
-        error.contains("2 of 3 images do not tell their `patient`, the first is 1.png"),
+        error.contains("2 of 3 images do not specify their `patient`, the first is 1.png"),
         "{error}"
     );
 }

@@ -1,4 +1,4 @@
-//! From a folder of downloads to the files that UltraSam is trained on.
+//! Builds the files that UltraSam is trained on from a folder of downloads.
 
 use std::path::{Path, PathBuf};
 
@@ -20,26 +20,26 @@ use crate::{
 /// How to build.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
-    /// Slugs of the datasets to take; all when empty.
+    /// Slugs of the datasets to include; all if empty.
     pub only: Vec<String>,
     /// Slugs of datasets to leave out.
     pub exclude: Vec<String>,
-    /// The reference's defects, in every spec that has them.
+    /// Which of the reference's defects to reproduce, in every spec that has them.
     pub choice: Choice,
-    /// Of each conversion.
+    /// Options of each conversion.
     pub convert: Options,
     /// Share of images in validation.
     pub val: f64,
-    /// What stays together in one split.
+    /// What to keep together in one split.
     pub by: By,
-    /// Of the splits.
+    /// Seed of the splits.
     pub seed: u64,
     /// Objects smaller than this share of the largest in their image are left out of the merged
     /// files.
     pub min_relative_area: f64,
 }
 
-/// What there is of one dataset.
+/// The state of one dataset.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
     /// Name of its spec.
@@ -48,23 +48,23 @@ pub struct Row {
     pub name: String,
     /// Organ or use.
     pub application: String,
-    /// Where to get it.
+    /// Where to download it.
     pub url: String,
     /// Terms of use.
     pub licence: String,
-    /// What it takes to get it.
+    /// What is required to download it.
     pub access: Access,
-    /// Names its download is looked for by.
+    /// File or folder names under which its download is looked up.
     pub expected: Vec<String>,
-    /// The download, where it is there.
+    /// The download, if found.
     pub source: Option<PathBuf>,
-    /// Images after conversion.
+    /// Number of images after conversion.
     pub images: usize,
-    /// Objects after conversion.
+    /// Number of objects after conversion.
     pub masks: usize,
-    /// Images and masks left out for problems.
+    /// Number of images and masks left out because of problems.
     pub problems: usize,
-    /// What to know of its splits.
+    /// A remark about its splits.
     pub note: Option<String>,
     /// Why its conversion failed.
     pub error: Option<String>,
@@ -76,28 +76,28 @@ pub struct MergedFile {
     pub file: PathBuf,
     pub images: usize,
     pub objects: usize,
-    /// Left out as small beside the largest of their image.
+    /// Number of objects left out as too small relative to the largest in their image.
     pub small: usize,
 }
 
-/// What was built.
+/// The result of [`build`].
 #[derive(Debug, Clone, Serialize)]
 pub struct Built {
-    /// All datasets asked for, those that are missing too.
+    /// All requested datasets, including missing ones.
     pub datasets: Vec<Row>,
     /// The merged files.
     pub merged: Vec<MergedFile>,
-    /// Pairs of converted datasets that show the same patients: an image of one may train while
-    /// its double in the other validates.
+    /// Pairs of converted datasets that show the same patients: an image of one may be in training
+    /// while its duplicate in the other is in validation.
     pub overlaps: Vec<[String; 2]>,
 }
 
-/// What is there of the datasets that `options` ask for, in the folder `root` of downloads.
+/// Looks for the datasets that `options` request in the download folder `root`.
 ///
 /// # Errors
-/// When `root` is no folder or a slug is unknown.
+/// If `root` is not a folder or a slug is unknown.
 pub fn survey(root: &Path, options: &BuildOptions) -> Result<Vec<(Row, Spec)>> {
-    ensure!(root.is_dir(), Error::config(format!("{}: no folder of downloads", root.display())));
+    ensure!(root.is_dir(), Error::config(format!("{}: not a folder of downloads", root.display())));
     chosen(options)?.into_iter().map(|shipped| survey_one(root, shipped, options)).collect()
 }
 
@@ -122,7 +122,7 @@ fn survey_one(root: &Path, shipped: Shipped, options: &BuildOptions) -> Result<(
     Ok((row, spec))
 }
 
-/// The named defects as far as this spec has them: one name is not one of all 43.
+/// The named defects that this spec has: no name applies to all 43.
 fn choice_of(shipped: Shipped, choice: &Choice) -> Result<Choice> {
     let Choice::Only(names) = choice else { return Ok(choice.clone()) };
     let spec = shipped.spec(&Choice::AsIntended)?;
@@ -136,7 +136,9 @@ fn chosen(options: &BuildOptions) -> Result<Vec<Shipped>> {
     for slug in options.only.iter().chain(&options.exclude) {
         if super::find(slug).is_none() {
             let near = super::nearest(slug);
-            bail!(Error::config(format!("no dataset is called `{slug}`{near}; --list names all")));
+            bail!(Error::config(format!(
+                "no dataset is called `{slug}`{near}; run with --list to see all"
+            )));
         }
     }
     let wanted = |slug: &str| {
@@ -146,16 +148,17 @@ fn chosen(options: &BuildOptions) -> Result<Vec<Shipped>> {
     Ok(shipped().into_iter().filter(|shipped| wanted(shipped.slug)).collect())
 }
 
-/// Converts what is there, splits it, and merges the splits: `train`, `val` and `test` of
-/// `<split>.agnostic.noSmall.coco.json` in `out`, beside a folder a dataset.
+/// Converts the datasets found, splits them, and merges the splits into
+/// `<split>.agnostic.noSmall.coco.json` (`train`, `val`, `test`) in `out`, beside one folder per
+/// dataset.
 ///
 /// Only the datasets that the paper scores on keep their official test set; all other official
-/// splits are in the records and train. A dataset that is complete already is not converted again.
-/// `told` hears before each dataset which one it is.
+/// splits are only recorded, and their images train. A complete dataset is not converted again.
+/// `told` is called with each dataset before its conversion.
 ///
 /// # Errors
-/// When nothing is there, a dataset cannot be split, or files cannot be written. Conversions that
-/// fail are in the rows; nothing is merged then.
+/// If no dataset is found, a dataset cannot be split, or files cannot be written. Failed conversions
+/// are reported in the rows; in that case nothing is merged.
 pub fn build(
     root: &Path,
     out: &Path,
@@ -181,7 +184,7 @@ pub fn build(
                     declared.extend(spec.overlaps.iter().map(|o| [spec.name.clone(), o.clone()]));
                     converted.push(folder);
                 }
-                // A stop is no fault of this dataset.
+                // A stop is not an error of this dataset.
                 Err(error) if stop.is_raised() => return Err(error),
                 Err(error) => row.error = Some(format!("{error:#}")),
             }
@@ -190,14 +193,14 @@ pub fn build(
     }
     if built.datasets.iter().all(|row| row.source.is_none()) {
         bail!(Error::data(format!(
-            "{}: none of the {} datasets is there; `--list` tells the names they are looked for \
-             by, and where to get them",
+            "{}: none of the {} datasets was found; run with `--list` to see the expected names \
+             and where to download them",
             root.display(),
             built.datasets.len()
         )));
     }
     let is_converted = |name: &str| built.datasets.iter().any(|r| r.name == name && r.images > 0);
-    // Both sides declare it: once is enough.
+    // Both datasets declare the overlap; list it once.
     declared.retain(|[name, other]| name < other && is_converted(name) && is_converted(other));
     built.overlaps = declared;
     if built.datasets.iter().all(|row| row.error.is_none()) {
@@ -208,7 +211,7 @@ pub fn build(
     Ok(built)
 }
 
-/// Splits one dataset; says what is not as asked.
+/// Splits one dataset. Returns a note if the split is not as requested.
 fn split_one(spec: &Spec, folder: &Path, options: &BuildOptions) -> Result<Option<String>> {
     let split = SplitOptions {
         val: options.val,
@@ -223,7 +226,7 @@ fn split_one(spec: &Spec, folder: &Path, options: &BuildOptions) -> Result<Optio
     let all = annotations.join("all.json");
     let mut note = None;
     if let Err(error) = split_file(&all, None, &split, true) {
-        // The test set is the paper's, whoever is in it; only then patients may be divided.
+        // The paper's test set is kept whoever is in it; only then may a patient be divided.
         if !spec.benchmark || split.by == By::Image {
             return Err(error);
         }
@@ -241,7 +244,7 @@ fn split_one(spec: &Spec, folder: &Path, options: &BuildOptions) -> Result<Optio
     Ok(note)
 }
 
-/// `None` where no dataset has such a split.
+/// `None` if no dataset has this split.
 fn merge_split(
     out: &Path,
     folders: &[PathBuf],

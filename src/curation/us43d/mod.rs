@@ -1,4 +1,4 @@
-//! US-43d: the shipped specs, and all of them in one go.
+//! US-43d: the shipped specs, and a build of the whole collection.
 
 mod build;
 
@@ -20,10 +20,10 @@ pub struct Shipped {
 }
 
 impl Shipped {
-    /// The spec, with the reference's defects that are to be reproduced.
+    /// The spec, with the chosen defects of the reference.
     ///
     /// # Errors
-    /// Of kind config, when it has no such defect.
+    /// Kind config, if it does not have a chosen defect.
     pub fn spec(&self, choice: &Choice) -> Result<Spec> {
         Spec::parse(self.text, &format!("{}.toml", self.slug), choice)
     }
@@ -43,13 +43,13 @@ pub fn shipped() -> Vec<Shipped> {
     all
 }
 
-/// The shipped spec of this slug.
+/// The shipped spec with this slug.
 #[must_use]
 pub fn find(slug: &str) -> Option<Shipped> {
     shipped().into_iter().find(|shipped| shipped.slug == slug)
 }
 
-/// The shipped spec whose name looks most like `slug`, in words for a message.
+/// The slug most similar to `slug`, as a suggestion for a message; empty if none is similar.
 #[must_use]
 pub fn nearest(slug: &str) -> String {
     let lower = slug.to_lowercase();

@@ -11,30 +11,30 @@ use crate::{Error, pattern::matches};
 /// The `freeze` key of a backbone.
 ///
 /// ```toml
-/// freeze = "none"                       # default: everything learns
+/// freeze = "none"                       # default: everything is trained
 /// freeze = "all"
 /// freeze = 4                            # the stem and the first four blocks (stages)
 /// freeze = ["pos_embed", "*.rel_pos_*"] # variables by pattern; `*` matches any run of characters
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Freeze {
-    /// Everything learns.
+    /// Everything is trained.
     #[default]
     None,
-    /// Nothing learns.
+    /// Nothing is trained.
     All,
-    /// The stem (patch and position embedding, or first convolution) and as many blocks or stages.
+    /// The stem (patch and position embedding, or first convolution) and this many blocks or stages.
     First(usize),
     /// Variables whose name below the backbone matches one of the patterns.
     Patterns(Vec<String>),
 }
 
 impl Freeze {
-    /// Takes the gradient from the chosen ones of `names`, variables below `vs`, each with its
+    /// Turns off the gradient of the chosen ones of `names`, variables below `vs`, each with its
     /// place. They keep their name and their file entry.
     ///
     /// # Errors
-    /// When a pattern matches no variable, or there are not as many blocks.
+    /// When a pattern matches no variable, or there are fewer blocks.
     pub(super) fn apply(
         &self,
         vs: &nn::Path,

@@ -3,21 +3,15 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use anyhow::Result;
-use tch::{Kind, Tensor, nn};
+use tch::{Tensor, nn};
 
-use crate::data::Batch;
+use crate::data::InputSpec;
 
 mod freeze;
 pub mod resnet;
 pub mod sam_vit;
 
 pub use freeze::Freeze;
-pub(crate) use sam_vit::addition;
-
-/// ImageNet's mean of RGB values in 0..=255, which every backbone here was pretrained with.
-pub const PIXEL_MEAN: [f64; 3] = [123.675, 116.28, 103.53];
-/// ImageNet's standard deviation of RGB values in 0..=255.
-pub const PIXEL_STD: [f64; 3] = [58.395, 57.12, 57.375];
 
 /// The `[backbone]` table of a config.
 #[typetag::serde(tag = "type")]
@@ -43,13 +37,8 @@ pub trait BackboneConfig: Debug + Send + Sync {
 /// What is known of a backbone before any forward pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BackboneSpec {
-    /// RGB, of values in 0..=255.
-    pub pixel_mean: [f64; 3],
-    pub pixel_std: [f64; 3],
-    /// Side of the square input, pixels; `None` when any multiple of `divisor` will do.
-    pub square_size: Option<i64>,
-    /// Input sides must be multiples of this.
-    pub divisor: i64,
+    /// How images are prepared.
+    pub input: InputSpec,
     /// Fine to coarse.
     pub levels: Vec<Level>,
 }
@@ -71,37 +60,4 @@ pub trait Backbone: Debug + Send {
     /// # Errors
     /// When the input size does not suit; says which would.
     fn forward(&self, images: &Tensor, train: bool) -> Result<Vec<Tensor>>;
-}
-
-/// Feature levels of a batch: those that came with it where a frozen backbone has computed them
-/// before (`[embedding_cache]`), else the backbone's. Every task asks here.
-///
-/// # Errors
-/// As [`Backbone::forward`].
-pub fn features(backbone: &dyn Backbone, batch: &Batch, train: bool) -> Result<Vec<Tensor>> {
-    match &batch.features {
-        Some(levels) => Ok(levels.iter().map(|level| level.to_kind(Kind::Float)).collect()),
-        None => {
-            let levels = backbone.forward(&batch.images, train)?;
-            check(backbone.spec(), &batch.images, &levels)?;
-            Ok(levels)
-        }
-    }
-}
-
-/// That a backbone gave what its spec promises: heads are built by that alone.
-fn check(spec: &BackboneSpec, images: &Tensor, levels: &[Tensor]) -> Result<()> {
-    let (batch, _, height, width) = images.size4()?;
-    let promised: Vec<_> = spec
-        .levels
-        .iter()
-        .map(|level| vec![batch, level.channels, height / level.stride, width / level.stride])
-        .collect();
-    let given: Vec<_> = levels.iter().map(Tensor::size).collect();
-    anyhow::ensure!(
-        given == promised,
-        "the backbone gave levels of the shapes {given:?} for images of {height}x{width} pixels, but \
-         by its spec they are {promised:?} ([B, C, H, W])"
-    );
-    Ok(())
 }

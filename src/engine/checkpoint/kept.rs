@@ -1,4 +1,4 @@
-//! Checkpoints of single steps, of which a run keeps the newest few.
+//! Checkpoints of single steps; a run keeps the newest few.
 
 use std::{
     fs,
@@ -9,29 +9,22 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::fs::{atomic_write_with, explain};
-
-const PREFIX: &str = "step-";
-const SUFFIX: &str = ".safetensors";
+pub use crate::run_folder::step_of_checkpoint as step_of;
+use crate::{
+    fs::{atomic_write_with, explain},
+    run_folder::checkpoint_of_step,
+};
 
 /// File of the checkpoint of a step within a run's `checkpoints` folder.
 #[must_use]
 pub fn path(folder: &Path, step: u64) -> PathBuf {
-    folder.join(format!("{PREFIX}{step:08}{SUFFIX}"))
+    folder.join(checkpoint_of_step(step))
 }
 
-/// The step that a file name stands for.
-#[must_use]
-pub fn step_of(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
-    let whole = digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_digit());
-    if whole { digits.parse().ok() } else { None }
-}
-
-/// The steps that `folder` has checkpoints of, rising.
+/// The steps that `folder` has checkpoints of, in ascending order.
 ///
 /// # Errors
-/// Those of the file system.
+/// Errors of the file system.
 pub fn steps(folder: &Path) -> Result<Vec<u64>> {
     let list = || -> std::io::Result<Vec<u64>> {
         let mut steps = Vec::new();
@@ -44,14 +37,14 @@ pub fn steps(folder: &Path) -> Result<Vec<u64>> {
     list().with_context(|| format!("cannot list {}", folder.display()))
 }
 
-/// Makes `to` another name of the file `from`, atomically; where the file system knows no hard
-/// links, or the two lie on different ones, a copy.
+/// Makes `to` another name of the file `from`, atomically; a copy if the file system does not
+/// have hard links, or the two are on different ones.
 ///
 /// # Errors
-/// Those of the file system; `to` is then as it was.
+/// Errors of the file system; `to` is then unchanged.
 pub fn link(from: &Path, to: &Path) -> Result<()> {
     if is_same_file(from, to) {
-        // To rename one name of a file to another does nothing, and would leave a third.
+        // Renaming one hard link of a file to another does nothing, and would leave a third.
         return Ok(());
     }
     let folder = to.parent().unwrap_or(Path::new("."));
@@ -80,11 +73,11 @@ fn sync(folder: &Path) -> std::io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-/// Removes all but the newest `keep` checkpoints up to `step`, and those of later steps: of a future
-/// that the run has left.
+/// Removes all but the newest `keep` checkpoints up to `step`, and those of later steps, from
+/// which the run has gone back.
 ///
 /// # Errors
-/// Those of the file system.
+/// Errors of the file system.
 pub fn remove_old(folder: &Path, step: u64, keep: u64) -> Result<()> {
     let steps = steps(folder)?;
     let (past, future): (Vec<_>, Vec<_>) = steps.into_iter().partition(|&s| s <= step);

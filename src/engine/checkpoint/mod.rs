@@ -1,12 +1,12 @@
-//! Saving a run and going on with it.
+//! Saving a run and resuming it.
 //!
 //! A checkpoint is one `.safetensors` file: the model's variables under their own names, the
 //! optimiser's state under `optimizer.`, the moving average of the weights under `ema.`, and
 //! [`Progress`] as JSON in the header. One file is written under a temporary name and renamed, so
-//! that there is a whole checkpoint at any moment. All else a resume needs is a function of
+//! that there is a whole checkpoint at any moment. Everything else a resume needs is a function of
 //! (seed, step).
 //!
-//! [`Writer`] writes beside the training, [`load_model`] and [`resume`] read, [`kept`] keeps the
+//! [`Writer`] writes during training, [`load_model`] and [`resume`] read, [`kept`] keeps the
 //! newest few.
 
 pub mod kept;
@@ -23,10 +23,7 @@ pub(crate) use snapshot::save_tensors;
 pub use snapshot::{Snapshot, State};
 pub use writer::Writer;
 
-/// File of the newest state within a run's `checkpoints` folder.
-pub const LAST: &str = "last.safetensors";
-/// File of the best model within a run's `checkpoints` folder: no optimiser state.
-pub const BEST: &str = "best.safetensors";
+pub use crate::run_folder::{BEST, LAST};
 
 /// Prefix of the optimiser's tensors.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";
@@ -40,17 +37,17 @@ pub struct Progress {
     /// Optimiser steps done.
     pub step: u64,
     pub seed: u64,
-    /// In the order of class indices.
+    /// Categories in the order of class indices.
     pub categories: Vec<Category>,
     pub best: Option<Best>,
-    /// How the task uses its weights, where it knows several ways: a model that starts from this
-    /// checkpoint uses them likewise.
+    /// How the task uses its weights, if there are several ways: a model that starts from this
+    /// checkpoint uses them in the same way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convention: Option<String>,
-    /// Where early stopping stands.
+    /// State of early stopping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStopping>,
-    /// Stopped before the evaluation that this step was due: it comes first when the run goes on.
+    /// Whether the run stopped before the evaluation due at this step: it comes first on resuming.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub evaluation_pending: bool,
     /// Whether the variables under their own names are the moving average.

@@ -15,7 +15,7 @@ use crate::{
 /// Reads how far the run of a checkpoint had come.
 ///
 /// # Errors
-/// Of kind weights when it is not a checkpoint of a run.
+/// An error of kind weights if it is not a checkpoint of a run.
 pub fn read_progress(path: &Path) -> Result<Progress> {
     progress_of(&weights::open(path)?, path)
 }
@@ -32,7 +32,7 @@ fn progress_of(file: &WeightsFile, path: &Path) -> Result<Progress> {
     })
 }
 
-/// What [`load_model`] took.
+/// What [`load_model`] loaded.
 #[derive(Debug)]
 pub struct Restored {
     pub progress: Progress,
@@ -40,12 +40,12 @@ pub struct Restored {
     pub averaged: bool,
 }
 
-/// Puts a checkpoint's model into the variables, every one of them, for evaluation and prediction:
-/// where there is a moving average, that.
+/// Loads a checkpoint's model into all variables, for evaluation and prediction: the moving average if
+/// there is one.
 ///
 /// # Errors
-/// Of kind weights when the file is not a checkpoint, or one of another model; names the first
-/// variable that differs.
+/// An error of kind weights if the file is not a checkpoint, or belongs to another model; names the
+/// first variable that differs.
 pub fn load_model(path: &Path, vs: &nn::VarStore) -> Result<Restored> {
     let file = weights::open(path)?;
     let progress = progress_of(&file, path)?;
@@ -58,12 +58,12 @@ pub fn load_model(path: &Path, vs: &nn::VarStore) -> Result<Restored> {
     Ok(Restored { progress, averaged })
 }
 
-/// Puts a checkpoint's values into the model, the optimiser and the moving average: the run goes on
+/// Loads a checkpoint's values into the model, the optimiser and the moving average: the run continues
 /// as if it had never stopped.
 ///
 /// # Errors
-/// As [`load_model`]; also when the file holds weights only, or the state of another optimiser, or
-/// an average where none is wanted or the other way round.
+/// Same errors as [`load_model`]; also when the file holds only weights, or the state of another
+/// optimiser, or an average although none is wanted, or the other way round.
 pub fn resume(
     path: &Path,
     vs: &nn::VarStore,
@@ -145,7 +145,7 @@ fn refuse_unknown(file: &WeightsFile, path: &Path, variables: &[(String, Tensor)
     match names(file).find(|n| !is_state(n) && !known(n)) {
         None => Ok(()),
         Some(name) => Err(Error::weights(format!(
-            "checkpoint {} holds `{name}`, which the model of this config has no place for",
+            "checkpoint {} holds `{name}`, which the model of this config does not have",
             path.display()
         ))
         .into()),

@@ -1,4 +1,4 @@
-//! What a checkpoint holds, and its copy that outlives the next step.
+//! What a checkpoint holds, and a copy of it that outlives the next step.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -29,7 +29,7 @@ type Named = Vec<(String, Tensor)>;
 #[derive(Debug)]
 pub struct Snapshot {
     progress: Progress,
-    /// By name.
+    /// The model's variables by name.
     model: Named,
     /// Averages of some variables of `model`, by their names.
     averages: Named,
@@ -37,7 +37,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The run's own tensors: what this value says changes with the next step.
+    /// The run's own tensors: the content of this value changes with the next step.
     #[must_use]
     pub fn live(state: &State<'_>) -> Self {
         let mut model: Vec<_> = state.vs.variables().into_iter().collect();
@@ -50,10 +50,10 @@ impl Snapshot {
         }
     }
 
-    /// A copy in the memory of the CPU: that of all weights, the optimiser's state and the average.
+    /// A copy in CPU memory of all weights, the optimiser's state and the average.
     ///
     /// # Errors
-    /// Passes libtorch's on, out of memory among them.
+    /// Propagates errors from libtorch, including out of memory.
     pub fn copied(&self) -> Result<Self> {
         let copied = |tensors: &Named| -> Result<Named> {
             let copy = |(name, tensor): &(String, Tensor)| -> Result<(String, Tensor)> {
@@ -75,7 +75,7 @@ impl Snapshot {
     /// Bytes of the files that [`write`](Self::write) makes.
     ///
     /// # Errors
-    /// When a number format has no place in such a file.
+    /// When the file cannot represent a number format.
     pub fn bytes(&self, with_best: bool) -> Result<u64> {
         let (last, best) = (self.last(), self.best());
         let mut bytes = weights::safetensors_len(&last, &header(&self.progress)?)?;
@@ -85,9 +85,9 @@ impl Snapshot {
         Ok(bytes)
     }
 
-    /// Writes the best checkpoint if asked to, then the last into `folder`, and keeps as many of
-    /// each step as `keep` says. A process that stops anywhere in between leaves whole files, and a
-    /// last checkpoint from which the run comes here again.
+    /// Writes the best checkpoint if asked to, then the last, into `folder`, and keeps the newest
+    /// `keep` checkpoints of single steps. A process that stops anywhere in
+    /// between leaves whole files, and a last checkpoint from which the run gets here again.
     ///
     /// # Errors
     /// When a file cannot be written; the old one is then untouched.
@@ -105,7 +105,7 @@ impl Snapshot {
         kept::remove_old(folder, self.progress.step, keep)
     }
 
-    /// All there is.
+    /// Everything, for the last checkpoint.
     fn last(&self) -> Named {
         let mut tensors = shallow(&self.model);
         tensors.extend(prefixed(OPTIMIZER_PREFIX, &self.optimizer));
@@ -114,7 +114,7 @@ impl Snapshot {
         tensors
     }
 
-    /// The model alone: where there is an average, that.
+    /// The model alone: the average if there is one.
     fn best(&self) -> (Named, Progress) {
         let averages: HashMap<_, _> =
             self.averages.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();

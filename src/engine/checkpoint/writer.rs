@@ -1,4 +1,4 @@
-//! Checkpoints written while the training goes on.
+//! Writes checkpoints while training continues.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,9 +12,9 @@ use crate::fs::require_space;
 
 /// Writes the checkpoints of a run, one at a time, on a thread of its own.
 ///
-/// A save copies the state, which takes as much of the CPU's memory as the checkpoint takes on the
-/// disk until it is written, and returns. What goes wrong with the writing is the error of whichever
-/// call comes next.
+/// A save copies the state and returns. The copy takes as much CPU memory as the checkpoint takes on
+/// the disk, until it is written. If writing fails, the next call returns the error, whichever that
+/// is.
 #[derive(Debug)]
 pub struct Writer {
     folder: PathBuf,
@@ -23,18 +23,18 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer into `folder` that keeps the newest `keep` checkpoints beside the last.
+    /// A writer into `folder` that keeps the newest `keep` checkpoints besides the last.
     #[must_use]
     pub fn new(folder: &Path, keep: u64) -> Self {
         Self { folder: folder.to_owned(), keep, under_way: None }
     }
 
-    /// Begins to write the last checkpoint, and the best before it if asked to. Waits for the one
-    /// under way first.
+    /// Starts to write the last checkpoint, and the best before it if asked to. First waits for the
+    /// one in progress.
     ///
     /// # Errors
-    /// What went wrong with the one before; when the disk has no room for this one; when there is no
-    /// memory for the copy. Every file is then as it was.
+    /// When writing the previous one failed, when the disk has no space for this one, or when there is
+    /// no memory for the copy. Every file is then unchanged.
     pub fn save(&mut self, state: &State<'_>, with_best: bool) -> Result<()> {
         self.wait()?;
         let live = Snapshot::live(state);
@@ -48,10 +48,10 @@ impl Writer {
         Ok(())
     }
 
-    /// What went wrong with a checkpoint whose writing has ended meanwhile; never waits.
+    /// Reports errors of a checkpoint whose writing has ended in the meantime; never waits.
     ///
     /// # Errors
-    /// Those of writing it.
+    /// Errors of writing it.
     pub fn poll(&mut self) -> Result<()> {
         if self.under_way.as_ref().is_some_and(JoinHandle::is_finished) {
             self.wait()
@@ -63,7 +63,7 @@ impl Writer {
     /// Waits until everything is on the disk.
     ///
     /// # Errors
-    /// Those of writing it.
+    /// Errors of writing it.
     pub fn wait(&mut self) -> Result<()> {
         let Some(thread) = self.under_way.take() else { return Ok(()) };
         thread.join().unwrap_or_else(|panic| {
@@ -75,7 +75,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// A run that ends by another error keeps the checkpoint that was under way.
+    /// A run that ends with another error keeps the checkpoint that was in progress.
     fn drop(&mut self) {
         drop(self.wait());
     }
@@ -177,7 +177,7 @@ mod tests {
         let error = writer.save(&tiny.state(), false).unwrap_err();
         assert!(format!("{error:#}").contains("cannot save checkpoint"), "{error:#}");
         assert_eq!(saved(&folder.path().join(LAST)), (1, 1.0));
-        // Told once.
+        // Reported once.
         writer.poll().unwrap();
         writer.save(&tiny.state(), false).unwrap();
         drop(writer);

@@ -8,9 +8,9 @@ use clap::Args;
 use crate::{
     fs::atomic_write,
     logging::table,
+    metrics::Table,
     metrics::coco::IouType,
     run::{self, CocoEvalOptions, CocoEvalRecord},
-    task::Table,
 };
 
 #[derive(Debug, Args)]
@@ -25,27 +25,27 @@ pub(super) struct CocoEvalArgs {
     /// Compare boxes or masks.
     #[arg(long, value_enum, default_value_t)]
     iou_type: IouType,
-    /// Most detections an image and category; the reference's are 100,300,1000.
+    /// Maximum detections per image and category; the reference uses 100,300,1000.
     #[arg(long, value_name = "N,N,N", value_delimiter = ',', default_values_t = [1, 10, 100])]
     max_dets: Vec<usize>,
-    /// Take all categories for one.
+    /// Treat all categories as one.
     #[arg(long)]
     class_agnostic: bool,
-    /// With segm: sort detections into area ranges by their mask, as mmdetection does, also where
-    /// they have a box, which pycocotools goes by.
+    /// With segm: assign detections to area ranges by their mask, as mmdetection does, even if they
+    /// have a box, which pycocotools would use.
     #[arg(long)]
     mask_area: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Write the JSON to this file, too.
+    /// Also write the JSON to this file.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &CocoEvalArgs) -> Result<()> {
     let mut max_dets = args.max_dets.clone();
-    // As pycocotools.
+    // As pycocotools does.
     max_dets.sort_unstable();
     let record = run::coco_eval(&CocoEvalOptions {
         ground_truth: args.ground_truth.clone(),
@@ -90,7 +90,7 @@ fn print_text(record: &CocoEvalRecord) {
     }
 }
 
-/// pycocotools' lines, letter by letter.
+/// The lines that pycocotools prints, character for character.
 fn summary_lines(record: &CocoEvalRecord) -> Vec<String> {
     let nth =
         |i: usize| record.max_dets.get(i).or(record.max_dets.last()).copied().unwrap_or_default();

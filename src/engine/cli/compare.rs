@@ -13,25 +13,25 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
-    /// Run folders; those that differ only in their seed become one row.
+    /// Run folders; runs that differ only in their seed share one row.
     #[arg(required = true, value_name = "RUN_DIR")]
     runs: Vec<PathBuf>,
-    /// Whose scores: each run needs its eval-SPLIT.json, which `sonotune eval` writes.
+    /// Split to compare; each run needs its eval-SPLIT.json, which `sonotune eval` writes.
     #[arg(long, value_enum, default_value_t = Split::Test)]
     split: Split,
-    /// A metric to show, `*` for any characters; may be given several times. The headline when absent.
+    /// Metric to show (`*` matches any characters); may be repeated. Default: the headline metric.
     #[arg(long = "metric", value_name = "NAME")]
     metrics: Vec<String>,
-    /// How to write the table.
+    /// Format of the table.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Also a row for each run; with csv only those.
+    /// Also show a row for each run; with csv, only these.
     #[arg(long = "runs")]
     per_run: bool,
-    /// Everything as JSON, in full precision.
+    /// Print everything as JSON, at full precision.
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Where to write it, instead of printing.
+    /// Write to this file instead of printing.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -52,7 +52,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<()> {
         None => print!("{text}"),
     }
     if args.out.is_some() || args.format == Format::Csv {
-        // They stand in no CSV, and nobody has seen them in a file.
+        // A CSV does not contain them, and nobody has seen them if the output went to a file.
         comparison.notes.iter().for_each(|note| eprintln!("note: {note}"));
     }
     Ok(())

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::{
     Error,
-    config::{self, Loaded, Origin, Problem, Severity},
+    config::{Origin, Problem, Severity},
+    run::config::{self, Loaded},
 };
 
 #[derive(Debug, Subcommand)]
@@ -17,7 +18,7 @@ pub(super) enum ConfigVerb {
     Show(ShowArgs),
     /// Check configs without touching data, weights or a device.
     Validate(ValidateArgs),
-    /// List every key that a config can hold.
+    /// List every key that a config can contain.
     Keys(KeysArgs),
 }
 
@@ -26,10 +27,10 @@ pub(super) struct ShowArgs {
     /// Config file.
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
-    /// Overrides, e.g. `optimizer.lr=1e-4`; `~weights` takes a key away.
+    /// Overrides, e.g. `optimizer.lr=1e-4`; `~weights` removes a key.
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Say behind each value which line or override it came from.
+    /// Show after each value which line or override it came from.
     #[arg(long)]
     origins: bool,
     /// Print JSON.
@@ -42,7 +43,7 @@ pub(super) struct ValidateArgs {
     /// Config files.
     #[arg(value_name = "CONFIG", required = true)]
     configs: Vec<PathBuf>,
-    /// Override applied to each of them; may be repeated.
+    /// Override applied to every config; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
     /// Print JSON.

@@ -17,29 +17,29 @@ mod us43d;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DataVerb {
-    /// Copy a COCO file with one category, object, for all.
+    /// Copy a COCO file with all categories replaced by one, `object`.
     Agnostic(agnostic::AgnosticArgs),
-    /// Find all that is wrong with a dataset: files, annotations, masks, duplicates, leaks between
-    /// splits.
+    /// Find everything that is wrong with a dataset: files, annotations, masks, duplicates, leaks
+    /// between splits.
     Check(check::CheckArgs),
     /// Convert a raw dataset to COCO, as its spec describes it.
     Convert(convert::ConvertArgs),
-    /// Find images that are the same or nearly so, also mirrored or turned, across splits and
-    /// datasets.
+    /// Find duplicate and near-duplicate images, including mirrored or rotated ones, across splits
+    /// and datasets.
     Duplicates(duplicates::DuplicatesArgs),
-    /// Write a classification list from a COCO file: a line `path label` for each image.
+    /// Write a classification list from a COCO file: one line `path label` per image.
     Export(export::ExportArgs),
     /// Copy a COCO file without small objects, or without some datasets, organs or categories.
     Filter(filter::FilterArgs),
-    /// Make one COCO file of several, with its file names relative to a folder above them.
+    /// Merge several COCO files into one, with file names relative to a common parent folder.
     Merge(merge::MergeArgs),
-    /// Write a set of synthetic ultrasound images with lesions, as COCO and as list files.
+    /// Generate synthetic ultrasound images with lesions, as COCO and as list files.
     Phantom(phantom::PhantomArgs),
-    /// Divide a COCO file into training, validation and test, or folds, by patient or clip.
+    /// Split a COCO file into training, validation and test, or into folds, by patient or clip.
     Split(split::SplitArgs),
-    /// Say what a dataset looks like: sizes, classes, pixel values, areas, with pictures.
+    /// Describe a dataset: sizes, classes, pixel values, areas, with pictures.
     Stats(stats::StatsArgs),
-    /// Convert US-43d's datasets, as far as they are downloaded, and merge them into training,
+    /// Convert the US-43d datasets that are downloaded, and merge them into training,
     /// validation and test files.
     #[command(name = "us43d")]
     Us43d(us43d::Us43dArgs),

@@ -1,4 +1,4 @@
-//! `sonotune doctor`: what this machine offers, whether it computes as it should, and what to mend.
+//! `sonotune doctor`: what this machine offers, whether it computes as it should, and what to fix.
 
 use std::{
     path::PathBuf,
@@ -10,12 +10,12 @@ use clap::Args;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
+use crate::logging::environment;
 use crate::{
-    config::{DeviceChoice, Precision},
-    device,
+    device::{self, DeviceChoice, Precision, autocast},
     doctor::{self, Check, Status, probe::Probe},
-    logging::{Environment, peak_memory},
-    trainer::autocast,
+    logging::peak_memory,
+    run_folder::Environment,
 };
 
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(super) struct DoctorArgs {
     /// Device to examine.
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
-    /// Folder that runs are to be written to.
+    /// Folder that runs will be written to.
     #[arg(long, value_name = "FOLDER", default_value = "runs")]
     run_dir: PathBuf,
     /// Print JSON.
@@ -69,7 +69,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<()> {
 }
 
 fn examine(args: &DoctorArgs) -> Findings {
-    // A device that cannot be had is one of the findings; the rest is looked at on the CPU.
+    // An unavailable device is one of the findings; everything else is then checked on the CPU.
     let (device, words) = match device::choose(args.device) {
         Ok(chosen) => (chosen.device, chosen.reason),
         Err(error) => (Device::Cpu, error.to_string()),
@@ -90,7 +90,7 @@ fn examine(args: &DoctorArgs) -> Findings {
         status: checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok),
         checks,
         device: words,
-        environment: Environment::collect(device, Precision::Fp32, 0),
+        environment: environment(device, Precision::Fp32, 0),
         speed: speed.ok(),
         peak_memory_bytes: peak_memory(device),
         cuda_memory_free_bytes: cuda_memory.map(|m| m.free),
@@ -122,7 +122,7 @@ fn print_findings(findings: &Findings) {
 }
 
 fn speed(device: Device) -> Result<Speed> {
-    // A processor without instructions for bf16 is some fifty times slower in it.
+    // A processor without instructions for bf16 is about fifty times slower in it.
     let side = if device.is_cuda() { 1024 } else { 512 };
     let (fp32_gflops, fp32_error) = matrix_product(side, device, Precision::Fp32)?;
     let (bf16_gflops, bf16_error) = matrix_product(side, device, Precision::Bf16)?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::run_folder::RunFiles;
 use crate::{
     data::Split,
     fs::atomic_write,
@@ -17,7 +18,7 @@ use crate::{
 pub(super) struct EvalArgs {
     #[command(flatten)]
     model: super::ModelArgs,
-    /// Part of the dataset.
+    /// Split of the dataset to score.
     #[arg(long, value_enum, default_value_t = Split::Test)]
     split: Split,
     /// Changes to the config, e.g. `dataset.root=data/other`.
@@ -26,7 +27,7 @@ pub(super) struct EvalArgs {
     /// Print the record as JSON.
     #[arg(long)]
     json: bool,
-    /// Where to write the record; eval-SPLIT.json in the run's folder when absent.
+    /// Where to write the record. Default: eval-SPLIT.json in the run folder.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -36,15 +37,15 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
     let run::Evaluated { record, shown } =
         run::evaluate(&loaded, &EvalOptions { split: args.split, source })?;
     let json = serde_json::to_string_pretty(&record)?;
-    let name = format!("eval-{}.json", serde_json::to_value(args.split)?.as_str().unwrap_or("?"));
-    let path = args.out.clone().unwrap_or_else(|| loaded.config.run_dir.join(name));
+    let scores = RunFiles::of(&loaded.config.run_dir).scores(args.split);
+    let path = args.out.clone().unwrap_or(scores);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
     }
     atomic_write(&path, json.as_bytes())?;
     if args.model.run.is_some() && args.out.is_none() {
-        // The score is written: no report is worth an error now.
+        // The scores are written, so a missing report is not worth an error.
         let kept = Kept::of(&loaded.config.run_dir).write_shown(By::Eval, &shown);
         if let Err(error) = kept.and_then(|()| report::write(&loaded.config.run_dir)) {
             eprintln!("warning: {error:#}; the scores are written, the report is not");

@@ -3,7 +3,10 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::config::{Kind, registered};
+use crate::{
+    config::Schema,
+    run::config::{RunConfig, registered},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
@@ -19,17 +22,15 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
         return Ok(());
     }
     let width = all.iter().map(|r| r.name.len()).max().unwrap_or(0);
-    for (kind, title) in
-        [(Kind::Backbone, "backbones"), (Kind::Task, "tasks"), (Kind::Dataset, "datasets")]
-    {
-        println!("{title} ([{}] type = …)", kind.table());
+    for &table in RunConfig::TABLES {
+        println!("{table}s ([{table}] type = …)");
         let mut none = true;
-        for one in all.iter().filter(|r| r.kind == kind) {
+        for one in all.iter().filter(|r| r.table == table) {
             println!("  {:width$}  {}", one.name, one.summary);
             none = false;
         }
         if none {
-            println!("  none is linked in");
+            println!("  none linked in");
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
-//! The command line: one file a verb; the only part of the engine that prints or ends the process.
+//! The command line: one file per verb; the only part of the engine that prints or ends the process.
 
-// A reader that has gone (`sonotune list | head`) is no reason to panic, as std's macros do.
+// A reader that has gone (`sonotune list | head`) is not a reason to panic, unlike with std's macros.
 macro_rules! print {
     ($($part:tt)*) => {{
         use std::io::Write as _;
@@ -28,10 +28,11 @@ use std::{
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::run_folder::RunFiles;
 use crate::{
     Error,
-    config::{self as run_config, Loaded},
     run::ModelSource,
+    run::config::{self as run_config, Loaded},
 };
 
 mod coco_eval;
@@ -62,33 +63,33 @@ enum Verb {
     Eval(eval::EvalArgs),
     /// Write the report of a run as one HTML page.
     Report(report::ReportArgs),
-    /// Put the scores of several runs into one table: means over seeds.
+    /// Compare the scores of several runs in one table, averaged over seeds.
     Compare(compare::CompareArgs),
     /// Score a COCO result file against a ground truth, as pycocotools does.
     CocoEval(coco_eval::CocoEvalArgs),
-    /// Predict images without annotations.
+    /// Predict on images without annotations.
     Predict(predict::PredictArgs),
     /// Show or validate a config.
     #[command(subcommand)]
     Config(config::ConfigVerb),
-    /// Make and look at data.
+    /// Create, convert and inspect datasets.
     #[command(subcommand)]
     Data(data::DataVerb),
-    /// Look into weight files and convert them.
+    /// Inspect, convert and export weight files.
     #[command(subcommand)]
     Weights(weights::WeightsVerb),
-    /// Say what this machine offers and whether it computes as it should.
+    /// Check what this machine offers and whether it computes correctly.
     Doctor(doctor::DoctorArgs),
     /// List the backbones, tasks and datasets that are linked in.
     List(list::ListArgs),
 }
 
-/// Parses the process's arguments, does what they say, and reports errors with their exit code.
+/// Parses the process's arguments, runs the command, and reports errors with their exit code.
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    // Training asks for the same large blocks at every step; scoring a file wants each but once,
-    // and its peak is a tenth lower when they go back.
+    // Training allocates the same large blocks at every step; scoring a file needs each only once,
+    // and its peak is a tenth lower when they are given back.
     if !matches!(cli.verb, Verb::CocoEval(_) | Verb::Report(_) | Verb::Compare(_)) {
         torch_shim_sys::keep_freed_memory();
     }
@@ -119,23 +120,16 @@ fn dispatch(verb: Verb) -> Result<()> {
 
 /// The config of the run in `run_dir`, which may have been moved since.
 fn load_run(run_dir: &Path, overrides: &[String]) -> Result<Loaded> {
-    let config = run_dir.join("config.toml");
-    if !config.exists() {
-        return Err(Error::config(format!(
-            "{} is not a run folder: it has no config.toml",
-            run_dir.display()
-        ))
-        .into());
-    }
+    let config = RunFiles::open(run_dir)?.config();
     let place = toml::Value::String(run_dir.to_string_lossy().into_owned());
     let overrides: Vec<_> = overrides.iter().cloned().chain([format!("run_dir={place}")]).collect();
     run_config::load(&config, &overrides)
 }
 
-/// A model to use: that of a run, or the pretrained weights of a config.
+/// The model to use: that of a run, or the pretrained weights of a config.
 #[derive(Debug, clap::Args)]
 struct ModelArgs {
-    /// Folder of the run whose model is used.
+    /// Folder of the run whose model to use.
     #[arg(
         long,
         value_name = "RUN_DIR",
@@ -143,11 +137,11 @@ struct ModelArgs {
         conflicts_with = "config"
     )]
     run: Option<PathBuf>,
-    /// Config whose pretrained weights are used as they are, without training.
+    /// Config whose pretrained weights to use as they are, without training.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// `best`, `last`, a step whose checkpoint was kept, or a file; the best if there is one, else
-    /// the last.
+    /// `best`, `last`, a step whose checkpoint was kept, or a file. Default: the best if there is
+    /// one, else the last.
     #[arg(long, value_name = "WHICH", conflicts_with = "config")]
     checkpoint: Option<String>,
 }

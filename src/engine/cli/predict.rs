@@ -12,13 +12,13 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct PredictArgs {
-    /// An image, or a folder searched for images.
+    /// An image, or a folder to search for images.
     images: PathBuf,
     #[command(flatten)]
     model: super::ModelArgs,
     #[command(flatten)]
     prompts: PromptArgs,
-    /// How --annotations asks: `box` unless given, or another of the task's evaluation protocols.
+    /// Kind of prompt for --annotations: `box` (default) or another evaluation protocol of the task.
     #[arg(long, value_name = "NAME")]
     protocol: Option<String>,
     /// Folder for predictions.csv, predictions.json, masks/ and pictures/.
@@ -27,35 +27,35 @@ pub(super) struct PredictArgs {
     /// Changes to the config, e.g. `device=cpu`.
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Leave out objects of a lower score; answers to prompts stay. Default: the task's
-    /// score from which an object is worth showing.
+    /// Leave out objects with a lower score; answers to prompts are always kept. Default: the
+    /// score from which the task considers an object worth showing.
     #[arg(long, value_name = "SCORE", value_parser = score)]
     min_score: Option<f64>,
-    /// Masks as PNG: a label map an image, or a file an object.
+    /// Masks as PNG: one label map per image, or one file per object.
     #[arg(long, value_enum, default_value_t)]
     masks: MaskFiles,
-    /// Draw no pictures.
+    /// Do not draw pictures.
     #[arg(long)]
     no_pictures: bool,
-    /// Replace the predictions that --out holds.
+    /// Replace the predictions already in --out.
     #[arg(long)]
     overwrite: bool,
-    /// Print what was written as JSON.
+    /// Print a record of what was written, as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// What a promptable model is asked.
+/// The prompts for a promptable model.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 struct PromptArgs {
     /// Points, boxes and masks for each image: JSON or CSV (docs/prediction.md).
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
-    /// Ask about every object of a COCO file, its file names relative to IMAGES.
+    /// Prompt with every object of a COCO file; its file names are relative to IMAGES.
     #[arg(long, value_name = "COCO.json")]
     annotations: Option<PathBuf>,
-    /// Ask about whatever there is to see.
+    /// Segment everything in each image, without prompts.
     #[arg(long)]
     everything: bool,
 }
@@ -64,7 +64,7 @@ impl PromptArgs {
     fn source(&self, protocol: Option<&str>) -> Result<PromptSource> {
         if protocol.is_some() && self.annotations.is_none() {
             return Err(Error::config(
-                "--protocol says how the objects of --annotations are asked about: give both",
+                "--protocol sets the kind of prompt for --annotations: give both",
             )
             .into());
         }

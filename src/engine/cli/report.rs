@@ -9,10 +9,10 @@ use crate::report;
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// Folder of the run; one that is still going serves too.
+    /// Folder of the run, which may still be in progress.
     #[arg(long, value_name = "RUN_DIR")]
     run: PathBuf,
-    /// Print where it was written, and how large it is, as JSON.
+    /// Print the path and size of the report as JSON.
     #[arg(long)]
     json: bool,
 }

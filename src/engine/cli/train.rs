@@ -7,9 +7,8 @@ use clap::Args;
 
 use crate::{
     Error,
-    config::{self, Loaded},
-    logging::Existing,
-    run::{self, DryRunOptions, ModelSource, TrainOptions},
+    run::{self, DryRunOptions, ModelSource, TrainOptions, config, config::Loaded},
+    run_folder::Existing,
     stop::StopFlag,
 };
 
@@ -21,25 +20,25 @@ pub(super) struct TrainArgs {
     /// Changes to the config, e.g. `optimizer.lr=1e-4`.
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Go on with the run in this folder, by its own config.
+    /// Resume the run in this folder, with its own config.
     #[arg(long, value_name = "RUN_DIR", conflicts_with = "overwrite")]
     resume: Option<PathBuf>,
-    /// Go on from this checkpoint instead of the last: a step that was kept, or a file. What the
-    /// run did after it is dropped.
+    /// Resume from this checkpoint instead of the last: a step that was kept, or a file. Everything
+    /// the run did after it is discarded.
     #[arg(long, value_name = "STEP|FILE", requires = "resume")]
     checkpoint: Option<String>,
-    /// Replace the run that run_dir holds.
+    /// Replace the run already in run_dir.
     #[arg(long)]
     overwrite: bool,
-    /// Build everything, run the largest batch a few times, say what the run would take, and write
+    /// Build everything, run the largest batch a few times, report what the run would need, and write
     /// nothing.
     #[arg(long, conflicts_with_all = ["resume", "overwrite"])]
     dry_run: bool,
-    /// With --dry-run: steps that are timed.
+    /// With --dry-run: number of steps to time.
     #[arg(long, value_name = "N", default_value_t = 3, requires = "dry_run",
           value_parser = clap::value_parser!(u64).range(1..=1000))]
     dry_run_steps: u64,
-    /// With --dry-run on the CPU: run the whole batch also where it may not fit into memory.
+    /// With --dry-run on the CPU: run the whole batch even if it may not fit into memory.
     #[arg(long, requires = "dry_run")]
     anyway: bool,
     /// Print the summary as JSON at the end.
@@ -84,12 +83,12 @@ fn load(args: &TrainArgs) -> Result<(Loaded, Existing)> {
         let path = args.config.as_deref().unwrap_or(Path::new(""));
         return Ok((config::load(path, &args.overrides)?, existing));
     };
-    // With --resume there is no config argument: what stands in its place is an override.
+    // With --resume there is no config argument: what is in its place is an override.
     let first = args.config.iter().map(|p| p.to_string_lossy().into_owned());
     let overrides: Vec<_> = first.chain(args.overrides.iter().cloned()).collect();
     if let Some(file) = overrides.iter().find(|o| !o.contains('=') && !o.starts_with('~')) {
         return Err(Error::config(format!(
-            "`--resume {}` takes the run's own config; leave out `{file}`",
+            "`--resume {}` uses the run's own config; leave out `{file}`",
             run_dir.display()
         ))
         .into());

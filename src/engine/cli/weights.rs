@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use crate::run_folder::RunFiles;
 use crate::{
     Error,
     run::{self, Export, ExportOptions, ModelSource},
@@ -13,11 +14,11 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum WeightsVerb {
-    /// Show what a .pth or .safetensors file holds, and whose names it uses; runs nothing in it.
+    /// Show what a .pth or .safetensors file contains, and whose names it uses; executes none of it.
     Inspect(InspectArgs),
-    /// Write the model's tensors to another file: container, names, number format.
+    /// Convert a model's tensors to another container, naming convention or number format.
     Convert(ConvertArgs),
-    /// Write what a run has trained: those variables alone, or the whole model in one file.
+    /// Export a run's model: only the variables it trained, or the whole model in one file.
     Export(ExportArgs),
 }
 
@@ -36,18 +37,18 @@ pub(super) struct InspectArgs {
 pub(super) struct ConvertArgs {
     /// A .pth or .safetensors file.
     input: PathBuf,
-    /// Ends in .safetensors, .pth or .pt.
+    /// Output file, ending in .safetensors, .pth or .pt.
     output: PathBuf,
-    /// Naming convention of the input; recognised when absent.
+    /// Naming convention of the input; recognised automatically if omitted.
     #[arg(long, value_name = "CONVENTION")]
     from: Option<String>,
-    /// Naming convention of the output (docs/weights.md lists them); absent: names stay.
+    /// Naming convention of the output (docs/weights.md lists them); if omitted, names stay.
     #[arg(long, value_name = "CONVENTION")]
     to: Option<String>,
     /// Number format of floating-point tensors: float32, float16, bfloat16 or float64.
     #[arg(long)]
     dtype: Option<String>,
-    /// Leave out keys that match (`*` stands for any run of characters); may be repeated.
+    /// Leave out keys that match (`*` matches any characters); may be repeated.
     #[arg(long, value_name = "PATTERN")]
     drop: Vec<String>,
     /// Replace the output if it exists.
@@ -61,20 +62,20 @@ pub(super) struct ConvertArgs {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(super) struct ExportArgs {
-    /// A run folder, of which the best checkpoint is taken, else the last; or one of its
+    /// A run folder (its best checkpoint is used, else the last), or one of its
     /// checkpoints.
     #[arg(value_name = "RUN_OR_CHECKPOINT")]
     source: PathBuf,
-    /// Ends in .safetensors, or with --merge in .pth or .pt.
+    /// Output file, ending in .safetensors, or with --merge also in .pth or .pt.
     output: PathBuf,
-    /// The variables that trained (LoRA, adapters, decoder, head), to lie on the pretrained weights
-    /// as `[weights] overlay`.
+    /// Only the variables that were trained (LoRA, adapters, decoder, head), for use on top of the
+    /// pretrained weights as `[weights] overlay`.
     #[arg(long, group = "what")]
     trained_only: bool,
     /// The whole model, with LoRA merged into the layers it belongs to.
     #[arg(long, group = "what")]
     merge: bool,
-    /// Naming convention of the merged model (docs/weights.md lists them); absent: our own.
+    /// Naming convention of the merged model (docs/weights.md lists them); if omitted, Sonotune's.
     #[arg(long, value_name = "CONVENTION", conflicts_with = "trained_only")]
     to: Option<String>,
     /// Number format of the merged model: float32, float16, bfloat16 or float64.
@@ -152,16 +153,16 @@ fn export(args: ExportArgs) -> Result<()> {
     Ok(())
 }
 
-/// The run folder that a checkpoint lies in.
+/// The run folder that a checkpoint is in.
 fn run_of(checkpoint: &Path) -> Result<PathBuf> {
     let folder = checkpoint.parent().and_then(Path::parent).map(|folder| {
         if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }
     });
-    match folder.filter(|folder| folder.join("config.toml").exists()) {
+    match folder.filter(|folder| RunFiles::open(folder).is_ok()) {
         Some(folder) => Ok(folder),
         None => Err(Error::config(format!(
-            "{} is no run folder, and no checkpoint in one (RUN/checkpoints/best.safetensors): what \
-             trained, and how, is in the run's config.toml",
+            "{} is neither a run folder nor a checkpoint in one (RUN/checkpoints/best.safetensors): \
+             what was trained, and how, is in the run's config.toml",
             checkpoint.display()
         ))
         .into()),

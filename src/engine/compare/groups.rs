@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use super::Run;
 
-/// Names of more settings than this say less than a folder's.
+/// A name made of more settings than this says less than that of the folder.
 const MOST_SETTINGS: usize = 3;
 const LONGEST_NAME: usize = 60;
 
@@ -21,7 +21,7 @@ pub(super) fn group(runs: &[Run]) -> Vec<(String, Vec<&Run>)> {
     names.into_iter().zip(groups).collect()
 }
 
-/// `lr 0.001, type resnet`, where few settings tell all groups apart.
+/// `lr 0.001, type resnet`, if few settings tell all groups apart.
 fn by_settings(groups: &[Vec<&Run>]) -> Option<Vec<String>> {
     let keys: BTreeSet<&String> = groups.iter().flat_map(|g| g[0].settings.keys()).collect();
     let value = |group: &[&Run], key: &str| group[0].settings.get(key).cloned();
@@ -32,7 +32,7 @@ fn by_settings(groups: &[Vec<&Run>]) -> Option<Vec<String>> {
     }
     let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
     let short = |key: &str| {
-        // `type` and `path` say nothing alone.
+        // `type` and `path` say nothing on their own.
         let is_clear = !["type", "path", "name"].contains(&last(key).as_str())
             && keys.iter().filter(|other| last(other) == last(key)).count() == 1;
         if is_clear { last(key) } else { key.to_owned() }
@@ -48,8 +48,8 @@ fn by_settings(groups: &[Vec<&Run>]) -> Option<Vec<String>> {
     names.iter().all(|name| name.chars().count() <= LONGEST_NAME).then_some(names)
 }
 
-/// What the folders of a group have in common at their beginning; whole paths where that tells them
-/// not apart.
+/// What the folders of a group have in common at the beginning; whole paths if that does not tell
+/// them apart.
 fn by_folder(groups: &[Vec<&Run>]) -> Vec<String> {
     let folder = |path: &Path| {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -68,7 +68,7 @@ fn by_folder(groups: &[Vec<&Run>]) -> Vec<String> {
     groups.iter().map(|group| group[0].path.display().to_string()).collect()
 }
 
-/// `sam-lr1` of `sam-lr1-seed1` and `sam-lr1-seed2`; a name alone stays whole.
+/// `sam-lr1` of `sam-lr1-seed1` and `sam-lr1-seed2`; a single name stays whole.
 fn common_start(names: &[String]) -> String {
     let [first, others @ ..] = names else { return String::new() };
     if others.is_empty() {

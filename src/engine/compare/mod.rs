@@ -1,8 +1,8 @@
 //! Scores of several runs in one table: runs that differ only in their seed become a mean and a
 //! standard deviation.
 //!
-//! What cannot be compared is refused (`same`): a table of numbers that were measured differently
-//! looks like any other.
+//! Scores that cannot be compared are rejected (`same`): a table of numbers that were measured
+//! differently looks like any other.
 
 mod groups;
 mod render;
@@ -17,7 +17,7 @@ use serde::Serialize;
 pub use render::{Format, render};
 use run::Run;
 
-use crate::{Error, config::Direction, data::Split, pattern};
+use crate::{Error, data::Split, metrics::Direction, pattern};
 
 /// What to compare.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct CompareOptions {
     /// Run folders.
     pub runs: Vec<PathBuf>,
     pub split: Split,
-    /// Names of metrics, `*` for any characters; none: the headline of each run.
+    /// Names of metrics, `*` for any characters; empty: the headline metric of each run.
     pub metrics: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ pub struct CompareOptions {
 #[derive(Debug, Clone, Serialize)]
 pub struct Comparison {
     pub split: Split,
-    /// Common to all runs, as everything that a score depends on.
+    /// Common to all runs, like everything that a score depends on.
     pub dataset: PathBuf,
     pub dataset_sha256: Option<String>,
     pub num_images: usize,
@@ -41,7 +41,7 @@ pub struct Comparison {
     pub conditions: Vec<(String, String)>,
     pub columns: Vec<Column>,
     pub groups: Vec<Group>,
-    /// What a reader should know of single runs.
+    /// What a reader should know about individual runs.
     pub notes: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ pub struct Comparison {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Column {
     pub metric: String,
-    /// Which way is better, where that is known.
+    /// Which direction is better, if known.
     pub best_is: Option<Direction>,
 }
 
@@ -57,7 +57,7 @@ pub struct Column {
 #[derive(Debug, Clone, Serialize)]
 pub struct Group {
     pub name: String,
-    /// One a column; `None` where no run has the metric.
+    /// One per column; `None` if no run has the metric.
     pub cells: Vec<Option<Cell>>,
     pub runs: Vec<RunRow>,
 }
@@ -65,13 +65,13 @@ pub struct Group {
 /// A metric over the runs of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Cell {
-    /// Of the runs for which it is defined; NaN, `null` in JSON, of none.
+    /// Over the runs for which it is defined; NaN (`null` in JSON) if there are none.
     pub mean: f64,
-    /// Sample standard deviation (over n − 1); none of fewer than two runs.
+    /// Sample standard deviation (over n − 1); absent for fewer than two runs.
     pub sd: Option<f64>,
     /// Runs for which it is defined.
     pub n: usize,
-    /// The best of its column.
+    /// Whether it is the best of its column.
     pub is_best: bool,
 }
 
@@ -82,16 +82,16 @@ pub struct RunRow {
     pub seed: u64,
     pub checkpoint: PathBuf,
     pub step: u64,
-    /// One a column; `None` where the run does not have the metric, NaN where it is undefined.
+    /// One per column; `None` if the run does not have the metric, NaN if it is undefined.
     pub values: Vec<Option<f64>>,
 }
 
-/// Reads the scores of the runs, makes sure that they can be compared, and compares them.
+/// Reads the scores of the runs, checks that they can be compared, and compares them.
 ///
 /// # Errors
-/// Of kind config for a folder that is no run, one given twice, or an unknown metric; of kind data for
-/// a run without scores of that split (says how to make them), or scores that cannot be compared
-/// (says which runs differ in what).
+/// A config error for a folder that is not a run folder, one given twice, or an unknown metric; a data
+/// error for a run without scores for that split (says how to compute them), or scores that cannot be
+/// compared (says which runs differ in what).
 pub fn compare(options: &CompareOptions) -> Result<Comparison> {
     let runs = options.runs.iter().map(|path| Run::read(path, options.split));
     let runs = runs.collect::<Result<Vec<_>>>()?;
@@ -135,7 +135,7 @@ fn chosen_metrics(runs: &[Run], wanted: &[String]) -> Result<Vec<String>> {
             known.sort_unstable();
             known.dedup();
             return Err(Error::config(format!(
-                "--metric {name}: no run has such a metric; there are {}",
+                "--metric {name}: no run has this metric; they have {}",
                 known.join(", ")
             ))
             .into());
@@ -145,38 +145,11 @@ fn chosen_metrics(runs: &[Run], wanted: &[String]) -> Result<Vec<String>> {
     Ok(chosen)
 }
 
-/// What the runs' configs say decides; then the names of the field.
+/// What the runs' configs say decides, then what their tasks reported.
 fn column(metric: String, runs: &[Run]) -> Column {
-    const HIGHEST: [&str; 18] = [
-        "precision",
-        "recall",
-        "f1",
-        "f1_micro",
-        "map",
-        "exact_match",
-        "accuracy",
-        "auroc",
-        "mIoU",
-        "dice",
-        "bbox_mAP",
-        "bbox_mAP_50",
-        "bbox_mAP_75",
-        "segm_mAP",
-        "segm_mAP_50",
-        "segm_mAP_75",
-        "iou",
-        "AP",
-    ];
-    const LOWEST: [&str; 6] = ["hd95", "mae", "mse", "rmse", "loss", "error"];
     let configured = runs.iter().find_map(|run| run.direction_of(&metric));
-    let last = metric.rsplit('/').next().unwrap_or(&metric);
-    let last = ["_s", "_m", "_l"].iter().find_map(|size| last.strip_suffix(size)).unwrap_or(last);
-    let known = if HIGHEST.contains(&last) {
-        Some(Direction::Highest)
-    } else {
-        LOWEST.contains(&last).then_some(Direction::Lowest)
-    };
-    Column { best_is: configured.or(known), metric }
+    let reported = runs.iter().find_map(|run| run.record.report.get(&metric)?.direction);
+    Column { best_is: configured.or(reported), metric }
 }
 
 fn group(name: String, runs: &[&Run], columns: &[Column]) -> Group {
@@ -215,7 +188,7 @@ fn mark_best(groups: &mut [Group], columns: &[Column]) {
             Direction::Highest => means.iter().copied().reduce(f64::max),
             Direction::Lowest => means.iter().copied().reduce(f64::min),
         };
-        // The best of one is no news.
+        // The best of one run means nothing.
         let Some(best) = best.filter(|_| means.len() > 1) else { continue };
         for cell in groups.iter_mut().filter_map(|g| g.cells[index].as_mut()) {
             cell.is_best = cell.mean == best;
@@ -227,8 +200,8 @@ fn notes(runs: &[Run], groups: &[Group], without_hash: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if without_hash {
         notes.push(
-            "this kind of dataset has no annotation file to hash: that its content is the same was \
-             judged by its place and counts"
+            "this kind of dataset has no annotation file to hash: only its path and counts were compared, \
+             not its content"
                 .to_owned(),
         );
     }
@@ -236,7 +209,7 @@ fn notes(runs: &[Run], groups: &[Group], without_hash: bool) -> Vec<String> {
         for (i, row) in group.runs.iter().enumerate() {
             if let Some(same) = group.runs[..i].iter().find(|other| other.seed == row.seed) {
                 notes.push(format!(
-                    "{} and {} have the same seed {}: no independent repeats",
+                    "{} and {} have the same seed {}: they are not independent repeats",
                     same.run.display(),
                     row.run.display(),
                     row.seed
@@ -253,7 +226,7 @@ fn notes(runs: &[Run], groups: &[Group], without_hash: bool) -> Vec<String> {
         let each =
             runs.iter().zip(&files).map(|(run, file)| format!("{} {file}", run.path.display()));
         notes.push(format!(
-            "not all scores are of the same kind of checkpoint: {}",
+            "not all scores are from the same kind of checkpoint: {}",
             each.collect::<Vec<_>>().join(", ")
         ));
     }
@@ -274,15 +247,5 @@ mod tests {
         assert!((cell.sd.unwrap() - (42.0f64 / 18.0).sqrt()).abs() < 1e-15);
         assert_eq!(Cell::of(&[0.5]).sd, None);
         assert!(Cell::of(&[f64::NAN]).mean.is_nan());
-    }
-
-    #[test]
-    fn directions_are_taken_only_where_they_are_known() {
-        let of = |name: &str| column(name.to_owned(), &[]).best_is;
-        assert_eq!(of("per_class/benign/f1"), Some(Direction::Highest));
-        assert_eq!(of("box/segm_mAP_s"), Some(Direction::Highest));
-        assert_eq!(of("box/hd95"), Some(Direction::Lowest));
-        assert_eq!(of("box/hd95_undefined"), None);
-        assert_eq!(of("brightness"), None);
     }
 }

@@ -5,23 +5,23 @@ use anyhow::Result;
 use super::{Cell, Comparison, Group, RunRow};
 use crate::{
     logging::table::{grid, markdown},
-    task::Table,
+    metrics::Table,
 };
 
 /// How to write the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For a terminal; the best of a column with a star.
+    /// For a terminal; the best of a column is marked with a star.
     Text,
     /// The best in bold.
     Markdown,
     /// Full precision.
     Csv,
-    /// A `tabular` of booktabs, the best in bold.
+    /// A booktabs `tabular`, the best in bold.
     Latex,
 }
 
-/// Where a run has no such metric.
+/// Shown if a run does not have the metric.
 const ABSENT: &str = "–";
 
 /// The comparison in a format; with `runs` also a row for each run.
@@ -44,7 +44,7 @@ pub fn render(comparison: &Comparison, format: Format, runs: bool) -> Result<Str
     })
 }
 
-/// Header and rows: name, n, and a cell a metric. `padding` stands where a mark could.
+/// Header and rows: name, n, and one cell per metric. `padding` is used instead of a mark.
 fn table(
     comparison: &Comparison,
     runs: bool,
@@ -93,7 +93,7 @@ fn value_text(value: Option<f64>) -> String {
     }
 }
 
-/// What the numbers are, and what to know of them.
+/// What the numbers are, and what to know about them.
 fn notes(comparison: &Comparison, best: &str) -> String {
     let marked = comparison.groups.iter().flat_map(|g| &g.cells).flatten().any(|c| c.is_best);
     let mut text = format!(
@@ -220,7 +220,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::{compare::Column, config::Direction, data::Split};
+    use crate::{compare::Column, data::Split, metrics::Direction};
 
     fn comparison() -> Comparison {
         let column = |metric: &str, best_is| Column { metric: metric.to_owned(), best_is };

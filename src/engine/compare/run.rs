@@ -1,4 +1,4 @@
-//! One run as it is compared.
+//! One run of a comparison.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,13 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{Error, config::Direction, data::Split, fs::read_if_exists, run::EvalRecord};
+use crate::{
+    Error,
+    data::Split,
+    fs::read_if_exists,
+    metrics::Direction,
+    run_folder::{EvalRecord, LAST, RunFiles},
+};
 
 /// A run with its scores on a split.
 #[derive(Debug)]
@@ -15,28 +21,25 @@ pub(super) struct Run {
     pub(super) path: PathBuf,
     pub(super) record: EvalRecord,
     pub(super) seed: u64,
-    /// Every key of its config, in full, with its value; those left out that may differ between
-    /// repeats of a run.
+    /// Every key of its config, in full, with its value, except those that may differ between repeats
+    /// of a run.
     pub(super) settings: BTreeMap<String, String>,
     best: Option<(String, Direction)>,
     max_steps: Option<u64>,
 }
 
-/// Keys that a repeat of a run may have otherwise: the seed and the place, and what changes no result.
+/// Keys that may differ in a repeat of a run: the seed and the folder, and what does not change results.
 const FREE: [&str; 4] = ["seed", "run_dir", "loader.num_workers", "loader.prefetch_batches"];
 
 impl Run {
     pub(super) fn read(path: &Path, split: Split) -> Result<Self> {
-        let config_path = path.join("config.toml");
-        let Some(text) = read_if_exists(&config_path)? else {
-            let shown = path.display();
-            let what = if path.exists() { "has no config.toml" } else { "does not exist" };
-            return Err(Error::config(format!("{shown} is not a run folder: it {what}")).into());
-        };
+        let files = RunFiles::open(path)?;
+        let config_path = files.config();
+        let text = read_if_exists(&config_path)?.unwrap_or_default();
         let config: toml::Table = text.parse().map_err(|e: toml::de::Error| {
             Error::config(format!("{} cannot be read: {}", config_path.display(), e.message()))
         })?;
-        let record = read_record(path, split)?;
+        let record = read_record(&files, split)?;
         let mut settings = BTreeMap::new();
         flatten("", &config, &mut settings);
         settings.retain(|key, _| !FREE.contains(&key.as_str()) && !key.starts_with("logging."));
@@ -62,24 +65,24 @@ impl Run {
         self.best.as_ref().filter(|(name, _)| name == metric).map(|(_, direction)| *direction)
     }
 
-    /// A note where the last checkpoint is not that of the last step.
+    /// A note if the last checkpoint is not that of the last step.
     pub(super) fn unfinished(&self) -> Option<String> {
-        let is_last = self.record.checkpoint.ends_with("last.safetensors");
+        let is_last = self.record.checkpoint.ends_with(LAST);
         let steps = self.max_steps.filter(|&steps| is_last && self.record.step < steps)?;
         Some(format!(
-            "{} was scored after step {} of {steps}: it was not finished then",
+            "{} was scored after step {} of {steps}: training was not finished",
             self.path.display(),
             self.record.step
         ))
     }
 }
 
-fn read_record(run: &Path, split: Split) -> Result<EvalRecord> {
-    let path = run.join(format!("eval-{split}.json"));
+fn read_record(files: &RunFiles, split: Split) -> Result<EvalRecord> {
+    let (run, path) = (files.folder(), files.scores(split));
     let command = format!("`sonotune eval --run {} --split {split}`", run.display());
     let Some(text) = read_if_exists(&path)? else {
         return Err(Error::data(format!(
-            "{} has no scores of the {split} split (no {}): make them with {command}",
+            "{} has no scores for the {split} split (no {}): compute them with {command}",
             run.display(),
             path.display()
         ))
@@ -87,13 +90,13 @@ fn read_record(run: &Path, split: Split) -> Result<EvalRecord> {
     };
     let record: EvalRecord = serde_json::from_str(&text).map_err(|e| {
         Error::data(format!(
-            "{} is no record of scores: {e}; make it again with {command}",
+            "{} is not a record of scores: {e}; write it again with {command}",
             path.display()
         ))
     })?;
     if record.split != split {
         return Err(Error::data(format!(
-            "{} holds scores of the {} split: make those of {split} with {command}",
+            "{} contains scores for the {} split: compute those for {split} with {command}",
             path.display(),
             record.split
         ))
@@ -103,7 +106,7 @@ fn read_record(run: &Path, split: Split) -> Result<EvalRecord> {
 }
 
 /// # Errors
-/// Of kind config when a folder is given twice: it would count twice.
+/// A config error if a folder is given twice: it would count twice.
 pub(super) fn ensure_distinct(runs: &[Run]) -> Result<()> {
     let place = |run: &Run| run.path.canonicalize().unwrap_or_else(|_| run.path.clone());
     let places: Vec<_> = runs.iter().map(place).collect();

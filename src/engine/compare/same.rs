@@ -1,4 +1,4 @@
-//! Whether scores were measured alike.
+//! Whether scores were measured in the same way.
 
 use std::fmt::Write;
 
@@ -7,22 +7,22 @@ use anyhow::Result;
 use super::Run;
 use crate::Error;
 
-/// What a score is of, as text for each run.
+/// One thing that a score depends on, as text for each run.
 struct Aspect<'a> {
     name: String,
     values: Vec<Option<String>>,
     remedy: &'a str,
 }
 
-const SAME_DATA: &str = "score all runs on the same data: `sonotune eval --run RUN --split SPLIT`, with \
-                         `dataset.…=…` behind it where a run's config names other data";
-const SAME_PROTOCOL: &str = "score all runs alike: `sonotune eval --run RUN --split SPLIT`, with the key \
-                             of the config that decides it behind it, e.g. `task.evaluation.…=…`";
-const SAME_CATEGORIES: &str = "models of different categories answer different questions; records of \
-                               earlier versions name none: score those runs again";
+const SAME_DATA: &str = "score all runs on the same data: `sonotune eval --run RUN --split SPLIT`, \
+                         followed by `dataset.…=…` if a run's config names different data";
+const SAME_PROTOCOL: &str = "score all runs in the same way: `sonotune eval --run RUN --split SPLIT`, \
+                             followed by the config key that decides it, e.g. `task.evaluation.…=…`";
+const SAME_CATEGORIES: &str = "models with different categories answer different questions; records of \
+                               earlier versions do not name theirs: score those runs again";
 
 /// # Errors
-/// Of kind data, naming every respect in which the runs differ and which runs have what.
+/// A data error that names everything in which the runs differ, and which runs have which value.
 pub(super) fn ensure_comparable(runs: &[Run]) -> Result<()> {
     let differing: Vec<_> =
         aspects(runs).into_iter().filter(|a| a.values.iter().any(|v| *v != a.values[0])).collect();
@@ -96,7 +96,7 @@ fn aspects(runs: &[Run]) -> Vec<Aspect<'static>> {
     aspects
 }
 
-/// The notes of the dataset are among the conditions too, and are compared already.
+/// The notes of the dataset are also among the conditions, and are already compared.
 fn condition_keys(runs: &[Run]) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();
     for (key, _) in runs.iter().flat_map(|run| &run.record.report.conditions) {
@@ -107,7 +107,7 @@ fn condition_keys(runs: &[Run]) -> Vec<String> {
     keys
 }
 
-/// All values of a condition: a key may stand there several times.
+/// All values of a condition: a key may appear several times.
 fn condition(run: &Run, key: &str) -> Option<String> {
     let conditions = run.record.report.conditions.iter().filter(|(k, _)| k == key);
     let values: Vec<&str> = conditions.map(|(_, value)| value.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Deserialises a [`Node`] tree; errors say what was expected and at which path.
+//! Deserialises a [`Node`] tree; errors state what was expected and at which path.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use super::node::{Node, Value};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct DeError {
     /// The value, or for unknown and missing keys the table. Values inside tables that serde
-    /// buffers (internally tagged enums) are known by that table only; [`super::locate`] finds them.
+    /// buffers (internally tagged enums) are only known by that table; [`super::locate`] finds them.
     pub(super) path: Vec<String>,
     pub(super) kind: Kind,
 }
@@ -48,17 +48,17 @@ pub(super) enum Kind {
         len: usize,
         expected: String,
     },
-    /// The type looks at no such key, and has not been told to refuse it.
+    /// The type does not read this key, and does not refuse unknown ones.
     Ignored,
     Other(String),
 }
 
-/// Opens an error that travels as text.
+/// Marks an error that is passed on as text.
 const MARK: &str = "\u{1}config\u{1}";
 
 impl fmt::Display for DeError {
-    /// typetag carries a foreign deserialiser's error across trait objects as text only, so the text
-    /// holds all of it and [`de::Error::custom`] unpacks it again.
+    /// typetag passes a foreign deserialiser's error across trait objects only as text, so the text
+    /// contains all of it and [`de::Error::custom`] unpacks it again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;
         write!(f, "{MARK}{json}")
@@ -196,7 +196,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
     }
 
-    /// What nothing reads is a slip of the pen, also where a plugin's struct would let it pass.
+    /// A key that nothing reads is a typo, even if a plugin's struct would accept it.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, DeError> {
         Err(Kind::Ignored.into())
     }
@@ -246,7 +246,7 @@ struct Entries<'de> {
 impl<'de> Entries<'de> {
     fn new(table: &'de [(String, Node)]) -> Self {
         let mut entries: Vec<_> = table.iter().collect();
-        // typetag streams what follows the tag and buffers what precedes it, losing positions.
+        // typetag streams what follows the tag but buffers what precedes it, and so loses positions.
         entries.sort_by_key(|(key, _)| key != "type");
         Self { entries: entries.into_iter(), pending: None }
     }

@@ -1,4 +1,4 @@
-//! Deserialises a tree and says all that is wrong with it, each at its line.
+//! Deserialises a tree and reports everything that is wrong with it, each problem at its line.
 
 use serde::de::DeserializeOwned;
 
@@ -8,14 +8,14 @@ use super::{
     locate::locate,
     node::{Node, Origin, Value, dotted},
     problem::{Problem, did_you_mean},
-    registry::Kind as Registry,
+    registry::Summary,
 };
 
-/// After so many the cause is something else, e.g. a file that is no config.
+/// After this many the cause is something else, e.g. a file that is not a config.
 const MAX_PROBLEMS: usize = 20;
 
-/// The typed value, or what is wrong. Serde stops at the first error; here the culprit is taken out
-/// and the rest tried again, so that one call names them all.
+/// The typed value, or what is wrong. Serde stops at the first error; here the culprit is removed
+/// and the rest tried again, so that one call reports all errors.
 pub(super) fn deserialize<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<Problem>> {
     let attempt = |tree: &Node| T::deserialize(tree).err();
     let mut tree = root.clone();
@@ -46,7 +46,7 @@ pub(super) fn deserialize<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<Pro
     }
 }
 
-/// Elements of arrays cannot be taken out without moving the others: their array goes.
+/// Elements of arrays cannot be removed without moving the others, so their array is removed.
 fn nearest_key(tree: &Node, path: &[String]) -> Vec<String> {
     let in_array = |len: &usize| {
         tree.at(&path[..*len]).is_some_and(|node| matches!(node.value, Value::Array(_)))
@@ -81,8 +81,8 @@ fn describe(tree: &Node, path: &[String], error: &DeError, attempt: Attempt<'_>)
             Problem::error(format!("`{key}`: expected {}, got {got}", in_words(expected)))
         }
         Kind::Ignored => Problem::error(format!("unknown key `{key}`: nothing reads it")).help(
-            "the type of its table passes over keys that it does not know; with \
-             `#[serde(deny_unknown_fields)]` on that struct this message names those it does",
+            "the type of its table ignores keys that it does not know; with \
+             `#[serde(deny_unknown_fields)]` on that struct this message lists the keys it does know",
         ),
         Kind::Other(message) if path.is_empty() => Problem::error(message),
         Kind::Other(message) => Problem::error(format!("`{key}`: {message}")),
@@ -111,7 +111,7 @@ fn unknown_key(
     let full = [path, &[key.to_owned()]].concat();
     let table = tree.at(path);
     let mut known = known.to_vec();
-    // A tag is consumed before the fields are looked at, so serde does not list it.
+    // A tag is consumed before the fields are read, so serde does not list it.
     if table.is_some_and(|t| t.child("type").is_some()) && !known.iter().any(|k| k == "type") {
         known.insert(0, "type".to_owned());
     }
@@ -139,7 +139,7 @@ fn find_elsewhere(key: &str, attempt: Attempt<'_>) -> Option<String> {
         .map(|info| info.path)
         .collect();
     if homes.iter().any(|home| home == key) {
-        return Some(format!("`{key}` is a top-level key: it must stand above the first [table]"));
+        return Some(format!("`{key}` is a top-level key: it must come before the first [table]"));
     }
     let mut homes: Vec<String> = homes.iter().map(|home| format!("`{home}`")).collect();
     homes.dedup();
@@ -157,7 +157,7 @@ fn missing_key(tree: &Node, path: &[String], key: &str, attempt: Attempt<'_>) ->
     let present: Vec<&str> =
         table.and_then(Node::table).into_iter().flatten().map(|(k, _)| k.as_str()).collect();
     if let Some(near) = did_you_mean(key, present) {
-        help.push(format!("`{near}` is there; was `{key}` meant?"));
+        help.push(format!("`{near}` is there; did you mean `{key}`?"));
     }
     let at = if path.is_empty() { String::new() } else { format!(" in {}", table_name(path)) };
     let what = if keys::is_table(&full, tree, attempt) {
@@ -169,15 +169,15 @@ fn missing_key(tree: &Node, path: &[String], key: &str, attempt: Attempt<'_>) ->
     place(problem, table)
 }
 
-/// What the author of a plugin forgets first.
-const LINK: &str = "\nthe type of a crate of your own is there only if that crate is linked, and it is \
+/// What the author of a plugin is most likely to forget.
+const LINK: &str = "\na type in your own crate is available only if that crate is linked, and it is \
                     linked only if\nmain.rs names it: `use my_task as _;` (`sonotune list` shows what \
-                    is there)";
+                    is available)";
 
 /// Whether `path` is the `type` of a table that other crates add types to.
 fn takes_plugins(path: &[String]) -> bool {
-    let tables = [Registry::Backbone, Registry::Task, Registry::Dataset].map(Registry::table);
-    path.first().is_some_and(|table| path.len() == 2 && tables.contains(&table.as_str()))
+    let takes = |table: &String| inventory::iter::<Summary>.into_iter().any(|s| s.table == table);
+    path.len() == 2 && path.first().is_some_and(takes)
 }
 
 fn unknown_name(tree: &Node, path: &[String], name: &str, known: &[String]) -> Problem {
@@ -199,7 +199,7 @@ fn unknown_name(tree: &Node, path: &[String], name: &str, known: &[String]) -> P
     place(problem.key(key), tree.at(path))
 }
 
-/// serde's expectations, said to someone who writes TOML.
+/// serde's expectations, worded for someone who writes TOML.
 pub(super) fn in_words(expected: &str) -> String {
     let words = match expected {
         "f64" | "f32" => "a number",

@@ -8,15 +8,15 @@ use super::{
     problem::{Problem, did_you_mean},
 };
 
-/// Far beyond any honest inheritance; bounds what a diamond of lists can multiply into.
+/// Far more than any sensible inheritance; limits what a diamond of lists can multiply into.
 const MAX_FILES: usize = 256;
-/// Keys and elements of all these files; merging takes the square of their number.
+/// Limit on keys and elements of all these files; merging is quadratic in their number.
 const MAX_VALUES: usize = 20_000;
 
 /// Follows `extends` from one file.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// Files that are being read, outermost first: as named, and canonical.
+    /// Files that are being read, outermost first: path as named, and canonical path.
     chain: Vec<(PathBuf, PathBuf)>,
     num_files: usize,
     num_values: usize,
@@ -67,8 +67,8 @@ impl Reader {
         let path = without_detours(&child.parent().unwrap_or(Path::new("")).join(relative));
         let here = |problem: Problem| problem.key("extends").at(parent.origin.clone());
         if !path.is_file() {
-            let message = format!("`extends` names {}, which is no file", path.display());
-            let help = "the path is relative to the folder of the file that says `extends`";
+            let message = format!("`extends` names {}, which is not a file", path.display());
+            let help = "the path is relative to the folder of the file that contains `extends`";
             return Err(here(Problem::error(message).help(help)));
         }
         let canonical = path.canonicalize().unwrap_or_else(|_| path.clone());
@@ -84,7 +84,7 @@ impl Reader {
     }
 
     /// `over` on top of `base`: tables merge key by key, everything else replaces.
-    /// `path` is where both stand in the config.
+    /// `path` is where both are in the config.
     pub(super) fn merge(&mut self, mut base: Node, over: Node, path: &mut Vec<String>) -> Node {
         if let Some(name) = over.child("type") {
             self.retype(&mut base, name, path);
@@ -107,7 +107,7 @@ impl Reader {
         }
     }
 
-    /// Keys of one `type` mean nothing to another, so they go with it.
+    /// Keys of one `type` mean nothing to another, so they are dropped with it.
     pub(super) fn retype(&mut self, base: &mut Node, name: &Node, path: &[String]) {
         let same = base.child("type").is_none_or(|old| old.as_str() == name.as_str());
         let Some(table) = base.table_mut().filter(|_| !same) else { return };
@@ -116,7 +116,7 @@ impl Reader {
         if !dropped.is_empty() {
             let key = dotted(&[path, &["type".to_owned()]].concat());
             let message = format!(
-                "`{key}` is another than inherited, so the inherited {} {} dropped",
+                "`{key}` differs from the inherited one, so the inherited {} {} dropped",
                 dropped.join(", "),
                 if dropped.len() == 1 { "is" } else { "are" }
             );
@@ -126,7 +126,7 @@ impl Reader {
 }
 
 /// `configs/base/x.toml` for `configs/demo/../base/x.toml`, unless a symbolic link on the way makes
-/// them two files.
+/// them different files.
 fn without_detours(path: &Path) -> PathBuf {
     let mut short = PathBuf::new();
     for part in path.components() {
@@ -147,7 +147,7 @@ fn empty_like(node: &Node) -> Node {
     Node { value: Value::Table(Vec::new()), origin: node.origin.clone() }
 }
 
-/// Takes a top-level key that holds a string or an array of strings.
+/// Removes and returns a top-level key that holds a string or an array of strings.
 fn take_strings(own: &mut Node, key: &str) -> Result<Vec<Node>, Problem> {
     let Some(node) = own.remove(&[key.to_owned()]) else { return Ok(Vec::new()) };
     let items = match node.value {
@@ -170,7 +170,7 @@ pub(super) fn remove(base: &mut Node, entry: &Node) -> Result<(), Problem> {
     let text = entry.as_str().unwrap_or_default();
     let here = |problem: Problem| problem.at(entry.origin.clone());
     let Some(path) = parse::dotted_key(text) else {
-        return Err(here(Problem::error(format!("{text:?} is no key, expected `table.key`"))));
+        return Err(here(Problem::error(format!("{text:?} is not a key, expected `table.key`"))));
     };
     if base.remove(&path).is_some() {
         return Ok(());

@@ -1,7 +1,7 @@
-//! Every key that a config can hold, read off the types themselves.
+//! Every key that a config can contain, obtained from the types themselves.
 //!
-//! A key that exists nowhere is planted in a table; the error lists the keys that do. So the list
-//! cannot be out of date, and holds the keys of whatever plugin is linked in.
+//! A key that does not exist is put into a table; the error lists the keys that do. So the list is
+//! never out of date, and contains the keys of every plugin that is linked in.
 
 use std::path::Path;
 
@@ -11,20 +11,20 @@ use super::{
     node::{Node, Origin, Value},
 };
 
-/// No key of any table and no name of any type.
+/// Not a key of any table nor the name of any type.
 const BOGUS: &str = "<bogus>";
 
-/// Tables in tables in tables; beyond it something refers to itself.
+/// Depth of nested tables; beyond it something refers to itself.
 const MAX_DEPTH: usize = 6;
 
 /// A key of the config.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct KeyInfo {
-    /// Dotted; an element of an array of tables is written `*`: `optimizer.groups.*.pattern`.
+    /// Dotted path; an element of an array of tables is written `*`: `optimizer.groups.*.pattern`.
     pub path: String,
-    /// What it holds, in words.
+    /// What value it takes, in words.
     pub value: String,
-    /// For keys that exist only under a certain `type` of their table: `dataset.type`'s value.
+    /// For keys that exist only under a certain `type` of their table: that type.
     pub only_for_type: Option<String>,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn list(attempt: Attempt<'_>) -> Vec<KeyInfo> {
     keys
 }
 
-/// Whether a key holds a table, judged by what a table there meets.
+/// Whether a key holds a table, judged by the error for a table there.
 pub(super) fn is_table(path: &[String], tree: &Node, attempt: Attempt<'_>) -> bool {
     let mut tree = tree.clone();
     let Some((last, parents)) = path.split_last() else { return false };
@@ -51,7 +51,7 @@ pub(super) fn is_table(path: &[String], tree: &Node, attempt: Attempt<'_>) -> bo
     }
 }
 
-/// The names that the table at `path` takes as its `type`, as deserialisation itself lists them.
+/// The names that the table at `path` accepts as its `type`, as deserialisation itself lists them.
 pub(super) fn type_names(path: &[String], attempt: Attempt<'_>) -> Vec<String> {
     let wrap = |inner: Node, key: &str| node(Value::Table(vec![(key.to_owned(), inner)]));
     let leaf = wrap(node(Value::String(BOGUS.into())), "type");
@@ -113,7 +113,7 @@ impl Explorer<'_> {
         };
         match self.probe(tree, path, bogus_table()) {
             Some(Kind::UnknownKey { key, .. }) if key == BOGUS => {
-                // Some keys take a table or something shorter; what a number meets says so.
+                // Some keys take a table or something shorter; the error for a number shows it.
                 let value = match self.probe(tree, path, node(Value::Integer(0))) {
                     Some(Kind::WrongType { expected, .. }) => in_words(&expected),
                     _ => "a table".to_owned(),
@@ -142,7 +142,7 @@ impl Explorer<'_> {
             Some(Kind::WrongType { expected, .. }) => {
                 self.push(path, &in_words(&expected), only_for);
             }
-            // Takes any key, so the probe's too: a map.
+            // Takes any key, even the probe's: a map.
             _ => match self.probe(tree, path, node(Value::Integer(0))) {
                 Some(Kind::WrongType { expected, .. }) => {
                     self.push(path, &in_words(&expected), only_for);

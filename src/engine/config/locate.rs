@@ -2,14 +2,14 @@
 //!
 //! serde reads an internally tagged enum into a buffer of its own before it knows the variant, so
 //! an error inside carries no path below the enum's table. The value is found by experiment: each
-//! candidate is replaced by a sentinel, and where the error changes accordingly, it was the one.
+//! candidate is replaced by a sentinel, and the one for which the error changes accordingly is it.
 
 use super::{
     de::{DeError, Kind, unexpected},
     node::{Node, Table, Value},
 };
 
-/// No key and no value of a config; prints the same quoted and unquoted.
+/// Not a key or value of any config; prints the same quoted and unquoted.
 const SENTINEL: &str = "<sentinel>";
 
 /// The exact path of the value, or of the table that holds or lacks the key. `attempt` deserialises
@@ -48,7 +48,7 @@ fn is_candidate(node: &Node, kind: &Kind) -> bool {
         Kind::MissingKey { key } => node.table().is_some_and(|table| !has(table, key)),
         Kind::UnknownName { name, .. } => node.as_str() == Some(name),
         Kind::WrongType { got, .. } | Kind::WrongValue { got, .. } => {
-            // A buffer keeps integers of both signs; serde words them alike.
+            // A buffer keeps integers of both signs; serde words them in the same way.
             unexpected(node).to_string() == *got
         }
         Kind::WrongLength { len, .. } => match &node.value {
@@ -73,8 +73,8 @@ fn plant(node: &mut Node, kind: &Kind) {
     }
 }
 
-/// Whether the error changed as it does when the sentinel replaced the culprit: an innocent key is
-/// met with another list of known keys, an innocent value with another expectation.
+/// Whether the error changed as it does when the sentinel replaced the culprit: an innocent key
+/// gets another list of known keys, an innocent value another expectation.
 fn answers(new: Option<&DeError>, old: &DeError) -> bool {
     match (&old.kind, new.map(|e| &e.kind)) {
         (Kind::UnknownKey { known, .. }, Some(Kind::UnknownKey { key, known: now })) => {

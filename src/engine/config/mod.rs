@@ -1,7 +1,7 @@
-//! The config of a run: plain data, read from TOML.
+//! A config as plain data, read from TOML; what its keys are, a [`Schema`] says.
 //!
 //! [`load`] goes file → tree that knows its lines ([`parse`](self)) → `extends` → overrides →
-//! typed [`RunConfig`] → ranges. `docs/configuration.md` is the user's side of it.
+//! typed schema → ranges. `docs/configuration.md` is the user's side of it.
 
 mod de;
 mod diagnose;
@@ -14,29 +14,42 @@ mod parse;
 mod problem;
 mod registry;
 mod render;
-mod schema;
-#[cfg(test)]
-mod tests;
-mod validate;
 
 use std::path::{Path, PathBuf};
 
 pub use keys::KeyInfo;
 pub use node::Origin;
 pub use problem::{Problem, Severity};
-pub use registry::{Kind, Registered, Summary, known_keys, registered};
-pub use schema::*;
+pub use registry::{Registered, Summary, known_keys, registered};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Error, Result};
 
+/// The typed form of a config, and what types cannot say about it.
+pub trait Schema: Serialize + DeserializeOwned {
+    /// Its tables that a linked crate can add a `type` to.
+    const TABLES: &'static [&'static str];
+
+    /// Ranges, and keys that contradict each other; each problem names its key.
+    fn validate(&self) -> Vec<Problem>;
+
+    /// Refuses what is linked in, if two of it share a name.
+    ///
+    /// # Errors
+    /// Names them.
+    fn check_linked() -> Result<()> {
+        Ok(())
+    }
+}
+
 /// A config with all that it inherits and overrides, checked.
 #[derive(Debug)]
-pub struct Loaded {
-    /// What the run goes by.
-    pub config: RunConfig,
+pub struct Loaded<C> {
+    /// The typed config.
+    pub config: C,
     /// The whole config as TOML, defaults written out; loading it gives the same config.
     pub resolved: String,
-    /// Does not keep a run from starting, but is worth a line.
+    /// Problems that do not keep a run from starting.
     pub warnings: Vec<Problem>,
     path: PathBuf,
     tree: node::Node,
@@ -49,30 +62,30 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Of kind config; one text that names every problem with file, line and key.
-pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
+pub fn load<C: Schema>(path: &Path, overrides: &[String]) -> Result<Loaded<C>> {
     check(path, overrides).map_err(|problems| Error::config(problem::report(&problems)).into())
 }
 
-/// As [`load`], with the problems one by one.
+/// Same as [`load`], with the problems one by one.
 ///
 /// # Errors
 /// All that is wrong.
-pub fn check(path: &Path, overrides: &[String]) -> Result<Loaded, Vec<Problem>> {
-    registry::ensure_unique().map_err(|error| vec![Problem::error(format!("{error:#}"))])?;
+pub fn check<C: Schema>(path: &Path, overrides: &[String]) -> Result<Loaded<C>, Vec<Problem>> {
+    registry::ensure_unique::<C>().map_err(|error| vec![Problem::error(format!("{error:#}"))])?;
     let mut reader = inherit::Reader::default();
     let tree = reader.read(path).map_err(|problem| vec![problem])?;
     complete(path, tree, overrides, reader)
 }
 
 /// From the tree of a file, with what it inherits, to the checked config.
-fn complete(
+fn complete<C: Schema>(
     path: &Path,
     mut tree: node::Node,
     overrides: &[String],
     mut reader: inherit::Reader,
-) -> Result<Loaded, Vec<Problem>> {
+) -> Result<Loaded<C>, Vec<Problem>> {
     overrides::apply(&mut tree, overrides, &mut reader).map_err(|problem| vec![problem])?;
-    let config: RunConfig = diagnose::deserialize(&tree)?;
+    let config: C = diagnose::deserialize(&tree)?;
     let resolved = render::resolved(&config).map_err(|e| vec![Problem::error(format!("{e:#}"))])?;
     let mut loaded =
         Loaded { config, resolved, warnings: reader.notes, path: path.to_owned(), tree };
@@ -96,7 +109,7 @@ fn complete(
     Err(errors)
 }
 
-impl Loaded {
+impl<C: Schema> Loaded<C> {
     /// The file that was loaded.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -106,7 +119,7 @@ impl Loaded {
     /// The same config with further `key=value` overrides.
     ///
     /// # Errors
-    /// As [`load`].
+    /// Same errors as [`load`].
     pub fn with_overrides(&self, overrides: &[String]) -> Result<Self> {
         let mut reader = inherit::Reader::default();
         reader.notes.clone_from(&self.warnings);
@@ -121,7 +134,7 @@ impl Loaded {
         self.tree.origin_at(&path)
     }
 
-    /// `FILE:LINE: ` or `override N (…): ` to open a message about a key; a default is named so.
+    /// `FILE:LINE: ` or `override N (…): ` to start a message about a key; defaults are marked as such.
     #[must_use]
     pub fn locate(&self, key: &str) -> String {
         match self.origin(key) {
@@ -130,7 +143,7 @@ impl Loaded {
         }
     }
 
-    /// The resolved text with a comment behind each value that says where it came from.
+    /// The resolved text with a comment after each value that says where it came from.
     #[must_use]
     pub fn with_origins(&self) -> String {
         render::with_origins(&self.resolved, |path| self.origin_text(path))

@@ -7,7 +7,7 @@ use std::{fmt, path::Path, sync::Arc};
 pub enum Origin {
     /// A line, counted from 1, of a file.
     File {
-        /// As named on the command line or in `extends`.
+        /// Path as named on the command line or in `extends`.
         file: Arc<Path>,
         line: usize,
     },
@@ -31,7 +31,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value and where its key (in arrays: the value itself) stands.
+/// A value and where its key (in arrays: the value itself) was given.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) value: Value,
@@ -47,14 +47,14 @@ pub(super) enum Value {
     Integer(i64),
     Float(f64),
     String(String),
-    /// No key of a config is a date; kept to say so where one is given.
+    /// No key of a config takes a date; kept for the error message if one is given.
     Date(String),
     Array(Vec<Node>),
     Table(Table),
 }
 
 impl fmt::Display for Value {
-    /// For messages: what the user wrote, briefly.
+    /// For messages: what the user wrote, in short form.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bool(value) => write!(f, "{value}"),
@@ -72,7 +72,7 @@ impl fmt::Display for Value {
 }
 
 impl Node {
-    /// Values in it, itself among them.
+    /// Number of values in it, including itself.
     pub(super) fn num_values(&self) -> usize {
         1 + match &self.value {
             Value::Table(table) => table.iter().map(|(_, node)| node.num_values()).sum(),
@@ -123,8 +123,8 @@ impl Node {
         path.iter().try_fold(self, |node, segment| node.child(segment))
     }
 
-    /// Where the value at `path` was given. A short form (a string where a table may stand) gives
-    /// all that it stands for.
+    /// Where the value at `path` was given. For a short form (a string instead of a table)
+    /// it is where the short form was given.
     pub(super) fn origin_at(&self, path: &[String]) -> Option<&Origin> {
         let mut node = self;
         for segment in path {
@@ -141,7 +141,7 @@ impl Node {
         path.iter().try_fold(self, |node, segment| node.child_mut(segment))
     }
 
-    /// Takes a key out of its table; arrays are left alone.
+    /// Removes a key from its table; arrays are left alone.
     pub(super) fn remove(&mut self, path: &[String]) -> Option<Self> {
         let (last, parents) = path.split_last()?;
         let table = self.at_mut(parents)?.table_mut()?;
@@ -149,7 +149,7 @@ impl Node {
         Some(table.remove(index).1)
     }
 
-    /// Sets a key of a table, replacing what stands there.
+    /// Sets a key of a table, replacing what is there.
     pub(super) fn insert(table: &mut Table, key: &str, node: Self) {
         match table.iter_mut().find(|(k, _)| k == key) {
             Some((_, slot)) => *slot = node,
@@ -181,7 +181,7 @@ impl Node {
     }
 }
 
-/// `optimizer.groups.0.lr`: as typed in an override. Keys that are no bare words are quoted.
+/// `optimizer.groups.0.lr`: as typed in an override. Keys that are not bare words are quoted.
 pub(super) fn dotted(path: &[String]) -> String {
     let bare = |s: &&String| {
         !s.is_empty() && s.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')

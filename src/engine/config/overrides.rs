@@ -10,7 +10,7 @@ use super::{
 /// One parsed argument.
 struct Override {
     path: Vec<String>,
-    /// `None` takes the key away.
+    /// `None` removes the key.
     value: Option<Node>,
     origin: Origin,
 }
@@ -49,7 +49,7 @@ fn parse(position: usize, argument: &str) -> Result<Override, Problem> {
     let wrong = |message: &str| {
         Problem::error(message)
             .at(origin.clone())
-            .help("write key=value with the key as in the config, e.g. optimizer.lr=1e-4 or run_dir=runs/a; ~key takes a key away")
+            .help("write key=value with the key as in the config, e.g. optimizer.lr=1e-4 or run_dir=runs/a; ~key removes a key")
     };
     let (key, value) = match argument.strip_prefix('~') {
         Some(key) => (key, None),
@@ -59,13 +59,13 @@ fn parse(position: usize, argument: &str) -> Result<Override, Problem> {
             (key, Some(value))
         }
     };
-    let path =
-        parse::dotted_key(key).ok_or_else(|| wrong(&format!("{key:?} is no key of a config")))?;
+    let path = parse::dotted_key(key)
+        .ok_or_else(|| wrong(&format!("{key:?} is not a key of a config")))?;
     let value = value.map(|text| value_node(text, &origin)).transpose()?;
     Ok(Override { path, value, origin })
 }
 
-/// A TOML value; what is none is a string, unless it opens like TOML and went wrong.
+/// A TOML value; anything else is a string, unless it starts like TOML and is malformed.
 fn value_node(text: &str, origin: &Origin) -> Result<Node, Problem> {
     match parse::inline_value(text, origin) {
         Some(Node { value: Value::Date(_), .. }) => {}
@@ -73,7 +73,7 @@ fn value_node(text: &str, origin: &Origin) -> Result<Node, Problem> {
         None if text.starts_with(['[', '{', '"', '\'']) => {
             return Err(Problem::error(format!("{text:?} is not a valid TOML value"))
                 .at(origin.clone())
-                .help("mind that the shell takes quotes away: key='[\"a\", \"b\"]'"));
+                .help("note that the shell removes quotes: key='[\"a\", \"b\"]'"));
         }
         None => {}
     }
@@ -109,7 +109,7 @@ fn set(
                 let last = items.len().checked_sub(1).map_or("it is empty".to_owned(), |last| {
                     format!("its elements are 0 to {last}")
                 });
-                let message = format!("`{here}` is an array; {segment:?} is no index: {last}");
+                let message = format!("`{here}` is an array; {segment:?} is not an index: {last}");
                 return Err(Problem::error(message).key(here).at(value.origin));
             }
         }

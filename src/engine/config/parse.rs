@@ -15,7 +15,7 @@ use super::{
 /// Larger than any config; keeps a wrong file (weights, say) from being read as one.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Reads and parses one file, inheritance not yet resolved.
+/// Reads and parses one file, without resolving inheritance.
 pub(super) fn file(path: &Path) -> Result<Node, Problem> {
     let wrong = |what: String| Problem::error(format!("{}: {what}", path.display()));
     let metadata = std::fs::metadata(path).map_err(|e| wrong(format!("cannot be read: {e}")))?;
@@ -34,7 +34,7 @@ pub(super) fn file(path: &Path) -> Result<Node, Problem> {
     text_of(&text, path)
 }
 
-/// Parses text; `name` stands for its file in messages.
+/// Parses text; `name` represents its file in messages.
 pub(super) fn text_of(text: &str, name: &Path) -> Result<Node, Problem> {
     let lines = Lines::new(text, name);
     let table = DeTable::parse(text).map_err(|error| {
@@ -50,7 +50,7 @@ pub(super) fn text_of(text: &str, name: &Path) -> Result<Node, Problem> {
     Ok(Node { value, origin: lines.origin(0) })
 }
 
-/// A value as it would stand behind `key =`; `None` when it is not TOML.
+/// A value as it would be written after `key =`; `None` if it is not TOML.
 pub(super) fn inline_value(text: &str, origin: &Origin) -> Option<Node> {
     let document = format!("value = {text}");
     let table = DeTable::parse(&document).ok()?;
@@ -61,7 +61,7 @@ pub(super) fn inline_value(text: &str, origin: &Origin) -> Option<Node> {
     Some(node)
 }
 
-/// The segments of a dotted key, `None` when it is not one.
+/// The segments of a dotted key, `None` if it is not one.
 pub(super) fn dotted_key(text: &str) -> Option<Vec<String>> {
     let document = format!("{text} = 0");
     let parsed = DeTable::parse(&document).ok()?;
@@ -92,7 +92,7 @@ impl Node {
     }
 }
 
-/// Byte offsets to lines.
+/// Converts byte offsets to lines.
 struct Lines {
     file: Arc<Path>,
     starts: Vec<usize>,

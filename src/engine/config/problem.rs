@@ -19,16 +19,18 @@ pub struct Problem {
     pub severity: Severity,
     /// Where the key was given; `None` for defaults and for whole files.
     pub origin: Option<Origin>,
-    /// E.g. `optimizer.lr`; empty where no key is concerned.
+    /// E.g. `optimizer.lr`; empty if it is not about a key.
     pub key: String,
-    /// What, expected and got.
+    /// What is wrong, what was expected and what was found.
     pub message: String,
     /// What to do; may be empty.
     pub help: String,
 }
 
 impl Problem {
-    pub(super) fn error(message: impl Into<String>) -> Self {
+    /// What keeps the config from being used.
+    #[must_use]
+    pub fn error(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
             origin: None,
@@ -38,7 +40,9 @@ impl Problem {
         }
     }
 
-    pub(super) fn warning(message: impl Into<String>) -> Self {
+    /// What is worth a line.
+    #[must_use]
+    pub fn warning(message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(message) }
     }
 
@@ -47,7 +51,9 @@ impl Problem {
         self
     }
 
-    pub(super) fn key(mut self, key: impl Into<String>) -> Self {
+    /// The dotted key that it is about.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = key.into();
         self
     }

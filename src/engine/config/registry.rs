@@ -1,75 +1,35 @@
-//! What is linked in: backbones, tasks, datasets.
+//! What is linked in: the types of the tables that plugins can add to.
 
 use std::panic::Location;
 
-use serde::Deserialize;
+use super::{KeyInfo, Schema, keys, node::Node};
+use crate::{Error, Result};
 
-use super::{KeyInfo, RunConfig, keys, node::Node};
-use crate::{Error, Result, weights::keymap::conventions};
-
-/// The tables of a config that a plugin can add a `type` to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// [`crate::backbone::BackboneConfig`]
-    Backbone,
-    /// [`crate::task::TaskConfig`]
-    Task,
-    /// [`crate::data::DatasetConfig`]
-    Dataset,
-}
-
-impl Kind {
-    /// The table's name.
-    #[must_use]
-    pub fn table(self) -> &'static str {
-        match self {
-            Self::Backbone => "backbone",
-            Self::Task => "task",
-            Self::Dataset => "dataset",
-        }
-    }
-}
-
-/// One line about a `type`, for `sonotune list`. Submitted beside the `#[typetag::serde]` impl:
+/// One line about a `type`, for `sonotune list`. Submitted next to the `#[typetag::serde]` impl:
 ///
 /// ```
 /// engine::inventory::submit! {
-///     engine::config::Summary::task("my_task", "what it predicts, and how")
+///     engine::config::Summary::of("task", "my_task", "what it predicts, and how")
 /// }
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Summary {
     /// The table it is a `type` of.
-    pub kind: Kind,
+    pub table: &'static str,
     /// As in `#[typetag::serde(name = "…")]`.
     pub name: &'static str,
-    /// No full stop.
+    /// The line, without a full stop.
     pub text: &'static str,
     /// Where it was submitted.
     at: &'static Location<'static>,
 }
 
 impl Summary {
-    /// Of a [`crate::backbone::BackboneConfig`].
+    /// `table` is the table's name, `name` the value of its `type`.
     #[must_use]
     #[track_caller]
-    pub const fn backbone(name: &'static str, text: &'static str) -> Self {
-        Self { kind: Kind::Backbone, name, text, at: Location::caller() }
-    }
-
-    /// Of a [`crate::task::TaskConfig`].
-    #[must_use]
-    #[track_caller]
-    pub const fn task(name: &'static str, text: &'static str) -> Self {
-        Self { kind: Kind::Task, name, text, at: Location::caller() }
-    }
-
-    /// Of a [`crate::data::DatasetConfig`].
-    #[must_use]
-    #[track_caller]
-    pub const fn dataset(name: &'static str, text: &'static str) -> Self {
-        Self { kind: Kind::Dataset, name, text, at: Location::caller() }
+    pub const fn of(table: &'static str, name: &'static str, text: &'static str) -> Self {
+        Self { table, name, text, at: Location::caller() }
     }
 }
 
@@ -79,52 +39,52 @@ inventory::collect!(Summary);
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Registered {
     /// The table it is a `type` of.
-    pub kind: Kind,
+    #[serde(rename = "kind")]
+    pub table: &'static str,
     /// The value of `type`.
     pub name: String,
-    /// Empty where no [`Summary`] was submitted.
+    /// Empty if no [`Summary`] was submitted.
     pub summary: String,
 }
 
-/// All that is linked in, by kind and name.
+/// All that is linked in, by table and name.
 ///
-/// The names are those that deserialisation accepts; typetag keeps them to itself but lists them
-/// when it meets a name that it does not know.
+/// The names are those that deserialisation accepts; typetag does not expose them, but lists them
+/// in the error for an unknown name.
 ///
 /// # Errors
 /// When two types share a name, or a [`Summary`] belongs to none.
-pub fn registered() -> Result<Vec<Registered>> {
-    ensure_unique()?;
+pub fn registered<C: Schema>() -> Result<Vec<Registered>> {
+    ensure_unique::<C>()?;
     let summaries: Vec<&Summary> = inventory::iter::<Summary>.into_iter().collect();
     let mut all = Vec::new();
-    for kind in [Kind::Backbone, Kind::Task, Kind::Dataset] {
-        let names = sorted_names(kind);
-        let of_kind = || summaries.iter().filter(|s| s.kind == kind);
-        if let Some(lost) = of_kind().find(|s| names.iter().all(|name| name != s.name)) {
-            let message =
-                format!("summary of {:?}, which is no [{}] type", lost.name, kind.table());
+    for &table in C::TABLES {
+        let names = sorted_names::<C>(table);
+        let of_table = || summaries.iter().filter(|s| s.table == table);
+        if let Some(lost) = of_table().find(|s| names.iter().all(|name| name != s.name)) {
+            let message = format!("summary of {:?}, which is no [{}] type", lost.name, table);
             return Err(Error::config(message).into());
         }
         all.extend(names.into_iter().map(|name| {
-            let found = of_kind().find(|s| s.name == name);
+            let found = of_table().find(|s| s.name == name);
             let summary = found.map_or(String::new(), |s| s.text.to_owned());
-            Registered { kind, name, summary }
+            Registered { table, name, summary }
         }));
     }
     Ok(all)
 }
 
-/// Refuses two types of one name: a config could not say which is meant.
+/// Refuses two types with the same name: a config could not say which one it means.
 ///
 /// # Errors
 /// Names the type, and where those are registered that submitted a [`Summary`].
-pub(super) fn ensure_unique() -> Result<()> {
-    for kind in [Kind::Backbone, Kind::Task, Kind::Dataset] {
-        let names = sorted_names(kind);
+pub(super) fn ensure_unique<C: Schema>() -> Result<()> {
+    for &table in C::TABLES {
+        let names = sorted_names::<C>(table);
         let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) else { continue };
         let mut places: Vec<String> = inventory::iter::<Summary>
             .into_iter()
-            .filter(|summary| summary.kind == kind && summary.name == pair[0])
+            .filter(|summary| summary.table == table && summary.name == pair[0])
             .map(|summary| format!("{}:{}", summary.at.file(), summary.at.line()))
             .collect();
         places.sort();
@@ -136,39 +96,25 @@ pub(super) fn ensure_unique() -> Result<()> {
         return Err(Error::config(format!(
             "two [{}] types are named {:?}{known}; give one of them another name in \
              `#[typetag::serde(name = \"…\")]`, or link one of the crates only",
-            kind.table(),
-            pair[0]
+            table, pair[0]
         ))
         .into());
     }
-    ensure_unique_conventions()
+    C::check_linked()
 }
 
-/// Likewise for the naming conventions of weight files.
-fn ensure_unique_conventions() -> Result<()> {
-    let mut names: Vec<&str> = conventions().map(|convention| convention.name).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => {
-            let message = format!("two naming conventions of weights are named {:?}", pair[0]);
-            Err(Error::config(message).into())
-        }
-        None => Ok(()),
-    }
-}
-
-fn sorted_names(kind: Kind) -> Vec<String> {
-    let mut names = keys::type_names(&[kind.table().to_owned()], &attempt);
+fn sorted_names<C: Schema>(table: &str) -> Vec<String> {
+    let mut names = keys::type_names(&[table.to_owned()], &attempt::<C>);
     names.sort();
     names
 }
 
-/// Every key that a config can hold, those of plugins included.
+/// Every key that a config can contain, including those of plugins.
 #[must_use]
-pub fn known_keys() -> Vec<KeyInfo> {
-    keys::list(&attempt)
+pub fn known_keys<C: Schema>() -> Vec<KeyInfo> {
+    keys::list(&attempt::<C>)
 }
 
-fn attempt(tree: &Node) -> Option<super::de::DeError> {
-    RunConfig::deserialize(tree).err()
+fn attempt<C: Schema>(tree: &Node) -> Option<super::de::DeError> {
+    C::deserialize(tree).err()
 }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+
 use super::{
-    RunConfig,
     node::{Node, Origin, Value},
     parse,
 };
@@ -11,7 +12,7 @@ use crate::{Context, Result};
 
 /// TOML with every default written out: loading it gives the same config, in this version and in
 /// later ones whose defaults differ.
-pub(super) fn resolved(config: &RunConfig) -> Result<String> {
+pub(super) fn resolved(config: &impl Serialize) -> Result<String> {
     toml::to_string(config).context("the config cannot be written as TOML")
 }
 
@@ -41,7 +42,7 @@ pub(super) fn values(text: &str) -> Vec<(Vec<String>, usize)> {
         .collect()
 }
 
-/// The resolved text with a comment behind each value that says where it came from.
+/// The resolved text with a comment after each value that says where it came from.
 pub(super) fn with_origins(text: &str, origin: impl Fn(&[String]) -> String) -> String {
     let values = values(text);
     let width = text.lines().map(|line| line.chars().count()).filter(|n| *n < 60).max();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    ImageId, ImagePrompts, Segmentation, Statistics,
+    Category, ImageId, ImagePrompts, Segmentation, Statistics,
     check::Audit,
     files::{find_images, relative_text},
     names::{did_you_mean, mismatch, quoted},
@@ -33,7 +33,7 @@ impl Split {
 }
 
 impl Split {
-    /// As configs spell it.
+    /// The name in configs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -59,19 +59,18 @@ pub trait DatasetConfig: Debug + Send + Sync {
     /// Opens one split: reads annotations, not pixels. Every split of a config has the same
     /// categories in the same order.
     ///
-    /// # Errors
-    /// When files are absent, malformed or contradict each other; names file and entry. A split
-    /// that the config does not name is an error of the config.
+    /// If files are missing, malformed or contradict each other; names the file and the entry. A
+    /// split that the config does not name is a config error.
     fn open(&self, split: Split) -> Result<Dataset>;
 
-    /// Reads one split past its faults and reports them all, for `sonotune data check`. By default
-    /// what [`open`](Self::open) gives, or its one error.
+    /// Reads one split without stopping at faults and reports all of them, for `sonotune data
+    /// check`. By default: the result of [`open`](Self::open), or its single error.
     fn audit(&self, split: Split) -> Audit {
         Audit::of(self.open(split), Path::new(split.name()))
     }
 }
 
-/// One split, opened.
+/// An opened split.
 #[derive(Debug, Clone, Default)]
 pub struct Dataset {
     /// In the order of class indices.
@@ -81,16 +80,8 @@ pub struct Dataset {
     pub source: PathBuf,
     /// SHA-256 of the annotation file, in hex; recorded with every score.
     pub source_sha256: Option<String>,
-    /// What was left out or rewritten on the way in, a sentence each; recorded with every score.
+    /// What was left out or rewritten while loading, one sentence each; recorded with every score.
     pub notes: Vec<String>,
-}
-
-/// A class of objects or images.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Category {
-    /// Id in the annotation file, for output that goes back there.
-    pub id: i64,
-    pub name: String,
 }
 
 /// One image with its annotation.
@@ -99,14 +90,14 @@ pub struct Record {
     pub image_id: ImageId,
     /// Absolute, or relative to the working directory.
     pub path: PathBuf,
-    /// `(height, width)` as the annotation claims it; checked against the file when decoded.
+    /// `(height, width)` according to the annotation; checked against the file when decoded.
     pub size: Option<(u32, u32)>,
-    /// Category indices of the image as a whole, ascending, without repeats.
+    /// Category indices of the image as a whole, ascending, without duplicates.
     pub image_labels: Vec<u32>,
     pub objects: Vec<Object>,
-    /// What to ask a promptable model; `None`: what its task derives from `objects`.
+    /// Prompts for a promptable model; `None`: those its task derives from `objects`.
     pub prompts: Option<ImagePrompts>,
-    /// Numbers that belong to the image as a whole, by name: a measurement, an age. Finite.
+    /// Numbers of the image as a whole, by name, e.g. a measurement or an age. Finite.
     pub values: BTreeMap<String, f64>,
 }
 
@@ -133,7 +124,7 @@ pub struct Object {
     pub category: u32,
     /// XYWH, original pixels.
     pub bbox: [f64; 4],
-    /// As the file gives it, in original pixels; metrics by object size go by it.
+    /// As given in the file, in original pixels; metrics by object size use it.
     pub area: f64,
     pub is_crowd: bool,
     pub segmentation: Segmentation,
@@ -144,7 +135,7 @@ impl Dataset {
     /// order of their paths. The id is the path relative to that folder, as text.
     ///
     /// # Errors
-    /// When there is no such file or folder, or no image in it.
+    /// If the path does not exist or has no images.
     pub fn from_images(path: &Path) -> Result<Self> {
         if !path.exists() {
             return Err(Error::data(format!("{}: no such file or folder", path.display())).into());
@@ -163,7 +154,7 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Number of objects of all images.
+    /// Number of objects in all images.
     #[must_use]
     pub fn num_objects(&self) -> usize {
         self.records.iter().map(|r| r.objects.len()).sum()
@@ -178,7 +169,7 @@ impl Dataset {
     /// trained with.
     ///
     /// # Errors
-    /// When the names are not exactly those of this dataset.
+    /// If the names are not exactly those of this dataset.
     pub fn reordered(mut self, names: &[&str]) -> Result<Self> {
         let own: Vec<&str> = self.category_names().collect();
         if let Some(difference) = mismatch(&own, names) {
@@ -208,7 +199,7 @@ impl Dataset {
     /// Checks that every image has the numbers `names`.
     ///
     /// # Errors
-    /// Names the first image that lacks one, and what it has.
+    /// If an image lacks one; names the first such image and the values it has.
     pub fn require_values(&self, names: &[String]) -> Result<()> {
         for name in names {
             let lacks: Vec<_> =
@@ -227,24 +218,24 @@ impl Dataset {
         Ok(())
     }
 
-    /// Looks at every image file's presence (not its content); on a network disk this takes a
-    /// while, so that opening looks at the first few only.
+    /// Checks that every image file exists (not its content). On a network disk this takes a while,
+    /// so opening checks only the first few.
     ///
     /// # Errors
-    /// When any is missing; names the first of them and how many there are.
+    /// If any is missing; names the first one and how many there are.
     pub fn verify_files(&self) -> Result<()> {
         self.verify_first_files(usize::MAX)
     }
 
-    /// [`verify_files`](Self::verify_files) of the first `count` records.
+    /// Same as [`verify_files`](Self::verify_files), for the first `count` records.
     pub(crate) fn verify_first_files(&self, count: usize) -> Result<()> {
         let looked_at = count.min(self.records.len());
         let missing: Vec<_> =
             self.records[..looked_at].iter().filter(|r| !r.path.is_file()).collect();
         let Some(first) = missing.first() else { return Ok(()) };
         Err(Error::data(format!(
-            "{}: image {} has no file {} ({} of {looked_at} files looked at are missing). Check \
-             the folder of the images in the config",
+            "{}: image {} has no file {} ({} of {looked_at} files checked are missing). Check \
+             the image folder in the config",
             self.source.display(),
             first.image_id,
             first.path.display(),
@@ -253,7 +244,7 @@ impl Dataset {
         .into())
     }
 
-    /// An error when the dataset has no images.
+    /// An error if the dataset has no images.
     pub(crate) fn ensure_images(&self) -> Result<()> {
         if self.records.is_empty() {
             let mut message = format!("{}: no images", self.source.display());
@@ -265,7 +256,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// A paragraph for people: images, objects, and for each category its class index, id in the
+    /// A readable paragraph: images, objects, and for each category its class index, id in the
     /// file, name and counts.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -274,28 +265,28 @@ impl Dataset {
 }
 
 /// `image 7 (a.png) has no value "ga_weeks"`.
-pub(super) fn no_value(image_id: &ImageId, path: &Path, name: &str) -> String {
+pub(crate) fn no_value(image_id: &ImageId, path: &Path, name: &str) -> String {
     format!("image {image_id} ({}) has no value \"{name}\"", path.display())
 }
 
 /// What there is in place of a value that an image lacks.
-pub(super) fn value_hint(values: &BTreeMap<String, f64>, name: &str) -> String {
+pub(crate) fn value_hint(values: &BTreeMap<String, f64>, name: &str) -> String {
     let names: Vec<&str> = values.keys().map(String::as_str).collect();
     if names.is_empty() {
-        return "; the dataset gives none: name it in its key `values`, where it has one"
+        return "; the dataset has no values: list the name in its key `values`, if its type has that key"
             .to_owned();
     }
     let near = did_you_mean(name, names.iter().copied());
     format!("{near}; it has {}", quoted(&names))
 }
 
-/// SHA-256 of an annotation file's bytes as [`Dataset::source_sha256`] has it.
+/// SHA-256 of an annotation file's bytes, as in [`Dataset::source_sha256`].
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The error of a split that the config does not name; `named` are those it does.
+/// The error for a split that the config does not name; `named` lists those it does name.
 #[must_use]
 pub fn missing_split(split: Split, named: &[Split]) -> anyhow::Error {
     let named: Vec<String> = named.iter().map(ToString::to_string).collect();
@@ -362,7 +353,7 @@ mod tests {
         assert_eq!(
             error,
             "val.json: image 0 (0.png) has no value \"ga_weeks\" (3 of 3 images lack it); the \
-             dataset gives none: name it in its key `values`, where it has one"
+             dataset has no values: list the name in its key `values`, if its type has that key"
         );
         for record in &mut dataset.records[..2] {
             record.values.insert("ga_weeks".to_owned(), 21.5);

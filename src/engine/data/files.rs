@@ -7,30 +7,30 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::Error;
 
-/// Endings of the formats that can be decoded, lower case.
+/// File extensions of the formats that can be decoded, lower case.
 pub(crate) const IMAGE_EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
 
 /// Images below a folder.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// By path.
+    /// Sorted by path.
     pub(crate) images: Vec<PathBuf>,
     /// Other visible files.
     pub(crate) num_others: usize,
 }
 
-/// Whether the name ends as an image's does, in either case.
+/// Whether the name has the extension of an image, in upper or lower case.
 pub(crate) fn is_image(path: &Path) -> bool {
     path.extension()
         .and_then(|e| e.to_str())
         .is_some_and(|e| IMAGE_EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()))
 }
 
-/// Every image below `folder`, in the order of their paths; hidden files and folders are passed
-/// over, links are followed.
+/// All images below `folder`, sorted by path. Hidden files and folders are skipped, links are
+/// followed.
 ///
 /// # Errors
-/// When the folder is missing or part of it unreadable, or links run in a circle.
+/// If the folder is missing or part of it is unreadable, or links form a cycle.
 pub(crate) fn find_images(folder: &Path) -> Result<Found> {
     require_folder(folder)?;
     let mut found = Found { images: Vec::new(), num_others: 0 };
@@ -50,10 +50,10 @@ pub(crate) fn find_images(folder: &Path) -> Result<Found> {
     Ok(found)
 }
 
-/// Visible sub-folders of `folder` by name, and the number of visible files beside them.
+/// Visible subfolders of `folder`, sorted by name, and the number of visible files next to them.
 ///
 /// # Errors
-/// When the folder is missing or unreadable.
+/// If the folder is missing or unreadable.
 pub(crate) fn sub_folders(folder: &Path) -> Result<(Vec<PathBuf>, usize)> {
     require_folder(folder)?;
     let unreadable = || Error::data(format!("cannot list the folder {}", folder.display()));

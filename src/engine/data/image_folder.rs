@@ -1,4 +1,4 @@
-//! A folder for each class.
+//! Classification datasets with one folder per class.
 //!
 //! ```toml
 //! [dataset]
@@ -22,10 +22,10 @@ use super::{
 };
 use crate::Error;
 
-/// `type = "image_folder"`: images for classification, sorted into a folder for each class.
+/// `type = "image_folder"`: images for classification, sorted into one folder per class.
 ///
-/// A class's images may lie in folders of its own folder. A validation or test split may lack the
-/// folder of a class, but has none that training does not know.
+/// Images of a class may be in subfolders of its folder. A validation or test split may lack the
+/// folder of a class, but must not have one that the training split lacks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageFolderConfig {
@@ -36,12 +36,12 @@ pub struct ImageFolderConfig {
     pub train: Option<PathBuf>,
     pub val: Option<PathBuf>,
     pub test: Option<PathBuf>,
-    /// Folder names in the order of class indices; absent: those of the train split, sorted.
+    /// Folder names in the order of class indices. Default: those of the train split, sorted.
     pub categories: Option<Vec<String>>,
 }
 
 inventory::submit! {
-    crate::config::Summary::dataset("image_folder", "classification: a folder of images for each class")
+    crate::config::Summary::of("dataset", "image_folder", "classification: a folder of images for each class")
 }
 
 #[typetag::serde(name = "image_folder")]
@@ -67,14 +67,16 @@ impl DatasetConfig for ImageFolderConfig {
             dataset.records.extend(found.images.into_iter().map(|path| self.record(path, label)));
         }
         if num_others > 0 {
-            dataset.notes.push(format!("{num_others} files passed over: no image, or in no class"));
+            dataset
+                .notes
+                .push(format!("{num_others} files passed over: not an image, or not in a class"));
         }
         dataset.categories = numbered(names);
         dataset.ensure_images()?;
         Ok(dataset)
     }
 
-    /// Folders of unknown classes are reported, and those of the others read.
+    /// Reports folders of unknown classes and reads the others.
     fn audit(&self, split: Split) -> Audit {
         let Some(folder) = self.split(split) else { return Audit::default() };
         let source = self.root.join(folder);
@@ -136,7 +138,7 @@ impl ImageFolderConfig {
         let names: Vec<String> = sub_folders(folder)?.0.iter().map(|f| folder_name(f)).collect();
         if names.is_empty() {
             return Err(Error::data(format!(
-                "{}: no folders: expected one for each class, with its images",
+                "{}: no folders: expected one folder of images per class",
                 folder.display()
             ))
             .into());
@@ -154,7 +156,7 @@ fn index_of(name: &str, names: &[String], folder: &Path) -> Result<u32> {
     found.ok_or_else(|| {
         let hint = did_you_mean(name, names.iter().map(String::as_str));
         Error::data(format!(
-            "{}: \"{name}\" is no class{hint}; the classes are {}",
+            "{}: \"{name}\" is not a class{hint}; the classes are {}",
             folder.display(),
             quoted(names)
         ))
@@ -162,7 +164,7 @@ fn index_of(name: &str, names: &[String], folder: &Path) -> Result<u32> {
     })
 }
 
-/// Refuses an empty list of names, or a repeated one.
+/// Rejects an empty list of names and duplicate names.
 pub(super) fn check_names(names: &[String]) -> Result<()> {
     if names.is_empty() {
         return Err(Error::config(

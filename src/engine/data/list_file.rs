@@ -1,7 +1,7 @@
 //! A text file of images and their labels.
 //!
 //! ```text
-//! # path, then the label: a class name or index; several are joined by commas
+//! # path, then the label: a class name or index; several are separated by commas
 //! images/case 1.png  benign
 //! images/case2.png   malignant,cyst
 //! ```
@@ -35,13 +35,13 @@ use crate::Error;
 
 /// `type = "list_file"`: images for classification, listed line by line as `path label`.
 ///
-/// The label is what follows the last white space, so that paths may contain some. It is a class
-/// name, or else a class index; several labels of one image are joined by commas. Empty lines and
-/// lines that start with `#` are passed over.
+/// The label is what follows the last white space, so paths may contain spaces. It is a class
+/// name, or else a class index; several labels of one image are separated by commas. Empty lines
+/// and lines that start with `#` are skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListFileConfig {
-    /// Folder that the lists lie in.
+    /// Folder that contains the lists.
     #[serde(default)]
     pub root: PathBuf,
     /// Folder that the paths in the lists are relative to, below `root`.
@@ -51,8 +51,8 @@ pub struct ListFileConfig {
     pub train: Option<PathBuf>,
     pub val: Option<PathBuf>,
     pub test: Option<PathBuf>,
-    /// Names in the order of class indices. Absent: the labels of the train list, sorted; where
-    /// all of those are numbers, they are the indices, from 0 to the highest.
+    /// Names in the order of class indices. Default: the labels of the train list, sorted; if all of
+    /// them are numbers, they are the indices, from 0 to the highest.
     pub categories: Option<Vec<String>>,
     /// Which image files must exist for a split to open.
     #[serde(default)]
@@ -60,7 +60,7 @@ pub struct ListFileConfig {
 }
 
 inventory::submit! {
-    crate::config::Summary::dataset("list_file", "classification: text files with a line `path label` for each image")
+    crate::config::Summary::of("dataset", "list_file", "classification: text files with a line `path label` for each image")
 }
 
 #[typetag::serde(name = "list_file")]
@@ -132,7 +132,7 @@ impl ListFileConfig {
         }
     }
 
-    /// Reads the list line by line, past those that are wrong.
+    /// Reads the list line by line, skipping faulty lines.
     fn audit_lines(&self, text: &str, audit: &mut Audit) {
         let images = self.root.join(&self.images);
         let root = if self.root.as_os_str().is_empty() { &images } else { &self.root };
@@ -169,7 +169,7 @@ impl ListFileConfig {
             let place = Place { image: Some(path.clone()), ..place(line.number) };
             let image_labels = class_indices(&line, &names).unwrap_or_else(|label| {
                 let got = unknown_label(label, &names);
-                // Without names, that is what was found.
+                // Without names, unknown labels are expected.
                 if !names.is_empty() {
                     findings.add(Code::UnknownCategory, place.clone(), got);
                 }
@@ -199,7 +199,7 @@ impl ListFileConfig {
 /// One image of a list.
 #[derive(Debug)]
 struct Line<'a> {
-    /// From 1.
+    /// Counted from 1.
     number: usize,
     path: &'a str,
     labels: &'a str,
@@ -228,7 +228,7 @@ fn parse<'a>(text: &'a str, source: &Path) -> Result<Vec<Line<'a>>> {
     Ok(lines)
 }
 
-/// The lines that hold something; of one that is no `path label`, its number and text.
+/// The lines that are not empty; for one that is not `path label`, its number and text.
 fn split_lines(text: &str) -> impl Iterator<Item = Result<Line<'_>, (usize, &str)>> {
     let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim).zip(1..);
     let filled = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
@@ -238,7 +238,7 @@ fn split_lines(text: &str) -> impl Iterator<Item = Result<Line<'_>, (usize, &str
     })
 }
 
-/// Class names where the config gives none.
+/// Class names if the config gives none.
 fn names_of(lines: &[Line<'_>], source: &Path) -> Result<Vec<String>> {
     let mut names: Vec<&str> = lines.iter().flat_map(|line| line.labels.split(',')).collect();
     names.sort_unstable();
@@ -247,7 +247,7 @@ fn names_of(lines: &[Line<'_>], source: &Path) -> Result<Vec<String>> {
     let Some(highest) = numbers.and_then(|n| n.into_iter().max()) else {
         return Ok(names.into_iter().map(str::to_owned).collect());
     };
-    // A label such as 20240131 is no class index, and would make as many classes.
+    // A label such as 20240131 is not a class index, and would create that many classes.
     if highest as usize > 10 * names.len() + 100 {
         return Err(Error::data(format!(
             "{}: {} numbers up to {highest} are too few to be class indices; name the classes in \
@@ -268,7 +268,7 @@ fn labels(line: &Line<'_>, names: &[String], source: &Path) -> Result<Vec<u32>> 
     })
 }
 
-/// As [`labels`], or the first label that is no class.
+/// Same as [`labels`], or the first label that is not a class.
 fn class_indices<'a>(line: &Line<'a>, names: &[String]) -> Result<Vec<u32>, &'a str> {
     let index_of = |label: &str| {
         let by_name = names.iter().position(|name| name == label);
@@ -287,7 +287,7 @@ fn class_indices<'a>(line: &Line<'a>, names: &[String]) -> Result<Vec<u32>, &'a 
 
 fn unknown_label(label: &str, names: &[String]) -> String {
     format!(
-        "label \"{label}\" is no class{}; the classes are {}, or their indices 0 to {}",
+        "label \"{label}\" is not a class{}; the classes are {}, or their indices 0 to {}",
         did_you_mean(label, names.iter().map(String::as_str)),
         quoted(names),
         names.len().saturating_sub(1)

@@ -4,14 +4,13 @@
 //! [`image_io`] decodes pixels; [`transforms`] resizes, augments, normalises and pads them as the
 //! reference does; [`loader`] runs that in worker threads. [`phantom`] makes data of its own.
 
-pub mod batch;
 pub mod check;
 pub mod coco;
 pub mod dataset;
 pub(crate) mod files;
 pub mod image_folder;
+mod input;
 pub mod list_file;
-pub mod loader;
 pub mod phantom;
 pub mod prompt_file;
 pub mod prompts;
@@ -19,11 +18,11 @@ pub mod statistics;
 pub mod transforms;
 
 pub(crate) use base::names;
-pub use base::{ImageId, Rle, Segmentation, image_io, masks};
-pub use batch::{Batch, Target};
-pub use dataset::{Category, Dataset, DatasetConfig, Object, Record, Split, missing_split, sha256};
-pub use loader::{BadImage, LoadPlan, Loader, prepare_batch};
+pub use base::{Category, ImageId, Rle, Segmentation, image_io, masks};
+pub use dataset::{Dataset, DatasetConfig, Object, Record, Split, missing_split, sha256};
+pub use input::InputSpec;
 
 pub use prompt_file::{PromptFile, PromptedImage, PromptedObject};
 pub use prompts::{ImagePrompts, ObjectPrompt, PointPrompt};
 pub use statistics::{CategoryStatistics, Statistics};
+pub use transforms::TargetNeeds;

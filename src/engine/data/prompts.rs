@@ -1,30 +1,30 @@
-//! What a promptable model is asked about an image.
+//! Prompts: what to ask a promptable model about an image.
 
 use anyhow::Result;
 
 use super::{Rle, Segmentation};
 use crate::{Error, Size};
 
-/// Prompts of one image; they take the place of those that a task derives from annotations.
+/// Prompts for one image; they replace those that a task derives from annotations.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ImagePrompts {
-    /// One answer each.
+    /// One answer per prompt.
     Objects(Vec<ObjectPrompt>),
-    /// Whatever there is to see: the task asks at points of its own choice.
+    /// Everything in the image: the task chooses its own points.
     Everything,
 }
 
-/// Everything that points at one object. Points, box and mask may go together; at least one is
-/// there.
+/// Everything that points at one object. Points, box and mask may be combined; at least one is
+/// present.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ObjectPrompt {
-    /// The caller's name for it, given back with the answer.
+    /// The caller's name for it, returned with the answer.
     pub name: Option<String>,
-    /// Index of the answer's category; the first when absent.
+    /// Category index of the answer; the first category if absent.
     pub category: Option<usize>,
     pub points: Vec<PointPrompt>,
-    /// XYXY, original pixels; the far edges lie outside, so that `[0, 0, width, height]` is all of
-    /// the image.
+    /// XYXY, original pixels; the right and bottom edges are exclusive, so `[0, 0, width, height]`
+    /// is the whole image.
     pub bbox: Option<[f64; 4]>,
     /// Original pixels, e.g. an earlier answer.
     pub mask: Option<Segmentation>,
@@ -33,20 +33,20 @@ pub struct ObjectPrompt {
 /// A click.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PointPrompt {
-    /// Original pixels; whole numbers are centres of pixels.
+    /// Original pixels; integers are pixel centres.
     pub x: f64,
     pub y: f64,
-    /// On the object, or on what does not belong to it.
+    /// Whether the click is on the object, or on something that does not belong to it.
     pub positive: bool,
 }
 
 impl ObjectPrompt {
-    /// Whether points and box meet an image of `size`, original pixels. A network's input may be
-    /// padded, but no prompt can point there.
+    /// Checks that the points are inside, and the box overlaps, an image of `size` (original pixels).
+    /// A network's input may be padded, but no prompt can point into the padding.
     ///
     /// # Errors
-    /// Of kind data when there is nothing to ask by, a point lies outside, or the box has no extent
-    /// or covers no pixel of the image.
+    /// A data error if there is no prompt at all, a point is outside, or the box has no extent or
+    /// covers no pixel of the image.
     pub fn check(&self, size: Size) -> Result<()> {
         let (height, width) = size;
         if self.points.is_empty() && self.bbox.is_none() && self.mask.is_none() {
@@ -73,10 +73,10 @@ impl ObjectPrompt {
         Ok(())
     }
 
-    /// The mask on an image of `size`, where there is one.
+    /// The mask for an image of `size`, if there is one.
     ///
     /// # Errors
-    /// Of kind data when it has another size, is malformed, or has no pixel.
+    /// A data error if it has a different size, is malformed, or has no pixels.
     pub fn rasterized_mask(&self, size: Size) -> Result<Option<Rle>> {
         let Some(mask) = &self.mask else { return Ok(None) };
         let sides = (u32::try_from(size.0)?, u32::try_from(size.1)?);
@@ -87,8 +87,7 @@ impl ObjectPrompt {
         }
     }
 
-    /// Cuts the box off at the borders of an image of `size`; the box as it was, where that changed
-    /// it.
+    /// Clips the box to an image of `size`; returns the original box if that changed it.
     pub fn clip_box(&mut self, (height, width): Size) -> Option<[f64; 4]> {
         let given = self.bbox?;
         let [x0, y0, x1, y1] = given;

@@ -13,15 +13,15 @@ pub(super) fn checks(cpu: &CpuFacts, memory: &MemoryFacts) -> Vec<Check> {
 fn threads(cpu: &CpuFacts) -> Check {
     const NAME: &str = "processors";
     let CpuFacts { cores, threads, .. } = *cpu;
-    let mut found = format!("{cores} cores, {threads} threads of libtorch");
+    let mut found = format!("{cores} cores, {threads} libtorch threads");
     if let Some(quota) = cpu.cgroup_cores.filter(|&quota| quota < cores as f64) {
-        found += &format!(", {quota:.1} cores' time by the container's limit");
+        found += &format!(", container limited to {quota:.1} cores");
         if threads as f64 > quota.ceil() {
             return Check::warn(
                 NAME,
                 found,
                 format!(
-                    "set OMP_NUM_THREADS={} : threads beyond the limit wait for each other",
+                    "set OMP_NUM_THREADS={}: threads beyond the limit only wait for each other",
                     quota.ceil().max(1.0)
                 ),
             );
@@ -48,7 +48,7 @@ fn threads(cpu: &CpuFacts) -> Check {
     Check::ok(NAME, found)
 }
 
-/// 1024 products of fp32 rounding 6e-8, of bf16 rounding 4e-3: an order of magnitude to spare.
+/// 1024 products with a rounding of 6e-8 (fp32) or 4e-3 (bf16): an order of magnitude to spare.
 const FP32_ERROR: f64 = 1e-3;
 const BF16_ERROR: f64 = 5e-2;
 
@@ -58,20 +58,18 @@ fn products(cpu: &CpuFacts) -> Option<Check> {
                           driver's log (`dmesg`)";
     Some(match cpu.products.as_ref()? {
         Ok((fp32, bf16)) if *fp32 < FP32_ERROR && *bf16 < BF16_ERROR => {
-            Check::ok(NAME, format!("products of matrices are right within {fp32:.0e} (fp32)"))
+            Check::ok(NAME, format!("matrix products are correct within {fp32:.0e} (fp32)"))
         }
         Ok((fp32, bf16)) => Check::fail(
             NAME,
-            format!("products of matrices are wrong by {fp32:.1e} (fp32), {bf16:.1e} (bf16)"),
+            format!("matrix products are wrong by {fp32:.1e} (fp32), {bf16:.1e} (bf16)"),
             REMEDY,
         ),
-        Err(message) => {
-            Check::fail(NAME, format!("a product of matrices failed: {message}"), REMEDY)
-        }
+        Err(message) => Check::fail(NAME, format!("a matrix product failed: {message}"), REMEDY),
     })
 }
 
-/// Below it even a small model with its images does not train.
+/// With less, even a small model with its images cannot be trained.
 const LEAST_MEMORY: u64 = 2 << 30;
 
 fn main_memory(memory: &MemoryFacts) -> Option<Check> {
@@ -83,7 +81,7 @@ fn main_memory(memory: &MemoryFacts) -> Option<Check> {
             let left = limit.saturating_sub(used.unwrap_or(0)).min(available);
             found += &format!("; the container's limit is {}", bytes(limit));
             if let Some(used) = used {
-                found += &format!(", of which {} are used", bytes(used));
+                found += &format!(", {} of it used", bytes(used));
             }
             left
         }
@@ -94,14 +92,14 @@ fn main_memory(memory: &MemoryFacts) -> Option<Check> {
             let used = swap - free.min(swap);
             found += &format!("; swap {}, {} used", bytes(swap), bytes(used));
         }
-        _ => found += "; no swap: what does not fit is killed",
+        _ => found += "; no swap: a process that does not fit is killed",
     }
     if left <= LEAST_MEMORY {
         return Some(Check::warn(
             NAME,
             found,
-            "little is left for a run: `sonotune train CONFIG --dry-run` says what one needs; raise \
-             the container's limit, or end other programs",
+            "little is left for a run: `sonotune train CONFIG --dry-run` reports what it needs; raise \
+             the container's limit, or close other programs",
         ));
     }
     Some(Check::ok(NAME, found))

@@ -10,7 +10,7 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     checks
 }
 
-/// A checkpoint of a ViT-B with its optimiser's state has 1 GiB, and two are there while one is
+/// A checkpoint of a ViT-B with its optimiser state has 1 GiB, and there are two while one is
 /// replaced.
 const LITTLE_SPACE: u64 = 4 << 30;
 
@@ -20,11 +20,11 @@ fn folder(folder: &FolderFacts) -> Check {
     if let Some(message) = &folder.write {
         return Check::fail(
             name,
-            format!("{path} cannot be written to: {message}"),
+            format!("{path} is not writable: {message}"),
             if name == "temporary files" {
-                "set TMPDIR to a folder that can be written to"
+                "set TMPDIR to a writable folder"
             } else {
-                "choose another run_dir, or mend the permissions"
+                "choose another run_dir, or fix the permissions"
             },
         );
     }
@@ -43,20 +43,20 @@ fn folder(folder: &FolderFacts) -> Check {
         }
     }
     let Some(free) = folder.free_bytes else {
-        return Check::ok(name, format!("{path} (its free space is not told)"));
+        return Check::ok(name, format!("{path} (free space unknown)"));
     };
     let found = format!("{path}, {} free", bytes(free));
     if free < LITTLE_SPACE {
         return Check::warn(
             name,
             found,
-            "a large model's checkpoints need more: `sonotune train CONFIG --dry-run` says how much",
+            "a large model's checkpoints need more: `sonotune train CONFIG --dry-run` reports how much",
         );
     }
     Check::ok(name, found)
 }
 
-/// Worker threads, logs, and libraries.
+/// Enough for worker threads, logs and libraries.
 const LEAST_OPEN_FILES: u64 = 256;
 
 fn open_files(limit: Option<u64>) -> Option<Check> {
@@ -74,7 +74,7 @@ const LARGEST_SKEW_SECONDS: i64 = 120;
 
 fn clock(facts: &Facts) -> Check {
     const NAME: &str = "clock";
-    const REMEDY: &str = "set the clock (NTP): logs and runs are ordered by it";
+    const REMEDY: &str = "set the clock (NTP): logs and runs are sorted by time";
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(facts.clock_seconds);
     let now = humantime::format_rfc3339_seconds(time).to_string();
     if facts.clock_seconds < PAST {

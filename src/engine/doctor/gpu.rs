@@ -1,4 +1,4 @@
-//! From the PCI bus to a kernel that runs.
+//! Checks the GPU from the PCI bus to a kernel that runs.
 
 use super::{Check, GpuFacts, LibtorchFacts};
 use crate::logging::bytes;
@@ -15,27 +15,27 @@ pub(super) fn checks(gpu: &GpuFacts, libtorch: &LibtorchFacts) -> Vec<Check> {
     checks
 }
 
-/// What is wrong on the way to a usable device, or that there is none.
+/// What is missing for a usable device, or that there is none.
 fn missing(gpu: &GpuFacts, libtorch: &LibtorchFacts) -> Option<Check> {
     // Only a run that asks for a GPU fails without one.
     let trouble = |found: String, remedy: String| {
         if gpu.wanted {
             Check::fail(NAME, found, remedy)
         } else {
-            Check::warn(NAME, format!("{found}; runs go to the CPU"), remedy)
+            Check::warn(NAME, format!("{found}; runs use the CPU"), remedy)
         }
     };
     if !gpu.device_files {
         return Some(match (gpu.pci_devices.as_slice(), gpu.wanted) {
-            ([], false) => Check::ok(NAME, "none on this machine: runs go to the CPU"),
+            ([], false) => Check::ok(NAME, "none on this machine: runs use the CPU"),
             ([], true) => Check::fail(
                 NAME,
-                "none on this machine, but CUDA is asked for",
+                "none on this machine, but CUDA was requested",
                 "use device = \"auto\" or \"cpu\"; in a container, start it with its GPUs \
                  (`--gpus all`)",
             ),
             (devices, _) => trouble(
-                format!("{} of NVIDIA on the PCI bus, but no driver", devices.join(", ")),
+                format!("NVIDIA device {} on the PCI bus, but no driver", devices.join(", ")),
                 "install NVIDIA's driver, or load it (`modprobe nvidia`); in a container, start it \
                  with its GPUs (`--gpus all`)"
                     .to_owned(),
@@ -44,8 +44,9 @@ fn missing(gpu: &GpuFacts, libtorch: &LibtorchFacts) -> Option<Check> {
     }
     if let Some(Err(message)) = &gpu.cuda_half {
         return Some(trouble(
-            format!("a driver is here, but libtorch's CUDA half does not load: {message}"),
-            "`cargo xtask setup --cuda` lays it, or start through the bundle's launcher".to_owned(),
+            format!("a driver is installed, but libtorch's CUDA half does not load: {message}"),
+            "`cargo xtask setup --cuda` installs it, or start through the bundle's launcher"
+                .to_owned(),
         ));
     }
     let old = driver(gpu, libtorch).into_iter().find(|check| check.status != super::Status::Ok);
@@ -53,8 +54,8 @@ fn missing(gpu: &GpuFacts, libtorch: &LibtorchFacts) -> Option<Check> {
         return Some(old.map_or_else(
             || {
                 trouble(
-                    "libtorch finds no device that it can compute on".to_owned(),
-                    "see `nvidia-smi`; is CUDA_VISIBLE_DEVICES empty, or the device of a \
+                    "libtorch finds no device that it can use".to_owned(),
+                    "see `nvidia-smi`; is CUDA_VISIBLE_DEVICES empty, or the device from a \
                      generation that this libtorch was not compiled for?"
                         .to_owned(),
                 )
@@ -66,7 +67,7 @@ fn missing(gpu: &GpuFacts, libtorch: &LibtorchFacts) -> Option<Check> {
 }
 
 fn device(gpu: &GpuFacts) -> Check {
-    let name = gpu.name.as_deref().unwrap_or("a device whose name the driver does not tell");
+    let name = gpu.name.as_deref().unwrap_or("a device whose name the driver does not report");
     let capability = gpu.compute_capability.as_deref();
     let capability = capability.map_or_else(String::new, |c| format!(", compute capability {c}"));
     Check::ok(NAME, format!("{name}{capability}"))
@@ -105,12 +106,12 @@ fn memory(gpu: &GpuFacts) -> Option<Check> {
         return Some(Check::ok(NAME, found));
     }
     let by = match gpu.processes.as_slice() {
-        [] => "; another process uses it, which the driver does not name".to_owned(),
+        [] => "; used by another process, which the driver does not name".to_owned(),
         processes => format!("; used by {}", processes.join(", ")),
     };
     Some(Check::warn(
         NAME,
         found + &by,
-        "wait for it, end it, or choose another device with CUDA_VISIBLE_DEVICES",
+        "wait for that process, end it, or choose another device with CUDA_VISIBLE_DEVICES",
     ))
 }

@@ -8,7 +8,7 @@ pub(super) fn checks(facts: &LibtorchFacts) -> Vec<Check> {
     checks
 }
 
-/// `2.11` of `2.11.0+cu130`: what the interface of the C++ library goes by.
+/// `2.11` of `2.11.0+cu130`: the part that determines the interface of the C++ library.
 fn series(version: &str) -> Option<(&str, &str)> {
     let mut numbers = version.split(['.', '+']);
     Some((numbers.next()?, numbers.next()?))
@@ -17,14 +17,14 @@ fn series(version: &str) -> Option<(&str, &str)> {
 fn version(facts: &LibtorchFacts) -> Check {
     let built_for = &facts.built_for;
     match &facts.loaded_version {
-        None => Check::ok("libtorch", format!("{built_for} (the loaded one does not say its own)")),
+        None => Check::ok("libtorch", format!("{built_for} (the loaded version is unknown)")),
         Some(loaded) if series(loaded) == series(built_for) => {
             Check::ok("libtorch", format!("{loaded}, built for {built_for}"))
         }
         Some(loaded) => Check::fail(
             "libtorch",
             format!("{loaded} is loaded, but this program was built for {built_for}"),
-            "use a libtorch of the same series: unset LD_LIBRARY_PATH, or build anew with LIBTORCH \
+            "use a libtorch of the same series: unset LD_LIBRARY_PATH, or rebuild with LIBTORCH \
              set to the one you want",
         ),
     }
@@ -38,15 +38,15 @@ fn origin(facts: &LibtorchFacts) -> Vec<Check> {
         let all: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
         return vec![Check::fail(
             NAME,
-            format!("{} libtorches are in this process: {}", all.len(), all.join(", ")),
-            "only one may be: look at LD_PRELOAD and LD_LIBRARY_PATH",
+            format!("{} copies of libtorch are in this process: {}", all.len(), all.join(", ")),
+            "there must be only one: check LD_PRELOAD and LD_LIBRARY_PATH",
         )];
     }
     let elsewhere = facts.linked_folder.as_deref().filter(|linked| {
         let same = |a: &std::path::Path| a.canonicalize().unwrap_or_else(|_| a.to_owned());
         same(linked) != same(folder)
     });
-    // The loader looks there before it looks at the program's run path.
+    // The loader searches there before the program's run path.
     let shadowing = facts
         .ld_library_path
         .as_deref()
@@ -59,7 +59,7 @@ fn origin(facts: &LibtorchFacts) -> Vec<Check> {
                 folder.display(),
                 linked.display()
             ),
-            "unset LD_LIBRARY_PATH, unless this libtorch is the one you mean",
+            "unset LD_LIBRARY_PATH, unless you want this libtorch",
         ),
         _ => Check::ok(NAME, folder.display().to_string()),
     }]

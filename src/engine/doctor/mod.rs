@@ -1,4 +1,4 @@
-//! Whether this machine can carry a run: facts that [`probe`] gathers, and checks that are pure
+//! Whether this machine can execute a run: facts that [`probe`] gathers, and checks that are pure
 //! functions of them, each with what to do.
 
 mod cpu;
@@ -16,12 +16,12 @@ use serde::Serialize;
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What it is about, in a word or two.
+    /// The subject, in a word or two.
     pub name: &'static str,
     pub status: Status,
-    /// What is so.
+    /// What the check found.
     pub found: String,
-    /// What to do about it; empty where nothing is to be done.
+    /// What to do about it; empty if nothing needs to be done.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remedy: String,
 }
@@ -31,7 +31,7 @@ pub struct Check {
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Ok,
-    /// Runs work, but not as well as they might.
+    /// Runs work, but not as well as they could.
     Warn,
     /// Runs fail.
     Fail,
@@ -51,7 +51,7 @@ impl Check {
     }
 }
 
-/// All that the checks go by. `None`: the system does not tell.
+/// All facts that the checks use. `None`: the system does not report it.
 #[derive(Debug, Clone)]
 pub struct Facts {
     pub libtorch: LibtorchFacts,
@@ -74,29 +74,29 @@ pub struct LibtorchFacts {
     pub built_for: String,
     /// Folder that it was linked against.
     pub linked_folder: Option<PathBuf>,
-    /// The `libtorch_cpu` in this process; several where two got in.
+    /// The `libtorch_cpu` in this process; several if more than one was loaded.
     pub loaded: Vec<PathBuf>,
-    /// As the loaded one's own files say, e.g. `2.11.0+cu130`.
+    /// Version by the loaded library's own files, e.g. `2.11.0+cu130`.
     pub loaded_version: Option<String>,
     /// CUDA that the loaded one was compiled for, e.g. `13.0`; `None` for a CPU build.
     pub cuda_version: Option<String>,
     pub ld_library_path: Option<String>,
 }
 
-/// What there is of NVIDIA.
+/// NVIDIA hardware and software.
 #[derive(Debug, Clone, Default)]
 pub struct GpuFacts {
-    /// Devices of NVIDIA on the PCI bus, as `vendor:device`.
+    /// NVIDIA devices on the PCI bus, as `vendor:device`.
     pub pci_devices: Vec<String>,
     /// Whether the driver's device files exist.
     pub device_files: bool,
-    /// E.g. `580.82.07`.
+    /// Driver version, e.g. `580.82.07`.
     pub driver: Option<String>,
     /// Whether libtorch's CUDA half loaded, or the loader's message; `None`: not tried.
     pub cuda_half: Option<Result<(), String>>,
     /// Whether libtorch can compute on it.
     pub usable: bool,
-    /// As the driver's own tool tells; of the first device.
+    /// Name of the first device, as the driver's own tool reports it.
     pub name: Option<String>,
     /// E.g. `9.0`.
     pub compute_capability: Option<String>,
@@ -114,10 +114,10 @@ pub struct CpuFacts {
     pub cores: usize,
     /// Processors' worth of time that a container may use.
     pub cgroup_cores: Option<f64>,
-    /// Of libtorch's operators.
+    /// Threads of libtorch's operators.
     pub threads: usize,
     pub omp_num_threads: Option<String>,
-    /// A product of matrices on the device: its largest relative errors (fp32, bf16), or why it failed.
+    /// A matrix product on the device: its largest relative errors (fp32, bf16), or why it failed.
     pub products: Option<Result<(f64, f64), String>>,
 }
 
@@ -128,7 +128,7 @@ pub struct MemoryFacts {
     pub available: Option<u64>,
     pub swap_total: Option<u64>,
     pub swap_free: Option<u64>,
-    /// What a container may use, and does use.
+    /// Limit of the container, if there is one, and what it uses.
     pub cgroup_limit: Option<u64>,
     pub cgroup_used: Option<u64>,
 }
@@ -140,7 +140,7 @@ pub struct FolderFacts {
     pub role: &'static str,
     pub path: PathBuf,
     pub free_bytes: Option<u64>,
-    /// What went wrong in writing, renaming, syncing and locking a file; empty: nothing.
+    /// Error in writing a file, if any; the next fields are for renaming, syncing and locking it.
     pub write: Option<String>,
     pub rename: Option<String>,
     pub sync: Option<String>,
@@ -163,6 +163,6 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
 fn plugins(plugins: &Result<Vec<String>, String>) -> Check {
     match plugins {
         Ok(names) => Check::ok("plugins", names.join(", ")),
-        Err(message) => Check::fail("plugins", message, "mend what is linked into this program"),
+        Err(message) => Check::fail("plugins", message, "fix what is linked into this program"),
     }
 }

@@ -1,4 +1,4 @@
-//! Looks around on this machine. What it does not tell stays `None`.
+//! Examines this machine. What it does not report stays `None`.
 
 use std::{
     collections::BTreeSet,
@@ -11,23 +11,23 @@ use std::{
 use tch::{Cuda, Device};
 
 use super::{CpuFacts, Facts, FolderFacts, GpuFacts, LibtorchFacts, MemoryFacts};
-use crate::config;
+use crate::run;
 
-/// What to look at besides the machine.
+/// What to examine besides the machine.
 #[derive(Debug, Clone)]
 pub struct Probe<'a> {
-    /// That runs would compute on; libtorch's CUDA half has been loaded if it can be.
+    /// Device that runs would use; libtorch's CUDA half has been loaded if possible.
     pub device: Device,
-    /// Whether CUDA is asked for.
+    /// Whether CUDA was requested.
     pub wants_cuda: bool,
     /// Folder of runs.
     pub run_dir: &'a Path,
 }
 
-/// Gathers the facts; `products` is what a product of matrices on the device gave.
+/// Gathers the facts; `products` is the result of a matrix product on the device.
 #[must_use]
 pub fn facts(probe: &Probe<'_>, products: Result<(f64, f64), String>) -> Facts {
-    let plugins = config::registered()
+    let plugins = run::config::registered()
         .map(|all| all.into_iter().map(|one| one.name).collect())
         .map_err(|error| format!("{error:#}"));
     let temporary = std::env::temp_dir();
@@ -54,7 +54,7 @@ fn since_1970(time: SystemTime) -> u64 {
 fn libtorch() -> LibtorchFacts {
     let loaded = read("/proc/self/maps").map(|maps| mapped(&maps, "libtorch_cpu.so"));
     let loaded = loaded.unwrap_or_default();
-    // Of a wheel `torch/lib/`, beside `torch/version.py`; of an archive `build-version`.
+    // A wheel has `torch/version.py` next to `torch/lib/`; an archive has `build-version`.
     let root = loaded.first().and_then(|file| file.parent()?.parent()).map(Path::to_owned);
     let file = |name: &str| fs::read_to_string(root.as_ref()?.join(name)).ok();
     let (python, archive) = (file("version.py"), file("build-version"));
@@ -71,14 +71,14 @@ fn libtorch() -> LibtorchFacts {
     }
 }
 
-/// Files of that name that are mapped into a process, by its `/proc/…/maps`.
+/// Files with this name that are mapped into a process, by its `/proc/…/maps`.
 fn mapped(maps: &str, name: &str) -> Vec<PathBuf> {
     let paths = maps.lines().filter_map(|line| line.find('/').map(|at| Path::new(&line[at..])));
     let files = paths.filter(|path| path.file_name().is_some_and(|file| file == name));
     files.map(Path::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// `2.11.0` of a line `__version__ = '2.11.0'`, with or without a type.
+/// `2.11.0` from a line `__version__ = '2.11.0'`, with or without a type.
 fn assigned(text: &str, name: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let (left, right) = line.split_once('=')?;
@@ -159,7 +159,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Display controllers and accelerators of NVIDIA.
+/// NVIDIA display controllers and accelerators.
 fn pci_devices(folder: &Path) -> Vec<String> {
     let mut devices: Vec<String> = fs::read_dir(folder)
         .into_iter()
@@ -200,7 +200,7 @@ fn cgroup(file: &str) -> Option<String> {
     fs::read_to_string(below).or_else(|_| fs::read_to_string(root.join(file))).ok()
 }
 
-/// `cpu.max`: `200000 100000`, microseconds in so many, or `max 100000`.
+/// `cpu.max`: `200000 100000`, microseconds of CPU time per period in microseconds, or `max 100000`.
 fn cores_of_quota(text: &str) -> Option<f64> {
     let mut numbers = text.split_whitespace();
     let quota: f64 = numbers.next()?.parse().ok()?;
@@ -208,7 +208,7 @@ fn cores_of_quota(text: &str) -> Option<f64> {
     (period > 0.0).then(|| quota / period)
 }
 
-/// Main memory, as the kernel and the container's control group tell.
+/// Main memory, as reported by the kernel and the container's control group.
 #[must_use]
 pub fn memory() -> MemoryFacts {
     let info = read("/proc/meminfo").unwrap_or_default();
@@ -223,7 +223,7 @@ pub fn memory() -> MemoryFacts {
     }
 }
 
-/// Bytes of a line `MemTotal:  1234 kB`.
+/// Bytes in a line `MemTotal:  1234 kB`.
 fn kibibytes(text: &str, key: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
     Some(rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
@@ -240,7 +240,7 @@ fn open_files(limits: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Tries in the nearest folder that exists what saving a checkpoint does, and takes it back.
+/// Tries what saving a checkpoint does, in the nearest folder that exists, and cleans up.
 fn folder(role: &'static str, path: &Path) -> FolderFacts {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let nearest = path.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
@@ -273,7 +273,7 @@ fn try_files(folder: &Path, facts: &mut FolderFacts) -> std::io::Result<()> {
     }
     let target = other.into_temp_path();
     facts.rename = said(file.persist(&target).map(drop).map_err(|error| error.error));
-    // Dropping the path removes the file, whichever of both it is now.
+    // Dropping the path removes the file, whichever of the two it is now.
     drop(target);
     Ok(())
 }

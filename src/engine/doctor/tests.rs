@@ -1,4 +1,4 @@
-//! Machines that are made up.
+//! Made-up machines.
 
 use super::*;
 
@@ -57,7 +57,7 @@ fn healthy() -> Facts {
     }
 }
 
-/// What is not well after a change: name, status, found and remedy of one check.
+/// The one check that is not ok after a change: name, status, found and remedy.
 #[track_caller]
 fn only(change: impl FnOnce(&mut Facts)) -> Check {
     let mut facts = healthy();
@@ -133,7 +133,7 @@ fn a_device_without_driver_is_seen() {
         facts.gpu = GpuFacts { pci_devices, wanted: facts.gpu.wanted, ..GpuFacts::default() };
     };
     let check = only(without);
-    assert_says(&check, Status::Warn, "GPU", &["10de:2330", "no driver", "go to the CPU"]);
+    assert_says(&check, Status::Warn, "GPU", &["10de:2330", "no driver", "use the CPU"]);
     let check = only(|facts| {
         facts.gpu.wanted = true;
         without(facts);
@@ -178,8 +178,8 @@ fn another_libtorch_is_refused_and_one_that_shadows_is_said() {
     let check = only(|facts| {
         facts.libtorch.loaded.push("/usr/lib/libtorch_cpu.so".into());
     });
-    assert_says(&check, Status::Fail, "libtorch's place", &["2 libtorches", "LD_PRELOAD"]);
-    // A bundle finds it elsewhere than where it was linked, and says so by its launcher.
+    assert_says(&check, Status::Fail, "libtorch's place", &["2 copies of libtorch", "LD_PRELOAD"]);
+    // A bundle finds it elsewhere than where it was linked; its launcher says so.
     let mut bundle = healthy();
     bundle.libtorch.loaded = vec!["/venv/torch/lib/libtorch_cpu.so".into()];
     assert!(checks(&bundle).iter().all(|c| c.status == Status::Ok));
@@ -192,10 +192,10 @@ fn threads_beyond_the_cores_are_said() {
         &check,
         Status::Warn,
         "processors",
-        &["16 cores, 32 threads", "OMP_NUM_THREADS=16"],
+        &["16 cores, 32 libtorch threads", "OMP_NUM_THREADS=16"],
     );
     let check = only(|facts| facts.cpu.cgroup_cores = Some(2.0));
-    assert_says(&check, Status::Warn, "processors", &["2.0 cores' time", "OMP_NUM_THREADS=2"]);
+    assert_says(&check, Status::Warn, "processors", &["limited to 2.0 cores", "OMP_NUM_THREADS=2"]);
     let check = only(|facts| {
         facts.cpu.threads = 1;
         facts.cpu.omp_num_threads = Some("1".into());
@@ -220,7 +220,7 @@ fn a_containers_limit_counts_as_memory() {
         facts.memory.cgroup_limit = Some(2 * GIB);
         facts.memory.cgroup_used = Some(GIB / 2);
     });
-    let parts = ["limit is 2.0 GiB", "512.0 MiB are used", "--dry-run"];
+    let parts = ["limit is 2.0 GiB", "512.0 MiB of it used", "--dry-run"];
     assert_says(&check, Status::Warn, "memory", &parts);
     let mut wide = healthy();
     wide.memory.cgroup_limit = Some(1 << 62);
@@ -228,14 +228,14 @@ fn a_containers_limit_counts_as_memory() {
     let all = checks(&wide);
     let memory = all.iter().find(|check| check.name == "memory").unwrap();
     assert_eq!(memory.status, Status::Ok);
-    assert!(memory.found.ends_with("no swap: what does not fit is killed"), "{memory:?}");
+    assert!(memory.found.ends_with("no swap: a process that does not fit is killed"), "{memory:?}");
 }
 
 #[test]
 fn folders_that_cannot_keep_a_run_fail() {
     let readonly = "Read-only file system (os error 30)".to_owned();
     let check = only(|facts| facts.folders[0].write = Some(readonly.clone()));
-    let parts = ["/data/runs cannot be written to: Read-only file system", "run_dir"];
+    let parts = ["/data/runs is not writable: Read-only file system", "run_dir"];
     assert_says(&check, Status::Fail, "run folders", &parts);
     let check = only(|facts| facts.folders[1].write = Some(readonly));
     assert_says(&check, Status::Fail, "temporary files", &["TMPDIR"]);

@@ -1,4 +1,4 @@
-//! One embedding as a file: `.safetensors`, with what a target must know of its image.
+//! One embedding as a file: `.safetensors`, with what a target needs to know about its image.
 
 use std::{collections::HashMap, fs, io, path::Path};
 
@@ -15,35 +15,35 @@ use crate::{fs::atomic_write, weights};
 pub struct Entry {
     /// `(height, width)` of the decoded image.
     pub original_size: (u32, u32),
-    /// `[C, H, W]` each, fine to coarse, laid out in memory as the backbone gave them: sums over
-    /// them depend on it in their last bits.
+    /// `[C, H, W]` each, fine to coarse, laid out in memory as the backbone returned them: the last
+    /// bits of sums over them depend on it.
     pub levels: Vec<Tensor>,
 }
 
-/// Whether the channels of `[C, H, W]` lie side by side in memory.
+/// Whether the channels of `[C, H, W]` are adjacent in memory.
 pub(crate) fn is_channels_last(level: &Tensor) -> bool {
     !level.is_contiguous() && level.permute([1, 2, 0]).is_contiguous()
 }
 
-/// `[C, H, W]` as it lies in memory: `[H, W, C]` where channels come last.
+/// `[C, H, W]` in memory order: `[H, W, C]` if channels come last.
 fn in_memory_order(level: &Tensor) -> Tensor {
     if is_channels_last(level) { level.permute([1, 2, 0]) } else { level.shallow_clone() }
 }
 
-/// What lies where an embedding should.
+/// What was found where an embedding should be.
 #[derive(Debug)]
 pub enum Found {
     Whole(Entry),
     Absent,
-    /// Not what was written there, and why.
+    /// Not what was written there; holds the reason.
     Damaged(String),
 }
 
-/// Stands in the file's metadata.
+/// Stored in the file's metadata.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Header {
     original_size: (u32, u32),
-    /// As stored.
+    /// Shapes as stored.
     shapes: Vec<Vec<i64>>,
     /// Whether a level is stored as `[H, W, C]`.
     channels_last: Vec<bool>,
@@ -57,10 +57,10 @@ fn level_name(index: usize) -> String {
 }
 
 impl Entry {
-    /// Writes the file, atomically; folders are made. Gives its bytes.
+    /// Writes the file atomically and creates its folders. Returns its size in bytes.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the file cannot be written.
     pub fn write(&self, file: &Path, dtype: EmbeddingDtype) -> Result<u64> {
         let kind = match dtype {
             EmbeddingDtype::Fp32 => Kind::Float,
@@ -104,7 +104,7 @@ impl Entry {
     /// Reads and checks the file.
     ///
     /// # Errors
-    /// When there is a file that the system refuses to read.
+    /// When there is a file that cannot be read.
     pub fn read(file: &Path) -> Result<Found> {
         match fs::read(file) {
             Ok(bytes) => Ok(Self::parse(&bytes)
@@ -209,7 +209,7 @@ mod tests {
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
-            // Padding behind the header's JSON means nothing.
+            // Padding after the header's JSON has no meaning.
             if at < end && whole[at] == b' ' {
                 continue;
             }

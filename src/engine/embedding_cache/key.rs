@@ -16,15 +16,15 @@ use super::EmbeddingDtype;
 use crate::{
     Error,
     backbone::{BackboneConfig, BackboneSpec},
-    config::Precision,
     data::transforms::PreprocessConfig,
+    device::Precision,
     weights,
 };
 
 /// SHA-256 of an image file.
 pub type ContentHash = [u8; 32];
 
-/// Hash of all that the embeddings of a run have in common.
+/// Hash of everything that the embeddings of a run have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunKey([u8; 32]);
 
@@ -33,7 +33,7 @@ pub struct RunKey([u8; 32]);
 pub struct RunKeyParts<'a> {
     pub backbone: &'a dyn BackboneConfig,
     pub spec: &'a BackboneSpec,
-    /// By name, sorted.
+    /// Sorted by name.
     pub variables: &'a [(String, Tensor)],
     pub preprocess: &'a PreprocessConfig,
     pub precision: Precision,
@@ -43,7 +43,7 @@ pub struct RunKeyParts<'a> {
 impl RunKey {
     /// Hashes the parts; reads every value of every variable.
     ///
-    /// The device is not among them: what a GPU computed serves on a laptop.
+    /// The device is not among them: what a GPU computed can be used on a laptop.
     ///
     /// # Errors
     /// When a variable cannot be read.
@@ -59,11 +59,11 @@ impl RunKey {
             dtype: EmbeddingDtype,
         }
         let plain = Plain {
-            // Another version may resize or normalise another way.
+            // Another version may resize or normalise differently.
             version: env!("CARGO_PKG_VERSION"),
             backbone: parts.backbone,
-            pixel_mean: parts.spec.pixel_mean,
-            pixel_std: parts.spec.pixel_std,
+            pixel_mean: parts.spec.input.pixel_mean,
+            pixel_std: parts.spec.input.pixel_std,
             preprocess: parts.preprocess,
             precision: parts.precision,
             dtype: parts.dtype,
@@ -96,7 +96,7 @@ impl RunKey {
 /// Hashes an image file.
 ///
 /// # Errors
-/// Of kind data when it cannot be read.
+/// An error of kind data if it cannot be read.
 pub fn content_hash(image: &Path) -> Result<ContentHash> {
     let hash = || -> io::Result<ContentHash> {
         let mut file = File::open(image)?;
@@ -119,19 +119,13 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
-    use crate::backbone::{PIXEL_MEAN, PIXEL_STD, sam_vit::SamVitConfig};
+    use crate::{backbone::sam_vit::SamVitConfig, data::InputSpec};
 
     #[test]
     fn whatever_an_embedding_depends_on_changes_its_file() {
         let config = SamVitConfig::default();
         let other_config = SamVitConfig { window_size: 7, ..config.clone() };
-        let spec = BackboneSpec {
-            pixel_mean: PIXEL_MEAN,
-            pixel_std: PIXEL_STD,
-            square_size: None,
-            divisor: 16,
-            levels: Vec::new(),
-        };
+        let spec = BackboneSpec { input: InputSpec::imagenet(16), levels: Vec::new() };
         let weights = |value: f64| {
             let tensor = Tensor::full([3], value, (Kind::Float, Device::Cpu));
             [("backbone.x".to_owned(), tensor)]

@@ -1,13 +1,13 @@
-//! What a frozen backbone makes of each image, kept on disk: training the rest then needs neither
+//! The output of a frozen backbone for each image, kept on disk: training the rest then needs neither
 //! the backbone nor the pixels.
 //!
 //! An embedding is a function of the backbone's weights and options, of the preprocessing, of the
 //! image file's content and of whether it is mirrored. Its file is named by a hash of all of these,
 //! so that nothing stale is ever read, whatever changes; several runs and processes may share a
-//! folder. Files are written whole or not at all, and checked by a sum over their content.
+//! folder. Files are written whole or not at all, and checked against a checksum of their content.
 //!
 //! [`RunKey`] hashes what all embeddings of a run share, [`Entry`] is one file, and [`Embeddings`] is
-//! what the loader reads from. [`crate::run`] computes what is not there yet.
+//! what the loader reads from. [`crate::run`] computes missing ones.
 
 mod entry;
 mod key;
@@ -25,7 +25,7 @@ pub(crate) use entry::is_channels_last;
 pub use entry::{Entry, Found};
 pub use key::{ContentHash, RunKey, RunKeyParts, content_hash};
 
-/// The `[embedding_cache]` table: keeps the outputs of a backbone of which nothing trains.
+/// The `[embedding_cache]` table: keeps the outputs of a fully frozen backbone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingCacheConfig {
@@ -56,13 +56,13 @@ pub struct Embeddings {
 }
 
 impl Embeddings {
-    /// Those in `dir` of the images at the given paths, whose contents have been hashed.
+    /// The embeddings in `dir` of the images at the given paths, whose contents have been hashed.
     #[must_use]
     pub fn new(dir: &Path, key: RunKey, images: HashMap<PathBuf, ContentHash>) -> Self {
         Self { dir: dir.to_owned(), key, images }
     }
 
-    /// The file of an image's embedding; `None` when the image is none of this run's.
+    /// The file of an image's embedding; `None` if the image does not belong to this run.
     #[must_use]
     pub fn file(&self, image: &Path, flipped: bool) -> Option<PathBuf> {
         self.images.get(image).map(|content| self.key.file(&self.dir, content, flipped))
@@ -71,19 +71,19 @@ impl Embeddings {
     /// Reads an image's embedding.
     ///
     /// # Errors
-    /// When it is not there or damaged, which it was not when the run began.
+    /// When it is missing or damaged, which it was not when the run began.
     pub fn load(&self, image: &Path, flipped: bool) -> Result<Entry> {
         let lost = |what: String| {
             Error::data(format!(
-                "image {}: its embedding {what} since the run began; start again, and it is \
-                 computed anew",
+                "image {}: its embedding {what} since the run began; start again, and it \
+                 will be recomputed",
                 image.display()
             ))
         };
         let file = self.file(image, flipped).ok_or_else(|| lost("was not asked for".to_owned()))?;
         match Entry::read(&file)? {
             Found::Whole(entry) => Ok(entry),
-            Found::Absent => Err(lost(format!("{} has gone", file.display())).into()),
+            Found::Absent => Err(lost(format!("{} has disappeared", file.display())).into()),
             Found::Damaged(why) => {
                 Err(lost(format!("{} was damaged ({why})", file.display())).into())
             }

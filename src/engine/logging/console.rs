@@ -1,4 +1,4 @@
-//! The terminal: a progress bar with the lines above it, or plain lines where nobody looks.
+//! The terminal: a progress bar with the lines above it, or plain lines without a terminal.
 
 use std::{
     io::{IsTerminal, Write},
@@ -7,7 +7,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Where messages for people go: standard error, so that standard output stays the result's.
+/// Where messages for people go: standard error, so that standard output contains only the result.
 #[derive(Debug)]
 pub(super) enum Console {
     Bar(ProgressBar),
@@ -20,7 +20,7 @@ impl Console {
             return Self::Plain;
         }
         let bar = ProgressBar::with_draw_target(Some(total_steps), ProgressDrawTarget::stderr());
-        // The template is a constant and correct; should it ever not be, indicatif's own will do.
+        // The template is a constant and correct; if it ever is not, indicatif's own will do.
         if let Ok(style) = ProgressStyle::with_template("{bar:10} {pos}/{len} {wide_msg}") {
             bar.set_style(style);
         }
@@ -36,7 +36,7 @@ impl Console {
         }
     }
 
-    /// Moves the bar, and says `status` beside it.
+    /// Moves the bar, and shows `status` beside it.
     pub(super) fn progress(&self, step: u64, status: &str) {
         if let Self::Bar(bar) = self {
             bar.set_message(status.to_owned());
@@ -44,7 +44,7 @@ impl Console {
         }
     }
 
-    /// Shows another count than that of steps, until [`Self::back_to_steps`].
+    /// Shows another count than the steps, until [`Self::back_to_steps`].
     pub(super) fn other_progress(&self, done: u64, total: u64, status: &str) {
         if let Self::Bar(bar) = self {
             bar.set_length(total);
@@ -61,7 +61,7 @@ impl Console {
         }
     }
 
-    /// Whether log lines of training steps are to be printed: the bar shows them already.
+    /// Whether to print log lines of training steps: with a bar, it already shows them.
     pub(super) fn prints_steps(&self) -> bool {
         matches!(self, Self::Plain)
     }
@@ -93,7 +93,7 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-/// About four significant digits, in the plainest notation.
+/// About four significant digits, in the simplest notation.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),

@@ -1,75 +1,36 @@
 //! Where and how a run was made.
 
-use std::{fs, path::PathBuf, time::SystemTime};
+use std::{fs, time::SystemTime};
 
-use serde::Serialize;
 use tch::Device;
 
-use crate::config::Precision;
+use crate::{device::Precision, run_folder::Environment};
 
-/// Content of `env.json`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Environment {
-    /// This program's version.
-    pub sonotune: &'static str,
-    /// Of the source it was built from, where the build knew.
-    pub git_commit: Option<&'static str>,
-    /// Version.
-    pub libtorch: String,
-    /// `cpu` or `cuda:0`.
-    pub device: String,
-    /// The GPU's product name; of the CPU on a CPU run.
-    pub device_name: Option<String>,
-    /// As configured.
-    pub precision: Precision,
-    /// As configured.
-    pub seed: u64,
-    /// Threads of libtorch's CPU operators.
-    pub threads: i32,
-    /// As the kernel names it.
-    pub cpu_model: Option<String>,
-    /// This machine's name.
-    pub hostname: Option<String>,
-    /// Distribution and kernel.
-    pub os: String,
-    /// UTC, RFC 3339.
-    pub start_time: String,
-    /// Of a run that was gone on with: the step of the checkpoint it went on from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub after_step: Option<u64>,
-    /// Program and arguments.
-    pub command_line: Vec<String>,
-    /// Relative paths of the config start here.
-    pub working_directory: Option<PathBuf>,
-}
-
-impl Environment {
-    /// Looks around. What this machine does not tell stays `None`.
-    #[must_use]
-    pub fn collect(device: Device, precision: Precision, seed: u64) -> Self {
-        let cpu_model = cpu_model();
-        Self {
-            sonotune: env!("CARGO_PKG_VERSION"),
-            git_commit: option_env!("SONOTUNE_GIT_COMMIT"),
-            libtorch: torch_shim_sys::torch_version(),
-            device: device_label(device),
-            device_name: match device {
-                Device::Cuda(_) => gpu_model(),
-                _ => cpu_model.clone(),
-            },
-            precision,
-            seed,
-            threads: tch::get_num_threads(),
-            cpu_model,
-            hostname: read_line("/proc/sys/kernel/hostname"),
-            os: operating_system(),
-            start_time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            after_step: None,
-            command_line: std::env::args_os()
-                .map(|argument| argument.to_string_lossy().into_owned())
-                .collect(),
-            working_directory: std::env::current_dir().ok(),
-        }
+/// Looks around. What this machine does not tell stays `None`.
+#[must_use]
+pub fn environment(device: Device, precision: Precision, seed: u64) -> Environment {
+    let cpu_model = cpu_model();
+    Environment {
+        sonotune: env!("CARGO_PKG_VERSION"),
+        git_commit: option_env!("SONOTUNE_GIT_COMMIT"),
+        libtorch: torch_shim_sys::torch_version(),
+        device: device_label(device),
+        device_name: match device {
+            Device::Cuda(_) => gpu_model(),
+            _ => cpu_model.clone(),
+        },
+        precision: precision.name().to_owned(),
+        seed,
+        threads: tch::get_num_threads(),
+        cpu_model,
+        hostname: read_line("/proc/sys/kernel/hostname"),
+        os: operating_system(),
+        start_time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        after_step: None,
+        command_line: std::env::args_os()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect(),
+        working_directory: std::env::current_dir().ok(),
     }
 }
 
@@ -98,8 +59,8 @@ fn cpu_model() -> Option<String> {
     value_of(&text, "model name", ':').or_else(|| value_of(&text, "CPU part", ':'))
 }
 
-/// libtorch's stable interface does not tell a GPU's name; NVIDIA's driver does, but in an order that
-/// need not be CUDA's. So a name is given only where all GPUs share it.
+/// libtorch's stable interface does not report a GPU's name; NVIDIA's driver does, but in an order that
+/// may differ from CUDA's. So a name is given only if all GPUs share it.
 fn gpu_model() -> Option<String> {
     let folders = fs::read_dir("/proc/driver/nvidia/gpus").ok()?;
     let models: Vec<String> = folders
@@ -129,8 +90,7 @@ mod tests {
 
     #[test]
     fn what_this_machine_tells_is_recorded() {
-        let value =
-            serde_json::to_value(Environment::collect(Device::Cpu, Precision::Bf16, 7)).unwrap();
+        let value = serde_json::to_value(environment(Device::Cpu, Precision::Bf16, 7)).unwrap();
         assert_eq!(value["precision"], "bf16");
         assert_eq!(value["seed"], 7);
         assert_eq!(value["device"], "cpu");

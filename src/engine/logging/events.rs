@@ -1,6 +1,6 @@
 //! TensorBoard's event file.
 //!
-//! Framing, check sums and protobuf types are tensorboard-rs's. Its own writer is not used: it
+//! Framing, checksums and protobuf types come from tensorboard-rs. Its writer is not used: it
 //! panics in a thread of its own when the disk is full, and names files by the second, so that a
 //! second writer overwrites the first.
 
@@ -22,16 +22,16 @@ use tensorboard_proto::{
 };
 use tensorboard_rs::record_writer::RecordWriter;
 
-use super::run_folder::EVENTS_PREFIX;
 use crate::fs::AppendFile;
+use crate::run_folder::EVENTS_PREFIX;
 
-/// One file of events; every record is handed to the system at once.
+/// One file of events; every record is written to the system immediately.
 #[derive(Debug)]
 pub(super) struct EventFile(AppendFile);
 
 impl EventFile {
-    /// Starts a new file in `folder`, to be read after those that are there. With `resume_step`,
-    /// TensorBoard forgets what these say of later steps.
+    /// Starts a new file in `folder`, to be read after the existing ones. With `resume_step`,
+    /// TensorBoard drops what these contain about later steps.
     pub(super) fn create(folder: &Path, resume_step: Option<u64>) -> Result<Self> {
         let path = folder.join(next_name(folder)?);
         let mut file = Self(AppendFile::open(&path)?);
@@ -43,7 +43,7 @@ impl EventFile {
             session.set_status(SessionLog_SessionStatus::START);
             let mut start = Event::new();
             start.set_session_log(session);
-            // TensorBoard drops what is at this step or later.
+            // TensorBoard drops events at this step or later.
             start.set_step(as_step(step + 1));
             file.write(start)?;
         }
@@ -76,7 +76,7 @@ impl EventFile {
         self.summary(step, vec![value])
     }
 
-    /// `markdown` as TensorBoard's text plugin shows it.
+    /// Text in Markdown, for TensorBoard's text plugin.
     pub(super) fn text(&mut self, tag: &str, step: u64, markdown: &str) -> Result<()> {
         let mut plugin = SummaryMetadata_PluginData::new();
         plugin.set_plugin_name("text".to_owned());
@@ -128,7 +128,7 @@ fn since_epoch() -> f64 {
 }
 
 /// TensorBoard reads the files of a folder in the order of their names, hence of the time in them:
-/// one second later than the latest there at least, also where clocks differ.
+/// at least one second later than the latest there, even if clocks differ.
 fn next_name(folder: &Path) -> Result<String> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()));
     let latest = entries?

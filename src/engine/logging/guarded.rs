@@ -1,14 +1,14 @@
-//! Logs that may lose records: told once, counted, and an error in the end.
+//! Logs that may lose records: reported once, counted, and an error at the end.
 
 use std::io::Write;
 
 use anyhow::Result;
 use tempfile::NamedTempFile;
 
-use super::RunFolder;
+use crate::run_folder::RunFolder;
 use crate::{Error, ErrorKind, error::kind as error_kind, fs::explain};
 
-/// A writer whose failures are told once, and counted.
+/// A writer whose failures are reported once, and counted.
 #[derive(Debug)]
 pub(super) struct Guarded<W> {
     writer: W,
@@ -19,7 +19,7 @@ pub(super) struct Guarded<W> {
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     records: u64,
-    /// Text and kind of the first.
+    /// Text and kind of the first failure.
     first: Option<(String, Option<ErrorKind>)>,
 }
 
@@ -36,7 +36,7 @@ impl<W> Guarded<W> {
         Self { writer, failures: Failures::default() }
     }
 
-    /// The warning to give, if this is the first failure.
+    /// Writes; returns the warning to print if this is the first failure.
     pub(super) fn write(&mut self, write: impl FnOnce(&mut W) -> Result<()>) -> Option<String> {
         let error = write(&mut self.writer).err()?;
         self.failures.records += 1;
@@ -44,18 +44,18 @@ impl<W> Guarded<W> {
             return None;
         }
         let text = format!("{error:#}");
-        let warning = format!("warning: {text}; the run goes on without these records");
+        let warning = format!("warning: {text}; the run continues without these records");
         self.failures.first = Some((text, error_kind(&error)));
         Some(warning)
     }
 }
 
-/// A sentence for each log that lacks something.
+/// A sentence for each log that has lost records.
 pub(super) fn lost_records(logs: &[&Failures]) -> Vec<String> {
     logs.iter().filter_map(|failures| failures.sentence()).collect()
 }
 
-/// The error to end with when records were lost.
+/// The error to end with if records were lost.
 pub(super) fn loss(logs: &[&Failures]) -> Option<anyhow::Error> {
     let (_, kind) = logs.iter().find_map(|failures| failures.first.as_ref())?;
     let text = format!(
@@ -68,7 +68,7 @@ pub(super) fn loss(logs: &[&Failures]) -> Option<anyhow::Error> {
     })
 }
 
-/// Room for a summary of any run, and for the temporary file it is written to.
+/// Space for a summary of any run, and for the temporary file it is written to.
 pub(super) fn reserve(folder: &RunFolder) -> Result<NamedTempFile> {
     static BYTES: [u8; 32 << 10] = [0; 32 << 10];
     let path = folder.summary();

@@ -1,4 +1,4 @@
-//! Everything a run says while it goes, to people and to programs.
+//! Everything that a run reports while it runs, to people and to programs.
 
 use std::{
     path::PathBuf,
@@ -12,30 +12,29 @@ use tch::Device;
 use tempfile::NamedTempFile;
 
 use super::{
-    RunFolder, Summary,
     console::{self, Console},
     events::EventFile,
     guarded::{Failures, Guarded, loss, lost_records, reserve},
     memory::peak_memory,
     metrics_file::{MetricsFile, MetricsLine},
     pictures,
-    run_folder::write_json,
 };
 use crate::{
     data::Split,
     fs::AppendFile,
-    task::{Confusion, Report},
+    metrics::{Confusion, Report},
+    run_folder::{RunFolder, Summary, write_json},
 };
 
-/// What a [`RunLogger`] must know of the run.
+/// What a [`RunLogger`] needs to know about the run.
 #[derive(Debug, Clone, Copy)]
 pub struct LoggerOptions {
     /// Optimiser steps of the whole run.
     pub total_steps: u64,
-    /// The step of the checkpoint that the run goes on from. What the logs say of later steps is
-    /// dropped: the run says it again.
+    /// The step of the checkpoint that the run resumes from. Log records of later steps are dropped:
+    /// the run writes them again.
     pub resume_step: Option<u64>,
-    /// Whose memory is watched.
+    /// Device whose memory is watched.
     pub device: Device,
 }
 
@@ -44,13 +43,13 @@ pub struct LoggerOptions {
 pub struct StepTime {
     /// The whole step, waiting for data included.
     pub step_seconds: f64,
-    /// Of these, waiting for the loader.
+    /// Part of these spent waiting for the loader.
     pub data_seconds: f64,
-    /// Trained on in this step.
+    /// Images trained on in this step.
     pub images: u64,
 }
 
-/// What a training step is judged by.
+/// The figures of a training step.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrainRecord {
     /// Optimiser steps done, this one included.
@@ -59,16 +58,16 @@ pub struct TrainRecord {
     pub losses: Vec<(String, f64)>,
     /// `lr/<group>`.
     pub lrs: Vec<(String, f64)>,
-    /// Before clipping.
+    /// Norm of all gradients before clipping.
     pub grad_norm: Option<f64>,
-    /// `train/<name>`: what else the task says of the batch.
+    /// `train/<name>`: what else the task reports about the batch.
     pub scalars: Vec<(String, f64)>,
 }
 
 /// Writes console, `train.log`, `metrics.jsonl` and TensorBoard events of a run.
 ///
 /// Opening them may fail; later a record that cannot be written is lost with one warning per file,
-/// and the run goes on. [`finish`](Self::finish) says in the end what is lost.
+/// and the run continues. [`finish`](Self::finish) reports at the end what is lost.
 #[derive(Debug)]
 pub struct RunLogger(Mutex<Inner>);
 
@@ -80,14 +79,14 @@ struct Inner {
     metrics: Guarded<MetricsFile>,
     events: Guarded<EventFile>,
     summary: PathBuf,
-    /// Holds the room that the summary will need, so that a full disk does not keep it from being
-    /// written. Removed by then.
+    /// Reserves the space that the summary will need, so that it can be written even to a full disk.
+    /// Removed before that.
     reserve: Option<NamedTempFile>,
     started: Instant,
     last_preparing: Option<Instant>,
     /// Steps since the last record, and their sums.
     interval: (u64, StepTime),
-    /// Beside the progress bar.
+    /// Text beside the progress bar.
     status: String,
 }
 
@@ -95,7 +94,7 @@ impl RunLogger {
     /// Opens the files of `folder`.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn new(folder: &RunFolder, options: LoggerOptions) -> Result<Self> {
         let LoggerOptions { total_steps, resume_step, .. } = options;
         let logger = Self(Mutex::new(Inner {
@@ -113,13 +112,13 @@ impl RunLogger {
         }));
         if !folder.left_alone().is_empty() {
             let names = folder.left_alone().join(", ");
-            logger.warn(&format!("left as it was in {}: {names}", folder.path().display()));
+            logger.warn(&format!("left unchanged in {}: {names}", folder.path().display()));
         }
         Ok(logger)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // A panic elsewhere leaves nothing here half done that would matter.
+        // A panic elsewhere leaves nothing half done here that would matter.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -133,8 +132,8 @@ impl RunLogger {
         self.inner().say(&format!("warning: {text}"));
     }
 
-    /// Shows how far work has come that precedes the steps, such as `computing embeddings`. A
-    /// terminal shows every call; elsewhere a line is printed each half minute.
+    /// Shows the progress of work that precedes the steps, such as `computing embeddings`. A
+    /// terminal shows every call; otherwise a line is printed every half minute.
     pub fn preparing(&self, what: &str, done: u64, total: u64) {
         const BETWEEN_LINES: Duration = Duration::from_secs(30);
         let mut inner = self.inner();
@@ -146,7 +145,7 @@ impl RunLogger {
         }
     }
 
-    /// Ends what [`preparing`](Self::preparing) showed; the clock of the steps starts.
+    /// Ends what [`preparing`](Self::preparing) showed; the timing of steps starts.
     pub fn prepared(&self) {
         let mut inner = self.inner();
         let LoggerOptions { total_steps, resume_step, .. } = inner.options;
@@ -159,7 +158,7 @@ impl RunLogger {
         self.inner().log(text);
     }
 
-    /// Takes in the time of a step: of every one, the last call before [`train_step`] included.
+    /// Records the time of a step; to be called for every step, before [`train_step`].
     ///
     /// [`train_step`]: Self::train_step
     pub fn tick(&self, step: u64, time: StepTime) {
@@ -184,8 +183,8 @@ impl RunLogger {
         self.inner().evaluation(step, split_name(split), report);
     }
 
-    /// A picture for TensorBoard. A large one is scaled down: eight inputs of 1024² at every
-    /// evaluation would soon outweigh the checkpoints.
+    /// A picture for TensorBoard. Large ones are scaled down: eight inputs of 1024² at every
+    /// evaluation would soon take more space than the checkpoints.
     pub fn image(&self, tag: &str, step: u64, image: &RgbImage) {
         const LARGEST_SIDE: u32 = 640;
         let side = image.width().max(image.height());
@@ -207,12 +206,12 @@ impl RunLogger {
         inner.write_events(|events| events.text("config", step, &markdown));
     }
 
-    /// Ends the run: waits until the logs are on the disk and writes `summary.json`, with what of them
-    /// is lost.
+    /// Ends the run: waits until the logs are on the disk and writes `summary.json`, including
+    /// what they have lost.
     ///
     /// # Errors
-    /// When the summary cannot be written, or records were lost; of kind storage where they were for
-    /// want of room. Everything else is saved then.
+    /// When the summary cannot be written, or records were lost; of kind storage if they were lost for
+    /// lack of space. Everything else is saved then.
     pub fn finish(&self, summary: &Summary) -> Result<()> {
         let mut inner = self.inner();
         inner.console.close();
@@ -330,7 +329,7 @@ impl Inner {
         })
     }
 
-    /// By the mean pace of this process so far, evaluations included.
+    /// Estimated from the mean pace of this process so far, including evaluations.
     fn eta(&self, step: u64) -> String {
         let done = step.saturating_sub(self.options.resume_step.unwrap_or(0));
         let left = self.options.total_steps.saturating_sub(step);
@@ -348,7 +347,7 @@ struct MeanTime {
     images_per_second: f64,
 }
 
-/// The figures of a log line, the most watched first: a narrow terminal cuts the end.
+/// The figures of a log line, the most important first: a narrow terminal cuts off the end.
 fn status(record: &TrainRecord, time: Option<&MeanTime>, memory: Option<u64>) -> String {
     let mut parts = Vec::new();
     let named = |(name, value): &(String, f64)| format!("{name} {}", console::number(*value));

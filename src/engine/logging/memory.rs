@@ -4,8 +4,8 @@ use std::fs;
 
 use tch::Device;
 
-/// Peak bytes so far: allocated tensors on a GPU, else the process's resident set. `None` where the
-/// system does not tell.
+/// Peak bytes so far: allocated tensors on a GPU, else the process's resident set. `None` if the
+/// system does not report it.
 #[must_use]
 pub fn peak_memory(device: Device) -> Option<u64> {
     match device {

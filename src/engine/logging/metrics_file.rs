@@ -1,11 +1,14 @@
-//! `metrics.jsonl`: one JSON object a line, for programs.
+//! `metrics.jsonl`: one JSON object per line, for programs.
 
 use std::path::Path;
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
-use crate::fs::{AppendFile, atomic_write, read_if_exists};
+use crate::{
+    fs::{AppendFile, atomic_write, read_if_exists},
+    run_folder::step_of_line,
+};
 
 /// One line, in the order to write. A name that repeats keeps its first value; a value that is not
 /// finite becomes `null`.
@@ -49,7 +52,9 @@ impl MetricsFile {
         {
             let kept: String = text
                 .split_inclusive('\n')
-                .filter(|line| line.ends_with('\n') && step_of(line).is_some_and(|s| s <= step))
+                .filter(|line| {
+                    line.ends_with('\n') && step_of_line(line).is_some_and(|s| s <= step)
+                })
                 .collect();
             if kept.len() != text.len() {
                 atomic_write(path, kept.as_bytes())?;
@@ -63,15 +68,6 @@ impl MetricsFile {
         text.push('\n');
         self.0.append(text.as_bytes())
     }
-}
-
-/// The step a line is about, `None` when it is not one of ours.
-pub(super) fn step_of(line: &str) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Step {
-        step: u64,
-    }
-    serde_json::from_str::<Step>(line).ok().map(|s| s.step)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::task::{Report, Table};
+use crate::metrics::{Report, Table};
 
 /// A report for a terminal: the metrics, then each table.
 ///
@@ -29,7 +29,7 @@ pub fn report(report: &Report) -> String {
     text
 }
 
-/// A metric's value as it is printed; `n/a` where it is undefined.
+/// A metric's value as it is printed; `n/a` if it is undefined.
 #[must_use]
 pub fn score(value: f64) -> String {
     if value.is_nan() { "n/a".to_owned() } else { format!("{value:.4}") }
@@ -71,7 +71,7 @@ pub(crate) fn grid(header: &[String], rows: Vec<Vec<String>>) -> String {
     for line in &lines {
         let mut out = String::new();
         for (i, cell) in line.iter().enumerate() {
-            // By the columns a terminal needs: a CJK character takes two, an accent none.
+            // By columns on a terminal: a CJK character takes two, an accent none.
             let padding = " ".repeat(widths[i].saturating_sub(cell.width()));
             match i {
                 0 => out += &format!("{cell}{padding}"),
@@ -87,7 +87,7 @@ pub(crate) fn grid(header: &[String], rows: Vec<Vec<String>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Metric;
+    use crate::metrics::Metric;
 
     fn table() -> Table {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();

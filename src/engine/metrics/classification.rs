@@ -1,4 +1,4 @@
-//! Metrics of image classification, with one label an image or several.
+//! Metrics of image classification, with one or several labels per image.
 
 use anyhow::Result;
 
@@ -15,7 +15,7 @@ pub struct Classifications {
     scores: Vec<f64>,
 }
 
-/// How one class fares against the rest. Fractions; a ratio of nothing to nothing is 0, as in the
+/// Scores of one class against the rest. Fractions; a ratio of nothing to nothing is 0, as in the
 /// reference and scikit-learn's `zero_division=0`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassMetrics {
@@ -25,9 +25,9 @@ pub struct ClassMetrics {
     pub precision: f64,
     pub recall: f64,
     pub f1: f64,
-    /// NaN where all images or none are of this class.
+    /// NaN if all images or none are of this class.
     pub auroc: f64,
-    /// NaN where no image is of this class.
+    /// NaN if no image is of this class.
     pub average_precision: f64,
 }
 
@@ -59,16 +59,16 @@ impl PrecisionRecall {
 }
 
 impl Classifications {
-    /// None yet, of so many classes.
+    /// An empty set for this many classes.
     #[must_use]
     pub fn new(classes: usize) -> Self {
         Self { classes, truth: Vec::new(), predicted: Vec::new(), scores: Vec::new() }
     }
 
-    /// Takes in one image: indices of its true and of the predicted classes, and a score per class.
+    /// Adds one image: indices of its true and of the predicted classes, and a score per class.
     ///
     /// # Errors
-    /// Of kind data, when an index is out of range, or a score is missing or NaN.
+    /// A data error if an index is out of range, or a score is missing or NaN.
     pub fn add(&mut self, truth: &[usize], predicted: &[usize], scores: &[f64]) -> Result<()> {
         let row = |labels: &[usize], whose: &str| {
             let mut row = vec![false; self.classes];
@@ -96,19 +96,19 @@ impl Classifications {
         Ok(())
     }
 
-    /// Number of images taken in.
+    /// Number of images added.
     #[must_use]
     pub fn len(&self) -> usize {
         self.truth.len() / self.classes.max(1)
     }
 
-    /// Whether none was.
+    /// Whether none was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Each class against the rest, in their order.
+    /// Each class against the rest, in the order of class indices.
     #[must_use]
     pub fn per_class(&self) -> Vec<ClassMetrics> {
         (0..self.classes).map(|class| self.class(class)).collect()
@@ -179,7 +179,7 @@ impl Classifications {
     }
 }
 
-/// Mean over all classes, one without images included: precision, recall, F1.
+/// Mean over all classes, including those without images: precision, recall, F1.
 ///
 /// F1 is the mean of the classes' F1, not the F1 of the means, as in the paper's Table 2.
 #[must_use]
@@ -194,7 +194,7 @@ pub fn macro_mean(classes: &[ClassMetrics]) -> PrecisionRecall {
     }
 }
 
-/// Mean of the values that are defined (not NaN); NaN when none is.
+/// Mean of the values that are defined (not NaN); NaN if there are none.
 #[must_use]
 pub fn mean_defined(values: impl IntoIterator<Item = f64>) -> f64 {
     let defined: Vec<f64> = values.into_iter().filter(|value| !value.is_nan()).collect();

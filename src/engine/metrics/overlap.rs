@@ -5,19 +5,19 @@
 //! |---|---|---|
 //! | both with pixels | defined | defined |
 //! | one empty | 0 | undefined: there is no border to measure to |
-//! | both empty | undefined, as nnU-Net's NaN | undefined |
+//! | both empty | undefined (NaN in nnU-Net) | undefined |
 //!
-//! What is undefined takes no part in a mean and is counted ([`OverlapMeans`]): a model that
-//! predicts nothing must not look better for it.
+//! Undefined values are left out of means and are counted ([`OverlapMeans`]): a model that predicts
+//! nothing must not look better for it.
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::spans::Spans;
 pub use super::surface::{Spacing, SurfaceDistances};
-use crate::data::Rle;
+use base::Rle;
 
-/// Agreement of two masks; `None` where it is undefined.
+/// Agreement of two masks; `None` if it is undefined.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Overlap {
     /// Intersection over union, in [0, 1].
@@ -31,7 +31,7 @@ pub struct Overlap {
 /// All measures of two masks, with distances in units of `spacing` (pixels by default).
 ///
 /// # Errors
-/// When the masks differ in size, or the spacing is not positive.
+/// If the masks differ in size, or the spacing is not positive.
 pub fn overlap(first: &Rle, second: &Rle, spacing: Spacing) -> Result<Overlap> {
     let pair = Pair::new(first, second)?;
     let distances = pair.distances(spacing)?;
@@ -42,29 +42,29 @@ pub fn overlap(first: &Rle, second: &Rle, spacing: Spacing) -> Result<Overlap> {
 /// Intersection over union; `None` when both masks are empty.
 ///
 /// # Errors
-/// When the masks differ in size.
+/// If the masks differ in size.
 pub fn iou(first: &Rle, second: &Rle) -> Result<Option<f64>> {
     Ok(Pair::new(first, second)?.iou_and_dice().0)
 }
 
-/// Dice's coefficient; `None` when both masks are empty.
+/// Dice coefficient; `None` when both masks are empty.
 ///
 /// # Errors
-/// When the masks differ in size.
+/// If the masks differ in size.
 pub fn dice(first: &Rle, second: &Rle) -> Result<Option<f64>> {
     Ok(Pair::new(first, second)?.iou_and_dice().1)
 }
 
 /// 95 % Hausdorff distance in units of `spacing`; `None` when a mask is empty.
 ///
-/// From each border pixel of one mask to the nearest border pixel of the other, the 95th percentile
-/// of it, and of the two directions the larger: the definition of MONAI, Metrics Reloaded and
+/// The 95th percentile of the distances from each border pixel of one mask to the nearest border pixel
+/// of the other, and the larger of the two directions: the definition of MONAI, Metrics Reloaded and
 /// DeepMind's surface-distance. medpy pools both directions before it takes the percentile
 /// ([`SurfaceDistances::pooled_percentile`]). A border pixel has one of its
 /// four neighbours outside the mask or the image.
 ///
 /// # Errors
-/// When the masks differ in size, or the spacing is not positive.
+/// If the masks differ in size, or the spacing is not positive.
 pub fn hd95(first: &Rle, second: &Rle, spacing: Spacing) -> Result<Option<f64>> {
     Ok(surface_distances(first, second, spacing)?.map(|d| d.percentile(95.0)))
 }
@@ -72,7 +72,7 @@ pub fn hd95(first: &Rle, second: &Rle, spacing: Spacing) -> Result<Option<f64>> 
 /// Distances between the borders of two masks; `None` when one is empty.
 ///
 /// # Errors
-/// When the masks differ in size, or the spacing is not positive.
+/// If the masks differ in size, or the spacing is not positive.
 pub fn surface_distances(
     first: &Rle,
     second: &Rle,
@@ -123,7 +123,7 @@ impl Pair {
     }
 }
 
-/// Means over pairs of masks, of what is defined.
+/// Means over pairs of masks, of the values that are defined.
 #[derive(Debug, Clone, Default)]
 pub struct OverlapMeans {
     iou: Mean,
@@ -132,11 +132,11 @@ pub struct OverlapMeans {
     num_pairs: usize,
 }
 
-/// A mean with the number of values it is of.
+/// A mean and the number of values it is computed from.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Mean {
     sum: f64,
-    /// Defined values.
+    /// Number of defined values.
     pub count: usize,
 }
 
@@ -148,7 +148,7 @@ impl Mean {
         }
     }
 
-    /// NaN of no values.
+    /// NaN if there are no values.
     #[must_use]
     pub fn value(&self) -> f64 {
         self.sum / self.count as f64
@@ -156,7 +156,7 @@ impl Mean {
 }
 
 impl OverlapMeans {
-    /// Takes a pair in.
+    /// Adds a pair.
     pub fn add(&mut self, overlap: &Overlap) {
         self.num_pairs += 1;
         self.iou.add(overlap.iou);
@@ -179,19 +179,19 @@ impl OverlapMeans {
         self.hd95
     }
 
-    /// Pairs taken in, whatever is defined of them.
+    /// Number of pairs added, whether or not values are defined.
     #[must_use]
     pub fn num_pairs(&self) -> usize {
         self.num_pairs
     }
 
-    /// Pairs of which both masks were empty: in no mean.
+    /// Number of pairs with both masks empty: not in any mean.
     #[must_use]
     pub fn num_both_empty(&self) -> usize {
         self.num_pairs - self.iou.count
     }
 
-    /// Pairs of which exactly one mask was empty: 0 in IoU and Dice, not in the mean of HD95.
+    /// Number of pairs with exactly one mask empty: 0 in IoU and Dice, not in the mean of HD95.
     #[must_use]
     pub fn num_one_empty(&self) -> usize {
         self.iou.count - self.hd95.count

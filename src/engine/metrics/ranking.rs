@@ -1,12 +1,12 @@
 //! Metrics of how well scores order images, whatever the threshold.
 
-/// Area under the ROC curve: the share of (positive, negative) pairs that the scores order rightly,
+/// Area under the ROC curve: the share of (positive, negative) pairs that the scores order correctly,
 /// ties counting half. NaN without a positive or without a negative.
 ///
-/// As scikit-learn's `roc_auc_score`.
+/// Same as scikit-learn's `roc_auc_score`.
 ///
 /// # Panics
-/// When the slices differ in length: the caller's own bug.
+/// If the slices differ in length: a bug of the caller.
 #[must_use]
 pub fn auroc(scores: &[f64], positive: &[bool]) -> f64 {
     let positives = positive.iter().filter(|&&p| p).count();
@@ -29,10 +29,10 @@ pub fn auroc(scores: &[f64], positive: &[bool]) -> f64 {
 /// Area under the precision-recall curve as a sum of steps, Σ (Rₙ − Rₙ₋₁) Pₙ, tied scores making one
 /// step. NaN without a positive.
 ///
-/// As scikit-learn's `average_precision_score`; COCO's interpolated one is another.
+/// Same as scikit-learn's `average_precision_score`; COCO's interpolated average precision differs.
 ///
 /// # Panics
-/// When the slices differ in length: the caller's own bug.
+/// If the slices differ in length: a bug of the caller.
 #[must_use]
 pub fn average_precision(scores: &[f64], positive: &[bool]) -> f64 {
     let positives = positive.iter().filter(|&&p| p).count();

@@ -1,11 +1,11 @@
-//! A mask's foreground as a list, for what compares two masks.
+//! A mask's foreground as a list, for comparing two masks.
 
-use crate::data::Rle;
+use base::Rle;
 
 /// Column-major ranges of the foreground, ascending and disjoint.
 pub(super) struct Spans {
     pub(super) ranges: Vec<(u64, u64)>,
-    /// Pixels.
+    /// Number of pixels.
     pub(super) area: u64,
 }
 

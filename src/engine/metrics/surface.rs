@@ -1,11 +1,11 @@
 //! Distances between the borders of two masks.
 //!
 //! The exact Euclidean distance transform in its two passes (Felzenszwalb and Huttenlocher 2012,
-//! Meijster et al. 2000), of which the second is done only where a border asks for its distance.
+//! Meijster et al. 2000), of which the second runs only where a border pixel needs its distance.
 
 use super::spans::Spans;
 
-/// Height and width of a pixel, in whatever unit the distances shall have.
+/// Height and width of a pixel, in the unit that the distances should have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spacing {
     pub y: f64,
@@ -27,7 +27,7 @@ pub struct SurfaceDistances {
 }
 
 impl SurfaceDistances {
-    /// Of two masks of one size, `height` pixels high; neither may be empty.
+    /// For two masks of the same size, `height` pixels high; neither may be empty.
     pub(super) fn new(first: &Spans, second: &Spans, height: u64, spacing: Spacing) -> Self {
         let frame = Frame::around(&[first, second], height);
         let borders = [first, second].map(|spans| frame.border(spans));
@@ -45,14 +45,14 @@ impl SurfaceDistances {
         percentile(&self.from_first, q).max(percentile(&self.from_second, q))
     }
 
-    /// The percentile of both directions' distances in one pool: that of medpy's `hd95`.
+    /// The percentile of the pooled distances of both directions, as in medpy's `hd95`.
     #[must_use]
     pub fn pooled_percentile(&self, q: f64) -> f64 {
         percentile(&[&self.from_first[..], &self.from_second].concat(), q)
     }
 }
 
-/// As `numpy.percentile`; NaN of nothing.
+/// Same as `numpy.percentile`; NaN if there are no values.
 fn percentile(values: &[f64], q: f64) -> f64 {
     if values.is_empty() {
         return f64::NAN;
@@ -65,10 +65,10 @@ fn percentile(values: &[f64], q: f64) -> f64 {
     low + (high - low) * fraction
 }
 
-/// The joint box of the masks with a margin of one pixel, column-major. Nothing outside matters:
-/// there is no foreground, so no border, and the way to a border goes straight.
+/// The joint box of the masks with a margin of one pixel, column-major. Nothing outside matters: there
+/// is no foreground, so no border, and the shortest way to a border is straight.
 struct Frame {
-    /// Of the image.
+    /// Height of the image.
     image_height: u64,
     y0: u64,
     x0: u64,
@@ -139,7 +139,7 @@ impl Frame {
         steps
     }
 
-    /// Second pass at one pixel: up and down its column, as far as it can pay.
+    /// Second pass at one pixel: up and down its column, as far as a shorter distance is possible.
     fn distance(&self, steps: &[u32], place: usize, spacing: Spacing) -> f64 {
         let (x, y) = (place / self.height, place % self.height);
         let column = &steps[x * self.height..][..self.height];

@@ -17,10 +17,10 @@ pub enum AttentionKernel {
     /// The fastest that never holds a global N×N matrix, by device.
     #[default]
     Auto,
-    /// As it is written down, with the whole N×N matrix: the oracle of tests.
+    /// The textbook form, with the whole N×N matrix: the oracle of tests.
     Explicit,
     /// One kernel over blocks of queries and keys that stay in the processor's cache; windows are
-    /// read where they lie. CPU only.
+    /// read in place. CPU only.
     Fused,
     /// Positions folded into longer queries and keys, so that a flash kernel can run:
     /// `[q/√d, q·R_h, q·R_w] · [k, onehot(h'), onehot(w')]` is the score above.
@@ -40,7 +40,7 @@ pub struct RelPosAttention<'a> {
     pub rel_pos_h: &'a Tensor,
     pub rel_pos_w: &'a Tensor,
     pub num_heads: i64,
-    /// Side of the square windows, tokens; `None`: every token attends to every other.
+    /// Side of the square windows in tokens; `None`: every token attends to every other.
     pub window_size: Option<i64>,
 }
 
@@ -48,7 +48,7 @@ impl RelPosAttention<'_> {
     /// `[B, H, W, C]`, heads merged.
     ///
     /// # Errors
-    /// When the fused kernel is asked for where it cannot run.
+    /// When the fused kernel is requested but cannot run.
     pub fn forward(&self, kernel: AttentionKernel) -> Result<Tensor> {
         let on_cpu = self.qkv.device() == Device::Cpu;
         match kernel {
@@ -91,7 +91,7 @@ impl RelPosAttention<'_> {
         }
     }
 
-    /// `[B', H', W', 3C]` to `[B', H', W', C]`, each image or window for itself.
+    /// `[B', H', W', 3C]` to `[B', H', W', C]`, each image or window on its own.
     fn attend(&self, qkv: &Tensor, kernel: AttentionKernel) -> Tensor {
         let (b, h, w, c3) = qkv.size4().unwrap_or_default();
         let d = c3 / 3 / self.num_heads;
@@ -137,7 +137,7 @@ fn relative(table: &Tensor, size: i64) -> Tensor {
     table.index_select(0, &index.flatten(0, 1)).view([size, size, -1])
 }
 
-/// Positions folded into the dot product; `q` is scaled already.
+/// Positions folded into the dot product; `q` is already scaled.
 fn extended(
     q: &Tensor,
     k: &Tensor,
@@ -147,7 +147,7 @@ fn extended(
     (h, w): (i64, i64),
 ) -> Tensor {
     let (b, heads, n, d) = k.size4().unwrap_or_default();
-    // Flash kernels want one width for all three, on CUDA a multiple of eight.
+    // Flash kernels need one width for all three, on CUDA a multiple of eight.
     let width = (d + h + w + 7) / 8 * 8;
     let fill = |t: Tensor| t.constant_pad_nd([0, width - t.size()[3]]);
     let options = (k.kind(), k.device());

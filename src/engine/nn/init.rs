@@ -1,9 +1,9 @@
-//! Random starts, by PyTorch's definitions. All draw from libtorch's generator, which the caller
-//! seeds.
+//! Random initialisation, by PyTorch's definitions. All functions draw from libtorch's generator,
+//! which the caller seeds.
 
 use tch::nn::{Init, init::FanInOut, init::NonLinearity, init::NormalOrUniform};
 
-/// Normal with standard deviation 0.02, as every ViT since BERT starts its linear layers.
+/// Normal with standard deviation 0.02, as every ViT since BERT initialises its linear layers.
 ///
 /// PyTorch's `trunc_normal_(std=0.02)` cuts at ±2, a hundred standard deviations: never in practice.
 #[must_use]
@@ -19,7 +19,7 @@ pub fn conv_default(fan_in: i64) -> Init {
     Init::Uniform { lo: -bound, up: bound }
 }
 
-/// He's normal start for convolutions before a ReLU, by fan-out (ResNet).
+/// He's normal initialisation for convolutions before a ReLU, by fan-out (ResNet).
 #[must_use]
 pub fn kaiming_normal_fan_out() -> Init {
     Init::Kaiming {

@@ -10,7 +10,7 @@ use super::{
     lora::{Lora, LoraPart, LoraSize},
 };
 
-/// `y = x Wᵀ + b`, and a low-rank update where there is one.
+/// `y = x Wᵀ + b`, plus a low-rank update if there is one.
 #[derive(Debug)]
 pub struct Linear {
     /// `[out, in]`.
@@ -83,8 +83,8 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     if !runs_as_convolution(x, tokens) {
         return x.linear(weight, bias);
     }
-    // libtorch's CPU matrix product in fp32 goes to MKL, which keeps to AVX2 on other makers'
-    // processors; its convolutions go to oneDNN, which uses AVX-512 wherever it is. The same
+    // libtorch's CPU matrix product in fp32 goes to MKL, which is limited to AVX2 on processors
+    // not from Intel; its convolutions go to oneDNN, which uses AVX-512 if available. The same
     // product as a 1×1 convolution (tokens as pixels, channels last: no copy) took half the
     // time, forward and backward, on an EPYC.
     let pixels = x.reshape([1, 1, tokens, in_features]).permute([0, 3, 1, 2]);

@@ -1,7 +1,7 @@
 //! Low-rank updates of a linear layer (Hu et al. 2021, "LoRA").
 //!
 //! `y = x Wᵀ + b + (alpha / rank) · x Aᵀ Bᵀ`, with `A` drawn at random and `B` zero at the start, so
-//! that the layer begins as it was.
+//! that the layer starts unchanged.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +18,10 @@ pub struct LoraSize {
     pub alpha: f64,
 }
 
-/// Rows of a layer's output that have an update of their own.
+/// Rows of a layer's output that have their own update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoraPart {
-    /// Stands in the variables' names; empty where the update is of the whole layer.
+    /// Part of the variables' names; empty if the update covers the whole layer.
     pub name: &'static str,
     pub first_row: i64,
     pub rows: i64,
@@ -45,7 +45,7 @@ struct Factors {
 
 impl Lora {
     /// Creates `lora_A.NAME.weight` and `lora_B.NAME.weight` below `vs`, the path of the layer;
-    /// without the `NAME.` where a part's name is empty. `A` starts as PyTorch starts a linear
+    /// without the `NAME.` if a part's name is empty. `A` starts as PyTorch initialises a linear
     /// layer, as in the published code.
     pub(super) fn new(
         vs: &nn::Path,
@@ -85,9 +85,9 @@ impl Lora {
 
     /// `y + scale · x Aᵀ Bᵀ`, for `[..., in]` and `[..., out]`.
     ///
-    /// As a path beside the weight, not folded into it: in fp32 both take the same time (folding
+    /// A path beside the weight, not folded into it: in fp32 both take the same time (folding
     /// costs backward the whole weight's gradient), and in 16 bits a sum of weight and update
-    /// would round most of the update away. All parts together are one product, which writes each
+    /// would round most of the update away. All parts are one product, which writes each
     /// value of `y` once.
     pub(super) fn add_to(&self, y: &Tensor, x: &Tensor) -> Tensor {
         let a: Vec<&Tensor> = self.parts.iter().map(|(_, factors)| &factors.a).collect();
@@ -111,13 +111,13 @@ impl Lora {
     }
 }
 
-/// Adds the updates that stand in `variables` to the weights they belong to, and takes them out:
-/// what is left is the model without LoRA, equal but for rounding.
+/// Adds the updates in `variables` to the weights they belong to, and removes them: what is left is
+/// the model without LoRA, equal except for rounding.
 ///
 /// `parts` gives the rows of a part by the layer's and the part's names, as the model was built.
 ///
 /// # Errors
-/// When an update has no weight, or not its shape.
+/// When an update has no weight, or one of another shape.
 pub fn fold(
     variables: &mut BTreeMap<String, Tensor>,
     alpha: f64,
@@ -207,7 +207,7 @@ mod tests {
     fn it_runs_under_autocast() {
         let (vs, layer) = layer();
         let x = Tensor::ones([1, 6], (Kind::Float, Device::Cpu));
-        let scope = crate::trainer::autocast(crate::config::Precision::Bf16, Device::Cpu).unwrap();
+        let scope = crate::device::autocast(crate::device::Precision::Bf16, Device::Cpu).unwrap();
         let y = layer.forward(&x);
         drop(scope);
         assert_eq!(y.kind(), Kind::BFloat16);

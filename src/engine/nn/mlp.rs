@@ -7,7 +7,7 @@ use super::{
     lora::{LoraPart, LoraSize},
 };
 
-/// `lin2(GELU(lin1(x)))`, named as in SAM's ViT.
+/// `lin2(GELU(lin1(x)))`, with the names of SAM's ViT.
 #[derive(Debug)]
 pub struct Mlp {
     lin1: Linear,
@@ -23,7 +23,7 @@ impl Mlp {
         }
     }
 
-    /// Gives both layers low-rank updates; `vs` is the path of the whole.
+    /// Gives both layers low-rank updates; `vs` is the path of the MLP.
     pub fn add_lora(&mut self, vs: &nn::Path, size: LoraSize) {
         for (name, layer) in [("lin1", &mut self.lin1), ("lin2", &mut self.lin2)] {
             let rows = layer.bias.numel() as i64;

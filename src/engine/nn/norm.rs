@@ -2,7 +2,7 @@
 
 use tch::{Tensor, nn};
 
-/// Over the last axis.
+/// Layer norm over the last axis.
 #[derive(Debug)]
 pub struct LayerNorm {
     weight: Tensor,
@@ -11,7 +11,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Starts as the plain normalisation: weight one, bias zero.
+    /// Starts as plain normalisation: weight one, bias zero.
     #[must_use]
     pub fn new(vs: &nn::Path, channels: i64, eps: f64) -> Self {
         Self { weight: vs.ones("weight", &[channels]), bias: vs.zeros("bias", &[channels]), eps }
@@ -35,12 +35,12 @@ impl LayerNorm {
     }
 }
 
-/// Over the channel axis of a map, each pixel for itself.
+/// Layer norm over the channel axis of a map, for each pixel on its own.
 #[derive(Debug)]
 pub struct LayerNorm2d(LayerNorm);
 
 impl LayerNorm2d {
-    /// SAM's: eps 1e-6.
+    /// As in SAM: eps 1e-6.
     #[must_use]
     pub fn new(vs: &nn::Path, channels: i64) -> Self {
         Self(LayerNorm::new(vs, channels, 1e-6))

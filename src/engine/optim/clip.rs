@@ -3,19 +3,19 @@
 use anyhow::Result;
 use tch::Tensor;
 
-/// The 2-norm of all `gradients` together; 0-d fp32 on their device, no host sync.
+/// The 2-norm of all `gradients` together; 0-d fp32 on their device, without a host sync.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn grad_norm(gradients: &[Tensor]) -> Result<Tensor> {
     Ok(torch_shim_sys::total_norm(gradients)?)
 }
 
 /// Scales `gradients` in place so that their common 2-norm `norm` does not exceed `max_norm`, as
-/// `torch.nn.utils.clip_grad_norm_` does (its 1e-6 included). No host sync.
+/// `torch.nn.utils.clip_grad_norm_` does (including its 1e-6). No host sync.
 ///
 /// # Errors
-/// Passes libtorch's on.
+/// Propagates errors from libtorch.
 pub fn clip_grad_norm(gradients: &[Tensor], norm: &Tensor, max_norm: f64) -> Result<()> {
     let factor = ((norm + 1e-6).reciprocal() * max_norm).clamp_max(1.0);
     Ok(torch_shim_sys::scale(gradients, &factor)?)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// Algorithm.
+    /// The algorithm.
     #[serde(rename = "type", default)]
     pub algorithm: Algorithm,
     /// Base learning rate.
@@ -14,16 +14,16 @@ pub struct OptimizerConfig {
     pub lr: f64,
     #[serde(default = "default_weight_decay")]
     pub weight_decay: f64,
-    /// AdamW's.
+    /// Used by AdamW only.
     #[serde(default = "default_betas")]
     pub betas: (f64, f64),
-    /// AdamW's.
+    /// Used by AdamW only.
     #[serde(default = "default_eps")]
     pub eps: f64,
-    /// SGD's.
+    /// Used by SGD only.
     #[serde(default = "default_momentum")]
     pub momentum: f64,
-    /// SGD's.
+    /// Used by SGD only.
     #[serde(default)]
     pub nesterov: bool,
     /// Ordered; the first pattern that matches a variable's name wins.
@@ -62,7 +62,7 @@ fn default_momentum() -> f64 {
     0.9
 }
 
-/// Which update rule.
+/// The update rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
@@ -83,7 +83,7 @@ pub struct GroupConfig {
     pub lr_multiplier: f64,
     #[serde(default = "unit")]
     pub weight_decay_multiplier: f64,
-    /// Keeps these variables as they are: no gradient, no update.
+    /// Freezes these variables: no gradient, no update.
     #[serde(default)]
     pub freeze: bool,
 }

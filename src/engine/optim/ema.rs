@@ -12,10 +12,10 @@ use crate::Error;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmaConfig {
-    /// What the average keeps of itself at each step; `1 − decay` is mmengine's `momentum`.
+    /// Weight of the old average at each step; `1 − decay` is mmengine's `momentum`.
     #[serde(default = "default_decay")]
     pub decay: f64,
-    /// Begins with a smaller decay; absent: the same at every step.
+    /// Starts with a smaller decay; absent: the same at every step.
     #[serde(default)]
     pub warmup: Option<EmaWarmup>,
 }
@@ -29,20 +29,20 @@ pub struct EmaWarmup {
 }
 
 impl Default for EmaWarmup {
-    /// timm's `ModelEmaV3`.
+    /// The values of timm's `ModelEmaV3`.
     fn default() -> Self {
         Self { gamma: 1.0, power: 2.0 / 3.0 }
     }
 }
 
-/// mmengine's, whose momentum is 0.0002.
+/// mmengine's default, whose momentum is 0.0002.
 fn default_decay() -> f64 {
     0.9998
 }
 
 impl EmaConfig {
-    /// The decay of the update after `updates` earlier ones. That of the first is 0: the average
-    /// begins with the weights after one step, as in timm and mmengine.
+    /// The decay of the update after `updates` earlier ones. For the first it is 0: the average
+    /// starts with the weights after one step, as in timm and mmengine.
     #[must_use]
     pub fn decay_after(&self, updates: u64) -> f64 {
         if updates == 0 {
@@ -56,19 +56,19 @@ impl EmaConfig {
 
 /// The average of the trained variables.
 ///
-/// What is not trained has no average of its own: frozen variables and buffers (statistics of batch
-/// normalisation) are those of the model, as in mmengine's `EMAHook` with `update_buffers=False`.
+/// What is not trained has no average: frozen variables and buffers (statistics of batch
+/// normalisation) are the model's, as in mmengine's `EMAHook` with `update_buffers=False`.
 #[derive(Debug)]
 pub struct Ema {
     config: EmaConfig,
     names: Vec<String>,
     parameters: Vec<Tensor>,
-    /// As `parameters`.
+    /// In the order of `parameters`.
     averages: Vec<Tensor>,
 }
 
 impl Ema {
-    /// An average of `variables`, which begins as they are.
+    /// An average of `variables` that starts with their current values.
     #[must_use]
     pub fn new(config: &EmaConfig, variables: Vec<(String, Tensor)>) -> Self {
         let (names, parameters): (Vec<_>, Vec<_>) = variables.into_iter().unzip();
@@ -76,22 +76,22 @@ impl Ema {
         Self { config: config.clone(), names, parameters, averages }
     }
 
-    /// Takes in the weights after optimiser step `step` (from 0). One fused operation a device; a
-    /// step that the optimiser skipped brings in what was there before, never a value that is not
-    /// finite.
+    /// Updates the average with the weights after optimiser step `step` (from 0). One fused operation
+    /// per device; a step that the optimiser skipped adds the unchanged weights, never a value that
+    /// is not finite.
     ///
     /// # Errors
-    /// Passes libtorch's on.
+    /// Propagates errors from libtorch.
     pub fn update(&mut self, step: u64) -> Result<()> {
         let weight = 1.0 - self.config.decay_after(step);
         Ok(torch_shim_sys::lerp(&self.averages, &self.parameters, weight)?)
     }
 
-    /// What `work` gives with the average in place of the weights, which are afterwards what they
-    /// were, to the bit. Needs memory for one more copy of the largest variable.
+    /// Returns the result of `work` with the average in place of the weights, which are then restored
+    /// bit for bit. Needs memory for one more copy of the largest variable.
     ///
     /// # Errors
-    /// Passes those of `work` and libtorch's on.
+    /// Propagates errors of `work` and from libtorch.
     pub fn with_average<T>(&mut self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.swap()?;
         let result = work();
@@ -99,7 +99,7 @@ impl Ema {
         result
     }
 
-    /// Exchanges values, not tensors: whoever holds a view of a variable sees it change.
+    /// Exchanges values, not tensors: any view of a variable sees it change.
     fn swap(&mut self) -> Result<()> {
         no_grad(|| {
             for (parameter, average) in self.parameters.iter_mut().zip(&mut self.averages) {
@@ -111,17 +111,17 @@ impl Ema {
         })
     }
 
-    /// The average by variable.
+    /// The average of each variable, by name.
     #[must_use]
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let averages = self.averages.iter().map(Tensor::shallow_clone);
         self.names.iter().cloned().zip(averages).collect()
     }
 
-    /// Takes on what [`state`](Self::state) gave.
+    /// Restores what [`state`](Self::state) returned.
     ///
     /// # Errors
-    /// When it is not of the same variables; names the first difference.
+    /// When the variables are not the same; names the first difference.
     pub fn load_state(&mut self, mut state: HashMap<String, Tensor>) -> Result<()> {
         for (name, average) in self.names.iter().zip(&mut self.averages) {
             let value = state.remove(name).ok_or_else(|| {

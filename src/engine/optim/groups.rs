@@ -9,13 +9,13 @@ use crate::{Error, pattern};
 /// Name under which variables that no pattern matches are grouped and logged.
 pub const BASE_GROUP: &str = "base";
 
-/// Variables that are updated alike.
+/// Variables that are updated in the same way.
 #[derive(Debug)]
 pub struct ParameterGroup {
     pub name: String,
     pub lr_multiplier: f64,
     pub weight_decay_multiplier: f64,
-    /// By name, so that the order (and with it every rounding) is the same in each run.
+    /// Sorted by name, so that the order (and with it every rounding) is the same in each run.
     pub parameters: Vec<(String, Tensor)>,
 }
 
@@ -28,14 +28,14 @@ pub fn trainable(vs: &nn::VarStore) -> Vec<(String, Tensor)> {
     variables
 }
 
-/// Sorts the trainable variables into groups; freezes those of groups that say so.
+/// Sorts the trainable variables into groups; freezes those of frozen groups.
 ///
 /// The first pattern that matches a variable's name wins. Variables without a match form the group
 /// [`BASE_GROUP`], which comes first.
 ///
 /// # Errors
-/// When a pattern wins no variable: a typing error there would otherwise train, or freeze, other
-/// variables than meant, silently. When nothing is left to train.
+/// When a pattern wins no variable: otherwise a typo there would silently train or freeze the wrong
+/// variables. When nothing is left to train.
 pub fn group(vs: &nn::VarStore, configs: &[GroupConfig]) -> Result<Vec<ParameterGroup>> {
     let variables = trainable(vs);
     let mut members: Vec<Vec<(String, Tensor)>> = configs.iter().map(|_| Vec::new()).collect();
@@ -97,12 +97,12 @@ fn unused_pattern(
             names.sort();
             let sample = names.iter().take(3).map(|n| format!("`{n}`")).collect::<Vec<_>>();
             format!(
-                "no variable of the model has such a name; names look like {}",
+                "no variable of the model has a name like this; names look like {}",
                 sample.join(", ")
             )
         }
         Some((name, tensor)) if !tensor.requires_grad() => {
-            format!("it matches only variables that are frozen already, such as `{name}`")
+            format!("it matches only variables that are already frozen, such as `{name}`")
         }
         Some((name, _)) => {
             let earlier = configs[..index].iter().find(|c| pattern::matches(&c.pattern, name));
@@ -173,7 +173,7 @@ mod tests {
     fn a_pattern_without_effect_is_an_error_that_says_why() {
         let message = |configs: &[GroupConfig]| group(&model(), configs).unwrap_err().to_string();
         assert!(message(&[config("x", "bakbone.*")]).contains("no variable of the model"));
-        assert!(message(&[config("x", "*.running_mean")]).contains("frozen already"));
+        assert!(message(&[config("x", "*.running_mean")]).contains("already frozen"));
         let shadowed = message(&[config("all", "*"), config("bias", "*.bias")]);
         assert!(shadowed.contains("an earlier pattern (`*`)"), "{shadowed}");
     }

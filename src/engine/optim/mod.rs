@@ -1,8 +1,8 @@
 //! Optimisers, parameter groups, schedules, clipping.
 //!
 //! [`groups`] matches variable names against `[[optimizer.groups]]`; [`Optimizer`] holds the state
-//! and steps; [`ScheduleConfig::factor`] says what the learning rates are multiplied with;
-//! [`clip_grad_norm`] bounds the gradient; [`Ema`] averages the weights.
+//! and steps; [`ScheduleConfig::factor`] gives the factor for the learning rates;
+//! [`clip_grad_norm`] limits the gradient; [`Ema`] averages the weights.
 
 mod clip;
 mod config;

@@ -23,7 +23,7 @@ struct Group {
     slots: Vec<Slot>,
 }
 
-/// A variable and what the algorithm remembers of it.
+/// A variable and the algorithm's state for it.
 #[derive(Debug)]
 struct Slot {
     name: String,
@@ -33,9 +33,9 @@ struct Slot {
 
 #[derive(Debug)]
 enum State {
-    /// First and second moment, and the number of updates (0-d fp32, as the fused kernel wants it).
+    /// First and second moment, and the number of updates (0-d fp32, as the fused kernel needs it).
     AdamW { exp_avg: Tensor, exp_avg_sq: Tensor, step: Tensor },
-    /// Absent before the first update, and for ever without momentum.
+    /// Absent before the first update, and always without momentum.
     Sgd { momentum_buffer: Option<Tensor> },
 }
 
@@ -75,21 +75,21 @@ impl Optimizer {
         self.slots().map(|slot| slot.parameter.grad()).filter(Tensor::defined).collect()
     }
 
-    /// Forgets the gradients.
+    /// Clears the gradients.
     ///
     /// # Errors
-    /// Passes libtorch's on.
+    /// Propagates errors from libtorch.
     pub fn zero_grad(&self) -> Result<()> {
         let parameters: Vec<_> = self.slots().map(|s| s.parameter.shallow_clone()).collect();
         Ok(torch_shim_sys::clear_grads(&parameters)?)
     }
 
-    /// One update with learning rates multiplied by `factor`. Variables without gradient stay as
-    /// they are. Where `found_inf` (0-d fp32) is given and not 0, nothing changes: so a CUDA run
-    /// guards its weights without waiting for the device.
+    /// One update with learning rates multiplied by `factor`. Variables without a gradient stay
+    /// as they are. If `found_inf` (0-d fp32) is given and not 0, nothing changes: in this way a CUDA
+    /// run guards its weights without waiting for the device.
     ///
     /// # Errors
-    /// Passes libtorch's on.
+    /// Propagates errors from libtorch.
     pub fn step(&mut self, factor: f64, found_inf: Option<&Tensor>) -> Result<()> {
         match self.config.algorithm {
             Algorithm::AdamW => self.step_adamw(factor, found_inf),
@@ -137,7 +137,7 @@ impl Optimizer {
                 weight_decay: group.weight_decay,
                 nesterov: self.config.nesterov,
             };
-            // The kernel fills the buffers of a first update and adds to those of a later one. Later
+            // The kernel fills the buffers in a first update and adds to them in a later one. Later
             // ones go first: after its first update a variable has a buffer.
             for is_first_step in [false, true] {
                 let (mut params, mut grads, mut buffers) = (Vec::new(), Vec::new(), Vec::new());
@@ -193,10 +193,10 @@ impl Optimizer {
         tensors
     }
 
-    /// Takes on a state that [`state`](Self::state) gave.
+    /// Restores a state that [`state`](Self::state) returned.
     ///
     /// # Errors
-    /// When it is not of the same variables and algorithm; names the first difference.
+    /// When the variables or the algorithm are not the same; names the first difference.
     pub fn load_state(&mut self, mut tensors: HashMap<String, Tensor>) -> Result<()> {
         for slot in self.groups.iter_mut().flat_map(|g| &mut g.slots) {
             let device = slot.parameter.device();
@@ -236,7 +236,7 @@ impl Optimizer {
         match tensors.keys().min() {
             None => Ok(()),
             Some(name) => Err(Error::weights(format!(
-                "the checkpoint holds optimizer state `{name}`, which this run has no use for: it \
+                "the checkpoint holds optimizer state `{name}`, which this run does not use: it \
                  was written with another [optimizer] or model"
             ))
             .into()),

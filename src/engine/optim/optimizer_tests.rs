@@ -1,4 +1,4 @@
-//! Numbers of `torch.optim` (torch 2.11) on the same little problem, and what a resume needs.
+//! Numbers of `torch.optim` (torch 2.11) on the same small problem, and what a resume needs.
 
 use tch::{Device, Tensor, nn};
 
@@ -111,7 +111,7 @@ fn a_state_of_another_algorithm_is_refused() {
     let message = other.load_state(state(&optimizer)).unwrap_err().to_string();
     assert!(message.contains("no optimizer state `exp_avg."), "{message}");
     let message = optimizer.load_state(state(&other)).unwrap_err().to_string();
-    assert!(message.contains("no use for"), "{message}");
+    assert!(message.contains("does not use"), "{message}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The `[schedule]` table and the factor it means.
+//! The `[schedule]` table and the factor it defines.
 
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ fn tenth() -> f64 {
     0.1
 }
 
-/// Linear rise of the factor at the start, multiplied with the schedule's own.
+/// Linear warm-up of the factor at the start, multiplied by the schedule's own factor.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Warmup {
@@ -71,9 +71,9 @@ fn one() -> f64 {
 }
 
 impl ScheduleConfig {
-    /// What the learning rate of optimiser step `step` (from 0) is multiplied with in a run of
+    /// The factor on the learning rate of optimiser step `step` (from 0) in a run of
     /// `max_steps`, as mmengine's iteration-based schedulers compute it in closed form: a milestone
-    /// acts from the step of its number on; a warm-up of `n` steps reaches 1 at step `n − 1`; poly
+    /// takes effect at the step of its number; a warm-up of `n` steps reaches 1 at step `n − 1`; poly
     /// reaches its end at the last step, cosine would one step later.
     #[must_use]
     pub fn factor(&self, step: u64, max_steps: u64) -> f64 {

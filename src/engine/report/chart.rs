@@ -1,7 +1,7 @@
 //! Line charts as SVG within the page, drawn with the page's own colours and fonts.
 //!
-//! Words stand in HTML above and below, where they wrap; the SVG has tick labels only, whose number
-//! and length are bounded, so that none can overlap. It is drawn for a phone's width and scaled up.
+//! Text is in HTML above and below, where it wraps; the SVG has tick labels only, whose number and
+//! length are bounded, so that none can overlap. It is drawn for a phone's width and scaled up.
 
 use maud::{Markup, html};
 
@@ -16,7 +16,7 @@ const RIGHT: f64 = 14.0;
 const LETTER: f64 = 6.6;
 /// Curves with more points are thinned to this many.
 const MOST_POINTS: usize = 300;
-/// Up to here each point is marked.
+/// Up to this many points, each one is marked.
 const MARKED_POINTS: usize = 30;
 
 /// One curve.
@@ -32,12 +32,12 @@ pub(super) struct Series {
 pub(super) struct Chart {
     pub(super) title: String,
     pub(super) series: Vec<Series>,
-    /// A logarithmic axis is taken where the values ask for one.
+    /// Uses a logarithmic axis if the values call for one.
     pub(super) may_be_log: bool,
 }
 
 impl Chart {
-    /// The chart; `resumed` are the steps after which the run was gone on with.
+    /// The chart; `resumed` are the steps after which the run was resumed.
     pub(super) fn render(&self, resumed: &[u64]) -> Markup {
         let points = || self.series.iter().flat_map(|s| s.points.iter().copied());
         let scale = Scale::of(points().map(|(_, value)| value), self.may_be_log);
@@ -122,7 +122,7 @@ impl Chart {
         }
     }
 
-    /// For those who do not see it.
+    /// For readers who cannot see it.
     fn spoken(&self) -> String {
         let last = |s: &Series| format!("{} ends at {}", s.name, last_value(s));
         format!("{}: {}", self.title, self.series.iter().map(last).collect::<Vec<_>>().join(", "))
@@ -179,7 +179,7 @@ fn pieces(points: &[(u64, f64)]) -> Vec<Vec<(u64, f64)>> {
         .collect()
 }
 
-/// Of a long curve the least and the greatest of each stretch: no spike is lost. A stretch without a
+/// The minimum and maximum of each stretch of a long curve: no spike is lost. A stretch without a
 /// finite value stays a gap.
 fn thin(points: &[(u64, f64)]) -> Vec<(u64, f64)> {
     if points.len() <= MOST_POINTS {

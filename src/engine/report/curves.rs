@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::chart::{Chart, Series};
 
-/// Most curves of a chart: more cannot be told apart.
+/// Maximum number of curves per chart: more cannot be told apart.
 const MOST_SERIES: usize = 10;
 
 /// Every value that was logged, as a curve, in the order of first appearance.
@@ -18,7 +18,7 @@ const MOST_SERIES: usize = 10;
 pub(super) struct Logged {
     /// `split` and curve.
     series: Vec<(String, Series)>,
-    /// Lines that are no record, such as one cut off by a crash.
+    /// Number of lines that are not records, such as one cut off by a crash.
     pub(super) unreadable_lines: usize,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Logged {
 struct Line {
     step: u64,
     split: String,
-    /// NaN for what is no number: `null`.
+    /// NaN for what is not a number: `null`.
     values: Vec<(String, f64)>,
 }
 
@@ -117,7 +117,7 @@ impl Logged {
         charts
     }
 
-    /// Metrics of the splits evaluated while training, those by category aside.
+    /// Metrics of the splits evaluated while training, except those by category.
     fn metrics(&self) -> Vec<Chart> {
         let mut charts = Vec::new();
         for split in ["val", "test"] {
@@ -146,7 +146,8 @@ impl Logged {
         charts.extend(chart("Gradient norm", self.of("train", |n| n == "grad_norm"), true));
         let times = self.of("train", |n| n == "time/step" || n == "time/data");
         let named = times.into_iter().map(|series| {
-            let name = if series.name == "time/step" { "step" } else { "of it, waiting for data" };
+            let name =
+                if series.name == "time/step" { "step" } else { "of which waiting for data" };
             Series { name: name.to_owned(), ..series }
         });
         charts.extend(chart("Time of a step in seconds", named.collect(), false));
@@ -171,12 +172,12 @@ fn is_machine(name: &str) -> bool {
     name == "grad_norm" || ["lr/", "time/", "memory/"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// `loss_cls` of `d0.loss_cls` and of `loss_cls.0`: the same term of several layers belongs into a chart.
+/// `loss_cls` of `d0.loss_cls` and of `loss_cls.0`: the same term of several layers goes into one chart.
 fn loss_kind(name: &str) -> String {
     name.split('.').find(|part| is_loss(part)).unwrap_or(name).to_owned()
 }
 
-/// `box` of `box/mIoU`; of `segm_mAP` `segm`.
+/// `box` for `box/mIoU`; `segm` for `segm_mAP`.
 fn metric_group(name: &str) -> String {
     let (group, name) = name.rsplit_once('/').unwrap_or(("", name));
     let kind = ["bbox_", "segm_"].into_iter().find(|kind| name.starts_with(kind));

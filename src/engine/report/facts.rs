@@ -3,14 +3,14 @@
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
-use super::{page::scrolled, run_files::RunFiles};
-use crate::{data::Statistics, task::Table};
+use super::{page::scrolled, records::Records};
+use crate::{data::Statistics, metrics::Table};
 
-/// Entries of a list that are shown; of the rest the number.
+/// Entries of a list that are shown; the rest are only counted.
 pub(super) const SHOWN: usize = 100;
 
 /// Counts of every split that was used.
-pub(super) fn data(run: &RunFiles) -> Markup {
+pub(super) fn data(run: &Records) -> Markup {
     let evaluated =
         run.evaluations.iter().filter(|e| !run.counts.iter().any(|c| c.split == e.shown.split));
     let splits: Vec<(String, &Statistics)> = run
@@ -20,7 +20,7 @@ pub(super) fn data(run: &RunFiles) -> Markup {
         .chain(evaluated.map(|e| (e.shown.split.to_string(), &e.shown.counts)))
         .collect();
     if splits.is_empty() {
-        return html! { p.none { "The run has kept no counts of its data." } };
+        return html! { p.none { "The run kept no counts of its data." } };
     }
     html! {
         (scrolled(html! {
@@ -52,7 +52,7 @@ pub(super) fn data(run: &RunFiles) -> Markup {
 
 fn sizes(counts: &Statistics) -> String {
     counts.image_sizes.map_or_else(
-        || "not told by the annotations".to_owned(),
+        || "not in the annotations".to_owned(),
         |[(h, w), (height, width)]| {
             if (h, w) == (height, width) {
                 format!("{h} × {w}")
@@ -92,7 +92,7 @@ fn categories(splits: &[(String, &Statistics)]) -> Markup {
 }
 
 /// The machine and program of the run and of each of its parts.
-pub(super) fn environment(run: &RunFiles) -> Markup {
+pub(super) fn environment(run: &Records) -> Markup {
     let Some(environment) = run.environment.as_ref().and_then(Value::as_object) else {
         return html! { p.none { "There is no env.json." } };
     };
@@ -101,13 +101,13 @@ pub(super) fn environment(run: &RunFiles) -> Markup {
         (definitions(environment.iter().filter(|(key, value)| *key != "resumed" && !value.is_null())))
         @for (index, part) in resumed.into_iter().flatten().filter_map(Value::as_object).enumerate() {
             @let changed = changed(environment, part);
-            h3 { "Gone on with, part " (index + 2) }
+            h3 { "Resumed, part " (index + 2) }
             (definitions(changed.iter().filter(|(_, value)| !value.is_null())))
         }
     }
 }
 
-/// What a later part did not have in common with the first.
+/// What differs in a later part from the first.
 fn changed(first: &Map<String, Value>, part: &Map<String, Value>) -> Map<String, Value> {
     let differs = |(key, value): &(&String, &Value)| first.get(*key) != Some(*value);
     part.iter().filter(differs).map(|(key, value)| (key.clone(), value.clone())).collect()
@@ -120,7 +120,7 @@ fn definitions<'a>(entries: impl Iterator<Item = (&'a String, &'a Value)>) -> Ma
 }
 
 /// Images that could not be used, by split.
-pub(super) fn skipped(run: &RunFiles) -> Markup {
+pub(super) fn skipped(run: &Records) -> Markup {
     let splits = run.skipped.as_ref().and_then(Value::as_object);
     let lists =
         splits.into_iter().flatten().filter_map(|(split, list)| Some((split, list.as_array()?)));
@@ -139,7 +139,7 @@ pub(super) fn skipped(run: &RunFiles) -> Markup {
 }
 
 /// The resolved config, folded.
-pub(super) fn config(run: &RunFiles) -> Markup {
+pub(super) fn config(run: &Records) -> Markup {
     html! {
         details {
             summary { "config.toml, resolved: every default written out" }

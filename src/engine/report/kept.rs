@@ -1,4 +1,4 @@
-//! What a run keeps for its report and for nothing else, as `report/*.json`.
+//! What a run keeps for its report only, as `report/*.json`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::Ranked;
 use crate::{
-    data::{Split, Statistics},
+    data::{Dataset, Split, Statistics},
     fs::{atomic_write, read_if_exists},
-    logging::REPORT_FOLDER,
-    task::Report,
+    metrics::Report,
+    run_folder::{EvalRecord, RunFiles},
 };
 
 /// The folder `report/` of a run.
@@ -30,11 +30,30 @@ pub struct Shown {
     pub split: Split,
     /// Optimiser steps of the weights.
     pub step: u64,
-    /// Of the split as it was scored.
+    /// Counts of the split as it was scored.
     pub counts: Statistics,
     pub report: Report,
-    /// Absent where the task ranks no images.
+    /// Absent if the task does not rank images.
     pub ranked: Option<Ranked>,
+}
+
+impl From<EvalRecord> for Shown {
+    /// Without pictures, and with the counts that a record has.
+    fn from(record: EvalRecord) -> Self {
+        let dataset = Dataset {
+            source: record.dataset,
+            source_sha256: record.dataset_sha256,
+            notes: record.dataset_notes,
+            ..Dataset::default()
+        };
+        let counts = Statistics {
+            num_images: record.num_images,
+            num_objects: record.num_objects,
+            ..Statistics::of(&dataset)
+        };
+        let EvalRecord { split, step, report, .. } = record;
+        Self { split, step, counts, report, ranked: None }
+    }
 }
 
 /// Who evaluated.
@@ -47,16 +66,16 @@ pub enum By {
 }
 
 impl Kept {
-    /// Of the run in `run_dir`.
+    /// The folder of the run in `run_dir`.
     #[must_use]
     pub fn of(run_dir: &Path) -> Self {
-        Self(run_dir.join(REPORT_FOLDER))
+        Self(RunFiles::of(run_dir).report_data())
     }
 
     /// Keeps the counts of the splits that a training uses.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// File system errors.
     pub fn write_counts(&self, counts: &[SplitCounts]) -> Result<()> {
         self.write("data.json", &counts)
     }
@@ -64,7 +83,7 @@ impl Kept {
     /// Keeps the newest evaluation of a split.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// File system errors.
     pub fn write_shown(&self, by: By, shown: &Shown) -> Result<()> {
         self.write(&name(by, shown.split), shown)
     }
@@ -95,7 +114,7 @@ fn name(by: By, split: Split) -> String {
     }
 }
 
-/// The content of a JSON file, `None` where there is none.
+/// The content of a JSON file, `None` if there is none.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let Some(text) = read_if_exists(path)? else { return Ok(None) };
     let parsed = serde_json::from_str(&text);

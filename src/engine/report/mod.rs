@@ -1,10 +1,10 @@
 //! `report.html`: what a run did, on one page that needs nothing else.
 //!
-//! The page is a function of the run folder. What no other file there holds (counts of the splits,
+//! The page is a function of the run folder. What no other file there contains (counts of the splits,
 //! tables and pictures of an evaluation) is kept in its folder `report/`, see [`kept`]; so the page
-//! can be made again at any time, with the evaluations that came since.
+//! can be written again at any time, including evaluations made since.
 //!
-//! No script, no file beside it, no network (a content security policy forbids it): it can be mailed.
+//! No script, no other files, no network (a content security policy forbids it): it can be mailed.
 //! Its size is bounded: [`ranking`] says how many pictures there are and how large, and curves of any
 //! length have at most a few hundred points.
 
@@ -14,7 +14,7 @@ mod facts;
 pub mod kept;
 mod page;
 pub mod ranking;
-mod run_files;
+mod records;
 mod scale;
 mod scores;
 mod shell;
@@ -27,15 +27,15 @@ use anyhow::Result;
 pub use kept::{By, Kept, Shown, SplitCounts};
 pub use ranking::{Picture, Ranked, Ranking};
 
-use crate::{fs::atomic_write, logging::REPORT};
+use crate::{fs::atomic_write, run_folder::RunFiles};
 
-/// Writes `report.html` of the run in `run_dir`, from what lies there.
+/// Writes `report.html` of the run in `run_dir`, from the files there.
 ///
 /// # Errors
-/// Of kind config when it is no run folder; those of the file system. A file that cannot be read or
-/// understood is named on the page, and no error.
+/// A config error if it is not a run folder; file system errors. A file that cannot be read or
+/// understood is named on the page and is not an error.
 pub fn write(run_dir: &Path) -> Result<PathBuf> {
-    let path = run_dir.join(REPORT);
+    let path = RunFiles::of(run_dir).report();
     atomic_write(&path, html(run_dir)?.as_bytes())?;
     Ok(path)
 }
@@ -43,7 +43,7 @@ pub fn write(run_dir: &Path) -> Result<PathBuf> {
 /// The page of the run in `run_dir`.
 ///
 /// # Errors
-/// As [`write()`], without those of writing.
+/// Same errors as [`write()`], except those of writing.
 pub fn html(run_dir: &Path) -> Result<String> {
-    Ok(page::page(&run_files::RunFiles::read(run_dir)?).into_string())
+    Ok(page::page(&records::Records::read(run_dir)?).into_string())
 }

@@ -4,18 +4,15 @@ use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{chart::Chart, facts, run_files::RunFiles, scores, shell::quoted, weights};
-use crate::{
-    data::Split,
-    logging::{RunStatus, duration},
-};
+use super::{chart::Chart, facts, records::Records, scores, shell::quoted, weights};
+use crate::{data::Split, logging::duration, run_folder::RunStatus};
 
 const STYLE: &str = include_str!("style.css");
 /// Nothing is fetched from anywhere, whatever a name in the data may try.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 /// The whole page.
-pub(super) fn page(run: &RunFiles) -> Markup {
+pub(super) fn page(run: &Records) -> Markup {
     let name = name(&run.path);
     html! {
         (DOCTYPE)
@@ -52,7 +49,7 @@ pub(super) fn page(run: &RunFiles) -> Markup {
     }
 }
 
-/// A table in a box of its own, which scrolls where the page is narrow.
+/// A table in its own box, which scrolls if the page is narrow.
 pub(super) fn scrolled(table: Markup) -> Markup {
     html! { div.scrolled tabindex="0" { (table) } }
 }
@@ -61,7 +58,7 @@ fn section(id: &str, title: &str, content: Markup) -> Markup {
     html! { section id=(id) { h2 { (title) } (content) } }
 }
 
-/// The folder's own name.
+/// The name of the folder itself.
 fn name(path: &Path) -> String {
     let last = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     last(path)
@@ -69,15 +66,15 @@ fn name(path: &Path) -> String {
         .unwrap_or_else(|| path.display().to_string())
 }
 
-fn status(run: &RunFiles) -> Markup {
+fn status(run: &Records) -> Markup {
     let (class, text) = match &run.summary {
         Some(summary) => match summary.status {
             RunStatus::Finished => ("good", "finished"),
-            RunStatus::Interrupted => ("warn", "interrupted: it can be gone on with"),
+            RunStatus::Interrupted => ("warn", "interrupted: it can be resumed"),
             RunStatus::Failed => ("bad", "failed"),
         },
-        None if run.running => ("warn", "still running: what follows is as of now"),
-        None => ("bad", "ended without a word: the process was killed, or the machine stopped"),
+        None if run.running => ("warn", "still running: this is the state so far"),
+        None => ("bad", "ended without a message: the process was killed, or the machine stopped"),
     };
     let error = run.summary.as_ref().and_then(|s| s.error.as_deref());
     html! {
@@ -86,14 +83,14 @@ fn status(run: &RunFiles) -> Markup {
     }
 }
 
-fn overview(run: &RunFiles) -> Markup {
+fn overview(run: &Records) -> Markup {
     let max_steps = run.config.get("train").and_then(|t| t.get("max_steps")?.as_integer());
     let backbone = run.config_value("backbone", "type");
     html! {
         section id="overview" {
             h2 { "Overview" }
             @if let Some(summary) = &run.summary {
-                @let report = crate::task::Report { metrics: summary.metrics.clone(), ..Default::default() };
+                @let report = crate::metrics::Report { metrics: summary.metrics.clone(), ..Default::default() };
                 (scores::cards(&report.headline()))
             }
             dl {
@@ -125,7 +122,7 @@ fn overview(run: &RunFiles) -> Markup {
     }
 }
 
-/// Folder, and what lies in it.
+/// The folder and its files.
 fn checkpoints(run: &Path) -> Markup {
     let folder = run.join("checkpoints");
     let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
@@ -138,7 +135,7 @@ fn checkpoints(run: &Path) -> Markup {
     }
 }
 
-fn charts(run: &RunFiles, charts: &[Chart]) -> Markup {
+fn charts(run: &Records, charts: &[Chart]) -> Markup {
     let resumed = run.resumed();
     html! {
         @if charts.is_empty() { p.none { "Nothing was logged yet." } }
@@ -149,7 +146,7 @@ fn charts(run: &RunFiles, charts: &[Chart]) -> Markup {
     }
 }
 
-fn warnings(run: &RunFiles) -> Markup {
+fn warnings(run: &Records) -> Markup {
     const SHOWN: usize = 100;
     let faults = run.summary.as_ref().map(|summary| &summary.faults);
     let lost = faults.into_iter().flat_map(|faults| faults.lost_records.iter().cloned());
@@ -169,13 +166,13 @@ fn warnings(run: &RunFiles) -> Markup {
     }
 }
 
-fn commands(run: &RunFiles) -> Markup {
+fn commands(run: &Records) -> Markup {
     let folder = quoted(&run.path.to_string_lossy());
     let predictions = quoted(&run.path.join("predictions").to_string_lossy());
-    let split = if run.splits.contains(&Split::Test) { Split::Test } else { Split::Val };
+    let split = if run.has_test_split() { Split::Test } else { Split::Val };
     let mut lines = Vec::new();
     if !run.is_finished() {
-        lines.push(("go on", format!("sonotune train --resume {folder}")));
+        lines.push(("resume", format!("sonotune train --resume {folder}")));
     }
     lines.push(("evaluate", format!("sonotune eval --run {folder} --split {split}")));
     lines.push(("predict", format!("sonotune predict --run {folder} IMAGES --out {predictions}")));

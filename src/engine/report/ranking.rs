@@ -8,23 +8,23 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image::{RgbImage, codecs::jpeg::JpegEncoder};
 use serde::{Deserialize, Serialize};
 
-use crate::task::Metric;
+use crate::metrics::Metric;
 
-/// Pictures of the best, and of the worst.
+/// Number of pictures of the best, and of the worst.
 pub const PER_END: usize = 6;
 /// Longest side of a picture in pixels.
 pub const SIDE: u32 = 384;
-/// A JPEG that is larger is encoded again, coarser.
+/// A larger JPEG is encoded again, at lower quality.
 pub const LARGEST_BYTES: usize = 64 << 10;
 
-/// An image with what was predicted drawn in.
+/// An image with the prediction drawn in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Picture {
-    /// Of the image file.
+    /// Path of the image file.
     pub path: PathBuf,
-    /// What it was ranked by.
+    /// The score it was ranked by.
     pub score: f64,
-    /// What was predicted and what is true, a line each.
+    /// The prediction and the truth, one line each.
     pub lines: Vec<String>,
     pub width: u32,
     pub height: u32,
@@ -32,12 +32,12 @@ pub struct Picture {
     pub jpeg: String,
 }
 
-/// The two ends of a ranking, each from its end inwards; no image is in both.
+/// The two ends of a ranking, each from its extreme inwards; no image is in both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ranked {
-    /// Name of the score; the higher, the better.
+    /// Name of the score; higher is better.
     pub score: String,
-    /// That have such a score.
+    /// Number of images with this score.
     pub num_images: usize,
     pub best: Vec<Picture>,
     pub worst: Vec<Picture>,
@@ -48,18 +48,18 @@ pub struct Ranked {
 pub struct Ranking {
     score: Option<String>,
     num_images: usize,
-    /// With the place in the order of arrival.
+    /// Each with its position in the order of arrival.
     best: Vec<(usize, Picture)>,
     /// Twice as many as are shown: among equals the first may be at both ends.
     worst: Vec<(usize, Picture)>,
 }
 
 impl Ranking {
-    /// Takes in an image; `picture` draws it and is asked only when it is among the ends so far. Of
-    /// equals the first stays. A score that is not finite ranks nothing.
+    /// Adds an image; `picture` draws it and is called only if it is among the ends so far. Among equal
+    /// scores the first stays. Images with a score that is not finite are not ranked.
     ///
     /// # Errors
-    /// Those of `picture`.
+    /// Errors from `picture`.
     pub fn add(
         &mut self,
         score: &Metric,
@@ -92,11 +92,11 @@ impl Ranking {
         Ok(())
     }
 
-    /// `None` where nothing was ranked.
+    /// `None` if nothing was ranked.
     #[must_use]
     pub fn finish(mut self) -> Option<Ranked> {
         let (score, num_images) = (self.score?, self.num_images);
-        // Of few images each is in one half.
+        // With few images, each is in only one half.
         self.best.truncate(num_images.div_ceil(2));
         self.worst.retain(|(arrival, _)| self.best.iter().all(|(other, _)| other != arrival));
         self.worst.truncate(PER_END.min(num_images / 2));

@@ -9,8 +9,8 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// An axis that holds all `values` (finite ones). Logarithmic where all are positive and the
-    /// largest is a hundred times the smallest; otherwise what is nearly constant gets air around it.
+    /// An axis that holds all `values` (finite ones). Logarithmic if all are positive and the largest is
+    /// a hundred times the smallest; otherwise nearly constant values get some space around them.
     pub(super) fn of(values: impl Iterator<Item = f64> + Clone, may_be_log: bool) -> Option<Self> {
         let finite = values.filter(|v| v.is_finite());
         let low = finite.clone().reduce(f64::min)?;
@@ -21,7 +21,7 @@ impl Scale {
         let size = low.abs().max(high.abs());
         let air = if size == 0.0 { 1.0 } else { 0.01 * size };
         if high - low < 0.1 * air {
-            // What is never negative gets no axis below 0.
+            // Values that are never negative get no axis below 0.
             let below = if low >= 0.0 { (low - air).max(0.0) } else { low - air };
             return Some(Self { low: below, high: high + air, log: false });
         }
@@ -31,7 +31,7 @@ impl Scale {
         Some(Self { low, high: high + margin, log: false })
     }
 
-    /// Steps from the first to the last; a single one stands in the middle.
+    /// Steps from the first to the last; a single one is in the middle.
     pub(super) fn steps(first: u64, last: u64) -> Self {
         let (low, high) = (first as f64, last as f64);
         if first == last {
@@ -45,7 +45,7 @@ impl Scale {
         self.log
     }
 
-    /// Where a value lies; the ends are 0 and 1.
+    /// Position of a value; the ends are 0 and 1.
     pub(super) fn place(self, value: f64) -> f64 {
         let value = if self.log { value.log10() } else { value };
         (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0)
@@ -56,7 +56,7 @@ impl Scale {
         if self.log { self.log_ticks() } else { self.linear_ticks(0.0) }
     }
 
-    /// As [`ticks`](Self::ticks), whole numbers from 0 only.
+    /// Same as [`ticks`](Self::ticks), with whole numbers from 0 only.
     pub(super) fn whole_ticks(self) -> Vec<(f64, String)> {
         let mut ticks = self.linear_ticks(1.0);
         ticks.retain(|(value, _)| *value >= 0.0);

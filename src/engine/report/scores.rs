@@ -7,12 +7,12 @@ use super::{
     kept::By,
     page::scrolled,
     ranking::{Picture, Ranked},
-    run_files::Evaluation,
+    records::Evaluation,
     scale::short,
 };
 use crate::{
     logging,
-    task::{Confusion, Metric, Report},
+    metrics::{Confusion, Metric, Report},
 };
 
 /// Title of a table that says the same as [`Report::confusion`].

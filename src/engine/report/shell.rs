@@ -1,6 +1,6 @@
 //! Words of a command line.
 
-/// `word` so that a POSIX shell takes it for one word: as it is where nothing in it is special.
+/// `word`, quoted so that a POSIX shell takes it as one word; unchanged if it has no special characters.
 pub(super) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {

@@ -1,4 +1,4 @@
-//! Which weights a run started from, out of its `weights.json`.
+//! Which weights a run started from, according to its `weights.json`.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -8,15 +8,15 @@ use serde_json::{Map, Value};
 use super::{
     facts::{SHOWN, plain, words},
     page::scrolled,
-    run_files::RunFiles,
+    records::Records,
 };
 use crate::logging;
 
-/// Lists whose length says something when it is zero, too.
+/// Lists whose length is informative even if it is zero.
 const ALWAYS_COUNTED: [&str; 3] = ["loaded", "missing", "unexpected"];
 
 /// What was loaded from where.
-pub(super) fn weights(run: &RunFiles) -> Markup {
+pub(super) fn weights(run: &Records) -> Markup {
     let Some(weights) = &run.weights else {
         return html! { p.none { "There is no weights.json." } };
     };
@@ -64,7 +64,7 @@ fn text<'a>(file: &'a Map<String, Value>, key: &str) -> &'a str {
     file.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// `, 340.2 MiB, of 2025-03-01T10:00:00Z`; what tells this file from another of its name.
+/// `, 340.2 MiB, of 2025-03-01T10:00:00Z`; what distinguishes this file from others of the same name.
 fn age_and_size(file: &Map<String, Value>) -> String {
     let number = |key: &str| file.get(key).and_then(Value::as_u64);
     let size = number("file_bytes").map(|bytes| format!(", {}", logging::bytes(bytes)));
@@ -95,7 +95,7 @@ fn format(file: &Map<String, Value>) -> String {
     }
 }
 
-/// A tensor by its name and shape; whatever else is told of it as words.
+/// A tensor by its name and shape; everything else about it as words.
 fn tensor(item: &Value) -> Markup {
     let Some(item) = item.as_object() else { return html! { code { (plain(item)) } } };
     let name = ["variable", "key"].into_iter().find(|name| item.contains_key(*name));

@@ -1,4 +1,4 @@
-//! Scoring a COCO result file against a COCO ground truth: no model, no config.
+//! Scores a COCO result file against a COCO ground truth: no model, no config.
 
 use std::path::{Path, PathBuf};
 
@@ -25,24 +25,24 @@ pub struct CocoEvalOptions {
     pub iou_type: IouType,
     /// Ascending; see [`Params::max_dets`].
     pub max_dets: Vec<usize>,
-    /// Takes all categories for one.
+    /// Treats all categories as one.
     pub class_agnostic: bool,
-    /// For [`IouType::Segm`]: the area of a detection is its mask's, as mmdetection has it, also
-    /// where the file gives a box, whose area pycocotools takes.
+    /// For [`IouType::Segm`]: the area of a detection is its mask's, as in mmdetection, even if the
+    /// file gives a box, whose area pycocotools uses.
     pub mask_area: bool,
 }
 
-/// The scores with all that gives them meaning.
+/// The scores with everything needed to interpret them.
 #[derive(Debug, Clone, Serialize)]
 pub struct CocoEvalRecord {
     pub iou_type: IouType,
     pub max_dets: Vec<usize>,
     pub class_agnostic: bool,
-    /// pycocotools' twelve figures in its order; -1 where there are no objects.
+    /// pycocotools' twelve figures in its order; -1 if there are no objects.
     pub stats: [f64; 12],
     /// `AP`, `AP50`, …, `AR@100`, …
     pub stat_names: [String; 12],
-    /// By category, ascending by id; empty when all are taken for one.
+    /// By category, ascending by id; empty if all are treated as one.
     pub per_class: Vec<CategoryScores>,
     pub counts: CocoCounts,
     pub ground_truth: PathBuf,
@@ -51,7 +51,7 @@ pub struct CocoEvalRecord {
     pub detections: PathBuf,
     /// SHA-256 of the result file.
     pub detections_sha256: String,
-    /// What a reader of the scores should know of the files and options.
+    /// What a reader of the scores should know about the files and options.
     pub notes: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ pub struct CategoryScores {
     pub name: String,
     pub objects: usize,
     pub detections: usize,
-    /// As [`CocoEvalRecord::stats`].
+    /// Same as [`CocoEvalRecord::stats`].
     pub stats: [f64; 12],
 }
 
@@ -71,10 +71,10 @@ pub struct CategoryScores {
 pub struct CocoCounts {
     pub images: usize,
     pub images_without_objects: usize,
-    /// Crowds among them.
+    /// Number of objects, including crowds.
     pub objects: usize,
     pub crowds: usize,
-    /// All of the file, also those beyond the largest of `max_dets`.
+    /// All detections in the file, including those beyond the largest of `max_dets`.
     pub detections: usize,
 }
 
@@ -96,7 +96,7 @@ pub fn coco_eval(options: &CocoEvalOptions) -> Result<CocoEvalRecord> {
     let mut notes = truths.notes.clone();
     if seen.num_without_mask > 0 {
         notes.push(format!(
-            "{} detections have no mask: their box stands for it",
+            "{} detections have no mask: their box is used instead",
             seen.num_without_mask
         ));
     }
@@ -123,16 +123,16 @@ pub fn coco_eval(options: &CocoEvalOptions) -> Result<CocoEvalRecord> {
     })
 }
 
-/// What the result file held.
+/// What the result file contained.
 struct Seen {
     sha256: String,
-    /// Detections, by category.
+    /// Number of detections by category.
     by_category: Vec<usize>,
-    /// Detections whose box must stand for a mask.
+    /// Detections whose box is used as their mask.
     num_without_mask: usize,
 }
 
-/// Reads the result file and matches every image; the file's memory is free again afterwards.
+/// Reads the result file and matches every image; the file's memory is freed afterwards.
 fn match_all(
     options: &CocoEvalOptions,
     truths: &CocoTruths,
@@ -173,10 +173,10 @@ fn match_all(
     })
 }
 
-/// How entries of the two files become what the metric compares.
+/// How entries of the two files are turned into what the metric compares.
 struct Rules<'o> {
     options: &'o CocoEvalOptions,
-    /// Detections' areas are those of their boxes, also in [`IouType::Segm`].
+    /// Detections' areas are those of their boxes, even with [`IouType::Segm`].
     box_area: bool,
 }
 
@@ -250,7 +250,7 @@ impl Rules<'_> {
         rasterize(segmentation, [0.0; 4], size).map(Some)
     }
 
-    /// `None` where the box alone matters.
+    /// `None` if only the box matters.
     fn found_mask(
         &self,
         one: &FoundObject<'_>,
@@ -265,7 +265,7 @@ impl Rules<'_> {
     }
 }
 
-/// The mask on an image of `size`; where the files do not tell it, the first mask does.
+/// The mask on an image of `size`; if the files do not give the size, the first mask does.
 fn rasterize(
     segmentation: &Segmentation,
     bbox: [f64; 4],

@@ -1,4 +1,4 @@
-//! An image as the network saw it, with what was predicted and what is true.
+//! An image as the network saw it, with the prediction and the ground truth.
 
 use std::path::PathBuf;
 
@@ -7,18 +7,17 @@ use image::RgbImage;
 
 use super::model::Model;
 use crate::{
-    config::RunConfig,
-    data::{
-        Batch, Record, Target,
-        loader::{LoadPlan, prepare_batch},
-    },
+    batch::{Batch, Target},
+    data::Record,
+    loader::{LoadPlan, prepare_batch},
     logging::pictures,
     report::ranking::SIDE,
+    run::config::RunConfig,
     task::Prediction,
 };
 
-/// The input at `index` of a batch; `record` is its record, of which it is decoded where the batch
-/// holds features and nobody has.
+/// The input at `index` of a batch. If the batch holds features, it is decoded from its record,
+/// `record`.
 pub(super) fn input_picture(
     model: &Model,
     plan: &LoadPlan,
@@ -28,11 +27,11 @@ pub(super) fn input_picture(
 ) -> Result<RgbImage> {
     if batch.features.is_none() {
         let size = batch.targets[index].input_size;
-        return pictures::denormalise(&batch.images.get(index as i64), size, &model.spec);
+        return pictures::denormalise(&batch.images.get(index as i64), size, &model.spec.input);
     }
     let pixels = LoadPlan { embeddings: None, ..plan.clone() };
     let batch = prepare_batch(record, &pixels)?;
-    pictures::denormalise(&batch.images.get(0), batch.targets[0].input_size, &model.spec)
+    pictures::denormalise(&batch.images.get(0), batch.targets[0].input_size, &model.spec.input)
 }
 
 /// What is drawn on an image.
@@ -45,7 +44,7 @@ pub(super) struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    /// For TensorBoard: words below.
+    /// For TensorBoard: with text below the image.
     pub(super) fn large(&self, image: &RgbImage) -> RgbImage {
         let categories = &self.model.categories;
         if !self.prediction.scores.is_empty() && self.prediction.values.is_empty() {
@@ -57,8 +56,8 @@ impl Drawing<'_> {
         pictures::answers(image, &shown, self.target, categories)
     }
 
-    /// For a report: the image file, a line each on prediction and truth, and a picture at most
-    /// [`SIDE`] large. Of several questions about an object the answer to the first is drawn.
+    /// For a report: the image file, one line each on prediction and truth, and a picture of at most
+    /// [`SIDE`] pixels. With several questions about an object, the answer to the first is drawn.
     pub(super) fn small(&self, image: &RgbImage) -> (PathBuf, Vec<String>, RgbImage) {
         let mut shown = self.prediction.clone();
         shown.keep_from(self.config.task.min_score());
@@ -78,7 +77,7 @@ impl Drawing<'_> {
             let found = shown.instances.len();
             lines.push(format!("{found} predicted, {annotated} annotated"));
         }
-        // What stands beside the picture need not stand in it.
+        // What is beside the picture need not be in it.
         shown.scores.clear();
         shown.values.clear();
         let image = sonotune_draw::fit(image, SIDE);

@@ -1,4 +1,4 @@
-//! Computing the embeddings that a run's cache lacks, before its first step.
+//! Computes the embeddings missing from a run's cache, before its first step.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,30 +16,31 @@ use rayon::prelude::*;
 use tch::{Device, Tensor, nn, no_grad};
 
 use super::model::Model;
+use crate::device::autocast;
 use crate::{
     Error,
     backbone::Backbone,
-    config::RunConfig,
+    batch::Batch,
+    data::TargetNeeds,
     data::{
-        Batch, Dataset, Record,
-        loader::{LoadPlan, Loader},
+        Dataset, Record,
         transforms::{AugmentConfig, PadTo},
     },
     embedding_cache::{
         ContentHash, EmbeddingCacheConfig, EmbeddingDtype, Embeddings, Entry, Found, RunKey,
         RunKeyParts, content_hash,
     },
+    loader::{LoadPlan, Loader},
     logging::{RunLogger, bytes},
+    run::config::RunConfig,
     stop::StopFlag,
-    task::TargetNeeds,
-    trainer::autocast,
 };
 
 /// Refuses a cache whose embeddings would not be a function of each image alone.
 ///
 /// # Errors
-/// Of kind config: when a variable of the backbone trains, or images are padded to their
-/// neighbours' size.
+/// An error of kind config if a variable of the backbone is trained, or images are padded to
+/// the size of others in the batch.
 pub(super) fn check(config: &RunConfig, model: &Model) -> Result<()> {
     if config.embedding_cache.is_none() {
         return Ok(());
@@ -52,9 +53,9 @@ pub(super) fn check(config: &RunConfig, model: &Model) -> Result<()> {
     if !trained.is_empty() {
         let shown: Vec<_> = trained.iter().take(3).map(|name| format!("`{name}`")).collect();
         return Err(Error::config(format!(
-            "[embedding_cache] needs a backbone of which nothing trains, but {} of its variables do, \
-             among them {}; set backbone.freeze = \"all\" (without lora and adapter), or leave \
-             [embedding_cache] out",
+            "[embedding_cache] needs a fully frozen backbone, but {} of its variables are trained, \
+             among them {}; set backbone.freeze = \"all\" (without lora and adapter), or remove \
+             [embedding_cache]",
             trained.len(),
             shown.join(", ")
         ))
@@ -62,7 +63,7 @@ pub(super) fn check(config: &RunConfig, model: &Model) -> Result<()> {
     }
     if [true, false].iter().any(|&train| config.preprocess.padding(train) == PadTo::Multiple) {
         return Err(Error::config(
-            "[embedding_cache] needs images that are all padded alike: with preprocess.pad_to = \
+            "[embedding_cache] needs images that are all padded the same: with preprocess.pad_to = \
              \"multiple\" the padding, and so the embedding, depends on the other images of the \
              batch; use pad_to = \"square\" (and eval_pad_to)",
         )
@@ -79,25 +80,25 @@ fn backbone_variables(vs: &nn::VarStore) -> Vec<(String, Tensor)> {
     variables
 }
 
-/// What the cache is filled from, and for.
+/// What the cache is filled from.
 pub(super) struct Filling<'a> {
     pub(super) config: &'a RunConfig,
     pub(super) cache: &'a EmbeddingCacheConfig,
     pub(super) model: &'a Model,
     pub(super) device: Device,
-    /// Of the run; without embeddings.
+    /// Plan of the run; without embeddings.
     pub(super) plan: &'a LoadPlan,
     pub(super) watch: Watch<'a>,
 }
 
-/// Who is told how far it has come, and who may ask to stop.
+/// Where progress is reported, and who may request a stop.
 #[derive(Clone, Copy)]
 pub(super) struct Watch<'a> {
     pub(super) logger: &'a RunLogger,
     pub(super) stop: &'a StopFlag,
 }
 
-/// An embedding that is wanted: of which image, mirrored or not, in which file.
+/// An embedding that is needed: of which image, mirrored or not, in which file.
 struct Wanted<'a> {
     record: &'a Record,
     flipped: bool,
@@ -109,8 +110,8 @@ impl Filling<'_> {
     /// read; those that are missing or damaged are computed and written first.
     ///
     /// # Errors
-    /// Of kind data for an image that cannot be read, of kind interrupted when asked to stop; what
-    /// has been computed by then is kept.
+    /// An error of kind data for an image that cannot be read, of kind interrupted if stopped on
+    /// request; what has been computed by then is kept.
     pub(super) fn fill(&self, train: &Dataset, val: Option<&Dataset>) -> Result<Embeddings> {
         let variables = backbone_variables(&self.model.vs);
         let key = RunKey::new(&RunKeyParts {
@@ -133,7 +134,7 @@ impl Filling<'_> {
         }
         if !missing.is_empty() {
             self.watch.logger.info(&format!(
-                "embedding cache {}: computing what it lacks, {} of {}",
+                "embedding cache {}: computing the missing {} of {}",
                 self.cache.dir.display(),
                 missing.len(),
                 missing.len() + stored
@@ -142,7 +143,7 @@ impl Filling<'_> {
         let computed_bytes = self.compute(&missing, &variables)?;
         self.watch.logger.prepared();
         self.watch.logger.info(&format!(
-            "embedding cache {}: {} computed ({}), {stored} were there ({})",
+            "embedding cache {}: {} computed ({}), {stored} already there ({})",
             self.cache.dir.display(),
             missing.len(),
             bytes(computed_bytes),
@@ -151,7 +152,7 @@ impl Filling<'_> {
         Ok(embeddings)
     }
 
-    /// Computes and writes; gives the bytes written.
+    /// Computes and writes; returns the number of bytes written.
     fn compute(&self, missing: &[Wanted], variables: &[(String, Tensor)]) -> Result<u64> {
         if missing.is_empty() {
             return Ok(0);
@@ -160,7 +161,7 @@ impl Filling<'_> {
         let (watch, total) = (self.watch, (missing.len() as u64, self.cache.dtype));
         let done = &AtomicU64::new(0);
         thread::scope(|scope| {
-            // A few images ahead of the disk: the device need not wait for it.
+            // A few images ahead of the disk, so that the device does not have to wait for it.
             let (sender, receiver) = bounded::<(PathBuf, Entry)>(16);
             let writer = scope.spawn(move || watch.write(receiver, done, total));
             let computed = [false, true].into_iter().try_for_each(|flipped| {
@@ -169,7 +170,7 @@ impl Filling<'_> {
             });
             drop(sender);
             let written = writer.join().map_err(|_| anyhow!("writing embeddings failed"))?;
-            // A writer that fails closes the channel; its reason is the cause then.
+            // A writer that fails closes the channel; its error is then the cause.
             let bytes = written?;
             computed.map(|()| bytes)
         })
@@ -186,8 +187,8 @@ impl Filling<'_> {
             return Ok(());
         }
         let plan = LoadPlan { needs: TargetNeeds::ImageLabels, ..self.plan.clone() };
-        // Libraries sum in another order for another number of images: batches are those of
-        // training throughout, so that not a bit differs. What fills up the last one is dropped.
+        // Libraries sum in another order for another number of images: all batches have the size used
+        // in training, so that not a bit differs. The padding of the last one is dropped.
         let mut records: Vec<_> = missing.iter().map(|wanted| wanted.record.clone()).collect();
         let full = records.len().next_multiple_of(plan.loader.batch_size);
         records.resize(full, missing[0].record.clone());
@@ -213,21 +214,22 @@ impl Filling<'_> {
             Ok(levels.into_iter().map(|level| level.to_device(Device::Cpu)).collect())
         })?;
         let side = |n: i64| u32::try_from(n).unwrap_or_default();
-        let entry = |(index, target): (usize, &crate::data::Target)| Entry {
+        let entry = |(index, target): (usize, &crate::batch::Target)| Entry {
             original_size: (side(target.original_size.0), side(target.original_size.1)),
             levels: levels.iter().map(|level| level.get(index as i64)).collect(),
         };
         Ok(batch.targets.iter().enumerate().map(entry).collect())
     }
 
-    /// A backbone of the same values: that of the model belongs to the task.
+    /// A backbone with the same values: the model's belongs to the task.
     fn twin(&self, variables: &[(String, Tensor)]) -> Result<Box<dyn Backbone>> {
         let vs = nn::VarStore::new(self.device);
         let backbone = self.config.backbone.build(&(vs.root() / "backbone"))?;
         let mut own = vs.variables();
         for (name, value) in variables {
-            let variable =
-                own.get_mut(name).with_context(|| format!("`{name}` is no backbone's variable"))?;
+            let variable = own
+                .get_mut(name)
+                .with_context(|| format!("`{name}` is not a backbone variable"))?;
             no_grad(|| variable.f_copy_(value))?;
         }
         Ok(backbone)
@@ -259,7 +261,7 @@ impl Watch<'_> {
             .collect()
     }
 
-    /// The size of each file that is there and whole.
+    /// The size of each file that is there and intact.
     fn look<'a>(&self, wanted: Vec<Wanted<'a>>) -> Result<Vec<(Wanted<'a>, Option<u64>)>> {
         let (done, total) = (AtomicU64::new(0), wanted.len() as u64);
         wanted
@@ -271,7 +273,7 @@ impl Watch<'_> {
                     Found::Absent => None,
                     Found::Damaged(why) => {
                         self.logger.warn(&format!(
-                            "embedding {} is damaged ({why}); it is computed anew",
+                            "embedding {} is damaged ({why}); it is recomputed",
                             wanted.file.display()
                         ));
                         None
@@ -304,22 +306,22 @@ impl Watch<'_> {
             return Ok(());
         }
         Err(Error::interrupted(
-            "stopped while preparing embeddings, as asked; those that are computed are kept, and \
-             the same command (with --overwrite, or --resume for a run that had begun) goes on \
+            "stopped on request while preparing embeddings; those already computed are kept, and \
+             the same command (with --overwrite, or --resume for a run that had begun) continues \
              with the rest",
         )
         .into())
     }
 }
 
-/// Every embedding once, whatever the number of its images.
+/// Every embedding once, however many images share it.
 fn wanted<'a>(
     train: &'a Dataset,
     val: Option<&'a Dataset>,
     augment: &AugmentConfig,
     embeddings: &Embeddings,
 ) -> Vec<Wanted<'a>> {
-    // All that augmentation may do to an image; another kind would have to be said here.
+    // All that augmentation may do to an image; any other kind would have to be added here.
     let AugmentConfig { flip_probability, scale_range } = *augment;
     debug_assert!(scale_range.is_none(), "the config is refused");
     let in_training: &[bool] = match flip_probability {

@@ -1,33 +1,29 @@
 //! Scoring a model on a split.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use image::RgbImage;
-use serde::{Deserialize, Serialize};
 use tch::{Device, no_grad};
 
 use super::{
     drawing::{Drawing, input_picture},
     model::{Decided, Model, ModelSource, Opened, decided_by_weights},
-    scored_images,
-    skipped::SkippedImage,
+    scored_images, skipped,
     train::load_plan,
 };
+use crate::device::autocast;
 use crate::{
     Error,
-    config::{Loaded, RunConfig},
-    data::{
-        BadImage, Batch, Dataset, Split, Statistics,
-        loader::{LoadPlan, Loader},
-    },
+    batch::Batch,
+    data::{Dataset, Split, Statistics},
     determinism, device,
+    loader::{BadImage, LoadPlan, Loader},
+    metrics::{Metric, Report},
     report::{Ranked, Ranking, Shown},
-    task::{Metric, Prediction, Report, Task},
-    trainer::autocast,
+    run::config::{Loaded, RunConfig},
+    run_folder::EvalRecord,
+    task::{Prediction, Task},
 };
 
 /// What to score.
@@ -35,52 +31,6 @@ use crate::{
 pub struct EvalOptions {
     pub split: Split,
     pub source: ModelSource,
-}
-
-/// A score with all that gives it meaning.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct EvalRecord {
-    pub checkpoint: PathBuf,
-    /// Other files that pretrained weights come from: parts, and what lies on top.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub beside: Vec<PathBuf>,
-    /// Optimiser steps of the checkpoint.
-    pub step: u64,
-    /// Whether the weights are the moving average over the run's steps.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub averaged: bool,
-    pub split: Split,
-    pub dataset: PathBuf,
-    pub dataset_sha256: Option<String>,
-    pub num_images: usize,
-    pub num_objects: usize,
-    /// What the dataset's options left out or changed.
-    pub dataset_notes: Vec<String>,
-    /// Images that could not be used (`loader.bad_images = "skip"`): not in the report.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub skipped: Vec<SkippedImage>,
-    /// Names, in the order of class indices; none in records of earlier versions.
-    #[serde(default)]
-    pub categories: Vec<String>,
-    pub report: Report,
-}
-
-impl EvalRecord {
-    /// As a report shows it, without pictures and with the counts that a record has.
-    pub(crate) fn into_shown(self) -> Shown {
-        let dataset = Dataset {
-            source: self.dataset,
-            source_sha256: self.dataset_sha256,
-            notes: self.dataset_notes,
-            ..Dataset::default()
-        };
-        let counts = Statistics {
-            num_images: self.num_images,
-            num_objects: self.num_objects,
-            ..Statistics::of(&dataset)
-        };
-        Shown { split: self.split, step: self.step, counts, report: self.report, ranked: None }
-    }
 }
 
 /// A score, and what its run's report shows of it.
@@ -97,7 +47,7 @@ pub struct Evaluated {
 pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<Evaluated> {
     let decided = decided(loaded, &options.source)?;
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
-    let device = device::prepare(config)?.device;
+    let device = device::prepare(config.device, config.deterministic)?.device;
     let dataset = scored_images::open(config, options.split)?;
     let Opened { model, path: checkpoint, beside, step, averaged, .. } =
         Model::open(config, device, &options.source, &dataset.categories)?;
@@ -122,7 +72,7 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<Evaluated> {
         num_images: dataset.records.len(),
         num_objects: dataset.num_objects(),
         dataset_notes: dataset.notes.clone(),
-        skipped: scored.skipped.iter().map(|bad| SkippedImage::new(bad, step)).collect(),
+        skipped: scored.skipped.iter().map(|bad| skipped::record(bad, step)).collect(),
         categories: dataset.category_names().map(str::to_owned).collect(),
         report: scored.report,
     };
@@ -230,6 +180,12 @@ pub(super) fn eval_plan(mut plan: LoadPlan, config: &RunConfig, task: &dyn Task)
     plan
 }
 
+/// Where a task panicked.
+fn predicting(batch: &Batch) -> String {
+    let images: Vec<_> = batch.targets.iter().map(|t| t.path.display().to_string()).collect();
+    format!("the task panicked predicting the images {}", images.join(", "))
+}
+
 /// Predictions of a batch that lies on the CPU.
 pub(super) fn predict_batch(
     model: &Model,
@@ -240,7 +196,7 @@ pub(super) fn predict_batch(
     let on_device = batch.shallow_clone().to_device(device);
     let predictions = no_grad(|| -> Result<Vec<Prediction>> {
         let _scope = autocast(config.precision, device)?;
-        determinism::guarded(|| model.task.predict(&on_device))
+        determinism::guarded(|| predicting(batch), || model.task.predict(&on_device))
     })?;
     anyhow::ensure!(
         predictions.len() == batch.targets.len(),

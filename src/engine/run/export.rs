@@ -1,4 +1,4 @@
-//! What of a run goes elsewhere: the trained variables alone, or the whole model in one file.
+//! Exports a run: only the trained variables, or the whole model in one file.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -12,14 +12,15 @@ use tch::{Device, Tensor};
 use super::model::{Model, ModelSource};
 use crate::{
     Error,
-    backbone::addition,
     checkpoint::{self, Progress, Restored},
-    config::{Loaded, RunConfig, WeightsConfig},
     optim::groups,
+    run::config::{Loaded, RunConfig},
+    weights::WeightsConfig,
+    weights::addition,
     weights::{self, BaseFile, ConvertOptions, ConvertReport, OverlayInfo, save_overlay},
 };
 
-/// What to export, and where to.
+/// What to export, and where.
 #[derive(Debug, Clone)]
 pub struct ExportOptions {
     pub source: ModelSource,
@@ -32,10 +33,10 @@ pub struct ExportOptions {
 /// Which tensors are written.
 #[derive(Debug, Clone)]
 pub enum Export {
-    /// Those that trained, and whatever else the pretrained weights do not hold.
+    /// The trained variables, and everything else that the pretrained weights do not contain.
     TrainedOnly,
-    /// All, with LoRA merged into the layers it belongs to. `from` and `overwrite` of the options
-    /// do not count.
+    /// The whole model, with LoRA merged into the layers it belongs to. `from` and `overwrite` of the
+    /// options are ignored.
     Merged(ConvertOptions),
 }
 
@@ -53,25 +54,25 @@ pub struct ExportRecord {
     pub tensors: usize,
     /// Layers that an update was merged into.
     pub merged_layers: usize,
-    /// The weights on which the written ones lie; absent when the output is a whole model.
+    /// The weights that the written ones go on top of; absent if the output is a whole model.
     pub base: Option<BaseFile>,
     /// Naming convention of the output.
     pub convention: String,
-    /// Parts that the convention has no names for, and what was asked to go.
+    /// Parts that the convention has no names for, and keys dropped on request.
     pub left_out: Vec<String>,
 }
 
 /// Exports from the run whose config is `loaded`.
 ///
 /// # Errors
-/// Of kind weights when there is no checkpoint, the pretrained weights have gone or changed, or the
-/// model has no form of that sort.
+/// An error of kind weights if there is no checkpoint, the pretrained weights are missing or changed, or
+/// the model cannot be written in this form.
 pub fn export(loaded: &Loaded, options: &ExportOptions) -> Result<ExportRecord> {
     let config = &loaded.config;
     let checkpoint = options.source.resolve(config)?;
     if options.output.exists() && !options.overwrite {
         return Err(Error::weights(format!(
-            "{} exists already; choose another name or give --overwrite",
+            "{} already exists; choose another name or pass --overwrite",
             options.output.display()
         ))
         .into());
@@ -105,18 +106,18 @@ fn trained_only(
     let output = &record.output;
     if output.extension().is_none_or(|ending| ending != "safetensors") {
         return Err(Error::config(format!(
-            "{}: the trained variables are written as .safetensors, which can say what they lie on",
+            "{}: the trained variables are written as .safetensors, which can record their base",
             output.display()
         ))
         .into());
     }
     let source = config.weights.as_ref().ok_or_else(|| {
         Error::config(
-            "--trained-only: this run started at random, so that there are no weights for the \
-             trained variables to lie on; export the whole model with --merge",
+            "--trained-only: this run did not start from pretrained weights, so there is no base for \
+             the trained variables; export the whole model with --merge",
         )
     })?;
-    // As in training: groups may freeze, too.
+    // As in training: groups can also freeze variables.
     groups::group(&model.vs, &config.optimizer.groups)?;
     let tensors = beyond_base(config, source, model)?;
     let base = BaseFile::of(&source.path)?;
@@ -134,9 +135,9 @@ fn trained_only(
     Ok(record)
 }
 
-/// The variables that trained or that the base does not fill, by name. What is frozen must be as
-/// the base has it: the two files together are then the model, to the bit. The base is the main file
-/// alone; what came from parts of the weights is handed on like what trained.
+/// The variables that were trained or that the base does not fill, by name. What is frozen must be
+/// identical to the base: the two files together are then the model, bit for bit. The base is only
+/// the main file; what came from parts of the weights is exported like trained variables.
 fn beyond_base(
     config: &RunConfig,
     source: &WeightsConfig,
@@ -155,7 +156,7 @@ fn beyond_base(
     let report = weights::load(&base.vs, &alone)?;
     let filled = report.loaded.into_iter().map(|loaded| loaded.variable);
     let filled: HashSet<_> = filled.filter(|v| !weights::is_claimed(&source.parts, v)).collect();
-    // A run that began with an overlay hands its variables on, too.
+    // A run that started from an overlay also exports its variables.
     let overlay = source.overlay.as_deref().map(weights::Overlay::open).transpose()?;
     let overlaid = |name: &str| overlay.as_ref().is_some_and(|overlay| overlay.has(name));
     let mut theirs = base.vs.variables();
@@ -194,18 +195,18 @@ fn merged(
     {
         return Err(Error::weights(format!(
             "{kind} cannot be merged into the layers of the pretrained model (they are not linear), \
-             and models named as `{to}` have no place for them (`{name}`); leave --to out, which \
-             writes the whole model under our names"
+             and models in the `{to}` convention have no place for them (`{name}`); leave out --to \
+             to write the whole model under our names"
         ))
         .into());
     }
     let tensors: Vec<_> = variables.into_iter().collect();
-    // In a file of ours first, which is then converted like any other.
+    // First into a file with our names, which is then converted like any other.
     let folder = record.output.parent().filter(|p| !p.as_os_str().is_empty());
     let folder = tempfile::Builder::new()
         .prefix(".export.")
         .tempdir_in(folder.unwrap_or(std::path::Path::new(".")))
-        .with_context(|| format!("cannot write beside {}", record.output.display()))?;
+        .with_context(|| format!("cannot write next to {}", record.output.display()))?;
     let whole = folder.path().join("model.safetensors");
     checkpoint::save_tensors(&whole, &tensors, progress)?;
     let options =
@@ -220,7 +221,7 @@ fn merged(
 }
 
 impl ExportRecord {
-    /// For a terminal.
+    /// The record as text for a terminal.
     #[must_use]
     pub fn words(&self) -> String {
         let Self { output, tensors, .. } = self;
@@ -237,7 +238,7 @@ impl ExportRecord {
         }
         text += &match &self.base {
             Some(base) => format!(
-                "lies on     {} (SHA-256 {})\nuse         [weights] path = \".../{}\", overlay = \"{}\"\n",
+                "on top of   {} (SHA-256 {})\nuse         [weights] path = \".../{}\", overlay = \"{}\"\n",
                 base.name,
                 base.sha256,
                 base.name,

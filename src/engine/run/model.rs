@@ -8,10 +8,12 @@ use tch::{Device, nn};
 use crate::{
     Error,
     backbone::BackboneSpec,
-    checkpoint::{self, Restored, kept},
-    config::{Loaded, RunConfig, WeightsConfig},
+    checkpoint::{self, Restored},
     data::Category,
+    run::config::{Loaded, RunConfig},
+    run_folder::RunFiles,
     task::Task,
+    weights::WeightsConfig,
     weights::{self, LoadReport, keymap::recognise},
 };
 
@@ -97,7 +99,8 @@ impl Model {
         source: &WeightsConfig,
     ) -> Result<LoadReport> {
         if let Some(path) = &source.overlay {
-            weights::Overlay::open(path)?.check_backbone(&*config.backbone)?;
+            let backbone = serde_json::to_value(&*config.backbone)?;
+            weights::Overlay::open(path)?.check_backbone(&backbone)?;
         }
         weights::load(&self.vs, source)
     }
@@ -209,14 +212,14 @@ impl ModelSource {
     /// Of kind weights when there is none; says what there is.
     pub fn resolve(&self, config: &RunConfig) -> Result<PathBuf> {
         let run_dir = &config.run_dir;
-        let folder = run_dir.join("checkpoints");
-        let (best, last) = (folder.join(checkpoint::BEST), folder.join(checkpoint::LAST));
+        let files = RunFiles::of(run_dir);
+        let (folder, best, last) = (files.checkpoints(), files.best(), files.last());
         let path = match self {
             Self::BestOrLast if best.exists() => best,
             Self::BestOrLast | Self::Last => last,
             Self::Best => best,
             Self::File(path) => path.clone(),
-            Self::Step(step) => kept::path(&folder, *step),
+            Self::Step(step) => files.step(*step),
             Self::Pretrained => pretrained(config)?.path.clone(),
         };
         if path.exists() {

@@ -1,4 +1,4 @@
-//! The report of a run, written as far as it can be: a run is not lost for want of it.
+//! The report of a run, written as far as possible: a run does not fail because of it.
 
 use std::{path::Path, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
 /// Warns when something that only the report needs could not be kept.
 pub(super) fn keep(logger: &RunLogger, kept: Result<()>) {
     if let Err(error) = kept {
-        logger.warn(&format!("{error:#}; the report will lack this"));
+        logger.warn(&format!("{error:#}; the report will not contain this"));
     }
 }
 
@@ -30,12 +30,12 @@ pub(super) fn keep_counts(
     keep(logger, Kept::of(run_dir).write_counts(&counts));
 }
 
-/// Writes `report.html` once a training has ended, however it did.
+/// Writes `report.html` once training has ended, in whatever way.
 pub(super) fn after_training(logger: &RunLogger, run_dir: &Path) {
     match report::write(run_dir) {
         Ok(path) => logger.info(&format!("report: {}", path.display())),
         Err(error) => logger.warn(&format!(
-            "{error:#}; nothing else of the run is lost: `sonotune report --run {}` writes its report",
+            "{error:#}; nothing else of the run is lost; `sonotune report --run {}` writes its report",
             run_dir.display()
         )),
     }

@@ -1,4 +1,4 @@
-//! Which images of a split are scored.
+//! Selects the images of a split that are scored.
 
 use std::sync::Arc;
 
@@ -6,15 +6,16 @@ use anyhow::Result;
 
 use crate::{
     Error,
-    config::RunConfig,
     data::{Dataset, Record, Split, image_io::read_size},
+    run::config::RunConfig,
 };
 
-/// Opens a split for scoring: without the images that `[evaluation]` leaves out, and with a note of
-/// how many they are.
+/// Opens a split for scoring: without the images that `[evaluation]` leaves out, and with a note that
+/// counts them.
 ///
 /// # Errors
-/// As [`DatasetConfig::open`](crate::data::DatasetConfig::open); of kind config when no image is left.
+/// Same errors as [`DatasetConfig::open`](crate::data::DatasetConfig::open); of kind config when no
+/// image is left.
 pub(super) fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
     let mut dataset = config.dataset.open(split)?;
     let evaluation = &config.evaluation;
@@ -48,7 +49,7 @@ pub(super) fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
     let reasons = reasons.join(", ");
     if dataset.records.is_empty() {
         return Err(Error::config(format!(
-            "{}: no image is left to score: of {all} there are {reasons}",
+            "{}: no image is left to score: of {all} images, {reasons}",
             dataset.source.display()
         ))
         .into());

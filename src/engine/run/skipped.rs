@@ -1,29 +1,18 @@
 //! `skipped.json`: the images that a run could not use, and why.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::LoaderConfig,
-    data::{BadImage, Dataset, ImageId, Record, Split},
+    data::{Dataset, Record, Split},
     fs::{atomic_write, read_if_exists},
-    logging::{RunFolder, RunLogger},
+    loader::BadImage,
+    loader::LoaderConfig,
+    logging::RunLogger,
+    run_folder::{RunFolder, SkippedImage},
 };
-
-/// One image that was skipped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SkippedImage {
-    pub image: PathBuf,
-    /// As the annotation file spells it.
-    pub image_id: String,
-    /// Where it would have stood first: in the order of training, or in the split's file.
-    pub position: u64,
-    /// Optimiser steps done by then.
-    pub step: u64,
-    pub reason: String,
-}
 
 /// Content of `skipped.json`; both lists in the order of positions.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -40,28 +29,23 @@ pub(super) struct SkippedList {
     content: Content,
 }
 
-impl SkippedImage {
-    pub(super) fn new(bad: &BadImage, step: u64) -> Self {
-        Self {
-            image: bad.path.clone(),
-            image_id: bad.image_id.to_string(),
-            position: bad.position,
-            step,
-            reason: bad.reason.clone(),
-        }
-    }
-
-    fn is(&self, path: &Path, id: &ImageId) -> bool {
-        self.image == path && self.image_id == id.to_string()
+/// The record of an image that was skipped after `step` optimiser steps.
+pub(super) fn record(bad: &BadImage, step: u64) -> SkippedImage {
+    SkippedImage {
+        image: bad.path.clone(),
+        image_id: bad.image_id.to_string(),
+        position: bad.position,
+        step,
+        reason: bad.reason.clone(),
     }
 }
 
 impl SkippedList {
-    /// Of a run that begins, or of one that goes on after `steps_done` steps: what was met later is
-    /// dropped, since it will be met again.
+    /// For a run that starts, or one that resumes after `steps_done` steps: images skipped later are
+    /// dropped, since they will be skipped again.
     ///
     /// # Errors
-    /// When the file of the earlier part cannot be read.
+    /// When the file of the earlier part of the run cannot be read.
     pub(super) fn open(folder: &RunFolder, loader: &LoaderConfig, steps_done: u64) -> Result<Self> {
         let path = folder.skipped();
         let mut content = Content::default();
@@ -77,7 +61,7 @@ impl SkippedList {
         Ok(Self { path, content })
     }
 
-    /// Lists images that were skipped, where it does not yet, and says so.
+    /// Adds skipped images that are not yet listed, and warns of them.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -96,7 +80,7 @@ impl SkippedList {
         for image in bad {
             if !list.iter().any(|known| known.is(&image.path, &image.image_id)) {
                 logger.warn(&format!("image skipped: {}", image.reason));
-                list.push(SkippedImage::new(image, step));
+                list.push(record(image, step));
             }
         }
         if list.len() == before {
@@ -108,7 +92,7 @@ impl SkippedList {
         atomic_write(&self.path, text.as_bytes())
     }
 
-    /// Those of the training split, for a loader to count.
+    /// Skipped images of the training split, for a loader to count.
     pub(super) fn known_to(&self, train: &Dataset) -> Vec<BadImage> {
         let find = |image: &SkippedImage| {
             let same = |record: &Record| image.is(&record.path, &record.image_id);

@@ -1,8 +1,8 @@
-//! Scoring of predicted objects against annotated ones, for tasks that predict objects: COCO's metric
+//! Scores predicted objects against annotated ones, for tasks that predict objects: COCO's metric
 //! on boxes and on masks, with the figures and names of mmdetection's `CocoMetric`.
 //!
 //! ```
-//! use engine::{data::Target, task::{Prediction, instances::{Annotated, InstanceScorer}}};
+//! use engine::{batch::Target, task::{Prediction, instances::{Annotated, InstanceScorer}}};
 //!
 //! fn map_50(images: &[(Prediction, Target)]) -> engine::Result<f64> {
 //!     let mut scorer = InstanceScorer::new(1, false)?;
@@ -20,18 +20,20 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use super::{Instance, Metric, Table};
+use super::Instance;
+use crate::metrics::{Metric, Table};
 use crate::{
-    data::{Object, Rle, Target},
+    batch::Target,
+    data::{Object, Rle},
     metrics::coco::{CocoEvaluator, CocoResult, Detection, IouType, Params, Query, Truth},
 };
 
 pub use quality::panoptic_quality;
 
-/// mmdetection's: mAP at the first, everything else at the last.
+/// mmdetection's limits: mAP uses the first, everything else the last.
 const MAX_DETS: [usize; 3] = [100, 300, 1000];
 
-/// What is true of an image, its masks rasterised once for all that is scored on them.
+/// The annotation of an image, its masks rasterised once for everything that is scored on them.
 #[derive(Debug)]
 pub struct Annotated {
     objects: Arc<[Object]>,
@@ -42,7 +44,7 @@ impl Annotated {
     /// The objects of a target as annotated, in original pixels.
     ///
     /// # Errors
-    /// When a mask is malformed or of another size than its image; names the object.
+    /// When a mask is malformed or differs in size from its image; names the object.
     pub fn of(target: &Target) -> Result<Self> {
         let (height, width) = target.original_size;
         let size = (u32::try_from(height)?, u32::try_from(width)?);
@@ -54,7 +56,7 @@ impl Annotated {
         Ok(Self { objects: Arc::clone(&target.objects), masks })
     }
 
-    /// In the order of [`Target::objects`].
+    /// The objects in the order of [`Target::objects`].
     #[must_use]
     pub fn masks(&self) -> &[Rle] {
         &self.masks
@@ -73,12 +75,12 @@ impl Annotated {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub images: u64,
-    /// Without any annotation, crowds included: what is found there is false.
+    /// Images without any annotation, including crowds: everything found there is false.
     pub images_without_objects: u64,
-    /// Crowds aside.
+    /// Objects, not counting crowds.
     pub objects: u64,
     pub crowds: u64,
-    /// Of the objects: those whose mask is empty.
+    /// Objects whose mask is empty.
     pub objects_without_pixels: u64,
 }
 
@@ -96,17 +98,17 @@ impl Counts {
     }
 }
 
-/// Takes in one stream of predictions and scores its boxes and masks together.
+/// Scores the boxes and masks of one stream of predictions together.
 #[derive(Debug)]
 pub struct InstanceScorer {
     bbox: CocoEvaluator,
     segm: CocoEvaluator,
-    /// Of each category: objects that are no crowd.
+    /// For each category, the number of objects that are not crowds.
     num_objects: Vec<u64>,
 }
 
 impl InstanceScorer {
-    /// Of `num_categories`, which `class_agnostic` takes for one.
+    /// A scorer for `num_categories` categories, which `class_agnostic` treats as one.
     ///
     /// # Errors
     /// When there are no categories.
@@ -123,10 +125,10 @@ impl InstanceScorer {
         Ok(Self { bbox, segm, num_objects })
     }
 
-    /// Takes in an image and what was found on it, in any order.
+    /// Adds an image and what was found on it, in any order.
     ///
     /// # Errors
-    /// When an instance has no mask, a category beyond those there are, or a box or score that is
+    /// When an instance has no mask, a category out of range, or a box or score that is
     /// not finite; names it as `detections[i]`.
     pub fn add<'a>(
         &mut self,
@@ -144,7 +146,7 @@ impl InstanceScorer {
         Ok(())
     }
 
-    /// The scores of all images taken in; the scorer is then as new.
+    /// The scores of all images added; the scorer is then empty again.
     ///
     /// # Errors
     /// None in practice: the parameters were checked before.
@@ -173,6 +175,29 @@ fn detection(instance: &Instance) -> Detection<'_> {
     }
 }
 
+/// Name, IoU and area of mmdetection's six figures.
+const FIGURES: [(&str, Option<f64>, &str); 6] = [
+    ("mAP", None, "all"),
+    ("mAP_50", Some(0.5), "all"),
+    ("mAP_75", Some(0.75), "all"),
+    ("mAP_s", None, "small"),
+    ("mAP_m", None, "medium"),
+    ("mAP_l", None, "large"),
+];
+
+/// Name and IoU of the figures of each category.
+const PER_CLASS: [(&str, Option<f64>); 2] = [("mAP", None), ("mAP_50", Some(0.5))];
+
+fn figure_name(kind: IouType, figure: &str) -> String {
+    format!("{}_{figure}", kind.as_str())
+}
+
+/// Names of [`InstanceScores::figures`].
+#[must_use]
+pub fn figure_names(kind: IouType) -> [String; 6] {
+    FIGURES.map(|(figure, _, _)| figure_name(kind, figure))
+}
+
 /// COCO's metric of one stream of predictions.
 #[derive(Debug, Clone)]
 pub struct InstanceScores {
@@ -182,7 +207,7 @@ pub struct InstanceScores {
 }
 
 impl InstanceScores {
-    /// Everything there is to ask of boxes or of masks.
+    /// The full results for boxes or for masks.
     #[must_use]
     pub fn result(&self, kind: IouType) -> &CocoResult {
         match kind {
@@ -192,21 +217,24 @@ impl InstanceScores {
     }
 
     /// mmdetection's six figures as fractions: `bbox_mAP`, `bbox_mAP_50`, `_75`, `_s`, `_m`, `_l`, or
-    /// the same with `segm`. The first counts at most 100 detections an image and category, the
-    /// others 1000. NaN where there is no object (of that size).
+    /// the same with `segm`. The first counts at most 100 detections per image and category,
+    /// the others 1000. NaN if there is no object (of that size).
     #[must_use]
     pub fn figures(&self, kind: IouType) -> [(String, f64); 6] {
-        let at = |name: &str, iou: Option<f64>, area: &str| {
-            (format!("{}_{name}", kind.as_str()), self.precision(kind, iou, area, None))
-        };
-        [
-            at("mAP", None, "all"),
-            at("mAP_50", Some(0.5), "all"),
-            at("mAP_75", Some(0.75), "all"),
-            at("mAP_s", None, "small"),
-            at("mAP_m", None, "medium"),
-            at("mAP_l", None, "large"),
-        ]
+        FIGURES.map(|(name, iou, area)| {
+            (figure_name(kind, name), self.precision(kind, iou, area, None))
+        })
+    }
+
+    /// Names of [`metrics`](Self::metrics) and of [`per_class`](Self::per_class), `*` for a category.
+    #[must_use]
+    pub fn metric_names() -> Vec<String> {
+        let kinds = [IouType::Bbox, IouType::Segm];
+        let figures = kinds.into_iter().flat_map(figure_names);
+        let per_class = kinds.into_iter().flat_map(|kind| {
+            PER_CLASS.map(|(figure, _)| format!("per_class/*/{}_{figure}", kind.as_str()))
+        });
+        figures.chain(per_class).collect()
     }
 
     /// [`figures`](Self::figures) of boxes, then of masks.
@@ -214,20 +242,22 @@ impl InstanceScores {
     pub fn metrics(&self) -> Vec<Metric> {
         let kinds = [IouType::Bbox, IouType::Segm];
         let figures = kinds.into_iter().flat_map(|kind| self.figures(kind));
-        figures.map(|(name, value)| Metric::new(name, value)).collect()
+        figures.map(|(name, value)| Metric::highest(name, value)).collect()
     }
 
-    /// Of each category `per_class/<name>/bbox_mAP`, `…/bbox_mAP_50`, and the same with `segm`; NaN
-    /// where it has no objects.
+    /// For each category `per_class/<name>/bbox_mAP`, `…/bbox_mAP_50`, and the same with `segm`; NaN
+    /// if it has no objects.
     #[must_use]
     pub fn per_class<S: AsRef<str>>(&self, names: &[S]) -> Vec<Metric> {
         let mut metrics = Vec::new();
         for (category, name) in names.iter().enumerate() {
             for kind in [IouType::Bbox, IouType::Segm] {
-                for (figure, iou) in [("mAP", None), ("mAP_50", Some(0.5))] {
+                for (figure, iou) in PER_CLASS {
                     let name = format!("per_class/{}/{}_{figure}", name.as_ref(), kind.as_str());
-                    metrics
-                        .push(Metric::new(name, self.precision(kind, iou, "all", Some(category))));
+                    metrics.push(Metric::highest(
+                        name,
+                        self.precision(kind, iou, "all", Some(category)),
+                    ));
                 }
             }
         }
@@ -283,7 +313,7 @@ pub fn percent(fraction: f64) -> String {
     number(100.0 * fraction)
 }
 
-/// A number as a cell of a table: one decimal, `n/a` where it is undefined.
+/// A number as a cell of a table: one decimal, `n/a` if it is undefined.
 #[must_use]
 pub fn number(value: f64) -> String {
     if value.is_nan() { "n/a".to_owned() } else { format!("{value:.1}") }
@@ -350,7 +380,7 @@ mod tests {
     fn figures_are_those_of_boxes_and_of_masks_and_undefined_without_objects() {
         let mut scorer = InstanceScorer::new(2, false).unwrap();
         let image = annotated(vec![object(0, (10.0, 10.0, 40.0), false)]);
-        // The box is exact, of the mask a half: IoU 0.5.
+        // The box is exact, the mask is half of the object: IoU 0.5.
         let half = Segmentation::None.rasterize((SIDE, SIDE), [10.0, 10.0, 40.0, 20.0]).unwrap();
         let instance = Instance { mask: Some(half), ..found(0, (10.0, 10.0, 40.0), 0.9) };
         scorer.add(&image, [&instance]).unwrap();
@@ -371,7 +401,7 @@ mod tests {
             names[6..],
             ["segm_mAP", "segm_mAP_50", "segm_mAP_75", "segm_mAP_s", "segm_mAP_m", "segm_mAP_l"]
         );
-        // As new: nothing is left of the image.
+        // Empty again: nothing is left of the image.
         assert!(value(&scorer.finish().unwrap(), "bbox_mAP").is_nan());
     }
 
@@ -385,7 +415,7 @@ mod tests {
         assert_eq!(of(&image, &[found(0, a, 0.9)]), Some(1.0 / 1.5));
         assert_eq!(of(&image, &[found(0, a, 0.9), found(0, b, 0.8)]), Some(0.5));
         assert_eq!(of(&image, &[found(0, a, 0.9), found(0, a, 0.8)]), Some(0.5));
-        // Shifted by half its side: an IoU of a third matches nothing.
+        // Shifted by half its side: with an IoU of a third it matches nothing.
         assert_eq!(of(&image, &[found(0, (15.0, 5.0, 20.0), 0.9)]), Some(0.0));
         let nothing = annotated(vec![]);
         assert_eq!(of(&nothing, &[]), None);

@@ -7,20 +7,22 @@
 //!
 //! [`crate::run`] calls [`Trainer::step`] and decides when to log, evaluate, save and stop.
 
+mod config;
 mod early_stopping;
 mod finite;
 
 use anyhow::Result;
 use tch::{Device, Tensor};
-use torch_shim_sys::{Autocast, LowPrecision};
 
 use crate::{
     Error,
-    config::{Precision, TrainConfig},
-    data::Batch,
+    batch::Batch,
+    device::{Precision, autocast},
     optim::{self, Ema, Optimizer, ScheduleConfig},
+    panics::catching,
     task::{Loss, StepOutput, Task},
 };
+pub use config::TrainConfig;
 pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
 use finite::FiniteGuard;
 
@@ -115,7 +117,7 @@ impl<'a> Trainer<'a> {
             let batch = batch.to_device(self.device);
             // Whatever the model draws (dropout, sampled points) is a function of (seed, step).
             tch::manual_seed(batch.seed as i64);
-            let output = self.forward(&batch)?;
+            let output = catching(|| panicked(step, &batch), || self.forward(&batch))?;
             let total = total_loss(&output)?;
             let terms = named_losses(&total, &output);
             let paths = batch.targets.iter().map(|t| t.path.clone()).collect();
@@ -165,15 +167,10 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// The autocast scope of a precision, if it has one.
-///
-/// # Errors
-/// Passes libtorch's on.
-pub fn autocast(precision: Precision, device: Device) -> Result<Option<Autocast>> {
-    Ok(match precision {
-        Precision::Fp32 => None,
-        Precision::Bf16 => Some(Autocast::enter(device, LowPrecision::BFloat16)?),
-    })
+/// Where a task panicked.
+fn panicked(step: u64, batch: &Batch) -> String {
+    let images: Vec<_> = batch.targets.iter().map(|t| t.path.display().to_string()).collect();
+    format!("step {step}: the task panicked on the images {}", images.join(", "))
 }
 
 /// The weighted sum, after a look at each term: what is wrong here is a fault of the task's code.

@@ -1,4 +1,4 @@
-//! How far a file may differ from the model: the patterns of the config, and what they have met.
+//! How far a file may differ from the model: the patterns of the config, and what they matched.
 
 use std::collections::HashSet;
 
@@ -7,13 +7,13 @@ use super::{
     parts::Allowed,
     report::{LoadReport, Missing, Unplaced},
 };
-use crate::{backbone::addition, pattern};
+use crate::{pattern, weights::addition};
 
-/// The patterns of `ignore` and what they have met.
+/// The patterns of `ignore` and what they matched.
 pub(super) struct Ignored<'a> {
     patterns: &'a [String],
     used: HashSet<&'a str>,
-    /// Of the model, that the file would have filled.
+    /// Variables of the model that the file would have filled.
     pub(super) variables: HashSet<String>,
 }
 
@@ -22,7 +22,7 @@ impl<'a> Ignored<'a> {
         Self { patterns, used: HashSet::new(), variables: HashSet::new() }
     }
 
-    /// Whether a pattern matches a tensor: its name in the file, with or without what wraps all
+    /// Whether a pattern matches a tensor: its name in the file, with or without the prefix of all
     /// names there, or a variable that it would go into.
     pub(super) fn takes(&mut self, name: &str, key: &str, place: &Place) -> bool {
         let pieces: &[Piece] = if let Place::Ours(pieces) = place { pieces } else { &[] };
@@ -44,8 +44,8 @@ impl<'a> Ignored<'a> {
 }
 
 impl LoadReport {
-    /// Pretrained files know nothing of LoRA and adapters: where a file has none, theirs are no
-    /// error. A file that has some must have them all.
+    /// Pretrained files do not have LoRA and adapters: if a file has none, that is not an error. A
+    /// file that has some must have them all.
     pub(super) fn set_new_apart(&mut self) {
         let found = self.loaded.iter().map(|loaded| &loaded.variable);
         let found = found.chain(self.misshapen.iter().map(|misshapen| &misshapen.variable));
@@ -56,7 +56,7 @@ impl LoadReport {
         (self.new, self.missing) = std::mem::take(&mut self.missing).into_iter().partition(is_new);
     }
 
-    /// Moves what the config allows out of the lists of errors, and notes patterns of no use.
+    /// Moves what the config allows out of the lists of errors, and notes patterns that match nothing.
     pub(super) fn apply_patterns(&mut self, patterns: Allowed<'_>) {
         let mut used = HashSet::new();
         let mut allowed = |patterns: &[String], name: &str| {

@@ -1,4 +1,4 @@
-//! One file of weights into another: container, names, number format.
+//! Converts one file of weights into another: container, names, number format.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,12 +16,12 @@ use super::{
     },
     open, save_safetensors, save_torch,
 };
-use crate::{Error, backbone::addition, pattern};
+use crate::{Error, pattern, weights::addition};
 
 /// What [`convert`] is to do.
 #[derive(Debug, Clone, Default)]
 pub struct ConvertOptions {
-    /// Naming convention of the input; recognised when absent.
+    /// Naming convention of the input; recognised if absent.
     pub from: Option<String>,
     /// Naming convention of the output; absent: names stay as they are.
     pub to: Option<String>,
@@ -38,19 +38,19 @@ pub struct ConvertOptions {
 pub struct ConvertReport {
     pub input: PathBuf,
     pub output: PathBuf,
-    /// Of the input; absent when names stay as they are and fit no convention.
+    /// Convention of the input; absent if names stay as they are and fit no convention.
     pub from: Option<Recognised>,
-    /// Of the output; absent as above.
+    /// Convention of the output; absent as above.
     pub to: Option<&'static Convention>,
     pub tensors: usize,
     pub output_bytes: u64,
-    /// Parts of the network that the other convention has no table for, and what was asked to go.
+    /// Parts of the network that the other convention has no table for, and keys dropped on request.
     pub left_out: Vec<String>,
     /// Tensors whose number format changed.
     pub cast: usize,
 }
 
-/// Container of the output, by its name's ending.
+/// Container of the output, by its file extension.
 enum Target {
     Safetensors,
     Torch,
@@ -59,14 +59,14 @@ enum Target {
 /// Writes the model's tensors of `input` to `output`, a `.safetensors`, `.pth` or `.pt` file.
 ///
 /// # Errors
-/// When the input cannot be read, a key has no name in the output's convention, the output exists
-/// already, or it cannot be written.
+/// When the input cannot be read, a key has no name in the output's convention, the output already
+/// exists, or it cannot be written.
 pub fn convert(input: &Path, output: &Path, options: &ConvertOptions) -> Result<ConvertReport> {
     let target = target(output)?;
     if output.exists() && !options.overwrite {
         let output = output.display();
         return Err(Error::weights(format!(
-            "{output} exists already; choose another name or give --overwrite"
+            "{output} already exists; choose another name or pass --overwrite"
         ))
         .into());
     }
@@ -109,8 +109,8 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions) -> Result<
     })
 }
 
-/// What fine-tuning added beside the pretrained layers would be keys that nobody at the other end
-/// reads: the model would be the pretrained one again, silently.
+/// What fine-tuning added beside the pretrained layers would be keys that the reader ignores: the model
+/// would silently be the pretrained one again.
 fn refuse_additions(
     file: &WeightsFile,
     from: Recognised,
@@ -155,9 +155,9 @@ struct Output {
 /// A tensor of the input, or a part of it.
 struct Source {
     key: String,
-    /// Of the input's tensor.
+    /// Part of the input's tensor.
     from: Option<Part>,
-    /// Of the output's tensor.
+    /// Part of the output's tensor.
     to: Option<Part>,
 }
 
@@ -201,7 +201,7 @@ fn names(
         }
         let theirs = strip(&key, from.prefix);
         if from.convention == to {
-            // Every part has its name already; what wraps it goes, should names change at all.
+            // Every part already has its name; its prefix is dropped only if names change at all.
             let name = if options.to.is_some() { theirs.into_owned() } else { key.clone() };
             names.add(name, whole(&key));
             continue;
@@ -233,13 +233,13 @@ fn names(
     Ok(names)
 }
 
-/// What becomes of `piece`, which stands in the input under `key`, where the output's convention
-/// has `theirs` for the same variable of ours; `None` where it has nothing that fits.
+/// What becomes of `piece`, which the input has under `key`, if the output's convention has `theirs`
+/// for the same variable of ours; `None` if it has nothing that fits.
 fn renamed(key: &str, piece: &Piece, theirs: Vec<Piece>) -> Option<Vec<(String, Source)>> {
     let renamed: Option<Vec<_>> = theirs
         .into_iter()
         .filter(|other| {
-            // Both keep the variable in several tensors: each goes to its like.
+            // Both keep the variable in several tensors: each goes to its counterpart.
             piece.ours.is_none() || other.ours.is_none() || piece.ours == other.ours
         })
         .map(|other| {
@@ -267,7 +267,7 @@ fn read(file: &WeightsFile, output: &Output) -> Result<Tensor> {
             let Some(part) = source.from else { return Ok(tensor) };
             let (first, count) = part.rows(rows).ok_or_else(|| {
                 Error::weights(format!(
-                    "{}: `{}` has {rows} rows, which do not divide as its convention says ({part})",
+                    "{}: `{}` has {rows} rows, which cannot be divided as its convention says ({part})",
                     file.path().display(),
                     source.key
                 ))
@@ -335,7 +335,7 @@ fn cast_to(tensor: Tensor, dtype: Option<Dtype>) -> Result<(Tensor, bool)> {
 
 fn metadata(file: &WeightsFile, convention: Option<&Convention>) -> BTreeMap<String, String> {
     let mut metadata = file.metadata().clone();
-    // Hugging Face's loaders insist on it.
+    // Hugging Face's loaders require it.
     metadata.insert("format".to_owned(), "pt".to_owned());
     if convention.is_none_or(|convention| convention.name != "sonotune") {
         metadata.remove(RUN_KEY);
@@ -348,14 +348,14 @@ fn metadata(file: &WeightsFile, convention: Option<&Convention>) -> BTreeMap<Str
 }
 
 impl ConvertReport {
-    /// For a terminal.
+    /// The report as text for a terminal.
     #[must_use]
     pub fn words(&self) -> String {
         let mut text = match (&self.from, self.to) {
             (Some(from), Some(to)) => {
                 format!("convention  {}\nwritten as  `{}`: {}\n", from.words(), to.name, to.title)
             }
-            _ => "convention  none that is known; names stay as they are\n".to_owned(),
+            _ => "convention  unknown; names stay as they are\n".to_owned(),
         };
         if self.cast > 0 {
             text += &format!("cast        {} tensors\n", self.cast);

@@ -18,7 +18,7 @@ pub enum Dtype {
     F64,
 }
 
-/// One row a format: our name, PyTorch's dtype, PyTorch's storage class, the safetensors name.
+/// One row per format: our name, PyTorch's dtype, PyTorch's storage class, the safetensors name.
 const NAMES: [(Dtype, &str, &str, &str); 10] = [
     (Dtype::Bool, "bool", "BoolStorage", "BOOL"),
     (Dtype::U8, "uint8", "ByteStorage", "U8"),
@@ -116,14 +116,14 @@ impl Dtype {
         }
     }
 
-    /// The stored format of a tensor in memory; none for complex, quantised and 8-bit floats.
+    /// The stored format of a tensor in memory; `None` for complex, quantised and 8-bit floats.
     #[must_use]
     pub fn from_kind(kind: Kind) -> Option<Self> {
         NAMES.iter().map(|row| row.0).find(|dtype| dtype.kind() == kind)
     }
 
-    /// Whether `copy_` into `self` keeps what the numbers mean: floats into floats, equal into
-    /// equal. Integers and booleans never turn into weights unnoticed.
+    /// Whether `copy_` into `to` keeps what the numbers mean: floats into floats, or the same
+    /// format. Integers and booleans never turn into weights unnoticed.
     pub(super) fn casts_to(self, to: Self) -> bool {
         self == to || (self.is_float() && to.is_float())
     }

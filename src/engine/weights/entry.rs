@@ -1,4 +1,4 @@
-//! One stored tensor: where its bytes lie and how they are laid out, checked before any are read.
+//! One stored tensor: where its bytes are and how they are laid out, checked before any are read.
 
 use std::{fs::File, os::unix::fs::FileExt};
 
@@ -17,12 +17,12 @@ pub struct Span {
 
 impl Span {
     /// # Errors
-    /// When the span ends behind the file's end: the file is cut off or lies.
+    /// When the span extends past the end of the file: the file is cut off or its sizes are false.
     pub(super) fn checked(start: u64, len: u64, file_len: u64) -> Result<Self> {
         match start.checked_add(len) {
             Some(end) if end <= file_len => Ok(Self { start, len }),
             _ => bail!(
-                "its {len} bytes at {start} end behind the file's end at {file_len}: \
+                "its {len} bytes at {start} extend past the end of the file at {file_len}: \
                  the file is cut off or damaged"
             ),
         }
@@ -32,19 +32,19 @@ impl Span {
 /// A tensor in a file, not read yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TensorEntry {
-    /// As the file spells it, nested containers joined by dots.
+    /// Name as the file spells it, nested containers joined by dots.
     pub name: String,
     pub dtype: Dtype,
     pub shape: Vec<i64>,
-    /// Elements from one index to the next, per dimension.
+    /// Elements between one index and the next, per dimension.
     pub strides: Vec<i64>,
     /// Elements before the first one, within the storage.
     pub storage_offset: i64,
     pub storage: Span,
 }
 
-/// An expanded tensor (stride 0) can claim any size out of one stored element. Up to this many
-/// bytes the claim is believed; above it, only as far as the storage holds them.
+/// An expanded tensor (stride 0) can claim any size with one stored element. The claim is accepted
+/// up to this many bytes; above it, only if the storage holds that many.
 const MAX_EXPANDED_BYTES: u64 = 256 << 20;
 
 impl TensorEntry {
@@ -54,7 +54,7 @@ impl TensorEntry {
         Self { name, dtype, shape, strides, storage_offset: 0, storage }
     }
 
-    /// Elements.
+    /// Number of elements.
     #[must_use]
     pub fn numel(&self) -> u64 {
         // `check` has bounded the product.
@@ -74,7 +74,7 @@ impl TensorEntry {
         Ok(self)
     }
 
-    /// As [`TensorEntry::check`], naming no tensor.
+    /// Same as [`TensorEntry::check`], without naming the tensor.
     pub(super) fn check_layout(&self) -> Result<()> {
         ensure!(self.shape.len() <= 64, "it has {} dimensions", self.shape.len());
         ensure!(

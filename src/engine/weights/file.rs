@@ -58,12 +58,12 @@ pub struct WeightsFile {
     index: HashMap<String, usize>,
 }
 
-/// Opens a `.pth` or `.safetensors` file; the content decides which it is, not the name.
+/// Opens a `.pth` or `.safetensors` file; the content decides the kind, not the name.
 ///
 /// Lists the tensors without reading them. Nothing in the file is executed.
 ///
 /// # Errors
-/// When the file cannot be read, is of no known kind, is damaged or holds no tensor.
+/// When the file cannot be read, is of an unknown kind, is damaged or holds no tensor.
 pub fn open(path: &Path) -> Result<WeightsFile> {
     WeightsFile::open(path)
         .map_err(|error| Error::weights(format!("{}: {error:#}", path.display())).into())
@@ -73,7 +73,7 @@ impl WeightsFile {
     fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).context("cannot open it")?;
         let meta = file.metadata()?;
-        anyhow::ensure!(meta.is_file(), "it is no regular file");
+        anyhow::ensure!(meta.is_file(), "not a regular file");
         let file_len = meta.len();
         let mut head = vec![0; file_len.min(512) as usize];
         file.read_exact_at(&mut head, 0)?;
@@ -101,7 +101,7 @@ impl WeightsFile {
         Ok(Self { file, path, container, file_len, contents, metadata, index })
     }
 
-    /// As given to [`open`].
+    /// Path as given to [`open`].
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -112,7 +112,7 @@ impl WeightsFile {
         self.container
     }
 
-    /// Bytes.
+    /// Size of the file in bytes.
     #[must_use]
     pub fn file_len(&self) -> u64 {
         self.file_len
@@ -141,7 +141,7 @@ impl WeightsFile {
         &self.contents.others
     }
 
-    /// A `.safetensors` file's own text metadata.
+    /// The text metadata of a `.safetensors` file.
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
@@ -174,7 +174,7 @@ fn not_weights(head: &[u8], file_len: u64) -> String {
         "it is a Git LFS pointer, not the weights themselves; fetch them with `git lfs pull`"
             .to_owned()
     } else if text("<") {
-        format!("it is a web page, probably saved in place of a download; {expected}")
+        format!("it is a web page, probably saved instead of a download; {expected}")
     } else if head.starts_with(&[0x1f, 0x8b]) {
         format!("it is compressed with gzip; unpack it first; {expected}")
     } else if head.starts_with(&[0x80]) {
@@ -189,7 +189,7 @@ fn not_weights(head: &[u8], file_len: u64) -> String {
                 "its safetensors header claims {len} bytes, but the file has {file_len}: it is cut \
                  off or damaged"
             ),
-            _ => format!("its kind is not known; {expected}"),
+            _ => format!("its kind is unknown; {expected}"),
         }
     }
 }

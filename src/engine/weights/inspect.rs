@@ -15,7 +15,7 @@ use super::{
     words::{bytes_words, numbers_words},
 };
 
-/// The contents of a file, nothing of it read beyond the names.
+/// The contents of a file; nothing is read beyond the names.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
     pub path: PathBuf,
@@ -23,17 +23,17 @@ pub struct Inspection {
     pub file_bytes: u64,
     /// Dotted path of the state dict within the file; empty at its top.
     pub state_dict: String,
-    /// `None` where the keys fit no known convention.
+    /// `None` if the keys fit no known convention.
     pub convention: Option<Recognised>,
-    /// Numbers in all tensors together.
+    /// Number of values in all tensors together.
     pub parameters: u64,
     pub tensor_bytes: u64,
     /// Tensors per number format.
     pub dtypes: BTreeMap<Dtype, usize>,
     pub tensors: Vec<TensorEntry>,
-    /// Beside the weights: named, not loaded.
+    /// What else the file holds: named, not loaded.
     pub others: Vec<OtherContent>,
-    /// A `.safetensors` file's own text.
+    /// The text metadata of a `.safetensors` file.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -60,7 +60,7 @@ impl Inspection {
         }
     }
 
-    /// For a terminal. Tensors that differ in numbers only share a line unless `all` is asked for.
+    /// The listing for a terminal. Tensors whose names differ only in numbers share a line unless `all`.
     #[must_use]
     pub fn words(&self, all: bool) -> String {
         let mut text = format!(
@@ -73,7 +73,7 @@ impl Inspection {
             Some(recognised) => {
                 let _ = writeln!(text, "convention  {}", recognised.words());
             }
-            None => text += "convention  none that is known\n",
+            None => text += "convention  unknown\n",
         }
         if !self.state_dict.is_empty() {
             let _ = writeln!(text, "state dict  under `{}`", self.state_dict);
@@ -125,7 +125,7 @@ impl Inspection {
     }
 }
 
-/// Tensors whose names differ in numbers only.
+/// Tensors whose names differ only in numbers.
 struct Group<'a> {
     /// The name with `#` for each number.
     pattern: String,
@@ -153,7 +153,7 @@ impl Group<'_> {
     }
 }
 
-/// Takes the dotted components that are numbers out of a name.
+/// Splits the dotted components that are numbers off a name.
 fn split_numbers(name: &str) -> (String, Vec<u64>) {
     let mut numbers = Vec::new();
     let parts: Vec<&str> = name

@@ -1,10 +1,11 @@
-//! From files into a model's variables, strictly.
+//! Loads files into a model's variables, strictly.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use tch::{Tensor, nn::VarStore};
 
+use super::{WeightsConfig, WeightsPartConfig};
 use super::{
     WeightsFile,
     keymap::{Recognised, recognise},
@@ -14,34 +15,33 @@ use super::{
     plan::compare,
     report::LoadReport,
 };
-use crate::config::{WeightsConfig, WeightsPartConfig};
 
 /// Loads pretrained weights into the variables of a model, in place and strictly.
 ///
 /// Every variable, buffers included, must be found in the file with its shape, and every tensor
 /// of the file must have a place, unless the config's patterns or the convention's table say
-/// otherwise. Position embeddings of another input size are resized. Variables keep their number
-/// format and device. On an error no variable has changed.
+/// otherwise. Position embeddings for another input size are resized. Variables keep their number
+/// format and device. On an error no variable is changed.
 ///
 /// Variables that a part of the config claims come from the part's file, under the same rules, and
-/// not from the main one; of either file, tensors for the other's variables are passed over.
+/// not from the main one; in either file, tensors for the other's variables are skipped.
 ///
 /// With an overlay, the files and the overlay together must hold every variable; what both have is
-/// the overlay's. Variables of LoRA and adapters start as they are where the file has none of them.
+/// taken from the overlay. Variables of LoRA and adapters keep their start values if the file has none.
 ///
 /// # Errors
 /// When a file cannot be read, follows no known convention, or does not fit; lists what does
-/// not. Of kind config when a part claims what the model does not have, or what another part claims.
+/// not fit. Of kind config when a part claims what the model does not have, or what another part claims.
 pub fn load(vs: &VarStore, config: &WeightsConfig) -> Result<LoadReport> {
     let file = open(&config.path)?;
     let recognised = recognise(&file, config.convention.as_deref())?;
     load_file(vs, &file, recognised, config)
 }
 
-/// As [`load`], from a main file that is open already.
+/// Same as [`load`], from a main file that is already open.
 ///
 /// # Errors
-/// As [`load`].
+/// Same errors as [`load`].
 pub fn load_file(
     vs: &VarStore,
     file: &WeightsFile,

@@ -2,11 +2,13 @@
 //! variables and back.
 //!
 //! [`open`] lists what a file holds; [`keymap`] translates its names; [`load()`] fills a model and
-//! says what it did; [`save_safetensors`] and [`save_torch`] write. Nothing that a file holds is
-//! ever executed, and no malformed file panics, recurses without end or takes more memory than its
+//! reports what it did; [`save_safetensors`] and [`save_torch`] write. Nothing that a file holds is
+//! ever executed, and no malformed file causes a panic, endless recursion or more memory use than its
 //! own size suggests.
 
+mod additions;
 mod allow;
+mod config;
 mod convert;
 mod dtype;
 mod entry;
@@ -24,6 +26,8 @@ mod safetensors;
 mod torch;
 mod words;
 
+pub use additions::addition;
+pub use config::{WeightsConfig, WeightsPartConfig};
 pub use convert::{ConvertOptions, ConvertReport, convert};
 pub use dtype::Dtype;
 pub use entry::{Span, TensorEntry};

@@ -1,4 +1,4 @@
-//! Variables saved alone, which lie on top of the weights that their run started from.
+//! Trained variables saved alone, for use on top of the weights that their run started from.
 
 use std::{
     collections::BTreeMap,
@@ -8,45 +8,47 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tch::Tensor;
 
 use super::{WeightsFile, keymap::CONVENTION_KEY, open, save_safetensors};
-use crate::{Error, backbone::BackboneConfig, data::Category};
+use base::Category;
+
+use crate::Error;
 
 /// Key of a `.safetensors` file's metadata that makes it an overlay.
 const OVERLAY_KEY: &str = "sonotune.overlay";
 
-/// What an overlay says of itself.
+/// What an overlay records about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverlayInfo {
-    /// The weights that it lies on.
+    /// The weights that it belongs on top of.
     pub base: BaseFile,
     /// The `[backbone]` table of its run.
     pub backbone: Value,
     /// The `[task]` table of its run.
     pub task: Value,
-    /// In the order of class indices.
+    /// Categories in the order of class indices.
     pub categories: Vec<Category>,
     /// Optimiser steps that trained it.
     pub step: u64,
 }
 
-/// A file of weights, known by its content.
+/// A file of weights, identified by its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseFile {
-    /// Without its folder.
+    /// File name without the folder.
     pub name: String,
     pub bytes: u64,
-    /// In hex.
+    /// Hash of the content, in hex.
     pub sha256: String,
 }
 
 impl BaseFile {
-    /// Reads all of the file.
+    /// Reads and hashes the whole file.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -86,14 +88,14 @@ pub struct Overlay {
 
 impl Overlay {
     /// # Errors
-    /// When the file is none, or damaged.
+    /// When the file is not an overlay, or is damaged.
     pub fn open(path: &Path) -> Result<Self> {
         let file = open(path)?;
         let shown = path.display();
         let text = file.metadata().get(OVERLAY_KEY).ok_or_else(|| {
             Error::weights(format!(
-                "{shown} is no overlay: `sonotune weights export RUN OUT --trained-only` writes one; \
-                 a file with all of a model's weights goes into [weights] path"
+                "{shown} is not an overlay: `sonotune weights export RUN OUT --trained-only` \
+                 writes one; a file with all of a model's weights goes into [weights] path"
             ))
         })?;
         let info = serde_json::from_str(text)
@@ -111,7 +113,7 @@ impl Overlay {
         self.file.path()
     }
 
-    /// Whether a variable is among it.
+    /// Whether the overlay holds a variable.
     #[must_use]
     pub fn has(&self, variable: &str) -> bool {
         self.file.entry(variable).is_some()
@@ -138,16 +140,15 @@ impl Overlay {
         .into())
     }
 
-    /// Whether a backbone gives the overlay's values the meaning they were trained for; shapes do
+    /// Whether a backbone, by its `[backbone]` table, gives the overlay's values the meaning they were trained for; shapes do
     /// not tell the scale of LoRA or an adapter.
     ///
     /// # Errors
     /// Of kind config, naming the key that differs.
-    pub fn check_backbone(&self, backbone: &dyn BackboneConfig) -> Result<()> {
-        let ours = serde_json::to_value(backbone).context("the backbone's config")?;
+    pub fn check_backbone(&self, backbone: &Value) -> Result<()> {
         let key = |table: &Value, key: &str| table.get(key).cloned().unwrap_or(Value::Null);
         for name in ["type", "lora", "adapter"] {
-            let (wanted, found) = (key(&self.info.backbone, name), key(&ours, name));
+            let (wanted, found) = (key(&self.info.backbone, name), key(backbone, name));
             if wanted != found {
                 return Err(Error::config(format!(
                     "weights.overlay {} was trained with backbone.{name} = {wanted}, but this config \
@@ -164,12 +165,12 @@ impl Overlay {
 /// Writes an overlay.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When the file cannot be written.
 pub fn save_overlay(path: &Path, tensors: &[(String, Tensor)], info: &OverlayInfo) -> Result<()> {
     let metadata = BTreeMap::from([
         (OVERLAY_KEY.to_owned(), serde_json::to_string(info)?),
         (CONVENTION_KEY.to_owned(), "sonotune".to_owned()),
-        // Hugging Face's loaders insist on it.
+        // Hugging Face's loaders require it.
         ("format".to_owned(), "pt".to_owned()),
     ]);
     save_safetensors(path, tensors, &metadata)

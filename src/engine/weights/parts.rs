@@ -1,4 +1,4 @@
-//! Which file gives which variable, where weights come from more than one.
+//! Which file gives which variable, if weights come from more than one.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -11,16 +11,15 @@ use super::{
     words::grouped,
 };
 use crate::{
-    Error,
-    config::{WeightsConfig, WeightsPartConfig},
-    pattern,
+    Error, pattern,
+    weights::{WeightsConfig, WeightsPartConfig},
 };
 
-/// A file, the variables it is to give, and how far it may differ from them.
+/// A file, the variables it has to give, and how far it may differ from them.
 pub(super) struct Source<'a> {
     pub(super) file: &'a WeightsFile,
     pub(super) recognised: Recognised,
-    /// As the config spells it.
+    /// Path as the config spells it.
     pub(super) path: &'a Path,
     pub(super) allowed: Allowed<'a>,
     claim: Claim<'a>,
@@ -36,9 +35,9 @@ pub(super) struct Allowed<'a> {
 }
 
 enum Claim<'a> {
-    /// All that no part claims.
+    /// All variables that no part claims.
     Rest(&'a [WeightsPartConfig]),
-    /// What these patterns match.
+    /// The variables that these patterns match.
     Part(&'a [String]),
 }
 
@@ -79,7 +78,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Patterns of its variables; none: all that no other file gives.
+    /// Patterns of its variables; if empty, all that no other file gives.
     pub(super) fn variables(&self) -> &'a [String] {
         match self.claim {
             Claim::Rest(_) => &[],
@@ -91,7 +90,7 @@ impl<'a> Source<'a> {
         matches!(self.claim, Claim::Part(_))
     }
 
-    /// Whether a variable is to come from this file.
+    /// Whether a variable comes from this file.
     pub(super) fn gives(&self, variable: &str) -> bool {
         match self.claim {
             Claim::Rest(parts) => !is_claimed(parts, variable),
@@ -99,8 +98,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Whether a tensor is of no concern: what it would fill comes from another file. A tensor that
-    /// has no name here counts by its own.
+    /// Whether a tensor can be skipped: what it would fill comes from another file. A tensor that
+    /// has no name in our convention is judged by its own.
     pub(super) fn leaves(&self, key: &str, place: &Place) -> bool {
         match place {
             Place::Ours(pieces) => !pieces.iter().any(|piece| self.gives(&piece.name)),

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::Error;
 
-/// What is to be done, and the report of it.
+/// What is to be copied, and the report about it.
 pub(super) struct Plan<'a> {
     pub(super) copies: Vec<Copy<'a>>,
     pub(super) report: LoadReport,
@@ -26,20 +26,20 @@ pub(super) struct Plan<'a> {
 
 /// One tensor on its way into a variable.
 pub(super) struct Copy<'a> {
-    /// The overlay where the entry is its.
+    /// The overlay, if the entry comes from it.
     file: &'a WeightsFile,
     entry: &'a TensorEntry,
-    /// First and number of the rows that are meant; `None`: all.
+    /// First row and number of rows to copy; `None`: all.
     rows: Option<(i64, i64)>,
     variable: String,
-    /// First and number of the variable's rows that they go into; `None`: all.
+    /// First row and number of rows of the variable that they go into; `None`: all.
     into: Option<(i64, i64)>,
-    /// Of those rows.
+    /// Shape of those rows.
     shape: Vec<i64>,
     resize: Option<Resize>,
 }
 
-/// Compares what a file holds with the variables that it is to give; an overlay's tensors are placed
+/// Compares what a file holds with the variables that it has to give; an overlay's tensors are placed
 /// with those of the main file.
 pub(super) fn compare<'a>(
     variables: &BTreeMap<String, Tensor>,
@@ -125,8 +125,8 @@ impl<'a> Sources<'a> {
         Ok(())
     }
 
-    /// Refuses a variable of which the file holds some parts and not the others: half a layer from
-    /// a file and half at random is never meant.
+    /// Refuses a variable of which the file holds only some parts: half a layer from a file and half
+    /// at random is never intended.
     fn check(&self, file: &WeightsFile) -> Result<()> {
         for (variable, sources) in &self.0 {
             let mut parts: Vec<Part> = sources.iter().filter_map(|(part, _)| *part).collect();
@@ -171,7 +171,7 @@ impl Copy<'_> {
 }
 
 impl Plan<'_> {
-    /// Where one tensor of several for a variable does not fit, the others stay out as well.
+    /// If one of several tensors for a variable does not fit, the others stay out as well.
     fn drop_halves(&mut self) {
         let unfit: HashSet<&str> =
             self.report.misshapen.iter().map(|wrong| wrong.variable.as_str()).collect();
@@ -245,8 +245,8 @@ fn place<'a>(
     plan.copies.push(Copy { file, entry, rows, variable, into, shape, resize });
 }
 
-/// Shape of a part of a tensor of `whole`, and its rows. A tensor that does not divide is taken
-/// whole, and found misshapen.
+/// Shape of a part of a tensor of shape `whole`, and its rows. A tensor that cannot be divided is
+/// taken whole, and found misshapen.
 fn shape_of(whole: &[i64], part: Option<Part>) -> (Vec<i64>, Option<(i64, i64)>) {
     let mut shape = whole.to_vec();
     let rows = shape.first().and_then(|&all| part?.rows(all));

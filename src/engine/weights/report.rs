@@ -1,4 +1,4 @@
-//! What happened when weights were loaded: nothing of it stays unsaid.
+//! What happened when weights were loaded, in full.
 
 use std::{collections::HashSet, fmt::Write, path::PathBuf, time::UNIX_EPOCH};
 
@@ -13,70 +13,70 @@ use super::{
     parts::Source,
     words::{count, grouped},
 };
-use crate::{Error, backbone::addition};
+use crate::{Error, weights::addition};
 
 /// The outcome of [`load`](fn@super::load), written to the run folder as `weights.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct LoadReport {
     pub path: PathBuf,
-    /// Patterns of the variables that this file was to give; empty: all that no part gives.
+    /// Patterns of the variables that this file had to give; empty: all that no part gives.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub variables: Vec<String>,
     pub container: Container,
-    /// With `modified_seconds` it tells one file from another without reading all of it.
+    /// Together with `modified_seconds`, distinguishes files without reading all of them.
     pub file_bytes: u64,
-    /// Seconds since 1970.
+    /// Modification time in seconds since 1970.
     pub modified_seconds: Option<u64>,
     /// Dotted path of the state dict within the file; empty at its top.
     pub state_dict: String,
     #[serde(flatten)]
     pub recognised: Recognised,
     pub loaded: Vec<Loaded>,
-    /// Loaded, into another number format.
+    /// Variables loaded into another number format.
     pub cast: Vec<Cast>,
-    /// Loaded, at another size.
+    /// Variables loaded at another size.
     pub resized: Vec<Resized>,
     /// Variables that the file lacks; an error.
     pub missing: Vec<Missing>,
     pub allowed_missing: Vec<Missing>,
-    /// Variables of LoRA and adapters, of which the file has none.
+    /// Variables of LoRA and adapters, if the file has none of them.
     pub new: Vec<Missing>,
-    /// What lies on top of the file.
+    /// The overlay on top of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlay: Option<OverlayReport>,
-    /// Tensors of the file in whose place the overlay's are.
+    /// Tensors of the file that the overlay replaces.
     pub replaced: Vec<Unplaced>,
-    /// Tensors that `ignore` passes over.
+    /// Tensors that `ignore` skips.
     pub ignored: Vec<Unplaced>,
     /// Tensors whose variables come from another file.
     pub left: Vec<Unplaced>,
     /// Tensors without a place in the model; an error.
     pub unexpected: Vec<Unplaced>,
     pub allowed_unexpected: Vec<Unplaced>,
-    /// Tensors of another shape or sort of number than their variable; an error.
+    /// Tensors whose shape or kind of number differs from their variable's; an error.
     pub misshapen: Vec<Misshapen>,
     pub allowed_misshapen: Vec<Misshapen>,
     /// Known parts of the convention that this model has no use for.
     pub unused: Vec<Unplaced>,
-    /// Never of use, by the convention's table.
+    /// Tensors that are never used, by the convention's table.
     pub dropped: Vec<Unplaced>,
     /// Patterns that match nothing.
     pub warnings: Vec<String>,
-    /// Of the files that give some of the variables instead of this one.
+    /// Reports of the files that give some of the variables instead of this one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<LoadReport>,
 }
 
-/// A variable that got its values; one of several where the file keeps it in several tensors.
+/// A variable that got its values; one of several entries if the file keeps it in several tensors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Loaded {
     pub variable: String,
-    /// As the file spells it.
+    /// Name as the file spells it.
     pub key: String,
-    /// Which rows of that tensor; absent: all.
+    /// Rows of that tensor; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
-    /// Into which rows of the variable; absent: all.
+    /// Rows of the variable that they went into; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<Part>,
 }
@@ -223,7 +223,7 @@ impl LoadReport {
         lists
     }
 
-    /// A few lines of each file for people: counts, then whatever did not simply load.
+    /// A few lines per file for a terminal: counts, then everything that did not simply load.
     #[must_use]
     pub fn summary(&self) -> String {
         self.files().map(Self::summary_of_file).collect()
@@ -322,7 +322,7 @@ fn grouped_casts(casts: &[Cast]) -> Vec<String> {
     counts.into_iter().map(|(name, n)| format!("{n} of {name}")).collect()
 }
 
-/// Several patterns rather than one that would cover most of a model.
+/// Up to this many patterns are listed before one that would cover most of a model.
 const PATTERNS: usize = 4;
 
 /// Patterns that cover all names and little more.

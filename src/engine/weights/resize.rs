@@ -1,9 +1,9 @@
-//! Position embeddings for another input size, as the reference resizes them when it loads.
+//! Position embeddings for another input size, resized as the reference does on loading.
 
 use anyhow::Result;
 use tch::{Kind, Tensor};
 
-/// How a stored tensor becomes one of another shape.
+/// How a stored tensor is resized to another shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Resize {
     /// `pos_embed`, `[1, H, W, C]`: bicubic over H and W.

@@ -32,7 +32,7 @@ fn header_len(head: &[u8]) -> Option<u64> {
     (len <= MAX_HEADER_BYTES).then_some(len)
 }
 
-/// Lists the tensors, and gives the file's own metadata.
+/// Lists the tensors, and returns the file's own metadata.
 pub(super) fn open(file: &File, file_len: u64) -> Result<(Contents, BTreeMap<String, String>)> {
     let mut head = [0; 8];
     file.read_exact_at(&mut head, 0)?;
@@ -42,7 +42,7 @@ pub(super) fn open(file: &File, file_len: u64) -> Result<(Contents, BTreeMap<Str
     file.read_exact_at(&mut header, 8)?;
     let header: Metadata = serde_json::from_slice(&header).context("in the JSON header")?;
     let mut tensors: Vec<_> = header.tensors().into_iter().collect();
-    // In the file's order, so that reading all of it goes forward.
+    // In the file's order, so that reading all of it is sequential.
     tensors.sort_by(|a, b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
     let mut contents = Contents::default();
     for (name, info) in tensors {
@@ -68,7 +68,7 @@ fn entry(
     let Some(dtype) = Dtype::from_safetensors(info.dtype) else { return Ok(None) };
     let (begin, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
     let len = end.checked_sub(begin).context("it ends before it begins")?;
-    let start = data_start.checked_add(begin).context("its place overflows")?;
+    let start = data_start.checked_add(begin).context("its position overflows")?;
     let span = Span::checked(start, len, file_len)?;
     let shape = info
         .shape
@@ -87,10 +87,10 @@ fn entry(
 
 /// Writes named tensors and text metadata, atomically, with the names sorted.
 ///
-/// Tensors may be on any device and laid out in any way; one at a time is copied.
+/// Tensors may be on any device and laid out in any way; they are copied one at a time.
 ///
 /// # Errors
-/// When a number format has no place in the file or the disk refuses.
+/// When the file cannot represent a number format or cannot be written.
 pub fn save_safetensors(
     path: &Path,
     tensors: &[(String, Tensor)],
@@ -112,7 +112,7 @@ pub fn save_safetensors(
 /// Bytes of the file that [`save_safetensors`] would write.
 ///
 /// # Errors
-/// When a number format has no place in the file.
+/// When the file cannot represent a number format.
 pub(crate) fn safetensors_len(
     tensors: &[(String, Tensor)],
     metadata: &BTreeMap<String, String>,
@@ -125,7 +125,7 @@ pub(crate) fn safetensors_len(
     Ok(8 + header.json.len() as u64 + data)
 }
 
-/// A tensor that cannot be fetched, as an error of writing the file.
+/// A tensor that cannot be read, as an error of writing the file.
 pub(super) fn in_tensor(name: &str, error: &anyhow::Error) -> io::Error {
     io::Error::other(format!("tensor `{name}`: {error:#}"))
 }
@@ -143,7 +143,7 @@ fn header(tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> 
         .map(|(name, tensor)| {
             let kind = tensor.f_kind()?;
             Dtype::from_kind(kind)
-                .with_context(|| format!("tensor `{name}` holds {kind:?}, which is not stored"))
+                .with_context(|| format!("tensor `{name}` holds {kind:?}, which cannot be stored"))
         })
         .collect::<Result<Vec<_>>>()?;
     // Wide formats first: every tensor is then aligned to its element.

@@ -23,10 +23,10 @@ fn scaled(value: u64, units: &[&str]) -> String {
     format!("{scaled:.1} {}", units[unit])
 }
 
-/// Names by what they have in common: `prompt_encoder.* (16)`.
+/// Groups names by what they have in common: `prompt_encoder.* (16)`.
 pub(super) fn grouped<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let counts = count(names.map(|name| match name.rsplit_once('.') {
-        // Dropped for its last component, so that is what it shares with others.
+        // Dropped because of its last component, so that is what it shares with others.
         Some((_, last @ "num_batches_tracked")) => format!("*.{last}"),
         _ => match name.split_once('.') {
             Some((first, _)) => format!("{first}.*"),
@@ -48,7 +48,7 @@ pub(super) fn count(names: impl Iterator<Item = String>) -> Vec<(String, usize)>
     counts
 }
 
-/// The known name nearest to a misspelt one, when one is near.
+/// The known name nearest to a misspelt one, if one is near.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))

@@ -1,8 +1,8 @@
-//! What a side prints, and what the rounds make of it.
+//! Reads the output of a side, and combines the rounds.
 
 use serde::Deserialize;
 
-/// One line of a side: see `benches/peers/README.md`.
+/// One line of output; see `benches/peers/README.md`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Measurement {
@@ -23,18 +23,18 @@ pub(crate) struct Measurement {
     pub(crate) aim: Option<Aim>,
 }
 
-/// What Sonotune wants to reach in a case.
+/// Sonotune's goals in a case.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Aim {
-    /// Least time over that of the fastest peer, at most.
+    /// Maximum ratio of the minimum time to that of the fastest peer.
     pub(crate) time_ratio: Option<f64>,
-    /// Peak memory over that of `memory_peer`, at most.
+    /// Maximum ratio of the peak memory to that of `memory_peer`.
     pub(crate) memory_ratio: Option<f64>,
     pub(crate) memory_peer: Option<String>,
-    /// Least time, at most.
+    /// Maximum of the minimum time, seconds.
     pub(crate) seconds: Option<f64>,
-    /// Peak memory, at most.
+    /// Maximum peak memory, MiB.
     pub(crate) mib: Option<f64>,
 }
 
@@ -104,13 +104,13 @@ impl Case {
         self.sides.iter().filter(|side| side.peer != SONOTUNE)
     }
 
-    /// Our least time over that of the fastest peer.
+    /// Our minimum time over that of the fastest peer.
     pub(crate) fn time_ratio(&self) -> Option<f64> {
         let best = self.peers().filter_map(Side::seconds_min).reduce(f64::min)?;
         Some(self.ours()?.seconds_min()? / best)
     }
 
-    /// Our peak memory over that of the thriftiest peer, or of the one that the aim names.
+    /// Our peak memory over the lowest of all peers, or of the one that the aim names.
     pub(crate) fn memory_ratio(&self) -> Option<f64> {
         let named = self.aim.memory_peer.as_deref();
         let best = self
@@ -139,7 +139,7 @@ impl Side {
         }
     }
 
-    /// Of the round that took most.
+    /// Peak memory of the round that used most.
     pub(crate) fn peak_mib(&self) -> Option<f64> {
         self.rounds.iter().filter_map(|m| m.peak_mib).reduce(f64::max)
     }

@@ -23,18 +23,18 @@ use measurement::{Case, Measurement};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
-    /// Comparisons to run, by the names of benches/*.rs; all when absent.
+    /// Comparisons to run, by the names of benches/*.rs [default: all].
     names: Vec<String>,
     /// Only cases whose name contains this.
     #[arg(long)]
     case: Option<String>,
-    /// Times that each side has its turn.
+    /// Number of turns of each side.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Threads of each side; all cores when absent.
+    /// Threads of each side [default: all cores].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     threads: Option<u32>,
-    /// Where the Markdown goes.
+    /// File to write the Markdown to.
     #[arg(long, default_value = "target/bench/results.md")]
     out: PathBuf,
 }
@@ -61,11 +61,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
-/// Who takes turns, how often and with what.
+/// Settings of a bench run.
 struct Turns {
     rounds: u32,
     threads: u32,
-    /// Of the peers; without one there are no peers.
+    /// Python of the peers; without one there are no peers.
     python: Option<PathBuf>,
 }
 
@@ -139,7 +139,7 @@ impl Turns {
             .map(|line| {
                 serde_json::from_str(line).with_context(|| {
                     format!(
-                        "`{}` printed {line:?}, which is no measurement",
+                        "`{}` printed {line:?}, which is not a measurement",
                         process::line(&command)
                     )
                 })
@@ -154,7 +154,7 @@ fn build() -> Result<Vec<Executable>> {
     let mut build = process::cargo();
     build.args(["bench", "--package", "sonotune", "--bench", "*", "--no-run"]);
     let mut benches = process::cargo_executables(&mut build)?;
-    // The binary is built, too, for benches that start it.
+    // The binary is also built, for benches that start it.
     benches.retain(|built| built.kind == "bench");
     Ok(benches)
 }
@@ -164,7 +164,7 @@ fn choose(benches: Vec<Executable>, names: &[String]) -> Result<Vec<Executable>>
     for name in names {
         ensure!(
             benches.iter().any(|bench| bench.name == *name),
-            "there is no bench `{name}`; there are: {}",
+            "there is no bench `{name}`; benches: {}",
             known()
         );
     }
@@ -185,8 +185,8 @@ fn python() -> Option<PathBuf> {
     let python = python::chosen();
     if python.is_none() {
         eprintln!(
-            "no Python for the peers: Sonotune is measured alone (`cargo xtask setup \
-             --python-peers` lays one; {} names your own)",
+            "no Python for the peers: only Sonotune is measured (`cargo xtask setup \
+             --python-peers` installs one; set {} to use your own)",
             python::PYTHON_VARIABLE
         );
     }

@@ -13,7 +13,7 @@ use crate::workspace;
 
 /// Images that the demo predicts at its end.
 const NUM_PREDICTED: usize = 12;
-/// A folder without it is not the demo's to empty.
+/// The demo empties only folders with this file.
 const MARKER: &str = ".sonotune-demo";
 
 /// Paths of everything that the demo makes.
@@ -69,21 +69,21 @@ impl DemoFolder {
     }
 
     /// # Errors
-    /// When the folder is there and was not made by a demo.
+    /// If the folder exists and was not created by a demo.
     pub(super) fn ensure_ours(&self) -> Result<()> {
         let Ok(mut entries) = fs::read_dir(&self.0) else { return Ok(()) };
         ensure!(
             entries.next().is_none() || self.0.join(MARKER).is_file(),
-            "{} is there and was not made by the demo; move it away, or choose another --out",
+            "{} exists and was not created by the demo; move it away, or choose another --out",
             self.0.display()
         );
         Ok(())
     }
 
-    /// Empties it, or makes it.
+    /// Empties or creates it.
     ///
     /// # Errors
-    /// When it is not ours, or cannot be written.
+    /// If it is not ours, or cannot be written.
     pub(super) fn prepare(&self) -> Result<()> {
         self.ensure_ours()?;
         if self.0.exists() {
@@ -96,11 +96,11 @@ impl DemoFolder {
             .with_context(place)
     }
 
-    /// Copies some images of both test splits into folders of their own: what a user's images look
-    /// like, without annotations, and with boxes in a file of prompts.
+    /// Copies some images of both test splits into separate folders, like a user's images: without
+    /// annotations, and with boxes in a prompt file.
     ///
     /// # Errors
-    /// When the test annotations are not COCO, or an image is absent.
+    /// If the test annotations are not COCO, or an image is missing.
     pub(super) fn copy_test_images(&self) -> Result<()> {
         copy_images(&self.data(), &TestSet::read(&self.data())?, &self.images())?;
         let prompted = TestSet::read(&self.pretraining_data())?;
@@ -141,8 +141,8 @@ impl TestSet {
         let text =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let coco: serde_json::Value = serde_json::from_str(&text)
-            .with_context(|| format!("{} is no JSON", path.display()))?;
-        Self::of(&coco).with_context(|| format!("{} is no COCO file", path.display()))
+            .with_context(|| format!("{} is not JSON", path.display()))?;
+        Self::of(&coco).with_context(|| format!("{} is not a COCO file", path.display()))
     }
 
     fn of(coco: &serde_json::Value) -> Option<Self> {
@@ -192,7 +192,7 @@ mod tests {
         assert!(!folder.0.join("old").exists());
         fs::remove_file(folder.0.join(MARKER)).unwrap();
         fs::write(folder.0.join("thesis.tex"), "").unwrap();
-        assert!(folder.prepare().unwrap_err().to_string().contains("not made by the demo"));
+        assert!(folder.prepare().unwrap_err().to_string().contains("not created by the demo"));
         assert!(folder.0.join("thesis.tex").exists());
     }
 }

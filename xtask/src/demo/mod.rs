@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: the UltraSam paper in small. Promptable models are trained on phantoms of one
-//! kind; then classifiers and instance segmenters for another kind from their backbones, and from a
+//! `cargo xtask demo`: the UltraSam paper in miniature. Trains promptable models on phantoms of one
+//! kind; then classifiers and instance segmenters for another kind, from their backbones and from a
 //! random start.
 
 use std::path::PathBuf;
@@ -18,13 +18,13 @@ use sonotune::{Sonotune, Start, Task};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
-    /// A few steps on a few images, one seed: shows that everything runs, not that it learns.
+    /// Only a few steps on a few images with one seed: checks that everything runs, not that it learns.
     #[arg(long)]
     quick: bool,
-    /// Random starts per way of starting.
+    /// Number of seeds for each kind of start.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// The demo's own folder; what an earlier demo left there is replaced.
+    /// The demo's own folder; results of an earlier demo there are replaced.
     #[arg(long, default_value = "runs/demo")]
     out: PathBuf,
     /// A `sonotune` to use instead of building one.
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     folder.ensure_ours()?;
     let mut stages = Stages::new();
     let binary = match &args.binary {
-        // The calls run in the repository's root, wherever the demo was started.
+        // The commands run in the repository's root, wherever the demo was started.
         Some(binary) => std::path::absolute(binary).context("--binary")?,
         None => {
             stages.run("set-up", || setup::ensure_libtorch().map(|_| ()))?;
@@ -88,7 +88,7 @@ fn prompt(
     Ok(PromptedResults(scores))
 }
 
-/// Both ways of starting, in turns, with the same budget and the same seeds.
+/// Both kinds of start, in turns, with the same budget and the same seeds.
 fn compare(
     stages: &mut Stages,
     sonotune: &Sonotune,

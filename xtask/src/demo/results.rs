@@ -1,5 +1,5 @@
-//! The demo's tables, over the seeds: the promptable models, and both ways of starting those that are
-//! fine-tuned.
+//! The demo's tables, over the seeds: the promptable models, and the fine-tuned models with both kinds
+//! of start.
 
 use std::{fmt, fs, path::Path};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::sonotune::{Start, Task};
 
-/// The metric that the verdict goes by.
+/// The metric that decides the verdict.
 fn primary(task: Task) -> &'static str {
     match task {
         // Macro, of all classes.
@@ -42,7 +42,7 @@ impl Results {
     /// Writes every figure as JSON.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
         let compared: serde_json::Map<_, _> =
             self.compared.iter().map(|c| (c.task.to_string(), json!(c.json()))).collect();
@@ -102,7 +102,7 @@ fn by_name(metrics: &[(String, f64)]) -> serde_json::Map<String, Value> {
     metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
 }
 
-/// Scores of both ways of starting.
+/// Scores of both kinds of start.
 #[derive(Debug)]
 pub(super) struct ComparedResults {
     task: Task,
@@ -111,7 +111,7 @@ pub(super) struct ComparedResults {
 
 impl ComparedResults {
     /// # Errors
-    /// When a run lacks the metric that decides.
+    /// If a run lacks the metric that decides.
     pub(super) fn new(task: Task, scores: Vec<Score>) -> Result<Self> {
         let primary = primary(task);
         for score in &scores {
@@ -140,7 +140,7 @@ impl ComparedResults {
         self.scores.iter().filter(|s| s.start == start).filter_map(|s| s.get(metric)).collect()
     }
 
-    /// Runs of a pretrained start that beat the random start of the same seed, and pairs in all.
+    /// Number of pretrained runs that beat the random start with the same seed, and number of pairs.
     fn wins(&self) -> (usize, usize) {
         let pretrained = self.values(Start::Pretrained, primary(self.task));
         let random = self.values(Start::Random, primary(self.task));

@@ -1,4 +1,4 @@
-//! The demo's calls of `sonotune`: what a user would type, printed before each.
+//! The demo's calls of `sonotune`, printed as a user would type them.
 
 use std::{
     fmt,
@@ -11,10 +11,10 @@ use anyhow::{Context, Result};
 use super::folder::DemoFolder;
 use crate::{process, workspace};
 
-/// What of a record goes into a table.
+/// Metrics of a record that go into a table.
 type Metrics = Vec<(String, f64)>;
 
-/// What is learnt on the second kind of phantoms.
+/// Tasks learnt on the second kind of phantoms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Task {
     Classification,
@@ -27,7 +27,7 @@ impl Task {
     /// Whether a test metric goes into the table.
     fn wanted(self) -> fn(&str) -> bool {
         match self {
-            // Those that are not of a single class.
+            // Those that are not for a single class.
             Self::Classification => |name| !name.contains('/'),
             Self::Mask2Former => {
                 |name| ["segm_mAP", "segm_mAP_50", "bbox_mAP", "bbox_mAP_50"].contains(&name)
@@ -81,14 +81,14 @@ struct Phantoms {
 const PRETRAINING: Phantoms =
     Phantoms { kind: "ovary", num_images: 3000, fractions: (0.85, 0.05), seed: 3 };
 
-/// Few images to train on, many to test on: differences of starts shall not drown in noise.
+/// Few images for training, many for testing: noise must not hide the differences between starts.
 const FINE_TUNING: Phantoms =
     Phantoms { kind: "breast", num_images: 800, fractions: (0.4, 0.1), seed: 4 };
 
 /// Images of each set with `--quick`.
 const QUICK_IMAGES: u32 = 120;
 
-/// The binary, and how much of everything.
+/// The binary and the sizes of all runs.
 #[derive(Debug)]
 pub(super) struct Sonotune {
     pub(super) binary: PathBuf,
@@ -114,7 +114,7 @@ impl Sonotune {
             format!("--image-size={IMAGE_SIZE}"),
             format!("--train-fraction={train}"),
             format!("--val-fraction={val}"),
-            // Several lesions of one class to an image, and no two images alike: both shorten the
+            // Several lesions of one class per image, and no two images alike: both shorten the
             // time that a transformer takes to find them.
             "--max-lesions=3".into(),
             "--images-per-patient=1".into(),
@@ -170,7 +170,7 @@ impl Sonotune {
         self.call(&args)
     }
 
-    /// Metrics of the test split whose names `wanted` takes.
+    /// Metrics of the test split whose names `wanted` accepts.
     pub(super) fn evaluate(&self, run_dir: &Path, wanted: fn(&str) -> bool) -> Result<Metrics> {
         let mut command = self.command(&[
             "eval".to_owned(),
@@ -185,8 +185,8 @@ impl Sonotune {
             .with_context(|| format!("the output of `{}`", process::line(&command)))
     }
 
-    /// Predicts the demo's images with the first runs: classes, objects, and masks of what boxes point
-    /// at.
+    /// Predicts the demo's images with the first runs: classes, objects, and masks of what is in the
+    /// boxes.
     pub(super) fn predict(&self, folder: &DemoFolder) -> Result<()> {
         let predict = |images: PathBuf, run: PathBuf, out: PathBuf, more: &[&str]| {
             let mut args = vec!["predict".to_owned(), shown(&images)];
@@ -216,15 +216,15 @@ impl Sonotune {
     }
 }
 
-/// As the child sees it, which runs in the repository's root.
+/// The path as the child sees it, relative to the repository's root.
 fn shown(path: &Path) -> String {
     path.strip_prefix(workspace::root()).unwrap_or(path).display().to_string()
 }
 
-/// `report.metrics` of an evaluation record, name and value, as far as `wanted`; an undefined one is
-/// NaN.
+/// `report.metrics` of an evaluation record, name and value, those that `wanted` accepts; an undefined
+/// metric is NaN.
 fn metrics(record: &str, wanted: fn(&str) -> bool) -> Result<Metrics> {
-    let record: serde_json::Value = serde_json::from_str(record).context("it is no JSON")?;
+    let record: serde_json::Value = serde_json::from_str(record).context("it is not JSON")?;
     let metrics = record["report"]["metrics"].as_array().context("it has no report.metrics")?;
     metrics
         .iter()

@@ -1,4 +1,4 @@
-//! `cargo xtask check --fuzz`: hostile input for everything that a user feeds in, for a short while.
+//! `cargo xtask check --fuzz`: hostile input for every reader of user input, for a short time.
 
 mod report;
 
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use self::report::{Outcome, table};
 use crate::{process, setup, stages::Stages, workspace};
 
-/// What each target starts from beside its folder in `tests/fixtures/hostile`, and its dictionary.
+/// Seeds of each target in addition to its folder in `tests/fixtures/hostile`, and its dictionary.
 const SEEDS: &[(&str, &str, &[&str])] = &[
     ("archives", "archives", &[]),
     ("arrays", "arrays", &["tests/fixtures/curation/arrays"]),
@@ -36,23 +36,23 @@ const SEEDS: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Targets whose formats allow a file of a few bytes to claim an image of 100 megapixels, with the
-/// megabytes that they may therefore take. HDF5 lets a chunk claim 4 GB, which its reader sets aside
-/// (and does not touch) before it finds them missing.
+/// megabytes that they may therefore take. HDF5 lets a chunk claim 4 GB, which its reader reserves
+/// (but does not touch) before it finds them missing.
 const LARGE: &[(&str, u32)] = &[("video", 1024), ("volumes", 512), ("hdf5", 8192)];
 
 const MEMORY_MB: u32 = 256;
 
-/// Fuzzes every target, or the one named, for so many seconds each.
+/// Fuzzes every target, or the named one, for the given number of seconds each.
 ///
 /// # Errors
-/// When something is missing (says how to get it), when the targets do not compile, and when there is
-/// a finding: names its file and the command that shows it again.
+/// If something is missing (says how to install it), if the targets do not compile, and if there is
+/// a finding: names its file and the command that reproduces it.
 pub(crate) fn run(seconds: u64, only: Option<&str>) -> Result<()> {
     let targets: Vec<_> =
         SEEDS.iter().filter(|(name, ..)| only.is_none_or(|only| only == *name)).collect();
     if targets.is_empty() {
         let names: Vec<_> = SEEDS.iter().map(|(name, ..)| *name).collect();
-        bail!("no target is named {}; there are {}", only.unwrap_or_default(), names.join(", "));
+        bail!("there is no target {}; targets: {}", only.unwrap_or_default(), names.join(", "));
     }
     ensure_tools()?;
     let mut stages = Stages::new();
@@ -75,7 +75,7 @@ pub(crate) fn run(seconds: u64, only: Option<&str>) -> Result<()> {
     ensure_no_finding(&outcomes)
 }
 
-/// Nightly Rust instruments the code, cargo-fuzz knows how to ask for it.
+/// Nightly Rust instruments the code; cargo-fuzz passes the required options.
 fn ensure_tools() -> Result<()> {
     let answers = |args: &[&str]| {
         let output = nightly().args(args).output();
@@ -93,8 +93,8 @@ fn ensure_tools() -> Result<()> {
     bail!("fuzzing needs {}", missing.join("\n  and "))
 }
 
-/// Cargo of the nightly toolchain. `cargo +nightly` is understood by rustup's Cargo alone, and we run
-/// under that of a toolchain.
+/// Cargo of the nightly toolchain. Only rustup's Cargo understands `cargo +nightly`, and we run under
+/// that of a toolchain.
 fn nightly() -> Command {
     let mut command = Command::new("rustup");
     process::without_cargo_run(&mut command);
@@ -107,7 +107,7 @@ fn nightly() -> Command {
 
 /// The folder of the built targets.
 ///
-/// No sanitizer: what is fuzzed is safe Rust, and libtorch is not built with one.
+/// No sanitizer: the fuzzed code is safe Rust, and libtorch is not built with one.
 fn build() -> Result<PathBuf> {
     process::run(nightly().args(["fuzz", "build", "--sanitizer", "none"]))?;
     let host = process::output(Command::new("rustc").arg("-vV"))?;
@@ -116,7 +116,7 @@ fn build() -> Result<PathBuf> {
     Ok(workspace::root().join("fuzz/target").join(host).join("release"))
 }
 
-/// A folder for the files that targets write: in memory where the system has such a place.
+/// A folder for the files that targets write: in memory if the system supports it.
 fn scratch() -> Result<tempfile::TempDir> {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
@@ -130,9 +130,9 @@ fn fuzzer(target: &Path, seconds: u64, scratch: &Path) -> Command {
     let mut command = Command::new(target);
     command
         .arg(format!("-max_total_time={seconds}"))
-        // A single input may take so many seconds.
+        // Seconds that a single input may take.
         .args(["-timeout=10", "-print_final_stats=1", "-use_value_profile=0"])
-        // libtorch alone takes some 300 MB.
+        // libtorch alone takes about 300 MB.
         .args(["-rss_limit_mb=2048", "-len_control=20", "-max_len=65536"])
         .env("TMPDIR", scratch)
         .env("OMP_NUM_THREADS", "1")
@@ -146,7 +146,7 @@ fn limit_memory(command: &mut Command, name: &str) {
     command.env("SONOTUNE_FUZZ_MEMORY_MB", limit.to_string());
 }
 
-/// Where inputs are kept, where they come from, and where a finding goes.
+/// Folders of the corpus, of the seeds, and of findings.
 fn inputs(command: &mut Command, name: &str, dictionary: &str, folders: &[&str]) -> Result<()> {
     let root = workspace::root();
     for folder in [format!("fuzz/corpus/{name}"), format!("fuzz/artifacts/{name}")] {

@@ -1,4 +1,4 @@
-//! What libFuzzer says of a run, in a table.
+//! Summarises libFuzzer's output in a table.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ pub(super) struct Outcome {
     per_second: u64,
     /// Edges of the program that were reached.
     coverage: u64,
-    /// Edges with how often and how they were reached.
+    /// Features: edges distinguished by how and how often they were reached.
     features: u64,
     peak_rss_mb: u64,
     failed: bool,
@@ -45,7 +45,7 @@ impl Outcome {
         }
     }
 
-    /// The finding with the command that shows it again.
+    /// The finding with the command that reproduces it.
     pub(super) fn finding_words(&self) -> Option<String> {
         if !self.failed {
             return None;
@@ -55,7 +55,7 @@ impl Outcome {
             Some(file) => format!(
                 "{name}: {file}\n  again: cargo +nightly fuzz run --sanitizer none {name} {file}"
             ),
-            None => format!("{name}: stopped without an input that shows why; its words are above"),
+            None => format!("{name}: stopped without a failing input; see its output above"),
         })
     }
 }
@@ -84,7 +84,7 @@ pub(super) fn table(outcomes: &[Outcome]) -> String {
         );
     }
     let sum: u64 = outcomes.iter().map(|outcome| outcome.executions).sum();
-    let _ = write!(text, "{sum} executions in all");
+    let _ = write!(text, "{sum} executions in total");
     text
 }
 
@@ -107,7 +107,7 @@ stat::peak_rss_mb:              77
         assert_eq!((outcome.executions, outcome.per_second), (2_621_440, 655_360));
         assert_eq!((outcome.coverage, outcome.features, outcome.peak_rss_mb), (451, 1330, 77));
         assert_eq!(outcome.finding_words(), None);
-        assert!(table(&[outcome]).ends_with("2621440 executions in all"));
+        assert!(table(&[outcome]).ends_with("2621440 executions in total"));
     }
 
     #[test]

@@ -1,17 +1,21 @@
-//! Answers against annotations.
+//! Scores answers against annotations.
 
 use engine::{
     Error, Result,
-    data::Target,
+    batch::Target,
+    metrics::{Metric, Report, Table},
     metrics::{
         coco::IouType,
         overlap::{OverlapMeans, Spacing, overlap},
     },
     task::{
-        Evaluator, Instance, Metric, Prediction, Report, Table,
+        Evaluator, Instance, Prediction,
         instances::{Annotated, Counts, InstanceScorer, number, percent},
     },
 };
+
+/// Metrics of the overlap of each object with its own answer.
+pub(super) const OVERLAPS: [&str; 4] = ["mIoU", "dice", "hd95", "hd95_undefined"];
 
 /// Scores every pass for itself: COCO's metric on boxes and masks, and the overlap of each object with
 /// its own answer.
@@ -20,7 +24,7 @@ pub(crate) struct PromptEvaluator {
     passes: Vec<Pass>,
     conditions: Vec<(String, String)>,
     counts: Counts,
-    /// Mean IoU of the answers of the first pass on the image taken in last.
+    /// Mean IoU of the answers of the first pass on the most recently added image.
     last_iou: Option<f64>,
 }
 
@@ -110,14 +114,14 @@ impl Evaluator for PromptEvaluator {
 }
 
 impl Pass {
-    /// The mean IoU of the answers on this image, where it is defined.
+    /// The mean IoU of the answers on this image, if it is defined.
     fn add(&mut self, image: &Annotated, answers: &[&Instance]) -> Result<Option<f64>> {
         let mut of_image = OverlapMeans::default();
         self.scorer.add(image, answers.iter().copied())?;
         for instance in answers {
             let of_object = instance.answers.and_then(|a| image.masks().get(a.object));
             let (Some(truth), Some(mask)) = (of_object, &instance.mask) else {
-                return Err(Error::data("an answer belongs to no object of its image").into());
+                return Err(Error::data("an answer does not match any object of its image").into());
             };
             let overlap = overlap(mask, truth, Spacing::default())?;
             of_image.add(&overlap);
@@ -131,20 +135,23 @@ impl Pass {
         let scores = self.scorer.finish()?;
         let overlap = self.overlap;
         let mut row = vec![self.name.clone()];
-        let mut add = |name: &str, value: f64| {
-            metrics.push(Metric::new(format!("{}/{name}", self.name), value));
-        };
+        let full = |name: &str| format!("{}/{name}", self.name);
         for kind in [IouType::Segm, IouType::Bbox] {
             let figures = scores.figures(kind);
-            figures.iter().for_each(|(name, value)| add(name, *value));
+            let figure = |(name, value): &(String, f64)| Metric::highest(full(name), *value);
+            metrics.extend(figures.iter().map(figure));
             // mAP and mAP_50.
             row.extend(figures[..2].iter().map(|(_, value)| percent(*value)));
         }
         let (iou, dice, hd95) = (overlap.iou(), overlap.dice(), overlap.hd95());
-        add("mIoU", iou.value());
-        add("dice", dice.value());
-        add("hd95", hd95.value());
-        add("hd95_undefined", overlap.num_one_empty() as f64);
+        let undefined = overlap.num_one_empty() as f64;
+        let [of_iou, of_dice, of_hd95, of_undefined] = OVERLAPS.map(full);
+        metrics.extend([
+            Metric::highest(of_iou, iou.value()),
+            Metric::highest(of_dice, dice.value()),
+            Metric::lowest(of_hd95, hd95.value()),
+            Metric::new(of_undefined, undefined),
+        ]);
         row.extend([percent(iou.value()), percent(dice.value()), number(hd95.value())]);
         row.push(overlap.num_pairs().to_string());
         rows.push(row);

@@ -3,7 +3,8 @@
 use engine::{
     Result,
     anyhow::Context,
-    data::{Object, ObjectPrompt, PointPrompt, Rle, Target},
+    batch::Target,
+    data::{Object, ObjectPrompt, PointPrompt, Rle},
     seed::Rng,
     serde::{Deserialize, Serialize},
     task::{Answer, Instance},
@@ -15,12 +16,12 @@ use crate::{
     prompt::Question,
 };
 
-/// How an object is asked about.
+/// How an object is prompted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(crate = "engine::serde", rename_all = "snake_case")]
 pub enum Protocol {
-    /// Mean row and column of the object's pixels in the original image, as the reference; with a
-    /// crescent it may lie outside.
+    /// Mean row and column of the object's pixels in the original image, as in the reference; it may
+    /// be outside the object, for example a crescent.
     CenterPoint,
     /// The annotated box.
     Box,
@@ -28,8 +29,8 @@ pub enum Protocol {
     RandomPoint,
     /// The annotated box with each side moved.
     NoisyBox,
-    /// The centre point, then again and again a click at the place that lies deepest within what is
-    /// still wrong, with the last mask as a prompt; one score a click.
+    /// The centre point, then repeatedly a click at the deepest point of the remaining error, with the
+    /// last mask as a prompt; one score per click.
     Clicks,
 }
 
@@ -45,16 +46,16 @@ impl Protocol {
     }
 }
 
-/// An annotated object that can be asked about.
+/// An annotated object that can be prompted for.
 struct Subject<'a> {
     index: usize,
     object: &'a Object,
     mask: Rle,
 }
 
-/// Answers about every object of an image by every protocol, pass after pass.
+/// Answers for every object of an image by every protocol, pass after pass.
 ///
-/// Crowds are not asked about, nor are objects without a pixel: what should a prompt point at?
+/// Crowds are not prompted for, nor are objects without a pixel: a prompt needs a place to point at.
 pub(crate) fn ask_about(view: &View<'_>, target: &Target) -> Result<Vec<Instance>> {
     let size = (u32::try_from(target.original_size.0)?, u32::try_from(target.original_size.1)?);
     let mut subjects = Vec::new();
@@ -148,8 +149,8 @@ fn prompt(
     }
 }
 
-/// A click at the deepest place of what is missing or too much, whichever is deeper; `None` when
-/// nothing is wrong.
+/// A click at the deepest point of the missing or the surplus region, whichever is deeper; `None` if
+/// the mask is correct.
 fn next_click(mask: &Rle, truth: &Rle) -> Option<PointPrompt> {
     let (predicted, wanted) = (mask.to_mask(), truth.to_mask());
     let width = truth.width as usize;
@@ -166,8 +167,8 @@ fn next_click(mask: &Rle, truth: &Rle) -> Option<PointPrompt> {
     Some(PointPrompt { x: x as f64, y: y as f64, positive })
 }
 
-/// `(x, y)` of the pixel of a row-major mask that has the most steps (up, down, left, right) to go to
-/// leave it, and their number; the first of equals. Beyond the image is outside.
+/// `(x, y)` of the pixel of a row-major mask that needs the most steps (up, down, left, right) to leave
+/// the mask, and their number; the first of equals. Pixels beyond the image count as outside.
 fn deepest_pixel(mask: &[u8], width: usize) -> Option<((usize, usize), u32)> {
     let height = mask.len() / width.max(1);
     let mut steps: Vec<u32> = mask.iter().map(|&p| if p == 0 { 0 } else { u32::MAX - 1 }).collect();

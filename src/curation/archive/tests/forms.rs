@@ -1,4 +1,4 @@
-//! Forms of archives that real packers write and our own writers do not.
+//! Archive variants that real packers write and our own writers do not.
 
 use sevenz_rust2::{ArchiveEntry, ArchiveWriter};
 
@@ -30,7 +30,7 @@ fn folders_among_the_files_of_a_7z_hide_none_of_them() {
     assert_eq!(content(&bench.unpack("x.7z", &[]).unwrap()), expected);
 }
 
-/// A header of RAR 1.5 to 4 behind its checksum.
+/// A header of RAR 1.5 to 4, preceded by its checksum.
 fn rar4_block(out: &mut Vec<u8>, kind: u8, flags: u16, fields: &[u8]) {
     let mut header = vec![kind];
     header.extend_from_slice(&flags.to_le_bytes());
@@ -79,7 +79,7 @@ fn backslashes_separate_folders_in_rar_4() {
     }
 }
 
-/// One file over `pieces` volumes.
+/// One file spread over `pieces` volumes.
 fn rar5_volumes(name: &str, bytes: &[u8], pieces: usize) -> Vec<Vec<u8>> {
     const DATA: u8 = 2;
     const BEFORE: u8 = 8;
@@ -114,7 +114,7 @@ fn volumes_of_a_rar_are_one_archive_and_a_missing_one_is_named() {
         }
         let expected = texts(&[("a.txt", text)]);
         assert_eq!(content(&bench.unpack(naming[0], &[]).unwrap()), expected);
-        // Within a folder the later volumes go with the first.
+        // Within a folder the later volumes belong to the first.
         let tree = bench.unpack("", &[inner("*.rar", Into::Beside)]).unwrap();
         assert_eq!((content(&tree), tree.archives), (expected, vec![naming[0].to_owned()]));
         let error = format!("{:#}", bench.unpack(naming[1], &[]).unwrap_err());
@@ -147,7 +147,7 @@ fn redirections_of_a_rar_are_links_but_mentions_of_files_are_not() {
         assert_eq!((content(&tree), tree.links), (texts(&[("a.txt", "a")]), 1));
     }
     let text = Bench::new().refusal("x.rar", &archive(5));
-    assert!(text.contains("\"b.txt\" is a mention of another file"), "{text}");
+    assert!(text.contains("\"b.txt\" is a reference to another file"), "{text}");
 }
 
 #[test]
@@ -181,8 +181,8 @@ fn zips_with_64_bit_numbers_are_read_whole_and_split() {
     assert_eq!(content(&bench.unpack("y.zip", &[]).unwrap()), texts(&[("a.txt", "content")]));
 }
 
-/// A split zip of two parts with every number in its 64-bit place; the entry begins in the second
-/// part, behind some bytes of nothing.
+/// A split zip of two parts with every number in its 64-bit field; the entry begins in the second
+/// part, after a few meaningless bytes.
 fn wide_split(name: &str, bytes: &[u8]) -> [Vec<u8>; 2] {
     let mut common = vec![45, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
     common.extend_from_slice(&pack::crc(bytes).to_le_bytes());

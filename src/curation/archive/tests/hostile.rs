@@ -1,4 +1,4 @@
-//! Forged and damaged archives, byte by byte where writers refuse to write them.
+//! Forged and damaged archives, written byte by byte if writers refuse to produce them.
 
 use flate2::{Compression, write::DeflateEncoder};
 
@@ -7,7 +7,7 @@ use super::*;
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 
-/// A zip entry in which anything may be wrong.
+/// A zip entry in which any field may be wrong.
 #[derive(Clone)]
 struct Raw {
     name: Vec<u8>,
@@ -151,7 +151,7 @@ fn links_are_left_out_and_counted_and_never_followed() {
     fs::write(bench.path("x.zip"), zip_of(&[link.clone(), Raw::new("a.txt", b"a")])).unwrap();
     let tree = bench.unpack("x.zip", &[]).unwrap();
     assert_eq!((content(&tree), tree.links), (texts(&[("a.txt", "a")]), 1));
-    // Counted again when it is reused.
+    // Also counted when the archive is reused.
     assert_eq!(bench.unpack("x.zip", &[]).unwrap().links, 1);
 
     let kinds = [tar::EntryType::Symlink, tar::EntryType::Link];
@@ -192,11 +192,11 @@ fn one_name_twice_is_refused_in_every_format() {
     for bytes in archives {
         assert_says(&Bench::new().refusal("x.bin", &bytes), &["\"a/1.png\"", "twice"]);
     }
-    // Names that differ and mean the same, and a file where a folder is.
+    // Names that differ but mean the same path, and a file in place of a folder.
     let same = zip_of(&[Raw::new("a//1", b"x"), Raw::new("./a/1", b"y")]);
     assert_says(&Bench::new().refusal("x.zip", &same), &["twice"]);
     let below = zip_of(&[Raw::new("a", b"x"), Raw::new("a/1", b"y")]);
-    assert_says(&Bench::new().refusal("x.zip", &below), &["lies below \"a\", which is a file"]);
+    assert_says(&Bench::new().refusal("x.zip", &below), &["is below \"a\", which is a file"]);
     let above = zip_of(&[Raw::new("a/1", b"x"), Raw::new("a", b"y")]);
     assert_says(&Bench::new().refusal("x.zip", &above), &["twice"]);
 }
@@ -269,7 +269,7 @@ fn flipped_bits_are_found_or_harmless() {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (at % 8);
             fs::write(bench.path("x.bin"), bytes).unwrap();
-            // Names, times and modes have no checksum in some formats: contents do in all.
+            // Some formats have no checksum for names, times and modes, but all have one for contents.
             let Ok(tree) = bench.unpack("x.bin", &[]) else { continue };
             let contents: Vec<_> = packed.iter().map(|(_, bytes)| bytes.clone()).collect();
             for path in tree.files.values() {
@@ -301,11 +301,11 @@ fn bombs_are_refused_before_they_are_written() {
     let bomb = Raw { data: raw.data[..raw.data.len() / 3].to_vec(), ..raw.clone() };
     let text = Bench::new().refusal("x.zip", &zip_of(&[bomb]));
     assert_says(&text, &["\"zeros\"", "more than 2000 times"]);
-    // About a thousandfold is what a volume of zeros reaches.
+    // A volume of zeros reaches a ratio of about 1000.
     let bench = Bench::new();
     fs::write(bench.path("x.zip"), zip_of(&[raw])).unwrap();
     assert_eq!(bench.unpack("x.zip", &[]).unwrap().files.len(), 1);
-    // LZMA packs them even further: a bomb by its ratio.
+    // LZMA packs them even more tightly: a bomb by its ratio.
     let packed = pack_files(Format::SevenZ, &[("zeros".to_owned(), content)], "x").unwrap();
     let text = Bench::new().refusal("x.7z", &packed[0].1);
     assert_says(&text, &["\"zeros\"", "more than 2000 times"]);
@@ -351,8 +351,8 @@ fn what_is_no_archive_is_told_with_a_guess_why() {
         ("x.zip", b"version https://git-lfs.github.com/spec/v1".to_vec(), "git lfs pull"),
         ("x.tar.xz", b"\xfd7zXZ\0...".to_vec(), "run `tar -xf 'x.tar.xz'`"),
         ("x.nii.gz", gzip.finish().unwrap(), "not a tar.gz archive"),
-        ("x.bin", vec![0; 2000], "is no archive this reads"),
-        ("x.zip", b"PK\x03\x04 and no end".to_vec(), "a zip whose end is missing"),
+        ("x.bin", vec![0; 2000], "is not a supported archive"),
+        ("x.zip", b"PK\x03\x04 and no end".to_vec(), "a zip file whose end is missing"),
     ] {
         assert_says(&Bench::new().refusal(name, &bytes), &[says]);
     }
@@ -366,7 +366,7 @@ fn a_compression_nobody_reads_is_named() {
     let raw = Raw { method: 97, ..Raw::new("wav.png", b"content") };
     assert_says(
         &Bench::new().refusal("x.zip", &zip_of(&[raw])),
-        &["\"wav.png\"", "97", "which is not read", "7z x"],
+        &["\"wav.png\"", "97", "which is not supported", "7z x"],
     );
 }
 

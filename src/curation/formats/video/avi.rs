@@ -1,4 +1,4 @@
-//! AVI (RIFF and OpenDML): its lists of chunks are walked through; the index is not needed.
+//! AVI (RIFF and OpenDML): reads the lists of chunks; the index is not needed.
 
 use std::{
     fs::File,
@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{Codec, Contents, MAX_PIXELS, Sample, fourcc, remedy};
 use crate::frame::Pixels;
 
-/// Lists lie within lists four deep at most.
+/// Real files nest lists at most four deep.
 const MAX_DEPTH: usize = 8;
-/// A format's header with a palette has some thousand bytes.
+/// A format header with a palette has about a thousand bytes.
 const MAX_HEADER: u32 = 1 << 16;
 
 /// How uncompressed frames are laid out.
@@ -23,7 +23,7 @@ pub(super) struct Bitmap {
     /// Rows from bottom to top, as is usual.
     bottom_up: bool,
     bits: u16,
-    /// RGB of each of the values of 8 bits; grey if empty.
+    /// RGB for each 8-bit value; grey if empty.
     palette: Vec<[u8; 3]>,
 }
 
@@ -45,18 +45,18 @@ pub(super) fn read(file: &mut File, len: u64) -> Result<Contents> {
 }
 
 fn chunks(file: &mut File, start: u64, end: u64, depth: usize, into: &mut Reading) -> Result<()> {
-    ensure!(depth < MAX_DEPTH, "its lists lie within each other more than {MAX_DEPTH} deep");
+    ensure!(depth < MAX_DEPTH, "its lists are nested more than {MAX_DEPTH} deep");
     let mut at = start;
     while at + 8 <= end {
         let mut head = [0; 8];
         file.seek(SeekFrom::Start(at))?;
-        file.read_exact(&mut head).context("it is cut off")?;
+        file.read_exact(&mut head).context("it is truncated")?;
         let id = [head[0], head[1], head[2], head[3]];
         let size = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
         let (data, stop) = (at + 8, at + 8 + u64::from(size));
         ensure!(
             stop <= end,
-            "it is cut off: the chunk {} at byte {at} claims {size} bytes, {} are left",
+            "it is truncated: the chunk {} at byte {at} claims {size} bytes, {} are left",
             fourcc(&id),
             end - data
         );
@@ -64,7 +64,7 @@ fn chunks(file: &mut File, start: u64, end: u64, depth: usize, into: &mut Readin
             b"RIFF" | b"LIST" => {
                 let mut kind = [0; 4];
                 ensure!(size >= 4, "an empty list at byte {at}");
-                file.read_exact(&mut kind).context("it is cut off")?;
+                file.read_exact(&mut kind).context("it is truncated")?;
                 if matches!(&kind, b"AVI " | b"AVIX" | b"hdrl" | b"strl" | b"movi" | b"rec ") {
                     chunks(file, data + 4, stop, depth + 1, into)?;
                 }
@@ -79,9 +79,9 @@ fn chunks(file: &mut File, start: u64, end: u64, depth: usize, into: &mut Readin
 }
 
 fn header(file: &mut File, size: u32) -> Result<Vec<u8>> {
-    ensure!(size <= MAX_HEADER, "a header of it claims {size} bytes");
+    ensure!(size <= MAX_HEADER, "one of its headers claims {size} bytes");
     let mut bytes = vec![0; size as usize];
-    file.read_exact(&mut bytes).context("it is cut off")?;
+    file.read_exact(&mut bytes).context("it is truncated")?;
     Ok(bytes)
 }
 
@@ -100,7 +100,7 @@ impl Reading {
         if &kind != b"vids" || self.video.is_some() {
             return Ok(());
         }
-        ensure!(bytes.len() >= 40, "its video's format is too short");
+        ensure!(bytes.len() >= 40, "the format of its video is too short");
         let int = |at: usize| {
             i32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
@@ -108,14 +108,18 @@ impl Reading {
         let codec = match compression {
             b"MJPG" | b"mjpg" => Codec::Mjpeg,
             [0, 0, 0, 0] => Codec::Uncompressed(bitmap(bytes, int(4), int(8))?),
-            _ => bail!("its video is in {} ({})", remedy(&fourcc(compression)), fourcc(&handler)),
+            _ => bail!(
+                "its video (handler {1}) is in {0}",
+                remedy(&fourcc(compression)),
+                fourcc(&handler)
+            ),
         };
         self.video = Some((self.streams - 1, codec));
         Ok(())
     }
 
-    /// A chunk `##dc` or `##db` of the video's number. One without bytes is a frame that was
-    /// dropped when recording; no decoder counts it.
+    /// A chunk `##dc` or `##db` with the video's number. An empty chunk is a frame that was
+    /// dropped while recording; no decoder counts it.
     fn frame(&mut self, id: [u8; 4], start: u64, len: u32) {
         let Some((video, _)) = self.video else { return };
         let number = format!("{video:02}");
@@ -153,7 +157,7 @@ impl Bitmap {
         let needed = stride * (height - 1) + width * bytes_each;
         ensure!(
             bytes.len() >= needed,
-            "it has {} bytes, {height}×{width} pixels need {needed}",
+            "it has {} bytes, but {height}×{width} pixels need {needed}",
             bytes.len()
         );
         let is_grey = self.bits == 8

@@ -1,4 +1,4 @@
-//! H.264 through Cisco's decoder.
+//! H.264, decoded with OpenH264 (Cisco).
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use openh264::{
@@ -12,8 +12,8 @@ use crate::frame::Pixels;
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
-/// Decodes samples in the order of the file and gives frames in the order they are shown: the
-/// decoder holds back what is shown later.
+/// Decodes samples in file order and returns frames in display order: the decoder holds back
+/// frames that are shown later.
 pub(super) fn decode(
     config: &AvcConfig,
     count: usize,
@@ -21,7 +21,7 @@ pub(super) fn decode(
     each: &mut impl FnMut(usize, Pixels) -> Result<bool>,
     error: impl Fn(usize, anyhow::Error) -> anyhow::Error,
 ) -> Result<()> {
-    // Flushing after each sample would give frames in the order of the file.
+    // Flushing after each sample would give frames in file order.
     let settings = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
     let mut decoder = Decoder::with_api_config(OpenH264API::from_source(), settings)
         .map_err(|e| anyhow!("the H.264 decoder does not start: {e}"))?;
@@ -33,7 +33,7 @@ pub(super) fn decode(
             .and_then(|bytes| annex_b(config, sample, &bytes))
             .and_then(|bytes| match decoder.decode(&bytes) {
                 Ok(frame) => frame.map(|frame| to_rgb(&frame)).transpose(),
-                Err(e) => bail!("its H.264 data are damaged or of a kind not decoded: {e}"),
+                Err(e) => bail!("its H.264 data are damaged or of an unsupported kind: {e}"),
             })
             .map_err(|e| error(sample, e))?;
         if let Some(pixels) = pixels {
@@ -53,10 +53,10 @@ pub(super) fn decode(
     if shown == count {
         return Ok(());
     }
-    Err(error(shown, anyhow!("the video has {count} frames, {shown} of them can be decoded")))
+    Err(error(shown, anyhow!("the video has {count} frames, but only {shown} can be decoded")))
 }
 
-/// A sample's units with start codes instead of lengths; before the first the parameter sets.
+/// A sample's units with start codes instead of lengths; the parameter sets come before the first.
 fn annex_b(config: &AvcConfig, sample: usize, mut bytes: &[u8]) -> Result<Vec<u8>> {
     let mut stream = Vec::with_capacity(bytes.len() + 64);
     if sample == 0 {
@@ -66,8 +66,9 @@ fn annex_b(config: &AvcConfig, sample: usize, mut bytes: &[u8]) -> Result<Vec<u8
         }
     }
     while !bytes.is_empty() {
-        let (len, rest) =
-            bytes.split_at_checked(config.length_size).context("a unit has half a length")?;
+        let (len, rest) = bytes
+            .split_at_checked(config.length_size)
+            .context("the length of a unit is truncated")?;
         let len = len.iter().fold(0_usize, |n, &byte| n << 8 | usize::from(byte));
         let (unit, rest) = rest
             .split_at_checked(len)
@@ -79,9 +80,9 @@ fn annex_b(config: &AvcConfig, sample: usize, mut bytes: &[u8]) -> Result<Vec<u8
     Ok(stream)
 }
 
-/// BT.601, limited range, chroma repeated: what OpenCV's reader gives for a video that says nothing
-/// else. FFmpeg, which does it there, cuts off each product on its own, with 13 bits behind the
-/// point; rounding the sum instead would be a level brighter on average.
+/// BT.601, limited range, chroma repeated: what OpenCV's reader gives for a video that specifies
+/// nothing else. FFmpeg, which OpenCV uses, truncates each product separately, with 13 fractional
+/// bits; rounding the sum instead would be one level brighter on average.
 fn to_rgb(frame: &DecodedYUV) -> Result<Pixels> {
     let (width, height) = frame.dimensions();
     ensure!((width * height) as u64 <= MAX_PIXELS, "it is {height} high and {width} wide");

@@ -1,4 +1,4 @@
-//! Motion JPEG: a JPEG a frame, often without the Huffman tables, which are then the standard's.
+//! Motion JPEG: one JPEG per frame, often without Huffman tables; then the standard tables apply.
 
 use anyhow::{Result, ensure};
 use base::image_io::{DecodeOptions, decode_bytes};
@@ -7,7 +7,7 @@ use super::MAX_PIXELS;
 use crate::frame::Pixels;
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Pixels> {
-    ensure!(bytes.starts_with(&[0xff, 0xd8]), "it is no JPEG");
+    ensure!(bytes.starts_with(&[0xff, 0xd8]), "not a JPEG");
     let options = DecodeOptions { exif: false, max_pixels: MAX_PIXELS };
     let image = match place_for_tables(bytes) {
         None => decode_bytes(bytes, options)?,
@@ -25,7 +25,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Pixels> {
     Ok(Pixels { height, width, channels, data: image.pixels })
 }
 
-/// Where the first scan begins, unless tables come before it.
+/// Where the first scan begins; `None` if tables come before it.
 fn place_for_tables(bytes: &[u8]) -> Option<usize> {
     let mut at = 2;
     loop {

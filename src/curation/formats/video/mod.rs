@@ -1,7 +1,7 @@
-//! Videos, frame by frame: AVI with Motion JPEG or uncompressed, MP4 with H.264.
+//! Videos, frame by frame: AVI with Motion JPEG or uncompressed frames, MP4 with H.264.
 //!
-//! Colours of H.264 are taken as BT.601 of limited range, which is what a video is that says nothing
-//! of it; what a video does say of it is not looked at.
+//! Colours of H.264 are taken as BT.601 of limited range, the default for a video that does not
+//! specify them; colour metadata of a video is ignored.
 
 mod avi;
 #[cfg(feature = "h264")]
@@ -28,7 +28,7 @@ const MAX_PIXELS: u64 = 100_000_000;
 pub struct Video {
     path: PathBuf,
     codec: Codec,
-    /// Where each coded frame lies, in the order of the file.
+    /// Where each coded frame is stored, in file order.
     samples: Vec<Sample>,
 }
 
@@ -41,7 +41,7 @@ struct Sample {
 
 #[derive(Debug)]
 enum Codec {
-    /// Every frame a JPEG.
+    /// Every frame is a JPEG.
     Mjpeg,
     Uncompressed(avi::Bitmap),
     #[cfg_attr(not(feature = "h264"), allow(dead_code))]
@@ -55,11 +55,11 @@ struct Contents {
 }
 
 impl Video {
-    /// Opens a video by its content and finds its frames; none is decoded.
+    /// Opens a video, recognised by its content, and finds its frames without decoding any.
     ///
     /// # Errors
-    /// [`base::ErrorKind::Data`] with the path: neither AVI nor MP4, cut off, without a video track
-    /// or frames, or in a codec that is not decoded (with its name and what to do).
+    /// [`base::ErrorKind::Data`] with the path: neither AVI nor MP4, truncated, without a video track
+    /// or frames, or in an unsupported codec (the message names it and says what to do).
     pub fn open(path: &Path) -> Result<Self> {
         let Contents { codec, samples } =
             Self::read(path).map_err(|e| Error::data(format!("{}: {e:#}", path.display())))?;
@@ -80,7 +80,7 @@ impl Video {
         };
         ensure!(!contents.samples.is_empty(), "its video has no frames");
         if matches!(contents.codec, Codec::H264(_)) && !cfg!(feature = "h264") {
-            bail!("this program was built without the feature `h264`; {}", remedy("H.264"));
+            bail!("built without the feature `h264`, and the video is in {}", remedy("H.264"));
         }
         Ok(contents)
     }
@@ -91,16 +91,16 @@ impl Video {
         self.samples.len()
     }
 
-    /// Whether [`Video::frame`] costs no more than the frame: not where frames build on each other.
+    /// Whether [`Video::frame`] decodes only that frame, because frames do not depend on each other.
     #[must_use]
     pub fn is_random_access(&self) -> bool {
         !matches!(self.codec, Codec::H264(_))
     }
 
-    /// Gives all frames in the order in which they are shown, RGB, or grey where the file has grey.
+    /// Passes all frames to `each` in display order, as RGB, or grey if the file is grey.
     ///
     /// # Errors
-    /// A frame that is damaged, with its number; and whatever `each` returns.
+    /// A damaged frame, with its number; and errors of `each`.
     pub fn frames(&self, mut each: impl FnMut(usize, Pixels) -> Result<()>) -> Result<()> {
         self.visit(|index, pixels| {
             each(index, pixels)?;
@@ -108,14 +108,14 @@ impl Video {
         })
     }
 
-    /// One frame, counted from 0. With H.264 all frames before it are decoded too.
+    /// One frame, counted from 0. With H.264 all frames before it are also decoded.
     ///
     /// # Errors
     /// When there is no such frame or it is damaged.
     pub fn frame(&self, index: usize) -> Result<Pixels> {
         let count = self.num_frames();
         if index >= count {
-            let message = format!("there is no frame {index}, of {count} counted from 0");
+            let message = format!("there is no frame {index}; it has {count}, counted from 0");
             return Err(Error::data(format!("{}: {message}", self.path.display())).into());
         }
         if self.is_random_access() {
@@ -132,7 +132,7 @@ impl Video {
         found.with_context(|| format!("{}: frame {index} is missing", self.path.display()))
     }
 
-    /// Frames in order as long as `each` gives `true`.
+    /// Visits frames in order as long as `each` returns `true`.
     fn visit(&self, mut each: impl FnMut(usize, Pixels) -> Result<bool>) -> Result<()> {
         let mut file = File::open(&self.path)
             .map_err(|e| Error::data(format!("{}: {e}", self.path.display())))?;
@@ -152,12 +152,12 @@ impl Video {
         Ok(())
     }
 
-    /// A frame that stands alone.
+    /// Decodes a frame that does not depend on others.
     fn decode(&self, file: &mut File, index: usize) -> Result<Pixels> {
         let decode = |bytes: Vec<u8>| match &self.codec {
             Codec::Mjpeg => mjpeg::decode(&bytes),
             Codec::Uncompressed(bitmap) => bitmap.decode(&bytes),
-            Codec::H264(_) => bail!("its frames do not stand alone"),
+            Codec::H264(_) => bail!("its frames depend on each other"),
         };
         read_sample(file, self.samples[index]).and_then(decode).map_err(|e| self.error(index, &e))
     }
@@ -168,22 +168,22 @@ impl Video {
 }
 
 fn read_sample(file: &mut File, sample: Sample) -> Result<Vec<u8>> {
-    // Containers hold samples against the length of their file, which bounds this.
+    // The containers check samples against the length of the file, which bounds this.
     let mut bytes = vec![0; sample.len as usize];
     file.seek(SeekFrom::Start(sample.start)).context("cannot be read")?;
     file.read_exact(&mut bytes).context("the file ends within it")?;
     Ok(bytes)
 }
 
-/// What a user does about a codec.
+/// What a user can do about an unsupported codec.
 fn remedy(codec: &str) -> String {
     format!(
-        "{codec} is not decoded here. Make an AVI of JPEGs, `ffmpeg -i in.mp4 -c:v mjpeg -q:v 1 \
-         out.avi`, and let the dataset's glob match that"
+        "{codec}, which is not supported. Convert it to Motion JPEG, `ffmpeg -i in.mp4 -c:v mjpeg \
+         -q:v 1 out.avi`, and let the dataset's glob match that file"
     )
 }
 
-/// A codec's four letters as text.
+/// A four-character code as text.
 fn fourcc(code: &[u8]) -> String {
     code.iter().map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '?' }).collect()
 }

@@ -1,7 +1,7 @@
-//! MP4 and QuickTime (ISO/IEC 14496-12): where the samples of the video track lie.
+//! MP4 and QuickTime (ISO/IEC 14496-12): finds the samples of the video track.
 //!
-//! The published demultiplexers index their tables by what the file says and panic on files that
-//! lie; what is needed here are six tables.
+//! Published demultiplexers index their tables by values from the file and panic on malformed files;
+//! only six tables are needed here.
 
 use std::{
     fs::File,
@@ -14,10 +14,10 @@ use super::{Codec, Contents, Sample, fourcc, remedy};
 
 /// An hour at 60 frames a second has 216,000 samples.
 const MAX_SAMPLES: u32 = 10_000_000;
-/// The tables of such a video have some MB.
+/// The tables of such a video take a few MB.
 const MAX_MOOV: u64 = 256 << 20;
 
-/// What a decoder is told before the first sample.
+/// What a decoder needs before the first sample.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "h264"), allow(dead_code))]
 pub(super) struct AvcConfig {
@@ -39,7 +39,7 @@ pub(super) fn read(file: &mut File, len: u64) -> Result<Contents> {
         let codec = codec(tables.one(b"stsd")?)?;
         let samples = samples(tables, len)?;
         if samples.is_empty() && moov.all(b"mvex").next().is_some() {
-            bail!("it is in fragments; put it together with `ffmpeg -i in.mp4 -c copy out.mp4`");
+            bail!("it is fragmented; remux it with `ffmpeg -i in.mp4 -c copy out.mp4`");
         }
         return Ok(Contents { codec, samples });
     }
@@ -51,12 +51,12 @@ fn find_moov(file: &mut File, len: u64) -> Result<Vec<u8>> {
     while at + 8 <= len {
         let mut head = [0; 16];
         file.seek(SeekFrom::Start(at))?;
-        file.read_exact(&mut head[..8]).context("it is cut off")?;
+        file.read_exact(&mut head[..8]).context("it is truncated")?;
         let mut header = 8;
         let size = match u32::from_be_bytes([head[0], head[1], head[2], head[3]]) {
             0 => len - at,
             1 => {
-                file.read_exact(&mut head[8..]).context("it is cut off")?;
+                file.read_exact(&mut head[8..]).context("it is truncated")?;
                 header = 16;
                 let large = &head[8..];
                 large.iter().fold(0_u64, |n, &byte| n << 8 | u64::from(byte))
@@ -66,18 +66,20 @@ fn find_moov(file: &mut File, len: u64) -> Result<Vec<u8>> {
         let kind = fourcc(&head[4..8]);
         ensure!(
             size >= header && size <= len - at,
-            "it is cut off: the box {kind} at byte {at} claims {size} bytes, {} are left",
+            "it is truncated: the box {kind} at byte {at} claims {size} bytes, {} are left",
             len - at
         );
         if &head[4..8] == b"moov" {
             ensure!(size <= MAX_MOOV, "its index claims {size} bytes");
             let mut bytes = vec![0; (size - header) as usize];
-            file.read_exact(&mut bytes).context("it is cut off")?;
+            file.read_exact(&mut bytes).context("it is truncated")?;
             return Ok(bytes);
         }
         at += size;
     }
-    bail!("it has no index (box moov): it was not closed when it was recorded, or is cut off")
+    bail!(
+        "it has no index (box moov): the recording was not closed properly, or the file is truncated"
+    )
 }
 
 /// The boxes within a box.
@@ -123,7 +125,7 @@ fn codec(stsd: &[u8]) -> Result<Codec> {
     let name = match kind {
         b"avc1" | b"avc3" => {
             // A visual sample entry has 86 bytes before the boxes within it.
-            let within = entry.get(86..).context("its video's format is too short")?;
+            let within = entry.get(86..).context("the format of its video is too short")?;
             return Ok(Codec::H264(avc_config(Boxes(within).one(b"avcC")?)?));
         }
         b"jpeg" | b"mjpa" | b"mjpg" => return Ok(Codec::Mjpeg),
@@ -160,14 +162,14 @@ fn avc_config(bytes: &[u8]) -> Result<AvcConfig> {
     Ok(AvcConfig { length_size, parameter_sets: sets })
 }
 
-/// From sizes, chunks' places, and how many samples a chunk has.
+/// Derives the samples from their sizes, the offsets of chunks and the number of samples per chunk.
 fn samples(tables: Boxes, file_len: u64) -> Result<Vec<Sample>> {
     let stsz = tables.one(b"stsz")?;
     let (same, count) = (u32_at(stsz, 4)?, u32_at(stsz, 8)?);
     ensure!(count <= MAX_SAMPLES, "its index claims {count} frames");
     let (chunks, wide) = match tables.all(b"stco").next() {
         Some(stco) => (stco, false),
-        None => (tables.all(b"co64").next().context("its index has no places")?, true),
+        None => (tables.all(b"co64").next().context("its index has no chunk offsets")?, true),
     };
     let num_chunks = u32_at(chunks, 4)? as usize;
     let runs = tables.one(b"stsc")?;
@@ -192,14 +194,14 @@ fn samples(tables: Boxes, file_len: u64) -> Result<Vec<Sample>> {
             let end = start.checked_add(u64::from(len)).filter(|&end| end <= file_len);
             let sample = Sample { start, len };
             start = end.with_context(|| {
-                format!("it is cut off: frame {} should lie at byte {start}", samples.len())
+                format!("it is truncated: frame {} should be at byte {start}", samples.len())
             })?;
             samples.push(sample);
         }
     }
     ensure!(
         samples.len() == count as usize,
-        "its index claims {count} frames and places {}",
+        "its index claims {count} frames but locates {}",
         samples.len()
     );
     Ok(samples)

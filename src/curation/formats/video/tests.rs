@@ -3,7 +3,7 @@ use std::fs;
 use super::*;
 use crate::formats::{Intensity, fixture, npy::Array, write};
 
-/// Largest and mean difference of levels from what OpenCV decodes.
+/// Largest and mean difference in levels from OpenCV's decoder.
 fn differences(name: &str) -> (u8, f64) {
     let video = Video::open(&fixture(&format!("video/{name}"))).unwrap();
     let stem = name.split('.').next().unwrap();
@@ -36,7 +36,7 @@ fn differences(name: &str) -> (u8, f64) {
     (largest, sum as f64 / f64::from(count))
 }
 
-/// JPEG decoders differ in the last bit of the inverse DCT and in how chroma is spread (OpenCV's
+/// JPEG decoders differ in the last bit of the inverse DCT and in chroma upsampling (OpenCV's
 /// FFmpeg repeats it, ours interpolates): a few levels where colours change.
 #[test]
 fn parity_with_opencv_motion_jpeg() {
@@ -51,8 +51,8 @@ fn parity_with_opencv_uncompressed() {
     assert_eq!(differences("raw.avi"), (0, 0.0));
 }
 
-/// Frames shown in another order than stored (B-frames). The standard fixes the decoded YUV, and the
-/// conversion to RGB rounds as FFmpeg's does: no level may differ.
+/// Frames displayed in a different order than stored (B-frames). The standard fixes the decoded YUV,
+/// and the conversion to RGB rounds as FFmpeg does: every level must match.
 #[cfg(feature = "h264")]
 #[test]
 fn parity_with_opencv_h264() {
@@ -109,7 +109,7 @@ fn what_is_written_is_read() {
     #[cfg(feature = "h264")]
     {
         let path = folder.path().join("a.mp4");
-        // Grey, so that halved chroma costs nothing.
+        // Grey, so that halved chroma loses nothing.
         let grey = |p: Pixels| Pixels {
             channels: 3,
             data: p.data.iter().flat_map(|&v| [v; 3]).collect(),

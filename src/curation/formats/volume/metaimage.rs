@@ -17,10 +17,10 @@ use super::{
 };
 use crate::formats::elements::{Dtype, Elements};
 
-/// A real header has some 500 bytes.
+/// A real header has about 500 bytes.
 const MAX_HEADER_BYTES: u64 = 1 << 16;
 
-/// Whether a file starts as MetaImages do: with a line `Key = value` of one of the usual keys.
+/// Whether a file starts like a MetaImage, with a line `Key = value` and one of the usual keys.
 pub(super) fn is_header(head: &[u8]) -> bool {
     let line = head.split(|&b| b == b'\n').next().unwrap_or_default();
     let Ok(line) = std::str::from_utf8(line) else { return false };
@@ -43,7 +43,7 @@ pub(super) fn open(path: &Path) -> Result<Volume> {
     let mut shape: Vec<usize> = keys.list("DimSize")?.context("its header has no DimSize")?;
     ensure!(
         shape.len() == rank && !shape.contains(&0),
-        "DimSize = {shape:?} are not {rank} lengths (NDims)"
+        "DimSize = {shape:?} does not list {rank} lengths (NDims)"
     );
     shape.reverse();
     let components = keys.parse("ElementNumberOfChannels")?.unwrap_or(1);
@@ -64,7 +64,7 @@ pub(super) fn open(path: &Path) -> Result<Volume> {
     Ok(Volume { shape, spacing, components, elements, scale: None, range: OnceLock::new() })
 }
 
-/// The bytes, from behind the header or from the file it names.
+/// The bytes of the data, after the header or in the file it names.
 fn data(path: &Path, keys: &Keys, header_len: u64, len: u64, claim: &str) -> Result<Vec<u8>> {
     let name = keys.get("ElementDataFile").context("its header has no ElementDataFile")?;
     let packing =
@@ -79,13 +79,13 @@ fn data(path: &Path, keys: &Keys, header_len: u64, len: u64, claim: &str) -> Res
     );
     ensure!(
         !name.contains(['/', '\\', ':']) && name != ".." && name != ".",
-        "ElementDataFile = {name} leaves the folder; the data must lie beside the header"
+        "ElementDataFile = {name} leaves the folder; the data must be in the same folder as the header"
     );
     let file = path.with_file_name(name);
     let size = std::fs::metadata(&file)
         .with_context(|| format!("its data file {name} cannot be read"))?
         .len();
-    // -1 says that whatever is left over at the front is a header.
+    // -1 means that any excess bytes at the front are a header.
     let start = match skip {
         -1 if packing == Packing::Plain => size.saturating_sub(len),
         skip => u64::try_from(skip).context("HeaderSize is negative")?,
@@ -95,7 +95,8 @@ fn data(path: &Path, keys: &Keys, header_len: u64, len: u64, claim: &str) -> Res
         .with_context(|| format!("its data file {name}"))
 }
 
-/// Keys and values up to and with `ElementDataFile`, which ends a header, and its length in bytes.
+/// Keys and values up to and including `ElementDataFile`, which ends a header, and the header's length
+/// in bytes.
 fn read_keys(path: &Path) -> Result<(HashMap<String, String>, u64)> {
     let mut reader =
         BufReader::new(File::open(path).context("cannot be opened")?).take(MAX_HEADER_BYTES);
@@ -103,9 +104,9 @@ fn read_keys(path: &Path) -> Result<(HashMap<String, String>, u64)> {
     loop {
         let mut line = Vec::new();
         let read = reader.read_until(b'\n', &mut line).context("cannot be read")?;
-        ensure!(read > 0, "its header has no ElementDataFile, with which it should end");
+        ensure!(read > 0, "its header does not end with ElementDataFile");
         len += read as u64;
-        let line = std::str::from_utf8(&line).context("its header is no text")?.trim();
+        let line = std::str::from_utf8(&line).context("its header is not text")?.trim();
         if line.is_empty() {
             continue;
         }
@@ -132,7 +133,7 @@ impl Keys {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.parse() {
             Ok(value) => Ok(Some(value)),
-            Err(_) => bail!("{key} = {value} is no number that fits"),
+            Err(_) => bail!("{key} = {value} is not a valid number"),
         }
     }
 
@@ -140,7 +141,7 @@ impl Keys {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.split_whitespace().map(str::parse).collect() {
             Ok(list) => Ok(Some(list)),
-            Err(_) => bail!("{key} = {value} is no list of numbers that fit"),
+            Err(_) => bail!("{key} = {value} is not a valid list of numbers"),
         }
     }
 

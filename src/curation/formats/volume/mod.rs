@@ -1,7 +1,7 @@
-//! Volumes and stacks of frames: NIfTI-1, NIfTI-2 and MetaImage, told apart by their content.
+//! Volumes and stacks of frames: NIfTI-1, NIfTI-2 and MetaImage, recognised by their content.
 //!
-//! Axes and values are those of SimpleITK: arrays are (z, y, x), a series is (t, z, y, x), rescaling
-//! by the header is applied, orientation is left alone.
+//! Axes and values are as in SimpleITK: arrays are (z, y, x), a series is (t, z, y, x), rescaling
+//! by the header is applied, orientation is ignored.
 
 mod metaimage;
 mod nifti;
@@ -37,17 +37,17 @@ pub enum View {
 pub struct Volume {
     /// Slowest axis first: (y, x), (z, y, x), (t, z, y, x), or more.
     pub shape: Vec<usize>,
-    /// Distance of neighbours along each axis of `shape`, in the units of the file. Nothing here
-    /// depends on it.
+    /// Distance between neighbours along each axis of `shape`, in the units of the file. Not used
+    /// here.
     pub spacing: Vec<f64>,
-    /// Numbers an element consists of: 3 for colours, else 1. They lie side by side.
+    /// Numbers per element: 3 for colours, else 1. They are stored next to each other.
     pub components: usize,
     elements: Elements,
     scale: Option<Scale>,
     range: OnceLock<(f64, f64)>,
 }
 
-/// What the header asks to be done to each number.
+/// The rescaling that the header asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Scale {
     slope: f64,
@@ -65,11 +65,11 @@ impl Scale {
 
 impl Volume {
     /// Reads a volume: `.nii`, `.nii.gz`, a pair of `.hdr` and `.img`, `.mha`, or `.mhd` with its
-    /// data file beside it.
+    /// data file in the same folder.
     ///
     /// # Errors
-    /// [`base::ErrorKind::Data`] with the path: what the header claims and the file does not hold,
-    /// number types that are no pixels (complex, 128 bit), MetaImages written as text.
+    /// [`base::ErrorKind::Data`] with the path: a header that claims more than the file holds,
+    /// number types that cannot hold pixels (complex, 128 bit), MetaImages written as text.
     pub fn open(path: &Path) -> Result<Self> {
         Self::read(path).map_err(|e| Error::data(format!("{}: {e:#}", path.display())).into())
     }
@@ -85,7 +85,7 @@ impl Volume {
         nifti::open(path)
     }
 
-    /// The number of planes in a view; of one series (t, …), those of one time.
+    /// The number of planes in a view; for a series (t, …), those of one time step.
     #[must_use]
     pub fn num_planes(&self, view: View) -> usize {
         let [z, y, x] = self.spatial();
@@ -96,7 +96,7 @@ impl Volume {
         }
     }
 
-    /// The number of volumes: the axes before (z, y, x), multiplied; 1 for a single one.
+    /// The number of volumes: the product of the axes before (z, y, x); 1 for a single volume.
     #[must_use]
     pub fn num_channels(&self) -> usize {
         let leading = self.shape.len().saturating_sub(3);
@@ -112,23 +112,27 @@ impl Volume {
         }
     }
 
-    /// One plane, rescaled as the header says. `channel` picks the volume of a series (t, z, y, x)
-    /// and may be left out where there is but one.
+    /// One plane, rescaled as the header says. `channel` selects the volume of a series (t, z, y, x)
+    /// and may be omitted if there is only one.
     ///
     /// # Errors
-    /// When there is no such plane, or no channel is named though there are several.
+    /// When there is no such plane, or `channel` is omitted although there are several.
     pub fn plane(&self, view: View, index: usize, channel: Option<usize>) -> Result<Plane> {
         let (planes, volumes) = (self.num_planes(view), self.num_channels());
-        ensure!(index < planes, "there is no plane {index}, they are 0 to {}", planes - 1);
+        ensure!(index < planes, "there is no plane {index}; planes are 0 to {}", planes - 1);
         let channel = match channel {
             Some(channel) => channel,
             None if volumes == 1 => 0,
             None => bail!(
-                "its shape is {:?}, so that it holds {volumes} volumes; say which one",
+                "its shape is {:?}, so it holds {volumes} volumes; specify which one",
                 self.shape
             ),
         };
-        ensure!(channel < volumes, "there is no channel {channel}, they are 0 to {}", volumes - 1);
+        ensure!(
+            channel < volumes,
+            "there is no channel {channel}; channels are 0 to {}",
+            volumes - 1
+        );
 
         let [z, y, x] = self.spatial();
         let c = self.components;
@@ -154,7 +158,7 @@ impl Volume {
     /// One plane as 8-bit pixels.
     ///
     /// # Errors
-    /// As [`Volume::plane`].
+    /// Same errors as [`Volume::plane`].
     pub fn pixels(
         &self,
         view: View,
@@ -169,12 +173,12 @@ impl Volume {
     /// One plane as labels.
     ///
     /// # Errors
-    /// As [`Volume::plane`]; and for a value that is no whole number from 0 to 255, with its place.
+    /// Same errors as [`Volume::plane`]; also names a value that is not a whole number from 0 to 255.
     pub fn labels(&self, view: View, index: usize, channel: Option<usize>) -> Result<Pixels> {
         self.plane(view, index, channel)?.to_labels().with_context(|| format!("slice {index}"))
     }
 
-    /// Smallest and largest finite number, rescaled; both 0 where there is none. Found once.
+    /// Smallest and largest finite number, rescaled; both 0 if there is none. Computed once.
     #[must_use]
     pub fn range(&self) -> (f64, f64) {
         *self.range.get_or_init(|| {
@@ -190,7 +194,7 @@ impl Volume {
     }
 }
 
-/// The number of elements of a shape, if its bytes stay within [`MAX_VOLUME_BYTES`].
+/// The number of bytes of a shape, if within [`MAX_VOLUME_BYTES`].
 fn checked_bytes(shape: &[usize], components: usize, size: usize) -> Result<u64> {
     let bytes = shape
         .iter()
@@ -199,7 +203,7 @@ fn checked_bytes(shape: &[usize], components: usize, size: usize) -> Result<u64>
     match bytes {
         Some(bytes) if bytes <= MAX_VOLUME_BYTES => Ok(bytes),
         _ => bail!(
-            "its header claims a shape of {shape:?}, more than the {} GB this program holds",
+            "its header claims a shape of {shape:?}, more than the {} GB this program can hold",
             MAX_VOLUME_BYTES >> 30
         ),
     }

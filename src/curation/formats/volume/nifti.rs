@@ -1,4 +1,4 @@
-//! NIfTI-1 and NIfTI-2 (<https://nifti.nimh.nih.gov>): one file, packed or not, or a pair.
+//! NIfTI-1 and NIfTI-2 (<https://nifti.nimh.nih.gov>): one file, gzipped or not, or a pair.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{Scale, Volume, checked_bytes, source::Source};
 use crate::formats::elements::{Dtype, Elements};
 
-/// What of a header matters.
+/// The relevant parts of a header.
 struct Header {
     big_endian: bool,
     /// Fastest axis first, as in the file.
@@ -20,7 +20,7 @@ struct Header {
     data_start: u64,
     slope: f64,
     intercept: f64,
-    /// Whether the data are in a file of their own.
+    /// Whether the data are in a separate file.
     is_pair: bool,
     /// Bytes read so far.
     len: u64,
@@ -36,14 +36,14 @@ pub(super) fn open(path: &Path) -> Result<Volume> {
     let claim = format!("a shape of {shape:?}");
     let bytes = if header.is_pair {
         let data_path = data_path.context(
-            "it is the header of a pair of files and has no data; the .img with the same name is \
+            "it is the header of a pair of files and has no data; the .img file with the same name is \
              missing",
         )?;
         let mut data = Source::sniff(&data_path)?;
         data.skip(header.data_start)?;
         data.data(bytes, &claim).with_context(|| format!("with {}", data_path.display()))?
     } else {
-        // Nothing but an extension can lie between.
+        // Only an extension can be in between.
         source.skip(header.data_start.max(header.len) - header.len)?;
         source.data(bytes, &claim)?
     };
@@ -59,7 +59,7 @@ pub(super) fn open(path: &Path) -> Result<Volume> {
     })
 }
 
-/// The header's file and, if the names are those of a pair, the file of the data.
+/// The header's file and, if the names form a pair, the file of the data.
 fn pair(path: &Path) -> (PathBuf, Option<PathBuf>) {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let bare = name.strip_suffix(".gz").unwrap_or(&name);
@@ -81,7 +81,7 @@ fn pair(path: &Path) -> (PathBuf, Option<PathBuf>) {
 
 fn read_header(source: &mut Source) -> Result<Header> {
     let mut bytes = vec![0; 348];
-    source.exact(&mut bytes[..4]).context("it is no NIfTI file and no MetaImage")?;
+    source.exact(&mut bytes[..4]).context("it is neither a NIfTI file nor a MetaImage")?;
     let size = [bytes[0], bytes[1], bytes[2], bytes[3]];
     let (big_endian, version) = match (u32::from_le_bytes(size), u32::from_be_bytes(size)) {
         (348, _) => (false, 1),
@@ -134,7 +134,7 @@ impl Fields<'_> {
             b"n+1\0" => false,
             b"ni1\0" => true,
             [0, ..] => bail!(
-                "it is an Analyze 7.5 header, the predecessor of NIfTI, which says nothing of the \
+                "it is an Analyze 7.5 header, the predecessor of NIfTI, which does not describe the \
                  axes; convert it to NIfTI"
             ),
             other => {
@@ -180,13 +180,13 @@ impl Fields<'_> {
     }
 }
 
-/// Slowest axis first. ITK leaves out axes of length 1 beyond the third at the slow end.
+/// Slowest axis first. ITK omits axes of length 1 beyond the third at the slow end.
 fn shape(dim: &[i64]) -> Result<Vec<usize>> {
     let rank = usize::try_from(dim[0]).unwrap_or(0);
     ensure!((1..=7).contains(&rank), "its header claims {} axes, not 1 to 7", dim[0]);
     let mut shape = Vec::with_capacity(rank);
     for (axis, &n) in dim[1..=rank].iter().enumerate() {
-        // Zeros beyond the third axis are a common way to say that there is none.
+        // Zeros beyond the third axis are a common way to say that the axis does not exist.
         let n = if axis >= 3 && n == 0 { 1 } else { n };
         ensure!(n > 0, "its header claims a length of {n} along axis {}", axis + 1);
         shape.push(usize::try_from(n)?);
@@ -194,7 +194,7 @@ fn shape(dim: &[i64]) -> Result<Vec<usize>> {
     while shape.len() > 3 && shape.last() == Some(&1) {
         shape.pop();
     }
-    ensure!(shape.len() > 1, "it has one axis; a plane needs two");
+    ensure!(shape.len() > 1, "it has one axis, but a plane needs two");
     shape.reverse();
     Ok(shape)
 }
@@ -214,13 +214,13 @@ fn number_type(code: i16) -> Result<(Dtype, usize)> {
         1280 => (Dtype::U64, 1),
         2304 => (Dtype::U8, 4),
         1 => bail!("its numbers are single bits (datatype 1), which is not supported"),
-        32 | 1792 | 2048 => bail!("its numbers are complex (datatype {code}), no pixels"),
+        32 | 1792 | 2048 => bail!("its numbers are complex (datatype {code}), not pixels"),
         1536 => bail!("its numbers have 128 bits (datatype 1536), which is not supported"),
-        other => bail!("its datatype {other} is not one of NIfTI"),
+        other => bail!("its datatype {other} is not a NIfTI datatype"),
     })
 }
 
-/// As ITK: a slope of 0 counts as 1, and what is not finite means that there is no rescaling.
+/// As in ITK: a slope of 0 counts as 1, and values that are not finite mean no rescaling.
 fn scale(header: &Header, dtype: Dtype) -> Option<Scale> {
     let (slope, intercept) = (header.slope, header.intercept);
     if !slope.is_finite() || !intercept.is_finite() {

@@ -1,4 +1,4 @@
-//! Bytes of a volume, compressed or not, never more than the file can hold.
+//! The bytes of a volume, compressed or not, never more than the file can hold.
 
 use std::{
     fs::File,
@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
-/// How the bytes are packed.
+/// How the bytes are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packing {
     Plain,
@@ -17,13 +17,13 @@ pub(super) enum Packing {
     Zlib,
 }
 
-/// DEFLATE cannot pack more tightly than this.
+/// The highest compression ratio of DEFLATE.
 const MAX_RATIO: u64 = 1032;
 
-/// A file from `start` on, unpacked.
+/// A file from `start` on, decompressed.
 pub(super) struct Source {
     reader: Box<dyn Read>,
-    /// The most bytes it can give; exact for plain files.
+    /// The most bytes it can yield; exact for plain files.
     most: u64,
     packing: Packing,
 }
@@ -32,7 +32,7 @@ impl Source {
     pub(super) fn open(path: &Path, start: u64, packing: Packing) -> Result<Self> {
         let mut file = File::open(path).context("cannot be opened")?;
         let len = file.metadata().context("cannot be read")?.len();
-        ensure!(start <= len, "it has {len} bytes, its data should start at byte {start}");
+        ensure!(start <= len, "it has {len} bytes, but its data should start at byte {start}");
         file.seek(SeekFrom::Start(start)).context("cannot be read")?;
         let file = BufReader::with_capacity(1 << 16, file);
         let (reader, ratio): (Box<dyn Read>, _) = match packing {
@@ -43,7 +43,7 @@ impl Source {
         Ok(Self { reader, most: (len - start).saturating_mul(ratio), packing })
     }
 
-    /// Gzip by its first bytes, else plain.
+    /// Opens a file as gzip if its first bytes say so, else as plain.
     pub(super) fn sniff(path: &Path) -> Result<Self> {
         let mut magic = [0; 2];
         let mut file = File::open(path).context("cannot be opened")?;
@@ -53,12 +53,12 @@ impl Source {
 
     /// Fills `bytes`.
     pub(super) fn exact(&mut self, bytes: &mut [u8]) -> Result<()> {
-        self.reader.read_exact(bytes).context("it is cut off or damaged within its header")?;
+        self.reader.read_exact(bytes).context("it is truncated or damaged within its header")?;
         self.consumed(bytes.len() as u64);
         Ok(())
     }
 
-    /// Passes over `len` bytes.
+    /// Skips `len` bytes.
     pub(super) fn skip(&mut self, len: u64) -> Result<()> {
         let passed = std::io::copy(&mut (&mut self.reader).take(len), &mut std::io::sink())
             .context("it is damaged before its data")?;
@@ -73,25 +73,25 @@ impl Source {
         }
     }
 
-    /// The next `len` bytes, then the end of the file if that is where it is: there a packed file
-    /// keeps its checksum.
+    /// The next `len` bytes; if the data end there, also verifies the checksum that follows them in a
+    /// compressed file.
     pub(super) fn data(mut self, len: u64, claim: &str) -> Result<Vec<u8>> {
         ensure!(
             len <= self.most,
-            "its header claims {claim}, which is {len} bytes of data; at most {} are there",
+            "its header claims {claim}, which is {len} bytes of data; the file has at most {}",
             self.most
         );
         let mut bytes = Vec::new();
         bytes
             .try_reserve_exact(usize::try_from(len)?)
-            .with_context(|| format!("there is no memory for {len} bytes"))?;
+            .with_context(|| format!("not enough memory for {len} bytes"))?;
         let read = (&mut self.reader)
             .take(len)
             .read_to_end(&mut bytes)
             .with_context(|| format!("its data are damaged after {} bytes", bytes.len()))?;
         ensure!(
             read as u64 == len,
-            "its header claims {claim}, which is {len} bytes of data; {read} are there"
+            "its header claims {claim}, which is {len} bytes of data; the file has {read}"
         );
         if self.packing != Packing::Plain {
             self.reader.read(&mut [0]).context("its data are damaged")?;

@@ -26,7 +26,7 @@ fn floats(values: Values) -> Vec<f64> {
     }
 }
 
-/// SimpleITK wrote `expected.json`; both compute in the same precision, so nothing may differ.
+/// SimpleITK wrote `expected.json`; both compute in the same precision, so results must be equal.
 #[test]
 fn parity_with_simpleitk() {
     let text = fs::read_to_string(fixture("volumes/expected.json")).unwrap();
@@ -160,15 +160,15 @@ fn hostile_nifti_headers() {
         (42, &[0xff, 0xff], "length of -1 along axis 1"),
         (44, &[0, 0], "length of 0 along axis 2"),
         (42, &[0xff, 0x7f, 0xff, 0x7f, 0xff, 0x7f], "more than the 8 GB"),
-        (42, &[0xff, 0x03, 0xff, 0x03, 0xff, 0x03], "at most 24 are there"),
+        (42, &[0xff, 0x03, 0xff, 0x03, 0xff, 0x03], "the file has at most 24"),
         (70, &[32, 0], "complex"),
-        (70, &[3, 0], "is not one of NIfTI"),
+        (70, &[3, 0], "is not a NIfTI datatype"),
         (108, &f32::NAN.to_le_bytes(), "start at byte NaN"),
         (108, &(-3_f32).to_le_bytes(), "start at byte -3"),
         (108, &5000_f32.to_le_bytes(), "ends before its data"),
         (344, b"n+9\0", "magic"),
         (344, &[0], "Analyze"),
-        (344, b"ni1\0", "the .img with the same name is missing"),
+        (344, b"ni1\0", "the .img file with the same name is missing"),
         (0, &[1, 2, 3, 4], "neither a NIfTI file nor a MetaImage"),
     ] {
         let error = with(at, bytes);
@@ -186,7 +186,7 @@ fn every_truncation_is_an_error() {
         let path = folder.path().join(name.rsplit('/').next().unwrap());
         for len in 0..bytes.len() {
             fs::write(&path, &bytes[..len]).unwrap();
-            // The very last bytes of a packed file are its checksum, also needed.
+            // The last bytes of a compressed file are its checksum, which is also needed.
             assert!(Volume::open(&path).is_err(), "{name} of {len} bytes");
         }
     }
@@ -235,12 +235,12 @@ fn hostile_metaimage_headers() {
     for (change, word) in [
         (("ObjectType", "Tube"), "not an image"),
         (("NDims", "99"), "claims 99 axes"),
-        (("NDims", "2"), "are not 2 lengths"),
-        (("NDims", "x"), "NDims = x is no number"),
-        (("DimSize", "2 3 -4"), "no list of numbers"),
-        (("DimSize", "2 0 4"), "are not 3 lengths"),
+        (("NDims", "2"), "does not list 2 lengths"),
+        (("NDims", "x"), "NDims = x is not a valid number"),
+        (("DimSize", "2 3 -4"), "not a valid list of numbers"),
+        (("DimSize", "2 0 4"), "does not list 3 lengths"),
         (("DimSize", "99999999999 99999999999 4"), "more than the 8 GB"),
-        (("DimSize", "20 30 40"), "at most 24 are there"),
+        (("DimSize", "20 30 40"), "the file has at most 24"),
         (("ElementType", "MET_STRING"), "MET_STRING is not supported"),
         (("BinaryData", "False"), "save it as binary"),
         (("CompressedData", "True"), "damaged after 0 bytes"),
@@ -257,7 +257,7 @@ fn hostile_metaimage_headers() {
         assert!(error.contains(word), "{word}: {error}");
     }
     fs::write(&path, "NDims = 3\nDimSize = 1 1 1\n").unwrap();
-    assert!(open_error(&path).contains("no ElementDataFile"));
+    assert!(open_error(&path).contains("does not end with ElementDataFile"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! HDF5 files of datasets at the top.
+//! Writes HDF5 files with top-level datasets.
 
 use std::path::Path;
 
@@ -22,10 +22,10 @@ pub struct Column<'a> {
     pub texts: &'a [&'a str],
 }
 
-/// Writes datasets, contiguous or as chunks of one plane that are shuffled and deflated.
+/// Writes datasets, contiguous or as shuffled and deflated chunks of one plane each.
 ///
 /// # Errors
-/// When a shape and its numbers disagree or writing fails.
+/// When a shape and its numbers do not match, or writing fails.
 pub fn hdf5(path: &Path, sets: &[Dataset], columns: &[Column], chunked: bool) -> Result<()> {
     let mut builder = FileBuilder::new();
     for set in sets {

@@ -1,5 +1,5 @@
-//! Writers of the formats that are read here, for tests that make datasets in miniature. They write
-//! small files at once and take no care of crashes.
+//! Writers of the formats that are read here, for tests that create miniature datasets. They write
+//! small files in one go and are not crash-safe.
 
 mod hdf5;
 mod npy;
@@ -51,7 +51,7 @@ impl Numbers<'_> {
     }
 }
 
-/// Refuses numbers that are more or fewer than a shape has room for.
+/// Fails unless there are as many numbers as the shape needs.
 fn check_shape(shape: &[usize], numbers: &Numbers) -> anyhow::Result<()> {
     let (room, count) = (shape.iter().product::<usize>(), numbers.len());
     anyhow::ensure!(room == count, "the shape {shape:?} has room for {room} numbers, not {count}");

@@ -1,4 +1,4 @@
-//! `.npy` files: arrays, and pickled dicts of them.
+//! Writes `.npy` files: arrays, and pickled dicts of them.
 
 use std::{fs, path::Path};
 
@@ -9,7 +9,7 @@ use super::{Numbers, check_shape};
 /// Writes an array in C order.
 ///
 /// # Errors
-/// When shape and numbers disagree or writing fails.
+/// When shape and numbers do not match, or writing fails.
 pub fn npy(path: &Path, shape: &[usize], numbers: Numbers) -> Result<()> {
     check_shape(shape, &numbers)?;
     let shape: String = shape.iter().map(|n| format!("{n},")).collect();
@@ -21,17 +21,17 @@ pub fn npy(path: &Path, shape: &[usize], numbers: Numbers) -> Result<()> {
 /// One array of a dict of dicts.
 #[derive(Debug, Clone)]
 pub struct DictArray<'a> {
-    /// Where it lies: `["structures", "artery"]`.
+    /// Its keys, outermost first: `["structures", "artery"]`.
     pub keys: Vec<&'a str>,
     pub shape: Vec<usize>,
     pub numbers: Numbers<'a>,
 }
 
 /// Writes what `numpy.save(path, {…})` writes for a dict of arrays or of dicts of arrays: pickle
-/// protocol 3, names as of NumPy 1.
+/// protocol 3, with the module names of NumPy 1.
 ///
 /// # Errors
-/// When a shape and its numbers disagree, a key path is empty, or writing fails.
+/// When a shape and its numbers do not match, a key path is empty, or writing fails.
 pub fn npy_dict(path: &Path, arrays: &[DictArray]) -> Result<()> {
     for array in arrays {
         check_shape(&array.shape, &array.numbers)?;
@@ -90,7 +90,7 @@ fn dtype(bytes: &mut Vec<u8>, code: &str, order: &str) {
     text(bytes, code);
     bytes.extend(b"\x89\x88\x87R(K\x03");
     text(bytes, order);
-    // The last number are flags; 63 are those of objects, whose data are a list.
+    // The last number holds the flags; 63 are those of objects, whose data are a list.
     let flags = if code.starts_with('O') { 63 } else { 0 };
     bytes.extend(b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK");
     bytes.push(flags);
@@ -121,7 +121,7 @@ fn code(numbers: &Numbers) -> &'static str {
 
 fn header(descr: &str, shape: &str) -> Result<Vec<u8>> {
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
-    // Numbers start at a multiple of 64.
+    // Numbers start at an offset that is a multiple of 64.
     while !(10 + text.len() + 1).is_multiple_of(64) {
         text.push(' ');
     }

@@ -1,4 +1,4 @@
-//! AVI of JPEGs, and MP4 with H.264.
+//! Writes AVI with Motion JPEG, and MP4 with H.264.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 
 use crate::frame::Pixels;
 
-/// Writes an AVI of JPEGs at 25 frames a second; all frames have one size.
+/// Writes an AVI with Motion JPEG at 25 frames per second; all frames have the same size.
 ///
 /// # Errors
 /// Without frames, when sizes differ, or when writing fails.
@@ -45,12 +45,12 @@ fn chunk(id: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let mut chunk = id.to_vec();
     chunk.extend((data.len() as u32).to_le_bytes());
     chunk.extend(data);
-    // Chunks start at even places.
+    // Chunks start at even offsets.
     chunk.resize(chunk.len().next_multiple_of(2), 0);
     chunk
 }
 
-/// Writes an MP4 with H.264 (no B-frames) at 25 frames a second; sizes are even, frames RGB.
+/// Writes an MP4 with H.264 (no B-frames) at 25 frames per second; sizes are even, frames RGB.
 ///
 /// # Errors
 /// Without frames, when sizes differ or are odd, or when encoding or writing fails.
@@ -88,7 +88,7 @@ pub fn h264_mp4(path: &Path, frames: &[Pixels]) -> Result<()> {
                 }
             }
         }
-        ensure!(!sample.is_empty(), "the encoder left out a frame");
+        ensure!(!sample.is_empty(), "the encoder dropped a frame");
         samples.push(sample);
     }
     Ok(fs::write(path, mp4(height as u16, width as u16, &samples, &sets))?)
@@ -160,6 +160,6 @@ fn mp4_box(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
 fn size(frames: &[Pixels]) -> Result<(u32, u32)> {
     let sizes: Vec<_> = frames.iter().map(|frame| (frame.height, frame.width)).collect();
     ensure!(!sizes.is_empty(), "a video has at least one frame");
-    ensure!(sizes.iter().all(|&size| size == sizes[0]), "frames have several sizes: {sizes:?}");
+    ensure!(sizes.iter().all(|&size| size == sizes[0]), "frames differ in size: {sizes:?}");
     Ok(sizes[0])
 }

@@ -1,4 +1,4 @@
-//! NIfTI-1 and MetaImage.
+//! Writes NIfTI-1 and MetaImage files.
 
 use std::{fs::File, io::Write, path::Path};
 
@@ -10,11 +10,11 @@ use flate2::{
 
 use super::{Numbers, check_shape};
 
-/// Writes a NIfTI-1 file, packed if its name ends in `.gz`. `shape` has the slowest axis first:
+/// Writes a NIfTI-1 file, gzipped if its name ends in `.gz`. `shape` has the slowest axis first:
 /// (z, y, x) or (t, z, y, x).
 ///
 /// # Errors
-/// When shape and numbers disagree, for numbers NIfTI has no code for, or when writing fails.
+/// When shape and numbers do not match, NIfTI has no code for the type, or writing fails.
 pub fn nifti(path: &Path, shape: &[usize], numbers: Numbers) -> Result<()> {
     check_shape(shape, &numbers)?;
     let (code, bits) = match numbers {
@@ -54,7 +54,7 @@ pub fn nifti(path: &Path, shape: &[usize], numbers: Numbers) -> Result<()> {
 /// Writes a MetaImage in one file (`.mha`). `shape` has the slowest axis first.
 ///
 /// # Errors
-/// As [`nifti`].
+/// Same errors as [`nifti`].
 pub fn metaimage(path: &Path, shape: &[usize], numbers: Numbers, compressed: bool) -> Result<()> {
     check_shape(shape, &numbers)?;
     let element = match numbers {

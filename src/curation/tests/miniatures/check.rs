@@ -12,7 +12,7 @@ use super::{
     shapes::draw,
 };
 
-/// Every difference between `out` and `miniature`, a line each.
+/// Every difference between `out` and `miniature`, one per line.
 pub(crate) fn differences(miniature: &Miniature, out: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(out.join("annotations/all.json"))?;
     let coco: Value = serde_json::from_str(&text)?;
@@ -107,7 +107,7 @@ fn check_order(miniature: &Miniature, images: &[Value], found: &mut Vec<String>)
     }
 }
 
-/// Files are those of the records, with the names that they should have.
+/// Checks that the files are those of the records and have the expected names.
 fn check_files(
     miniature: &Miniature,
     images: &[Value],
@@ -124,7 +124,7 @@ fn check_files(
             found.push(format!("{name}: dataset {}", image["dataset"]));
         }
         if !named.insert(name.clone()) {
-            found.push(format!("file name {name} is there twice"));
+            found.push(format!("file name {name} occurs twice"));
         }
     }
     let mut there = BTreeSet::new();
@@ -218,8 +218,8 @@ fn bounds(set: &[bool], width: usize) -> [f64; 4] {
     [x0, y0, x1 - x0, y1 - y0].map(|v| v as f64)
 }
 
-/// Lossless sources must come out as they are; of JPEGs and videos the picture must be
-/// recognised: the textures of two seeds or frames are 40 levels and more apart on average.
+/// Lossless sources must come out unchanged; for JPEGs and videos the picture must be
+/// recognisable: the textures of two seeds or frames are at least 40 levels apart on average.
 fn check_pixels(
     expected: &Expected,
     picture: &Picture,

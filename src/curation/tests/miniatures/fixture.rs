@@ -1,5 +1,5 @@
-//! A dataset in miniature: its raw files and what must come of them, as `tests/fixtures/us43d`
-//! describes them.
+//! A dataset in miniature: its raw files and the expected output, as described in
+//! `tests/fixtures/us43d`.
 
 use std::{
     collections::BTreeMap,
@@ -19,31 +19,31 @@ pub(crate) struct Miniature {
     pub(crate) source: String,
     /// `"1 breast_nodule nodule"`: id, name, supercategory.
     pub(crate) categories: Vec<String>,
-    /// Height and width of its images, where a file does not say otherwise.
+    /// Height and width of its images, unless a file specifies others.
     pub(crate) size: [usize; 2],
-    /// Formats of archives whose names do not tell.
+    /// Formats of archives whose names do not show it.
     #[serde(default)]
     pub(crate) formats: BTreeMap<String, Packing>,
-    /// How images and masks are turned.
+    /// How images and masks are flipped.
     #[serde(default)]
     pub(crate) turn: Turn,
-    /// Slices are taken along x instead of z.
+    /// Whether slices are taken along x instead of z.
     #[serde(default)]
     pub(crate) sagittal: bool,
-    /// Grey levels beyond 8 bits are clipped instead of wrapped around.
+    /// Whether grey levels beyond 8 bits are clipped instead of wrapped around.
     #[serde(default)]
     pub(crate) clips: bool,
-    /// Raw files; `a.zip!b.png` lies in an archive within.
+    /// Raw files; `a.zip!b.png` is inside an inner archive.
     pub(crate) files: Vec<RawFile>,
     /// In the order of the output.
     pub(crate) expected: Vec<Expected>,
-    /// What else must be said of what was left out.
+    /// What the report must say about images left out.
     #[serde(default)]
     pub(crate) left_out: LeftOut,
     /// What differs with the reference's defects.
     #[serde(default)]
     pub(crate) published: Vec<Published>,
-    /// What may be wrong with the source.
+    /// Faulty variants of the source.
     #[serde(default)]
     pub(crate) faults: Vec<Fault>,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Miniature {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Packing {
     Rar,
-    /// In parts of so many bytes.
+    /// In parts of this many bytes.
     SplitZip(usize),
 }
 
@@ -66,13 +66,13 @@ pub(crate) enum Turn {
     UpsideDown,
 }
 
-/// A raw file: an image or a volume where it has `seed` or `paint`, otherwise what its key says.
+/// A raw file: an image or a volume if it has `seed` or `paint`, otherwise what its key says.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawFile {
     #[serde(default)]
     pub(crate) path: String,
-    /// Background is a texture, another one for each seed, never 0; black without.
+    /// The background is a texture, different for each seed and never 0; black without a seed.
     pub(crate) seed: Option<u32>,
     /// `"255: rect 5 5 10 8"`, over one another; see [`super::shapes`].
     #[serde(default)]
@@ -80,7 +80,7 @@ pub(crate) struct RawFile {
     pub(crate) size: Option<[usize; 2]>,
     #[serde(default)]
     pub(crate) form: Form,
-    /// Colours of the values painted, where the form is `palette`.
+    /// Colours of the values painted, if the form is `palette`.
     #[serde(default)]
     pub(crate) palette: Vec<[u8; 3]>,
     /// Slices of a volume, frames of a video.
@@ -89,11 +89,11 @@ pub(crate) struct RawFile {
     pub(crate) volumes: Option<usize>,
     #[serde(default)]
     pub(crate) number: Number,
-    /// The number stored for one grey level: 1/255 and a trace where floats go from 0 to 1, so that
-    /// cutting off and rounding come to the same.
+    /// The number stored for one grey level: slightly more than 1/255 if floats go from 0 to 1, so that
+    /// truncating and rounding give the same.
     pub(crate) scale: Option<f64>,
     pub(crate) text: Option<String>,
-    /// The text in Latin-1 instead of UTF-8.
+    /// Whether the text is in Latin-1 instead of UTF-8.
     #[serde(default)]
     pub(crate) latin1: bool,
     /// A pickled dict of masks under `structures`.
@@ -119,12 +119,12 @@ pub(crate) enum Form {
     #[default]
     Grey,
     Rgb,
-    /// Opaque at the left, see-through at the right: alpha is no part of what counts.
+    /// Opaque at the left, transparent at the right: alpha must be ignored.
     Rgba,
     Palette,
     Grey16,
     OneBit,
-    /// Of an array: a last axis of length 1.
+    /// An array with a last axis of length 1.
     OneChannel,
 }
 
@@ -176,36 +176,36 @@ pub(crate) struct Published {
     /// Names in the spec; all of them when empty.
     #[serde(default)]
     pub(crate) defects: Vec<String>,
-    /// Replace those of the same file and frame, and are new otherwise (at the end).
+    /// Images that replace those of the same file and frame, or are new (at the end).
     #[serde(default)]
     pub(crate) images: Vec<Expected>,
     /// Source files whose images are gone.
     #[serde(default)]
     pub(crate) lost: Vec<String>,
-    /// Frames that are gone, of the files named.
+    /// Frames that are gone, by source file.
     #[serde(default)]
     pub(crate) lost_frames: BTreeMap<String, Vec<u32>>,
     pub(crate) left_out: Option<LeftOut>,
 }
 
-/// Something wrong with the source.
+/// A fault in the source.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fault {
     pub(crate) what: String,
     #[serde(default)]
     pub(crate) remove: Vec<String>,
-    /// In place of one with the same path, or new.
+    /// Files that replace one with the same path, or are new.
     #[serde(default)]
     pub(crate) add: Vec<RawFile>,
     /// `ProblemKind` in snake case.
     pub(crate) kind: String,
-    /// What the message must tell.
+    /// What the message must name.
     pub(crate) names: Vec<String>,
     /// Source files whose images are gone when problems are skipped.
     #[serde(default)]
     pub(crate) lost: Vec<String>,
-    /// Where it differs then.
+    /// What is left out then, if it differs.
     pub(crate) left_out: Option<LeftOut>,
 }
 
@@ -215,13 +215,16 @@ impl Miniature {
         toml::from_str(&text).with_context(|| path.display().to_string())
     }
 
-    /// The same with something wrong.
+    /// The same dataset with a fault.
     pub(crate) fn with_fault(&self, fault: &Fault) -> Result<Self> {
         let mut changed = self.clone();
         for path in &fault.remove {
             let before = changed.files.len();
             changed.files.retain(|file| file.path != *path);
-            anyhow::ensure!(changed.files.len() < before, "there is no {path} to remove");
+            anyhow::ensure!(
+                changed.files.len() < before,
+                "{path} does not exist, so it cannot be removed"
+            );
         }
         for new in &fault.add {
             changed.files.retain(|file| file.path != new.path);
@@ -230,7 +233,10 @@ impl Miniature {
         for lost in &fault.lost {
             let before = changed.expected.len();
             changed.expected.retain(|image| image.source_file != *lost);
-            anyhow::ensure!(changed.expected.len() < before, "no image of {lost} to lose");
+            anyhow::ensure!(
+                changed.expected.len() < before,
+                "{lost} does not have an image to lose"
+            );
         }
         if let Some(left_out) = &fault.left_out {
             changed.left_out = left_out.clone();
@@ -238,7 +244,7 @@ impl Miniature {
         Ok(changed)
     }
 
-    /// The same as the reference would have it.
+    /// The same dataset as the reference would convert it.
     pub(crate) fn as_published(&self, published: &Published) -> Self {
         let mut changed = self.clone();
         let is_lost = |image: &Expected| {
@@ -260,14 +266,14 @@ impl Miniature {
         changed
     }
 
-    /// The raw file behind a path of the output: archives are gone from it.
+    /// The raw file behind a path of the output, which omits archives.
     pub(crate) fn raw(&self, source_file: &str) -> Result<&RawFile> {
         let is_it = |file: &&RawFile| {
             let innermost = file.path.rsplit('!').next().unwrap_or_default();
             source_file == innermost || source_file.ends_with(&format!("/{innermost}"))
         };
         let mut found: Vec<&RawFile> = self.files.iter().filter(is_it).collect();
-        // `x/1.png` ends as `1.png` does: the longer one is meant.
+        // `x/1.png` also ends in `1.png`: the longer match is meant.
         found.sort_by_key(|file| std::cmp::Reverse(file.path.rsplit('!').next().map(str::len)));
         found.first().copied().with_context(|| format!("no raw file is {source_file}"))
     }

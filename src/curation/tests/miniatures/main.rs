@@ -1,5 +1,5 @@
-//! Each of US-43d's datasets in miniature, in the layout of its download, converted by the spec that
-//! is shipped: `tests/fixtures/us43d` says what the raw files are and what must come of them.
+//! Converts each of US-43d's datasets in miniature, in the layout of its download, with the shipped
+//! spec: `tests/fixtures/us43d` describes the raw files and the expected output.
 
 mod check;
 mod fixture;
@@ -32,7 +32,7 @@ pub(crate) struct Case {
     pub(crate) spec: std::path::PathBuf,
 }
 
-/// Runs `check` for each dataset; `MINIATURE=busi` runs one. All failures are told together.
+/// Runs `check` for each dataset; `MINIATURE=busi` runs one. All failures are reported together.
 fn for_each(check: impl Fn(&Case) -> Result<()>) -> Result<()> {
     let only = std::env::var("MINIATURE").ok();
     let specs = tomls(SPECS)?;
@@ -57,12 +57,12 @@ fn for_each(check: impl Fn(&Case) -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// A folder for a while: in memory where there is room of the kind, as a conversion waits for the disk
-/// and there are some five hundred of them.
+/// A temporary folder, in memory if possible: a conversion waits for the disk, and there are about five
+/// hundred of them.
 fn scratch() -> Result<tempfile::TempDir> {
     let in_memory = Path::new("/dev/shm");
     let folder = tempfile::tempdir_in(in_memory).or_else(|_| tempfile::tempdir());
-    folder.context("making a temporary folder")
+    folder.context("creating a temporary folder")
 }
 
 fn run(spec: &Spec, source: &Path, out: &Path, options: &Options) -> Result<Converted> {
@@ -150,7 +150,7 @@ fn each_defect_has_an_expectation_and_shows() -> Result<()> {
                 |p: &fixture::Published| p.defects.is_empty() || p.defects.contains(name);
             ensure!(published.iter().any(is_expected), "no expectation with the defect {name}");
             let spec = Spec::read(&case.spec, &Choice::Only(vec![name.clone()]))?;
-            // What is done to test sets after conversion is no part of it.
+            // Changes to test sets after conversion are not part of it.
             if spec.test_min_relative_area != intended.test_min_relative_area {
                 continue;
             }
@@ -177,7 +177,7 @@ fn check_fault(case: &Case, spec: &Spec, fault: &fixture::Fault) -> Result<()> {
     let source = raw::write(&changed, folder.path())?;
     let out = folder.path().join("fail");
     let error = match run(spec, &source, &out, &threads(1)) {
-        Ok(_) => anyhow::bail!("nothing is found wrong"),
+        Ok(_) => anyhow::bail!("no problem is found"),
         Err(error) => error,
     };
     let message = format!("{error:#}");
@@ -186,7 +186,7 @@ fn check_fault(case: &Case, spec: &Spec, fault: &fixture::Fault) -> Result<()> {
     for name in &fault.names {
         ensure!(message.contains(name), "the message does not name {name}: {message}");
     }
-    ensure!(!out.join("annotations/all.json").exists(), "annotations were written all the same");
+    ensure!(!out.join("annotations/all.json").exists(), "annotations were written nevertheless");
 
     let out = folder.path().join("skip");
     let options = Options { on_problem: OnProblem::Skip { cap: 5 }, ..threads(1) };
@@ -204,7 +204,10 @@ fn check_fault(case: &Case, spec: &Spec, fault: &fixture::Fault) -> Result<()> {
     ensure_same(&changed, &out).context("with problems skipped")?;
     let two = folder.path().join("skip-with-two-threads");
     run(spec, &source, &two, &Options { threads: Some(2), ..options })?;
-    ensure!(repeat::snapshot(&out)? == repeat::snapshot(&two)?, "two threads leave out otherwise");
+    ensure!(
+        repeat::snapshot(&out)? == repeat::snapshot(&two)?,
+        "two threads leave out something different"
+    );
     Ok(())
 }
 

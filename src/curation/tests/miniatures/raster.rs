@@ -1,4 +1,4 @@
-//! Numbers of a raw file, and the grey levels or colours that must come of them.
+//! Numbers of a raw file, and the grey levels or colours expected from them.
 
 use anyhow::{Result, ensure};
 
@@ -36,7 +36,7 @@ impl Raster {
         for plane in 0..volumes * planes {
             for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
                 let level = file.seed.map_or(0, |seed| tissue(seed, plane, y, x));
-                // Colours differ, so that a change of their order shows.
+                // The channels differ, so that a change in their order is visible.
                 let color = [level, level * 3 / 4, level / 2];
                 data.extend(&color[..channels]);
             }
@@ -77,7 +77,7 @@ impl Raster {
         &self.data[at..at + self.channels]
     }
 
-    /// The image that must come of a frame.
+    /// The image expected from a frame.
     pub(crate) fn picture(&self, miniature: &Miniature, form: Form, frame: Option<u32>) -> Picture {
         let frame = frame.unwrap_or(0) as usize;
         let (height, width) =
@@ -107,7 +107,7 @@ impl Raster {
     }
 }
 
-/// Grey levels from 40 to 216: waves, whose phase tells seed and plane, with some speckle.
+/// Grey levels from 40 to 216: waves whose phase depends on seed and plane, with some speckle.
 fn tissue(seed: u32, plane: usize, y: usize, x: usize) -> i32 {
     let (phase, plane_phase) = (f64::from(seed) * 1.7, plane as f64);
     let (fy, fx) = (y as f64, x as f64);

@@ -1,4 +1,4 @@
-//! From a fixture to the files of its download.
+//! Writes the files of a fixture's download.
 
 use std::{io::Cursor, path::Path};
 
@@ -18,7 +18,7 @@ use super::{
 
 type Entry = (String, Vec<u8>);
 
-/// Writes the download of `miniature` into `folder`; its path.
+/// Writes the download of `miniature` into `folder` and returns its path.
 pub(crate) fn write(miniature: &Miniature, folder: &Path) -> Result<std::path::PathBuf> {
     let folder_of_one = scratch()?;
     let mut entries = Vec::new();
@@ -32,7 +32,7 @@ pub(crate) fn write(miniature: &Miniature, folder: &Path) -> Result<std::path::P
     if miniature.source.ends_with('/') {
         for (path, bytes) in entries {
             let path = source.join(path);
-            std::fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
+            std::fs::create_dir_all(path.parent().context("a file is in a folder")?)?;
             std::fs::write(path, bytes)?;
         }
     } else {
@@ -76,7 +76,7 @@ fn format_of(miniature: &Miniature, path: &str) -> Result<Format> {
         None if name.ends_with(".zip") => Format::Zip,
         None if name.ends_with(".tar.gz") => Format::TarGz,
         None if name.ends_with(".rar") => Format::RarStored,
-        None => bail!("{path}: its name does not tell how it is packed; say so in `formats`"),
+        None => bail!("{path}: its name does not show how it is packed; specify it in `formats`"),
     })
 }
 
@@ -87,7 +87,7 @@ fn bytes(file: &RawFile, size: [usize; 2], scratch: &Path) -> Result<Vec<u8>> {
             false => text.clone().into_bytes(),
         });
     }
-    // Writers of volumes and arrays look at the ending.
+    // Writers of volumes and arrays look at the extension.
     let name = file.path.rsplit(['/', '!']).next().unwrap_or_default();
     let path = scratch.join(name);
     let ending = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! The same files whatever the threads and however often interrupted.
+//! Checks that the files do not depend on threads or interruptions.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Case, raw, run, scratch, threads};
 
-/// Hash of each file below `folder`; folders with an empty one.
+/// Hash of each file below `folder`; folders have an empty one.
 pub(crate) fn snapshot(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     for entry in walkdir::WalkDir::new(folder) {
@@ -49,30 +49,30 @@ pub(crate) fn check(case: &Case) -> Result<()> {
     let two = folder.path().join("two");
     run(&spec, &source, &two, &threads(2))?;
     let differ = differing(&once, &snapshot(&two)?);
-    ensure!(differ.is_empty(), "two threads make others of {differ:?}");
+    ensure!(differ.is_empty(), "two threads change {differ:?}");
 
-    // The order in which files lie in archives and folders means nothing.
+    // The order of files in archives and folders must not matter.
     let mut reversed = case.miniature.clone();
     reversed.files.reverse();
     let other = scratch()?;
     let backwards = other.path().join("out");
     run(&spec, &raw::write(&reversed, other.path())?, &backwards, &threads(2))?;
     let mut differ = differing(&once, &snapshot(&backwards)?);
-    // The report tells the source's fingerprint.
+    // The report contains the source's fingerprint.
     differ.retain(|name| name != "conversion.json");
-    ensure!(differ.is_empty(), "another order of files makes others of {differ:?}");
+    ensure!(differ.is_empty(), "another order of files changes {differ:?}");
 
     let mut rng = Rng::at(case.slug.bytes().map(u64::from).sum(), &[]);
     for attempt in 1..=2 {
         let out = folder.path().join(format!("interrupted-{attempt}"));
         interrupt(&spec, &source, &out, &threads(attempt), &mut rng)?;
         let differ = differing(&once, &snapshot(&out)?);
-        ensure!(differ.is_empty(), "interruptions make others of {differ:?}");
+        ensure!(differ.is_empty(), "interruptions change {differ:?}");
     }
     Ok(())
 }
 
-/// Converts with stops at random, until nothing is left to do.
+/// Converts with random stops, until the conversion is complete.
 fn interrupt(
     spec: &Spec,
     source: &Path,
@@ -83,7 +83,7 @@ fn interrupt(
     let mut stops = 0;
     loop {
         let stop = StopFlag::default();
-        // One time in three while unpacking, if anything is.
+        // Every third time, stop while unpacking, if anything is unpacked.
         let while_unpacking = stops == 0 && rng.below(3) == 0;
         let after = rng.below(2) as usize;
         let units = AtomicUsize::new(0);
@@ -138,7 +138,7 @@ pub(crate) fn check_again(case: &Case) -> Result<()> {
     ensure!(before == times(&out)?, "a refused conversion touched files");
 
     let options = Options { overwrite: true, ..threads(1) };
-    ensure!(!run(&other, &source, &out, &options)?.already_complete, "not converted anew");
+    ensure!(!run(&other, &source, &out, &options)?.already_complete, "not converted again");
     Ok(())
 }
 

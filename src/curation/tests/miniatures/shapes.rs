@@ -1,4 +1,4 @@
-//! Shapes as fixtures write them.
+//! The notation for shapes in fixtures.
 //!
 //! `rect x y w h`, `disc x y r`, `diamond x y r`, `triangle x y n` (right angle at x, y, legs of
 //! n + 1 pixels to the right and down), `dot x y`, `all`; joined by `+` and `-` from left to right.
@@ -18,9 +18,9 @@ pub(crate) struct Plane {
 pub(crate) struct Layer<'a> {
     /// Grey, or red, green and blue.
     pub(crate) value: Vec<i32>,
-    /// Slices it is painted in.
+    /// Slices to paint.
     pub(crate) slices: Option<(usize, usize)>,
-    /// Volume of a series it is painted in.
+    /// Volume of a series to paint.
     pub(crate) volume: Option<usize>,
     pub(crate) shape: &'a str,
 }
@@ -90,7 +90,7 @@ fn term(text: &str) -> Result<Covers> {
         }
         ("dot", &[x0, y0]) => Box::new(move |x, y| x == x0 && y == y0),
         ("all", []) => Box::new(|_, _| true),
-        _ => bail!("`{text}` is no shape"),
+        _ => bail!("`{text}` is not a shape"),
     })
 }
 

@@ -9,7 +9,7 @@ use super::frozen_norm::{ConvNorm, ConvNormSpec};
 pub(super) struct BlockSizes {
     pub(super) bottleneck: bool,
     pub(super) in_channels: i64,
-    /// Of the 3×3 convolution.
+    /// Channels of the 3×3 convolution.
     pub(super) width: i64,
     pub(super) stride: i64,
     pub(super) norm_requires_grad: bool,
@@ -35,7 +35,7 @@ impl BlockSizes {
         }
     }
 
-    /// Names of the block's variables that learn.
+    /// Names of the block's trainable variables.
     pub(super) fn variable_names(&self) -> Vec<String> {
         let mut names = Vec::new();
         for index in 1..=self.branch().len() {
@@ -99,7 +99,7 @@ impl Block {
         for layer in &self.branch[1..last] {
             y = layer.forward(&y).relu_();
         }
-        // In place: neither the convolution's nor the sum's backward looks at the values.
+        // In place: the backward passes of the convolution and the sum do not read the values.
         let mut y = self.branch[last].forward(&y);
         let _ = match &self.downsample {
             Some(layer) => y.g_add_(&layer.forward(x)),

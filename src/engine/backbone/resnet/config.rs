@@ -27,12 +27,12 @@ pub struct ResNetConfig {
     pub base_channels: i64,
     /// Stages whose outputs become levels, ascending; strides are 4, 8, 16, 32.
     pub out_indices: Vec<usize>,
-    /// Whether scale and shift of the batch norms learn; their statistics never do.
+    /// Whether scale and shift of the batch norms are trained; their statistics never are.
     pub norm_requires_grad: bool,
     /// Starts the last norm of each block at zero, so that a network without pretrained weights
     /// begins as its shortcuts. Loaded weights overwrite it.
     pub zero_init_residual: bool,
-    /// Variables that do not learn. A number: the stem and as many stages.
+    /// Variables that are not trained. A number: the stem and this many stages.
     pub freeze: Freeze,
 }
 
@@ -49,7 +49,7 @@ impl Default for ResNetConfig {
     }
 }
 
-/// What `depth` stands for.
+/// The structure that `depth` selects.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
     pub(super) bottleneck: bool,
@@ -90,7 +90,7 @@ fn fault<T>(message: String) -> Result<T> {
 }
 
 inventory::submit! {
-    crate::config::Summary::backbone("resnet", "ResNet-18 to 152 with frozen batch-norm statistics")
+    crate::config::Summary::of("backbone", "resnet", "ResNet-18 to 152 with frozen batch-norm statistics")
 }
 
 #[typetag::serde(name = "resnet")]

@@ -8,14 +8,17 @@ use super::{
     config::ResNetConfig,
     frozen_norm::{ConvNorm, ConvNormSpec},
 };
-use crate::backbone::{Backbone, BackboneSpec, Level, PIXEL_MEAN, PIXEL_STD, freeze::Place};
+use crate::{
+    backbone::{Backbone, BackboneSpec, Level, freeze::Place},
+    data::InputSpec,
+};
 
 /// ResNet without its classifier.
 #[derive(Debug)]
 pub(super) struct ResNet {
     stem: ConvNorm,
-    /// Up to the last stage that is asked for; all stages hold variables all the same, so that a
-    /// whole checkpoint finds its place.
+    /// Up to the last stage that is asked for; all stages have variables nevertheless, so that a
+    /// whole checkpoint can be loaded.
     stages: Vec<Vec<Block>>,
     out_indices: Vec<usize>,
     spec: BackboneSpec,
@@ -68,13 +71,7 @@ impl ResNet {
             stem,
             stages,
             out_indices: config.out_indices.clone(),
-            spec: BackboneSpec {
-                pixel_mean: PIXEL_MEAN,
-                pixel_std: PIXEL_STD,
-                square_size: None,
-                divisor: 32,
-                levels,
-            },
+            spec: BackboneSpec { input: InputSpec::imagenet(32), levels },
         })
     }
 }
@@ -86,14 +83,14 @@ impl Backbone for ResNet {
 
     fn forward(&self, images: &Tensor, _train: bool) -> Result<Vec<Tensor>> {
         let (_, _, height, width) = images.size4()?;
-        let divisor = self.spec.divisor;
+        let divisor = self.spec.input.divisor;
         if height < 1 || width < 1 || height % divisor != 0 || width % divisor != 0 {
             return Err(crate::Error::config(format!(
                 "resnet: input of {height}x{width} pixels (height x width): both must be multiples of {divisor}"
             ))
             .into());
         }
-        // Channels last: oneDNN (and cuDNN) convolve in this order without repacking at every layer.
+        // Channels last: oneDNN and cuDNN convolve in this order without repacking at every layer.
         let images = images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
         let x = self.stem.forward(&images).relu_();
         let mut x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);

@@ -10,7 +10,7 @@ const EPS: f64 = 1e-5;
 /// past its scratchpad and damages the heap (github.com/uxlfoundation/oneDNN/issues/6035).
 const ONEDNN_CHANNEL_BLOCK: i64 = 16;
 
-/// Where the variables of a [`ConvNorm`] lie, and its shape.
+/// Where the variables of a [`ConvNorm`] are, and its shape.
 pub(super) struct ConvNormSpec<'a> {
     pub(super) conv: nn::Path<'a>,
     pub(super) norm: nn::Path<'a>,
@@ -23,7 +23,7 @@ pub(super) struct ConvNormSpec<'a> {
 }
 
 /// Convolution without bias and batch norm. With frozen statistics the norm is a fixed affine map of
-/// each channel: folded into the kernel, one pass over the activations does for three, and backward
+/// each channel: folded into the kernel, one pass over the activations replaces three, and backward
 /// keeps no activation for the norm. Gradients of weight and bias of the norm flow through the fold.
 #[derive(Debug)]
 pub(super) struct ConvNorm {

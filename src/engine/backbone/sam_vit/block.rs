@@ -38,14 +38,14 @@ pub(super) struct BlockSizes {
     pub(super) embed_dim: i64,
     pub(super) num_heads: i64,
     pub(super) mlp_dim: i64,
-    /// `None`: global.
+    /// `None`: global attention.
     pub(super) window_size: Option<i64>,
     /// Side of the token grid whose relative positions are stored: the window's, or the image's.
     pub(super) stored_size: i64,
     pub(super) kernel: AttentionKernel,
 }
 
-/// Attention and MLP, each behind a layer norm and around a residual.
+/// Attention and MLP, each after a layer norm and with a residual connection.
 #[derive(Debug)]
 pub(super) struct Block {
     norm1: LayerNorm,
@@ -66,7 +66,7 @@ impl Block {
         }
     }
 
-    /// Adds what is to be trained in place of the block's own variables.
+    /// Adds what is trained instead of the block's own variables.
     pub(super) fn add(&mut self, vs: &nn::Path, config: &SamVitConfig) {
         let embed_dim = self.attn.sizes.embed_dim;
         if let Some(lora) = &config.lora {
@@ -89,7 +89,7 @@ impl Block {
         }
     }
 
-    /// Whether any of its variables does. A frozen block keeps nothing for backward anyway.
+    /// Whether any of its variables is trained. A frozen block keeps nothing for backward anyway.
     pub(super) fn learns(&self) -> bool {
         let Self { norm1, attn, norm2, mlp, adapters } = self;
         let attention = [&attn.rel_pos_h, &attn.rel_pos_w].map(Tensor::requires_grad);
@@ -102,7 +102,7 @@ impl Block {
             || adapters.as_ref().is_some_and(Adapters::learns)
     }
 
-    /// As [`forward`](Self::forward), but keeps only `x` for backward, which computes the rest again.
+    /// Like [`forward`](Self::forward), but keeps only `x` for backward, which computes the rest again.
     pub(super) fn forward_checkpointed(&self, x: &Tensor) -> Result<Tensor> {
         let block = self.shallow_clone();
         let again = move |x: &Tensor| block.forward(x).map_err(|error| format!("{error:#}"));
@@ -126,7 +126,7 @@ impl Block {
     }
 }
 
-/// Adds onto the branch's own output, which nothing else needs (its backward neither). Under
+/// Adds in place to the branch's output, which nothing else needs (not even its backward). Under
 /// autocast the branch is 16-bit and the stream stays fp32.
 fn residual(mut branch: Tensor, x: &Tensor) -> Tensor {
     if branch.kind() == x.kind() { branch.g_add_(x) } else { branch + x }

@@ -38,26 +38,26 @@ pub struct SamVitConfig {
     pub mlp_dim: Option<i64>,
     /// Blocks whose attention is global; the others attend within windows.
     pub global_attn_indexes: Option<Vec<usize>>,
-    /// Side of a window, tokens.
+    /// Side of a window in tokens.
     pub window_size: i64,
-    /// Side of the square image whose position embedding is stored, pixels. Other input sizes
+    /// Side in pixels of the square image whose position embedding is stored. Other input sizes
     /// work: position embeddings are interpolated.
     pub image_size: i64,
-    /// Side of a patch, pixels; the stride of every level.
+    /// Side of a patch in pixels; the stride of every level.
     pub patch_size: i64,
-    /// Channels of the neck's output, which then is the only level; 0: no neck, levels are block
+    /// Channels of the neck's output, which is then the only level; 0: no neck, levels are block
     /// outputs.
     pub out_channels: i64,
     /// Without neck: blocks whose outputs become levels, in this order; absent: the last block.
     pub out_indices: Option<Vec<usize>>,
-    /// Variables that do not learn. Those of `lora` and `adapter` learn whatever it says.
+    /// Variables that are not trained. Those of `lora` and `adapter` always are.
     pub freeze: Freeze,
-    /// Low-rank updates that are trained in place of frozen weights.
+    /// Low-rank updates that are trained instead of the frozen weights.
     pub lora: Option<LoraConfig>,
-    /// Bottlenecks that are trained in place of frozen weights.
+    /// Bottlenecks that are trained instead of the frozen weights.
     pub adapter: Option<AdapterConfig>,
     /// Keeps only the inputs of blocks in training and computes each block again in backward: less
-    /// memory for a third more time.
+    /// memory, but a third more time.
     pub activation_checkpointing: bool,
     /// How attention is computed; all choices give the same numbers up to rounding.
     pub attention_kernel: AttentionKernel,
@@ -99,7 +99,7 @@ impl Default for SamVitConfig {
     }
 }
 
-/// All sizes, known and consistent.
+/// All sizes, filled in and consistent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sizes {
     pub(super) embed_dim: i64,
@@ -138,12 +138,12 @@ impl SamVitConfig {
         let window_size = positive("window_size", self.window_size)?;
         if embed_dim % num_heads != 0 {
             return fault(format!(
-                "backbone.embed_dim = {embed_dim} is no multiple of num_heads = {num_heads}"
+                "backbone.embed_dim = {embed_dim} is not a multiple of num_heads = {num_heads}"
             ));
         }
         if image_size % patch_size != 0 {
             return fault(format!(
-                "backbone.image_size = {image_size} is no multiple of patch_size = {patch_size}"
+                "backbone.image_size = {image_size} is not a multiple of patch_size = {patch_size}"
             ));
         }
         let global_attn_indexes = match &self.global_attn_indexes {
@@ -211,10 +211,10 @@ impl SamVitConfig {
             (_, Some(_)) => "adapter",
             _ => return Ok(()),
         };
-        // What was meant to cost little would train every weight.
+        // What was meant to train little would train every weight.
         if self.freeze == Freeze::None {
             return fault(format!(
-                "backbone.{added} is for a backbone whose own weights stay as they are, but freeze = \"none\" trains them all; set backbone.freeze = \"all\", or freeze = [] if both are to train"
+                "backbone.{added} is for a backbone whose own weights stay frozen, but freeze = \"none\" trains them all; set backbone.freeze = \"all\", or freeze = [] if both are to train"
             ));
         }
         Ok(())
@@ -234,7 +234,7 @@ pub(super) fn fault<T>(message: String) -> Result<T> {
 }
 
 inventory::submit! {
-    crate::config::Summary::backbone("sam_vit", "SAM's ViT: base, large, huge or sizes of your own; with neck, or block outputs as levels")
+    crate::config::Summary::of("backbone", "sam_vit", "SAM's ViT: base, large, huge or sizes of your own; with neck, or block outputs as levels")
 }
 
 #[typetag::serde(name = "sam_vit")]
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn contradictions_name_the_key() {
         assert!(
-            message("num_heads = 7").contains("embed_dim = 768 is no multiple of num_heads = 7")
+            message("num_heads = 7").contains("embed_dim = 768 is not a multiple of num_heads = 7")
         );
         assert!(message("depth = 4").contains("global_attn_indexes"));
         assert!(message("depth = 4\nglobal_attn_indexes = [4]").contains("names block 4"));

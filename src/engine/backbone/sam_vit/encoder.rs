@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     Error,
-    backbone::{Backbone, BackboneSpec, Level, PIXEL_MEAN, PIXEL_STD, freeze::Place},
+    backbone::{Backbone, BackboneSpec, Level, freeze::Place},
+    data::InputSpec,
     nn::{LayerNorm2d, conv_default, kaiming_normal_fan_out, trunc_normal},
 };
 
@@ -50,7 +51,7 @@ impl ImageEncoder {
         let neck = (sizes.out_channels > 0)
             .then(|| Neck::new(&(vs / "neck"), sizes.embed_dim, sizes.out_channels));
         config.freeze.apply(vs, sizes.depth, &variable_names(&sizes))?;
-        // Last, so that the random start of all else is that of a model without them.
+        // Last, so that the random start of everything else is the same as in a model without them.
         for (index, block) in blocks.iter_mut().enumerate() {
             block.add(&(vs / "blocks" / index), config);
         }
@@ -66,7 +67,7 @@ impl ImageEncoder {
     }
 
     fn check_size(&self, height: i64, width: i64) -> Result<()> {
-        let divisor = self.spec.divisor;
+        let divisor = self.spec.input.divisor;
         if height > 0 && width > 0 && height % divisor == 0 && width % divisor == 0 {
             return Ok(());
         }
@@ -83,10 +84,7 @@ impl ImageEncoder {
 fn spec(sizes: &Sizes) -> BackboneSpec {
     let level = |channels| Level { channels, stride: sizes.patch_size };
     BackboneSpec {
-        pixel_mean: PIXEL_MEAN,
-        pixel_std: PIXEL_STD,
-        square_size: None,
-        divisor: sizes.patch_size,
+        input: InputSpec::imagenet(sizes.patch_size),
         levels: match sizes.out_channels {
             0 => vec![level(sizes.embed_dim); sizes.out_indices.len()],
             channels => vec![level(channels)],

@@ -10,5 +10,4 @@ mod peft;
 mod positions;
 
 pub use config::{Arch, SamVitConfig};
-pub(crate) use peft::addition;
 pub use peft::{AdapterConfig, LoraConfig, LoraTarget};

@@ -1,4 +1,4 @@
-//! What may be added to the pretrained blocks and trained in their stead: LoRA and adapters.
+//! What can be added to the pretrained blocks and trained instead of them: LoRA and adapters.
 
 use std::collections::BTreeMap;
 
@@ -22,9 +22,9 @@ use crate::nn::{
 pub struct LoraConfig {
     /// Rank of each update.
     pub rank: i64,
-    /// Updates are scaled by `alpha / rank`; absent: as `rank`.
+    /// Updates are scaled by `alpha / rank`; absent: same as `rank`.
     pub alpha: Option<f64>,
-    /// Layers that have one.
+    /// Layers that have an update.
     pub targets: Vec<LoraTarget>,
 }
 
@@ -96,7 +96,7 @@ impl LoraConfig {
         Ok(())
     }
 
-    /// Adds all updates to the weights in `variables` and takes them out.
+    /// Adds all updates to the weights in `variables` and removes them.
     pub(super) fn fold(&self, variables: &mut BTreeMap<String, Tensor>) -> Result<usize> {
         lora::fold(variables, self.alpha(), |layer, part, rows| match part {
             "" => Some(LoraPart { name: "", first_row: 0, rows }),
@@ -149,14 +149,14 @@ impl AdapterConfig {
     }
 }
 
-/// The two adapters of a block, named as upstream.
+/// The two adapters of a block, with upstream's names.
 ///
-/// Upstream cuts a block's windows before its first norm, so that the tokens which fill up windows
+/// Upstream cuts a block's windows before its first norm, so that the tokens that pad windows
 /// at the border hold that norm's bias; here they are zero, as in SAM, for which its weights were
 /// trained.
 #[derive(Debug)]
 pub(super) struct Adapters {
-    /// Behind the attention, around a shortcut.
+    /// After the attention, with a shortcut.
     space: Adapter,
     /// Beside the MLP.
     mlp: Adapter,
@@ -221,24 +221,15 @@ impl Adapter {
     }
 }
 
-/// What a variable was added for, if it is none of the pretrained model: `LoRA` or `adapters`.
-pub(crate) fn addition(variable: &str) -> Option<&'static str> {
-    let has = |parts: [&str; 2]| parts.iter().any(|part| variable.contains(part));
-    if has([".lora_A.", ".lora_B."]) {
-        Some("LoRA")
-    } else if has([".Space_Adapter.", ".MLP_Adapter."]) {
-        Some("adapters")
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tch::{Device, Kind, nn::VarStore, no_grad};
 
     use super::*;
-    use crate::backbone::{Backbone, BackboneConfig, sam_vit::SamVitConfig};
+    use crate::{
+        backbone::{Backbone, BackboneConfig, sam_vit::SamVitConfig},
+        weights::addition,
+    };
 
     const TINY: &str = "embed_dim = 16\ndepth = 3\nnum_heads = 2\nwindow_size = 3\nglobal_attn_indexes = [1]\nimage_size = 64\nout_channels = 8\nfreeze = \"all\"\n";
     const ALL: &str =

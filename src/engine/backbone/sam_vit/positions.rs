@@ -1,8 +1,8 @@
-//! Position embeddings for grids of another size than the stored one.
+//! Resizes position embeddings to grids of another size than the stored one.
 
 use tch::Tensor;
 
-/// `[1, S, S, C]` to `[1, H, W, C]`, bicubic without antialias, as the reference.
+/// `[1, S, S, C]` to `[1, H, W, C]`, bicubic without antialiasing, as in the reference.
 pub(super) fn resize_pos_embed(pos_embed: &Tensor, (h, w): (i64, i64)) -> Tensor {
     let (_, stored_h, stored_w, _) = pos_embed.size4().unwrap_or_default();
     if (stored_h, stored_w) == (h, w) {
@@ -14,7 +14,7 @@ pub(super) fn resize_pos_embed(pos_embed: &Tensor, (h, w): (i64, i64)) -> Tensor
         .permute([0, 2, 3, 1])
 }
 
-/// `[2S − 1, d]` to `[2 size − 1, d]`, linear, as the reference.
+/// `[2S − 1, d]` to `[2 size − 1, d]`, linear, as in the reference.
 pub(super) fn resize_rel_pos(table: &Tensor, size: i64) -> Tensor {
     let wanted = 2 * size - 1;
     if table.size()[0] == wanted {

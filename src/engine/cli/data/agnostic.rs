@@ -34,7 +34,7 @@ pub(super) fn run(args: &AgnosticArgs) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         println!(
-            "wrote {}: {images} images, {objects} objects of the category object in place of {}",
+            "wrote {}: {images} images, {objects} objects of the category object instead of {}",
             args.out.display(),
             before.join(", ")
         );

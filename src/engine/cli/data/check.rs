@@ -7,34 +7,35 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use crate::{
-    Error, config,
+    Error,
     data::{
         check::{self, CheckOptions, DatasetCheck},
         statistics::counted,
     },
+    run::config,
 };
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CheckArgs {
-    /// Config file; of it, `[dataset]` and `[preprocess]` matter.
+    /// Config file; only `[dataset]` and `[preprocess]` are used.
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
     /// Overrides, e.g. `dataset.root=data/other`.
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Look at files and annotations only, do not decode images.
+    /// Check files and annotations only; do not decode images.
     #[arg(long)]
     quick: bool,
-    /// Doubts, too, end with exit code 3.
+    /// Exit with code 3 if there are doubts, even without faults.
     #[arg(long)]
     strict: bool,
-    /// Bits of 63 in which the perceptual hashes of near duplicates may differ, 0 to 10.
+    /// Number of bits (of 63) in which perceptual hashes of near duplicates may differ, 0 to 10.
     #[arg(long, value_name = "BITS", default_value_t = CheckOptions::new(None).distance)]
     distance: u32,
     /// How many times more frequent than another a class may be.
     #[arg(long, value_name = "TIMES", default_value_t = CheckOptions::new(None).max_ratio)]
     max_ratio: f64,
-    /// Examples of each kind that are printed; JSON has all.
+    /// Number of examples of each kind to print; JSON has all.
     #[arg(long, value_name = "COUNT", default_value_t = 5)]
     examples: usize,
     /// Print JSON.
@@ -74,10 +75,10 @@ fn verdict(found: &DatasetCheck, strict: bool) -> Result<()> {
     let (faults, doubts) = (counted(*num_faults, "fault"), counted(*num_doubts, "doubt"));
     let counts = format!("{faults} and {doubts} in {}", counted(*num_images, "image"));
     if *num_faults > 0 {
-        return Err(Error::data(format!("{counts}: mend the faults before training")).into());
+        return Err(Error::data(format!("{counts}: fix these before training")).into());
     }
     if strict && *num_doubts > 0 {
-        return Err(Error::data(format!("{counts}, and --strict lets no doubt pass")).into());
+        return Err(Error::data(format!("{counts}; with --strict, doubts are errors")).into());
     }
     Ok(())
 }

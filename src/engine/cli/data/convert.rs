@@ -23,14 +23,14 @@ pub(in crate::cli) struct ConvertArgs {
     spec: String,
     /// What was downloaded: a folder or an archive.
     source: PathBuf,
-    /// Folder to write to. A conversion that was interrupted there goes on.
+    /// Folder to write to. An interrupted conversion there is resumed.
     out: PathBuf,
     #[command(flatten)]
     choices: ConversionChoices,
-    /// Pair files and stop: says what matches what, and writes nothing but what is unpacked.
+    /// Pair files and stop: print what matches what, and write nothing except unpacked files.
     #[arg(long)]
     dry_run: bool,
-    /// Replace a conversion with other choices.
+    /// Replace a conversion made with other options.
     #[arg(long)]
     overwrite: bool,
     /// Print JSON.
@@ -38,30 +38,29 @@ pub(in crate::cli) struct ConvertArgs {
     json: bool,
 }
 
-/// Options of a conversion that verbs share.
+/// Options of a conversion that several verbs share.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ConversionChoices {
-    /// Reproduce what the reference's conversion gets wrong, defect by defect as the spec names
-    /// them.
+    /// Reproduce all defects of the reference's conversion that the spec names.
     #[arg(long)]
     as_published: bool,
-    /// Reproduce this defect alone (repeatable).
+    /// Reproduce only this defect; may be repeated.
     #[arg(long, value_name = "NAME", conflicts_with = "as_published")]
     defect: Vec<String>,
-    /// What becomes of files with problems.
+    /// What to do with files that have problems.
     #[arg(long, value_enum, default_value_t = Policy::Fail)]
     on_problem: Policy,
     /// With `--on-problem skip`: more problems than this are an error.
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_problems: usize,
-    /// Worker threads [default: as many as cores]
+    /// Worker threads [default: number of cores]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Policy {
-    /// The conversion ends and tells of them.
+    /// The conversion stops and reports them.
     Fail,
     /// They are left out, counted and listed.
     Skip,
@@ -107,7 +106,7 @@ pub(super) fn run(args: &ConvertArgs) -> Result<()> {
     bar.finish();
     let converted = converted?;
     if args.json {
-        // Of this call, not of the conversion: conversion.json does not have it.
+        // This is about this call, not the conversion, so conversion.json does not have it.
         let mut report = serde_json::to_value(&converted)?;
         report["already_complete"] = converted.already_complete.into();
         println!("{}", serde_json::to_string_pretty(&report)?);
@@ -192,7 +191,7 @@ fn print_plan(plan: &Plan, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// A progress bar on standard error, drawn only where that is a terminal.
+/// A progress bar on standard error, drawn only if that is a terminal.
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {

@@ -14,7 +14,7 @@ pub(in crate::cli) struct DuplicatesArgs {
     /// COCO files (their images are compared), or folders with images.
     #[arg(required = true, value_name = "FILE|FOLDER")]
     inputs: Vec<PathBuf>,
-    /// Bits in which the perceptual hashes of near duplicates may differ.
+    /// Number of bits in which the perceptual hashes of near duplicates may differ.
     #[arg(long, default_value_t = DuplicateOptions::default().distance,
           value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_DISTANCE)))]
     distance: u32,
@@ -59,7 +59,7 @@ fn print(report: &DuplicateReport) {
         println!("not compared: {reason}");
     }
     println!(
-        "{} images: {} groups of duplicates, of them {} across splits, {} across datasets",
+        "{} images: {} groups of duplicates, {} of them across splits, {} across datasets",
         report.images, report.num_groups, report.num_across_splits, report.num_across_datasets
     );
 }

@@ -20,13 +20,13 @@ pub(in crate::cli) struct ExportArgs {
     /// File to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Label of an image whose objects differ in class.
+    /// Label for an image whose objects differ in class.
     #[arg(long, value_enum, default_value_t = Mixed::Fail)]
     mixed: Mixed,
-    /// Class names as labels, in place of indices from 0.
+    /// Use class names as labels instead of indices from 0.
     #[arg(long)]
     names: bool,
-    /// Text put before each file name, e.g. `images/`.
+    /// Text to put before each file name, e.g. `images/`.
     #[arg(long, default_value = "")]
     prefix: String,
     /// Replace the output if it exists.
@@ -39,7 +39,7 @@ pub(in crate::cli) struct ExportArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
-    /// A line `path label` for each image, as `type = "list_file"` reads it.
+    /// One line `path label` per image, as `type = "list_file"` reads it.
     List,
 }
 

@@ -17,14 +17,14 @@ pub(in crate::cli) struct FilterArgs {
     /// File to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Leave out objects of fewer pixels.
+    /// Leave out objects with fewer pixels.
     #[arg(long, value_name = "PIXELS")]
     min_area: Option<f64>,
-    /// Leave out objects below this share of the largest of their image. 0.95 reproduces US-43d's
-    /// test file of MMOTU-2D, 0.05 is what was meant there.
+    /// Leave out objects smaller than this share of the largest in their image. 0.95 reproduces
+    /// US-43d's test file of MMOTU-2D; 0.05 is what was intended there.
     #[arg(long, value_name = "SHARE")]
     min_relative_area: Option<f64>,
-    /// Leave out images whose dataset, application or file name matches; `*` stands for anything.
+    /// Leave out images whose dataset, application or file name matches; `*` matches anything.
     #[arg(long, value_name = "PATTERN", num_args = 1..)]
     exclude: Vec<String>,
     /// Keep only images whose dataset, application or file name matches.
@@ -74,8 +74,8 @@ fn print(report: &FilterReport) {
         (report.images_by_name, "images by dataset, application or file name"),
         (report.objects_by_name, "objects of those images"),
         (report.objects_by_category, "objects by category"),
-        (report.objects_by_relative_area, "objects small beside the largest of their image"),
-        (report.objects_by_area, "objects of too few pixels"),
+        (report.objects_by_relative_area, "objects small compared with the largest in their image"),
+        (report.objects_by_area, "objects with too few pixels"),
         (report.images_empty, "images without objects"),
     ];
     for (count, what) in left_out.iter().filter(|l| l.0 > 0) {

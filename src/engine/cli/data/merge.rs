@@ -19,10 +19,10 @@ pub(in crate::cli) struct MergeArgs {
     /// File to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Folder above all images that file names become relative to [default: that of the output].
+    /// Folder above all images; file names become relative to it [default: the output's folder]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// When categories of two files are the same.
+    /// When to treat categories of two files as the same.
     #[arg(long, value_enum, default_value_t = Categories::Union)]
     categories: Categories,
     /// Replace the output if it exists.
@@ -73,7 +73,7 @@ fn print(report: &MergeReport, out: &Path) {
         println!("kept the first: {conflict}");
     }
     if !report.left_out.is_empty() {
-        println!("left out, for it is each file's own: {}", report.left_out.join(", "));
+        println!("left out because it is specific to each file: {}", report.left_out.join(", "));
     }
     println!("wrote {} with {} categories", out.display(), report.categories.len());
 }

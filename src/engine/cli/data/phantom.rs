@@ -16,21 +16,21 @@ use crate::data::{
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PhantomArgs {
-    /// Folder to make.
+    /// Folder to create.
     out: PathBuf,
     /// Organ-like appearance and its lesion classes.
     #[arg(long, value_enum, default_value_t = PhantomConfig::default().kind)]
     kind: Kind,
-    /// Images over all splits.
+    /// Number of images in all splits together.
     #[arg(long, default_value_t = PhantomConfig::default().num_images)]
     num_images: usize,
-    /// Height and width of each image, pixels.
+    /// Height and width of each image in pixels.
     #[arg(long, default_value_t = PhantomConfig::default().image_size)]
     image_size: u32,
-    /// The same seed and options give the same pixels on any machine.
+    /// Random seed: the same seed and options give the same pixels on any machine.
     #[arg(long, default_value_t = PhantomConfig::default().seed)]
     seed: u64,
-    /// Images of one patient: one lesion and machine, several views.
+    /// Images per patient: several views of one lesion on one machine.
     #[arg(long, default_value_t = PhantomConfig::default().images_per_patient)]
     images_per_patient: usize,
     /// Each image shows 1 to this many lesions.
@@ -39,7 +39,7 @@ pub(in crate::cli) struct PhantomArgs {
     /// Share of images without a lesion.
     #[arg(long, default_value_t = PhantomConfig::default().empty_fraction)]
     empty_fraction: f64,
-    /// Lesions of one image may differ in class (such images are not in the label lists).
+    /// Allow lesions of different classes in one image (label lists leave these images out).
     #[arg(long)]
     mixed_classes: bool,
     /// Share of patients in the training split.

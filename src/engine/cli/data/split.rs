@@ -10,27 +10,27 @@ use crate::logging::table::grid;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SplitArgs {
-    /// COCO file to divide, e.g. `SET/annotations/all.json`.
+    /// COCO file to split, e.g. `SET/annotations/all.json`.
     file: PathBuf,
-    /// Folder for train.json, val.json and test.json, or fold0, fold1, … [default: that of FILE].
+    /// Folder for train.json, val.json and test.json, or fold0, fold1, … [default: the folder of FILE].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Share of images in validation.
+    /// Share of images for validation.
     #[arg(long, default_value_t = SplitOptions::default().val, conflicts_with = "folds")]
     val: f64,
-    /// Share of images in test, besides an official test set.
+    /// Share of images for test, in addition to an official test set.
     #[arg(long, default_value_t = SplitOptions::default().test)]
     test: f64,
-    /// That many folds in place of one validation split.
+    /// Make this many folds instead of one validation split.
     #[arg(long, value_name = "K")]
     folds: Option<usize>,
     /// What stays together in one split.
     #[arg(long, value_enum, default_value_t = By::Auto)]
     by: By,
-    /// The same seed and options give the same split.
+    /// Random seed: the same seed and options give the same split.
     #[arg(long, default_value_t = SplitOptions::default().seed)]
     seed: u64,
-    /// What becomes of the split that the dataset's authors published.
+    /// What to do with the split that the dataset's authors published.
     #[arg(long, value_enum, default_value_t = Official::Keep)]
     official: Official,
     /// Give each category the same share of its objects in every split.
@@ -48,19 +48,19 @@ pub(in crate::cli) struct SplitArgs {
 enum By {
     /// Images of a patient; else of a clip; else frames of a file; else single images.
     Auto,
-    /// Images of a patient, which each must tell.
+    /// Images of a patient; every image must name its patient.
     Patient,
-    /// Images of a clip, which each must tell.
+    /// Images of a clip; every image must name its clip.
     Clip,
-    /// Every image for itself, as US-43d was split: neighbouring frames part.
+    /// Every image on its own, as US-43d was split: neighbouring frames may be separated.
     Image,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Official {
-    /// Official test and validation images stay what they are.
+    /// Official test and validation images stay in their splits.
     Keep,
-    /// All images are divided anew.
+    /// All images are split again.
     Ignore,
 }
 
@@ -122,7 +122,7 @@ fn print(report: &SplitReport) {
         println!("not in {from}: {} ({})", absence.category, absence.reason);
     }
     for file in &report.stale {
-        println!("of another split, left as it is: {}", file.display());
+        println!("belongs to another split, left as it is: {}", file.display());
     }
     for file in &report.files {
         println!("wrote {}", file.display());

@@ -7,28 +7,29 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use crate::{
-    Error, config,
+    Error,
     data::statistics::{PictureOptions, survey},
+    run::config,
 };
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct StatsArgs {
-    /// Config file; of it, `[dataset]` and `[preprocess]` matter.
+    /// Config file; only `[dataset]` and `[preprocess]` are used.
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
     /// Overrides, e.g. `dataset.root=data/other`.
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Folder for pictures: class balance, sizes, where objects lie, random images with their masks.
+    /// Folder for pictures: class balance, sizes, where objects are, random images with their masks.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Random images on each sheet.
+    /// Number of random images on each sheet.
     #[arg(long, value_name = "COUNT", default_value_t = 12)]
     samples: usize,
-    /// Decides which images are drawn.
+    /// Random seed for choosing the images to draw.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Write over the pictures of a folder that is not empty.
+    /// Overwrite the pictures in a folder that is not empty.
     #[arg(long)]
     overwrite: bool,
     /// Print JSON.

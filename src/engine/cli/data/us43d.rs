@@ -15,36 +15,36 @@ use crate::logging::table::grid;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Us43dArgs {
-    /// Folder with what was downloaded, each under the name its site gives it.
+    /// Folder with the downloads, each under the name its site gives it.
     root: PathBuf,
     /// Folder to write to.
     #[arg(long, value_name = "DIR", default_value = "data/us43d")]
     out: PathBuf,
-    /// Tell what is there, what is missing and where to get it; convert nothing.
+    /// List what is there, what is missing and where to get it; convert nothing.
     #[arg(long)]
     list: bool,
-    /// This dataset alone (repeatable).
+    /// Only this dataset; may be repeated.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// All but this dataset (repeatable).
+    /// Leave out this dataset; may be repeated.
     #[arg(long, value_name = "NAME")]
     exclude: Vec<String>,
     #[command(flatten)]
     choices: ConversionChoices,
-    /// Share of images in validation.
+    /// Share of images for validation.
     #[arg(long, default_value_t = 0.05)]
     val: f64,
     /// What stays together in one split [default: auto; image with --as-published]
     #[arg(long, value_enum)]
     by: Option<Together>,
-    /// Of the splits.
+    /// Random seed of the splits.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Leave objects out of the merged files that are smaller than this share of the largest in
-    /// their image.
+    /// Leave out of the merged files all objects smaller than this share of the largest in their
+    /// image.
     #[arg(long, default_value_t = 0.05)]
     min_relative_area: f64,
-    /// Replace conversions with other choices.
+    /// Replace conversions made with other options.
     #[arg(long)]
     overwrite: bool,
     /// Print JSON.
@@ -56,7 +56,7 @@ pub(in crate::cli) struct Us43dArgs {
 enum Together {
     /// Images of a patient; else of a clip; else frames of a file; else single images.
     Auto,
-    /// Nothing: neighbouring frames part, as in the reference.
+    /// Nothing: neighbouring frames may be separated, as in the reference.
     Image,
 }
 
@@ -108,7 +108,7 @@ pub(super) fn run(args: &Us43dArgs) -> Result<()> {
     refuse_failures(&built)
 }
 
-/// Figure 2 of the paper, of what is there.
+/// Figure 2 of the paper, for the datasets that are there.
 fn draw(built: &Built, out: &Path) -> Result<PathBuf> {
     let counts: Vec<curation::figure::DatasetCount> = built
         .datasets
@@ -197,8 +197,8 @@ fn print(built: &Built, figure: Option<&Path>) {
     }
     for [name, other] in &built.overlaps {
         println!(
-            "note: {name} and {other} show the same patients; merged, an image of one may train \
-             while its double validates. Leave one out with --exclude to keep them apart"
+            "note: {name} and {other} show the same patients; once merged, an image may be in \
+             training and its duplicate in validation. Leave one out with --exclude to avoid this"
         );
     }
     if let Some(figure) = figure {

@@ -1,4 +1,4 @@
-//! A split as its files tell it, faults and all.
+//! A split as its files describe it, including their faults.
 
 use std::path::{Path, PathBuf};
 
@@ -8,19 +8,19 @@ use super::{
 };
 use crate::data::{Category, Dataset, ImageId, Object, Record};
 
-/// What could be read of a split, and what was wrong on the way.
+/// What could be read of a split, and what was wrong with the rest.
 ///
-/// Opening a split stops at its first fault; this goes on and keeps what is sound.
+/// Opening a split stops at its first fault; this continues and keeps what is valid.
 #[derive(Debug, Default)]
 pub struct Audit {
     /// Annotation file, list or folder.
     pub source: PathBuf,
-    /// Folder that no image should lie outside of.
+    /// Folder that should contain every image.
     pub root: Option<PathBuf>,
     /// In the order of class indices.
     pub categories: Vec<Category>,
     pub images: Vec<AuditedImage>,
-    /// Images that are listed, and left out by the config.
+    /// Images that are listed but left out by the config.
     pub left_out: Vec<PathBuf>,
     pub findings: Findings,
 }
@@ -37,9 +37,9 @@ pub struct AuditedImage {
     /// Class indices of the image as a whole.
     pub image_labels: Vec<u32>,
     pub objects: Vec<AuditedObject>,
-    /// Whether it should have objects and has none, not even one that is malformed.
+    /// Whether it should have objects but has none, not even a malformed one.
     pub without_objects: bool,
-    /// Patient and clip, told apart by dataset.
+    /// Patient and clip, distinguished by dataset.
     pub patient: Option<Box<str>>,
     pub clip: Option<Box<str>>,
 }
@@ -51,13 +51,13 @@ pub struct AuditedObject {
     /// Position in the file's `annotations`.
     pub entry: Option<u32>,
     pub id: Option<ImageId>,
-    /// Whether box and area are the file's own, and not computed from the mask.
+    /// Whether box and area come from the file, rather than computed from the mask.
     pub own_box: bool,
     pub own_area: bool,
 }
 
 impl Audit {
-    /// Of a split that opens, or why it does not.
+    /// The audit of a split that opens, or of one that does not, with the reason.
     pub fn of(opened: anyhow::Result<Dataset>, source: &Path) -> Self {
         match opened {
             Ok(dataset) => Self::from(dataset),
@@ -93,7 +93,7 @@ impl Audit {
         }
     }
 
-    /// What is sound, as a dataset.
+    /// The valid part, as a dataset.
     #[must_use]
     pub fn dataset(&self) -> Dataset {
         let record = |image: &AuditedImage| Record {

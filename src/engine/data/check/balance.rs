@@ -9,11 +9,11 @@ use super::{
 };
 use crate::data::{CategoryStatistics, Split, Statistics, statistics::counted};
 
-/// A class that is missing from a split is worth a word when that would happen by chance less often
-/// than this: in a validation split of two patients, most classes are missing.
+/// A class that is missing from a split is reported if that would happen by chance less often than
+/// this: in a validation split of two patients, most classes are missing.
 const SURPRISING: f64 = 0.01;
 
-/// Reports classes that are missing or rare to the findings of each split.
+/// Adds classes that are missing or rare to the findings of each split.
 pub(super) fn check(
     audits: &[(Split, Audit)],
     statistics: &[Statistics],
@@ -67,7 +67,8 @@ fn missing(
         let here = groups(audit, None);
         let chance = (1.0 - with as f64 / of.max(1) as f64).powf(here as f64);
         if chance < SURPRISING {
-            let got = format!("no {noun} of \"{name}\", which {} has {with} times", audits[0].0);
+            let got =
+                format!("no {noun} of \"{name}\", which occurs {with} times in {}", audits[0].0);
             findings.add(Code::CategoryWithoutObjects, place(), got);
         }
     }

@@ -31,10 +31,10 @@ pub struct Finding {
 pub struct Example {
     #[serde(flatten)]
     pub place: Place,
-    /// What should be there, where that can be said.
+    /// What was expected, if that can be said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
-    /// What is there.
+    /// What was found instead.
     pub got: String,
 }
 
@@ -74,7 +74,7 @@ impl Place {
 }
 
 impl fmt::Display for Place {
-    /// The image where there is one, else the annotation file; then ids.
+    /// The image if there is one, else the annotation file; then ids.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.image, &self.file) {
             (Some(path), _) | (None, Some(path)) => write!(f, "{}", path.display())?,
@@ -110,12 +110,12 @@ impl fmt::Display for Example {
 pub struct Findings(BTreeMap<Code, Vec<Example>>);
 
 impl Findings {
-    /// Something that is there and should not be.
+    /// Adds something that is there and should not be.
     pub fn add(&mut self, code: Code, place: Place, got: impl Into<String>) {
         self.push(code, Example { place, expected: None, got: got.into() });
     }
 
-    /// Something else than what should be there.
+    /// Adds something that differs from what was expected.
     pub fn add_expected(
         &mut self,
         code: Code,
@@ -130,14 +130,14 @@ impl Findings {
         self.0.entry(code).or_default().push(example);
     }
 
-    /// Takes over what another has, after its own.
+    /// Appends the findings of another to its own.
     pub fn extend(&mut self, other: Self) {
         for (code, examples) in other.0 {
             self.0.entry(code).or_default().extend(examples);
         }
     }
 
-    /// The first of the gravest kind.
+    /// The first of the most serious kind.
     #[must_use]
     pub fn first(&self) -> Option<&Example> {
         let (_, examples) = self.0.iter().min_by_key(|(code, _)| (code.severity(), **code))?;

@@ -42,7 +42,7 @@ pub(super) fn check(image: &AuditedImage, look: &Look, place: &Place) -> Vec<(Co
 
 fn check_size(image: &AuditedImage, seen: &Seen) -> Option<(Code, Option<String>, String)> {
     let got = (seen.height, seen.width);
-    let how = if seen.transposed { "as EXIF turns it" } else { "as it is stored" };
+    let how = if seen.transposed { "as rotated by EXIF" } else { "as stored" };
     let quarter = seen.header.orientation == ExifTurn::Quarter;
     match image.size {
         Some(size) if size != got => {
@@ -58,16 +58,17 @@ fn check_size(image: &AuditedImage, seen: &Seen) -> Option<(Code, Option<String>
         // Height and width tell which way it was annotated.
         Some(_) if quarter && got.0 != got.1 => None,
         _ if seen.has_orientation() => {
-            let what = if quarter { "a turn by a quarter" } else { "a mirrored or inverted image" };
+            let what =
+                if quarter { "a rotation by 90 degrees" } else { "a mirrored or inverted image" };
             let used = if seen.follows_exif { "is" } else { "is not" };
-            let got = format!("EXIF tells of {what}, which {used} applied (preprocess.exif)");
+            let got = format!("EXIF specifies {what}, which {used} applied (preprocess.exif)");
             Some((Code::ExifOrientation, None, got))
         }
         _ => None,
     }
 }
 
-/// Why there is no file: with a neighbour that may be meant.
+/// Why the file is missing, with a similar name in the folder that may be meant.
 fn missing(path: &Path) -> String {
     if path.is_dir() {
         return "a folder, not a file".into();
@@ -82,7 +83,7 @@ fn missing(path: &Path) -> String {
         .filter(|other| lower(other) == lower(path))
         .min();
     match meant.as_deref().and_then(Path::file_name) {
-        Some(name) => format!("there is no such file, but {}", name.to_string_lossy()),
+        Some(name) => format!("there is no such file, but there is {}", name.to_string_lossy()),
         None => "there is no such file".into(),
     }
 }

@@ -20,7 +20,7 @@ struct Member<'a> {
     split: usize,
     audit: &'a Audit,
     image: &'a AuditedImage,
-    /// Of its pixels, if they were decoded.
+    /// Properties of its pixels, if they were decoded.
     seen: Option<&'a Seen>,
     /// Index of its file.
     file: usize,
@@ -36,7 +36,7 @@ impl Member<'_> {
     }
 }
 
-/// Reports what lies in several splits (to `across`), and images that one split has twice (to that
+/// Reports what is in several splits (to `across`), and images that are in one split twice (to that
 /// split's findings).
 pub(super) fn check(
     audits: &[(Split, Audit)],
@@ -71,7 +71,7 @@ pub(super) fn check(
     groups(audits, Code::SharedClip, "clip", clip, across);
 }
 
-/// Images with equal pixels; returns the positions of those that an earlier split has, too.
+/// Images with equal pixels; returns the positions of those that an earlier split also has.
 fn identical(
     members: &[Member<'_>],
     names: &[Split],
@@ -92,7 +92,7 @@ fn identical(
         };
         let earlier = groups.entry(content).or_default();
         let in_same = earlier.iter().map(|&j| &members[j]).find(|m| m.split == member.split);
-        // One file that is listed twice is reported as that.
+        // A file that is listed twice has a finding of its own.
         if let Some(first) = in_same.filter(|first| first.file != member.file) {
             let got = format!("the same pixels as {}", first.shown());
             findings[member.split].add(Code::IdenticalImages, member.place(), got);
@@ -158,7 +158,7 @@ fn near(
     }
 }
 
-/// Patients or clips of an earlier split.
+/// Patients or clips that an earlier split also has.
 fn groups<'a, K: Into<String>>(
     audits: &'a [(Split, Audit)],
     code: Code,
@@ -166,7 +166,7 @@ fn groups<'a, K: Into<String>>(
     key: impl Fn(&'a AuditedImage) -> Option<K>,
     across: &mut Findings,
 ) {
-    // By key, the first split and how many images of it.
+    // By key, the first split and the number of its images.
     let mut first: HashMap<String, (Split, usize)> = HashMap::new();
     for (split, audit) in audits {
         // In the order of the file.

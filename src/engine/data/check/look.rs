@@ -1,4 +1,4 @@
-//! One look at an image file: everything that is wanted of it comes out of one decode.
+//! One look at an image file: everything that is needed comes from a single decode.
 
 use std::path::Path;
 
@@ -17,21 +17,21 @@ pub enum Look {
     NotAnImage(String),
     /// Why.
     Unreadable(String),
-    /// There, and not decoded.
+    /// It exists and was not decoded.
     Present,
     Decoded(Box<Seen>),
 }
 
-/// What a decoded image is like.
+/// Properties of a decoded image.
 #[derive(Debug)]
 pub struct Seen {
     pub header: Header,
-    /// As training gets it: turned as EXIF says where the options say so.
+    /// As training gets it: rotated as EXIF says if the options ask for that.
     pub height: u32,
     pub width: u32,
-    /// Whether EXIF turned it by a quarter.
+    /// Whether EXIF rotated it by 90 degrees.
     pub transposed: bool,
-    /// Whether what EXIF says was done.
+    /// Whether the EXIF orientation was applied.
     pub follows_exif: bool,
     /// Whether three stored channels are equal throughout.
     pub is_grey: bool,
@@ -49,7 +49,7 @@ pub struct PixelSums {
     pub highest: [u8; 3],
 }
 
-/// Looks at the file at `path`; without `options` only whether it is there.
+/// Looks at the file at `path`; without `options`, only checks that it exists.
 #[must_use]
 pub fn look_at(path: &Path, options: Option<DecodeOptions>) -> Look {
     let Ok(metadata) = std::fs::metadata(path) else { return Look::Missing };
@@ -100,7 +100,7 @@ impl Seen {
         self.pixels.lowest == self.pixels.highest
     }
 
-    /// Whether EXIF speaks of a turn of any kind.
+    /// Whether EXIF specifies any rotation or mirroring.
     #[must_use]
     pub fn has_orientation(&self) -> bool {
         self.header.orientation != ExifTurn::Upright
@@ -111,7 +111,7 @@ impl PixelSums {
     fn of(image: &Image) -> Self {
         let mut sums = Self { lowest: [u8::MAX; 3], ..Self::default() };
         // Histograms: the sums cost nothing more. Four of them for grey images, since a processor
-        // waits for a counter that it has just raised, and backgrounds are black throughout.
+        // waits for a counter that it has just incremented, and backgrounds are black throughout.
         let mut tables = [[0u32; 256]; 4];
         let lanes = if image.channels == 3 { 3 } else { 4 };
         let mut pixels = image.pixels.chunks_exact(lanes);
@@ -146,7 +146,7 @@ impl PixelSums {
         sums
     }
 
-    /// Takes the pixels of another image to these.
+    /// Adds the pixels of another image.
     pub fn add(&mut self, other: &Self) {
         if self.count == 0 {
             self.lowest = [u8::MAX; 3];
@@ -170,7 +170,7 @@ impl PixelSums {
     }
 }
 
-/// The first bytes as people can read them.
+/// The first bytes in readable form.
 fn beginning(bytes: &[u8]) -> String {
     let bytes = &bytes[..bytes.len().min(16)];
     let is_text = bytes.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());

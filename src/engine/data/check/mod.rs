@@ -1,7 +1,7 @@
-//! Looks a dataset over before anything is trained on it, and reports all that it finds.
+//! Checks a dataset before anything is trained on it, and reports everything it finds.
 //!
-//! [`Audit`] is what the annotation files say, read past their faults; each image file is then
-//! decoded once, and its fingerprint, its statistics and the checks of its masks come out of that.
+//! [`Audit`] is what the annotation files say, read despite their faults; each image file is then
+//! decoded once, for its fingerprint, its statistics and the checks of its masks.
 
 mod audit;
 mod balance;
@@ -60,7 +60,7 @@ pub struct DatasetCheck {
     pub splits: Vec<SplitCheck>,
     /// What concerns several splits, or none.
     pub across: Vec<Finding>,
-    /// Listed in all splits.
+    /// Number of images listed in all splits together.
     pub num_images: usize,
     pub num_faults: usize,
     pub num_doubts: usize,
@@ -70,7 +70,7 @@ pub struct DatasetCheck {
 #[derive(Debug, Clone, Serialize)]
 pub struct SplitCheck {
     pub split: Split,
-    /// Of what could be read.
+    /// Counts of what could be read.
     pub statistics: Statistics,
     /// By kind, faults first.
     pub findings: Vec<Finding>,
@@ -103,10 +103,10 @@ impl Looked {
     }
 }
 
-/// Looks at every split of `config`; `progress` is told of each image file.
+/// Checks every split of `config`; `progress` is called for each image file.
 ///
 /// # Errors
-/// When an option is out of range. Whatever is wrong with the data is a finding.
+/// If an option is out of range. Faults of the data are findings, not errors.
 pub fn check(
     config: &dyn DatasetConfig,
     options: CheckOptions,
@@ -125,7 +125,7 @@ pub fn check(
     }
     for ((_, audit), findings) in audits.iter().zip(&mut findings) {
         for image in audit.images.iter().filter(|image| image.without_objects) {
-            findings.add(Code::ImageWithoutObjects, audit.place(image), "no annotation of it");
+            findings.add(Code::ImageWithoutObjects, audit.place(image), "it has no annotations");
         }
     }
     let statistics: Vec<Statistics> =
@@ -166,7 +166,7 @@ fn look_over(
     (Looked { looks, index }, found.into_iter().flatten().collect())
 }
 
-/// Each file with the images (split, position) that it is of.
+/// Each file with the images (split, position) that refer to it.
 type Files<'a> = Vec<(&'a Path, Vec<(usize, usize)>)>;
 
 fn files(audits: &[(Split, Audit)]) -> (Files<'_>, HashMap<PathBuf, usize>) {
@@ -212,7 +212,7 @@ fn of_image(audit: &Audit, position: usize, look: &Look) -> Vec<(Code, Example)>
     found
 }
 
-/// What a run would stop at must be a finding, whatever it is.
+/// Whatever would stop a run must be a finding.
 fn open_all(config: &dyn DatasetConfig, audits: &[(Split, Audit)], findings: &mut [Findings]) {
     // Other splits are opened with the training split's categories.
     let first_is_faulty = findings.first().is_some_and(Findings::has_faults);

@@ -7,14 +7,14 @@ use super::{
 };
 use crate::data::{Rle, Segmentation};
 
-/// Pixels by which a box or polygon may pass the edge, or a box differ from its mask: tools
+/// Pixels by which a box or polygon may extend beyond the edge, or a box differ from its mask: tools
 /// disagree on whether a pixel's centre or corner counts.
 const TOLERANCE: f64 = 2.0;
 /// Least overlap of a box with that of its mask.
 const MIN_BOX_IOU: f64 = 0.8;
 /// Share by which an area may differ from that of its mask.
 const AREA_TOLERANCE: f64 = 0.1;
-/// Overlap from which two objects of one category are the same, and two of any.
+/// Overlap from which two objects count as the same: of one category, and of any two.
 const SAME_IOU: f64 = 0.9;
 const IDENTICAL_IOU: f64 = 0.99;
 
@@ -53,7 +53,7 @@ pub(super) fn check(
         let other = place(first);
         let entry = other.entry.unwrap_or_else(|| format!("object {i}"));
         let category = other.category.unwrap_or_default();
-        let got = format!("covers {:.0} % of what {entry} (\"{category}\") does", 100.0 * iou);
+        let got = format!("overlaps {entry} (\"{category}\") by {:.0} %", 100.0 * iou);
         found.push((Code::DuplicateObject, Example { place: place(again), expected: None, got }));
     }
     found
@@ -97,11 +97,11 @@ fn check_object(
     let tight = mask.bbox();
     if audited.own_box && !tiny && differs(within(object.bbox, size), tight) {
         let got = format!("box {}", numbers(object.bbox));
-        add(Code::BoxMaskMismatch, Some(format!("{} of its mask", numbers(tight))), got);
+        add(Code::BoxMaskMismatch, Some(format!("{}, the box of its mask", numbers(tight))), got);
     }
     if audited.own_area && !object.is_crowd && area_differs(object.area, mask, &object.segmentation)
     {
-        let expected = format!("{} pixels of its mask", mask.area());
+        let expected = format!("{} pixels, the area of its mask", mask.area());
         add(Code::AreaMismatch, Some(expected), format!("area {}", object.area));
     }
 }
@@ -124,7 +124,7 @@ fn within([x, y, width, height]: [f64; 4], size: (u32, u32)) -> [f64; 4] {
     [x, y, width, height]
 }
 
-/// Whether two XYWH boxes are not the same one drawn by different tools.
+/// Whether two XYWH boxes differ by more than the conventions of drawing tools.
 fn differs(a: [f64; 4], b: [f64; 4]) -> bool {
     let ends = |[x, y, w, h]: [f64; 4]| [x, y, x + w, y + h];
     let apart = ends(a).iter().zip(ends(b)).any(|(a, b)| (a - b).abs() > TOLERANCE);
@@ -133,7 +133,7 @@ fn differs(a: [f64; 4], b: [f64; 4]) -> bool {
 
 fn area_differs(area: f64, mask: &Rle, segmentation: &Segmentation) -> bool {
     let pixels = mask.area() as f64;
-    // A polygon through pixel centres has half its outline less than the pixels it covers.
+    // The area of a polygon through pixel centres is that of its pixels less half the outline.
     let outline = match segmentation {
         Segmentation::Polygons(_) => {
             let [_, _, width, height] = mask.bbox();
@@ -146,7 +146,7 @@ fn area_differs(area: f64, mask: &Rle, segmentation: &Segmentation) -> bool {
     off > AREA_TOLERANCE * area.max(pixels) + outline && off > TOLERANCE
 }
 
-/// Pairs of objects that are one, with their overlap.
+/// Pairs of objects that count as the same, with their overlap.
 fn repeated(image: &AuditedImage, masks: &[Option<Rle>]) -> Vec<(usize, usize, f64)> {
     let mut pairs = Vec::new();
     for j in 1..image.objects.len() {

@@ -1,11 +1,11 @@
-//! The report for people.
+//! The report as readable text.
 
 use std::fmt::{self, Write as _};
 
 use super::{DatasetCheck, Finding, Severity};
 use crate::data::{CategoryStatistics, Statistics, statistics::counted};
 
-/// A report as text, with so many examples of each kind.
+/// A report as text, with a limited number of examples of each kind.
 #[derive(Debug)]
 pub struct CheckText<'a> {
     check: &'a DatasetCheck,
@@ -13,7 +13,7 @@ pub struct CheckText<'a> {
 }
 
 impl DatasetCheck {
-    /// The report as text, with at most so many examples of each kind.
+    /// The report as text, with at most this many examples of each kind.
     #[must_use]
     pub fn text(&self, examples: usize) -> CheckText<'_> {
         CheckText { check: self, examples }

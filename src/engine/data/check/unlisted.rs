@@ -1,4 +1,4 @@
-//! Files beside those of the dataset.
+//! Files next to those of the dataset.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -13,7 +13,7 @@ use super::{
 use crate::data::{Split, files::is_image};
 
 /// Reports images in the folders of listed ones that no split lists. Folders without any listed
-/// image are not looked into: they may hold other datasets.
+/// image are not searched: they may hold other datasets.
 pub(super) fn check(audits: &[(Split, Audit)], across: &mut Findings) {
     let mut listed = HashSet::new();
     let mut folders = BTreeSet::new();
@@ -29,7 +29,7 @@ pub(super) fn check(audits: &[(Split, Audit)], across: &mut Findings) {
     }
     for folder in folders {
         let listed_as = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
-        // A folder that is not there has images that are missing.
+        // The images of a missing folder are reported as missing.
         let Ok(entries) = std::fs::read_dir(listed_as) else { continue };
         let mut files: Vec<PathBuf> = entries
             .filter_map(|entry| entry.ok().map(|entry| folder.join(entry.file_name())))
@@ -48,7 +48,7 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// Whether a path leads out of a folder, by its words alone (links are followed nowhere).
+/// Whether a path leads out of a folder, judged by its text alone (links are not followed).
 pub(in crate::data) fn path_leaves(path: &Path, folder: &Path) -> bool {
     let (path, folder) = (tidy(path), tidy(folder));
     let leads_up = folder.as_os_str().is_empty()
@@ -56,7 +56,7 @@ pub(in crate::data) fn path_leaves(path: &Path, folder: &Path) -> bool {
     leads_up || !path.starts_with(&folder)
 }
 
-/// A path without `.` and with `..` carried out.
+/// A path without `.` and with `..` resolved.
 fn tidy(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for part in path.components() {

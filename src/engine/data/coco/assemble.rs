@@ -14,8 +14,8 @@ use crate::{
     data::{Dataset, ImageId, Object, Record},
 };
 
-/// Joins annotations to their images. `path` is the file's, for messages; `images` the folder that
-/// `file_name` is relative to.
+/// Joins annotations to their images. `path` is the path of the file, for messages; `images` is the
+/// folder that `file_name` is relative to.
 ///
 /// # Errors
 /// Names the file and the entry that is incomplete, contradictory or unknown.
@@ -129,7 +129,7 @@ fn find_owners(annotations: &[RawAnnotation], by_id: &HashMap<&ImageId, u32>) ->
     annotations.iter().enumerate().map(owner).collect()
 }
 
-/// A list that grows by itself starts with room for four objects; most images have one.
+/// A list that grows on its own starts with room for four objects; most images have one.
 fn reserve_objects(records: &mut [Record], owners: &[u32]) {
     let mut counts = vec![0u32; records.len()];
     for &owner in owners {

@@ -13,10 +13,10 @@ use crate::{
     },
 };
 
-/// The one category that all become when classes do not matter.
+/// The single category that replaces all others if classes do not matter.
 const AGNOSTIC: &str = "object";
 
-/// Categories in the order of class indices, and what each id of the file stands for.
+/// Categories in the order of class indices, and the class of each id in the file.
 #[derive(Debug)]
 pub(super) struct CategoryMap {
     pub(super) categories: Vec<Category>,
@@ -28,7 +28,7 @@ impl CategoryMap {
     /// Categories as the file at `path` lists them, without those named in `ignored`.
     ///
     /// # Errors
-    /// When an entry lacks id or name, or repeats another's, or an ignored name does not exist.
+    /// If an entry lacks id or name or repeats those of another, or an ignored name does not exist.
     pub(super) fn new(raw: &[RawCategory], ignored: &[String], path: &Path) -> Result<Self> {
         let file = path.display();
         let mut categories: Vec<Category> = Vec::new();
@@ -68,16 +68,16 @@ impl CategoryMap {
         self.categories.iter().map(|c| c.name.clone()).collect()
     }
 
-    /// Class indices in the order of `names`, which `origin` says the source of.
+    /// Class indices in the order of `names`; `origin` says where the names come from.
     ///
     /// # Errors
-    /// When the names are not exactly those of the file at `path`.
+    /// If the names are not exactly those of the file at `path`.
     pub(super) fn ordered(mut self, names: &[String], origin: &str, path: &Path) -> Result<Self> {
         let own: Vec<&str> = self.categories.iter().map(|c| c.name.as_str()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         if let Some(difference) = mismatch(&own, &names) {
             return Err(Error::data(format!(
-                "{}: {difference} ({origin}). What is not wanted goes into \
+                "{}: {difference} ({origin}). List unwanted categories in \
                  dataset.ignore_categories",
                 path.display()
             ))
@@ -88,7 +88,7 @@ impl CategoryMap {
         Ok(self)
     }
 
-    /// Every category as one.
+    /// All categories merged into one.
     pub(super) fn agnostic(mut self) -> Self {
         self.categories = vec![Category { id: 1, name: AGNOSTIC.into() }];
         for index in self.indices.values_mut().flatten() {

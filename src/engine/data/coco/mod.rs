@@ -48,8 +48,8 @@ use crate::{Error, pattern};
 /// `type = "coco"`: annotation files in COCO's format.
 ///
 /// Polygons, compressed and uncompressed run lengths; ids as integers, strings or absent (then the
-/// position counts). Categories are matched by name: every split must have the same names, in
-/// whatever order and with whatever ids.
+/// position is the id). Categories are matched by name: every split must have the same names, in
+/// any order and with any ids.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CocoConfig {
@@ -68,7 +68,7 @@ pub struct CocoConfig {
     /// Names whose objects are left out.
     #[serde(default)]
     pub ignore_categories: Vec<String>,
-    /// Makes every category one, `object`.
+    /// Merges all categories into one, `object`.
     #[serde(default)]
     pub agnostic: bool,
     /// Patterns of `file_name` whose images are left out of every split, e.g. those of an organ;
@@ -76,11 +76,11 @@ pub struct CocoConfig {
     /// error.
     #[serde(default)]
     pub exclude: Vec<String>,
-    /// What the classes of an image as a whole are.
+    /// Where the classes of an image as a whole come from.
     #[serde(default)]
     pub image_label: ImageLabel,
-    /// Keys of the file's image entries that hold a number which belongs to the image, such as
-    /// `ga_weeks`; every image must have each of them.
+    /// Keys of the image entries that hold a number of the image, such as `ga_weeks`; every image must
+    /// have all of them.
     #[serde(default)]
     pub values: Vec<String>,
     /// Keeps images without objects. The honest default: leaving them out hides false positives.
@@ -112,11 +112,11 @@ pub enum ImageLabel {
     /// An image has the categories of its objects.
     #[default]
     FromObjects,
-    /// Images have none.
+    /// Images have no classes.
     None,
 }
 
-/// Which image files are looked for on opening. A missing one is an error on reading in any case.
+/// Which image files are checked on opening. Reading a missing one is an error in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckFiles {
@@ -139,7 +139,7 @@ impl CheckFiles {
 }
 
 impl<'de> Deserialize<'de> for CocoSplit {
-    /// By hand, since serde's untagged form says nothing about what is wrong inside.
+    /// Written by hand, since serde's untagged form does not say what is wrong inside.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -169,7 +169,7 @@ impl<'de> Deserialize<'de> for CocoSplit {
 }
 
 inventory::submit! {
-    crate::config::Summary::dataset("coco", "COCO JSON: polygons, compressed and uncompressed RLE, boxes")
+    crate::config::Summary::of("dataset", "coco", "COCO JSON: polygons, compressed and uncompressed RLE, boxes")
 }
 
 #[typetag::serde(name = "coco")]
@@ -226,7 +226,7 @@ impl CocoConfig {
         }
         let Some(names) = &self.categories else { return Ok(()) };
         let complaint = if self.agnostic {
-            "exclude each other with `agnostic = true`, which makes every category one".to_owned()
+            "cannot be combined with `agnostic = true`, which makes every category one".to_owned()
         } else if names.is_empty() {
             "is empty: name at least one, or leave the key out".to_owned()
         } else if let Some(name) = duplicate(names) {
@@ -239,8 +239,8 @@ impl CocoConfig {
         Err(Error::config(format!("dataset.categories {complaint}")).into())
     }
 
-    /// How the file's categories become class indices. Without `categories` the train file has
-    /// the say, so that all splits agree.
+    /// How the file's categories become class indices. Without `categories`, the train file decides,
+    /// so that all splits agree.
     fn category_map(&self, split: Split, path: &Path, file: &CocoFile) -> Result<CategoryMap> {
         let map = CategoryMap::new(&file.categories.0, &self.ignore_categories, path)?;
         if self.agnostic {

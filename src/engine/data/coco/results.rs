@@ -1,7 +1,7 @@
 //! A COCO result file: a list of detections, which may be hundreds of thousands.
 //!
-//! The file is read whole and what is kept points into it: masks are decoded only when their
-//! image's turn has come.
+//! The file is read whole, and entries point into it: masks are decoded only when it is their
+//! image's turn.
 
 use std::{cell::RefCell, fmt, path::Path};
 
@@ -42,20 +42,20 @@ pub struct FoundObject<'a> {
 }
 
 impl FoundObject<'_> {
-    /// Whether the file gives it a mask.
+    /// Whether the file has a mask for it.
     #[must_use]
     pub fn has_mask(&self) -> bool {
         self.segmentation.is_some()
     }
 
-    /// The mask as the file has it.
+    /// The mask as given in the file.
     ///
     /// # Errors
-    /// When it is no segmentation.
+    /// If it is not a valid segmentation.
     pub fn segmentation(&self) -> Result<Segmentation> {
         let Some(json) = self.segmentation else { return Ok(Segmentation::None) };
         serde_json::from_str(json).map_err(|error| {
-            // Line and column are those of the piece, which the user does not know.
+            // Line and column are relative to the fragment, which the user does not know.
             let text = error.to_string();
             anyhow!("{}", text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what))
         })
@@ -66,7 +66,7 @@ impl CocoResults {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// When that is impossible.
+    /// If it cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
         Ok(Self { bytes: read(path)? })
     }
@@ -78,7 +78,7 @@ impl CocoResults {
     /// unless `with_masks` or there is no box.
     ///
     /// # Errors
-    /// Of kind data: names `path` and the entry that is incomplete, malformed, or of an image or
+    /// A data error that names `path` and the entry that is incomplete, malformed, or of an image or
     /// category that the ground truth does not have.
     pub fn detections<'a>(
         &'a self,
@@ -101,7 +101,7 @@ impl CocoResults {
     }
 }
 
-/// An entry as the file has it, nothing copied.
+/// An entry as in the file, without copying.
 #[derive(Deserialize)]
 struct RawFound<'a> {
     #[serde(borrow)]
@@ -115,7 +115,7 @@ struct RawFound<'a> {
     segmentation: Option<&'a RawValue>,
 }
 
-/// `[]` and `null` are none, as in pycocotools.
+/// `[]` and `null` count as absent, as in pycocotools.
 fn bbox_or_nothing<'de, D: Deserializer<'de>>(json: D) -> Result<Option<[f64; 4]>, D::Error> {
     struct BboxVisitor;
     impl<'de> Visitor<'de> for BboxVisitor {
@@ -154,7 +154,7 @@ fn bbox_or_nothing<'de, D: Deserializer<'de>>(json: D) -> Result<Option<[f64; 4]
 struct List<'t> {
     truths: &'t CocoTruths,
     with_masks: bool,
-    /// Detections of an image mostly stand together.
+    /// The detections of an image are mostly next to each other.
     last_image: RefCell<Option<(String, u32)>>,
 }
 
@@ -230,8 +230,8 @@ impl<'de> DeserializeSeed<'de> for &List<'_> {
     }
 }
 
-/// One entry. Its images and categories are looked up while the reader stands in it, so that an
-/// error tells its line.
+/// One entry. Its images and categories are looked up while the parser is at this entry, so that an
+/// error names its line.
 struct EntrySeed<'l, 't>(&'l List<'t>);
 
 impl<'de> DeserializeSeed<'de> for EntrySeed<'_, '_> {

@@ -27,7 +27,7 @@ pub struct CocoTruths {
     pub sha256: String,
     pub images: Vec<TruthImage>,
     pub categories: Vec<TruthCategory>,
-    /// What the file lacked and how it was made up for.
+    /// What the file lacked and how it was filled in.
     pub notes: Vec<String>,
     pub(super) image_index: HashMap<ImageId, u32>,
     pub(super) category_index: HashMap<ImageId, u32>,
@@ -37,7 +37,7 @@ pub struct CocoTruths {
 #[derive(Debug)]
 pub struct TruthImage {
     pub id: ImageId,
-    /// `(height, width)`, where the file tells it.
+    /// `(height, width)`, if the file gives it.
     pub size: Option<(u32, u32)>,
     /// In the order of the file.
     pub objects: Vec<TruthObject>,
@@ -61,7 +61,7 @@ pub struct TruthObject {
 #[derive(Debug, Clone)]
 pub struct TruthCategory {
     pub id: ImageId,
-    /// The id where the file has no name.
+    /// The id if the file has no name.
     pub name: String,
 }
 
@@ -110,14 +110,14 @@ impl Entry for RawLabel {
 }
 
 impl CocoTruths {
-    /// Reads the ground truth at `path`; without `with_masks` outlines are checked and forgotten.
+    /// Reads the ground truth at `path`; without `with_masks`, outlines are checked and discarded.
     ///
-    /// An image without id has its position for one. A missing `iscrowd` is 0; missing boxes and
+    /// An image without an id gets its position as id. A missing `iscrowd` is 0; missing boxes and
     /// areas are computed, and noted.
     ///
     /// # Errors
-    /// Of kind data: names the file and the entry that is incomplete, contradictory, a duplicate or
-    /// points to what is not there.
+    /// A data error that names the file and the entry that is incomplete, contradictory, a duplicate or
+    /// refers to something that does not exist.
     pub fn read(path: &Path, with_masks: bool) -> Result<Self> {
         let (file, sha256): (TruthFile, _) = read_hashed(path)?;
         assemble(file, path, sha256, with_masks)
@@ -139,7 +139,7 @@ fn assemble(file: TruthFile, path: &Path, sha256: String, with_masks: bool) -> R
     for (i, raw) in file.annotations.0.into_iter().enumerate() {
         let place = entry("annotations", i, raw.id.as_ref());
         if let Some(j) = raw.id.clone().and_then(|id| seen.insert(id, i)) {
-            return Err(anyhow!("{place} has the id of annotations[{j}], too: ids must differ"));
+            return Err(anyhow!("{place} has the same id as annotations[{j}]: ids must differ"));
         }
         num_completed += usize::from(raw.bbox.is_none() || raw.area.is_none());
         let owner = find("image_id", raw.image_id.as_ref(), &image_index);
@@ -160,8 +160,8 @@ fn assemble(file: TruthFile, path: &Path, sha256: String, with_masks: bool) -> R
     }
     if let Some(i) = seen.get(&ImageId::from(0)) {
         notes.push(format!(
-            "annotations[{i}] has the id 0: pycocotools takes what finds it for a false alarm; here \
-             it counts as found"
+            "annotations[{i}] has the id 0: pycocotools counts its detection as a false positive; here \
+             it is a match"
         ));
     }
     Ok(CocoTruths {
@@ -213,7 +213,7 @@ fn index<'a>(list: &str, ids: impl Iterator<Item = &'a ImageId>) -> Result<HashM
     Ok(index)
 }
 
-/// The position of what an entry's `key` names.
+/// The position of the entry that `key` refers to.
 pub(super) fn find(key: &str, id: Option<&ImageId>, index: &HashMap<ImageId, u32>) -> Result<u32> {
     let id = id.with_context(|| format!("`{key}` is missing"))?;
     index.get(id).copied().ok_or_else(|| {

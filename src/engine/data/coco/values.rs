@@ -18,8 +18,8 @@ use crate::{
     },
 };
 
-/// The file once more, for its image entries alone: whole entries as trees would cost a dataset
-/// without numbers memory and time.
+/// The file once more, for its image entries only: parsing whole entries into trees would cost
+/// datasets without numbers memory and time.
 #[derive(Debug, Deserialize)]
 struct ImagesOnly {
     images: Entries<Open>,
@@ -43,7 +43,7 @@ impl Entry for Open {
 /// Adds the numbers under `keys` to `records`, which are the images of the file `bytes` in its order.
 ///
 /// # Errors
-/// Names the file, the image and the key that is missing or holds no finite number.
+/// Names the file, the image and the key that is missing or not a finite number.
 pub(super) fn add(
     records: &mut [Record],
     keys: &[String],
@@ -64,11 +64,11 @@ pub(super) fn add(
 }
 
 fn number(image: &Map<String, Value>, key: &str) -> Result<f64> {
-    let hint = "leave the image out with dataset.exclude, or mend the file";
+    let hint = "leave the image out with dataset.exclude, or fix the file";
     let Some(value) = image.get(key) else {
         let keys: Vec<&str> = image.keys().map(String::as_str).collect();
         anyhow::bail!(
-            "`{key}` is missing, which dataset.values asks for{}; its keys are {}",
+            "`{key}` is missing, but dataset.values asks for it{}; its keys are {}",
             did_you_mean(key, keys.iter().copied()),
             quoted(&keys)
         );
@@ -106,15 +106,15 @@ mod tests {
     fn what_is_no_number_is_refused_with_file_image_and_key() {
         assert_eq!(
             error(r#"{"id": 4, "ga_week": 21}"#),
-            "train.json: images[0] (id 4), a.png: `ga_weeks` is missing, which dataset.values asks \
-             for (did you mean \"ga_week\"?); its keys are \"ga_week\", \"id\""
+            "train.json: images[0] (id 4), a.png: `ga_weeks` is missing, but dataset.values asks \
+             for it (did you mean \"ga_week\"?); its keys are \"ga_week\", \"id\""
         );
         for (given, said) in [("null", "null"), ("\"21\"", "\"21\""), ("[21]", "[21]")] {
             assert_eq!(
                 error(&format!(r#"{{"id": 4, "ga_weeks": {given}}}"#)),
                 format!(
                     "train.json: images[0] (id 4), a.png: `ga_weeks` is {said}: expected a number; \
-                     leave the image out with dataset.exclude, or mend the file"
+                     leave the image out with dataset.exclude, or fix the file"
                 )
             );
         }

@@ -35,7 +35,7 @@ impl Kind {
     /// All kinds, in the order of their codes.
     pub const ALL: [Self; 3] = [Self::Breast, Self::Ovary, Self::Liver];
 
-    /// As configs and the command line spell it.
+    /// The name in configs and on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl Kind {
 }
 
 /// A phantom dataset. Image `index` depends on `seed`, `kind` and the rendering options alone, so
-/// a larger `num_images` extends a smaller set (its splits are drawn anew).
+/// a larger `num_images` extends a smaller set (its splits are drawn again).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PhantomConfig {
@@ -65,7 +65,7 @@ pub struct PhantomConfig {
     pub seed: u64,
     /// Organ-like appearance.
     pub kind: Kind,
-    /// Views of one patient: the same lesion and machine, another plane. The last patient may have
+    /// Views of one patient: the same lesion and machine, a different plane. The last patient may have
     /// fewer.
     pub images_per_patient: usize,
     /// An image shows 1 to this many lesions.
@@ -102,15 +102,15 @@ impl Default for PhantomConfig {
 }
 
 impl PhantomConfig {
-    /// Sides a phantom may have: below, lesions vanish; above, beams are coarser than pixels.
+    /// Allowed sides of an image: below, lesions vanish; above, beams are coarser than pixels.
     pub const IMAGE_SIZES: std::ops::RangeInclusive<u32> = 64..=2048;
     /// More lesions than this leave no room for tissue.
     pub const MAX_LESIONS: usize = 8;
 
-    /// Checks that the values make a dataset.
+    /// Checks that the values describe a valid dataset.
     ///
     /// # Errors
-    /// Names the first key that does not, its value and what it may be.
+    /// Names the first key that is invalid, its value and what is allowed.
     pub fn validate(&self) -> Result<()> {
         let fraction = |value: f64| value.is_finite() && (0.0..=1.0).contains(&value);
         let problem = if self.num_images == 0 {
@@ -145,7 +145,7 @@ impl PhantomConfig {
         bail!(Error::config(format!("phantom: {problem}")))
     }
 
-    /// Number of the patient whom image `index` shows.
+    /// Number of the patient shown in image `index`.
     #[must_use]
     pub fn patient_of(&self, index: usize) -> usize {
         index / self.images_per_patient

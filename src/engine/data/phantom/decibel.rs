@@ -36,7 +36,7 @@ impl Decibels {
         Self { amplitudes: &AMPLITUDES, mantissas: &MANTISSAS }
     }
 
-    /// Amplitude of `db`, held to [-160, 80] dB.
+    /// Amplitude of `db`, clamped to [-160, 80] dB.
     pub(super) fn amplitude(self, db: f32) -> f32 {
         let at = (db.clamp(LOW_DB, HIGH_DB) - LOW_DB) * STEPS_PER_DB;
         let i = at as usize;

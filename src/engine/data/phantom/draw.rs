@@ -47,7 +47,7 @@ impl Draw {
         low * libm::exp(libm::log(high / low) * self.0.uniform())
     }
 
-    /// Normal, cut at 2.5 standard deviations so that no image is absurd.
+    /// Normal, truncated at 2.5 standard deviations so that no image is absurd.
     pub(super) fn normal(&mut self, (mean, deviation): (f64, f64)) -> f64 {
         // Not `Rng::normal`: it goes through the system's library.
         let radius = (-2.0 * libm::log(1.0 - self.0.uniform())).sqrt();

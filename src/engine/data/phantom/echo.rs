@@ -17,9 +17,9 @@ use super::{
 
 /// Echo of a unit step of impedance against the mean of the speckle.
 const SPECULAR: f32 = 6.0;
-/// Loss beside tangential walls, dB per unit step of impedance from line to line.
+/// Loss next to tangential walls, dB per unit step of impedance from line to line.
 const REFRACTION_DB: f32 = 0.4;
-/// How much of its neighbours' shadow a beam takes over with each sample, as the aperture is wide.
+/// How much of its neighbours' shadow a beam takes on with each sample, since the aperture is wide.
 const SHADOW_SPREAD: f32 = 0.02;
 
 /// Grey, 0 to 1, on the grid of beams and depths.
@@ -48,7 +48,7 @@ pub(super) fn grey(view: &View, lines: usize, samples: usize, mut speckle: Draw)
     Grid { lines, samples, cells: envelope }
 }
 
-/// In-phase and quadrature parts, apart so that loops over them vectorise.
+/// In-phase and quadrature parts, kept apart so that loops over them vectorise.
 struct Signal {
     re: Vec<f32>,
     im: Vec<f32>,

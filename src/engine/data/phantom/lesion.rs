@@ -1,4 +1,4 @@
-//! Lesions and what may be taken for one.
+//! Lesions, and what may be mistaken for one.
 
 use super::{
     config::Kind,
@@ -56,7 +56,7 @@ impl Core {
     }
 }
 
-/// Where lesions may lie.
+/// Where lesions may be placed.
 pub(super) struct Field<'a> {
     pub(super) probe: &'a Probe,
     pub(super) canvas: &'a Canvas,
@@ -64,8 +64,8 @@ pub(super) struct Field<'a> {
     pub(super) organ: (f32, f32),
 }
 
-/// One view of a lesion at a free place: its body first, then what lies inside. `None` when there
-/// is no room; the first lesion of an image always finds some.
+/// One view of a lesion at a free place: its body first, then what is inside. `None` if there is no
+/// room; the first lesion of an image always finds some.
 pub(super) fn place(
     draw: &mut Draw,
     core: &Core,
@@ -195,7 +195,7 @@ fn part(draw: &mut Draw, body: &Blob, spread: f64, size: f32, flatness: f32) -> 
     }
 }
 
-/// Vessels, follicles, lobules and shadows: unlabelled, and in all classes alike.
+/// Vessels, follicles, lobules and shadows: unlabelled, and equally frequent in all classes.
 pub(super) fn distractors(draw: &mut Draw, kind: Kind, probe: &Probe) -> Vec<Blob> {
     let mut blobs = Vec::new();
     let mut add = |draw: &mut Draw, spec: &Distractor| {
@@ -228,7 +228,7 @@ pub(super) fn distractors(draw: &mut Draw, kind: Kind, probe: &Probe) -> Vec<Blo
     blobs
 }
 
-/// Distributions of one sort of distractor.
+/// Distributions of one type of distractor.
 #[derive(Debug, Clone, Copy)]
 struct Distractor {
     count: (usize, usize),

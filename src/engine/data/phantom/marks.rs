@@ -1,4 +1,4 @@
-//! What scanners draw beside the picture.
+//! What scanners draw next to the picture.
 
 use super::patient::View;
 
@@ -18,7 +18,7 @@ pub(super) fn draw(pixels: &mut [u8], view: &View) {
                 }
             }
         };
-    // A tick each centimetre, wider ones each five.
+    // A tick every centimetre, a wider one every five.
     for centimetre in 0..=(view.probe.depth_mm / 10.0) as usize {
         let (row, _) = view.canvas.to_pixel(0.0, centimetre as f64 * 10.0);
         let width = if centimetre % 5 == 0 { 3 * unit } else { unit + unit / 2 };

@@ -1,9 +1,9 @@
 //! Phantoms: B-mode-like pictures of tissue with lesions, annotated, from a seed.
 //!
-//! [`PhantomConfig`] says what; [`render()`] makes one picture as a pure function of seed and index;
-//! [`generate`] writes a dataset in COCO's form, split by patient.
+//! [`PhantomConfig`] says what to generate; [`render()`] makes one picture as a pure function of seed
+//! and index; [`generate`] writes a dataset in COCO format, split by patient.
 //!
-//! A picture comes about as a scanner's does. `patient` draws a person with a machine, tissue
+//! A picture is formed as in a scanner. `patient` draws a person with a machine, tissue
 //! layers and a lesion; `scene` evaluates backscatter, impedance and attenuation on a grid of
 //! beams and depths; `echo` turns that into speckle, shadows and noise, and compresses it;
 //! `render` converts the fan to pixels and rasterises the masks. What distinguishes

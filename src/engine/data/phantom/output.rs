@@ -1,4 +1,4 @@
-//! The files' contents.
+//! The contents of the files.
 
 use serde::Serialize;
 
@@ -8,9 +8,9 @@ use super::{
     render::{PhantomImage, PhantomLesion},
 };
 
-/// How the dataset says who made it; `--overwrite` asks for it.
+/// Marks a dataset as generated here; `--overwrite` requires it.
 pub(super) const GENERATOR: &str = "sonotune data phantom";
-/// Raised whenever the same config gives other pictures.
+/// Incremented whenever the same config gives different pictures.
 pub(super) const GENERATOR_VERSION: u32 = 1;
 
 #[derive(Debug, Clone, Serialize)]
@@ -52,7 +52,7 @@ pub(super) struct Image {
     pub(super) frequency_mhz: f64,
     pub(super) depth_mm: f64,
     pub(super) mm_per_pixel: f64,
-    /// Pixels of lesions, those of several counted each: a number to learn regression from.
+    /// Share of lesion pixels in percent, summed over the lesions: a number for learning regression.
     pub(super) lesion_percent: f64,
 }
 
@@ -90,7 +90,7 @@ impl Image {
         let area: u32 = image.lesions.iter().map(|lesion| lesion.area).sum();
         let rounded = |value: f64| (value * 1e4).round() / 1e4;
         Self {
-            // From 1: several readers take 0 for "none".
+            // From 1: several readers treat 0 as "none".
             id: index as u64 + 1,
             file_name: file_name(index),
             height: image.size,

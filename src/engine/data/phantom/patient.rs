@@ -17,7 +17,7 @@ pub(super) struct Machine {
     pub(super) dynamic_range_db: f64,
     /// Grey of the organ's mean echo, share of white.
     pub(super) mean_grey: f64,
-    /// Attenuation the time-gain compensation makes up for, dB/cm/MHz.
+    /// Attenuation that the time-gain compensation corrects, dB/cm/MHz.
     pub(super) compensated: f64,
     /// Unevenness of its sliders over depth, dB.
     pub(super) slider_db: f64,
@@ -132,7 +132,7 @@ fn probe(who: &mut Draw, kind: Kind) -> Probe {
 }
 
 fn machine(who: &mut Draw, now: &mut Draw, kind: Kind) -> Machine {
-    // Wide fans are mostly shown with their sides cut off.
+    // Wide fans are usually shown with their sides cut off.
     let zoom = match kind {
         Kind::Breast => (1.0, 1.15),
         Kind::Ovary => (1.3, 1.8),

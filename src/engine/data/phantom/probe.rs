@@ -16,7 +16,7 @@ pub(super) enum Face {
     },
 }
 
-/// How a probe is called in the annotations.
+/// The probe's name in the annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProbeType {

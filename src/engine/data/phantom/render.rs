@@ -37,9 +37,9 @@ pub struct PhantomImage {
 pub struct PhantomLesion {
     /// Index into [`super::Kind::classes`].
     pub class: usize,
-    /// Pixels whose middle lies inside the margin and in view.
+    /// Pixels whose centre is inside the margin and in view.
     pub mask: Rle,
-    /// XYWH, pixels: the mask's.
+    /// XYWH, pixels: the box of the mask.
     pub bbox: [u32; 4],
     /// Pixels of the mask.
     pub area: u32,
@@ -48,8 +48,8 @@ pub struct PhantomLesion {
 /// Image `index` of a dataset: a pure function of the seed, the index and the options; the number
 /// of images and the split fractions do not matter.
 ///
-/// The same on every machine: it uses IEEE 754 operations that are rounded correctly everywhere
-/// and the `libm` crate's functions, not the system's.
+/// The result is the same on every machine: it uses IEEE 754 operations that are rounded correctly
+/// everywhere and the functions of the `libm` crate, not the system's.
 #[must_use]
 pub fn render(config: &PhantomConfig, index: usize) -> PhantomImage {
     let view = patient::view(config, index);

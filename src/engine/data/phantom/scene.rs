@@ -54,7 +54,7 @@ impl Scene {
     }
 }
 
-/// Lays a blob over the cells it may touch.
+/// Draws a blob onto the cells it may touch.
 fn insert(grid: &mut Grid<Medium>, probe: &Probe, beams: &[Beam], blob: &Blob) {
     let bound = blob.bound_mm() + blob.halo_mm + blob.edge_mm;
     let step = (probe.depth_mm / grid.samples as f64) as f32;

@@ -79,7 +79,7 @@ impl Shape {
                 distance - (a + (b - a) * (at - at.floor()))
             }
             Self::Tube { bend, phase } => {
-                // A parabola stands in for a sine: the tube is short.
+                // A parabola instead of a sine: the tube is short.
                 let along = u * 1.3 + phase - 1.5;
                 let axis = bend * (along * along - 0.7);
                 let taper = (1.0 - u * u * u * u).max(0.0).sqrt();
@@ -123,18 +123,18 @@ pub(super) struct Blob {
     /// Width of the transition at the margin.
     pub(super) edge_mm: f32,
     pub(super) echo_db: f32,
-    /// Of the texture inside, and its wavelength.
+    /// Amplitude of the texture inside, and its wavelength.
     pub(super) texture_db: f32,
     pub(super) texture_mm: f32,
     /// Echo of the rim outside the margin, on top of the tissue there.
     pub(super) halo_db: f32,
     pub(super) halo_mm: f32,
-    /// Impedance against the tissue: specular echo where the beam meets the margin squarely.
+    /// Impedance relative to the tissue: specular echo where the beam meets the margin squarely.
     pub(super) impedance: f32,
     /// dB/cm/MHz, instead of the tissue's.
     pub(super) attenuation: f32,
     pub(super) noise: Noise,
-    /// Index of its class, when it is a lesion.
+    /// Index of its class, if it is a lesion.
     pub(super) class: Option<usize>,
 }
 

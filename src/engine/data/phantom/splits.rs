@@ -9,8 +9,8 @@ use super::{
 use crate::data::Split;
 
 /// The split of every patient: the patients of each class are shuffled, dealt out class by class
-/// in turn, and that row is cut by the fractions. So every split has the classes in equal shares,
-/// give or take one patient, and even a tiny set has every split that is asked for.
+/// in turn, and that row is cut by the fractions. So every split has equal shares of the classes,
+/// give or take one patient, and even a tiny set has every requested split.
 pub(super) fn assign(config: &PhantomConfig) -> Vec<Split> {
     let row = deal(config);
     let (train, until_test) = cuts(config, row.len());

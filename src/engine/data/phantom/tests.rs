@@ -1,4 +1,4 @@
-//! What a set of phantoms promises.
+//! What phantom datasets guarantee.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -40,7 +40,7 @@ struct Layer {
     bow: f32,
 }
 
-/// Layers under the probe; the last one goes on for ever.
+/// Layers under the probe; the last one has no lower end.
 #[derive(Debug, Clone)]
 pub(super) struct Tissue {
     layers: Vec<Layer>,
@@ -67,7 +67,7 @@ impl Tissue {
         Self { layers, noises, curl: draw.noise(), curl_mm, curl_wavelength_mm }
     }
 
-    /// Depth at which the organ with the lesions begins and ends, under the middle of the probe.
+    /// Depths at which the organ with the lesions begins and ends, under the middle of the probe.
     pub(super) fn organ_mm(&self, kind: Kind) -> (f32, f32) {
         let organ = match kind {
             Kind::Breast => 2,
@@ -131,7 +131,7 @@ impl Texture {
             let (a, c) = self.cloud_mm;
             let cloud = cloud.fractal(along / a, across / c, 4);
             echo_db += self.cloud_db * cloud;
-            // Denser tissue swallows more: faint streaks below.
+            // Denser tissue absorbs more: faint streaks below.
             attenuation *= 1.0 + 0.03 * self.cloud_db * cloud;
         }
         if self.vein_db > 0.0 {
@@ -369,7 +369,7 @@ fn abdomen(draw: &mut Draw, depth_mm: f64) -> Vec<Layer> {
             vein_width: 0.12,
             impedance: ORGAN_IMPEDANCE,
             along_face: false,
-            // Fatty livers swallow sound.
+            // Fatty livers absorb sound.
             attenuation: draw.range((0.45, 0.75)) as f32,
         },
         until_mm: liver_mm as f32,

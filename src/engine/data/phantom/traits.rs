@@ -11,7 +11,7 @@ use super::config::Kind;
 pub(super) struct Margin {
     /// Relative amplitude of the low harmonics of the radius.
     pub(super) lobulation: (f64, f64),
-    /// Of the higher harmonics.
+    /// The same for the higher harmonics.
     pub(super) roughness: (f64, f64),
     /// Probability of spikes.
     pub(super) spiculated: f64,
@@ -19,7 +19,7 @@ pub(super) struct Margin {
     pub(super) edge_mm: (f64, f64),
 }
 
-/// Distributions of one class. `(mean, deviation)` unless it says range.
+/// Distributions of one class: `(mean, deviation)`, unless the comment says range.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LesionTraits {
     pub(super) name: &'static str,
@@ -27,10 +27,10 @@ pub(super) struct LesionTraits {
     pub(super) radius_mm: (f64, f64),
     /// Natural logarithm of height over width.
     pub(super) log_aspect: (f64, f64),
-    /// Of the long axis to the horizontal, degrees.
+    /// Angle of the long axis to the horizontal, degrees.
     pub(super) tilt_degrees: (f64, f64),
     pub(super) margin: Margin,
-    /// Against the organ's mean echo.
+    /// Relative to the organ's mean echo.
     pub(super) echo_db: (f64, f64),
     /// Range of the amplitude of the texture inside.
     pub(super) texture_db: (f64, f64),
@@ -53,7 +53,7 @@ pub(super) struct LesionTraits {
     pub(super) pockets: f64,
 }
 
-/// A smooth, simple fluid collection; the other classes are told by their differences from it.
+/// A smooth, simple fluid collection; the other classes are described by their differences from it.
 const FLUID: LesionTraits = LesionTraits {
     name: "cyst",
     radius_mm: (3.6, 8.0),

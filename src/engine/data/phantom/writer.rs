@@ -52,7 +52,7 @@ pub struct Summary {
 /// One split of a [`Summary`].
 #[derive(Debug, Clone, Serialize)]
 pub struct SplitSummary {
-    /// Which.
+    /// Which split.
     pub split: Split,
     /// Images with and without lesions.
     pub images: usize,
@@ -67,7 +67,7 @@ pub struct SplitSummary {
 /// One class within a split.
 #[derive(Debug, Clone, Serialize)]
 pub struct ClassSummary {
-    /// As in the categories.
+    /// The name, as in the categories.
     pub name: &'static str,
     /// Images with this label.
     pub images: usize,
@@ -75,15 +75,14 @@ pub struct ClassSummary {
     pub lesions: usize,
 }
 
-/// Writes the dataset that `config` describes to the folder `out`; `progress` is told after each
-/// image that one more is done, from any of rayon's threads.
+/// Writes the dataset that `config` describes to the folder `out`; `progress` is called after each
+/// image, from any of rayon's threads.
 ///
-/// The files are the same whatever the number of threads. They are made in a temporary folder
-/// beside `out`, which is renamed at the end.
+/// The files are the same whatever the number of threads. They are written to a temporary folder
+/// next to `out`, which is renamed at the end.
 ///
-/// # Errors
-/// When the config is invalid; when `out` exists and is not empty, unless `overwrite` is set and
-/// `out` is a dataset of this generator's; when files cannot be written.
+/// If the config is invalid; if `out` exists and is not empty, unless `overwrite` is set and `out`
+/// is a dataset made by this generator; if files cannot be written.
 pub fn generate(
     config: &PhantomConfig,
     out: &Path,
@@ -233,7 +232,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-/// Whether `out` holds a dataset that may be replaced; an error when it holds anything else.
+/// Whether `out` holds a dataset that may be replaced; an error if it holds anything else.
 fn check_target(out: &Path, overwrite: bool) -> Result<bool> {
     let shown = out.display();
     if out.file_name().is_none() {

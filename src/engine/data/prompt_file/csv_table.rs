@@ -1,4 +1,4 @@
-//! A table with a point or a box in each row; rows of one image and name make up an object.
+//! A table with a point or a box in each row; rows with the same image and name make up an object.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ pub(super) fn images(bytes: &[u8]) -> Result<Vec<PromptedImage>> {
     Ok(images)
 }
 
-/// Where each of [`COLUMNS`] stands.
+/// Position of each of [`COLUMNS`].
 struct Columns([Option<usize>; COLUMNS.len()]);
 
 impl Columns {
@@ -38,11 +38,11 @@ impl Columns {
             let column = COLUMNS.iter().position(|column| *column == name).ok_or_else(|| {
                 let known = quoted(&COLUMNS);
                 anyhow!(
-                    "line 1: unknown column \"{name}\"{}; known are {known}",
+                    "line 1: unknown column \"{name}\"{}; known columns are {known}",
                     did_you_mean(name, COLUMNS)
                 )
             })?;
-            ensure!(places[column].is_none(), "line 1: column \"{name}\" stands twice");
+            ensure!(places[column].is_none(), "line 1: column \"{name}\" appears twice");
             places[column] = Some(i);
         }
         let columns = Self(places);
@@ -69,7 +69,7 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// What a cell says, unless it is empty or its column absent.
+    /// The content of a cell, unless it is empty or its column absent.
     fn text(&self, column: &str) -> Option<&str> {
         self.cells.get(self.columns.find(column)?).filter(|text| !text.is_empty())
     }

@@ -1,4 +1,4 @@
-//! Prompts that a user has written down: JSON or CSV (`docs/prediction.md` is the user's side of it).
+//! Prompts from a file that the user wrote: JSON or CSV (documented in `docs/prediction.md`).
 
 mod csv_table;
 mod json;
@@ -16,9 +16,9 @@ use crate::Error;
 /// Prompts for a number of images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromptFile {
-    /// Where it was read, for messages.
+    /// The file it was read from, for messages.
     pub path: PathBuf,
-    /// In the order of the file; no two are of one image.
+    /// In the order of the file; no two are for the same image.
     pub images: Vec<PromptedImage>,
 }
 
@@ -41,10 +41,10 @@ pub struct PromptedObject {
 }
 
 impl PromptFile {
-    /// Reads a `.json` or `.csv` file. Whether prompts fit their images shows only with the images.
+    /// Reads a `.json` or `.csv` file. Whether prompts fit their images is checked only with the images.
     ///
     /// # Errors
-    /// Of kind data: names the file and the line or entry that is malformed, incomplete or unknown.
+    /// A data error that names the file and the line or entry that is malformed, incomplete or unknown.
     pub fn read(path: &Path) -> Result<Self> {
         let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
         let read = || {
@@ -56,7 +56,7 @@ impl PromptFile {
             Some("csv") => csv_table::images(&read()?),
             _ => {
                 return Err(Error::data(format!(
-                    "{}: prompts are read from .json or .csv files, by the ending of their name",
+                    "{}: the name of a prompt file must end in .json or .csv",
                     path.display()
                 ))
                 .into());
@@ -75,7 +75,7 @@ fn unique(images: &[PromptedImage]) -> Result<()> {
     for image in images {
         if let Some(other) = seen.insert(image.file_name.as_str(), &image.place) {
             anyhow::bail!(
-                "{} and {other} are of the same image {}: list all its objects at one place",
+                "{} and {other} are for the same image {}: list all its objects in one place",
                 image.place,
                 image.file_name
             );

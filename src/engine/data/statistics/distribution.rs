@@ -1,4 +1,4 @@
-//! A list of numbers in six.
+//! A list of numbers, summarised in six.
 
 use std::fmt;
 
@@ -16,7 +16,8 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// Of `values`, in any order; quantiles between two of them are interpolated. `None` of nothing.
+    /// Summarises `values`, in any order; quantiles between two values are interpolated. `None` if
+    /// there are none.
     #[must_use]
     pub fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
@@ -38,7 +39,7 @@ impl Distribution {
 }
 
 impl fmt::Display for Distribution {
-    /// `12 to 80, median 33`; with a precision, that of the numbers.
+    /// `12 to 80, median 33`; a format precision applies to each number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(0);
         if self.min == self.max {

@@ -1,6 +1,6 @@
-//! What a split holds, in numbers and pictures.
+//! What a split contains, in numbers and pictures.
 //!
-//! [`Statistics`] counts what the annotations say; a [`Survey`] looks at every image, too.
+//! [`Statistics`] counts what the annotations say; a [`Survey`] also looks at every image.
 
 pub mod charts;
 mod distribution;
@@ -28,11 +28,11 @@ pub struct Statistics {
     pub source_sha256: Option<String>,
     pub num_images: usize,
     pub num_objects: usize,
-    /// Of the objects.
+    /// Included in `num_objects`.
     pub num_crowds: usize,
     pub images_without_objects: usize,
     pub images_without_label: usize,
-    /// Smallest and largest `(height, width)` that the annotations tell, each side by itself.
+    /// Smallest and largest `(height, width)` in the annotations, for each side separately.
     pub image_sizes: Option<[(u32, u32); 2]>,
     pub categories: Vec<CategoryStatistics>,
     /// As in [`Dataset::notes`].
@@ -44,7 +44,7 @@ pub struct Statistics {
 pub struct CategoryStatistics {
     /// Class index.
     pub index: usize,
-    /// In the annotation file.
+    /// Id in the annotation file.
     pub id: i64,
     pub name: String,
     pub num_objects: usize,
@@ -118,7 +118,7 @@ impl fmt::Display for Statistics {
         if self.num_crowds > 0 {
             write!(f, " ({} as crowds)", self.num_crowds)?;
         }
-        // What holds for all images (a list file has no objects at all) is not worth a word.
+        // What is true of all images (a list file has no objects at all) is not worth reporting.
         for (count, what) in [
             (self.images_without_objects, "without objects"),
             (self.images_without_label, "without label"),

@@ -17,17 +17,17 @@ use crate::data::image_io::DecodeOptions;
 #[derive(Debug, Clone, Copy)]
 pub struct PictureOptions {
     pub decode: DecodeOptions,
-    /// Which images are drawn.
+    /// Decides which images are shown.
     pub seed: u64,
-    /// How many a sheet has at most.
+    /// Maximum number of images per sheet.
     pub samples: usize,
 }
 
 impl Survey {
-    /// Writes all pictures to `folder`, which is made; returns their paths.
+    /// Writes all pictures to `folder`, creating it; returns their paths.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// If a file cannot be written.
     pub fn write_pictures(&self, folder: &Path, options: PictureOptions) -> Result<Vec<PathBuf>> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("creating {}", folder.display()))?;
@@ -60,7 +60,7 @@ impl Survey {
     }
 }
 
-/// A name that any file system takes.
+/// A name that any file system accepts.
 fn plain(name: &str) -> String {
     const LENGTH: usize = 40;
     let plain = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };

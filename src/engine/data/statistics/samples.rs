@@ -15,14 +15,14 @@ use crate::data::{
     image_io::{DecodeOptions, decode_file},
 };
 
-/// First coordinate of a decision: which images are shown.
+/// First coordinate of a random draw: which images are shown.
 const SAMPLES: u64 = 0x5A11;
 /// Longest side of an image on the sheet, pixels.
 const SIDE: u32 = 300;
 const COLUMNS: u32 = 4;
 
-/// Images of a split on one sheet, at most `count`, drawn by `seed`: those that show `category`, or
-/// any. `None` where there is none that can be decoded.
+/// Up to `count` images of a split on one sheet, chosen at random by `seed`: those that show
+/// `category`, or any. `None` if none of them can be decoded.
 #[must_use]
 pub fn samples(
     split: &SplitSurvey,

@@ -14,7 +14,7 @@ use crate::data::{
 
 /// Cells of a [`HeatMap`] along each side.
 pub const CELLS: usize = 48;
-/// Sizes of images that are listed by themselves.
+/// Number of image sizes that are listed individually.
 const COMMON: usize = 5;
 
 /// All splits of a config.
@@ -29,7 +29,7 @@ pub struct SplitSurvey {
     pub split: Split,
     /// Images, objects and classes.
     pub counts: Statistics,
-    /// Images that could not be decoded; the figures below are of the others.
+    /// Images that could not be decoded; the figures below exclude them.
     pub num_unreadable: usize,
     /// Pixels, as decoded.
     pub heights: Option<Distribution>,
@@ -42,22 +42,22 @@ pub struct SplitSurvey {
     pub depths: BTreeMap<String, usize>,
     /// Images stored in colour whose channels are equal throughout.
     pub num_grey_in_colour: usize,
-    /// Of all pixels of all images, grey levels from 0 to 255, by channel (RGB).
+    /// Over all pixels of all images, grey levels from 0 to 255, by channel (RGB).
     pub pixel_mean: [f64; 3],
     pub pixel_sd: [f64; 3],
     pub objects_per_image: Option<Distribution>,
     /// Pixels, as annotated.
     pub areas: Option<Distribution>,
-    /// Shares of their image.
+    /// Areas as a fraction of the image.
     pub relative_areas: Option<Distribution>,
     /// Width over height of the boxes.
     pub aspect_ratios: Option<Distribution>,
     /// Areas by category, in the order of class indices.
     pub areas_by_category: Vec<Option<Distribution>>,
-    /// Where the annotations tell them.
+    /// Patients that the annotations name.
     pub num_patients: usize,
     pub images_without_patient: usize,
-    /// What pictures are made of.
+    /// The data for the pictures.
     #[serde(skip)]
     pub details: Details,
 }
@@ -70,7 +70,7 @@ pub struct SizeCount {
     pub num_images: usize,
 }
 
-/// Numbers too many to be listed.
+/// Numbers that are too many to list.
 #[derive(Debug, Default)]
 pub struct Details {
     /// Every size, most frequent first.
@@ -81,17 +81,17 @@ pub struct Details {
     pub audit: Audit,
 }
 
-/// Where objects lie: for each cell of the image, how many images have an object there.
+/// Where objects are: for each cell of the image, how many images have an object there.
 #[derive(Debug, Clone, Default)]
 pub struct HeatMap {
-    /// Row-major, [`CELLS`]² or none.
+    /// Row-major, [`CELLS`]² values or none.
     pub counts: Vec<u32>,
     /// Images with objects.
     pub num_images: u32,
 }
 
 impl HeatMap {
-    /// Takes an image's cells to these.
+    /// Adds the cells of an image.
     pub fn add(&mut self, covered: &[bool]) {
         self.counts.resize(CELLS * CELLS, 0);
         self.num_images += 1;
@@ -100,7 +100,7 @@ impl HeatMap {
         }
     }
 
-    /// Takes another map to this one.
+    /// Adds another map.
     pub fn merge(&mut self, other: &Self) {
         self.counts.resize(CELLS * CELLS, 0);
         self.num_images += other.num_images;
@@ -110,7 +110,7 @@ impl HeatMap {
     }
 }
 
-/// Looks at all images of `config`; `progress` is told of each.
+/// Looks at all images of `config`; `progress` is called for each.
 #[must_use]
 pub fn survey(
     config: &dyn DatasetConfig,
@@ -191,7 +191,7 @@ fn sizes<'a>(seen: impl Iterator<Item = &'a Seen>) -> Vec<SizeCount> {
     sizes
 }
 
-/// Of an image, as annotated or else as decoded.
+/// `(height, width)` as annotated, or else as decoded.
 fn size_of(image: &AuditedImage, seen: Option<&Seen>) -> Option<(u32, u32)> {
     image.size.or_else(|| seen.map(|seen| (seen.height, seen.width)))
 }
@@ -217,7 +217,7 @@ fn heat_map(audit: &Audit, seen: &[Option<&Seen>]) -> HeatMap {
     map
 }
 
-/// The cells whose centre lies in an object.
+/// The cells whose centre is inside an object.
 fn covered(image: &AuditedImage, (height, width): (u32, u32)) -> Vec<bool> {
     let mut covered = vec![false; CELLS * CELLS];
     let centre = |cell: usize, side: u32| {

@@ -126,7 +126,7 @@ fn listed<K: Display>(counts: &BTreeMap<K, usize>) -> String {
     counts.iter().map(of).collect::<Vec<_>>().join(", ")
 }
 
-/// One number where the channels agree.
+/// One number if the channels agree.
 fn three(values: [f64; 3]) -> String {
     let [r, g, b] = values.map(|value| format!("{value:.3}"));
     if r == g && g == b { format!("{r} in each channel") } else { format!("[{r}, {g}, {b}]") }

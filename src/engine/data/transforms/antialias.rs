@@ -12,8 +12,8 @@ use super::{
 use crate::data::image_io::Image;
 
 /// Within one level of Pillow's `resize(…, BILINEAR)`: both work in fixed point, with different
-/// numbers of bits. Of the resized image, the window; it is cut out afterwards, since the resizer's
-/// rounding depends on the part it is asked for.
+/// numbers of bits. Returns the window of the resized image; it is cut out afterwards, since the
+/// resizer's rounding depends on the part it is asked for.
 pub(super) fn resize(image: Image, window: &Window) -> Result<Planes<u8>> {
     let (height, width) = window.resized();
     if (image.height, image.width) == (height, width) {

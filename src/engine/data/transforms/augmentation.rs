@@ -1,30 +1,30 @@
-//! What augmentation does to one image: drawn from a position of the training sequence alone, so
-//! that the size of the image, known only once it is decoded, has no say in later draws.
+//! Augmentation of one image, drawn from its position in the training sequence alone, so that
+//! the size of the image, known only once it is decoded, does not affect later draws.
 
-use super::{AugmentConfig, PreprocessConfig, Window, scaled_size, target::Placement};
+use super::{AugmentConfig, Placement, PreprocessConfig, Window, scaled_size};
 use crate::seed::{AUGMENT, Rng};
 
-/// The changes of one image.
+/// The changes to one image.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Augmentation {
     /// Mirrored left to right.
     pub flip: bool,
-    /// Absent: scaled to `image_size` and not cut.
+    /// Absent: scaled to `image_size` and not cropped.
     pub jitter: Option<Jitter>,
 }
 
-/// Large-scale jitter: another scale, and a random part where that is too large.
+/// Large-scale jitter: a different scale, and a random crop if the result is too large.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Jitter {
     /// Longest side after resizing, as a multiple of `image_size`.
     pub scale: f64,
-    /// Where the crop lies between both ends of the room it has, along y and x, in [0, 1).
+    /// Position of the crop within the available range, along y and x, in [0, 1).
     pub place: (f64, f64),
 }
 
 impl Augmentation {
-    /// That of the image at `position` of the training sequence. The flip is the first draw and
-    /// does not depend on whether there are others.
+    /// The changes to the image at `position` of the training sequence. The flip is drawn first, so
+    /// it does not depend on whether other draws follow.
     #[must_use]
     pub fn draw(config: &AugmentConfig, seed: u64, position: u64) -> Self {
         let mut rng = Rng::at(seed, &[AUGMENT, position]);
@@ -36,9 +36,9 @@ impl Augmentation {
         Self { flip, jitter }
     }
 
-    /// Where an image of `original_size` goes. The scale is brought to a whole number of pixels of
-    /// the longest side, and a crop of at most `image_size` on both sides drawn, as mmcv's
-    /// `RandomResize` and mmdet's `RandomCrop` do.
+    /// The window of an image of `original_size`. The scale is rounded so that the longest side is a
+    /// whole number of pixels, and a crop of at most `image_size` on both sides is drawn, like mmcv's
+    /// `RandomResize` and mmdet's `RandomCrop`.
     #[must_use]
     pub fn placement(self, original_size: (u32, u32), config: &PreprocessConfig) -> Placement {
         let side = config.image_size;

@@ -1,7 +1,7 @@
 //! OpenCV's `INTER_LINEAR` on an image converted to 32-bit floats, bit for bit: positions in
 //! doubles, and `a + (b - a) · w` with one rounding (a fused multiply-add), along x, then along y.
-//! (An image one pixel wide or high takes another path in OpenCV, and differs by up to 0.002 of 255
-//! levels.)
+//! (An image one pixel wide or high goes through a different path in OpenCV, and differs by up to
+//! 0.002 of 255 levels.)
 
 use std::ops::Range;
 
@@ -13,10 +13,10 @@ use super::{
 };
 use crate::data::image_io::Image;
 
-/// Pixels worked on at a time: enough to fill the widest vectors when turned into channels.
+/// Pixels processed at a time: enough to fill the widest vectors once split into channels.
 const BLOCK: usize = 8;
 
-/// `cv2.resize` of the image as floats, planar, values in 0..=255; of that, the window.
+/// The window of `cv2.resize` of the image as floats; planar, values in 0..=255.
 pub(super) fn resize_f32(image: &Image, window: &Window) -> Planes<f32> {
     let (height, width) = (window.rows().len(), window.columns().len());
     let channels = image.channels;
@@ -40,8 +40,8 @@ pub(super) fn resize_f32(image: &Image, window: &Window) -> Planes<f32> {
     Planes { channels, height, width, data }
 }
 
-/// [`resize_f32`], then [`normalize_into`](super::normalize_into), with the same result: what is
-/// never stored need not be read back.
+/// Same result as [`resize_f32`] followed by [`normalize_into`](super::normalize_into), without
+/// storing the image in between.
 pub(super) fn resize_normalized(
     image: &Image,
     window: &Window,
@@ -126,7 +126,7 @@ struct Column {
 }
 
 impl Column {
-    /// Counted from the first of the columns that are read.
+    /// Relative to the first of the columns that are read.
     fn new(tap: &Tap, read: &Range<usize>) -> Self {
         let first = (tap.index as usize - read.start) as u32;
         let second = (first + 1).min(read.len() as u32 - 1);

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::data::image_io::Image;
 
-/// `cv2.resize(image, (width, height), interpolation=INTER_LINEAR)` of 8-bit pixels, planar; of
-/// that, the window.
+/// The window of `cv2.resize(image, (width, height), interpolation=INTER_LINEAR)` of 8-bit pixels,
+/// planar.
 pub(super) fn resize_u8(image: Image, window: &Window) -> Planes<u8> {
     let (height, width) = (window.rows().len(), window.columns().len());
     let (from_height, from_width) = (image.height as usize, image.width as usize);
@@ -63,7 +63,7 @@ struct Column {
 }
 
 impl Column {
-    /// Counted from the first of the columns that are read.
+    /// Relative to the first of the columns that are read.
     fn new(tap: &Tap, read: &Range<usize>) -> Self {
         let first = (tap.index as usize - read.start) as u32;
         Self { first, second: (first + 1).min(read.len() as u32 - 1), weights: tap.fixed() }

@@ -4,10 +4,10 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::SizeRule;
-use crate::{Error, backbone::BackboneSpec, data::image_io::DecodeOptions};
+use crate::{Error, data::InputSpec, data::image_io::DecodeOptions};
 
 /// The `[preprocess]` table: how an image becomes network input. Channels come out as RGB; mean
-/// and standard deviation are the backbone's.
+/// and standard deviation are those of the backbone.
 ///
 /// | | `resample` | `size_rule` | `pad_order` | `pad_to`, `eval_pad_to` |
 /// |---|---|---|---|---|
@@ -33,10 +33,10 @@ pub struct PreprocessConfig {
     pub eval_pad_to: Option<PadTo>,
     /// What `pad_to = "multiple"` rounds both sides up to, pixels. Default 32.
     pub pad_multiple: u32,
-    /// Applies the EXIF orientation, as OpenCV does. Default true. Off where annotations were
-    /// drawn on the stored pixels.
+    /// Applies the EXIF orientation, as OpenCV does. Default true. Set it to false if annotations
+    /// were drawn on the stored pixels.
     pub exif: bool,
-    /// Images with more pixels are refused before decoding. Default 100 million.
+    /// Images with more pixels are rejected before decoding. Default 100 million.
     pub max_pixels: u64,
 }
 
@@ -85,7 +85,7 @@ pub enum PadOrder {
 pub enum PadTo {
     /// To `image_size` on both sides.
     Square,
-    /// To the next multiple of `pad_multiple`; images of a batch to the largest of them.
+    /// To the next multiple of `pad_multiple`; all images of a batch to the size of the largest.
     Multiple,
 }
 
@@ -96,17 +96,17 @@ impl PreprocessConfig {
         DecodeOptions { exif: self.exif, max_pixels: self.max_pixels }
     }
 
-    /// The padding of training or of evaluation and prediction.
+    /// The padding for training, or for evaluation and prediction.
     #[must_use]
     pub fn padding(&self, train: bool) -> PadTo {
         if train { self.pad_to } else { self.eval_pad_to.unwrap_or(self.pad_to) }
     }
 
-    /// Checks the keys against each other and against what the backbone can take.
+    /// Checks the keys against each other and against what the backbone accepts.
     ///
     /// # Errors
     /// Of kind config, naming key, value and what would do.
-    pub fn validate(&self, spec: &BackboneSpec) -> Result<()> {
+    pub fn validate(&self, spec: &InputSpec) -> Result<()> {
         let check = |holds: bool, message: String| {
             if holds { Ok(()) } else { Err(anyhow::Error::from(Error::config(message))) }
         };
@@ -115,7 +115,7 @@ impl PreprocessConfig {
             (1..=16_384).contains(&image_size),
             format!("preprocess.image_size = {image_size}: expected 1 to 16384 pixels"),
         )?;
-        check(self.max_pixels > 0, "preprocess.max_pixels = 0 refuses every image".to_owned())?;
+        check(self.max_pixels > 0, "preprocess.max_pixels = 0 rejects every image".to_owned())?;
         let used = [self.padding(true), self.padding(false)];
         if used.contains(&PadTo::Multiple) {
             check(
@@ -129,8 +129,8 @@ impl PreprocessConfig {
             check(
                 spec.square_size.is_none(),
                 format!(
-                    "preprocess.pad_to = \"multiple\": this backbone takes squares of {} pixels \
-                     only; use \"square\"",
+                    "preprocess.pad_to = \"multiple\": this backbone accepts only squares of {} \
+                     pixels; use \"square\"",
                     spec.square_size.unwrap_or_default()
                 ),
             )?;
@@ -140,7 +140,7 @@ impl PreprocessConfig {
                 check(
                     i64::from(image_size) == side,
                     format!(
-                        "preprocess.image_size = {image_size}: the backbone takes squares of \
+                        "preprocess.image_size = {image_size}: the backbone accepts only squares of \
                          {side} pixels"
                     ),
                 )?;
@@ -161,11 +161,11 @@ impl PreprocessConfig {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AugmentConfig {
-    /// Probability of a mirror image, left to right. Default 0.
+    /// Probability of mirroring the image left to right. Default 0.
     pub flip_probability: f64,
-    /// Large-scale jitter: the longest side becomes `image_size` times a number drawn evenly from
-    /// this range, and of what is then larger than `image_size` a random part is kept. Default
-    /// absent: always 1. Mask2Former's, and the reference's, is `[0.1, 2.0]`.
+    /// Large-scale jitter: the longest side becomes `image_size` times a number drawn uniformly from
+    /// this range; if the result is larger than `image_size`, a random part is kept. Default absent:
+    /// always 1. Mask2Former and the reference use `[0.1, 2.0]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale_range: Option<[f64; 2]>,
 }
@@ -173,19 +173,19 @@ pub struct AugmentConfig {
 impl AugmentConfig {
     /// What `scale_range` is expected to be.
     pub(crate) const SCALE_RANGE: &str =
-        "the smallest and the largest scale, above 0, at most 8, in rising order";
+        "the smallest and the largest scale, above 0, at most 8, in ascending order";
 
     /// Beyond 8 a crop shows less than a sixtieth of the image.
     const LARGEST_SCALE: f64 = 8.0;
 
-    /// Whether `scale_range` is absent or what is expected.
+    /// Whether `scale_range` is absent or valid.
     pub(crate) fn scale_range_fits(&self) -> bool {
         self.scale_range
             .is_none_or(|[low, high]| low > 0.0 && low <= high && high <= Self::LARGEST_SCALE)
     }
 
     /// # Errors
-    /// Of kind config, naming key and value.
+    /// A config error that names the key and its value.
     pub fn validate(&self) -> Result<()> {
         if !(0.0..=1.0).contains(&self.flip_probability) {
             return Err(Error::config(format!(
@@ -210,19 +210,13 @@ impl AugmentConfig {
 mod tests {
     use super::*;
 
-    fn spec(square_size: Option<i64>, divisor: i64) -> BackboneSpec {
-        BackboneSpec {
-            pixel_mean: [0.0; 3],
-            pixel_std: [1.0; 3],
-            square_size,
-            divisor,
-            levels: Vec::new(),
-        }
+    fn spec(square_size: Option<i64>, divisor: i64) -> InputSpec {
+        InputSpec { pixel_mean: [0.0; 3], pixel_std: [1.0; 3], square_size, divisor }
     }
 
     #[test]
     fn sizes_that_the_backbone_cannot_take_are_refused_by_key() {
-        let refusal = |config: &PreprocessConfig, spec: &BackboneSpec| {
+        let refusal = |config: &PreprocessConfig, spec: &InputSpec| {
             config.validate(spec).err().map(|e| e.to_string()).unwrap_or_default()
         };
         let config = PreprocessConfig::default();
@@ -260,7 +254,7 @@ mod tests {
         {
             let error = check(range).unwrap_err().to_string();
             assert!(
-                error.contains("augment.scale_range = [") && error.contains("rising"),
+                error.contains("augment.scale_range = [") && error.contains("ascending"),
                 "{error}"
             );
         }

@@ -15,7 +15,7 @@ pub struct Fitted(Form);
 #[derive(Debug, Clone, PartialEq)]
 enum Form {
     Resized(Resized),
-    /// Resized as it is written: as floats it would take four times the memory, there and back.
+    /// Resized only when it is written: as floats it would take four times the memory, written and read.
     Deferred {
         image: Image,
         window: Window,
@@ -23,10 +23,11 @@ enum Form {
 }
 
 impl Fitted {
-    /// Of `image`, to be brought to the window's size by the named method, and cut to the window.
+    /// Fits `image`, which is to be resized to the window's full size by the given method and cut to the
+    /// window.
     ///
     /// # Errors
-    /// As [`resize`](super::resize).
+    /// Same errors as [`resize`](super::resize).
     pub fn new(image: Image, window: Window, resample: Resample) -> Result<Self> {
         if resample != Resample::ReferenceFloat {
             return resize_window(image, &window, resample).map(Form::Resized).map(Self);
@@ -50,7 +51,7 @@ impl Fitted {
         }
     }
 
-    /// What [`resize_window`] and then [`normalize_into`] write, to the bit.
+    /// Writes the same as [`resize_window`] followed by [`normalize_into`], bit for bit.
     pub fn write_into(
         &self,
         normalization: &Normalization,
@@ -71,7 +72,7 @@ impl Fitted {
 mod tests {
     use super::*;
     use crate::{
-        backbone::BackboneSpec,
+        data::InputSpec,
         data::transforms::{PadOrder, Planes, resize},
         seed::Rng,
     };
@@ -81,13 +82,7 @@ mod tests {
 
     #[test]
     fn writes_what_resizing_cutting_and_normalising_write() {
-        let spec = BackboneSpec {
-            pixel_mean: [123.675, 116.28, 103.53],
-            pixel_std: [58.395, 57.12, 57.375],
-            square_size: None,
-            divisor: 1,
-            levels: Vec::new(),
-        };
+        let spec = InputSpec::imagenet(1);
         let normalization = Normalization::new(&spec, PadOrder::PadThenNormalize);
         let padded = (24, 40);
         let windows = [

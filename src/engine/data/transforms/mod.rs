@@ -1,9 +1,9 @@
-//! Decode → resize → augment → normalise and pad, as the reference does each.
+//! Decode → resize → augment → normalise and pad, each as the reference does it.
 //!
-//! [`Augmentation`] says what becomes of an image of the training sequence, [`Window`] which part of
+//! [`Augmentation`] says how an image of the training sequence is changed, [`Window`] which part of
 //! it is kept. [`resize`] turns a decoded image into planes of its final size; [`normalize_into`]
 //! writes them, mirrored if so drawn, into their place of a batch. [`Fitted`] is both with the fewest
-//! bytes in between. [`target`] carries the annotation along.
+//! bytes in between. [`Placement`] is what the annotation must follow.
 
 mod antialias;
 mod augmentation;
@@ -13,16 +13,17 @@ mod config;
 mod fitted;
 mod nearest;
 mod normalize;
+mod placement;
 mod sampling;
 mod simd;
 mod size;
-pub mod target;
 mod window;
 
 pub use augmentation::{Augmentation, Jitter};
 pub use config::{AugmentConfig, PadOrder, PadTo, PreprocessConfig, Resample};
 pub use fitted::Fitted;
 pub use normalize::{Normalization, normalize_into};
+pub use placement::{Placement, TargetNeeds};
 pub use size::{SizeRule, scaled_size};
 pub use window::Window;
 
@@ -58,18 +59,18 @@ impl Resized {
     }
 }
 
-/// Brings `image` to `size`, `(height, width)`, by the named method.
+/// Resizes `image` to `size`, `(height, width)`, by the given method.
 ///
 /// # Errors
-/// When the antialiasing resizer refuses; it has no reason to for a decoded image.
+/// If the antialiasing resizer fails, which it has no reason to for a decoded image.
 pub fn resize(image: Image, size: (u32, u32), resample: Resample) -> Result<Resized> {
     resize_window(image, &Window::whole(size), resample)
 }
 
-/// The part `window` of what [`resize`] gives, to the bit.
+/// The part `window` of what [`resize`] returns, bit for bit.
 ///
 /// # Errors
-/// As [`resize`].
+/// Same errors as [`resize`].
 pub fn resize_window(image: Image, window: &Window, resample: Resample) -> Result<Resized> {
     let image = image.into_grey_if_equal();
     Ok(match resample {
@@ -79,7 +80,7 @@ pub fn resize_window(image: Image, window: &Window, resample: Resample) -> Resul
     })
 }
 
-/// Resizes a mask as OpenCV's `INTER_NEAREST` does; of that the window, `[H, W]` of 0 and 1.
+/// Resizes a mask as OpenCV's `INTER_NEAREST` does; returns the window, `[H, W]` of 0 and 1.
 #[must_use]
 pub fn resize_mask(mask: &Rle, window: &Window) -> Vec<u8> {
     nearest::resize_nearest(mask, window)

@@ -11,8 +11,8 @@ fn nearest_indices(from: u32, to: u32) -> Vec<usize> {
     (0..to).map(|i| ((f64::from(i) * scale).floor() as usize).min(last)).collect()
 }
 
-/// `cv2.resize(mask, (width, height), interpolation=INTER_NEAREST)` of a mask of 0 and 1, row-major;
-/// of that, the window. Only the pixels it shows are ever unpacked.
+/// The window of `cv2.resize(mask, (width, height), interpolation=INTER_NEAREST)` of a mask of 0
+/// and 1, row-major. Only the pixels in the window are unpacked.
 pub(super) fn resize_nearest(mask: &Rle, window: &Window) -> Vec<u8> {
     let (height, width) = window.resized();
     let (rows, columns) =

@@ -1,9 +1,9 @@
 //! Normalise, mirror and pad in one pass over memory.
 
 use super::{PadOrder, Planes, Resized, simd::vectorized};
-use crate::backbone::BackboneSpec;
+use crate::data::InputSpec;
 
-/// Per-channel `(value - mean) / std` in 32-bit floats, and what stands in the border.
+/// Per-channel `(value - mean) / std` in 32-bit floats, and the value of the border.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalization {
     pub(super) mean: [f32; 3],
@@ -12,9 +12,9 @@ pub struct Normalization {
 }
 
 impl Normalization {
-    /// The backbone's mean and standard deviation, in the order of padding given.
+    /// Takes mean and standard deviation from the backbone, for the given order of padding.
     #[must_use]
-    pub fn new(spec: &BackboneSpec, pad_order: PadOrder) -> Self {
+    pub fn new(spec: &InputSpec, pad_order: PadOrder) -> Self {
         let mean = spec.pixel_mean.map(|v| v as f32);
         let std = spec.pixel_std.map(|v| v as f32);
         let border = match pad_order {
@@ -26,7 +26,7 @@ impl Normalization {
 }
 
 /// Writes one image into its place of a batch: `out` is `[3, height, width]`, at least as large as
-/// the image, which goes to the top left. Every value is written, whatever stood there.
+/// the image, which goes to the top left. Every value is overwritten.
 pub fn normalize_into(
     image: &Resized,
     normalization: &Normalization,
@@ -78,13 +78,13 @@ fn write<T: Copy>(
     fill_border(normalization, (rows, columns), (height, width), out);
 }
 
-/// The channel that output channel `c` is read from: one stands for all three.
+/// The channel that output channel `c` is read from: a single one stands for all three.
 #[inline(always)]
 pub(super) fn source_channel(c: usize, channels: usize) -> usize {
     if channels == 1 { 0 } else { c }
 }
 
-/// Fills what an image of `rows` and `columns` leaves of `[3, height, width]`.
+/// Fills the part of `[3, height, width]` that an image of `rows` and `columns` does not cover.
 #[inline(always)]
 pub(super) fn fill_border(
     normalization: &Normalization,
@@ -105,13 +105,12 @@ pub(super) fn fill_border(
 mod tests {
     use super::*;
 
-    fn spec() -> BackboneSpec {
-        BackboneSpec {
+    fn spec() -> InputSpec {
+        InputSpec {
             pixel_mean: [1.0, 2.0, 3.0],
             pixel_std: [2.0, 4.0, 8.0],
             square_size: None,
             divisor: 1,
-            levels: Vec::new(),
         }
     }
 

@@ -1,8 +1,8 @@
-//! Where OpenCV's bilinear interpolation reads: shared by its 8-bit and its float form.
+//! Where OpenCV's bilinear interpolation reads: shared by the 8-bit and the float version.
 
 use std::ops::Range;
 
-/// Fixed-point one of OpenCV's coefficients.
+/// The number 1 in OpenCV's fixed-point coefficients.
 const ONE: f32 = 2048.0;
 
 /// Where one output pixel reads along one axis, and how much of each neighbour it takes.
@@ -15,15 +15,16 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    /// Both weights in fixed point; rounded apart, so their sum may miss 2048 by one, as OpenCV's.
+    /// Both weights in fixed point; rounded separately, so their sum may differ from 2048 by one, as in
+    /// OpenCV.
     pub(super) fn fixed(self) -> (u16, u16) {
         let fixed = |w: f32| (w * ONE).round_ties_even() as u16;
         (fixed(1.0 - self.fraction), fixed(self.fraction))
     }
 }
 
-/// In which format OpenCV computes a sampling position: floats for 8-bit images, doubles for float
-/// ones.
+/// The precision in which OpenCV computes a sampling position: floats for 8-bit images, doubles for
+/// float images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Position {
     Single,
@@ -62,7 +63,7 @@ pub(super) fn horizontal_taps(
     })
 }
 
-/// Source columns that `taps`, in rising order, read of `from`.
+/// Source columns of `from` that `taps`, in ascending order, read.
 pub(super) fn columns_read(taps: &[Tap], from: usize) -> Range<usize> {
     let (first, last) = (taps.first().map_or(0, |t| t.index), taps.last().map_or(0, |t| t.index));
     first as usize..(last as usize + 2).min(from)
@@ -74,7 +75,7 @@ pub(super) fn rows(tap: Tap, height: usize) -> (usize, usize) {
     (tap.index.clamp(0, last) as usize, (tap.index + 1).clamp(0, last) as usize)
 }
 
-/// Keeps the two source rows in use horizontally resampled, so that each is computed once.
+/// Caches the two source rows in use, resampled horizontally, so that each is computed once.
 pub(super) struct RowCache<T> {
     held: [Option<usize>; 2],
     data: [Vec<T>; 2],
@@ -85,7 +86,7 @@ impl<T: Copy> RowCache<T> {
         Self { held: [None; 2], data: [vec![zero; length], vec![zero; length]] }
     }
 
-    /// Both rows; `compute` fills one that is not held yet.
+    /// Both rows; `compute` fills one that is not cached yet.
     #[inline(always)]
     pub(super) fn pair(
         &mut self,

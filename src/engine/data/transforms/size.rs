@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What happens to the fraction of a scaled side.
+/// How the fraction of a scaled side is rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SizeRule {
@@ -13,20 +13,20 @@ pub enum SizeRule {
     Round,
 }
 
-/// `(height, width)` with the longest side brought to `image_size` and the aspect ratio kept.
+/// `(height, width)` with the longest side scaled to `image_size` and the aspect ratio kept.
 #[must_use]
 pub fn scaled_size(size: (u32, u32), image_size: u32, rule: SizeRule) -> (u32, u32) {
     let (height, width) = size;
     let longest = height.max(width);
     let shortest = height.min(width);
     let target = f64::from(image_size);
-    // The smaller of both: equal for all but rounding, and the reference takes the minimum.
+    // The smaller of the two: they differ only by rounding, and the reference takes the minimum.
     let scale = (target / f64::from(longest)).min(target / f64::from(shortest));
     let offset = match rule {
         SizeRule::Truncate => 0.0,
         SizeRule::Round => 0.5,
     };
-    // A sliver of an image keeps at least one row; the reference fails on it.
+    // A very thin image keeps at least one row; the reference fails on it.
     let side = |n: u32| ((f64::from(n) * scale + offset) as u32).max(1);
     (side(height), side(width))
 }

@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::Planes;
 use crate::data::image_io::Image;
 
-/// The size an image is brought to, and what is cut out of that. Nothing outside is ever computed;
-/// what is inside has the values it would have had.
+/// The size an image is resized to, and the part of it that is kept. Nothing outside is computed;
+/// values inside are the same as without cutting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     resized: (u32, u32),
@@ -15,14 +15,14 @@ pub struct Window {
 }
 
 impl Window {
-    /// All of an image of size `resized`, `(height, width)`.
+    /// The whole of an image of size `resized`, `(height, width)`.
     #[must_use]
     pub fn whole(resized: (u32, u32)) -> Self {
         Self { resized, offset: (0, 0), size: resized }
     }
 
-    /// `size` of an image of size `resized` from `offset` on, `(y, x)` of its top left pixel; what
-    /// would reach beyond the image is moved and cut to lie inside.
+    /// A part of `size` of an image of size `resized`, starting at `offset`, `(y, x)` of its top left
+    /// pixel; moved and cut to fit if it reaches beyond the image.
     #[must_use]
     pub fn new(resized: (u32, u32), offset: (u32, u32), size: (u32, u32)) -> Self {
         let size = (size.0.min(resized.0), size.1.min(resized.1));

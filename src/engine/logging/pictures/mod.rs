@@ -17,8 +17,9 @@ use tch::{Kind, Tensor};
 
 use crate::{
     Size,
-    backbone::BackboneSpec,
-    data::{Category, ImagePrompts, Target},
+    batch::Target,
+    data::InputSpec,
+    data::{Category, ImagePrompts},
     task::Prediction,
 };
 
@@ -27,7 +28,7 @@ use crate::{
 ///
 /// # Errors
 /// When the tensor has another shape.
-pub fn denormalise(image: &Tensor, input_size: Size, spec: &BackboneSpec) -> Result<RgbImage> {
+pub fn denormalise(image: &Tensor, input_size: Size, spec: &InputSpec) -> Result<RgbImage> {
     let (_, height, width) = image.size3()?;
     let (height, width) = (input_size.0.min(height), input_size.1.min(width));
     let factors =
@@ -166,16 +167,10 @@ mod tests {
     use image::Rgb;
 
     use super::*;
-    use crate::{backbone::Level, data::ImageId};
+    use crate::data::ImageId;
 
-    fn spec() -> BackboneSpec {
-        BackboneSpec {
-            pixel_mean: [123.675, 116.28, 103.53],
-            pixel_std: [58.395, 57.12, 57.375],
-            square_size: None,
-            divisor: 32,
-            levels: vec![Level { channels: 8, stride: 32 }],
-        }
+    fn spec() -> InputSpec {
+        InputSpec::imagenet(32)
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
 /// `numpy.spacing(1)`: pycocotools adds it to the denominator of precision.
 const SPACING: f64 = f64::EPSILON;
 
-/// Precision and recall for every setting; -1 where there are no objects.
+/// Precision and recall for every setting; -1 if there are no objects.
 pub(super) fn accumulate(params: Params, images: &[ImageMatches]) -> CocoResult {
     let num_categories = params.num_result_categories();
     let mut by_category: Vec<Vec<&Cell>> = vec![Vec::new(); num_categories];
@@ -30,14 +30,14 @@ pub(super) fn accumulate(params: Params, images: &[ImageMatches]) -> CocoResult 
     result
 }
 
-/// What detections do as the score sinks.
+/// Precision and recall as the score threshold decreases.
 pub(super) struct Curve {
     /// Recall of all detections.
     pub(super) recall: f64,
-    /// At each recall threshold the best precision of that recall or more; 0 where it is not
+    /// At each recall threshold the best precision of that recall or more; 0 if it is not
     /// reached.
     pub(super) precision: Vec<f64>,
-    /// The score at which each recall threshold is reached; 0 where it is not.
+    /// The score at which each recall threshold is reached; 0 if it is not.
     pub(super) scores: Vec<f64>,
 }
 
@@ -70,7 +70,7 @@ fn of_category(params: &Params, cells: &[&Cell]) -> Vec<Option<Curve>> {
     curves.into_iter().flatten().collect()
 }
 
-/// Outcomes of all detections, surest first.
+/// Outcomes of all detections, most confident first.
 struct RankedOutcomes {
     words: Vec<u64>,
     words_each: usize,
@@ -93,7 +93,7 @@ fn ranking(cells: &[&Cell], words_each: usize) -> (Vec<Ranked>, RankedOutcomes) 
     for (i, cell) in cells.iter().enumerate() {
         order.extend(cell.scores.iter().enumerate().map(|(d, &s)| (s, i as u32, d as u32)));
     }
-    // Stable: pycocotools' mergesort leaves equal scores in the order of images.
+    // Stable: pycocotools' mergesort keeps equal scores in the order of images.
     order.par_sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap_or(std::cmp::Ordering::Equal));
     let mut words = Vec::with_capacity(total * words_each);
     for &(_, cell, d) in &order {
@@ -103,7 +103,7 @@ fn ranking(cells: &[&Cell], words_each: usize) -> (Vec<Ranked>, RankedOutcomes) 
     (ranked, RankedOutcomes { words, words_each })
 }
 
-/// Precision changes for the better at true positives alone, so that only they are kept.
+/// Precision improves only at true positives, so only they are kept.
 fn curve(
     params: &Params,
     ranked: &[Ranked],
@@ -153,7 +153,7 @@ struct ReadOff<'a> {
 }
 
 impl ReadOff<'_> {
-    /// Precision and score where recall reaches `threshold`; thresholds come ascending.
+    /// Precision and score where recall reaches `threshold`; thresholds come in ascending order.
     fn at(&mut self, threshold: f64) -> (f64, f64) {
         while self.next < self.found.len() && ((self.next + 1) as f64) / self.num_truths < threshold
         {

@@ -4,12 +4,14 @@ use anyhow::{Context, Result, ensure};
 use hotcoco::primitives::sim::bbox_iou_pair;
 
 use super::{Detection, IouType, Truth};
-use crate::{data::Rle, metrics::spans::Spans};
+use base::Rle;
+
+use crate::metrics::spans::Spans;
 
 /// Row-major `[D, G]`: intersection over union, for crowds over the detection's own area.
 ///
 /// # Errors
-/// When masks differ in size.
+/// If masks differ in size.
 pub(super) fn matrix(
     iou_type: IouType,
     detections: &[&Detection<'_>],

@@ -1,4 +1,4 @@
-//! Which detection of an image finds which object, for every area range and IoU threshold.
+//! Which detection of an image matches which object, for every area range and IoU threshold.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ pub struct ImageMatches {
     pub(super) cells: Vec<Cell>,
 }
 
-/// An image's detections of one category, surest first.
+/// An image's detections of one category, most confident first.
 #[derive(Debug)]
 pub(super) struct Cell {
     pub(super) category: u32,
@@ -20,8 +20,8 @@ pub(super) struct Cell {
     pub(super) outcomes: Outcomes,
 }
 
-/// Two bits for every detection and setting (area range × IoU threshold): is it matched, and does
-/// it not count at all.
+/// Two bits for every detection and setting (area range × IoU threshold): whether it is matched, and
+/// whether it is ignored.
 #[derive(Debug)]
 pub(super) struct Outcomes {
     words: Box<[u64]>,
@@ -137,8 +137,8 @@ fn ignore_unmatched(params: &Params, first_setting: usize, d: usize, outcomes: &
     }
 }
 
-/// Objects that a detection overlaps enough for the lowest threshold. Most pairs overlap not at
-/// all; only these are looked at for every threshold.
+/// Objects that a detection overlaps enough for the lowest threshold. Most pairs do not overlap at
+/// all; only these are checked for every threshold.
 struct Candidates {
     /// By detection: `ranges[d]..ranges[d + 1]` of `objects`.
     ranges: Vec<usize>,
@@ -155,7 +155,7 @@ struct Candidate {
     is_crowd: bool,
 }
 
-/// pycocotools': an overlap of 1 must match at a threshold of 1.
+/// As in pycocotools: an overlap of 1 must match at a threshold of 1.
 fn floor(threshold: f64) -> f64 {
     threshold.min(1.0 - 1e-10)
 }
@@ -208,8 +208,8 @@ impl Candidates {
     }
 }
 
-/// The free object of most overlap, the last of equals. One that counts is never given up for one
-/// that is ignored.
+/// The free object with the largest overlap, the last of equal ones. One that counts is never given
+/// up for one that is ignored.
 fn best<'a>(candidates: &'a [Candidate], taken: &[bool], floor: f64) -> Option<&'a Candidate> {
     let mut best: Option<&Candidate> = None;
     for candidate in candidates {

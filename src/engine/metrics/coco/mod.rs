@@ -1,9 +1,9 @@
 //! COCO's average precision and recall, equal to pycocotools' `COCOeval`.
 //!
 //! An image's detections are matched to its objects as soon as both are known
-//! ([`CocoEvaluator::add_image`]); what stays is about 24 bytes a detection. Images that are
-//! matched apart from the evaluator ([`CocoEvaluator::match_image`] borrows it shared, so any number
-//! of threads can) are put in with [`CocoEvaluator::insert`].
+//! ([`CocoEvaluator::add_image`]); about 24 bytes per detection are kept. Images can also be matched
+//! separately ([`CocoEvaluator::match_image`] borrows the evaluator shared, so any number of threads
+//! can do so) and added with [`CocoEvaluator::insert`].
 //!
 //! ```
 //! use engine::metrics::coco::{CocoEvaluator, Detection, IouType, Params, Query, Truth};
@@ -23,9 +23,9 @@
 //! # engine::anyhow::Ok(())
 //! ```
 //!
-//! # Where pycocotools is not followed
-//! - It takes a detection that was matched to the annotation of id 0 for unmatched; ids play no part
-//!   here.
+//! # Differences from pycocotools
+//! - It treats a detection that was matched to the annotation with id 0 as unmatched; ids do not matter
+//! here.
 //! - Scores that are NaN, boxes of negative size and masks of different sizes are errors here.
 
 mod accumulate;
@@ -44,7 +44,7 @@ pub use self::{
     params::{AreaRange, IouType, Params},
     result::{CocoResult, Query, stat_names},
 };
-use crate::data::Rle;
+use base::Rle;
 
 /// An annotated object.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +53,7 @@ pub struct Truth<'a> {
     pub category: usize,
     /// XYWH, pixels of the image.
     pub bbox: [f64; 4],
-    /// As the annotation says; decides the area ranges the object counts in.
+    /// As annotated; decides in which area ranges the object counts.
     pub area: f64,
     /// A region of many objects: it may be found any number of times, and never counts as missed.
     pub is_crowd: bool,
@@ -66,7 +66,7 @@ pub struct Truth<'a> {
 pub struct Detection<'a> {
     /// Index of the category.
     pub category: usize,
-    /// Any finite number; higher is surer.
+    /// Confidence: any finite number, higher means more confident.
     pub score: f64,
     /// XYWH, pixels of the image.
     pub bbox: [f64; 4],
@@ -76,7 +76,7 @@ pub struct Detection<'a> {
     pub mask: Option<&'a Rle>,
 }
 
-/// Gathers matches image by image.
+/// Collects matches image by image.
 #[derive(Debug)]
 pub struct CocoEvaluator {
     params: Params,
@@ -85,33 +85,33 @@ pub struct CocoEvaluator {
 
 impl CocoEvaluator {
     /// # Errors
-    /// When the parameters are not usable; says which.
+    /// If the parameters are invalid; says which.
     pub fn new(params: Params) -> Result<Self> {
         params.check()?;
         Ok(Self { params, images: Vec::new() })
     }
 
-    /// What the evaluator was made with.
+    /// The parameters that the evaluator was created with.
     #[must_use]
     pub fn params(&self) -> &Params {
         &self.params
     }
 
-    /// Matches an image and puts it behind those added before. Equal scores of different images
-    /// rank in this order; pycocotools goes through images by ascending id.
+    /// Matches an image and adds it after those added before. Equal scores of different images rank in
+    /// this order; pycocotools goes through images by ascending id.
     ///
     /// # Errors
-    /// Names the object that is not usable, as `truths[i]` or `detections[i]`.
+    /// Names the object that is invalid, as `truths[i]` or `detections[i]`.
     pub fn add_image(&mut self, truths: &[Truth<'_>], detections: &[Detection<'_>]) -> Result<()> {
         let matches = self.match_image(truths, detections)?;
         self.insert(self.images.len() as u64, matches);
         Ok(())
     }
 
-    /// Matches an image without putting it in.
+    /// Matches an image without adding it.
     ///
     /// # Errors
-    /// As [`add_image`](Self::add_image).
+    /// Same errors as [`add_image`](Self::add_image).
     pub fn match_image(
         &self,
         truths: &[Truth<'_>],
@@ -120,7 +120,11 @@ impl CocoEvaluator {
         for (i, truth) in truths.iter().enumerate() {
             self.check(truth.category, truth.bbox, truth.mask)
                 .and_then(|()| {
-                    ensure!(truth.area.is_finite(), "area {} is no number of pixels", truth.area);
+                    ensure!(
+                        truth.area.is_finite(),
+                        "area {} is not a number of pixels",
+                        truth.area
+                    );
                     Ok(())
                 })
                 .map_err(|e| e.context(format!("truths[{i}]")))?;
@@ -136,7 +140,7 @@ impl CocoEvaluator {
         matching::match_image(&self.params, truths, detections)
     }
 
-    /// Puts a matched image in. Equal scores of different images rank by ascending `position`.
+    /// Adds a matched image. Equal scores of different images rank by ascending `position`.
     pub fn insert(&mut self, position: u64, matches: ImageMatches) {
         self.images.push((position, matches));
     }
@@ -152,7 +156,7 @@ impl CocoEvaluator {
     fn check(&self, category: usize, bbox: [f64; 4], mask: Option<&Rle>) -> Result<()> {
         ensure!(
             category < self.params.num_categories,
-            "category {category} is beyond the {} there are",
+            "category {category} is beyond the {} categories",
             self.params.num_categories
         );
         ensure!(
@@ -161,7 +165,7 @@ impl CocoEvaluator {
         );
         ensure!(
             mask.is_some() || self.params.iou_type == IouType::Bbox,
-            "has no mask, which iou_type segm compares"
+            "has no mask, which iou_type segm needs"
         );
         Ok(())
     }

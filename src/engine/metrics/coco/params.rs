@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-/// What the overlap of two objects is taken of.
+/// What the overlap of two objects is computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum IouType {
@@ -15,7 +15,7 @@ pub enum IouType {
 }
 
 impl IouType {
-    /// As pycocotools spells it.
+    /// The name that pycocotools uses.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,10 +37,10 @@ pub struct AreaRange {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Params {
     pub iou_type: IouType,
-    /// Most detections an image and category, ascending: the surest ones count. COCO: 1, 10, 100;
-    /// mmdetection and UltraSam: 100, 300, 1000.
+    /// Maximum numbers of detections per image and category, ascending: the most confident ones count.
+    /// COCO: 1, 10, 100; mmdetection and UltraSam: 100, 300, 1000.
     pub max_dets: Vec<usize>,
-    /// Least overlaps of a match; COCO: 0.5, 0.55, …, 0.95.
+    /// Minimum overlaps for a match; COCO: 0.5, 0.55, …, 0.95.
     pub iou_thresholds: Vec<f64>,
     /// Levels of recall at which precision is read; COCO: 0, 0.01, …, 1.
     pub recall_thresholds: Vec<f64>,
@@ -48,12 +48,12 @@ pub struct Params {
     pub area_ranges: Vec<AreaRange>,
     /// Categories are indices below this, in the order of their ids.
     pub num_categories: usize,
-    /// Takes all categories for one (pycocotools' `useCats = 0`).
+    /// Treats all categories as one (pycocotools' `useCats = 0`).
     pub class_agnostic: bool,
 }
 
 impl Params {
-    /// COCO's own.
+    /// The parameters of COCO.
     #[must_use]
     pub fn new(iou_type: IouType, num_categories: usize) -> Self {
         let range = |name: &str, min: f64, max: f64| AreaRange { name: name.into(), min, max };
@@ -73,7 +73,7 @@ impl Params {
         }
     }
 
-    /// Categories of the result: one when they are taken for one.
+    /// Number of categories in the result: one if all are treated as one.
     #[must_use]
     pub fn num_result_categories(&self) -> usize {
         if self.class_agnostic { 1 } else { self.num_categories }
@@ -116,7 +116,7 @@ impl Params {
     }
 }
 
-/// As `numpy.linspace`, to the last bit.
+/// Same as `numpy.linspace`, bit for bit.
 fn linspace(start: f64, stop: f64, num: usize) -> Vec<f64> {
     let step = (stop - start) / (num - 1) as f64;
     (0..num).map(|i| if i + 1 == num { stop } else { i as f64 * step + start }).collect()

@@ -1,4 +1,4 @@
-//! The numbers of a COCO evaluation and questions to them.
+//! The numbers of a COCO evaluation and queries on them.
 
 use super::{Params, accumulate::Curve};
 
@@ -29,13 +29,13 @@ pub fn stat_names(max_dets: &[usize]) -> [String; 12] {
 
 /// Precision and recall by IoU threshold, category, area range and number of detections.
 ///
-/// Whatever has no objects is -1 and is left out of means; a mean of nothing is -1.
+/// Whatever has no objects is -1 and is left out of means; a mean without values is -1.
 #[derive(Debug, Clone)]
 pub struct CocoResult {
     params: Params,
     /// `[K, A, T, M, R]`
     precision: Vec<f64>,
-    /// As `precision`.
+    /// Same shape as `precision`.
     scores: Vec<f64>,
     /// `[K, A, T, M]`
     recall: Vec<f64>,
@@ -88,26 +88,26 @@ impl CocoResult {
         &self.params
     }
 
-    /// Mean precision over recall thresholds, and over IoU thresholds and categories where the
-    /// query names none. In [0, 1], or -1 where there are no objects or the query names what was
-    /// not evaluated.
+    /// Mean precision over recall thresholds, and over IoU thresholds and categories if the query names
+    /// none. In [0, 1], or -1 if there are no objects or the query names something that was not
+    /// evaluated.
     #[must_use]
     pub fn average_precision(&self, query: &Query<'_>) -> f64 {
         let points = self.params.recall_thresholds.len();
         mean(self.curves(query).flat_map(|i| &self.precision[i * points..][..points]))
     }
 
-    /// Mean recall of all detections, over IoU thresholds and categories where the query names
-    /// none. In [0, 1] or -1, as [`average_precision`](Self::average_precision).
+    /// Mean recall of all detections, over IoU thresholds and categories if the query names none. In
+    /// [0, 1] or -1, as in [`average_precision`](Self::average_precision).
     #[must_use]
     pub fn average_recall(&self, query: &Query<'_>) -> f64 {
         mean(self.curves(query).map(|i| &self.recall[i]))
     }
 
-    /// `(recall, precision, score)` at every recall threshold, of one category, IoU threshold, area
-    /// range and `max_dets`: precision is the best of that recall or more, the score where the
-    /// recall is reached. `None` where there are no objects, or the query names no or another
-    /// threshold or category.
+    /// `(recall, precision, score)` at every recall threshold, for one category, IoU threshold, area
+    /// range and `max_dets`: precision is the best at that recall or more, the score is the one at which
+    /// the recall is reached. `None` if there are no objects, or the query names no threshold or no
+    /// category, or one that was not evaluated.
     #[must_use]
     pub fn precision_recall_curve(&self, query: &Query<'_>) -> Option<Vec<(f64, f64, f64)>> {
         let mut curves = self.curves(query);
@@ -120,8 +120,8 @@ impl CocoResult {
         })
     }
 
-    /// pycocotools' twelve, as [`stat_names`] names them. Precision and recall by area, AP50 and
-    /// AP75 are at the third of `max_dets` (the last, if there are fewer).
+    /// The twelve figures of pycocotools, as [`stat_names`] names them. Precision and recall by area,
+    /// AP50 and AP75 are at the third of `max_dets` (the last, if there are fewer).
     ///
     /// As in pycocotools the first, AP, is at 100 detections whatever `max_dets` is, and -1 when 100
     /// is not among them.
@@ -130,7 +130,7 @@ impl CocoResult {
         self.twelve(None)
     }
 
-    /// [`stats`](Self::stats) of one category.
+    /// [`stats`](Self::stats) for one category.
     #[must_use]
     pub fn category_stats(&self, category: usize) -> [f64; 12] {
         self.twelve(Some(category))
@@ -191,7 +191,7 @@ impl CocoResult {
     }
 }
 
-/// Mean of what is not -1; -1 of nothing.
+/// Mean of the values that are not -1; -1 if there are none.
 fn mean<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
     let (sum, count) = values
         .filter(|&&value| value > -1.0)

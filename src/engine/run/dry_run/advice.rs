@@ -4,19 +4,19 @@ use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
-/// What the advice goes by.
+/// What the advice is based on.
 #[derive(Debug, Clone)]
 pub(super) struct Situation<'a> {
     /// The config with its defaults written out.
     pub(super) resolved: &'a Table,
-    /// Keys that the `[backbone]` table knows.
+    /// Keys that the `[backbone]` table has.
     pub(super) backbone_keys: &'a BTreeSet<String>,
     pub(super) on_cuda: bool,
-    /// The largest number of images that fits, where that is known.
+    /// The largest number of images that fits, if known.
     pub(super) fits: Option<usize>,
 }
 
-/// Changes by the config's own keys, the cheapest first; what is set already is left out.
+/// Changes in terms of config keys, the least costly first; what is already set is left out.
 pub(super) fn advice(situation: &Situation<'_>) -> Vec<String> {
     let Situation { resolved, backbone_keys, on_cuda, .. } = *situation;
     let value = |key: &str| lookup(resolved, key);
@@ -25,14 +25,15 @@ pub(super) fn advice(situation: &Situation<'_>) -> Vec<String> {
     changes.extend(smaller_batches(situation));
     if on_cuda && value("precision").and_then(Value::as_str) == Some("fp32") {
         changes.push(
-            "precision = \"bf16\": activations take about half; weights stay fp32".to_owned(),
+            "precision = \"bf16\": activations take about half the memory; weights stay fp32"
+                .to_owned(),
         );
     }
     let checkpoints = value("backbone.activation_checkpointing").and_then(Value::as_bool);
     if knows("backbone.activation_checkpointing") && checkpoints != Some(true) {
         changes.push(
-            "backbone.activation_checkpointing = true: blocks are computed again in backward, a \
-             third more time"
+            "backbone.activation_checkpointing = true: blocks are computed again in backward, which \
+             takes a third more time"
                 .to_owned(),
         );
     }
@@ -40,18 +41,18 @@ pub(super) fn advice(situation: &Situation<'_>) -> Vec<String> {
     let frozen = freeze.and_then(Value::as_str) == Some("all");
     if knows("backbone.freeze") && !frozen {
         let lora = if knows("backbone.lora.rank") && value("backbone.lora").is_none() {
-            ", with backbone.lora = {} to adapt it still"
+            ", with backbone.lora = {} to adapt it nevertheless"
         } else {
             ""
         };
         changes.push(format!(
-            "backbone.freeze = \"all\": no gradients and no optimiser state of the backbone{lora}"
+            "backbone.freeze = \"all\": no gradients and no optimiser state for the backbone{lora}"
         ));
     }
     let adapted = value("backbone.lora").is_some() || value("backbone.adapter").is_some();
     if frozen && !adapted && value("embedding_cache").is_none() {
         changes.push(
-            "embedding_cache.dir = \"embeddings\": the frozen backbone runs once an image, not in \
+            "embedding_cache.dir = \"embeddings\": the frozen backbone runs once per image, not in \
              training"
                 .to_owned(),
         );
@@ -60,14 +61,14 @@ pub(super) fn advice(situation: &Situation<'_>) -> Vec<String> {
         && side > 64
     {
         changes.push(format!(
-            "preprocess.image_size below {side}: half the side takes a quarter of the memory, and \
-             shows less"
+            "preprocess.image_size below {side}: half the side takes a quarter of the memory, but \
+             shows less detail"
         ));
     }
     changes
 }
 
-/// Fewer images a forward pass, with as many a step.
+/// Fewer images per forward pass, with as many per step.
 fn smaller_batches(situation: &Situation<'_>) -> Option<String> {
     let number = |key: &str| {
         lookup(situation.resolved, key)
@@ -85,7 +86,7 @@ fn smaller_batches(situation: &Situation<'_>) -> Option<String> {
     let smaller =
         (1..batch).rev().find(|n| *n <= most && (batch * accumulate).is_multiple_of(*n))?;
     Some(format!(
-        "loader.batch_size = {smaller} with train.accumulate_batches = {}: the same {} images a step",
+        "loader.batch_size = {smaller} with train.accumulate_batches = {}: the same {} images per step",
         batch * accumulate / smaller,
         batch * accumulate
     ))
@@ -133,7 +134,7 @@ mod tests {
                 "preprocess.image_size below 1024",
             ]
         );
-        // Half the batch where nobody knows; on most CPUs bf16 costs more than it saves.
+        // Half the batch if the limit is unknown; on most CPUs bf16 costs more than it saves.
         let cpu = of(FULL, false, None);
         assert_eq!(cpu[0], "loader.batch_size = 4 with train.accumulate_batches = 2");
         assert_eq!(cpu[1], "backbone.activation_checkpointing = true");

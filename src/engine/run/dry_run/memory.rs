@@ -1,11 +1,8 @@
-//! How much memory there is, how much was used, and running out of it.
+//! How much memory there is, how much was used, and detecting out-of-memory errors.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use anyhow::{Result, anyhow};
 use tch::{Device, Tensor};
 
-use crate::{data::image_io::panic_text, doctor::probe, logging::peak_memory};
+use crate::{doctor::probe, logging::peak_memory};
 
 /// Reads a device's memory.
 #[derive(Debug)]
@@ -14,10 +11,10 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Starts the peaks of a GPU anew.
+    /// Resets the peaks of a GPU.
     pub(super) fn new(device: Device) -> Self {
         if let Device::Cuda(index) = device {
-            // Without it the peak is that of the process, which is what it is on a CPU.
+            // Without the reset the peak is that of the process, as on a CPU.
             drop(torch_shim_sys::cuda_reset_peak(index));
         }
         Self { device }
@@ -35,7 +32,7 @@ impl Meter {
         }
     }
 
-    /// Bytes that this process may come to: what it holds and what is left.
+    /// Bytes that this process can reach: what it holds plus what is left.
     pub(super) fn available(&self) -> Option<u64> {
         match self.device {
             Device::Cuda(index) => torch_shim_sys::cuda_memory(index).ok()?.free.try_into().ok(),
@@ -48,7 +45,7 @@ impl Meter {
         }
     }
 
-    /// Peak of what was used, and on a GPU of what was reserved from the driver.
+    /// Peak of the memory used, and on a GPU of the memory reserved from the driver.
     pub(super) fn peaks(&self) -> (Option<u64>, Option<u64>) {
         let reserved = match self.device {
             Device::Cuda(index) => torch_shim_sys::cuda_memory(index)
@@ -65,7 +62,7 @@ pub(super) fn size(tensor: &Tensor) -> u64 {
     (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64
 }
 
-/// Peak of a batch of `count` images, when one has the peak `one` and each further adds `each`.
+/// Peak of a batch of `count` images if one image has the peak `one` and each further image adds `each`.
 pub(super) fn extrapolate(one: u64, each: u64, count: usize) -> u64 {
     one.saturating_add(each.saturating_mul((count as u64).saturating_sub(1)))
 }
@@ -78,17 +75,6 @@ pub(super) fn most_images(one: u64, each: u64, available: u64) -> usize {
     1 + (available - one).checked_div(each).unwrap_or(u64::MAX - 1).min(1 << 20) as usize
 }
 
-/// Runs `work`; where a call of tch panics (those without `f_` do on every error of libtorch), its
-/// message becomes an error.
-pub(super) fn catching<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    // The message is told once, by who called.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let result = catch_unwind(AssertUnwindSafe(work));
-    std::panic::set_hook(hook);
-    result.unwrap_or_else(|panic| Err(anyhow!("{}", panic_text(&*panic))))
-}
-
 /// Whether an error is libtorch's that a device, or the system, has no memory left.
 pub(super) fn is_out_of_memory(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}");
@@ -97,10 +83,10 @@ pub(super) fn is_out_of_memory(error: &anyhow::Error) -> bool {
         .any(|words| text.contains(words))
 }
 
-/// Returns to the driver what is cached.
+/// Returns cached memory to the driver.
 pub(super) fn give_back(device: Device) {
     if device.is_cuda() {
-        // What stays cached is only less to try with.
+        // What stays cached only reduces the memory for the next try.
         drop(torch_shim_sys::cuda_empty_cache());
     }
 }
@@ -108,6 +94,7 @@ pub(super) fn give_back(device: Device) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::panics::catching;
 
     #[test]
     fn memory_grows_by_the_image() {
@@ -125,13 +112,13 @@ mod tests {
         let cpu = "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: \
                    you tried to allocate 4398046511104 bytes. Error code 12 (Cannot allocate memory)";
         for text in [cuda, cpu] {
-            let error = catching::<()>(|| panic!("{text}")).unwrap_err();
+            let error = catching::<()>(String::new, || panic!("{text}")).unwrap_err();
             assert!(is_out_of_memory(&error), "{error}");
         }
-        let error = catching::<()>(|| panic!("shape mismatch")).unwrap_err();
+        let error = catching::<()>(String::new, || panic!("shape mismatch")).unwrap_err();
         assert!(!is_out_of_memory(&error));
         // libtorch's own words.
-        let huge = catching(|| {
+        let huge = catching(String::new, || {
             let _ = tch::Tensor::f_zeros([1 << 50], (tch::Kind::Float, Device::Cpu))?;
             Ok(())
         });

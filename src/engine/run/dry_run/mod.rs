@@ -2,7 +2,6 @@
 //! Nothing is written.
 
 mod advice;
-mod batch;
 mod memory;
 mod report;
 
@@ -11,33 +10,29 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 use anyhow::{Context, Result};
 use tch::Device;
 
+pub use self::report::{DryRunReport, Loading, Memory, Timing, TriedBatch};
 use self::{
     advice::{Situation, advice},
-    batch::largest,
     memory::{Meter, is_out_of_memory},
-};
-pub use self::{
-    batch::LargestBatch,
-    report::{DryRunReport, EvaluatedBatch, Loading, Memory, Timing, TriedBatch},
 };
 use super::{
     embed,
-    evaluate::{eval_plan, find_metric, predict_batch},
+    largest_batch::{LargestBatch, largest},
     model::{Model, decided_by_weights},
     train::{load_plan, open, start, validation},
+    trial::{self, prepare_usable},
 };
 use crate::{
     Error,
+    batch::Batch,
     checkpoint::{Snapshot, State},
-    config::{BadImages, Loaded, RunConfig, known_keys},
-    data::{
-        Batch, Dataset, Record, Split,
-        loader::{LoadPlan, Loader, prepare_batch},
-        transforms::PadTo,
-    },
+    data::{Dataset, Split, transforms::PadTo},
     device,
+    loader::{LoadPlan, Loader},
     logging::bytes,
     optim::{Ema, Optimizer, groups},
+    panics::catching,
+    run::config::{Loaded, RunConfig, known_keys},
     trainer::Trainer,
 };
 
@@ -59,7 +54,7 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let decided = decided_by_weights(loaded)?;
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
-    let chosen = device::prepare(config)?;
+    let chosen = device::prepare(config.device, config.deterministic)?;
     let train_set = open(config, Split::Train)?;
     let val_set = validation(config)?;
     let model = Model::build(config, chosen.device, train_set.categories.clone())?;
@@ -145,7 +140,7 @@ impl Trying<'_> {
         }
         (report.memory.peak_bytes, report.memory.reserved_bytes) = meter.peaks();
         if let Some(val_set) = val_set {
-            match self.evaluate(val_set) {
+            match trial::evaluate(self.model, val_set, &self.plan, self.config()) {
                 Ok(evaluated) => report.evaluation = Some(evaluated),
                 Err(error) if is_out_of_memory(&error) => {
                     report.problems.push(
@@ -245,12 +240,13 @@ impl Trying<'_> {
         // Schedules are defined for the run's own steps.
         let step = self.step.min(self.config().train.max_steps.saturating_sub(1));
         let trainer = &mut self.trainer;
-        memory::catching(|| {
+        let at_step = || format!("trial step {step}");
+        catching(at_step, || {
             trainer.step(step, batches)?;
             // Waits for the device.
             trainer.check_finite()
         })
-        .with_context(|| format!("trial step {step}"))?;
+        .with_context(at_step)?;
         self.step += 1;
         Ok(begin.elapsed().as_secs_f64())
     }
@@ -312,50 +308,6 @@ impl Trying<'_> {
             fits,
         })
     }
-
-    /// The largest batch of the validation split, predicted and scored.
-    fn evaluate(&self, dataset: &Arc<Dataset>) -> Result<EvaluatedBatch> {
-        let config = self.config();
-        let plan = eval_plan(self.plan.clone(), config, &*self.model.task);
-        let size = plan.loader.batch_size.min(dataset.records.len());
-        let pad_to = plan.preprocess.padding(false);
-        let chosen = largest(dataset, size, &plan.preprocess, pad_to, plan.needs);
-        let records: Vec<_> = chosen.records.iter().map(|&i| dataset.records[i].clone()).collect();
-        let batch = prepare_usable(records, &plan)?;
-        let mut evaluator = self.model.task.evaluator()?;
-        let begin = Instant::now();
-        let predictions =
-            memory::catching(|| predict_batch(self.model, &batch, config, self.device))?;
-        for (prediction, target) in predictions.iter().zip(&batch.targets) {
-            evaluator.add(prediction, target)?;
-        }
-        let seconds = begin.elapsed().as_secs_f64();
-        let scores = evaluator.finish()?;
-        if let Some(name) = &config.evaluation.best_metric {
-            find_metric(&scores, name)?;
-        }
-        Ok(EvaluatedBatch {
-            batch_size: size,
-            seconds,
-            num_batches: dataset.records.len().div_ceil(plan.loader.batch_size),
-            metrics: scores.metrics.into_iter().map(|metric| metric.name).collect(),
-        })
-    }
-}
-
-/// A batch of `records`; where the run passes over bad images, of the others, a few of them twice.
-fn prepare_usable(mut records: Vec<Record>, plan: &LoadPlan) -> Result<Batch> {
-    let error = match prepare_batch(&records, plan) {
-        Err(error) if plan.loader.bad_images == BadImages::Skip => error,
-        batch => return batch,
-    };
-    let size = records.len();
-    records.retain(|record| prepare_batch(std::slice::from_ref(record), plan).is_ok());
-    if records.is_empty() {
-        return Err(error);
-    }
-    let records: Vec<_> = records.iter().cycle().take(size).cloned().collect();
-    prepare_batch(&records, plan)
 }
 
 /// The first `count` images of a batch.

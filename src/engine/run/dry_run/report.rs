@@ -1,20 +1,20 @@
-//! What a dry run found.
+//! The result of a dry run.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::LargestBatch;
-use crate::{config::RunConfig, data::Batch, logging::bytes};
+use super::super::{largest_batch::LargestBatch, trial::EvaluatedBatch};
+use crate::{batch::Batch, logging::bytes, run::config::RunConfig};
 
-/// Figures of a run that has not been made.
+/// Figures of a run that has not taken place.
 #[derive(Debug, Clone, Serialize)]
 pub struct DryRunReport {
     /// Whether the largest batches of training and evaluation fit into memory.
     pub fits: bool,
-    /// What does not fit, a sentence each.
+    /// What does not fit, one sentence each.
     pub problems: Vec<String>,
-    /// What to change, the cheapest first.
+    /// What to change, the least costly first.
     pub advice: Vec<String>,
     pub device: String,
     /// What the model starts from.
@@ -27,19 +27,19 @@ pub struct DryRunReport {
     pub loading: Option<Loading>,
     pub memory: Memory,
     pub checkpoint_bytes: u64,
-    /// Of the model alone, as the best checkpoint holds it.
+    /// Size of the model alone, as in the best checkpoint.
     pub weights_bytes: u64,
-    /// In the file system of the run folder.
+    /// Free bytes in the file system of the run folder.
     pub free_bytes: Option<u64>,
     pub num_steps: u64,
     pub num_epochs: f64,
     pub num_evaluations: u64,
-    /// Steps and evaluations of the whole run; without start-up and writing.
+    /// Duration of the steps and evaluations of the whole run; without start-up and writing.
     pub total_seconds: Option<f64>,
     /// Whether the loader's threads keep up with the steps.
     pub loader_keeps_up: Option<bool>,
-    /// How many whole checkpoints there are at a time, and how many of the best model; those being
-    /// written included.
+    /// How many whole checkpoints there are at a time, and how many of the best model, including
+    /// those being written.
     #[serde(skip)]
     kept: (u64, u64),
 }
@@ -48,32 +48,21 @@ pub struct DryRunReport {
 #[derive(Debug, Clone, Serialize)]
 pub struct TriedBatch {
     pub num_images: usize,
-    /// Height and width of the network's input, pixels.
+    /// Height and width of the network's input in pixels.
     pub input_size: (i64, i64),
     #[serde(flatten)]
     pub largest: LargestBatch,
     pub accumulated: u64,
 }
 
-/// Seconds of an optimiser step, all accumulated batches included.
+/// Seconds of an optimiser step, including all accumulated batches.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Timing {
     /// The first step allocates memory and chooses kernels.
     pub first_seconds: f64,
-    /// Mean of those after it.
+    /// Mean of the steps after it.
     pub seconds: f64,
     pub images_per_second: f64,
-}
-
-/// An evaluation batch, predicted and scored.
-#[derive(Debug, Clone, Serialize)]
-pub struct EvaluatedBatch {
-    pub batch_size: usize,
-    pub seconds: f64,
-    /// Of the whole split.
-    pub num_batches: usize,
-    /// Names of what the task reports.
-    pub metrics: Vec<String>,
 }
 
 /// What the loader's threads give when nobody else computes.
@@ -82,13 +71,13 @@ pub struct Loading {
     pub images_per_second: f64,
 }
 
-/// Bytes: allocated tensors on a GPU, else the resident set of the process.
+/// Memory in bytes: allocated tensors on a GPU, else the resident set of the process.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Memory {
     pub peak_bytes: Option<u64>,
-    /// What the allocator took from a GPU's driver.
+    /// Memory that the allocator reserved from a GPU's driver.
     pub reserved_bytes: Option<u64>,
-    /// On the CPU: what steps of one and of two images led to expect.
+    /// On the CPU: the estimate from steps with one and two images.
     pub expected_bytes: Option<u64>,
     pub available_bytes: Option<u64>,
     pub total_bytes: Option<u64>,
@@ -120,7 +109,7 @@ impl DryRunReport {
             num_evaluations: steps.div_ceil(every),
             total_seconds: None,
             loader_keeps_up: None,
-            // One more than is kept: a file is replaced only once the new one is whole.
+            // One more than is kept: a file is replaced only once the new one is complete.
             kept: (
                 config.train.keep_checkpoints.clamp(1, steps.max(1)) + 1,
                 if config.evaluation.best_metric.is_some() { 2 } else { 0 },
@@ -138,7 +127,7 @@ impl DryRunReport {
         });
     }
 
-    /// What follows from the figures.
+    /// Derives the conclusions from the figures.
     pub(super) fn conclude(&mut self, config: &RunConfig) {
         let accumulated = config.train.accumulate_batches;
         if let Some(batch) = &mut self.batch {
@@ -155,7 +144,7 @@ impl DryRunReport {
         );
     }
 
-    /// What the file system of the run folder lacks for the run's checkpoints.
+    /// Bytes missing in the file system of the run folder for the run's checkpoints.
     #[must_use]
     pub fn missing_bytes(&self) -> Option<u64> {
         let (whole, best) = self.kept;
@@ -171,9 +160,9 @@ impl DryRunReport {
             write!(f, " with {} objects", batch.largest.num_objects)?;
         }
         if batch.accumulated > 1 {
-            write!(f, ", {} of them a step", batch.accumulated)?;
+            write!(f, ", {} of them per step", batch.accumulated)?;
         }
-        writeln!(f, ": the largest that the run can meet, by {}", batch.largest.chosen_by)
+        writeln!(f, ": the largest that can occur in the run, by {}", batch.largest.chosen_by)
     }
 
     fn write_times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,7 +181,7 @@ impl DryRunReport {
                 Some(true) => writeln!(f, ", which keeps up with the steps")?,
                 Some(false) => writeln!(
                     f,
-                    ", slower than the steps: raise loader.num_workers, or store the images smaller"
+                    ", slower than the steps: raise loader.num_workers, or store smaller images"
                 )?,
                 None => writeln!(f)?,
             }
@@ -217,9 +206,9 @@ impl DryRunReport {
         let parts = [
             peak_bytes.map(|b| format!("peak {}", bytes(b))),
             reserved_bytes.map(|b| format!("{} reserved", bytes(b))),
-            expected_bytes.map(|b| format!("about {} expected by small batches", bytes(b))),
+            expected_bytes.map(|b| format!("about {} expected from small batches", bytes(b))),
             available_bytes.map(|b| format!("{} available", bytes(b))),
-            total_bytes.map(|b| format!("{} in all", bytes(b))),
+            total_bytes.map(|b| format!("{} in total", bytes(b))),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         if parts.is_empty() { Ok(()) } else { writeln!(f, "memory: {}", parts.join(", ")) }

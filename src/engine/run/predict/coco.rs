@@ -1,4 +1,4 @@
-//! Predicted objects as a COCO file that can be trained on.
+//! Writes predicted objects as a COCO file that can be trained on.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -8,16 +8,16 @@ use crate::{
     task::Prediction,
 };
 
-/// What is said about the file as a whole.
+/// Information about the file as a whole.
 #[derive(Debug, Serialize)]
 pub(super) struct Info<'a> {
     pub(super) description: &'static str,
     pub(super) version: &'static str,
     pub(super) checkpoint: &'a std::path::Path,
-    /// As [`PredictRecord::beside`](super::PredictRecord::beside).
+    /// Same as [`PredictRecord::beside`](super::PredictRecord::beside).
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) beside: &'a [std::path::PathBuf],
-    /// What was asked.
+    /// The prompts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) prompts: Option<String>,
     pub(super) failures: &'a [String],
@@ -38,14 +38,14 @@ struct Annotation<'a> {
     id: u64,
     image_id: &'a ImageId,
     category_id: i64,
-    /// XYWH.
+    /// XYWH in pixels of the original image.
     bbox: [f64; 4],
     area: f64,
     iscrowd: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     segmentation: Option<Compressed>,
     score: f64,
-    /// Its value in the label map.
+    /// Value of the object in the label map.
     label: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt: Option<Prompt<'a>>,
@@ -57,16 +57,16 @@ struct Compressed {
     counts: String,
 }
 
-/// What an answer answers.
+/// The prompt that an answer belongs to.
 #[derive(Serialize)]
 struct Prompt<'a> {
-    /// Position among the prompts, or annotated objects, of the image.
+    /// Position among the prompts or annotated objects of the image.
     index: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
 }
 
-/// The lists as they grow: text, which takes less memory than what it is made of.
+/// The lists as they grow: as text, which takes less memory than the values.
 #[derive(Debug, Default)]
 pub(super) struct CocoText {
     images: Vec<String>,
@@ -111,7 +111,7 @@ impl CocoText {
         Ok(())
     }
 
-    /// The file: an entry a line.
+    /// The text of the file: one entry per line.
     pub(super) fn finish(self, info: &Info<'_>, categories: &[Category]) -> Result<String> {
         let list = |entries: &[String]| format!("[\n{}\n]", entries.join(",\n"));
         Ok(format!(

@@ -1,4 +1,4 @@
-//! Masks as PNG.
+//! Writes masks as PNG.
 
 use std::{fs, io::Cursor, path::Path};
 
@@ -10,16 +10,16 @@ use crate::{Error, Size, data::Rle, fs::atomic_write, task::Instance};
 /// Which masks are written as PNG.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum MaskFiles {
-    /// One file an image: 0 is background, n the nth object of the image; where objects overlap, the
-    /// surer one's. 16 bit where there are more than 255 objects.
+    /// One file per image: 0 is background, n the nth object of the image; where objects overlap, the
+    /// more confident one. 16 bit if there are more than 255 objects.
     #[default]
     Labels,
-    /// A folder an image with one file an object, 0 and 255.
+    /// One folder per image with one file per object, 0 and 255.
     Objects,
     None,
 }
 
-/// Writes the masks of one image at `folder/stem`, with the ending that the form has.
+/// Writes the masks of one image at `folder/stem`, with the extension of the format.
 pub(super) fn write(
     form: MaskFiles,
     instances: &[Instance],
@@ -61,12 +61,12 @@ pub(super) fn write_png(picture: &DynamicImage, path: &Path) -> Result<()> {
 fn label_map(instances: &[Instance], (height, width): (u32, u32)) -> Result<DynamicImage> {
     if instances.len() > usize::from(u16::MAX) {
         return Err(Error::config(format!(
-            "{} objects are more than a label map can tell apart: use --masks objects",
+            "{} objects are too many for a label map: use --masks objects",
             instances.len()
         ))
         .into());
     }
-    // The surest last, so that it lies on top; of equals the first.
+    // The most confident last, so that it is on top; among equals, the first.
     let mut order: Vec<_> = (0..instances.len()).rev().collect();
     order.sort_by(|&a, &b| instances[a].score.total_cmp(&instances[b].score));
     let mut labels: ImageBuffer<Luma<u16>, Vec<u16>> = ImageBuffer::new(width, height);

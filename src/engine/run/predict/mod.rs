@@ -1,4 +1,4 @@
-//! Predicting new images, promptable models by what they are asked.
+//! Predicts on new images, with prompts for promptable models.
 
 mod coco;
 mod masks;
@@ -22,30 +22,29 @@ use super::{
     model::{Model, ModelSource, Opened},
     train::load_plan,
 };
+use crate::loader::BadImages;
 use crate::{
-    config::{BadImages, Loaded, RunConfig},
-    data::{
-        Batch, Category, Dataset, ImagePrompts, ObjectPrompt, Split, Target,
-        files::relative_text,
-        loader::{LoadPlan, Loader, prepare_batch},
-    },
+    batch::{Batch, Target},
+    data::{Category, Dataset, ImagePrompts, ObjectPrompt, Split, files::relative_text},
     device,
     error::{ErrorKind, exit_code},
+    loader::{LoadPlan, Loader, prepare_batch},
     logging::pictures,
+    run::config::{Loaded, RunConfig},
     task::{Instance, Prediction},
 };
 
 /// What to predict, and where to write it.
 #[derive(Debug, Clone)]
 pub struct PredictOptions {
-    /// An image, or a folder searched for images.
+    /// An image, or a folder to search for images.
     pub images: PathBuf,
-    /// What to ask a promptable model.
+    /// The prompts for a promptable model.
     pub prompts: PromptSource,
     /// Receives `predictions.csv`, `predictions.json`, `masks/` and `pictures/`.
     pub out: PathBuf,
     pub source: ModelSource,
-    /// Objects that the task finds of itself are left out below it; `None`: the task's own.
+    /// Objects found without a prompt are left out below this score; `None`: the task's own limit.
     pub min_score: Option<f64>,
     pub masks: MaskFiles,
     /// Also draw every prediction on its image.
@@ -58,21 +57,21 @@ pub struct PredictOptions {
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct PredictRecord {
     pub checkpoint: PathBuf,
-    /// Other files that pretrained weights come from: parts, and what lies on top.
+    /// Other files that pretrained weights come from: parts and the overlay.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<PathBuf>,
     /// Whether the weights are the moving average over the run's steps.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub averaged: bool,
-    /// With a prediction.
+    /// Number of images with a prediction.
     pub num_images: usize,
-    /// `None`: the task sorts images and finds no objects.
+    /// `None`: the task classifies images and does not find objects.
     pub num_objects: Option<usize>,
-    /// Why an image has no prediction: one message each.
+    /// Why images have no prediction: one message each.
     pub failures: Vec<String>,
-    /// Images that nothing was asked about.
+    /// Images without prompts.
     pub without_prompts: Vec<String>,
-    /// What else is worth knowing, a sentence each.
+    /// What else is worth knowing, one sentence each.
     pub notes: Vec<String>,
     pub csv: PathBuf,
     pub json: PathBuf,
@@ -83,7 +82,7 @@ pub struct PredictRecord {
 /// Predicts with a checkpoint of the run whose config is `loaded`, or with its pretrained weights.
 ///
 /// # Errors
-/// Of kind config, data or weights. What is wrong with a single image is no error but one of the
+/// Of kind config, data or weights. A problem with a single image is not an error but one of the
 /// record's failures.
 pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecord> {
     let takes_prompts = loaded.config.task.takes_prompts();
@@ -92,7 +91,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
     let loaded = by_protocol.as_ref().unwrap_or(loaded);
     let decided = decided(loaded, &options.source)?;
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
-    let device = device::prepare(config)?.device;
+    let device = device::prepare(config.device, config.deterministic)?.device;
     let asked = Asked::gather(&options.prompts, &options.images)?;
     let categories = match options.source {
         ModelSource::Pretrained if takes_prompts => asked.categories(None)?,
@@ -151,26 +150,26 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
     Ok(record)
 }
 
-/// The config whose task asks by the protocol that the source names.
+/// The config whose task uses the protocol that the source names.
 fn with_protocol(loaded: &Loaded, source: &PromptSource) -> Result<Option<Loaded>> {
     let PromptSource::Annotations { protocol, .. } = source else { return Ok(None) };
     let protocol = toml::Value::String(protocol.clone());
     loaded.with_overrides(&[format!("task.evaluation.protocols=[{protocol}]")]).map(Some)
 }
 
-/// Every image without a prediction is one of the record's failures, whatever training does.
+/// Makes every image without a prediction one of the record's failures, whatever training does.
 fn naming_every_failure(mut plan: LoadPlan) -> LoadPlan {
     plan.loader.bad_images = BadImages::Fail;
     plan
 }
 
-/// Pixels of a mask, or of a box where there is none.
+/// Pixels of the mask, or of the box if there is no mask.
 fn area(instance: &Instance) -> f64 {
     let [x0, y0, x1, y1] = instance.bbox;
     instance.mask.as_ref().map_or((x1 - x0) * (y1 - y0), |mask| mask.area() as f64)
 }
 
-/// A prediction under way.
+/// A prediction in progress.
 struct Predicting<'a> {
     model: &'a Model,
     config: &'a RunConfig,
@@ -185,7 +184,7 @@ struct Predicting<'a> {
     notes: Notes,
 }
 
-/// A batch with what the model says of it.
+/// A batch with the model's answers.
 struct Answered {
     batch: Batch,
     predictions: Vec<Prediction>,
@@ -193,8 +192,8 @@ struct Answered {
 }
 
 impl Predicting<'_> {
-    /// Predicts every image that can be, in batches and in order. One damaged file, or prompts that
-    /// miss their image, must not cost the predictions of a thousand good ones.
+    /// Predicts on every usable image, in batches and in order. One damaged file, or prompts outside
+    /// their image, must not cost the predictions of a thousand good ones.
     fn all(&mut self, dataset: &Arc<Dataset>) -> Result<()> {
         let records = dataset.records.chunks(self.plan.loader.batch_size);
         for (batch, records) in Loader::eval(dataset.clone(), self.plan.clone())?.zip(records) {
@@ -221,7 +220,7 @@ impl Predicting<'_> {
         Ok(())
     }
 
-    /// The inner error is that of an image, the outer one would be that of any.
+    /// The inner error concerns one image, the outer one any image.
     fn answer(&self, mut batch: Batch) -> Result<Result<Answered>> {
         let mut notes = Vec::new();
         for target in &mut batch.targets {
@@ -255,7 +254,8 @@ impl Predicting<'_> {
             let name = relative_text(&target.path, &self.base);
             let picture = || {
                 let image = batch.images.get(index as i64);
-                let image = pictures::denormalise(&image, target.input_size, &self.model.spec)?;
+                let image =
+                    pictures::denormalise(&image, target.input_size, &self.model.spec.input)?;
                 Ok(pictures::answers(&image, &prediction, target, self.categories))
             };
             self.outputs.add(&name, target, &prediction, picture)?;
@@ -264,26 +264,26 @@ impl Predicting<'_> {
     }
 }
 
-/// Cuts boxes off at the borders of their image; says which.
+/// Clips boxes at the borders of their image; reports which.
 fn clip_boxes(target: &mut Target) -> Vec<String> {
     let Some(ImagePrompts::Objects(prompts)) = &mut target.prompts else { return Vec::new() };
     let size = target.original_size;
     let clip = |(i, prompt): (usize, &mut ObjectPrompt)| {
-        // What does not meet the image at all is refused as it was given.
+        // A box entirely outside the image is refused as it was given.
         prompt.check(size).ok()?;
         let [x0, y0, x1, y1] = prompt.clip_box(size)?;
         let name = prompt.name.as_deref().map_or_else(String::new, |name| format!(" (\"{name}\")"));
         let (height, width) = size;
         Some(format!(
             "the box [{x0}, {y0}, {x1}, {y1}] of prompt {}{name} reaches beyond the image of \
-             {height}x{width} pixels (height x width) and was cut there",
+             {height}x{width} pixels (height x width) and was clipped",
             i + 1
         ))
     };
     prompts.iter_mut().enumerate().filter_map(clip).collect()
 }
 
-/// Keeps of each object the answer to the last question about it: that after all clicks.
+/// Keeps only the answer to the last question about each object, the one after all clicks.
 fn last_answers(instances: &mut Vec<Instance>) {
     let mut last: BTreeMap<usize, usize> = BTreeMap::new();
     for answer in instances.iter().filter_map(|instance| instance.answers) {
@@ -297,7 +297,7 @@ fn last_answers(instances: &mut Vec<Instance>) {
 struct Notes {
     others: Vec<String>,
     below_min_score: usize,
-    /// Annotated objects that are crowds or have no pixel.
+    /// Annotated objects that are crowds or have no pixels.
     not_asked: usize,
     empty_masks: usize,
     without_objects: usize,
@@ -308,13 +308,13 @@ impl Notes {
         let mut sentences = self.others;
         if self.below_min_score > 0 {
             sentences.push(format!(
-                "{} object(s) of a score below {min_score} were left out (--min-score)",
+                "{} object(s) with a score below {min_score} were left out (--min-score)",
                 self.below_min_score
             ));
         }
         if self.not_asked > 0 {
             sentences.push(format!(
-                "{} annotated object(s) were not asked about: crowds, or without a pixel",
+                "{} annotated object(s) were not used as prompts: crowds, or without pixels",
                 self.not_asked
             ));
         }
@@ -323,7 +323,7 @@ impl Notes {
         }
         if self.empty_masks > 0 {
             sentences.push(format!(
-                "{} answer(s) are masks without a pixel; they are in the files with area 0",
+                "{} answer(s) are empty masks; they are in the files with area 0",
                 self.empty_masks
             ));
         }

@@ -2,17 +2,17 @@
 
 use std::collections::HashSet;
 
-/// Flat file names for images of any folder; no two are alike.
+/// Flat file names for images in any folder; no two are the same.
 #[derive(Debug, Default)]
 pub(super) struct FlatNames(HashSet<String>);
 
 impl FlatNames {
-    /// Without ending.
+    /// File name without extension.
     pub(super) fn stem(&mut self, image: &str) -> String {
         let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
         let flat: String = image.chars().map(plain).collect();
         let stem = flat.strip_suffix(".png").unwrap_or(&flat);
-        // Neither the folder itself nor the one above.
+        // Neither the folder itself nor its parent.
         let stem =
             if stem.chars().all(|c| c == '.') { format!("_{stem}") } else { stem.to_owned() };
         let mut name = stem.clone();

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     Error,
-    data::{Category, ImageId, ImagePrompts, Target},
+    batch::Target,
+    data::{Category, ImageId, ImagePrompts},
     fs::atomic_write,
     task::Prediction,
 };
@@ -28,7 +29,7 @@ pub(super) const JSON: &str = "predictions.json";
 const PICTURES: &str = "pictures";
 const MASKS: &str = "masks";
 
-/// Takes predictions in, image by image; pictures and masks are written at once, tables at the end.
+/// Collects predictions, image by image; pictures and masks are written immediately, tables at the end.
 #[derive(Debug)]
 pub(super) struct Outputs<'a> {
     categories: &'a [Category],
@@ -46,22 +47,22 @@ pub(super) struct Outputs<'a> {
     num_objects: usize,
 }
 
-/// What the task finds decides the form of the tables.
+/// The tables, whose form depends on what the task predicts.
 #[derive(Debug)]
 enum Table {
-    /// A line an image.
+    /// One line per image.
     Images { csv: csv::Writer<Vec<u8>>, json: Vec<Value>, values: Vec<String> },
-    /// A line an object.
+    /// One line per object.
     Objects { csv: csv::Writer<Vec<u8>>, coco: CocoText },
 }
 
-/// Makes the output folder; refuses to mix with what is there.
+/// Creates the output folder; refuses to mix with existing predictions.
 pub(super) fn prepare(options: &PredictOptions) -> Result<()> {
     let out = &options.out;
     let taken = [CSV, JSON, PICTURES, MASKS].iter().any(|name| out.join(name).exists());
     if taken && !options.overwrite {
         return Err(Error::config(format!(
-            "{} holds predictions already; choose another --out, or replace them with --overwrite",
+            "{} already contains predictions; choose another --out, or replace them with --overwrite",
             out.display()
         ))
         .into());
@@ -97,14 +98,14 @@ impl<'a> Outputs<'a> {
             has_masks: false,
             names: FlatNames::default(),
             keeps_ids,
-            // Otherwise the first prediction tells.
+            // Otherwise the first prediction decides.
             table: if gives_objects { Some(Table::objects()?) } else { None },
             num_images: 0,
             num_objects: 0,
         })
     }
 
-    /// Takes in the prediction of the image `file_name`, whose picture is drawn when asked for.
+    /// Adds the prediction of the image `file_name`, whose picture is drawn if requested.
     pub(super) fn add(
         &mut self,
         file_name: &str,
@@ -120,7 +121,7 @@ impl<'a> Outputs<'a> {
             masks::write_png(&picture()?.into(), &path)?;
         }
         let with_masks = prediction.instances.iter().any(|i| i.mask.is_some());
-        // An image without any object has a map as well: all background.
+        // An image without any object also has a map: all background.
         let no_object = self.has_masks && prediction.instances.is_empty();
         if self.masks != MaskFiles::None && (with_masks || no_object) {
             make_folder(&self.masks_folder)?;
@@ -175,7 +176,7 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// Predicted objects, where the task gives any.
+    /// Number of predicted objects, if the task predicts any.
     pub(super) fn num_objects(&self) -> Option<usize> {
         matches!(self.table, Some(Table::Objects { .. })).then_some(self.num_objects)
     }
@@ -218,7 +219,7 @@ impl Table {
         Ok(Self::Objects { csv, coco: CocoText::default() })
     }
 
-    /// Columns for what `first` has, which is what all have.
+    /// Columns for the values in `first`, which all predictions have.
     fn images(categories: &[Category], first: &Prediction) -> Result<Self> {
         if first.scores.is_empty() {
             return Self::new_images(&[], &first.values);
@@ -228,7 +229,7 @@ impl Table {
         Self::new_images(&columns, &first.values)
     }
 
-    /// Where no image was predicted, so that nobody knows.
+    /// If no image was predicted, so that the values are unknown.
     fn of_labels(categories: &[Category]) -> Result<Self> {
         let scores = categories.iter().map(|c| format!("score_{}", c.name));
         let columns: Vec<_> = std::iter::once("labels".to_owned()).chain(scores).collect();
@@ -249,7 +250,7 @@ fn image_row(file_name: &str, prediction: &Prediction, categories: &[Category]) 
         row.push(label_names(prediction, categories).join(" "));
     }
     row.extend(prediction.scores.iter().map(|s| format!("{s:.6}")));
-    // As many digits as it takes to read the same number.
+    // As many digits as needed to read back the same number.
     row.extend(prediction.values.values().map(f64::to_string));
     row
 }

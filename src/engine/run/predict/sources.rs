@@ -18,29 +18,29 @@ use crate::{
     },
 };
 
-/// Of what has no name of its own.
+/// Category of objects without a name.
 const OBJECT: &str = "object";
 
-/// What a promptable model is asked.
+/// Source of the prompts for a promptable model.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum PromptSource {
-    /// Nothing: for tasks that take no prompts.
+    /// No prompts: for tasks that do not take any.
     #[default]
     None,
-    /// What a JSON or CSV file says.
+    /// Prompts in a JSON or CSV file.
     File(PathBuf),
-    /// About every object of a COCO file.
+    /// A prompt for every object of a COCO file.
     Annotations {
         path: PathBuf,
         /// One of the task's `evaluation.protocols`, e.g. `box`.
         protocol: String,
     },
-    /// About whatever there is to see.
+    /// Segment everything in the image.
     Everything,
 }
 
 impl PromptSource {
-    /// For output files.
+    /// Description for output files.
     pub(super) fn describe(&self) -> Option<String> {
         match self {
             Self::None => None,
@@ -52,16 +52,16 @@ impl PromptSource {
         }
     }
 
-    /// Whether it goes with a task that does or does not take prompts.
+    /// Refuses a source that does not suit a task that does or does not take prompts.
     pub(super) fn check(&self, takes_prompts: bool) -> Result<()> {
         let message = match (takes_prompts, self) {
             (true, Self::None) => {
-                "this model answers prompts: say what to ask with --prompts FILE (points, boxes, \
-                 masks), --annotations COCO.json (its objects), or --everything"
+                "this model needs prompts: pass --prompts FILE (points, boxes, masks), \
+                 --annotations COCO.json (its objects), or --everything"
             }
             (false, Self::File(_) | Self::Annotations { .. } | Self::Everything) => {
-                "this model's task takes no prompts: leave --prompts, --annotations and \
-                 --everything out"
+                "this model's task takes no prompts: leave out --prompts, --annotations and \
+                 --everything"
             }
             _ => return Ok(()),
         };
@@ -69,11 +69,11 @@ impl PromptSource {
     }
 }
 
-/// Images to predict, with what is asked about them.
+/// Images to predict on, with their prompts.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) dataset: Dataset,
-    /// Names of images that nobody asks about; `dataset` does not have them.
+    /// Names of images without prompts; `dataset` does not contain them.
     pub(super) without_prompts: Vec<String>,
     questions: Questions,
 }
@@ -81,7 +81,7 @@ pub(super) struct Asked {
 #[derive(Debug)]
 enum Questions {
     None,
-    /// For each image of the dataset.
+    /// The prompts for each image of the dataset.
     Of(PathBuf, Vec<Vec<PromptedObject>>),
     Annotated,
     Everything,
@@ -90,23 +90,23 @@ enum Questions {
 /// Image files, found by name.
 struct Images {
     found: Dataset,
-    /// What names are relative to.
+    /// Folder that names are relative to.
     base: PathBuf,
-    /// The user named one image and not a folder: of all that prompts are about, it alone counts.
+    /// The user named one image and not a folder: prompts for other images are ignored.
     is_single: bool,
 }
 
-/// What the names of images under `images` are relative to.
+/// The folder that names of images under `images` are relative to.
 pub(super) fn base_of(images: &Path) -> &Path {
     if images.is_file() { images.parent().unwrap_or(Path::new("")) } else { images }
 }
 
 impl Asked {
-    /// Finds the images at `path` and what `source` asks about them.
+    /// Finds the images at `path` and the prompts in `source` for them.
     ///
     /// # Errors
-    /// Of kind data when there are no images, the source is malformed, or it is about images that are
-    /// not there.
+    /// An error of kind data if there are no images, the source is malformed, or it is about
+    /// images that do not exist.
     pub(super) fn gather(source: &PromptSource, path: &Path) -> Result<Self> {
         let images = Images {
             found: Dataset::from_images(path)?,
@@ -142,11 +142,11 @@ impl Asked {
     }
 
     /// Categories of the answers, given those that the model was trained for; pretrained weights
-    /// know none. A promptable model does not tell categories apart: an answer has that of its
-    /// prompt. Where a prompt has none and it could be any of several, it is `object`.
+    /// have none. A promptable model does not distinguish categories: an answer has that of its
+    /// prompt. If a prompt has none and it could be any of several, it is `object`.
     ///
     /// # Errors
-    /// Of kind data when a prompt's category is not one of those the model was trained for.
+    /// An error of kind data if a prompt's category is not one of those the model was trained for.
     pub(super) fn categories(&self, trained: Option<&[Category]>) -> Result<Vec<Category>> {
         match &self.questions {
             Questions::None => Ok(trained.unwrap_or_default().to_vec()),
@@ -196,7 +196,7 @@ fn with_object(categories: Vec<Category>) -> Vec<Category> {
     add_name(categories, OBJECT)
 }
 
-/// The categories and, unless it is one of them, a further one with the next free id.
+/// The categories and, unless it is already one of them, `name` with the next free id.
 fn add_name(mut categories: Vec<Category>, name: &str) -> Vec<Category> {
     if !categories.iter().any(|category| category.name == name) {
         let id = categories.iter().map(|category| category.id).max().unwrap_or(0) + 1;
@@ -210,8 +210,8 @@ fn known(object: &PromptedObject, trained: &[Category]) -> Result<()> {
     let names: Vec<_> = trained.iter().map(|c| c.name.as_str()).collect();
     anyhow::ensure!(
         names.contains(&name.as_str()),
-        "category \"{name}\"{} is none of the model's: {}. What an object is called otherwise is its \
-         `name`",
+        "category \"{name}\"{} is not one of the model's: {}. Put any other name of an object into \
+         its `name`",
         did_you_mean(name, names.iter().copied()),
         quoted(&names)
     );
@@ -223,8 +223,8 @@ impl Images {
         relative_text(path, &self.base)
     }
 
-    /// Indices of the images by path, and those of them that the named ones are. With a single image,
-    /// names may begin at a folder above it.
+    /// Index of the image that each name refers to. With a single image, names may begin at a folder
+    /// above it.
     fn indices(&self, names: &[(&str, &Path)], source: &Path) -> Result<Vec<Option<usize>>> {
         let records = &self.found.records;
         if self.is_single {

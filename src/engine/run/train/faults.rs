@@ -6,14 +6,16 @@ use std::num::NonZero;
 use anyhow::Result;
 use tch::Tensor;
 
-use super::steps::Run;
+use super::steps::{Feed, Run};
 use crate::{
-    data::{
-        BadImage, Loader, Split,
-        loader::starved::{Circumstances, Watch},
-    },
+    data::Split,
     determinism,
-    logging::{Faults, StepTime},
+    loader::{
+        BadImage, Loader,
+        starved::{Circumstances, Watch},
+    },
+    logging::StepTime,
+    run_folder::Faults,
 };
 
 impl Run<'_> {
@@ -41,9 +43,9 @@ impl Run<'_> {
     }
 
     /// Warns when a stretch of steps has waited too long.
-    pub(super) fn warn_if_starved(&self, watch: &mut Watch, time: StepTime, batches: &Loader) {
+    pub(super) fn warn_if_starved(&self, feed: &mut Feed, time: StepTime) {
         let times = (time.step_seconds, time.data_seconds);
-        if let Some(warning) = watch.observe(times, time.images, batches.load()) {
+        if let Some(warning) = feed.watch.observe(times, time.images, feed.loader.load()) {
             self.logger.warn(&warning);
         }
     }

@@ -5,7 +5,7 @@ mod saving;
 mod setup;
 mod steps;
 
-use std::{path::PathBuf, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::Result;
 use tch::Device;
@@ -15,14 +15,17 @@ use super::{
     model::{Model, ModelSource, decided_by_weights},
     report,
     skipped::SkippedList,
+    trial,
 };
+use crate::logging::environment;
 use crate::{
     checkpoint::Writer,
-    config::Loaded,
-    data::Split,
+    data::{Dataset, Split},
     device,
-    logging::{Environment, Existing, LoggerOptions, RunFolder, RunLogger, RunStatus, Summary},
+    logging::{LoggerOptions, RunLogger},
     optim::{Ema, Optimizer, groups},
+    run::config::{Loaded, RunConfig},
+    run_folder::{Environment, Existing, RunFolder, RunStatus, Summary},
     stop::StopFlag,
     trainer::Trainer,
 };
@@ -60,7 +63,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
     // Whatever can be refused is refused before the run folder exists.
-    let chosen = device::prepare(config)?;
+    let chosen = device::prepare(config.device, config.deterministic)?;
     let device = chosen.device;
     let train_set = open(config, Split::Train)?;
     let val_set = validation(config)?;
@@ -73,6 +76,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     };
     let groups = groups::group(&model.vs, &config.optimizer.groups)?;
     embed::check(config, &model)?;
+    require_best_metric(config, &model, val_set.as_ref())?;
     let mut optimizer = Optimizer::new(&config.optimizer, groups);
     let ema = config.train.ema.as_ref();
     let mut ema = ema.map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
@@ -127,6 +131,23 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     finish(run, result)
 }
 
+/// Refuses a run whose best checkpoint would be picked by a metric that the task does not report.
+/// The config knows the metrics that a task declares; of another task one batch is scored.
+fn require_best_metric(
+    config: &RunConfig,
+    model: &Model,
+    val_set: Option<&Arc<Dataset>>,
+) -> Result<()> {
+    match val_set {
+        Some(val_set)
+            if config.evaluation.best_metric.is_some() && config.task.metric_names().is_none() =>
+        {
+            trial::evaluate(model, val_set, &load_plan(config, model), config).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Opens the logs, and writes what is being run on what.
 fn begin_log(folder: &RunFolder, loaded: &Loaded, device: Device, step: u64) -> Result<RunLogger> {
     let config = &loaded.config;
@@ -136,7 +157,7 @@ fn begin_log(folder: &RunFolder, loaded: &Loaded, device: Device, step: u64) -> 
     folder.write_config(&loaded.resolved)?;
     folder.write_environment(&Environment {
         after_step: resume_step,
-        ..Environment::collect(device, config.precision, config.seed)
+        ..environment(device, config.precision, config.seed)
     })?;
     Ok(logger)
 }

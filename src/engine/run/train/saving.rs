@@ -12,18 +12,19 @@ use super::{
 };
 use crate::{
     checkpoint::{self, Best, Progress, Snapshot, State},
-    config::Direction,
     data::{Split, Statistics},
     fs::free_space,
-    logging::{BestModel, RunStatus, Summary, bytes, peak_memory},
+    logging::{bytes, peak_memory},
+    metrics::Direction,
+    metrics::{Metric, Report},
     report::{By, Kept, Shown},
-    task::{Metric, Report},
+    run_folder::{BestModel, RunStatus, Summary},
     trainer::Trainer,
 };
 
 impl Run<'_> {
-    /// Begins to write the last checkpoint, and the best.
-    pub(super) fn save(&mut self, is_best: bool) -> Result<()> {
+    /// Begins to write the last checkpoint, and the best if this is it.
+    pub(super) fn write_checkpoint(&mut self, is_best: bool) -> Result<()> {
         self.writer.save(&state(self.model, &self.trainer, &self.progress), is_best)
     }
 

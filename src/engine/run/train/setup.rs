@@ -11,10 +11,12 @@ use super::super::{
 use crate::{
     Error,
     checkpoint::{self, Progress},
-    config::{Loaded, RunConfig},
-    data::{Category, Dataset, Split, loader::LoadPlan},
-    logging::{RunFolder, RunLogger},
+    data::{Category, Dataset, Split},
+    loader::LoadPlan,
+    logging::RunLogger,
     optim::{Ema, Optimizer},
+    run::config::{Loaded, RunConfig},
+    run_folder::RunFolder,
     trainer::EarlyStopping,
     weights::LoadReport,
 };
@@ -176,7 +178,7 @@ pub(in crate::run) fn load_plan(config: &RunConfig, model: &Model) -> LoadPlan {
     LoadPlan {
         preprocess: config.preprocess.clone(),
         augment: config.augment.clone(),
-        spec: model.spec.clone(),
+        spec: model.spec.input.clone(),
         needs: model.task.needs(),
         loader: config.loader.clone(),
         seed: config.seed,

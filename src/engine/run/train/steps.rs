@@ -1,4 +1,4 @@
-//! The step loop: train, log, and where one of these is due evaluate, save and stop.
+//! The step loop: load, step, log; save, evaluate and stop if due.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,16 +8,16 @@ use tch::Device;
 use super::super::{embed, model::Model, skipped::SkippedList};
 use crate::{
     Error,
+    batch::Batch,
     checkpoint::{Progress, Writer},
-    config::RunConfig,
-    data::{
-        Dataset,
-        loader::{LoadPlan, Loader},
-    },
+    data::Dataset,
     determinism,
-    logging::{RunFolder, RunLogger, StepTime, TrainRecord},
+    loader::{LoadPlan, Loader, starved::Watch},
+    logging::{RunLogger, StepTime, TrainRecord},
+    metrics::Report,
+    run::config::RunConfig,
+    run_folder::RunFolder,
     stop::StopFlag,
-    task::Report,
     trainer::{StepValues, Trainer},
 };
 
@@ -44,46 +44,69 @@ impl Run<'_> {
         train_set: &Arc<Dataset>,
         stop: &StopFlag,
     ) -> Result<()> {
-        let (config, accumulate) = (self.config, self.config.train.accumulate_batches);
-        let max_steps = config.train.max_steps;
-        let first_batch = self.progress.step * accumulate;
         self.use_embeddings(train_set, stop)?;
         self.warn_of_little_space()?;
-        if std::mem::take(&mut self.progress.evaluation_pending) {
-            let is_best = self.evaluate()?;
-            self.save(is_best)?;
-        }
-        let mut batches = Loader::train(train_set.clone(), self.plan.clone(), first_batch)?;
-        batches.know_skipped(self.skipped.known_to(train_set));
-        let mut watch = self.watch();
-        while self.progress.step < max_steps && !self.stops_early() {
-            let begin = Instant::now();
-            let mut step_batches = Vec::new();
-            for _ in 0..accumulate {
-                let batch = batches.next().context("the training loader never ends")?;
-                self.list_skipped(&mut batches)?;
-                step_batches.push(batch.with_context(|| self.at_step())?);
+        self.evaluate_if_pending()?;
+        let mut feed = self.feed(train_set)?;
+        while !self.is_over() {
+            let batches = self.load(&mut feed)?;
+            let values = self.step(&mut feed, batches)?;
+            self.log(&values)?;
+            let due = self.due(stop);
+            if due.save {
+                self.save(&due)?;
             }
-            let data_seconds = begin.elapsed().as_secs_f64();
-            let images = step_batches.iter().map(|b| b.targets.len() as u64).sum();
-            let step = self.progress.step;
-            let values = determinism::guarded(|| self.trainer.step(step, step_batches))?;
-            self.progress.step += 1;
-            let step = self.progress.step;
-            let step_seconds = begin.elapsed().as_secs_f64();
-            let time = StepTime { step_seconds, data_seconds, images };
-            self.logger.tick(step, time);
-            self.warn_if_starved(&mut watch, time, &batches);
-            if step.is_multiple_of(config.logging.every_steps) || step == max_steps || step == 1 {
-                self.log(&values)?;
+            if due.stop {
+                return self.stopped();
             }
-            self.after_step(stop)?;
+            self.evaluate_if_pending()?;
         }
         self.writer.wait()?;
         if let Some(reason) = self.early_stop() {
             self.logger.info(&reason);
         }
         Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.progress.step >= self.config.train.max_steps || self.stops_early()
+    }
+
+    /// The training batches from the next step on.
+    fn feed(&self, train_set: &Arc<Dataset>) -> Result<Feed> {
+        let first_batch = self.progress.step * self.config.train.accumulate_batches;
+        let mut loader = Loader::train(train_set.clone(), self.plan.clone(), first_batch)?;
+        loader.know_skipped(self.skipped.known_to(train_set));
+        Ok(Feed { loader, watch: self.watch(), begin: Instant::now(), data_seconds: 0.0 })
+    }
+
+    /// The batches of the next step.
+    fn load(&mut self, feed: &mut Feed) -> Result<Vec<Batch>> {
+        feed.begin = Instant::now();
+        let mut batches = Vec::new();
+        for _ in 0..self.config.train.accumulate_batches {
+            let batch = feed.loader.next().context("the training loader never ends")?;
+            self.list_skipped(&mut feed.loader)?;
+            batches.push(batch.with_context(|| format!("training step {}", self.progress.step))?);
+        }
+        feed.data_seconds = feed.begin.elapsed().as_secs_f64();
+        Ok(batches)
+    }
+
+    fn step(&mut self, feed: &mut Feed, batches: Vec<Batch>) -> Result<StepValues> {
+        let images = batches.iter().map(|b| b.targets.len() as u64).sum();
+        let step = self.progress.step;
+        let values = determinism::guarded(
+            || format!("training step {step}"),
+            || self.trainer.step(step, batches),
+        )?;
+        self.progress.step += 1;
+        let step_seconds = feed.begin.elapsed().as_secs_f64();
+        let time = StepTime { step_seconds, data_seconds: feed.data_seconds, images };
+        self.logger.tick(self.progress.step, time);
+        self.warn_if_starved(feed, time);
+        self.writer.poll()?;
+        Ok(values)
     }
 
     /// Fills the embedding cache if there is one, and reads from it henceforth.
@@ -102,11 +125,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn at_step(&self) -> String {
-        format!("training step {}", self.progress.step)
-    }
-
+    /// Writes the step's record if one is due.
     fn log(&mut self, values: &StepValues) -> Result<()> {
+        let step = self.progress.step;
+        let at_end = step == self.config.train.max_steps;
+        if step != 1 && !at_end && !step.is_multiple_of(self.config.logging.every_steps) {
+            return Ok(());
+        }
         self.trainer.check_finite()?;
         self.logger.train_step(&TrainRecord {
             step: self.progress.step,
@@ -118,34 +143,62 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Evaluates, saves and stops where one of these is due.
-    fn after_step(&mut self, stop: &StopFlag) -> Result<()> {
+    /// What follows the step just made.
+    fn due(&self, stop: &StopFlag) -> Due {
         let step = self.progress.step;
-        let due = |every: Option<u64>| every.is_some_and(|n| step.is_multiple_of(n));
+        let every = |steps: Option<u64>| steps.is_some_and(|n| step.is_multiple_of(n));
         let at_end = step == self.config.train.max_steps;
-        let evaluates = at_end || due(self.config.evaluation.every_steps);
-        let stops = stop.is_raised() && !at_end;
-        let saves = evaluates || stops || due(self.config.train.checkpoint_every_steps);
-        self.writer.poll()?;
-        if saves {
-            // No checkpoint may hold weights that a non-finite value has touched.
-            self.trainer.check_finite()?;
-        }
-        let is_best = evaluates && !stops && self.evaluate()?;
-        if saves {
-            self.progress.evaluation_pending = evaluates && stops;
-            self.save(is_best)?;
-        }
-        if stops {
-            self.writer.wait()?;
-            return Err(Error::interrupted(format!(
-                "stopped after step {step} as asked; everything is saved. Go on with `{}`",
-                self.resume_command()
-            ))
-            .into());
-        }
-        Ok(())
+        let evaluation = at_end || every(self.config.evaluation.every_steps);
+        let stop = stop.is_raised() && !at_end;
+        let save = evaluation || stop || every(self.config.train.checkpoint_every_steps);
+        Due { save, evaluation, stop }
     }
+
+    /// Saves the run before its evaluation, so that an evaluation that fails costs no step: a resumed
+    /// run makes up for it.
+    fn save(&mut self, due: &Due) -> Result<()> {
+        // No checkpoint may hold weights that a non-finite value has touched.
+        self.trainer.check_finite()?;
+        self.progress.evaluation_pending = due.evaluation && self.val_set.is_some();
+        self.write_checkpoint(false)
+    }
+
+    /// Evaluates if the checkpoint says so, and saves what came of it.
+    fn evaluate_if_pending(&mut self) -> Result<()> {
+        if !self.progress.evaluation_pending {
+            return Ok(());
+        }
+        let is_best = self.evaluate()?;
+        self.progress.evaluation_pending = false;
+        self.write_checkpoint(is_best)
+    }
+
+    /// The end of a run that was asked to stop.
+    fn stopped(&mut self) -> Result<()> {
+        self.writer.wait()?;
+        Err(Error::interrupted(format!(
+            "stopped after step {} as asked; everything is saved. Go on with `{}`",
+            self.progress.step,
+            self.resume_command()
+        ))
+        .into())
+    }
+}
+
+/// Where the batches come from, and how long the run waits for them.
+pub(super) struct Feed {
+    pub(super) loader: Loader,
+    pub(super) watch: Watch,
+    /// When the loading of the step's batches began.
+    begin: Instant,
+    data_seconds: f64,
+}
+
+/// What follows a step.
+struct Due {
+    save: bool,
+    evaluation: bool,
+    stop: bool,
 }
 
 fn fetch(values: &[(String, tch::Tensor)]) -> Vec<(String, f64)> {

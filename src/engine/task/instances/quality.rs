@@ -6,11 +6,12 @@ use super::Annotated;
 use crate::{data::Rle, metrics::overlap::iou, task::Instance};
 
 /// Panoptic quality of one image (Kirillov et al. 2019, equation 1): instances and objects of the
-/// same category whose masks overlap by an IoU above 0.5 are matched, the surest instance first; the
-/// sum of the matches' IoU is over the matches plus half of all that is unmatched. In [0, 1].
+/// same category whose masks overlap by an IoU above 0.5 are matched, the most confident instance
+/// first; the result is the sum of the matches' IoU over the number of matches plus half of the
+/// unmatched. In [0, 1].
 ///
-/// Crowds count as nothing, and an unmatched instance of which more than half lies in them neither.
-/// `None` where there is neither instance nor object.
+/// Crowds do not count, nor does an unmatched instance of which more than half is inside them.
+/// `None` if there is neither instance nor object.
 ///
 /// # Errors
 /// When the masks differ in size from the image.
@@ -53,7 +54,7 @@ pub fn panoptic_quality<'a>(
     Ok((all > 0.0).then(|| sum / all))
 }
 
-/// Pixels that two masks of that IoU share.
+/// Pixels that two masks with this IoU share.
 fn intersection(iou: f64, a: &Rle, b: &Rle) -> f64 {
     iou * (a.area() + b.area()) as f64 / (1.0 + iou)
 }

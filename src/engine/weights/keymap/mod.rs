@@ -1,7 +1,7 @@
 //! Naming conventions of checkpoints as tables: what a file calls `image_encoder.blocks.0.norm1`
 //! our model calls `backbone.blocks.0.norm1`.
 //!
-//! A table works both ways, so that what is trained here goes back under upstream's names. Plugins
+//! A table works both ways, so that models trained here can be saved under upstream's names. Plugins
 //! add rows for their heads to any convention:
 //!
 //! ```
@@ -31,24 +31,24 @@ pub use tables::CONVENTIONS;
 use super::words::nearest;
 use crate::{Error, pattern};
 
-/// How one family of checkpoints names its tensors. Whoever brings a backbone of another family
-/// submits one, as a [`RuleSet`].
+/// How one family of checkpoints names its tensors. A plugin with a backbone of another family
+/// submits one, like a [`RuleSet`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Convention {
-    /// As `[weights] convention` spells it.
+    /// Name as `[weights] convention` spells it.
     pub name: &'static str,
-    /// Who writes files that way.
+    /// Who writes files with these names.
     pub title: &'static str,
-    /// Patterns that each match some key of every such file, and together of no other.
+    /// Patterns that each match some key of every file of this family; no other file matches all.
     pub marks: &'static [&'static str],
-    /// Their names and ours; the first that matches counts.
+    /// Their names and ours; the first match counts.
     pub rules: &'static [Rule],
     /// Patterns of their keys that a model of ours may have no use for: other parts of the same
     /// network, which load when the model has them.
     pub known_parts: &'static [&'static str],
     /// Patterns of their keys that never have a place in ours.
     pub dropped: &'static [&'static str],
-    /// Patterns of keys that are no part of the model, such as an optimiser's state.
+    /// Patterns of keys that are not part of the model, such as an optimiser's state.
     pub training_state: &'static [&'static str],
 }
 
@@ -70,9 +70,9 @@ pub fn conventions() -> impl Iterator<Item = &'static Convention> {
 /// What a convention says about one key of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// Our variable's name; several where their tensor holds several of ours.
+    /// Our variable's name; several if their tensor holds several of ours.
     Ours(Vec<Piece>),
-    /// Never of use, by name.
+    /// Never used, by name.
     Dropped,
     /// No rule matches.
     Unknown,
@@ -82,14 +82,14 @@ impl Convention {
     /// Finds a convention by its name.
     ///
     /// # Errors
-    /// When there is none; lists those there are.
+    /// When it does not exist; lists the known ones.
     pub fn by_name(name: &str) -> Result<&'static Self> {
         conventions().find(|convention| convention.name == name).ok_or_else(|| {
             let known: Vec<_> = conventions().map(|c| c.name).collect();
             let hint = nearest(name, known.iter().copied())
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             let known = known.join(", ");
-            Error::config(format!("there is no naming convention `{name}`{hint} Known are {known}"))
+            Error::config(format!("there is no naming convention `{name}`{hint} Known: {known}"))
                 .into()
         })
     }
@@ -115,14 +115,14 @@ impl Convention {
         if pieces.is_empty() { Place::Unknown } else { Place::Ours(pieces) }
     }
 
-    /// Their names for one of ours: none where they have none, several where they keep it in
-    /// several tensors.
+    /// Their names for one of ours: none if they do not have it, several if they keep it in several
+    /// tensors.
     #[must_use]
     pub fn to_theirs(&self, ours: &str) -> Vec<Piece> {
         let mut pieces: Vec<Piece> = Vec::new();
         for piece in self.rules().filter_map(|rule| rule.to_theirs(ours)) {
             let is_whole = piece.ours.is_none();
-            // As above; of several spellings of a part the first counts.
+            // As above; the first of several spellings of a part counts.
             if pieces.is_empty() || !is_whole && pieces.iter().all(|p| p.ours != piece.ours) {
                 pieces.push(piece);
             }
@@ -133,13 +133,13 @@ impl Convention {
         pieces
     }
 
-    /// Whether a key is of a part that a model may leave unused.
+    /// Whether a key belongs to a part that a model may leave unused.
     #[must_use]
     pub fn is_known_part(&self, theirs: &str) -> bool {
         self.known_parts.iter().any(|part| pattern::matches(part, theirs))
     }
 
-    /// Whether a key is no part of the model.
+    /// Whether a key is not part of the model.
     #[must_use]
     pub fn is_training_state(&self, theirs: &str) -> bool {
         self.training_state.iter().any(|part| pattern::matches(part, theirs))
@@ -161,7 +161,7 @@ impl Serialize for Convention {
     }
 }
 
-/// A key without the prefix that wraps every key of its file (`module.` of data-parallel runs).
+/// A key without the prefix that all keys of its file have (`module.` of data-parallel runs).
 pub(super) fn strip<'a>(key: &'a str, prefix: &str) -> Cow<'a, str> {
     Cow::Borrowed(key.strip_prefix(prefix).unwrap_or(key))
 }

@@ -1,4 +1,4 @@
-//! Which convention a file follows, by its keys.
+//! Recognises which convention a file follows by its keys.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -6,16 +6,16 @@ use serde::Serialize;
 use super::{Convention, conventions, rule};
 use crate::{Error, weights::WeightsFile};
 
-/// Key of a `.safetensors` file's metadata under which we note the convention we wrote.
+/// Key of a `.safetensors` file's metadata that records the convention we wrote.
 pub const CONVENTION_KEY: &str = "sonotune.convention";
 /// Key under which a run's own checkpoints keep its progress.
 pub(in crate::weights) const RUN_KEY: &str = "sonotune";
 
-/// A convention and how it was come by.
+/// A convention and how it was determined.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Recognised {
     pub convention: &'static Convention,
-    /// What wraps every key: empty, or what a data-parallel or Lightning run puts before it.
+    /// Prefix of every key: empty, or what a data-parallel or Lightning run puts before it.
     pub prefix: &'static str,
     pub by: By,
 }
@@ -49,13 +49,13 @@ pub enum By {
     Request,
 }
 
-/// Prefixes that training wraps around all of a model's keys.
+/// Prefixes that training frameworks put before all of a model's keys.
 const PREFIXES: [&str; 5] = ["", "module.", "model.", "module.model.", "model.module."];
 
-/// The convention of a file: the requested one, else the one its metadata names, else by its keys.
+/// The convention of a file: the requested one, else the one in its metadata, else the one its keys fit.
 ///
 /// # Errors
-/// When the requested one does not exist or the keys fit none; shows some of them.
+/// When the requested one does not exist or the keys fit none; shows some keys.
 pub fn recognise(file: &WeightsFile, requested: Option<&str>) -> Result<Recognised> {
     if let Some(name) = requested {
         let convention = Convention::by_name(name)?;
@@ -77,7 +77,7 @@ pub fn recognise(file: &WeightsFile, requested: Option<&str>) -> Result<Recognis
         .ok_or_else(|| unknown(file))
 }
 
-/// The prefix with which a file bears all marks of a convention, if any.
+/// The prefix with which a file matches all marks of a convention, if any.
 fn prefix(file: &WeightsFile, convention: &Convention) -> Option<&'static str> {
     PREFIXES.into_iter().find(|prefix| {
         convention.marks.iter().all(|mark| {
@@ -92,8 +92,8 @@ fn unknown(file: &WeightsFile) -> anyhow::Error {
     let keys: Vec<_> = file.entries().iter().take(5).map(|e| format!("`{}`", e.name)).collect();
     let known: Vec<_> = conventions().map(|c| c.name).collect();
     Error::weights(format!(
-        "{}: its {} keys follow no known naming convention; they begin with {}. Known are {}; \
-         name one as `convention` beside the file's `path` in [weights] (`sonotune` takes the model's \
+        "{}: its {} keys follow no known naming convention; they begin with {}. Known conventions: {}; \
+         name one as `convention` next to the file's `path` in [weights] (`sonotune` takes the model's \
          own variable names)",
         file.path().display(),
         file.entries().len(),

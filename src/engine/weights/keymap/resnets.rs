@@ -1,4 +1,4 @@
-//! What others call the layers of a ResNet, where they do not name them as torchvision does.
+//! Names of ResNet layers in conventions other than torchvision's.
 
 use super::Rule;
 
@@ -42,7 +42,7 @@ macro_rules! encoder {
     ($($rest:expr),*) => { concat!("model.pixel_level_module.encoder.", $($rest),*) };
 }
 
-/// The ResNet of transformers, all counted from 0; then timm's, whose names are torchvision's.
+/// The ResNet of transformers, with all indices from 0; then timm's, whose names are torchvision's.
 macro_rules! huggingface {
     ($($stage:literal = $layer:literal),*) => {
         [

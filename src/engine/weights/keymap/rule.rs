@@ -7,10 +7,10 @@ use serde::Serialize;
 /// Two spellings of one name. `{N}` stands for a number, `*` at the end for the rest; both fill
 /// the same places of the other spelling, in order.
 ///
-/// Where they keep in one tensor what we keep in several, `theirs` ends with the rows that are
-/// meant, as a share of all: `in_proj_bias[1/3]` is the second of three equal parts,
-/// `label_embedding.weight[6-9/11]` the parts 6, 7, 8 and 9 of eleven. Where they keep in several
-/// tensors what we keep in one, `ours` does.
+/// If they keep in one tensor what we keep in several, `theirs` ends with the rows to take, as a
+/// share of all: `in_proj_bias[1/3]` is the second of three equal parts,
+/// `label_embedding.weight[6-9/11]` the parts 6, 7, 8 and 9 of eleven. If they keep in several
+/// tensors what we keep in one, `ours` ends with rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     pub theirs: &'static str,
@@ -31,9 +31,9 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
     pub name: String,
-    /// Of their tensor.
+    /// Rows of their tensor.
     pub theirs: Option<Part>,
-    /// Of our variable.
+    /// Rows of our variable.
     pub ours: Option<Part>,
 }
 
@@ -52,7 +52,7 @@ impl Rule {
 }
 
 impl Part {
-    /// First row and number of rows, of a tensor with `rows` rows; `None` when they do not divide.
+    /// First row and number of rows in a tensor with `rows` rows; `None` if they cannot be divided.
     #[must_use]
     pub fn rows(self, rows: i64) -> Option<(i64, i64)> {
         let each = rows / self.of;

@@ -1,4 +1,4 @@
-//! The tables. Our names: the ViT as segment-anything names it inside, ResNet as torchvision does,
+//! The tables. Our names: ViT layers as in segment-anything, ResNet layers as in torchvision,
 //! both under `backbone.`; a classification head as mmpretrain's `head.fc`.
 
 use super::{Convention, Rule, resnets};

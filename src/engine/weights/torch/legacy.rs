@@ -17,7 +17,7 @@ use crate::weights::{
     pickle::{Graph, Id, Machine, Node},
 };
 
-/// The ten-byte integer 0x1950a86a20f9469cfc6c, as a pickle has it.
+/// The ten-byte integer 0x1950a86a20f9469cfc6c, as a pickle encodes it.
 const MAGIC: [u8; 12] = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
 /// Whether a file begins with a pickle of the magic number: the protocol, from 4 on a frame, then
@@ -55,8 +55,8 @@ pub(super) fn open(file: &File, file_len: u64) -> Result<Archive> {
     let dtypes = storage_dtypes(&graph);
     let mut storages = HashMap::new();
     let mut at = pickles.position;
-    for &key in key_graph.items(keys).context("the storage keys are no list")? {
-        let key = key_graph.str(key).context("a storage key is no text")?;
+    for &key in key_graph.items(keys).context("the storage keys are not a list")? {
+        let key = key_graph.str(key).context("a storage key is not a string")?;
         let Some(dtype) = dtypes.get(key) else {
             bail!("storage {key} is listed, but the saved object does not name it");
         };
@@ -74,7 +74,7 @@ pub(super) fn open(file: &File, file_len: u64) -> Result<Archive> {
     Ok(Archive { graph, root, storages, tensors: HashMap::new(), visits: Cell::default() })
 }
 
-/// Pickles one after the other, with the place where the next begins.
+/// Consecutive pickles, with the position where the next begins.
 pub(super) struct Pickles<'a> {
     reader: BufReader<&'a File>,
     pub(super) position: u64,
@@ -100,7 +100,7 @@ impl<'a> Pickles<'a> {
         Ok(bytes)
     }
 
-    /// Jumps over the bytes of a storage.
+    /// Skips the bytes of a storage.
     pub(super) fn skip(&mut self, len: u64) -> Result<()> {
         self.reader.seek_relative(i64::try_from(len)?)?;
         self.position += len;

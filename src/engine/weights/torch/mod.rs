@@ -26,16 +26,16 @@ pub use state_dict::OtherContent;
 pub(super) use state_dict::{Contents, find as find_state_dict};
 pub use write::save_torch;
 
-/// The saved object, before anybody looks for tensors in it.
+/// The saved object, before tensors are looked for in it.
 #[derive(Debug)]
 pub(super) struct Archive {
     graph: Graph,
     root: Id,
-    /// Where each storage's bytes lie, by its key.
+    /// Where each storage's bytes are, by its key.
     storages: HashMap<String, Span>,
-    /// Tar files keep the tensors themselves outside the pickle too, by their key.
+    /// Tar files also keep the tensors themselves outside the pickle, by their key.
     tensors: HashMap<String, TensorEntry>,
-    /// Values looked at so far, against files that unfold without end.
+    /// Values visited so far, to refuse files that unfold endlessly.
     visits: Cell<u64>,
 }
 

@@ -1,5 +1,5 @@
 //! A plain pickle of NumPy arrays, as detectron2 publishes weights: `{"model": {name: array}}`. The
-//! arrays' bytes lie within the pickle; what is noted of them is where.
+//! arrays' bytes are within the pickle; only their position is recorded.
 
 use std::{cell::Cell, collections::HashMap, fs::File, io::BufReader};
 
@@ -12,7 +12,7 @@ use crate::weights::{
     pickle::{Id, Machine, Node},
 };
 
-/// What a pickle holds; `None` when that is no array.
+/// What a pickle holds; `None` if that is not arrays.
 ///
 /// # Errors
 /// When it is damaged.
@@ -31,7 +31,7 @@ pub(in crate::weights) fn open(file: &File, file_len: u64) -> Result<Option<Cont
     Ok(Some(contents))
 }
 
-/// How NumPy describes an array to pickle.
+/// The description of an array that NumPy pickles.
 struct Array<'a> {
     shape: Id,
     dtype: Id,
@@ -53,11 +53,11 @@ impl Archive {
             Ok(dtype) => dtype,
             Err(reason) => return Ok(Some(Found::Unreadable(reason))),
         };
-        let items = self.graph.items(array.shape).context("its shape is no tuple")?;
+        let items = self.graph.items(array.shape).context("its shape is not a tuple")?;
         ensure!(items.len() <= 64, "its shape has {} numbers", items.len());
         let shape: Vec<i64> = items
             .iter()
-            .map(|&n| self.graph.int(n).context("its shape holds no integer"))
+            .map(|&n| self.graph.int(n).context("its shape holds a non-integer"))
             .collect::<Result<_>>()?;
         let strides = if array.columns_first {
             let mut reversed = row_major(&shape.iter().rev().copied().collect::<Vec<_>>());
@@ -97,9 +97,9 @@ impl Archive {
         }
     }
 
-    /// `numpy.dtype("f4", …)` with the state `(version, byte order, …)`; what else it is in words.
+    /// `numpy.dtype("f4", …)` with the state `(version, byte order, …)`; else a description.
     fn array_dtype(&self, id: Id) -> Result<Dtype, String> {
-        let unknown = || "an array of numbers of no known type".to_owned();
+        let unknown = || "an array of numbers of unknown type".to_owned();
         let Some(("numpy", "dtype", &[code, ..])) = self.graph.call(id) else {
             return Err(unknown());
         };

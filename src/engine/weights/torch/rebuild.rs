@@ -1,4 +1,4 @@
-//! The calls that stand for tensors and storages.
+//! The pickled calls that represent tensors and storages.
 
 use std::collections::HashMap;
 
@@ -11,15 +11,15 @@ use crate::weights::{
     pickle::{Graph, Id, Node},
 };
 
-/// What a node is, if it stands for a tensor.
+/// What a node is, if it represents a tensor.
 pub(super) enum Found {
     Tensor(TensorEntry),
-    /// A tensor of a kind that is not read; says which.
+    /// A tensor of an unsupported kind; says which.
     Unreadable(String),
 }
 
 impl Archive {
-    /// The tensor a node stands for, named `name`; `None` when it stands for none.
+    /// The tensor that a node represents, named `name`; `None` if it does not represent one.
     pub(super) fn tensor(&self, node: Id, name: &str) -> Result<Option<Found>> {
         self.rebuild(node, name).with_context(|| format!("tensor `{name}`"))
     }
@@ -71,7 +71,7 @@ impl Archive {
             "_rebuild_tensor_v3" => Some(6),
             other if other.starts_with("_rebuild_") => {
                 return Ok(Some(Found::Unreadable(format!(
-                    "a tensor of a kind ({}) that is not read",
+                    "a tensor of an unsupported kind ({})",
                     shortened(other)
                 ))));
             }
@@ -84,7 +84,7 @@ impl Archive {
             None => None,
             Some(at) => {
                 let node = *args.get(at).context("_rebuild_tensor_v3 names no dtype")?;
-                let (_, dtype) = self.graph.global(node).context("its dtype is no name")?;
+                let (_, dtype) = self.graph.global(node).context("its dtype is not a name")?;
                 let Some(dtype) = Dtype::from_torch_name(dtype) else {
                     return Ok(Some(Found::Unreadable(format!(
                         "numbers of type {}",
@@ -99,11 +99,13 @@ impl Archive {
             Err(reason) => return Ok(Some(Found::Unreadable(reason))),
         };
         let ints = |id, what: &str| -> Result<Vec<i64>> {
-            let items = self.sizes(id).with_context(|| format!("its {what} is no tuple"))?;
+            let items = self.sizes(id).with_context(|| format!("its {what} is not a tuple"))?;
             ensure!(items.len() <= 64, "its {what} has {} numbers", items.len());
             items
                 .iter()
-                .map(|&n| self.graph.int(n).with_context(|| format!("its {what} holds no integer")))
+                .map(|&n| {
+                    self.graph.int(n).with_context(|| format!("its {what} holds a non-integer"))
+                })
                 .collect()
         };
         let entry = TensorEntry {
@@ -111,7 +113,10 @@ impl Archive {
             dtype: storage.1,
             shape: ints(shape, "shape")?,
             strides: ints(strides, "strides")?,
-            storage_offset: self.graph.int(offset).context("its storage offset is no integer")?,
+            storage_offset: self
+                .graph
+                .int(offset)
+                .context("its storage offset is not an integer")?,
             storage: storage.0,
         };
         entry.check_layout()?;
@@ -126,10 +131,12 @@ impl Archive {
         }
     }
 
-    /// Bytes and number format of a storage; the reason where the format is not read.
+    /// Bytes and number format of a storage; the reason if the format is not supported.
     fn storage(&self, node: Id, dtype: Option<Dtype>) -> Result<Result<(Span, Dtype), String>> {
         // `TypedStorage` objects wrap the persistent one.
-        let Some(id) = StorageId::of(&self.graph, node) else { bail!("its storage is not one") };
+        let Some(id) = StorageId::of(&self.graph, node) else {
+            bail!("its storage is not a storage")
+        };
         let dtype = match dtype.map_or_else(|| storage_class_dtype(&self.graph, id.class), Ok) {
             Ok(dtype) => dtype,
             Err(error) => return Ok(Err(error.to_string())),
@@ -141,7 +148,7 @@ impl Archive {
             .with_context(|| format!("its storage {key} is not in the file"))?;
         let Some(view) = id.view else { return Ok(Ok((whole, dtype))) };
         let Some(&[_key, offset, size]) = self.graph.items(view) else {
-            bail!("its storage view is described by no triple");
+            bail!("its storage view is not described by a triple");
         };
         let bytes = |id| {
             let n = u64::try_from(self.graph.int(id)?).ok()?;
@@ -171,13 +178,13 @@ impl<'a> StorageId<'a> {
             return None;
         }
         let view = items.get(5).copied().filter(|&view| !matches!(graph.node(view), Node::None));
-        // Numbers and addresses. A longer one, named by many tensors, would be looked up for hours.
+        // Keys are numbers and addresses. Looking a longer one up for many tensors would take hours.
         let key = graph.str(key).filter(|key| key.len() <= 256)?;
         Some(Self { class, key, view })
     }
 }
 
-/// Number format of every storage a pickle names; the files before zip give lengths in elements.
+/// Number format of every storage a pickle names; the older file forms give lengths in elements.
 pub(super) fn storage_dtypes(graph: &Graph) -> HashMap<String, Dtype> {
     let mut dtypes = HashMap::new();
     for node in 0..graph.len() {

@@ -1,4 +1,4 @@
-//! Where in a saved object the model's weights are, and what else lies beside them.
+//! Finds the model's weights in a saved object, and what else it holds.
 
 use std::collections::HashSet;
 
@@ -20,7 +20,7 @@ pub struct OtherContent {
     pub what: String,
 }
 
-/// The model's weights and what lies beside them.
+/// The model's weights and what else the file holds.
 #[derive(Debug, Default)]
 pub(in crate::weights) struct Contents {
     /// Dotted path of the state dict; empty at the top.
@@ -29,7 +29,7 @@ pub(in crate::weights) struct Contents {
     pub(in crate::weights) others: Vec<OtherContent>,
 }
 
-/// Under which keys training frameworks put a model's state dict, most telling first.
+/// Keys under which training frameworks put a model's state dict, most specific first.
 const WRAPPERS: [&str; 8] = [
     "state_dict",
     "model_state_dict",
@@ -41,11 +41,11 @@ const WRAPPERS: [&str; 8] = [
     "weights",
 ];
 
-/// Nesting followed; a state dict has one level, a whole pickled module some ten.
+/// Levels of nesting followed; a state dict has one, a whole pickled module about ten.
 const MAX_DEPTH: usize = 40;
-/// Values looked at in one file. A pickle can name one value in many places, so walking it may
+/// Values visited in one file. A pickle can name one value in many places, so walking it may
 /// take exponentially longer than reading it. Names count too, by their length: one of a megabyte
-/// may stand in a hundred thousand places.
+/// may occur in a hundred thousand places.
 const MAX_VISITS: u64 = 1 << 24;
 /// Bytes of names that count as one value.
 const NAME_BYTES: u64 = 16;
@@ -80,7 +80,7 @@ pub(in crate::weights) fn find(archive: &Archive) -> Result<Contents> {
     archive.ensure_bounded()?;
     others.extend(walk.others);
     let mut contents = Contents { found_at: path.join("."), entries: Vec::new(), others };
-    // Of two equal names Python keeps the later one.
+    // Python keeps the later one of two equal names.
     let mut seen = HashSet::new();
     contents.entries =
         walk.entries.into_iter().rev().filter(|e| seen.insert(e.name.clone())).collect();
@@ -121,7 +121,7 @@ impl<'a> Walk<'a> {
         }
         let children = self.archive.children(id);
         if children.is_empty() {
-            // An attribute of a state dict (`_metadata`) is no content; a stray value is.
+            // An attribute of a state dict (`_metadata`) is not content; a stray value is.
             if !name.is_empty() {
                 let what = describe(self.archive, id);
                 self.others.push(OtherContent { name: name.to_owned(), what });
@@ -149,7 +149,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Whether a tensor lies anywhere below; each value is looked at once.
+    /// Whether there is a tensor anywhere below; each value is visited once.
     fn any_tensor(&mut self, id: Id) -> bool {
         self.count_tensors(id, true) > 0
     }
@@ -162,7 +162,7 @@ impl<'a> Walk<'a> {
             if !seen.insert(id) {
                 continue;
             }
-            // A damaged tensor is one as well; reading it reports the damage.
+            // A damaged tensor counts as well; reading it reports the damage.
             if !matches!(self.archive.tensor(id, ""), Ok(None)) {
                 count += 1;
                 if first_is_enough {
@@ -189,7 +189,7 @@ impl Archive {
     fn ensure_bounded(&self) -> Result<()> {
         ensure!(
             !self.is_exhausted(),
-            "its containers unfold to more than {MAX_VISITS} values, or to names of as much"
+            "its containers unfold to more than {MAX_VISITS} values, or to names of that size"
         );
         Ok(())
     }
@@ -207,10 +207,10 @@ impl Archive {
         }
     }
 
-    /// What a container holds, with the part each adds to the dotted name. Of a pickled module:
+    /// What a container holds, with the part each adds to the dotted name. For a pickled module:
     /// its parameters, buffers and submodules, under the names its state dict would have.
     ///
-    /// Counts what it gives out; beyond [`MAX_VISITS`] it gives nothing more.
+    /// Counts what it returns; beyond [`MAX_VISITS`] it returns nothing more.
     fn children(&self, id: Id) -> Vec<(String, Id)> {
         if self.is_exhausted() {
             return Vec::new();
@@ -289,7 +289,7 @@ fn scalars(archive: &Archive, pairs: &[(Id, Id)]) -> String {
     if shown.is_empty() { String::new() } else { format!(": {}", shown.join(", ")) }
 }
 
-/// A value in a few words.
+/// Describes a value in a few words.
 fn describe(archive: &Archive, id: Id) -> String {
     let graph = &archive.graph;
     let container = |kind: String, len: usize| {

@@ -47,12 +47,12 @@ fn read_storages(file: &File, member: Span) -> Result<Storages> {
     let end = member.start + member.len;
     let mut pickles = Pickles::new(file, member.start)?;
     let (graph, root) = pickles.next()?;
-    let count = graph.int(root).context("the number of storages is no integer")?;
+    let count = graph.int(root).context("the number of storages is not an integer")?;
     let mut storages = Storages::new();
     for _ in 0..count {
         let (graph, root) = pickles.next()?;
         let Some(&[key, _location, class]) = graph.items(root) else {
-            anyhow::bail!("a storage is described by no triple");
+            anyhow::bail!("a storage is not described by a triple");
         };
         let dtype = storage_class_dtype(&graph, class)?;
         let key = key_text(&graph, key)?;
@@ -66,7 +66,7 @@ fn read_storages(file: &File, member: Span) -> Result<Storages> {
         storages.insert(key, (span, dtype));
     }
     let (graph, root) = pickles.next()?;
-    for &view in graph.items(root).context("the storage views are no list")? {
+    for &view in graph.items(root).context("the storage views are not a list")? {
         add_view(&graph, view, &mut storages)?;
     }
     Ok(storages)
@@ -74,7 +74,7 @@ fn read_storages(file: &File, member: Span) -> Result<Storages> {
 
 fn add_view(graph: &Graph, view: Id, storages: &mut Storages) -> Result<()> {
     let Some(&[target, root, offset, numel]) = graph.items(view) else {
-        anyhow::bail!("a storage view is described by no four values");
+        anyhow::bail!("a storage view is not described by four values");
     };
     let root = key_text(graph, root)?;
     let &(span, dtype) =
@@ -99,12 +99,12 @@ fn read_tensors(
 ) -> Result<HashMap<String, TensorEntry>> {
     let mut pickles = Pickles::new(file, member.start)?;
     let (graph, root) = pickles.next()?;
-    let count = graph.int(root).context("the number of tensors is no integer")?;
+    let count = graph.int(root).context("the number of tensors is not an integer")?;
     let mut tensors = HashMap::new();
     for _ in 0..count {
         let (graph, root) = pickles.next()?;
         let Some(&[key, storage, _class]) = graph.items(root) else {
-            anyhow::bail!("a tensor is described by no triple");
+            anyhow::bail!("a tensor is not described by a triple");
         };
         let storage = key_text(&graph, storage)?;
         let &(span, dtype) = storages
@@ -141,7 +141,7 @@ pub(super) fn key_text(graph: &Graph, key: Id) -> Result<String> {
         Node::Int(value) => Ok(value.to_string()),
         Node::Str(text) if text.len() <= 256 => Ok(text.to_string()),
         Node::BigInt(bytes) if bytes.len() <= 16 => Ok(format!("{bytes:?}")),
-        Node::Str(_) | Node::BigInt(_) => anyhow::bail!("a key is no address: it is too long"),
+        Node::Str(_) | Node::BigInt(_) => anyhow::bail!("a key is too long for an address"),
         other => anyhow::bail!("a key is {other:?}, expected an integer"),
     }
 }

@@ -1,4 +1,4 @@
-//! Writing the zip form, as small as `torch.load(..., weights_only=True)` takes it.
+//! Writes the zip form, with the minimum that `torch.load(..., weights_only=True)` accepts.
 
 use std::{
     io::{self, Write},
@@ -22,13 +22,13 @@ use crate::{
 /// Writes named tensors as a state dict that Python's `torch.load` opens, atomically.
 ///
 /// # Errors
-/// When a number format has no place in the file or the disk refuses.
+/// When the file cannot represent a number format or cannot be written.
 pub fn save_torch(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     let pickle = pickle(tensors)
         .map_err(|error| Error::weights(format!("cannot write {}: {error:#}", path.display())))?;
     atomic_write_with(path, |out| {
         let mut zip = ZipWriter::new(out);
-        // PyTorch aligns its records for mapping them into memory.
+        // PyTorch aligns its records so that they can be mapped into memory.
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .with_alignment(64);
@@ -55,7 +55,7 @@ fn pickle(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
     for (key, (name, tensor)) in tensors.iter().enumerate() {
         let kind = tensor.f_kind()?;
         let dtype = Dtype::from_kind(kind)
-            .with_context(|| format!("tensor `{name}` holds {kind:?}, which is not stored"))?;
+            .with_context(|| format!("tensor `{name}` holds {kind:?}, which cannot be stored"))?;
         let shape = tensor.size();
         text(&mut out, name)?;
         out.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");

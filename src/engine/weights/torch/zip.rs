@@ -20,7 +20,7 @@ pub(super) fn open(file: &File, file_len: u64) -> Result<Archive> {
     Ok(Archive { graph, root, storages, tensors: HashMap::new(), visits: Cell::default() })
 }
 
-/// The folder that holds everything, with its slash; named after the file it was first saved as.
+/// The folder that holds everything, with a trailing slash; named after the file it was first saved as.
 fn folder(zip: &ZipArchive<BufReader<&File>>) -> Result<String> {
     let mut folders = Vec::new();
     for name in zip.file_names_raw() {
@@ -32,7 +32,7 @@ fn folder(zip: &ZipArchive<BufReader<&File>>) -> Result<String> {
         }
         ensure!(
             !name.ends_with("/constants.pkl"),
-            "it is a TorchScript archive (torch.jit.save), which holds code beside the weights; \
+            "it is a TorchScript archive (torch.jit.save), which holds code besides the weights; \
              in Python: torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE)"
         );
     }
@@ -76,11 +76,12 @@ fn storages(
         );
         ensure!(
             record.size() == record.compressed_size(),
-            "record {name} claims two sizes, {} and {}",
+            "record {name} has two different sizes, {} and {}",
             record.size(),
             record.compressed_size()
         );
-        let start = record.data_start().with_context(|| format!("record {name} has no place"))?;
+        let start =
+            record.data_start().with_context(|| format!("record {name} has no position"))?;
         let span = Span::checked(start, record.size(), file_len)
             .with_context(|| format!("record {name}"))?;
         storages.insert(key.to_owned(), span);

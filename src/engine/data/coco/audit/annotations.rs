@@ -55,7 +55,7 @@ pub(super) fn annotations(
         }
         let owner = match owner {
             Ok(Some(owner)) => owner,
-            // That of an image which is reported itself.
+            // The id of an image that is itself reported.
             Ok(None) => continue,
             Err(refused) => {
                 audit.findings.add(refused.code, place, refused.got);
@@ -99,7 +99,7 @@ fn owner(
     })
 }
 
-/// The object, and whether box and area are its own; `None` when its category is left out.
+/// The object, and whether box and area come from the file; `None` if its category is left out.
 fn object(
     keys: &AnnotationEntry<'_>,
     size: Option<(u32, u32)>,
@@ -110,7 +110,7 @@ fn object(
     let Some(category) = classes.indices.get(&id) else {
         let mut ids: Vec<String> = classes.indices.keys().map(ToString::to_string).collect();
         ids.sort_by_key(|id| (id.len(), id.clone()));
-        // An id that was written as one of the names.
+        // The id may be the name of a category.
         let hint = did_you_mean(&id.to_string(), categories.iter().map(|c| c.name.as_str()));
         let got = format!("category_id {id}; the ids are {}{hint}", ids.join(", "));
         return Err(Refused::new(Code::UnknownCategory, got));

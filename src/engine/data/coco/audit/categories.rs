@@ -54,7 +54,7 @@ impl Classes {
         for category in kept {
             let known = audit.categories.iter().position(|c| c.name == category.name);
             let index = known.unwrap_or(audit.categories.len()) as u32;
-            // Of two with one id, the first counts.
+            // If two have the same id, the first counts.
             indices.entry(category.id).or_insert(Some(index));
             if known.is_none() {
                 audit.categories.push(category);
@@ -101,7 +101,7 @@ fn listed(
         if let Some(got) = duplicate {
             let refused = Refused::new(Code::DuplicateCategory, got);
             found(i, Some(category.name.clone()), refused);
-            // Its id stays known, for its annotations are not of an unknown category.
+            // Its id stays known, since its annotations do not have an unknown category.
             if categories.iter().any(|c| c.id == category.id) {
                 continue;
             }
@@ -112,7 +112,7 @@ fn listed(
     categories
 }
 
-/// The names that a split should have, without repeats, and who says so.
+/// The names that a split should have, without duplicates, and where they come from.
 fn expected(config: &CocoConfig, split: Split, own: &[Category]) -> (Vec<String>, String) {
     let distinct = |names: Vec<String>| {
         let mut seen = HashSet::new();

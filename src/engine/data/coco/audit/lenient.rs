@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use super::super::parse::{CocoFile, Described, located, without_mark};
 use crate::{Error, data::check::Code};
 
-/// The text of a file in which NaN and Infinity, which are no JSON and which Python writes all the
-/// same, are texts: `"NaN"`. [`Lax`] reads them.
+/// The text of a file in which NaN and Infinity, which are not valid JSON but which Python writes
+/// anyway, are strings: `"NaN"`. [`Lax`] reads them.
 pub(super) fn quoted_nan(bytes: &[u8]) -> Cow<'_, [u8]> {
     let bytes = without_mark(bytes);
     if serde_json::from_slice::<de::IgnoredAny>(bytes).is_ok() {
@@ -30,7 +30,7 @@ pub(super) fn quoted_nan(bytes: &[u8]) -> Cow<'_, [u8]> {
             at += word.len();
             continue;
         }
-        // An escaped quote ends no text.
+        // An escaped quote does not end a string.
         if in_text && byte == b'\\' && at + 1 < bytes.len() {
             out.push(byte);
             at += 1;
@@ -48,7 +48,7 @@ fn no_number(rest: &[u8]) -> &'static [u8] {
     words.into_iter().find(|word| rest.starts_with(word)).unwrap_or(b"")
 }
 
-/// The lists of a COCO file, their entries unread.
+/// The lists of a COCO file, with unparsed entries.
 #[derive(Debug, Default)]
 pub(super) struct Lists<'a> {
     pub(super) info: Option<&'a RawValue>,
@@ -73,7 +73,7 @@ impl<'a> Lists<'a> {
     /// Reads what [`quoted_nan`] made of the file at `path`.
     ///
     /// # Errors
-    /// When it is no JSON, or not an object with the three lists.
+    /// If it is not JSON, or not an object with the three lists.
     pub(super) fn read(bytes: &'a [u8], path: &Path) -> Result<Self> {
         let refused = |what: String| Error::data(format!("{}: {what}", path.display()));
         let top = object::<TopLevel<'_>>(bytes).map_err(|e| {
@@ -98,7 +98,7 @@ fn expected() -> String {
     CocoFile::EXPECTED.to_owned()
 }
 
-/// A struct from an object; `None` for an error when it is something else.
+/// A struct from an object; the error is `None` if it is something else.
 fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Option<serde_json::Error>> {
     let first = json.iter().find(|b| !b.is_ascii_whitespace());
     if first.is_some_and(|&b| b != b'{') {
@@ -175,7 +175,7 @@ pub(super) fn entry<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, Refu
     })
 }
 
-/// The value of `key`; `code` is that of a value of another type.
+/// The value of `key`; `code` is the kind of finding for a value of the wrong type.
 pub(super) fn value<T: DeserializeOwned>(
     key: &str,
     raw: Option<&RawValue>,
@@ -193,7 +193,7 @@ pub(super) fn value<T: DeserializeOwned>(
     })
 }
 
-/// As [`value`] where the key must be there.
+/// Same as [`value`], for a required key.
 pub(super) fn required<T: DeserializeOwned>(
     key: &str,
     raw: Option<&RawValue>,
@@ -202,7 +202,7 @@ pub(super) fn required<T: DeserializeOwned>(
         .ok_or_else(|| Refused::new(Code::MalformedEntry, format!("`{key}` is missing")))
 }
 
-/// serde_json's message without its place, which is counted from the start of the value.
+/// serde_json's message without its position, which is relative to the start of the value.
 fn short(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]).to_owned()

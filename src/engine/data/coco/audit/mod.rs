@@ -25,7 +25,7 @@ use crate::{
     pattern,
 };
 
-/// Reads the file of `split` as far as it goes.
+/// Reads as much as possible of the file of `split`.
 pub(super) fn audit(config: &CocoConfig, split: Split) -> Audit {
     let Some(files) = config.split(split) else { return Audit::default() };
     let source = config.root.join(&files.annotations);
@@ -101,7 +101,7 @@ impl Images<'_> {
             if let Some(first) = twice {
                 let got = format!("id {id} is also that of images[{first}]");
                 audit.findings.add(Code::DuplicateImageId, place(), got);
-                // Its annotations cannot be told from the other's.
+                // Its annotations cannot be told from those of the other.
                 image.without_objects = false;
             }
             if let Some(first) = files.insert(image.path.clone(), i) {
@@ -167,7 +167,7 @@ impl Images<'_> {
         }
     }
 
-    /// Leaves out what the config does, and reports images without objects.
+    /// Leaves out what the config leaves out, and reports images without objects.
     fn finish(&self, annotated: &HashSet<usize>, audit: &mut Audit) {
         let images = std::mem::take(&mut audit.images);
         for (i, mut image) in images.into_iter().enumerate() {

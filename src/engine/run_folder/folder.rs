@@ -1,32 +1,27 @@
-//! The folder that holds everything of one run.
+//! The folder of a run while a training writes to it.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    path::{Path, PathBuf},
+    ops::Deref,
+    path::Path,
 };
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Environment, leftovers};
+use super::{
+    Environment, RunFiles,
+    files::{
+        CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS_PREFIX, LOG, METRICS, REPORT, REPORT_DATA,
+        SKIPPED, SUMMARY, WEIGHTS, is_score,
+    },
+    leftovers,
+};
 use crate::{
     Error,
     fs::{atomic_write, read_if_exists},
 };
-
-pub(super) const CONFIG: &str = "config.toml";
-pub(super) const ENVIRONMENT: &str = "env.json";
-pub(super) const WEIGHTS: &str = "weights.json";
-const LOG: &str = "train.log";
-pub(super) const METRICS: &str = "metrics.jsonl";
-pub(super) const SUMMARY: &str = "summary.json";
-pub(super) const SKIPPED: &str = "skipped.json";
-pub(super) const CHECKPOINTS: &str = "checkpoints";
-pub(crate) const REPORT: &str = "report.html";
-/// What the report needs and no other file holds.
-pub(crate) const REPORT_FOLDER: &str = "report";
-pub(super) const EVENTS_PREFIX: &str = "events.out.tfevents.";
 
 /// What to do when the folder holds something already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,25 +34,11 @@ pub enum Existing {
     Resume,
 }
 
-/// Folder of one run, locked against a second process while this value lives.
-///
-/// | file | holds |
-/// |---|---|
-/// | `config.toml` | the resolved config |
-/// | `env.json` | [`Environment`]; marks the folder as a run's |
-/// | `weights.json` | what was loaded from where |
-/// | `train.log` | everything printed, with time stamps |
-/// | `metrics.jsonl` | one JSON object per log line and evaluation |
-/// | `events.out.tfevents.*` | TensorBoard |
-/// | `skipped.json` | images that could not be used, where they are skipped |
-/// | `checkpoints/` | last, best and those of single steps |
-/// | `eval-*.json` | scores, where the run was evaluated |
-/// | `summary.json` | [`Summary`](super::Summary), once the run has ended |
-/// | `report.html` | all of it on a page, see [`report`](crate::report) |
-/// | `report/` | what that page alone needs: counts, and the pictures it shows |
+/// Folder of one run, locked against a second process while this value lives. Dereferences to its
+/// [`RunFiles`].
 #[derive(Debug)]
 pub struct RunFolder {
-    path: PathBuf,
+    files: RunFiles,
     resumed: bool,
     left_alone: Vec<String>,
     /// `train.log`; the lock goes with the open file.
@@ -109,13 +90,13 @@ impl RunFolder {
             write_json(&path.join(ENVIRONMENT), &marker)?;
         }
         let resumed = existing == Existing::Resume;
-        Ok(Self { path: path.to_owned(), resumed, left_alone, _lock: lock })
+        Ok(Self { files: RunFiles::of(path), resumed, left_alone, _lock: lock })
     }
 
     /// As it was given.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.folder()
     }
 
     /// Whether it goes on with an earlier run.
@@ -128,36 +109,6 @@ impl RunFolder {
     #[must_use]
     pub fn left_alone(&self) -> &[String] {
         &self.left_alone
-    }
-
-    /// The resolved config.
-    #[must_use]
-    pub fn config(&self) -> PathBuf {
-        self.path.join(CONFIG)
-    }
-
-    pub(super) fn log(&self) -> PathBuf {
-        self.path.join(LOG)
-    }
-
-    pub(super) fn metrics(&self) -> PathBuf {
-        self.path.join(METRICS)
-    }
-
-    pub(super) fn summary(&self) -> PathBuf {
-        self.path.join(SUMMARY)
-    }
-
-    /// The list of skipped images.
-    #[must_use]
-    pub fn skipped(&self) -> PathBuf {
-        self.path.join(SKIPPED)
-    }
-
-    /// Folder of the checkpoints; exists.
-    #[must_use]
-    pub fn checkpoints(&self) -> PathBuf {
-        self.path.join(CHECKPOINTS)
     }
 
     /// Writes `config.toml`.
@@ -174,7 +125,7 @@ impl RunFolder {
     /// # Errors
     /// Those of the file system.
     pub fn write_environment(&self, environment: &Environment) -> Result<()> {
-        let path = self.path.join(ENVIRONMENT);
+        let path = self.environment();
         let first = read_if_exists(&path)?.map(|text| serde_json::from_str(&text));
         let Some(Ok(Value::Object(mut first))) = first.filter(|_| self.resumed) else {
             return write_json(&path, environment);
@@ -192,12 +143,23 @@ impl RunFolder {
     /// # Errors
     /// Those of the file system.
     pub fn write_weights_report(&self, report: &impl Serialize) -> Result<()> {
-        write_json(&self.path.join(WEIGHTS), report)
+        write_json(&self.weights(), report)
     }
 }
 
-/// Writes a value for people and programs to read.
-pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+impl Deref for RunFolder {
+    type Target = RunFiles;
+
+    fn deref(&self) -> &RunFiles {
+        &self.files
+    }
+}
+
+/// Writes a value as JSON for people and programs to read, atomically.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     atomic_write(path, text.as_bytes())
@@ -316,7 +278,7 @@ impl Contents {
         let last_step = read_if_exists(&path.join(METRICS))
             .ok()
             .flatten()
-            .and_then(|text| text.lines().filter_map(super::metrics_file::step_of).max());
+            .and_then(|text| text.lines().filter_map(step_of_line).max());
         let checkpoints = fs::read_dir(path.join(CHECKPOINTS)).map_or(0, Iterator::count);
         match (last_step, checkpoints) {
             (None, 0) => "no step logged, no checkpoint".to_owned(),
@@ -340,7 +302,7 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
             fs::remove_file(&entry)
         } else if name == CHECKPOINTS {
             empty(&entry)
-        } else if name == REPORT_FOLDER {
+        } else if name == REPORT_DATA {
             fs::remove_dir_all(&entry)
         } else {
             if name != LOG {
@@ -353,9 +315,14 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
     Ok(rest)
 }
 
-/// `eval-SPLIT.json`: scores of the earlier run's model.
-fn is_score(name: &str) -> bool {
-    name.starts_with("eval-") && name.ends_with(".json")
+/// The step that a line of `metrics.jsonl` is about, `None` if it is not one of ours.
+#[must_use]
+pub fn step_of_line(line: &str) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Step {
+        step: u64,
+    }
+    serde_json::from_str::<Step>(line).ok().map(|s| s.step)
 }
 
 /// Removes everything in a folder, not the folder: it may be a link to a larger disk.

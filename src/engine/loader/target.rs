@@ -1,39 +1,28 @@
-//! The annotation of an image, carried into the frame of the network's input.
+//! The annotation of an image, transformed to the frame of the network's input.
 
 use anyhow::{Context, Result};
 use tch::{Kind, Tensor};
 
-use super::{SizeRule, Window, resize_mask, scaled_size};
 use crate::{
-    data::{Object, Record, Target},
-    task::TargetNeeds,
+    batch::Target,
+    data::{
+        Object, Record, TargetNeeds,
+        transforms::{Placement, SizeRule, Window, resize_mask, scaled_size},
+    },
 };
-
-/// Where an image went: all that its annotation must follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Placement {
-    /// `(height, width)` of the decoded file.
-    pub original_size: (u32, u32),
-    /// What the longest side was brought to.
-    pub longest_side: u32,
-    /// What the network sees of the resized image, without padding.
-    pub window: Window,
-    /// Mirrored left to right, within the window.
-    pub flipped: bool,
-}
 
 /// Builds the target of one image.
 ///
 /// Boxes are scaled by the ratio of sizes on each axis in 32-bit floats and clipped to what the network
 /// sees. Masks are resized to `int(side · scale + 0.5)`, which under the `truncate` rule may be a pixel
-/// more than the image has: so does the reference.
+/// more than the image has; the reference does the same.
 ///
-/// Where a part is cut out and masks are wanted, boxes are those of the masks within it (mmdet's
-/// `recompute_bbox`). An object that lies outside altogether stays, with an empty mask and a box
-/// without area: whether that teaches something is the task's affair.
+/// If a part is cut out and masks are needed, boxes are recomputed from the masks within it (mmdet's
+/// `recompute_bbox`). An object entirely outside is kept, with an empty mask and a box without
+/// area: whether to learn from it is up to the task.
 ///
 /// # Errors
-/// When a mask cannot be rasterised; names the object.
+/// If a mask cannot be rasterised; names the object.
 pub fn target(record: &Record, placement: Placement, needs: TargetNeeds) -> Result<Target> {
     let objects: &[Object] = if needs == TargetNeeds::ImageLabels { &[] } else { &record.objects };
     let count = objects.len() as i64;
@@ -80,7 +69,7 @@ fn scaled_box([x, y, width, height]: [f64; 4], placement: Placement) -> [f32; 4]
     if flipped { [right - x_end, top, right - left, y_end] } else { [left, top, x_end, y_end] }
 }
 
-/// XYXY of a row-major mask's foreground, the far edges outside; zeros where there is none.
+/// XYXY of a row-major mask's foreground, right and bottom edges exclusive; zeros if it is empty.
 fn tight_box(mask: &[u8], width: u32) -> [f32; 4] {
     let width = width as usize;
     let (mut left, mut right, mut rows) = (width, 0, None);
@@ -169,7 +158,7 @@ mod tests {
         build_window(Window::whole((4, 8)), flipped, needs)
     }
 
-    /// Of the image 2 high and 4 wide, enlarged twice.
+    /// For an image 2 high and 4 wide, enlarged twofold.
     fn build_window(window: Window, flipped: bool, needs: TargetNeeds) -> Target {
         let placement = Placement { original_size: (2, 4), longest_side: 8, window, flipped };
         target(&record(), placement, needs).unwrap()

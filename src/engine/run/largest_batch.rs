@@ -1,42 +1,42 @@
-//! The largest batch that a run can meet.
+//! The largest batch that can occur in a run.
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::{
+    data::TargetNeeds,
     data::{
         Dataset, Record,
         image_io::read_size,
         transforms::{PadTo, PreprocessConfig, SizeRule, scaled_size},
     },
-    task::TargetNeeds,
 };
 
-/// Sizes are read off so many files at most, evenly spread, where the annotations do not tell them.
+/// Sizes are read from at most this many files, evenly spread, if the annotations do not give them.
 const MOST_FILES_READ: usize = 512;
 
 /// What one image costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cost {
-    /// `(height, width)` as it goes into the network, before padding; `None`: unknown.
+    /// `(height, width)` of the network's input, before padding; `None`: unknown.
     input: Option<(u32, u32)>,
-    /// Pixels of the file.
+    /// Number of pixels in the file.
     pixels: u64,
     objects: usize,
 }
 
-/// Indices of the images of the largest batch, and what makes them so.
+/// Indices of the images of the largest batch, and how it was chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LargestBatch {
     #[serde(skip)]
     pub(super) records: Vec<usize>,
-    /// Objects of all its images.
+    /// Number of objects in all its images.
     pub num_objects: usize,
     /// How it was chosen.
     pub chosen_by: String,
 }
 
-/// Chooses `batch_size` images of `dataset`, a few of them twice where there are not as many.
+/// Chooses `batch_size` images of `dataset`, some of them twice if there are fewer.
 /// An image that cannot be read counts as one of unknown size.
 #[must_use]
 pub(super) fn largest(
@@ -85,8 +85,8 @@ fn costs(records: &[Record], preprocess: &PreprocessConfig, objects: bool) -> Ve
     records.par_iter().enumerate().map(cost).collect()
 }
 
-/// Positions in `costs`: where padding follows the images, first those that make it largest; then by
-/// objects, then by pixels, the earlier of equals first.
+/// Positions in `costs`: if padding depends on the images, first those that make it largest; then by
+/// objects, then by pixels; the earlier of equals first.
 fn choose(costs: &[Cost], batch_size: usize, pad_to: PadTo) -> Vec<usize> {
     let mut by_cost: Vec<usize> = (0..costs.len()).collect();
     by_cost.sort_by_key(|&i| (std::cmp::Reverse((costs[i].objects, costs[i].pixels)), i));

@@ -1,12 +1,15 @@
 //! What types cannot say: ranges, and keys that depend on each other.
 
-use super::{
-    BadImages, LoaderConfig, RunConfig,
-    problem::{Problem, Severity},
+use super::RunConfig;
+use crate::{
+    config::{Problem, Severity},
+    data::transforms::AugmentConfig,
+    loader::{BadImages, LoaderConfig},
+    optim::ScheduleConfig,
+    pattern,
 };
-use crate::{data::transforms::AugmentConfig, optim::ScheduleConfig};
 
-/// Collects findings; each names its key, [`super::Loaded`] adds where that key was given.
+/// Collects findings; each names its key, the reader adds where that key was given.
 struct Findings(Vec<Problem>);
 
 impl Findings {
@@ -64,7 +67,7 @@ impl Findings {
 impl RunConfig {
     /// Ranges and contradictions. Backbone, task and dataset check their own tables when built.
     #[must_use]
-    pub fn validate(&self) -> Vec<Problem> {
+    pub(super) fn problems(&self) -> Vec<Problem> {
         let mut findings = Findings(Vec::new());
         self.validate_data(&mut findings);
         self.validate_weights(&mut findings);
@@ -263,8 +266,21 @@ impl RunConfig {
                 findings.warning("evaluation.every_steps", message);
             }
         }
-        if evaluation.best_metric.as_deref() == Some("") {
-            findings.error("evaluation.best_metric", "expected a metric's name, got \"\"");
+        self.validate_best_metric(findings);
+    }
+
+    /// A run would otherwise find out at its first evaluation.
+    fn validate_best_metric(&self, findings: &mut Findings) {
+        const KEY: &str = "evaluation.best_metric";
+        let Some(metric) = &self.evaluation.best_metric else { return };
+        if metric.is_empty() {
+            return findings.error(KEY, "expected a metric's name, got \"\"");
+        }
+        let Some(known) = self.task.metric_names() else { return };
+        if !known.iter().any(|name| pattern::matches(name, metric)) {
+            let known = known.join(", ");
+            let message = format!("the task does not report {metric:?}; it reports {known}");
+            findings.error(KEY, message);
         }
     }
 

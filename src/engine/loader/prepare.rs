@@ -1,25 +1,23 @@
 //! One image, then one batch: the work of the worker threads, as plain functions.
 
-use std::{
-    ops::Deref,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-};
+use std::{ops::Deref, path::Path};
 
 use anyhow::{Context, Result};
 use tch::{Device, Tensor};
 
-use super::{LoadPlan, buffers::Buffers};
+use super::{LoadPlan, buffers::Buffers, target::target};
 use crate::{
     Error,
+    batch::{Batch, Target},
     data::{
-        Batch, Record, Target, image_io,
-        transforms::{Augmentation, Fitted, Normalization, PadTo, Window, target::target},
+        Record, image_io,
+        transforms::{Augmentation, Fitted, Normalization, PadTo, Window},
     },
     embedding_cache::is_channels_last,
+    panics::caught,
 };
 
-/// What the workers go by.
+/// The settings of the workers.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) plan: LoadPlan,
@@ -47,18 +45,16 @@ pub(super) struct Prepared {
 enum Content {
     /// Neither normalised nor padded, so small enough to wait for its neighbours.
     Image(Fitted),
-    /// `[C, H, W]` each: what the backbone made of the image.
+    /// `[C, H, W]` each: the backbone's output for the image.
     Embedding(Vec<Tensor>),
 }
 
-/// Decodes, resizes, and carries the annotation along.
+/// Decodes, resizes, and transforms the annotation to match.
 pub(super) fn prepare(plan: &Plan, record: &Record, change: Augmentation) -> Result<Prepared> {
-    catch_unwind(AssertUnwindSafe(|| prepare_unguarded(plan, record, change))).unwrap_or_else(
-        |panic| {
-            let (path, text) = (record.path.display(), image_io::panic_text(&*panic));
-            Err(Error::data(format!("image {path}: preparing it failed: {text}")).into())
-        },
-    )
+    caught(|| prepare_unguarded(plan, record, change)).unwrap_or_else(|message| {
+        let path = record.path.display();
+        Err(Error::data(format!("image {path}: preparing it failed: {message}")).into())
+    })
 }
 
 fn prepare_unguarded(plan: &Plan, record: &Record, change: Augmentation) -> Result<Prepared> {
@@ -77,7 +73,7 @@ fn prepare_unguarded(plan: &Plan, record: &Record, change: Augmentation) -> Resu
     Ok(Prepared { content: Content::Image(image), target })
 }
 
-/// The annotation in the frame of the network's input, and what that shows of the image.
+/// The annotation in the frame of the network's input, and the part of the image shown there.
 fn place(
     plan: &Plan,
     record: &Record,
@@ -94,7 +90,7 @@ fn in_file(record: &Record) -> String {
     format!("image {} (id {})", record.path.display(), record.image_id)
 }
 
-/// Whether the decoded image, which EXIF may have turned by a quarter, has the size that the
+/// Whether the decoded image, which EXIF may have rotated by 90 degrees, has the size that the
 /// annotations claim.
 fn check_size(
     got: (u32, u32),
@@ -104,7 +100,7 @@ fn check_size(
 ) -> Result<()> {
     let Some(expected) = expected.filter(|&size| size != got) else { return Ok(()) };
     let hint = if transposed && expected == (got.1, got.0) {
-        "; its EXIF orientation turns it by a quarter: set preprocess.exif = false if the \
+        "; its EXIF orientation rotates it by 90 degrees: set preprocess.exif = false if the \
          annotations were drawn on the stored pixels"
     } else {
         ""

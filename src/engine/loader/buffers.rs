@@ -1,4 +1,4 @@
-//! Memory of batches, used again once their tensors are gone.
+//! Memory for batches, reused once their tensors are dropped.
 //!
 //! A batch of four 1024x1024 images has 48 MiB: too large for the allocator to keep, so each would
 //! cost twelve thousand page faults, as much time as all the arithmetic on its pixels.
@@ -18,10 +18,10 @@ impl Buffers {
     /// Enough for a loader whose batches come back one at a time; a burst of them is not hoarded.
     const KEPT: usize = 4;
 
-    /// `length` values, of any content.
+    /// `length` values with arbitrary content.
     ///
     /// # Errors
-    /// When there is no memory for them: an allocation that fails elsewhere ends the process.
+    /// If there is no memory for them: an allocation that fails elsewhere ends the process.
     pub(super) fn take(&self, length: usize) -> Result<Vec<f32>> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match held {
@@ -44,7 +44,7 @@ impl Buffers {
         }
     }
 
-    /// A tensor that adopts `values`, not copying them, and brings them back when it is dropped.
+    /// A tensor that takes over `values` without copying, and returns them when it is dropped.
     pub(super) fn tensor(&self, values: Vec<f32>, sizes: &[i64]) -> Result<Tensor> {
         // Weak: a batch that outlives its loader frees its memory.
         let pool = Arc::downgrade(&self.0);

@@ -55,9 +55,9 @@ fn keys_that_a_lenient_type_ignores_are_refused() {
     };
     assert_eq!(
         of("type = \"lenient\"\ndeep = { x = 1 }\ndepth = 3"),
-        "a.toml:5: unknown key `dataset.deep`: nothing reads it\n    the type of its table passes \
-         over keys that it does not know; with `#[serde(deny_unknown_fields)]` on that struct this \
-         message names those it does"
+        "a.toml:5: unknown key `dataset.deep`: nothing reads it\n    the type of its table ignores \
+         keys that it does not know; with `#[serde(deny_unknown_fields)]` on that struct this \
+         message lists the keys it does know"
     );
     let two = of("deep = 1\ntype = \"lenient\"\ndepht = 3");
     assert!(two.starts_with("2 problems in the config\n"), "{two}");
@@ -78,7 +78,7 @@ fn unknown_types_of_plugins_recall_linking() {
 fn a_key_of_another_table_says_where_it_belongs() {
     assert_eq!(
         error_of("seed = 3\n").lines().nth(1).unwrap().trim(),
-        "`seed` is a top-level key: it must stand above the first [table]"
+        "`seed` is a top-level key: it must come before the first [table]"
     );
     assert_eq!(
         error_of("batch_size = 3\n").lines().nth(1).unwrap().trim(),
@@ -175,7 +175,7 @@ fn missing_keys_name_their_table_and_its_line() {
         error_of("[schedule]\ntpye = \"cosine\"\n"),
         "a.toml:15: missing key `type` in [schedule]\n    \
          `type` is one of: constant, multistep, cosine, poly\n    \
-         `tpye` is there; was `type` meant?"
+         `tpye` is there; did you mean `type`?"
     );
 }
 

@@ -10,9 +10,9 @@ use anyhow::Result;
 use super::prepare::{Plan, Prepared, prepare};
 use crate::{
     Error, ErrorKind,
-    config::BadImages,
     data::{Dataset, ImageId, transforms::Augmentation},
     error::kind,
+    loader::BadImages,
     seed::{REPLACE, Rng},
 };
 
@@ -23,7 +23,7 @@ pub struct BadImage {
     pub record: usize,
     pub path: PathBuf,
     pub image_id: ImageId,
-    /// Where it would have stood first: in the training order, or in the file's.
+    /// Its first position: in the training order, or in the file.
     pub position: u64,
     pub reason: String,
 }
@@ -37,17 +37,17 @@ pub(super) struct Place {
     pub(super) change: Augmentation,
 }
 
-/// What came of a place.
+/// The result for a place.
 #[derive(Debug)]
 pub(super) struct Filled {
     /// Dataset index and content; `None` when nothing could be put there.
     pub(super) image: Option<(usize, Prepared)>,
-    /// Those that were tried in vain, in this order.
+    /// Images that were tried without success, in this order.
     pub(super) bad: Vec<BadImage>,
 }
 
-/// Prepares the image of a place. Where bad ones are skipped, training puts another there, drawn
-/// from (seed, position, attempt) alone: neither timing nor another place's faults have a say.
+/// Prepares the image for a place. If bad images are skipped, training puts another one there, drawn
+/// from (seed, position, attempt) alone: timing and faults in other places do not matter.
 pub(super) fn fill(plan: &Plan, dataset: &Dataset, place: Place) -> Result<Filled> {
     let count = dataset.records.len();
     let (mut bad, mut tried) = (Vec::new(), BTreeSet::new());
@@ -81,16 +81,16 @@ pub(super) fn fill(plan: &Plan, dataset: &Dataset, place: Place) -> Result<Fille
     }
 }
 
-/// Whether the image or its annotation is at fault, not the machine: another image would fare no
-/// better where file handles or memory have run out, and such errors are of no kind.
+/// Whether the image or its annotation is at fault, not the machine: if file handles or memory have
+/// run out, another image would not fare better; such errors have no kind.
 fn is_of_the_image(error: &anyhow::Error) -> bool {
     kind(error) == Some(ErrorKind::Data)
 }
 
 /// The distinct bad images met so far.
 ///
-/// Counted are those of the steps handed out, in their order; what workers have prepared ahead does
-/// not count before its turn. So the step at which there are too many depends on no timing.
+/// Only those of steps already handed out count, in order; what workers have prepared ahead does not
+/// count before its turn. So the step at which there are too many does not depend on timing.
 #[derive(Debug, Default)]
 pub(super) struct Met {
     images: BTreeMap<usize, BadImage>,
@@ -99,10 +99,10 @@ pub(super) struct Met {
 }
 
 impl Met {
-    /// Counts those of a step.
+    /// Counts the bad images of a step.
     ///
     /// # Errors
-    /// Of kind data when there are more than may be skipped: names the first and how many.
+    /// A data error if there are more than may be skipped: names the first and how many.
     pub(super) fn count(&mut self, bad: Vec<BadImage>, plan: &Plan, all: usize) -> Result<()> {
         for image in bad {
             if !self.images.contains_key(&image.record) {
@@ -123,7 +123,7 @@ impl Met {
             format!("not one of the {all} images of the split can be used")
         };
         Err(Error::data(format!(
-            "{why}; the first is image {} (id {}): {}. Mend or remove them (`sonotune data check` \
+            "{why}; the first is image {} (id {}): {}. Fix or remove them (`sonotune data check` \
              finds them all), or raise loader.max_bad_images",
             first.path.display(),
             first.image_id,
@@ -132,7 +132,7 @@ impl Met {
         .into())
     }
 
-    /// Takes in what an earlier part of the run has met.
+    /// Adds those that an earlier part of the run has met.
     pub(super) fn know(&mut self, image: BadImage) {
         self.images.insert(image.record, image);
     }

@@ -1,4 +1,4 @@
-//! Everything that a run folder holds, read as far as it can be.
+//! The contents of a run folder, read as far as possible.
 
 use std::{
     fs::{File, TryLockError},
@@ -14,24 +14,23 @@ use super::{
     curves::Logged,
     kept::{By, read_json},
 };
+use crate::run_folder::RunFiles;
 use crate::{
-    Error, config,
     data::Split,
     fs::read_if_exists,
-    logging::{RunStatus, Summary},
-    run::EvalRecord,
+    run_folder::EvalRecord,
+    run_folder::{RunStatus, Summary},
 };
 
-/// What lies in a run folder. What is absent or cannot be understood is absent here; `notes` say
+/// The contents of a run folder. What is missing or cannot be understood is absent here; `notes` say
 /// which.
 #[derive(Debug)]
-pub(super) struct RunFiles {
+pub(super) struct Records {
     pub(super) path: PathBuf,
-    /// `config.toml` as it stands there.
+    /// `config.toml` as it is in the folder.
     pub(super) config_text: String,
     pub(super) config: toml::Table,
     /// That the config names; those of training where it cannot be loaded here.
-    pub(super) splits: Vec<Split>,
     pub(super) summary: Option<Summary>,
     /// Another process has the run open.
     pub(super) running: bool,
@@ -41,7 +40,7 @@ pub(super) struct RunFiles {
     pub(super) logged: Logged,
     pub(super) counts: Vec<SplitCounts>,
     pub(super) evaluations: Vec<Evaluation>,
-    /// Warnings of `train.log`, without repeats.
+    /// Warnings of `train.log`, without duplicates.
     pub(super) warnings: Vec<String>,
     /// What could not be read.
     pub(super) notes: Vec<String>,
@@ -52,57 +51,52 @@ pub(super) struct RunFiles {
 pub(super) struct Evaluation {
     pub(super) by: By,
     pub(super) shown: Shown,
-    /// Of `sonotune eval`: with what.
+    /// The checkpoint, for `sonotune eval`.
     pub(super) checkpoint: Option<PathBuf>,
     /// Whether the weights were the moving average.
     pub(super) averaged: bool,
 }
 
-impl RunFiles {
+impl Records {
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let config_path = path.join("config.toml");
-        let Some(config_text) = read_if_exists(&config_path)? else {
-            return Err(Error::config(format!(
-                "{} is not a run folder: it has no config.toml",
-                path.display()
-            ))
-            .into());
-        };
+        let files = RunFiles::open(path)?;
+        let config_path = files.config();
+        let config_text = read_if_exists(&config_path)?.unwrap_or_default();
         let mut notes = Vec::new();
         let config = config_text.parse::<toml::Table>().unwrap_or_else(|e: toml::de::Error| {
             notes.push(format!("{} cannot be read: {}", config_path.display(), e.message()));
             toml::Table::new()
         });
-        let splits = config::load(&config_path, &[]).map_or_else(
-            |_| vec![Split::Train, Split::Val],
-            |loaded| loaded.config.dataset.splits(),
-        );
-        let metrics = noted(read_if_exists(&path.join("metrics.jsonl")), &mut notes);
+        let metrics = noted(read_if_exists(&files.metrics()), &mut notes);
         let logged = Logged::parse(&metrics.unwrap_or_default());
         if logged.unreadable_lines > 0 {
             notes.push(format!(
-                "{} line(s) of metrics.jsonl are no records",
+                "{} line(s) of metrics.jsonl are not records",
                 logged.unreadable_lines
             ));
         }
-        let log = noted(read_if_exists(&path.join("train.log")), &mut notes).unwrap_or_default();
-        let mut json = Json { path, notes: &mut notes };
+        let log = noted(read_if_exists(&files.log()), &mut notes).unwrap_or_default();
+        let mut json = Json { notes: &mut notes };
         Ok(Self {
-            summary: json.read("summary.json"),
-            environment: json.read("env.json"),
-            weights: json.read("weights.json"),
-            skipped: json.read("skipped.json"),
+            summary: json.read(&files.summary()),
+            environment: json.read(&files.environment()),
+            weights: json.read(&files.weights()),
+            skipped: json.read(&files.skipped()),
             counts: noted(Kept::of(path).counts(), json.notes).unwrap_or_default(),
-            evaluations: evaluations(&mut json),
+            evaluations: evaluations(&files, &mut json),
             path: path.to_owned(),
             config_text,
             config,
-            splits,
-            running: is_running(path),
+            running: is_running(&files.log()),
             logged,
             warnings: warnings(&log),
             notes,
         })
+    }
+
+    /// Whether the config names a test split.
+    pub(super) fn has_test_split(&self) -> bool {
+        self.config.get("dataset").is_some_and(|dataset| dataset.get("test").is_some())
     }
 
     /// A text of the config, such as `task.type`.
@@ -114,7 +108,7 @@ impl RunFiles {
         self.summary.as_ref().is_some_and(|s| s.status == RunStatus::Finished)
     }
 
-    /// The steps after which the run was gone on with.
+    /// The steps after which the run was resumed.
     pub(super) fn resumed(&self) -> Vec<u64> {
         let parts = self.environment.as_ref().and_then(|e| e.get("resumed")?.as_array());
         parts.into_iter().flatten().filter_map(|part| part.get("after_step")?.as_u64()).collect()
@@ -122,13 +116,12 @@ impl RunFiles {
 }
 
 struct Json<'a> {
-    path: &'a Path,
     notes: &'a mut Vec<String>,
 }
 
 impl Json<'_> {
-    fn read<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
-        noted(read_json(&self.path.join(name)), self.notes)
+    fn read<T: DeserializeOwned>(&mut self, path: &Path) -> Option<T> {
+        noted(read_json(path), self.notes)
     }
 }
 
@@ -140,8 +133,8 @@ fn noted<T>(read: Result<Option<T>>, notes: &mut Vec<String>) -> Option<T> {
     })
 }
 
-fn evaluations(json: &mut Json<'_>) -> Vec<Evaluation> {
-    let kept = Kept::of(json.path);
+fn evaluations(files: &RunFiles, json: &mut Json<'_>) -> Vec<Evaluation> {
+    let kept = Kept::of(files.folder());
     let mut evaluations = Vec::new();
     for split in [Split::Val, Split::Test, Split::Train] {
         if let Some(shown) = noted(kept.shown(By::Training, split), json.notes) {
@@ -152,7 +145,7 @@ fn evaluations(json: &mut Json<'_>) -> Vec<Evaluation> {
                 averaged: false,
             });
         }
-        let Some(record) = json.read::<EvalRecord>(&format!("eval-{split}.json")) else { continue };
+        let Some(record) = json.read::<EvalRecord>(&files.scores(split)) else { continue };
         let kept = noted(kept.shown(By::Eval, split), json.notes);
         evaluations.push(Evaluation::of_record(record, kept));
     }
@@ -160,24 +153,23 @@ fn evaluations(json: &mut Json<'_>) -> Vec<Evaluation> {
 }
 
 impl Evaluation {
-    /// `kept` may be of another evaluation, if the record was put there by hand.
+    /// `kept` may belong to another evaluation, if the record was put there by hand.
     fn of_record(record: EvalRecord, kept: Option<Shown>) -> Self {
         let (checkpoint, averaged) = (Some(record.checkpoint.clone()), record.averaged);
         let same = |kept: &Shown| {
-            let values = |report: &crate::task::Report| -> Vec<(String, u64)> {
+            let values = |report: &crate::metrics::Report| -> Vec<(String, u64)> {
                 report.metrics.iter().map(|m| (m.name.clone(), m.value.to_bits())).collect()
             };
             kept.step == record.step && values(&kept.report) == values(&record.report)
         };
-        let shown = kept.filter(same).unwrap_or_else(|| record.into_shown());
+        let shown = kept.filter(same).unwrap_or_else(|| record.into());
         Self { by: By::Eval, shown, checkpoint, averaged }
     }
 }
 
 /// A run holds its log locked.
-fn is_running(path: &Path) -> bool {
-    let log = File::open(path.join("train.log"));
-    log.is_ok_and(|log| matches!(log.try_lock_shared(), Err(TryLockError::WouldBlock)))
+fn is_running(log: &Path) -> bool {
+    File::open(log).is_ok_and(|log| matches!(log.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// `2026-01-31T12:00:00Z warning: …`, the rest.

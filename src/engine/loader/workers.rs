@@ -1,7 +1,6 @@
 //! The threads of a loader.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,7 +16,7 @@ use super::{
     bad::{BadImage, Filled, Place, fill},
     prepare::{Plan, assemble},
 };
-use crate::data::{Batch, Dataset, image_io::panic_text};
+use crate::{batch::Batch, data::Dataset, panics::catching};
 
 /// A batch whose images are being prepared, by several threads in any order.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ struct Job {
     place: Place,
 }
 
-/// A batch that nothing is missing of any more.
+/// A complete batch.
 #[derive(Debug)]
 pub(super) struct Finished {
     /// `None` when every image of it was skipped.
@@ -62,7 +61,7 @@ pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What the threads tell while they work.
+/// What the threads share while they work.
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
@@ -111,8 +110,8 @@ impl Workers {
         self.threads.len()
     }
 
-    /// Time that all threads together have spent on images, reading them included, and how many
-    /// these were.
+    /// Time that all threads together have spent on images, including reading them, and the number of
+    /// images.
     pub(super) fn work_done(&self) -> (Duration, u64) {
         let busy = self.shared.busy_nanoseconds.load(Ordering::Relaxed);
         (Duration::from_nanos(busy), self.shared.images.load(Ordering::Relaxed))
@@ -124,7 +123,7 @@ impl Drop for Workers {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // Its panics are caught and were sent on; there is nobody to tell about another.
+            // Its panics are caught and were sent on; another one cannot be reported.
             drop(thread.join());
         }
     }
@@ -132,13 +131,13 @@ impl Drop for Workers {
 
 fn cannot_start(index: usize, count: usize) -> String {
     format!(
-        "cannot start loader thread {} of {count}; set loader.num_workers to fewer, or allow this \
+        "cannot start loader thread {} of {count}; lower loader.num_workers, or allow this \
          user more threads (`ulimit -u`)",
         index + 1
     )
 }
 
-/// A thread's life.
+/// The main loop of a thread.
 fn serve(
     plan: &Plan,
     dataset: &Dataset,
@@ -152,10 +151,8 @@ fn serve(
         }
         let (step, started) = (job.batch.step, Instant::now());
         // A batch that lost its thread would be waited for forever.
-        let done =
-            catch_unwind(AssertUnwindSafe(|| work(plan, dataset, &job))).unwrap_or_else(|panic| {
-                Some(Err(anyhow!("a loader thread gave up: {}", panic_text(&*panic))))
-            });
+        let gave_up = || "a loader thread gave up".to_owned();
+        let done = catching(gave_up, || work(plan, dataset, &job).transpose()).transpose();
         let busy = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         shared.busy_nanoseconds.fetch_add(busy, Ordering::Relaxed);
         shared.images.fetch_add(1, Ordering::Relaxed);
@@ -170,8 +167,7 @@ fn serve(
 fn work(plan: &Plan, dataset: &Dataset, job: &Job) -> Option<Result<Finished>> {
     let Job { batch, slot, place } = job;
     // A panic here is the image's own error, and its neighbours are not kept waiting.
-    let filled = catch_unwind(AssertUnwindSafe(|| fill(plan, dataset, *place)))
-        .unwrap_or_else(|panic| Err(anyhow!("preparing it failed: {}", panic_text(&*panic))));
+    let filled = catching(|| "preparing it failed".to_owned(), || fill(plan, dataset, *place));
     let filled = filled.map_err(|error| {
         let (image, of) = (slot + 1, plan.loader.batch_size);
         let (batch, position) = (batch.step, place.position);
@@ -186,7 +182,7 @@ fn work(plan: &Plan, dataset: &Dataset, job: &Job) -> Option<Result<Finished>> {
         }
         std::mem::take(&mut slots.filled)
     };
-    // The first bad image of the batch speaks for it, whichever was decoded first.
+    // The first bad image of the batch is reported, whichever was decoded first.
     let all: Result<Vec<Filled>> = all.into_iter().flatten().collect();
     Some(all.and_then(|all| finish(plan, all, batch.seed)))
 }
@@ -203,9 +199,8 @@ fn finish(plan: &Plan, all: Vec<Filled>, seed: u64) -> Result<Finished> {
     if images.is_empty() {
         return Ok(Finished { batch: None, records, bad });
     }
-    let batch = catch_unwind(AssertUnwindSafe(|| assemble(plan, images, seed))).unwrap_or_else(
-        |panic| Err(anyhow!("assembling a batch failed: {}", panic_text(&*panic))),
-    )?;
+    let failed = || "assembling a batch failed".to_owned();
+    let batch = catching(failed, || assemble(plan, images, seed))?;
     Ok(Finished { batch: Some(batch), records, bad })
 }
 
@@ -213,14 +208,11 @@ fn finish(plan: &Plan, all: Vec<Filled>, seed: u64) -> Result<Finished> {
 mod tests {
     use super::*;
     use crate::{
-        backbone::BackboneSpec,
-        config::LoaderConfig,
-        data::{
-            LoadPlan,
-            loader::buffers::Buffers,
-            transforms::{AugmentConfig, Augmentation, PreprocessConfig},
-        },
-        task::TargetNeeds,
+        data::InputSpec,
+        data::TargetNeeds,
+        data::transforms::{AugmentConfig, Augmentation, PreprocessConfig},
+        loader::LoaderConfig,
+        loader::{LoadPlan, buffers::Buffers},
     };
 
     fn plan() -> Arc<Plan> {
@@ -228,12 +220,11 @@ mod tests {
             preprocess: PreprocessConfig::default(),
             augment: AugmentConfig::default(),
             loader: LoaderConfig::default(),
-            spec: BackboneSpec {
+            spec: InputSpec {
                 pixel_mean: [100.0; 3],
                 pixel_std: [50.0; 3],
                 square_size: None,
                 divisor: 16,
-                levels: Vec::new(),
             },
             needs: TargetNeeds::ImageLabels,
             seed: 0,

@@ -1,4 +1,4 @@
-//! Which image stands where: a pure function of seed and position.
+//! Which image comes at which position: a pure function of seed and position.
 
 use crate::seed::{Rng, SHUFFLE};
 
@@ -8,12 +8,12 @@ pub(super) struct Order {
     length: usize,
     shuffle: bool,
     seed: u64,
-    /// The epoch asked for last, since questions come in order.
+    /// The epoch used last, since positions are requested in order.
     epoch: Option<(u64, Vec<usize>)>,
 }
 
 impl Order {
-    /// Of a dataset of `length` > 0 images.
+    /// For a dataset of `length` > 0 images.
     pub(super) fn new(length: usize, shuffle: bool, seed: u64) -> Self {
         Self { length, shuffle, seed, epoch: None }
     }

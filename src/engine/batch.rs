@@ -5,11 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
-use super::{
-    ImageId, ImagePrompts, Object,
-    dataset::{no_value, value_hint},
+use crate::{
+    Error, Size,
+    backbone::{Backbone, BackboneSpec},
+    data::{
+        ImageId, ImagePrompts, Object,
+        dataset::{no_value, value_hint},
+    },
 };
-use crate::{Error, Size};
 
 /// Annotation of one image, in the frame of the network's input.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ pub struct Batch {
     /// the images: the shape is the same, every value NaN, and no memory behind it.
     pub images: Tensor,
     /// What a frozen backbone makes of `images`, level by level, computed earlier. Tasks get at it
-    /// through [`backbone::features`](crate::backbone::features).
+    /// through [`Batch::features`].
     pub features: Option<Vec<Tensor>>,
     pub targets: Vec<Target>,
     /// From (run seed, step): whatever a task draws, it draws from this.
@@ -108,6 +111,22 @@ impl Batch {
         }
     }
 
+    /// Feature levels: those that came with the batch, computed earlier by a frozen backbone
+    /// (`[embedding_cache]`), else those of `backbone`. Every task gets its features here.
+    ///
+    /// # Errors
+    /// Same errors as [`Backbone::forward`].
+    pub fn features(&self, backbone: &dyn Backbone, train: bool) -> Result<Vec<Tensor>> {
+        match &self.features {
+            Some(levels) => Ok(levels.iter().map(|level| level.to_kind(Kind::Float)).collect()),
+            None => {
+                let levels = backbone.forward(&self.images, train)?;
+                check(backbone.spec(), &self.images, &levels)?;
+                Ok(levels)
+            }
+        }
+    }
+
     /// `[B]` f32 on the device of the images: their numbers of that name.
     ///
     /// # Errors
@@ -120,7 +139,7 @@ impl Batch {
 
     /// What stands for images that nobody has decoded: their shape, and NaN without memory behind
     /// it, so that whoever takes it for pixels notices.
-    pub(super) fn not_decoded(shape: &[i64], device: Device) -> Tensor {
+    pub(crate) fn not_decoded(shape: &[i64], device: Device) -> Tensor {
         Tensor::full([1], f64::NAN, (Kind::Float, device)).expand(shape, false)
     }
 
@@ -145,4 +164,21 @@ impl Batch {
         }
         self
     }
+}
+
+/// That a backbone gave what its spec promises: heads are built by that alone.
+fn check(spec: &BackboneSpec, images: &Tensor, levels: &[Tensor]) -> Result<()> {
+    let (batch, _, height, width) = images.size4()?;
+    let promised: Vec<_> = spec
+        .levels
+        .iter()
+        .map(|level| vec![batch, level.channels, height / level.stride, width / level.stride])
+        .collect();
+    let given: Vec<_> = levels.iter().map(Tensor::size).collect();
+    anyhow::ensure!(
+        given == promised,
+        "the backbone gave levels of the shapes {given:?} for images of {height}x{width} pixels, but \
+         by its spec they are {promised:?} ([B, C, H, W])"
+    );
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a user reads when a config is wrong; each text is compared whole.
+//! What a user reads when a config is wrong; each text is compared in full.
 
 mod layers;
 mod mistakes;
@@ -39,7 +39,7 @@ struct River {
     flow: f64,
 }
 
-/// Stands in for backbones and tasks, which cannot be relied upon to keep their keys.
+/// Replaces real backbones and tasks, whose keys may change.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plain {}
@@ -116,7 +116,7 @@ type = "plain"
 max_steps = 100
 "#;
 
-/// A folder with files; messages have its name taken out.
+/// A folder with files; its name is removed from messages.
 struct Folder(TempDir);
 
 impl Folder {
@@ -161,7 +161,7 @@ fn a_range_of_scales_is_checked_against_itself_and_the_cache() {
     assert_eq!(
         error_of("[augment]\nscale_range = [2.0, 0.1]\n"),
         "a.toml:16: `augment.scale_range`: expected the smallest and the largest scale, above 0, at \
-         most 8, in rising order, got [2.0, 0.1]"
+         most 8, in ascending order, got [2.0, 0.1]"
     );
     let error = error_of("[augment]\nscale_range = [0.1, 2.0]\n[embedding_cache]\ndir = \"c\"\n");
     assert!(
@@ -248,7 +248,7 @@ fn keys_are_listed_from_the_types() {
 #[test]
 fn linked_in_types_are_listed() {
     let all = registered().unwrap();
-    let has = |kind, name: &str| all.iter().any(|r| r.kind == kind && r.name == name);
-    assert!(has(Kind::Dataset, "pond") && has(Kind::Dataset, "river"));
-    assert!(has(Kind::Backbone, "plain") && has(Kind::Task, "plain"));
+    let has = |table: &str, name: &str| all.iter().any(|r| r.table == table && r.name == name);
+    assert!(has("dataset", "pond") && has("dataset", "river"));
+    assert!(has("backbone", "plain") && has("task", "plain"));
 }

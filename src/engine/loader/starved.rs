@@ -8,7 +8,7 @@
 /// What a loader's threads have done since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Load {
-    /// Of all threads together: reading, decoding, resizing.
+    /// Of all threads together, for reading, decoding and resizing.
     pub busy_seconds: f64,
     /// Prepared in that time.
     pub images: u64,
@@ -20,22 +20,22 @@ pub struct Load {
 pub struct Circumstances {
     pub cores: usize,
     pub prefetch_batches: usize,
-    /// Nothing of the backbone trains, so that its embeddings could be kept.
+    /// No part of the backbone is trained, so its embeddings could be cached.
     pub backbone_frozen: bool,
-    /// They are.
+    /// The embeddings are cached.
     pub embeddings_kept: bool,
 }
 
-/// Watches over the share of time that steps spend waiting.
+/// Watches the share of time that steps spend waiting.
 #[derive(Debug)]
 pub struct Watch {
     circumstances: Circumstances,
-    /// Steps seen of the start, when nothing is prepared ahead yet.
+    /// Steps seen at the start, when nothing is prepared ahead yet.
     skipped: u64,
     stretch: Stretch,
     /// The load when the stretch began.
     before: Load,
-    /// The share told last.
+    /// The share reported last.
     told: Option<f64>,
 }
 
@@ -48,26 +48,26 @@ struct Stretch {
 }
 
 impl Watch {
-    /// Steps at the start that say nothing: they fill caches and wait for the first batches.
+    /// Steps at the start that are ignored: they fill caches and wait for the first batches.
     const START_STEPS: u64 = 5;
-    /// A stretch has at least so many steps …
+    /// A stretch has at least this many steps …
     const STRETCH_STEPS: u64 = 20;
-    /// … and lasts so long: who trains for seconds waits for nothing.
+    /// … and lasts this long: in a training of seconds, waiting does not matter.
     const STRETCH_SECONDS: f64 = 10.0;
-    /// Share of the time that is worth a word.
+    /// Share of the time that is worth a warning.
     const WORTH: f64 = 0.3;
-    /// What is told again is worse by so much.
+    /// A share is reported again if it is worse by this much.
     const WORSE: f64 = 0.2;
 
-    /// Of a training that begins.
+    /// For a training that begins.
     #[must_use]
     pub fn new(circumstances: Circumstances) -> Self {
         let (stretch, before) = (Stretch::default(), Load::default());
         Self { circumstances, skipped: 0, stretch, before, told: None }
     }
 
-    /// Takes in a step of `seconds`, of which it waited `waited` for its `images`; `load` is the
-    /// loader's at its end. The warning to give, if there is one.
+    /// Records a step of `seconds`, of which it waited `waited` for its `images`; `load` is that of the
+    /// loader at its end. Returns the warning to give, if there is one.
     pub fn observe(
         &mut self,
         (seconds, waited): (f64, f64),
@@ -128,7 +128,7 @@ fn text(stretch: Stretch, load: Load, circumstances: Circumstances) -> String {
             100.0 * busy
         )
     };
-    text + "What helps, the cheapest first: " + &remedies(busy, load.workers, circumstances)
+    text + "What helps, cheapest first: " + &remedies(busy, load.workers, circumstances)
 }
 
 fn remedies(busy: f64, workers: usize, circumstances: Circumstances) -> String {
@@ -210,7 +210,7 @@ mod tests {
             text,
             "training waits for data: 50 % of the last 20 steps. An image takes 234 ms to read and \
              decode, so that 2 workers on 8 cores give at most 8.5 images/s; the model would take \
-             16.0 images/s. The workers are the limit, busy 94 % of the time. What helps, the \
+             16.0 images/s. The workers are the limit, busy 94 % of the time. What helps, \
              cheapest first: loader.num_workers = 8, one for each core; [embedding_cache], since \
              the backbone is frozen: each image is then decoded once; smaller files: images scaled \
              to preprocess.image_size beforehand, on a local disk"

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::Metric;
+use crate::metrics::Metric;
 
 /// Content of `summary.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Summary {
     pub steps: u64,
     /// Of this process.
     pub wall_seconds: f64,
-    /// See [`peak_memory`](super::peak_memory).
+    /// Highest use of memory: of the GPU's, or of this process on a CPU.
     pub peak_memory_bytes: Option<u64>,
     /// Absent where no metric picks one.
     pub best: Option<BestModel>,
@@ -42,8 +42,8 @@ pub struct Faults {
     pub skipped_images: usize,
     /// That have run, with `deterministic = "warn"`.
     pub nondeterministic_operators: Vec<String>,
-    /// Log files that lack records, each with how many and why. Filled in by
-    /// [`RunLogger::finish`](super::RunLogger::finish).
+    /// Log files that lack records, each with how many and why. Filled in
+    /// when the logs are closed.
     pub lost_records: Vec<String>,
 }
 

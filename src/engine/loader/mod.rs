@@ -1,24 +1,27 @@
 //! Batches in order, prepared ahead by worker threads.
 //!
-//! What stands in a batch is a pure function of the plan's seed and the step, never of timing or
+//! The content of a batch is a pure function of the plan's seed and the step, never of timing or
 //! of the number of threads: training step `s` takes positions `s·B .. (s+1)·B` of the
 //! concatenated permutations of all epochs. A batch may thus end one epoch and begin the next; no
 //! image is dropped, and a loader that starts at step `s` continues one that stopped there.
 //!
 //! ```text
-//! next() ──issues──▶ jobs (one an image) ──▶ workers: decode, resize
+//! next() ──issues──▶ jobs (one per image) ─▶ workers: decode, resize
 //!    ▲                                          │ the last image of a batch
 //!    └──── in order ◀── finished batches ◀──────┘ normalises and pads them all
 //! ```
 
 mod bad;
 mod buffers;
+mod config;
 mod order;
 mod prepare;
 pub mod starved;
+pub mod target;
 mod workers;
 
 pub use bad::BadImage;
+pub use config::{BadImages, LoaderConfig};
 
 use std::{
     collections::BTreeMap,
@@ -35,17 +38,15 @@ use self::{
     starved::Load,
     workers::{Finished, Workers},
 };
-use super::{
-    Batch, Dataset, Record,
-    transforms::{AugmentConfig, Augmentation, PreprocessConfig},
-};
 use crate::{
     Error,
-    backbone::BackboneSpec,
-    config::LoaderConfig,
+    batch::Batch,
+    data::{
+        Dataset, InputSpec, Record, TargetNeeds,
+        transforms::{AugmentConfig, Augmentation, PreprocessConfig},
+    },
     embedding_cache::Embeddings,
     seed::{BATCH, Rng},
-    task::TargetNeeds,
 };
 
 /// Everything that decides what a batch holds, and how many threads prepare it.
@@ -55,19 +56,19 @@ pub struct LoadPlan {
     /// Ignored outside training.
     pub augment: AugmentConfig,
     pub loader: LoaderConfig,
-    pub spec: BackboneSpec,
+    pub spec: InputSpec,
     pub needs: TargetNeeds,
     pub seed: u64,
-    /// Read in place of the images, where there are some.
+    /// Read instead of the images, if present.
     pub embeddings: Option<Arc<Embeddings>>,
 }
 
 /// An iterator over batches. Dropping it stops and joins its threads.
 ///
-/// An image that cannot be used is an error of its step, of the earliest in order where there are
-/// several; the loader goes on with the next step if asked to. With `loader.bad_images = "skip"`
-/// another takes its place in training, a pure function of seed and position too, and an evaluation
-/// leaves it out.
+/// An image that cannot be used is an error of its step; if there are several, the first in order is
+/// reported. The loader goes on with the next step if asked to. With `loader.bad_images = "skip"`,
+/// another image takes its place in training, also a pure function of seed and position, and an
+/// evaluation leaves it out.
 #[derive(Debug)]
 pub struct Loader {
     plan: Arc<prepare::Plan>,
@@ -80,11 +81,11 @@ pub struct Loader {
     issued: u64,
     /// One past the last step; `None` in training, which never ends.
     end: Option<u64>,
-    /// Of every image, but in training.
+    /// Whether every image is mirrored; not used in training.
     mirrored: bool,
     waited: Duration,
     met: Met,
-    /// Of the images of the batch handed out last.
+    /// Dataset index of each image of the batch handed out last.
     records: Vec<usize>,
 }
 
@@ -100,8 +101,8 @@ impl Loader {
     /// says so, and augmented.
     ///
     /// # Errors
-    /// Of kind config when the plan contradicts itself or the backbone; of kind data when the
-    /// dataset has no images.
+    /// A config error if the plan contradicts itself or the backbone; a data error if the dataset has
+    /// no images.
     pub fn train(dataset: Arc<Dataset>, plan: LoadPlan, start_step: u64) -> Result<Self> {
         Self::start(dataset, plan, Pass::Train { start_step })
     }
@@ -109,15 +110,15 @@ impl Loader {
     /// Every image once, in file order, not augmented; the last batch may be smaller.
     ///
     /// # Errors
-    /// As [`train`](Self::train).
+    /// Same errors as [`train`](Self::train).
     pub fn eval(dataset: Arc<Dataset>, plan: LoadPlan) -> Result<Self> {
         Self::start(dataset, plan, Pass::Once { mirrored: false })
     }
 
-    /// As [`eval`](Self::eval), with every image mirrored left to right.
+    /// Same as [`eval`](Self::eval), with every image mirrored left to right.
     ///
     /// # Errors
-    /// As [`train`](Self::train).
+    /// Same errors as [`train`](Self::train).
     pub fn mirrored(dataset: Arc<Dataset>, plan: LoadPlan) -> Result<Self> {
         Self::start(dataset, plan, Pass::Once { mirrored: true })
     }
@@ -247,7 +248,7 @@ impl Loader {
         batch
     }
 
-    /// Takes note of what was skipped; what is left of the batch, if anything.
+    /// Records what was skipped; returns what is left of the batch, if anything.
     fn account(&mut self, finished: Finished) -> Result<Option<Batch>> {
         self.met.count(finished.bad, &self.plan, self.dataset.records.len())?;
         self.records = finished.records;
@@ -275,7 +276,7 @@ impl Iterator for Loader {
 /// Prepares `records` as one batch of an evaluation, on this thread.
 ///
 /// # Errors
-/// When the plan contradicts itself or the backbone, or an image cannot be read; names it.
+/// If the plan contradicts itself or the backbone, or an image cannot be read; names it.
 pub fn prepare_batch(records: &[Record], plan: &LoadPlan) -> Result<Batch> {
     plan.preprocess.validate(&plan.spec)?;
     let plan = prepare::Plan { plan: plan.clone(), train: false, buffers: Buffers::default() };
@@ -295,7 +296,7 @@ fn check(plan: &LoadPlan, dataset: &Dataset) -> Result<()> {
     plan.augment.validate()?;
     if plan.embeddings.is_some() && plan.augment.scale_range.is_some() {
         return Err(Error::config(
-            "augment.scale_range contradicts embedding_cache: no embedding fits a random part",
+            "augment.scale_range cannot be combined with embedding_cache: no embedding fits a random part",
         )
         .into());
     }

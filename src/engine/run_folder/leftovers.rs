@@ -4,16 +4,15 @@ use std::{fs, io, path::Path};
 
 use anyhow::{Context, Result};
 
-use super::run_folder::{
-    CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS_PREFIX, METRICS, REPORT_FOLDER, SKIPPED, SUMMARY,
-    WEIGHTS,
+use super::files::{
+    BEST, CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS_PREFIX, LAST, METRICS, REPORT_DATA, SKIPPED,
+    SUMMARY, WEIGHTS, step_of_checkpoint,
 };
-use crate::checkpoint::{BEST, LAST, kept};
 
 /// Removes what a killed training left of files that it was writing. Only the holder of the run's lock
-/// may: nobody else is writing then.
+/// may do this: nobody else is writing then.
 pub(super) fn remove(run: &Path) -> Result<()> {
-    let folders = [run.to_owned(), run.join(CHECKPOINTS), run.join(REPORT_FOLDER)];
+    let folders = [run.to_owned(), run.join(CHECKPOINTS), run.join(REPORT_DATA)];
     for folder in folders.iter().filter(|folder| folder.exists()) {
         remove_from(folder)
             .with_context(|| format!("cannot clear {} of temporary files", folder.display()))?;
@@ -32,15 +31,15 @@ fn remove_from(folder: &Path) -> io::Result<()> {
 }
 
 /// `.NAME.XXXXXX.tmp`, as [`crate::fs::atomic_write`] names the file that becomes NAME, for the files
-/// that training alone writes: scores and reports may be on their way from another process.
+/// that training alone writes: another process may be writing scores and reports.
 pub(super) fn is_leftover(file: &str) -> bool {
     let name = file.strip_prefix('.').and_then(|file| file.strip_suffix(".tmp"));
     let Some((name, random)) = name.and_then(|name| name.rsplit_once('.')) else { return false };
     let is_random = !random.is_empty() && random.bytes().all(|b| b.is_ascii_alphanumeric());
-    // `.summary.XXXXXX.tmp` holds room for the summary.
+    // `.summary.XXXXXX.tmp` reserves space for the summary.
     let is_ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, SKIPPED, LAST, BEST, "summary"]
         .contains(&name)
-        || kept::step_of(name).is_some()
+        || step_of_checkpoint(name).is_some()
         || ["data.json", "training-", EVENTS_PREFIX].iter().any(|start| name.starts_with(start));
     is_random && is_ours
 }

@@ -40,7 +40,7 @@ fn another_type_drops_the_inherited_keys_and_says_so() {
     assert!(loaded.resolved.contains("type = \"river\"\nflow = 2.0\n"), "{}", loaded.resolved);
     assert_eq!(
         folder.short(&loaded.warnings[0].to_string()),
-        "b.toml:3: `dataset.type` is another than inherited, so the inherited depth is dropped"
+        "b.toml:3: `dataset.type` differs from the inherited one, so the inherited depth is dropped"
     );
     // The order of the arguments does not matter.
     for order in
@@ -72,8 +72,8 @@ fn circles_and_absent_parents_are_refused() {
     );
     assert_eq!(
         folder.error("lost.toml", &[]),
-        "lost.toml:1: `extends` names nowhere.toml, which is no file\n    \
-         the path is relative to the folder of the file that says `extends`"
+        "lost.toml:1: `extends` names nowhere.toml, which is not a file\n    \
+         the path is relative to the folder of the file that contains `extends`"
     );
     assert_eq!(
         folder.error("typed.toml", &[]),
@@ -119,11 +119,11 @@ fn overrides_are_toml_or_bare_words() {
     assert_eq!(config.run_dir, Path::new("runs/some thing"));
     assert_eq!(config.optimizer.lr, 1e-3);
     assert_eq!(config.optimizer.groups[0].lr_multiplier, 0.1);
-    assert_eq!(config.device, DeviceChoice::Cpu);
+    assert_eq!(config.device, crate::device::DeviceChoice::Cpu);
     assert!(!config.loader.shuffle);
     assert_eq!((config.logging.every_steps, config.logging.num_images), (3, 8));
     assert!(loaded.resolved.contains("fish = [\"cod\", \"eel\"]"), "{}", loaded.resolved);
-    // A date is no value of any config; as a folder's name it is a word.
+    // A date is not a value of any config; as a folder's name it is a string.
     let dated = folder.load("a.toml", &["run_dir=2026-01-01"]).unwrap();
     assert_eq!(dated.config.run_dir, Path::new("2026-01-01"));
 }
@@ -140,8 +140,8 @@ fn bad_overrides_name_their_argument() {
     assert!(
         error_with("optimizer.lr").starts_with("override 1 (`optimizer.lr`): expected key=value")
     );
-    assert!(error_with("=3").starts_with("override 1 (`=3`): \"\" is no key of a config"));
-    assert!(error_with("a b=3").starts_with("override 1 (`a b=3`): \"a b\" is no key"));
+    assert!(error_with("=3").starts_with("override 1 (`=3`): \"\" is not a key of a config"));
+    assert!(error_with("a b=3").starts_with("override 1 (`a b=3`): \"a b\" is not a key"));
     assert!(error_with("dataset.fish=[cod]").contains("\"[cod]\" is not a valid TOML value"));
     assert_eq!(
         error_with("optimizer.groups.0.freeze=true"),
@@ -168,7 +168,7 @@ fn bad_overrides_name_their_argument() {
     )]);
     assert_eq!(
         folder.error("a.toml", &["schedule.milestones.2=7"]),
-        "override 1 (`schedule.milestones.2=7`): `schedule.milestones` is an array; \"2\" is no \
+        "override 1 (`schedule.milestones.2=7`): `schedule.milestones` is an array; \"2\" is not an \
          index: its elements are 0 to 1"
     );
 }

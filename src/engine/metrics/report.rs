@@ -1,0 +1,92 @@
+//! What an evaluation reports: named numbers, tables, a confusion matrix.
+
+use super::Direction;
+
+/// Metrics of one evaluation.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub struct Report {
+    /// In the order to print; appear as `val/<name>`.
+    pub metrics: Vec<Metric>,
+    /// For people: per class, confusion matrix.
+    pub tables: Vec<Table>,
+    /// What the figures depend on besides weights and data: protocol, options, counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<(String, String)>,
+    /// For a heat map, where the task sorts into categories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<Confusion>,
+}
+
+/// How often which category was taken for which.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Confusion {
+    /// Of the categories, in the order of both axes.
+    pub names: Vec<String>,
+    /// `[truth][predicted]`.
+    pub counts: Vec<Vec<u64>>,
+}
+
+impl Report {
+    /// The metric of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Metric> {
+        self.metrics.iter().find(|m| m.name == name)
+    }
+
+    /// The metrics for a line: those of no group, `group/name`; where all are of one, the first of
+    /// each. The others stand in tables.
+    #[must_use]
+    pub fn headline(&self) -> Vec<&Metric> {
+        let group =
+            |metric: &Metric| metric.name.rsplit_once('/').map(|(group, _)| group.to_owned());
+        let ungrouped: Vec<_> = self.metrics.iter().filter(|m| group(m).is_none()).collect();
+        if !ungrouped.is_empty() {
+            return ungrouped;
+        }
+        let is_first = |i: usize| i == 0 || group(&self.metrics[i]) != group(&self.metrics[i - 1]);
+        (0..self.metrics.len()).filter(|&i| is_first(i)).map(|i| &self.metrics[i]).collect()
+    }
+}
+
+/// One number that a model is judged by.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Metric {
+    /// E.g. `f1`, `per_class/benign/recall`.
+    pub name: String,
+    /// NaN where the metric is undefined (stated in its docs); written as `null` in JSON.
+    #[serde(deserialize_with = "null_as_nan")]
+    pub value: f64,
+    /// Which way it improves; `None` for what is neither good nor bad, and in records of earlier
+    /// versions.
+    #[serde(default, rename = "best_is", skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+}
+
+impl Metric {
+    /// A number that is neither good nor bad, such as a count.
+    pub fn new(name: impl Into<String>, value: f64) -> Self {
+        Self { name: name.into(), value, direction: None }
+    }
+
+    /// A metric that improves upwards, such as a share of right answers.
+    pub fn highest(name: impl Into<String>, value: f64) -> Self {
+        Self { direction: Some(Direction::Highest), ..Self::new(name, value) }
+    }
+
+    /// A metric that improves downwards, such as an error or a distance.
+    pub fn lowest(name: impl Into<String>, value: f64) -> Self {
+        Self { direction: Some(Direction::Lowest), ..Self::new(name, value) }
+    }
+}
+
+fn null_as_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    serde::Deserialize::deserialize(deserializer).map(|v: Option<f64>| v.unwrap_or(f64::NAN))
+}
+
+/// A titled table of text cells.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub struct Table {
+    pub title: String,
+    pub header: Vec<String>,
+    pub rows: Vec<Vec<String>>,
+}

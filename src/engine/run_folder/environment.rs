@@ -1,0 +1,41 @@
+//! Where and how a run was made.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// Content of `env.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Environment {
+    /// This program's version.
+    pub sonotune: &'static str,
+    /// Of the source it was built from, where the build knew.
+    pub git_commit: Option<&'static str>,
+    /// Version.
+    pub libtorch: String,
+    /// `cpu` or `cuda:0`.
+    pub device: String,
+    /// The GPU's product name; of the CPU on a CPU run.
+    pub device_name: Option<String>,
+    /// As configured.
+    pub precision: String,
+    /// As configured.
+    pub seed: u64,
+    /// Threads of libtorch's CPU operators.
+    pub threads: i32,
+    /// As the kernel names it.
+    pub cpu_model: Option<String>,
+    /// This machine's name.
+    pub hostname: Option<String>,
+    /// Distribution and kernel.
+    pub os: String,
+    /// UTC, RFC 3339.
+    pub start_time: String,
+    /// Of a run that was gone on with: the step of the checkpoint it went on from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_step: Option<u64>,
+    /// Program and arguments.
+    pub command_line: Vec<String>,
+    /// Relative paths of the config start here.
+    pub working_directory: Option<PathBuf>,
+}

@@ -1,0 +1,36 @@
+//! The `[train]` table.
+
+use serde::{Deserialize, Serialize};
+
+use super::EarlyStoppingConfig;
+use crate::optim::EmaConfig;
+
+/// `[train]`: the step loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Optimiser steps of the run.
+    pub max_steps: u64,
+    /// Batches whose gradients are averaged before one optimiser step.
+    #[serde(default = "one")]
+    pub accumulate_batches: u64,
+    /// Largest 2-norm of all gradients together; absent: no clipping.
+    #[serde(default)]
+    pub clip_grad_norm: Option<f64>,
+    /// Also writes the last checkpoint this often; it is always written at evaluations and the end.
+    #[serde(default)]
+    pub checkpoint_every_steps: Option<u64>,
+    /// Newest checkpoints that are kept under their step; 0: the last alone.
+    #[serde(default)]
+    pub keep_checkpoints: u64,
+    /// Absent: no average.
+    #[serde(default)]
+    pub ema: Option<EmaConfig>,
+    /// Absent: the run makes all its steps.
+    #[serde(default)]
+    pub early_stopping: Option<EarlyStoppingConfig>,
+}
+
+fn one() -> u64 {
+    1
+}

@@ -1,0 +1,58 @@
+//! The `[weights]` table.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// `[weights]`: pretrained weights to start from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightsConfig {
+    pub path: PathBuf,
+    /// Naming convention of the file; recognised when absent.
+    #[serde(default)]
+    pub convention: Option<String>,
+    /// What a run has trained, saved alone: lies on top of the file at `path`.
+    #[serde(default)]
+    pub overlay: Option<PathBuf>,
+    /// Patterns of file keys or model variables that are not loaded, although the file has them.
+    #[serde(default)]
+    pub ignore: Vec<String>,
+    /// Patterns of model variables that may be missing from the file (`head.*`); `*` matches any
+    /// run of characters.
+    #[serde(default)]
+    pub allow_missing: Vec<String>,
+    /// Patterns of file keys that may have no place in the model.
+    #[serde(default)]
+    pub allow_unexpected: Vec<String>,
+    /// Patterns of model variables that keep their random start where shapes differ.
+    #[serde(default)]
+    pub allow_misshapen: Vec<String>,
+    /// Files that some of the variables come from instead.
+    #[serde(default)]
+    pub parts: Vec<WeightsPartConfig>,
+}
+
+/// `[[weights.parts]]`: a file that gives some of the variables, such as a head trained elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightsPartConfig {
+    pub path: PathBuf,
+    /// Patterns of the model variables that come from this file and from no other.
+    pub variables: Vec<String>,
+    /// Naming convention of the file; recognised when absent.
+    #[serde(default)]
+    pub convention: Option<String>,
+    /// As [`WeightsConfig::ignore`].
+    #[serde(default)]
+    pub ignore: Vec<String>,
+    /// As [`WeightsConfig::allow_missing`].
+    #[serde(default)]
+    pub allow_missing: Vec<String>,
+    /// As [`WeightsConfig::allow_unexpected`]; keys for other variables need no leave.
+    #[serde(default)]
+    pub allow_unexpected: Vec<String>,
+    /// As [`WeightsConfig::allow_misshapen`].
+    #[serde(default)]
+    pub allow_misshapen: Vec<String>,
+}

@@ -1,0 +1,109 @@
+//! An evaluation that fails costs no step, and one that would fail is refused before the first.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use engine::checkpoint;
+use serde_json::Value;
+
+use crate::support::{PROMPTS, assert_fails, assert_success, phantoms, sonotune, tiny_run};
+
+const CLASSIFICATION: &str = "type = \"classification\"";
+
+/// A copy of the phantoms, and the path of the first validation image.
+fn copied(folder: &Path) -> (PathBuf, PathBuf) {
+    let (from, to) = (phantoms().join("phantoms"), folder.join("phantoms"));
+    for part in ["annotations", "images"] {
+        fs::create_dir_all(to.join(part)).unwrap();
+        for entry in fs::read_dir(from.join(part)).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, to.join(part).join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let text = fs::read_to_string(to.join("annotations/val.json")).unwrap();
+    let annotations: Value = serde_json::from_str(&text).unwrap();
+    let name = annotations["images"][0]["file_name"].as_str().unwrap();
+    let image = [to.join("images").join(name), to.join(name)].into_iter().find(|p| p.exists());
+    (to, image.unwrap())
+}
+
+#[test]
+fn a_run_whose_evaluation_failed_goes_on_from_the_step_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, image) = copied(folder.path());
+    let root = format!("dataset.root={}", root.display());
+    let train = |name: &str| {
+        let run = format!("run_dir={}", folder.path().join(name).display());
+        let more = ["evaluation.every_steps=3", "evaluation.best_metric=box/mIoU"];
+        tiny_run(folder.path(), PROMPTS, &[&[root.as_str(), &run], &more[..]].concat())
+    };
+    assert_success(&train("through"));
+
+    let whole = fs::read(&image).unwrap();
+    fs::write(&image, &whole[..whole.len() / 2]).unwrap();
+    let name = image.file_name().unwrap().to_string_lossy().into_owned();
+    assert_fails(&train("failed"), 3, &[&name]);
+    let last = |run: &str| folder.path().join(run).join("checkpoints").join(checkpoint::LAST);
+    let progress = checkpoint::read_progress(&last("failed")).unwrap();
+    assert_eq!((progress.step, progress.evaluation_pending), (3, true));
+
+    let run = folder.path().join("failed").display().to_string();
+    assert_fails(&sonotune(&["train", "--resume", &run]), 3, &[&name]);
+    assert_eq!(checkpoint::read_progress(&last("failed")).unwrap().step, 3);
+    fs::write(&image, &whole).unwrap();
+    assert_success(&sonotune(&["train", "--resume", &run]));
+    for name in [checkpoint::LAST, checkpoint::BEST] {
+        let file = |run: &str| fs::read(last(run).with_file_name(name)).unwrap();
+        assert!(file("through") == file("failed"), "{name} differs");
+    }
+}
+
+#[test]
+fn a_metric_that_the_task_does_not_report_is_refused_with_the_config() {
+    let folder = tempfile::tempdir().unwrap();
+    let metric = "evaluation.best_metric=center_point/f1";
+    let expected = ["`evaluation.best_metric`", "\"center_point/f1\"", "center_point/segm_mAP,"];
+    assert_fails(&tiny_run(folder.path(), PROMPTS, &[metric]), 2, &expected);
+    assert!(!folder.path().join("run").exists());
+    let config = folder.path().join("config.toml").display().to_string();
+    let validated = sonotune(&["config", "validate", &config, "--set", metric]);
+    assert_fails(&validated, 2, &["1 of 1 configs invalid"]);
+    let text = String::from_utf8_lossy(&validated.stdout);
+    assert!(expected.iter().all(|part| text.contains(part)), "{text}");
+    // One of the protocols that are not asked by.
+    let boxes = ["task.evaluation.protocols=[\"box\"]", "evaluation.best_metric=center_point/mIoU"];
+    assert_fails(&tiny_run(folder.path(), PROMPTS, &boxes), 2, &["it reports box/segm_mAP,"]);
+}
+
+#[test]
+fn tasks_report_the_metrics_that_they_declare() {
+    let mask2former = "type = \"mask2former\"\nnum_queries = 4\nfeat_channels = 32\nnum_heads = 4\n\
+                       neck = \"simple_feature_pyramid\"\n\
+                       pixel_decoder = { num_layers = 1, feedforward_channels = 32 }\n\
+                       transformer_decoder = { num_layers = 1, feedforward_channels = 32 }\n\
+                       training = { num_points = 32 }";
+    let clicks = format!("{PROMPTS}\nevaluation = {{ protocols = [\"clicks\", \"box\"] }}");
+    for task in [CLASSIFICATION, &clicks, mask2former] {
+        let folder = tempfile::tempdir().unwrap();
+        let more = ["train.max_steps=1", "--json"];
+        let output = tiny_run(folder.path(), task, &more);
+        assert_success(&output);
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let metrics = summary["summary"]["metrics"].as_array().unwrap();
+        let reported: Vec<_> = metrics.iter().map(|m| m["name"].as_str().unwrap()).collect();
+        assert!(!reported.is_empty());
+        let config = folder.path().join("config.toml");
+        let declared =
+            engine::run::config::load(&config, &[]).unwrap().config.task.metric_names().unwrap();
+        for name in &reported {
+            let fits = declared.iter().any(|pattern| engine::pattern::matches(pattern, name));
+            assert!(fits, "{name} is not among {declared:?}");
+        }
+        for pattern in &declared {
+            let fits = reported.iter().any(|name| engine::pattern::matches(pattern, name));
+            assert!(fits, "{pattern} is declared, but not among {reported:?}");
+        }
+    }
+}
