@@ -15,8 +15,6 @@ pub mod pickle;
 pub mod seed;
 pub mod stop;
 mod storage;
-pub mod text;
-pub mod words;
 
 pub use category::Category;
 pub use error::{Error, ErrorKind};

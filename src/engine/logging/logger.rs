@@ -189,7 +189,7 @@ impl RunLogger {
     pub fn image(&self, tag: &str, step: u64, image: &RgbImage) {
         const LARGEST_SIDE: u32 = 640;
         let side = image.width().max(image.height());
-        let scaled = (side > LARGEST_SIDE).then(|| pictures::fit(image, LARGEST_SIDE));
+        let scaled = (side > LARGEST_SIDE).then(|| sonotune_draw::fit(image, LARGEST_SIDE));
         let image = scaled.as_ref().unwrap_or(image);
         self.inner().write_events(|events| events.image(tag, step, image));
     }

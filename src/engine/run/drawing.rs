@@ -80,7 +80,7 @@ impl Drawing<'_> {
         // What is beside the picture need not be in it.
         shown.scores.clear();
         shown.values.clear();
-        let image = pictures::fit(image, SIDE);
+        let image = sonotune_draw::fit(image, SIDE);
         let picture = pictures::answers(&image, &shown, self.target, &self.model.categories);
         (self.target.path.clone(), lines, picture)
     }

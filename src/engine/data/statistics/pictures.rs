@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use base::fs::atomic_write_with;
-use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::png::PngEncoder};
+use image::RgbImage;
+use sonotune_draw::write_png;
 
 use super::{
     Survey,
@@ -65,13 +65,4 @@ fn plain(name: &str) -> String {
     const LENGTH: usize = 40;
     let plain = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };
     name.chars().take(LENGTH).map(plain).collect()
-}
-
-fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
-    atomic_write_with(path, |out| {
-        let (width, height) = picture.dimensions();
-        PngEncoder::new(out)
-            .write_image(picture.as_raw(), width, height, ExtendedColorType::Rgb8)
-            .map_err(std::io::Error::other)
-    })
 }

@@ -2,15 +2,17 @@
 
 use base::seed::Rng;
 use image::{GrayImage, Rgb, RgbImage};
+use sonotune_draw::{
+    Caption,
+    colour::{WHITE, category_colour},
+    draw_box, draw_mask, fit, grid, with_captions,
+};
 
 use super::SplitSurvey;
-use crate::{
-    data::{
-        Segmentation,
-        check::AuditedImage,
-        image_io::{DecodeOptions, decode_file},
-    },
-    logging::pictures::{Caption, category_colour, draw_box, draw_mask, fit, grid, with_captions},
+use crate::data::{
+    Segmentation,
+    check::AuditedImage,
+    image_io::{DecodeOptions, decode_file},
 };
 
 /// First coordinate of a random draw: which images are shown.
@@ -78,7 +80,7 @@ fn picture(image: &AuditedImage, split: &SplitSurvey, decode: DecodeOptions) -> 
     let categories = &split.counts.categories;
     let names: Vec<&str> =
         labels.iter().filter_map(|&l| Some(categories.get(l as usize)?.name.as_str())).collect();
-    let colour = labels.first().map_or(Rgb([255; 3]), |&l| category_colour(l as usize));
+    let colour = labels.first().map_or(WHITE, |&l| category_colour(l as usize));
     let text = if names.is_empty() { "no object".to_owned() } else { names.join(", ") };
     captions.push(Caption { text, colour });
     Some(with_captions(&picture, &captions))

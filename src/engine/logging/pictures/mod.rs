@@ -2,24 +2,18 @@
 //!
 //! Everything draws on [`RgbImage`]s and is deterministic, so the same run gives the same pictures.
 
-mod confusion;
 mod overlay;
-mod prompts;
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use image::{
-    Rgb, RgbImage,
-    imageops::{self, FilterType},
+use image::RgbImage;
+use sonotune_draw::{
+    Caption, Matrix,
+    colour::{RIGHT, WHITE, WRONG},
+    draw_outline, fit, with_captions,
 };
 use tch::{Kind, Tensor};
-
-pub use base::text::{draw_text, text_width};
-use base::{text, words::significant};
-pub use confusion::confusion_matrix;
-pub use overlay::{Overlay, draw_box, draw_mask, draw_outline};
-pub use prompts::draw_prompt;
 
 use crate::{
     Size,
@@ -28,29 +22,6 @@ use crate::{
     data::{Category, ImagePrompts},
     task::Prediction,
 };
-
-const WHITE: Rgb<u8> = Rgb([255; 3]);
-const INK: Rgb<u8> = Rgb([24, 26, 30]);
-const RIGHT: Rgb<u8> = Rgb([86, 196, 120]);
-const WRONG: Rgb<u8> = Rgb([255, 122, 92]);
-
-/// Colour of a category: saturated, told apart on grey images, repeated after ten.
-#[must_use]
-pub fn category_colour(category: usize) -> Rgb<u8> {
-    const COLOURS: [[u8; 3]; 10] = [
-        [255, 176, 0],
-        [66, 165, 245],
-        [240, 83, 101],
-        [76, 201, 132],
-        [186, 104, 232],
-        [0, 206, 209],
-        [255, 128, 191],
-        [173, 214, 60],
-        [255, 127, 63],
-        [140, 140, 255],
-    ];
-    Rgb(COLOURS[category % COLOURS.len()])
-}
 
 /// The picture that went into the network: `image` `[3, H, W]` f32 of a batch, normalised and
 /// padded, back to 8 bit RGB without the padding (`input_size`).
@@ -80,52 +51,10 @@ pub fn denormalise(image: &Tensor, input_size: Size, spec: &InputSpec) -> Result
         .ok_or_else(|| anyhow::anyhow!("an image of {height}×{width} pixels has another length"))
 }
 
-/// `image` scaled so that its longest side is `side` pixels.
+/// Confusion matrix `counts[truth][predicted]` as a heat map, with one row and column a class.
 #[must_use]
-pub fn fit(image: &RgbImage, side: u32) -> RgbImage {
-    let (width, height) = image.dimensions();
-    let longest = width.max(height).max(1);
-    let scaled = |length: u32| {
-        ((f64::from(length) * f64::from(side) / f64::from(longest)).round() as u32).max(1)
-    };
-    if longest == side {
-        return image.clone();
-    }
-    imageops::resize(image, scaled(width), scaled(height), FilterType::Triangle)
-}
-
-/// A line under a picture.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caption {
-    /// Cut at its end where it does not fit.
-    pub text: String,
-    /// Of the letters, on a dark bar.
-    pub colour: Rgb<u8>,
-}
-
-impl Caption {
-    /// A neutral line.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), colour: WHITE }
-    }
-}
-
-/// `image` with a bar of captions below.
-#[must_use]
-pub fn with_captions(image: &RgbImage, captions: &[Caption]) -> RgbImage {
-    let (width, height) = image.dimensions();
-    let size = (width as f32 / 26.0).clamp(12.0, 28.0);
-    let line = (size * 1.3).ceil() as u32;
-    let margin = line / 3;
-    let bar = captions.len() as u32 * line + if captions.is_empty() { 0 } else { margin };
-    let mut picture = RgbImage::from_pixel(width, height + bar, INK);
-    imageops::replace(&mut picture, image, 0, 0);
-    for (i, caption) in captions.iter().enumerate() {
-        let top = height + margin / 2 + i as u32 * line;
-        let text = text::shorten(&caption.text, size, width.saturating_sub(2 * margin) as f32);
-        draw_text(&mut picture, (margin as i32, top as i32), &text, size, caption.colour);
-    }
-    picture
+pub fn confusion_matrix(counts: &[Vec<u64>], names: &[String]) -> RgbImage {
+    Matrix { counts, names, rows: "truth", columns: "predicted" }.to_image()
 }
 
 /// A prediction on its image: objects drawn in, image-level scores below, coloured by whether they
@@ -139,7 +68,7 @@ pub fn prediction(
     categories: &[Category],
 ) -> RgbImage {
     let mut picture = legible(image);
-    Overlay { prediction, prompts: &[], categories }.draw(&mut picture);
+    overlay::overlay(prediction, &[], categories).draw(&mut picture);
     let mut lines = captions(prediction, truth, categories);
     lines.extend(value_captions(prediction, &BTreeMap::new()));
     with_captions(&picture, &lines)
@@ -170,7 +99,7 @@ pub fn answers(
             }
         }
     }
-    Overlay { prediction, prompts, categories }.draw(&mut picture);
+    overlay::overlay(prediction, prompts, categories).draw(&mut picture);
     let mut lines = captions(prediction, None, categories);
     lines.extend(value_captions(prediction, &target.values));
     with_captions(&picture, &lines)
@@ -227,27 +156,10 @@ fn captions(
     captions
 }
 
-/// Pictures side by side in rows of `columns`, each in a cell of the largest one's size.
-#[must_use]
-pub fn grid(pictures: &[RgbImage], columns: u32) -> RgbImage {
-    const GAP: u32 = 4;
-    let columns = columns.clamp(1, (pictures.len() as u32).max(1));
-    let width = pictures.iter().map(RgbImage::width).max().unwrap_or(1);
-    let height = pictures.iter().map(RgbImage::height).max().unwrap_or(1);
-    let rows = (pictures.len() as u32).div_ceil(columns).max(1);
-    let mut sheet =
-        RgbImage::from_pixel(columns * (width + GAP) - GAP, rows * (height + GAP) - GAP, WHITE);
-    for (i, picture) in pictures.iter().enumerate() {
-        let (row, column) = (i as u32 / columns, i as u32 % columns);
-        let left = column * (width + GAP) + (width - picture.width()) / 2;
-        let top = row * (height + GAP);
-        imageops::replace(&mut sheet, picture, i64::from(left), i64::from(top));
-    }
-    sheet
-}
-
 #[cfg(test)]
 mod tests {
+    use image::Rgb;
+
     use super::*;
     use crate::data::ImageId;
 
@@ -309,23 +221,5 @@ mod tests {
         let lines = value_captions(&prediction, &values(&[("ga_weeks", 20.0)]));
         assert_eq!(lines[0].text, "ga_weeks: 21.46 (truth 20.00)");
         assert_eq!(lines[1].text, "hc_mm: 187.0");
-    }
-
-    #[test]
-    fn a_grid_holds_pictures_of_any_size() {
-        let red = RgbImage::from_pixel(4, 2, Rgb([255, 0, 0]));
-        let tall = RgbImage::from_pixel(2, 6, Rgb([0, 255, 0]));
-        let sheet = grid(&[red.clone(), tall, red], 2);
-        assert_eq!(sheet.dimensions(), (4 + 4 + 4, 6 + 4 + 6));
-        assert_eq!(sheet.get_pixel(9, 0), &Rgb([0, 255, 0]));
-        assert_eq!(sheet.get_pixel(0, 10), &Rgb([255, 0, 0]));
-        assert_eq!(grid(&[], 3).dimensions(), (1, 1));
-    }
-
-    #[test]
-    fn fitting_keeps_the_aspect_and_never_vanishes() {
-        let image = RgbImage::new(1000, 2);
-        assert_eq!(fit(&image, 100).dimensions(), (100, 1));
-        assert_eq!(fit(&RgbImage::new(64, 48), 256).dimensions(), (256, 192));
     }
 }

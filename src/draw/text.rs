@@ -1,11 +1,13 @@
-//! Letters: Hack, a typeface that is legible small, embedded in the program.
+//! Text in Hack, a typeface that stays legible at small sizes and is embedded in the program.
 
 use std::sync::OnceLock;
 
 use ab_glyph::{Font, FontRef, ScaleFont};
-use image::{Rgb, RgbImage};
+use image::{Rgb, RgbImage, imageops};
 
-/// `None` could only mean a broken build; the pictures then come without words.
+use crate::colour::blend;
+
+/// `None` only if the build is broken; pictures then have no words.
 fn font() -> Option<&'static FontRef<'static>> {
     static FONT: OnceLock<Option<FontRef<'static>>> = OnceLock::new();
     FONT.get_or_init(|| FontRef::try_from_slice(epaint_default_fonts::HACK_REGULAR).ok()).as_ref()
@@ -19,10 +21,19 @@ pub fn text_width(text: &str, size: f32) -> f32 {
     text.chars().map(|c| font.h_advance(font.glyph_id(c))).sum()
 }
 
-/// Draws `text` with its top left corner at `(x, y)`, antialiased; what lies outside the image is
-/// cut.
+/// Width in pixels of the widest of `texts` at a line height of `size` pixels, 0 without texts.
+pub fn widest<T: AsRef<str>>(texts: impl IntoIterator<Item = T>, size: f32) -> f32 {
+    texts.into_iter().map(|text| text_width(text.as_ref(), size)).fold(0.0, f32::max)
+}
+
+/// Draws a line of `text`, antialiased, `size` pixels high, its top left corner at `(x, y)`.
 pub fn draw_text(image: &mut RgbImage, (x, y): (i32, i32), text: &str, size: f32, colour: Rgb<u8>) {
+    // Far outside any picture, where the arithmetic of outlines loses whole pixels.
+    const FAR: u32 = 1 << 20;
     let Some(font) = font() else { return };
+    if x.unsigned_abs() > FAR || y.unsigned_abs() > FAR {
+        return;
+    }
     let scaled = font.as_scaled(size);
     let mut left = x as f32;
     let baseline = y as f32 + scaled.ascent();
@@ -43,7 +54,9 @@ pub fn draw_text(image: &mut RgbImage, (x, y): (i32, i32), text: &str, size: f32
     }
 }
 
-/// `text`, or as much of it as fits into `width` pixels, with an ellipsis.
+/// `text` if it fits into `width` pixels at a line height of `size` pixels; otherwise its beginning
+/// with an ellipsis, or nothing if not even that fits.
+#[must_use]
 pub fn shorten(text: &str, size: f32, width: f32) -> String {
     if text_width(text, size) <= width {
         return text.to_owned();
@@ -58,11 +71,19 @@ pub fn shorten(text: &str, size: f32, width: f32) -> String {
     String::new()
 }
 
-/// `alpha` parts of `over`, the rest of `under`.
-pub fn blend(under: Rgb<u8>, over: Rgb<u8>, alpha: f32) -> Rgb<u8> {
-    let alpha = alpha.clamp(0.0, 1.0);
-    let mix = |u: u8, o: u8| (f32::from(u) + (f32::from(o) - f32::from(u)) * alpha).round() as u8;
-    Rgb(std::array::from_fn(|c| mix(under[c], over[c])))
+/// Draws `text` to be read from bottom to top, on a strip of the colour `ground`; the strip's top left
+/// corner is at `(left, top)`.
+pub fn draw_text_upwards(
+    image: &mut RgbImage,
+    (left, top): (u32, u32),
+    text: &str,
+    size: f32,
+    [colour, ground]: [Rgb<u8>; 2],
+) {
+    let (length, height) = (text_width(text, size).ceil() as u32, size.ceil() as u32 + 2);
+    let mut strip = RgbImage::from_pixel(length.max(1), height, ground);
+    draw_text(&mut strip, (0, 0), text, size, colour);
+    imageops::replace(image, &imageops::rotate270(&strip), i64::from(left), i64::from(top));
 }
 
 #[cfg(test)]
@@ -81,6 +102,7 @@ mod tests {
         assert!(!lit((0, 4)) && !lit((6 + 2 * advance, 60)));
         draw_text(&mut image, (-8, -8), "cut", 16.0, Rgb([255; 3]));
         draw_text(&mut image, (55, 25), "cut", 16.0, Rgb([255; 3]));
+        draw_text(&mut image, (i32::MIN, i32::MAX), "cut", 16.0, Rgb([255; 3]));
     }
 
     #[test]
@@ -89,5 +111,24 @@ mod tests {
         assert_eq!(shorten("high_grade", 12.0, width), "high_grade");
         assert_eq!(shorten("high_grade_serous", 12.0, width), "high_grad…");
         assert_eq!(shorten("x", 12.0, 1.0), "");
+    }
+
+    #[test]
+    fn the_widest_text_counts() {
+        assert_eq!(widest(["a", "abc", "ab"], 12.0), text_width("abc", 12.0));
+        assert_eq!(widest([""; 0], 12.0), 0.0);
+    }
+
+    #[test]
+    fn text_can_be_read_upwards() {
+        let (ink, ground) = (Rgb([255; 3]), Rgb([9, 0, 0]));
+        let mut image = RgbImage::new(40, 60);
+        draw_text_upwards(&mut image, (4, 5), "| ", 16.0, [ink, ground]);
+        let length = text_width("| ", 16.0).ceil() as u32;
+        assert_eq!(image[(4, 5)], ground);
+        assert_eq!(image[(4, 5 + length)], Rgb([0; 3]));
+        // The bar comes first, so it is at the bottom.
+        let lit = |y0: u32, y1: u32| (y0..y1).any(|y| (4..22).any(|x| image[(x, y)][1] > 128));
+        assert!(lit(5 + length / 2, 5 + length) && !lit(5, 5 + length / 2));
     }
 }

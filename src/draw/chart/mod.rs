@@ -1,0 +1,35 @@
+//! Parts of charts: axes, legends, bars, histograms and heat maps, drawn on a [`Figure`](crate::Figure).
+//!
+//! Each part takes its place from the caller, who lays out the figure; all lengths are pixels.
+
+mod axis;
+mod bars;
+mod heat;
+mod histogram;
+mod legend;
+mod numbers;
+
+use image::Rgb;
+
+pub use self::{
+    axis::{LinearAxis, LogAxis},
+    bars::{Bar, BarStyle, bar_group},
+    heat::{heat_map, heat_scale},
+    histogram::histogram,
+    legend::Legend,
+    numbers::{grouped, number, power_of_ten, ticks},
+};
+
+/// Letters of charts.
+pub const INK: Rgb<u8> = Rgb([30, 30, 30]);
+
+/// How an axis looks.
+#[derive(Debug, Clone, Copy)]
+pub struct AxisStyle {
+    /// Height of the numbers.
+    pub size: f32,
+    /// Thickness of the lines.
+    pub line: f32,
+    /// Colour of the lines.
+    pub colour: Rgb<u8>,
+}
