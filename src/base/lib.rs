@@ -15,6 +15,7 @@ pub mod pickle;
 pub mod seed;
 pub mod stop;
 mod storage;
+pub mod words;
 
 pub use category::Category;
 pub use error::{Error, ErrorKind};

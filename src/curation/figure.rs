@@ -4,6 +4,7 @@
 //! number of images, datasets within them too. Two colours of Okabe and Ito's palette, which are
 //! told apart with any colour vision and in grey.
 
+use base::words::{counted, with_commas};
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
@@ -12,7 +13,7 @@ use image::Rgb;
 use serde::Serialize;
 use sonotune_draw::{
     Figure, Rect,
-    chart::{AxisStyle, Bar, BarStyle, INK, Legend, LogAxis, bar_group, grouped},
+    chart::{AxisStyle, Bar, BarStyle, INK, Legend, LogAxis, bar_group},
     colour::{BLUE, ORANGE},
     widest,
 };
@@ -64,7 +65,8 @@ pub fn draw(counts: &[DatasetCount]) -> Result<Figure> {
     ensure!(!counts.is_empty(), Error::data("no dataset to draw"));
     let groups = by_application(counts);
     let names = widest(counts.iter().map(|c| &c.name), NAME_SIZE);
-    let labels = widest(counts.iter().flat_map(|c| [c.images, c.masks]).map(grouped), COUNT_SIZE);
+    let labels =
+        widest(counts.iter().flat_map(|c| [c.images, c.masks]).map(with_commas), COUNT_SIZE);
     let headings = widest(groups.iter().map(heading), HEADING_SIZE);
     let left = (MARGIN + names + 16.0).ceil();
     let width = (left + AXIS + 12.0 + labels + MARGIN).max(2.0 * MARGIN + headings);
@@ -121,7 +123,7 @@ fn legend(figure: &mut Figure, counts: &[DatasetCount], left: f32) {
         (counts.iter().map(|c| c.images).sum::<u64>(), "images", IMAGES),
         (counts.iter().map(|c| c.masks).sum::<u64>(), "masks", MASKS),
     ]
-    .map(|(sum, what, colour)| (colour, format!("{} {what}", grouped(sum))));
+    .map(|(sum, what, colour)| (colour, format!("{} {what}", with_commas(sum))));
     LEGEND.draw(figure, (left, 38.0), &entries);
 }
 

@@ -1,7 +1,8 @@
 //! Axes from 0, and logarithmic ones from 1.
 
-use super::{AxisStyle, INK, grouped, number, power_of_ten, ticks};
+use super::{AxisStyle, INK, number, power_of_ten, ticks};
 use crate::figure::{Figure, Rect};
+use base::words::with_commas;
 
 /// A linear axis from 0 to a round number.
 #[derive(Debug, Clone)]
@@ -72,7 +73,7 @@ impl LogAxis {
     pub fn draw_above(self, figure: &mut Figure, plot: Rect, style: AxisStyle) {
         for (decade, x) in self.marks(plot) {
             figure.bar(Rect { x, width: style.line, ..plot }, style.colour);
-            let text = grouped(10u64.saturating_pow(decade));
+            let text = with_commas(10u64.saturating_pow(decade));
             figure.centred_text((x, plot.y - 6.0 - style.size), &text, style.size, INK);
         }
     }

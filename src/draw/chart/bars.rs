@@ -1,8 +1,9 @@
 //! Horizontal bars with a name and their counts.
 
+use base::words::with_commas;
 use image::Rgb;
 
-use super::{INK, grouped};
+use super::INK;
 use crate::figure::{Figure, Rect};
 
 /// One bar.
@@ -51,7 +52,7 @@ pub fn bar_group(
         let width = bar.length.max(if bar.count > 0 { style.least } else { 0.0 });
         figure.bar(Rect { x, y, width, height: style.pitch - style.gap }, bar.colour);
         let corner = (x + width + 8.0, y + style.drop);
-        figure.text(corner, &grouped(bar.count), style.count, INK);
+        figure.text(corner, &with_commas(bar.count), style.count, INK);
     }
 }
 

@@ -17,7 +17,7 @@ pub use self::{
     heat::{heat_map, heat_scale},
     histogram::histogram,
     legend::Legend,
-    numbers::{grouped, number, power_of_ten, ticks},
+    numbers::{number, power_of_ten, ticks},
 };
 
 /// Letters of charts.

@@ -1,5 +1,6 @@
 //! Round numbers for axes, and how numbers are written.
 
+use base::words::with_commas;
 /// Round numbers from 0 to at least `most`, six at most; only whole ones if `whole`. An axis from 0 to
 /// 1 if `most` is not positive or not finite.
 #[must_use]
@@ -27,23 +28,9 @@ pub fn power_of_ten(decade: u32) -> String {
 #[must_use]
 pub fn number(x: f64) -> String {
     if x >= 1000.0 && x.fract() == 0.0 {
-        return grouped(x as u64);
+        return with_commas(x as u64);
     }
     format!("{}", (x * 100.0).round() / 100.0)
-}
-
-/// A count with its digits in groups of three: `1,234,567`.
-#[must_use]
-pub fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -67,6 +54,5 @@ mod tests {
         let powers: Vec<String> = [0, 2, 4, 6, 15].into_iter().map(power_of_ten).collect();
         assert_eq!(powers, ["1", "100", "10k", "1M", "1e15"]);
         assert_eq!((number(12_000.0), number(0.25)), ("12,000".into(), "0.25".into()));
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

@@ -15,6 +15,8 @@ use sonotune_draw::{
 };
 use tch::{Kind, Tensor};
 
+use base::words::significant;
+
 use crate::{
     Size,
     batch::Target,

@@ -1,8 +1,9 @@
 //! Objects or images of each class, as bars.
 
+use base::words::with_commas;
 use sonotune_draw::{
     Figure,
-    chart::{Bar, BarStyle, bar_group, grouped},
+    chart::{Bar, BarStyle, bar_group},
     shorten, text_width, widest,
 };
 
@@ -39,10 +40,10 @@ pub fn class_balance(survey: &Survey) -> Figure {
     let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
     let shown: Vec<String> = names.iter().map(|n| shorten(n, LABEL, LONGEST_NAME)).collect();
     let left = MARGIN + widest(&shown, LABEL) + STYLE.indent;
-    let width = left + AXIS + 12.0 + text_width(&grouped(most as u64), LABEL) + MARGIN;
+    let width = left + AXIS + 12.0 + text_width(&with_commas(most as u64), LABEL) + MARGIN;
     let sums = entries(survey, |s| {
         let sum = if has_objects { s.counts.num_objects } else { s.counts.num_images };
-        grouped(sum as u64)
+        with_commas(sum as u64)
     });
     let width = width.max(legend_width(&sums));
     let row = STYLE.pitch * survey.splits.len() as f32 + GAP;

@@ -6,7 +6,9 @@ use sonotune_draw::{
 };
 
 use super::{AXIS, LABEL, MARGIN, TOP, colour, entries, legend, legend_width, title};
-use crate::data::statistics::{Survey, counted};
+use base::words::counted;
+
+use crate::data::statistics::Survey;
 
 const SIDE: f32 = 640.0;
 const STYLE: AxisStyle = AxisStyle { line: 1.0, ..AXIS };

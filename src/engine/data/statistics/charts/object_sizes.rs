@@ -1,8 +1,9 @@
 //! Areas of objects as a histogram on a logarithmic axis.
 
+use base::words::with_commas;
 use sonotune_draw::{
     Figure, Rect,
-    chart::{INK, LinearAxis, LogAxis, grouped, histogram},
+    chart::{INK, LinearAxis, LogAxis, histogram},
 };
 
 use super::{AXIS, LABEL, MARGIN, TOP, colour, entries, legend, legend_width, title};
@@ -32,7 +33,7 @@ pub fn object_sizes(survey: &Survey) -> Figure {
     let axis = LinearAxis::new(most as f64, true, HEIGHT);
     let plot = Rect { x: MARGIN + 110.0, y: TOP, width: WIDTH, height: HEIGHT };
     let (width, height) = (plot.x + WIDTH + MARGIN + 30.0, TOP + HEIGHT + 84.0 + MARGIN);
-    let sums = entries(survey, |s| grouped(s.details.areas.len() as u64));
+    let sums = entries(survey, |s| with_commas(s.details.areas.len() as u64));
     let mut figure = Figure::new((height as u32, width.max(legend_width(&sums)) as u32));
     title(&mut figure, "area of objects in pixels");
     legend(&mut figure, &sums);

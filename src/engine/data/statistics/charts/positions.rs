@@ -1,8 +1,9 @@
 //! Where objects lie, as a heat map.
 
+use base::words::with_commas;
 use sonotune_draw::{
     Figure, Rect,
-    chart::{INK, grouped, heat_map, heat_scale},
+    chart::{INK, heat_map, heat_scale},
 };
 
 use super::{LABEL, MARGIN, TITLE, title};
@@ -22,7 +23,7 @@ pub fn positions(survey: &Survey) -> Figure {
     let left = MARGIN + 84.0;
     let (width, height) = (left + SIDE + 170.0 + MARGIN, TOP + SIDE + 44.0 + MARGIN);
     let mut figure = Figure::new((height as u32, width as u32));
-    let images = grouped(u64::from(map.num_images));
+    let images = with_commas(u64::from(map.num_images));
     title(&mut figure, &format!("where objects lie ({images} images with objects)"));
     let shares = map.counts.iter().map(|&count| count as f32 / most.max(1) as f32);
     heat_map(&mut figure, (left, TOP), CELL, CELLS, shares);
