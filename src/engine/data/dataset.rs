@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+pub use sonotune_dataset::sha256;
 
 use super::{
     ImageId, ImagePrompts, Segmentation, Statistics,
@@ -287,12 +287,6 @@ pub(super) fn value_hint(values: &BTreeMap<String, f64>, name: &str) -> String {
     }
     let near = did_you_mean(name, names.iter().copied());
     format!("{near}; it has {}", quoted(&names))
-}
-
-/// SHA-256 of an annotation file's bytes as [`Dataset::source_sha256`] has it.
-#[must_use]
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The error of a split that the config does not name; `named` are those it does.

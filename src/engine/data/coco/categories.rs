@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use anyhow::Result;
 
-use super::parse::RawCategory;
+use super::RawCategory;
 use crate::{
     Error,
     data::{
