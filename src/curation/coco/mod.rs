@@ -11,12 +11,11 @@ mod parse;
 mod read;
 mod write;
 
-use std::fmt;
-
 use anyhow::{Context, Result};
 use base::Rle;
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+pub use sonotune_dataset::coco::Extra;
 
 use crate::Provenance;
 
@@ -94,10 +93,6 @@ pub struct CategoryRecord {
     pub extra: Extra,
 }
 
-/// Keys that this program does not interpret, in the order of the file, with their values unparsed.
-#[derive(Clone, Default)]
-pub struct Extra(pub Vec<(Box<str>, Box<RawValue>)>);
-
 impl CocoFile {
     /// Name of the dataset of an image: its own entry, else the file's.
     #[must_use]
@@ -139,40 +134,6 @@ impl AnnotationRecord {
             iscrowd: false,
             extra: Extra::default(),
         })
-    }
-}
-
-impl Extra {
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<&RawValue> {
-        self.0.iter().find(|(k, _)| **k == *key).map(|(_, value)| &**value)
-    }
-}
-
-impl PartialEq for Extra {
-    fn eq(&self, other: &Self) -> bool {
-        let texts = |e: &Self| -> Vec<(Box<str>, Box<str>)> {
-            e.0.iter().map(|(key, value)| (key.clone(), value.get().into())).collect()
-        };
-        texts(self) == texts(other)
-    }
-}
-
-impl Eq for Extra {}
-
-impl fmt::Debug for Extra {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.iter().map(|(key, value)| (key, value.get()))).finish()
-    }
-}
-
-impl Serialize for Extra {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (key, value) in &self.0 {
-            map.serialize_entry(key, value)?;
-        }
-        map.end()
     }
 }
 

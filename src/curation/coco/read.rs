@@ -5,13 +5,17 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base::{Error, ImageId, Segmentation};
 use serde_json::value::RawValue;
+use sonotune_dataset::coco::{
+    Unsigned, from_slice,
+    join::{entry, find, measures, pixels, unknown_category},
+};
 
 use super::{
     AnnotationRecord, CategoryRecord, CocoFile, ImageRecord,
-    parse::{self, RawAnnotation, RawFile, RawImage},
+    parse::{RawAnnotation, RawCategory, RawFile, RawImage},
 };
 
 impl CocoFile {
@@ -31,55 +35,47 @@ impl CocoFile {
     /// # Errors
     /// Same errors as [`read`](Self::read).
     pub fn from_slice(bytes: &[u8], path: &Path) -> Result<Self> {
-        let raw = parse::from_slice(bytes, path)?;
+        let raw = from_slice(bytes, path)?;
         join(raw).with_context(|| Error::data(path.display().to_string()))
     }
 }
 
 fn join(raw: RawFile) -> Result<CocoFile> {
-    check_lists(&raw)?;
-    check_categories(&raw.categories)?;
-    let numbers = number_images(&raw.images)?;
-    check_ids(&raw.annotations)?;
-    let category_ids: HashSet<u64> = raw.categories.iter().map(|c| c.id).collect();
-    let mut annotations = Vec::with_capacity(raw.annotations.len());
-    for (i, mut annotation) in raw.annotations.into_iter().enumerate() {
+    let (raw_images, raw_annotations) =
+        (raw.images.unwrap_or_default(), raw.annotations.unwrap_or_default());
+    let categories = categories(raw.categories.unwrap_or_default());
+    // Such a file is of another kind; a list of nothing has categories at least.
+    ensure!(
+        !(raw_images.is_empty() && categories.is_empty()),
+        "has neither `images` nor `categories`: no COCO file of images?"
+    );
+    check_categories(&categories)?;
+    let numbers = number_images(&raw_images)?;
+    check_ids(&raw_annotations)?;
+    let category_ids: HashSet<u64> = categories.iter().map(|c| c.id).collect();
+    let mut annotations = Vec::with_capacity(raw_annotations.len());
+    for (i, mut annotation) in raw_annotations.into_iter().enumerate() {
         let id = annotation.id.take();
-        let joined = image_number(&annotation, &numbers).and_then(|image_id| {
+        let image_id = find("image_id", annotation.image_id.as_ref(), &numbers, "");
+        let joined = image_id.and_then(|image_id| {
             joined_annotation(annotation, i as u64 + 1, image_id, &category_ids)
         });
         annotations.push(joined.with_context(|| entry("annotations", i, id.as_ref()))?);
     }
     drop(numbers);
-    let mut images = Vec::with_capacity(raw.images.len());
-    for (i, image) in raw.images.into_iter().enumerate() {
+    let mut images = Vec::with_capacity(raw_images.len());
+    for (i, image) in raw_images.into_iter().enumerate() {
         let place = entry("images", i, image.id.as_ref());
         images.push(joined_image(image, i as u64 + 1).context(place)?);
     }
-    Ok(CocoFile {
-        info: raw.info,
-        images,
-        annotations,
-        categories: raw.categories,
-        extra: raw.extra,
-    })
+    Ok(CocoFile { images, annotations, categories, ..raw.rest })
 }
 
-/// `images[3] (id 17)`.
-fn entry(list: &str, index: usize, id: Option<&ImageId>) -> String {
-    match id {
-        Some(id) => format!("{list}[{index}] (id {id})"),
-        None => format!("{list}[{index}]"),
-    }
-}
-
-/// Refuses a file that has neither images nor categories: it is some other kind of file.
-fn check_lists(raw: &RawFile) -> Result<()> {
-    ensure!(
-        !(raw.images.is_empty() && raw.categories.is_empty()),
-        "has neither `images` nor `categories`: not a COCO image file?"
-    );
-    Ok(())
+/// Id and name are there: the reader refuses categories without.
+fn categories(raw: Vec<RawCategory>) -> Vec<CategoryRecord> {
+    let record =
+        |raw: RawCategory| Some(CategoryRecord { id: raw.id?.0, name: raw.name?, ..raw.rest });
+    raw.into_iter().filter_map(record).collect()
 }
 
 fn check_categories(categories: &[CategoryRecord]) -> Result<()> {
@@ -128,40 +124,14 @@ fn check_ids(annotations: &[RawAnnotation]) -> Result<()> {
     Ok(())
 }
 
-fn image_number(annotation: &RawAnnotation, numbers: &HashMap<ImageId, u64>) -> Result<u64> {
-    let id = annotation.image_id.as_ref().context("`image_id` is missing")?;
-    numbers.get(id).copied().ok_or_else(|| {
-        let quote = |id: &ImageId| serde_json::to_string(id).unwrap_or_else(|_| id.to_string());
-        match id.respelled().filter(|other| numbers.contains_key(other)) {
-            Some(other) => anyhow!(
-                "image_id {} is not the id of any image, but {} is: spell both alike, as a number \
-                 or as text",
-                quote(id),
-                quote(&other)
-            ),
-            None => anyhow!("image_id {} is not the id of any image", quote(id)),
-        }
-    })
-}
-
 fn joined_image(raw: RawImage, id: u64) -> Result<ImageRecord> {
-    let side = |value: Option<u64>, key: &str| -> Result<u32> {
-        let value = value.with_context(|| format!("`{key}` is missing"))?;
-        let pixels = u32::try_from(value).ok().filter(|&pixels| pixels > 0);
-        pixels.with_context(|| format!("`{key}` is {value}: expected a number of pixels"))
+    let side = |value: Option<Unsigned>, key: &str| -> Result<u32> {
+        pixels(key, value.with_context(|| format!("`{key}` is missing"))?.0)
     };
     let file_name =
-        raw.file_name.filter(|name| !name.is_empty()).context("`file_name` is missing")?;
-    Ok(ImageRecord {
-        id,
-        height: side(raw.height, "height")?,
-        width: side(raw.width, "width")?,
-        file_name,
-        dataset: raw.dataset,
-        application: raw.application,
-        provenance: raw.provenance,
-        extra: raw.extra,
-    })
+        raw.file_name.filter(|name| !name.is_empty()).context("`file_name` is missing")?.into();
+    let (height, width) = (side(raw.height, "height")?, side(raw.width, "width")?);
+    Ok(ImageRecord { id, file_name, height, width, ..raw.rest })
 }
 
 fn joined_annotation(
@@ -170,21 +140,16 @@ fn joined_annotation(
     image_id: u64,
     category_ids: &HashSet<u64>,
 ) -> Result<AnnotationRecord> {
-    let category_id = raw.category_id.context("`category_id` is missing")?;
+    let category_id = raw.category_id.context("`category_id` is missing")?.0;
     if !category_ids.contains(&category_id) {
-        let mut ids: Vec<_> = category_ids.iter().collect();
-        ids.sort_unstable();
-        bail!("category_id {category_id} is not the id of any category; they are {ids:?}");
+        return Err(unknown_category(category_id, category_ids.iter().copied()));
     }
-    let (bbox, area) = match (raw.bbox, raw.area) {
-        (Some(bbox), Some(area)) => (bbox, area),
-        (bbox, area) => completed(bbox, area, raw.segmentation.as_deref())?,
+    // Masks stay unread unless they have to tell what the file leaves out.
+    let mask = match &raw.segmentation {
+        Some(json) if raw.bbox.is_none() || raw.area.is_none() => mask(json)?,
+        _ => Segmentation::None,
     };
-    ensure!(
-        bbox.iter().all(|side| side.is_finite()) && bbox[2] >= 0.0 && bbox[3] >= 0.0,
-        "bbox {bbox:?} is not [x, y, width, height] with a width and height of at least 0"
-    );
-    ensure!(area.is_finite() && area >= 0.0, "area {area} is not a number of pixels");
+    let (bbox, area) = measures(raw.bbox, raw.area, &mask)?;
     Ok(AnnotationRecord {
         id,
         image_id,
@@ -192,29 +157,13 @@ fn joined_annotation(
         bbox,
         area,
         segmentation: raw.segmentation,
-        iscrowd: raw.iscrowd,
-        extra: raw.extra,
+        iscrowd: raw.iscrowd.is_some_and(|flag| flag.0),
+        extra: raw.rest,
     })
 }
 
-/// Box and area of an object, taken from its mask if the file lacks one or both.
-fn completed(
-    bbox: Option<[f64; 4]>,
-    area: Option<f64>,
-    segmentation: Option<&RawValue>,
-) -> Result<([f64; 4], f64)> {
-    let mask: Segmentation = match segmentation {
-        Some(json) => serde_json::from_str(json.get()).context("`segmentation`")?,
-        None => Segmentation::None,
-    };
+fn mask(json: &RawValue) -> Result<Segmentation> {
+    let mask: Segmentation = serde_json::from_str(json.get()).context("`segmentation`")?;
     mask.check(None).context("`segmentation`")?;
-    let bbox = match bbox {
-        Some(bbox) => bbox,
-        None => mask.bbox()?.context("has neither `bbox` nor `segmentation`")?,
-    };
-    let area = match area {
-        Some(area) => area,
-        None => mask.area()?.unwrap_or(bbox[2] * bbox[3]),
-    };
-    Ok((bbox, area))
+    Ok(mask)
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 use base::words::did_you_mean;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+pub use sonotune_dataset::sha256;
 
 use super::{
     Category, ImageId, ImagePrompts, Segmentation, Statistics,
@@ -281,13 +281,7 @@ pub(crate) fn value_hint(values: &BTreeMap<String, f64>, name: &str) -> String {
     format!("{near}; it has {}", quoted(&names))
 }
 
-/// SHA-256 of an annotation file's bytes, as in [`Dataset::source_sha256`].
-#[must_use]
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The error for a split that the config does not name; `named` lists those it does name.
+/// The error of a split that the config does not name; `named` are those it does.
 #[must_use]
 pub fn missing_split(split: Split, named: &[Split]) -> anyhow::Error {
     let named: Vec<String> = named.iter().map(ToString::to_string).collect();

@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path};
 use anyhow::Result;
 use base::words::did_you_mean;
 
-use super::parse::RawCategory;
+use super::RawCategory;
 use crate::{
     Error,
     data::{Category, names::mismatch},

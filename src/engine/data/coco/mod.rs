@@ -12,9 +12,6 @@
 mod assemble;
 mod audit;
 mod categories;
-mod parse;
-mod results;
-mod truths;
 mod values;
 
 use std::{
@@ -22,28 +19,51 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{self, DeserializeOwned},
+    de::{self, MapAccess},
+};
+use sonotune_dataset::coco::{
+    self, FILE, Fields, File, Integer, Pair, Plain, from_slice, parse_hashed, read,
+};
+pub use sonotune_dataset::coco::{
+    CocoResults, CocoTruths, FoundObject, TruthCategory, TruthImage, TruthObject,
 };
 
-use self::{
-    assemble::assemble,
-    categories::CategoryMap,
-    parse::{CategoriesOnly, CocoFile},
-};
-pub use self::{
-    results::{CocoResults, FoundObject},
-    truths::{CocoTruths, TruthCategory, TruthImage, TruthObject},
-};
+use self::{assemble::assemble, categories::CategoryMap};
 use super::{
-    Dataset, DatasetConfig, Split,
-    check::Audit,
-    dataset::{missing_split, sha256},
-    names::{duplicate, quoted},
+    Dataset, DatasetConfig, Split, check::Audit, dataset::missing_split, names::duplicate,
 };
 use crate::{Error, pattern};
+
+/// Class indices come from category ids, which must be integers.
+type Training = Plain<Integer>;
+type CocoFile = File<Training>;
+type Image = coco::Image<Training>;
+type Annotation = coco::Annotation<Training>;
+type RawCategory = coco::Category<Training>;
+
+/// A COCO file of which only the categories matter; the rest is passed over.
+#[derive(Default)]
+struct CategoriesOnly {
+    categories: Option<Vec<RawCategory>>,
+}
+
+impl Fields for CategoriesOnly {
+    const EXPECTED: &'static str = FILE;
+
+    fn take<'de, A: MapAccess<'de>>(&mut self, pair: Pair<'_, A>) -> Result<(), A::Error> {
+        match pair.key {
+            "categories" => pair.list(&mut self.categories),
+            _ => pair.skip(),
+        }
+    }
+
+    fn finish<E: de::Error>(&self) -> Result<(), E> {
+        self.categories.as_ref().map(drop).ok_or_else(|| E::missing_field("categories"))
+    }
+}
 
 /// `type = "coco"`: annotation files in COCO's format.
 ///
@@ -185,7 +205,7 @@ impl DatasetConfig for CocoConfig {
         };
         let path = self.root.join(&files.annotations);
         let bytes = read(&path)?;
-        let (file, sha256) = parse_hashed(&bytes, |bytes| parse::from_slice(bytes, &path), &path)?;
+        let (file, sha256) = parse_hashed(&bytes, |bytes| from_slice(bytes, &path), &path)?;
         let map = self.category_map(split, &path, &file)?;
         let images = self.root.join(files.images.as_ref().unwrap_or(&self.images));
         let mut dataset = assemble(file, &path, &images, map)?;
@@ -242,7 +262,8 @@ impl CocoConfig {
     /// How the file's categories become class indices. Without `categories`, the train file decides,
     /// so that all splits agree.
     fn category_map(&self, split: Split, path: &Path, file: &CocoFile) -> Result<CategoryMap> {
-        let map = CategoryMap::new(&file.categories.0, &self.ignore_categories, path)?;
+        let own = file.categories.as_deref().unwrap_or_default();
+        let map = CategoryMap::new(own, &self.ignore_categories, path)?;
         if self.agnostic {
             return Ok(map.agnostic());
         }
@@ -252,37 +273,14 @@ impl CocoConfig {
         match &self.train {
             Some(train) if split != Split::Train => {
                 let train = self.root.join(&train.annotations);
-                let file: CategoriesOnly = parse::from_slice(&read(&train)?, &train)?;
-                let own = CategoryMap::new(&file.categories.0, &self.ignore_categories, &train)?;
+                let file: CategoriesOnly = from_slice(&read(&train)?, &train)?;
+                let own = file.categories.unwrap_or_default();
+                let own = CategoryMap::new(&own, &self.ignore_categories, &train)?;
                 map.ordered(&own.names(), &format!("those of {}", train.display()), path)
             }
             _ => Ok(map),
         }
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path)
-        .with_context(|| Error::data(format!("cannot read the annotations {}", path.display())))
-}
-
-/// Parses the file and takes its SHA-256 at the same time.
-fn read_hashed<T: parse::Described + DeserializeOwned + Send>(path: &Path) -> Result<(T, String)> {
-    parse_hashed(&read(path)?, |bytes| parse::from_slice(bytes, path), path)
-}
-
-/// Parses what was read from `path`, and takes its SHA-256 at the same time.
-fn parse_hashed<'a, T>(
-    bytes: &'a [u8],
-    parse: impl FnOnce(&'a [u8]) -> Result<T>,
-    path: &Path,
-) -> Result<(T, String)> {
-    std::thread::scope(|scope| {
-        let hash = scope.spawn(|| sha256(bytes));
-        let file = parse(bytes)?;
-        let hash = hash.join().map_err(|_| anyhow::anyhow!("hashing {} failed", path.display()))?;
-        Ok((file, hash))
-    })
 }
 
 /// Leaves out the images below `folder` whose name matches a pattern.
@@ -332,14 +330,5 @@ fn label_images(dataset: &mut Dataset) {
         labels.sort_unstable();
         labels.dedup();
         record.image_labels = labels;
-    }
-}
-
-/// `annotations[3] (id 17)`.
-fn entry(list: &str, index: usize, id: Option<&super::ImageId>) -> String {
-    match id {
-        Some(super::ImageId::Text(text)) => format!("{list}[{index}] (id {})", quoted(&[text])),
-        Some(id) => format!("{list}[{index}] (id {id})"),
-        None => format!("{list}[{index}]"),
     }
 }

@@ -3,39 +3,45 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use base::words::did_you_mean;
-use serde::Deserialize;
+use serde::de::MapAccess;
 use serde_json::{Map, Value};
+use sonotune_dataset::coco::{Fields, Pair, from_slice, join::entry};
 
-use super::{
-    entry,
-    parse::{self, Described, Entries, Entry},
-};
 use crate::{
     Error,
     data::{Record, names::quoted},
 };
 
-/// The file once more, for its image entries only: parsing whole entries into trees would cost
-/// datasets without numbers memory and time.
-#[derive(Debug, Deserialize)]
+/// The file once more, for its image entries alone: whole entries as trees would cost a dataset
+/// without numbers memory and time.
+#[derive(Default)]
 struct ImagesOnly {
-    images: Entries<Open>,
+    images: Option<Vec<Open>>,
 }
 
 /// An image entry with every key it has.
-#[derive(Debug, Deserialize)]
-#[serde(transparent)]
+#[derive(Default)]
 struct Open(Map<String, Value>);
 
-impl Described for ImagesOnly {
+impl Fields for ImagesOnly {
     const EXPECTED: &'static str = "a COCO file: an object with the list `images`";
+
+    fn take<'de, A: MapAccess<'de>>(&mut self, pair: Pair<'_, A>) -> Result<(), A::Error> {
+        match pair.key {
+            "images" => pair.list(&mut self.images),
+            _ => pair.skip(),
+        }
+    }
 }
-impl Described for Open {
+
+impl Fields for Open {
     const EXPECTED: &'static str = "an object with `id`, `file_name`, `height`, `width`";
-}
-impl Entry for Open {
-    const LIST: &'static str = "images";
+
+    fn take<'de, A: MapAccess<'de>>(&mut self, pair: Pair<'_, A>) -> Result<(), A::Error> {
+        let key = pair.key.to_owned();
+        self.0.insert(key, pair.value()?);
+        Ok(())
+    }
 }
 
 /// Adds the numbers under `keys` to `records`, which are the images of the file `bytes` in its order.
@@ -48,8 +54,8 @@ pub(super) fn add(
     bytes: &[u8],
     path: &Path,
 ) -> Result<()> {
-    let file: ImagesOnly = parse::from_slice(bytes, path)?;
-    for (i, (record, Open(image))) in records.iter_mut().zip(file.images.0).enumerate() {
+    let images = from_slice::<ImagesOnly>(bytes, path)?.images.unwrap_or_default();
+    for (i, (record, Open(image))) in records.iter_mut().zip(images).enumerate() {
         for key in keys {
             let value = number(&image, key).with_context(|| {
                 let place = entry("images", i, Some(&record.image_id));

@@ -2,14 +2,15 @@
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
-use base::words::did_you_mean;
-use serde_json::value::RawValue;
+use sonotune_dataset::coco::{
+    Bbox, Extra, Flag, Integer,
+    join::{measures, respelled, spelled},
+};
 
-use super::super::parse::{Flag, Integer};
 use super::{
     Index,
     categories::Classes,
-    lenient::{AnnotationEntry, Lax, Lists, Refused, entry, required, value},
+    lenient::{Lax, Lists, Refused, entry, required, value},
 };
 use crate::data::{
     Category, ImageId, Object, Segmentation,
@@ -27,17 +28,10 @@ pub(super) fn annotations(
     let mut ids: HashMap<ImageId, usize> = HashMap::new();
     for (i, raw) in lists.annotations.iter().enumerate() {
         let mut place = Place::entry(&audit.source, format!("annotations[{i}]"));
-        let keys = match entry::<AnnotationEntry<'_>>(raw) {
-            Ok(keys) => keys,
-            Err(refused) => {
-                audit.findings.add(refused.code, place, refused.got);
-                continue;
-            }
-        };
-        match value::<ImageId>("id", keys.id, Code::MalformedEntry) {
-            Ok(id) => place.annotation_id = id,
-            Err(refused) => audit.findings.add(refused.code, place.clone(), refused.got),
-        }
+        let keys = Refused::report(entry(raw), &mut audit.findings, || place.clone());
+        let Some(keys) = keys else { continue };
+        let id = value(&keys, "id", Code::MalformedEntry);
+        place.annotation_id = Refused::report(id, &mut audit.findings, || place.clone()).flatten();
         let twice = place.annotation_id.clone().and_then(|id| match ids.entry(id) {
             Entry::Occupied(first) => Some(*first.get()),
             Entry::Vacant(vacant) => {
@@ -53,15 +47,9 @@ pub(super) fn annotations(
             let got = format!("this id is also that of annotations[{first}]");
             audit.findings.add(Code::DuplicateAnnotationId, place.clone(), got);
         }
-        let owner = match owner {
-            Ok(Some(owner)) => owner,
-            // The id of an image that is itself reported.
-            Ok(None) => continue,
-            Err(refused) => {
-                audit.findings.add(refused.code, place, refused.got);
-                continue;
-            }
-        };
+        let owner = Refused::report(owner, &mut audit.findings, || place.clone());
+        // An image that cannot be used is reported itself.
+        let Some(owner) = owner.flatten() else { continue };
         let id = place.annotation_id.clone();
         match object(&keys, audit.images[owner].size, classes, &audit.categories) {
             Ok(Some((object, own_box, own_area))) => {
@@ -81,19 +69,11 @@ pub(super) fn annotations(
 }
 
 /// Position of an annotation's image, `None` for one that cannot be used.
-fn owner(
-    keys: &AnnotationEntry<'_>,
-    index: &Index,
-    place: &mut Place,
-) -> Result<Option<usize>, Refused> {
-    let id: ImageId = required("image_id", keys.image_id)?;
+fn owner(keys: &Extra, index: &Index, place: &mut Place) -> Result<Option<usize>, Refused> {
+    let id: ImageId = required(keys, "image_id")?;
     place.image_id = Some(id.clone());
     index.get(&id).copied().ok_or_else(|| {
-        let spelled = |id: &ImageId| serde_json::to_string(id).unwrap_or_else(|_| id.to_string());
-        let hint = match id.respelled().filter(|other| index.contains_key(other)) {
-            Some(other) => format!(", but {} is", spelled(&other)),
-            None => String::new(),
-        };
+        let hint = respelled(&id, index);
         let got = format!("image_id {} is not the id of any image{hint}", spelled(&id));
         Refused::new(Code::UnknownImage, got)
     })
@@ -101,12 +81,12 @@ fn owner(
 
 /// The object, and whether box and area come from the file; `None` if its category is left out.
 fn object(
-    keys: &AnnotationEntry<'_>,
+    keys: &Extra,
     size: Option<(u32, u32)>,
     classes: &Classes,
     categories: &[Category],
 ) -> Result<Option<(Object, bool, bool)>, Refused> {
-    let Integer(id) = required("category_id", keys.category_id)?;
+    let Integer(id) = required(keys, "category_id")?;
     let Some(category) = classes.indices.get(&id) else {
         let mut ids: Vec<String> = classes.indices.keys().map(ToString::to_string).collect();
         ids.sort_by_key(|id| (id.len(), id.clone()));
@@ -115,24 +95,19 @@ fn object(
         let got = format!("category_id {id}; the ids are {}{hint}", ids.join(", "));
         return Err(Refused::new(Code::UnknownCategory, got));
     };
-    let segmentation = segmentation(keys.segmentation, size)?;
-    let own_box = bbox(keys.bbox)?;
-    let own_area = area(keys.area)?;
-    let is_crowd: Option<Flag> = value("iscrowd", keys.iscrowd, Code::MalformedEntry)?;
+    let segmentation = segmentation(keys, size)?;
+    let (own_box, own_area) = (bbox(keys)?, area(keys)?);
+    let is_crowd: Option<Flag> = value(keys, "iscrowd", Code::MalformedEntry)?;
     let Some(category) = *category else { return Ok(None) };
-    let computed = || segmentation.bbox().ok().flatten();
-    let bbox = own_box.or_else(computed).ok_or_else(|| {
-        Refused::new(Code::MalformedEntry, "has neither `bbox` nor `segmentation`")
-    })?;
-    let computed = || segmentation.area().ok().flatten().unwrap_or(bbox[2] * bbox[3]);
-    let area = own_area.unwrap_or_else(computed);
+    let (bbox, area) = measures(own_box.map(Bbox), own_area, &segmentation)
+        .map_err(|error| Refused::new(Code::MalformedEntry, format!("{error:#}")))?;
     let is_crowd = is_crowd.is_some_and(|flag| flag.0);
     let object = Object { category, bbox, area, is_crowd, segmentation };
     Ok(Some((object, own_box.is_some(), own_area.is_some())))
 }
 
-fn bbox(raw: Option<&RawValue>) -> Result<Option<[f64; 4]>, Refused> {
-    let Some(sides) = value::<Vec<Lax>>("bbox", raw, Code::MalformedEntry)? else {
+fn bbox(keys: &Extra) -> Result<Option<[f64; 4]>, Refused> {
+    let Some(sides) = value::<Vec<Lax>>(keys, "bbox", Code::MalformedEntry)? else {
         return Ok(None);
     };
     let sides: Vec<f64> = sides.into_iter().map(|Lax(side)| side).collect();
@@ -150,8 +125,8 @@ fn bbox(raw: Option<&RawValue>) -> Result<Option<[f64; 4]>, Refused> {
     Ok(Some(bbox))
 }
 
-fn area(raw: Option<&RawValue>) -> Result<Option<f64>, Refused> {
-    match value::<Lax>("area", raw, Code::MalformedEntry)? {
+fn area(keys: &Extra) -> Result<Option<f64>, Refused> {
+    match value::<Lax>(keys, "area", Code::MalformedEntry)? {
         Some(Lax(area)) if !area.is_finite() || area < 0.0 => {
             Err(Refused::new(Code::BadNumber, format!("`area` is {area}, not a number of pixels")))
         }
@@ -159,10 +134,10 @@ fn area(raw: Option<&RawValue>) -> Result<Option<f64>, Refused> {
     }
 }
 
-fn segmentation(raw: Option<&RawValue>, size: Option<(u32, u32)>) -> Result<Segmentation, Refused> {
-    let is_rle = raw.is_some_and(|raw| raw.get().starts_with('{'));
+fn segmentation(keys: &Extra, size: Option<(u32, u32)>) -> Result<Segmentation, Refused> {
+    let is_rle = keys.get("segmentation").is_some_and(|raw| raw.get().starts_with('{'));
     let code = if is_rle { Code::BadRle } else { Code::BadPolygon };
-    let segmentation: Segmentation = value("segmentation", raw, code)?.unwrap_or_default();
+    let segmentation: Segmentation = value(keys, "segmentation", code)?.unwrap_or_default();
     if let Segmentation::Polygons(polygons) = &segmentation {
         for (i, polygon) in polygons.iter().enumerate() {
             let what = match polygon.len() {

@@ -6,9 +6,10 @@ use std::{
 };
 
 use serde_json::value::RawValue;
+use sonotune_dataset::coco::{Integer, read};
 
-use super::super::{CocoConfig, parse::Integer, read};
-use super::lenient::{CategoryEntry, Lists, Refused, entry, quoted_nan, required};
+use super::super::CocoConfig;
+use super::lenient::{Lists, Refused, entry, quoted_nan, required};
 use crate::data::{
     Category, Split,
     check::{Audit, Code, Findings, Place},
@@ -79,9 +80,9 @@ fn listed(
     };
     let mut positions = Vec::new();
     for (i, raw) in entries.iter().enumerate() {
-        let category = entry::<CategoryEntry<'_>>(raw).and_then(|c| {
-            let Integer(id) = required("id", c.id)?;
-            Ok(Category { id, name: required("name", c.name)? })
+        let category = entry(raw).and_then(|keys| {
+            let Integer(id) = required(&keys, "id")?;
+            Ok(Category { id, name: required(&keys, "name")? })
         });
         let category = match category {
             Ok(category) => category,

@@ -1,4 +1,8 @@
 //! A COCO file read entry by entry, so that a fault in one does not hide the others.
+//!
+//! This is a pass of its own: [`sonotune_dataset`] reads an entry in one go and stops at its first
+//! fault, while here each value stays unread until it is asked for, and its fault is a finding. Single
+//! values are read by the same types.
 
 use std::{borrow::Cow, path::Path};
 
@@ -8,9 +12,12 @@ use serde::{
     de::{self, DeserializeOwned, Visitor},
 };
 use serde_json::value::RawValue;
+use sonotune_dataset::coco::{Extra, FILE, Object, located, without_mark};
 
-use super::super::parse::{CocoFile, Described, located, without_mark};
-use crate::{Error, data::check::Code};
+use crate::{
+    Error,
+    data::check::{Code, Findings, Place},
+};
 
 /// The text of a file in which NaN and Infinity, which are not valid JSON but which Python writes
 /// anyway, are strings: `"NaN"`. [`Lax`] reads them.
@@ -76,12 +83,14 @@ impl<'a> Lists<'a> {
     /// If it is not JSON, or not an object with the three lists.
     pub(super) fn read(bytes: &'a [u8], path: &Path) -> Result<Self> {
         let refused = |what: String| Error::data(format!("{}: {what}", path.display()));
-        let top = object::<TopLevel<'_>>(bytes).map_err(|e| {
-            e.map_or_else(|| refused(expected()).into(), |e| located(&e, bytes, path))
-        })?;
+        let first = bytes.iter().find(|b| !b.is_ascii_whitespace());
+        if first.is_some_and(|&b| b != b'{') {
+            return Err(refused(FILE.to_owned()).into());
+        }
+        let top: TopLevel<'_> =
+            serde_json::from_slice(bytes).map_err(|e| located(&e, bytes, path))?;
         let list = |key: &str, raw: Option<&'a RawValue>| -> Result<Vec<&'a RawValue>> {
-            let raw =
-                raw.ok_or_else(|| refused(format!("`{key}` is missing: expected {}", expected())))?;
+            let raw = raw.ok_or_else(|| refused(format!("`{key}` is missing: expected {FILE}")))?;
             serde_json::from_str(raw.get())
                 .map_err(|_| refused(format!("`{key}` is not a list, but {}", shown(raw))).into())
         };
@@ -92,66 +101,6 @@ impl<'a> Lists<'a> {
             categories: list("categories", top.categories)?,
         })
     }
-}
-
-fn expected() -> String {
-    CocoFile::EXPECTED.to_owned()
-}
-
-/// A struct from an object; the error is `None` if it is something else.
-fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Option<serde_json::Error>> {
-    let first = json.iter().find(|b| !b.is_ascii_whitespace());
-    if first.is_some_and(|&b| b != b'{') {
-        return Err(None);
-    }
-    serde_json::from_slice(json).map_err(Some)
-}
-
-/// An entry of `images`.
-#[derive(Debug, Deserialize)]
-pub(super) struct ImageEntry<'a> {
-    #[serde(borrow)]
-    pub(super) id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) file_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) height: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) width: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) dataset: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) patient: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) clip: Option<&'a RawValue>,
-}
-
-/// An entry of `annotations`.
-#[derive(Debug, Deserialize)]
-pub(super) struct AnnotationEntry<'a> {
-    #[serde(borrow)]
-    pub(super) id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) image_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) category_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) bbox: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) area: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) iscrowd: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) segmentation: Option<&'a RawValue>,
-}
-
-/// An entry of `categories`.
-#[derive(Debug, Deserialize)]
-pub(super) struct CategoryEntry<'a> {
-    #[serde(borrow)]
-    pub(super) id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) name: Option<&'a RawValue>,
 }
 
 /// Why an entry cannot be used.
@@ -165,23 +114,34 @@ impl Refused {
     pub(super) fn new(code: Code, got: impl Into<String>) -> Self {
         Self { code, got: got.into() }
     }
+
+    /// What can be used; the rest becomes a finding.
+    pub(super) fn report<T>(
+        result: Result<T, Self>,
+        findings: &mut Findings,
+        place: impl FnOnce() -> Place,
+    ) -> Option<T> {
+        result.map_err(|refused| findings.add(refused.code, place(), refused.got)).ok()
+    }
 }
 
-/// An entry's keys.
-pub(super) fn entry<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, Refused> {
-    object(raw.get().as_bytes()).map_err(|error| {
-        let got = error.map_or_else(|| format!("not an object, but {}", shown(raw)), |e| short(&e));
-        Refused::new(Code::MalformedEntry, got)
+/// An entry's keys, their values unread.
+pub(super) fn entry(raw: &RawValue) -> Result<Extra, Refused> {
+    serde_json::from_str(raw.get()).map(|Object(keys)| keys).map_err(|_| {
+        Refused::new(Code::MalformedEntry, format!("not an object, but {}", shown(raw)))
     })
 }
 
 /// The value of `key`; `code` is the kind of finding for a value of the wrong type.
 pub(super) fn value<T: DeserializeOwned>(
+    keys: &Extra,
     key: &str,
-    raw: Option<&RawValue>,
     code: Code,
 ) -> Result<Option<T>, Refused> {
-    let Some(raw) = raw else { return Ok(None) };
+    if keys.0.iter().filter(|(k, _)| **k == *key).count() > 1 {
+        return Err(Refused::new(Code::MalformedEntry, format!("duplicate field `{key}`")));
+    }
+    let Some(raw) = keys.get(key).filter(|raw| raw.get() != "null") else { return Ok(None) };
     serde_json::from_str(raw.get()).map(Some).map_err(|error| {
         let text = raw.get();
         let no_number =
@@ -193,12 +153,9 @@ pub(super) fn value<T: DeserializeOwned>(
     })
 }
 
-/// Same as [`value`], for a required key.
-pub(super) fn required<T: DeserializeOwned>(
-    key: &str,
-    raw: Option<&RawValue>,
-) -> Result<T, Refused> {
-    value(key, raw, Code::MalformedEntry)?
+/// Same as [`value`], but the key must be there.
+pub(super) fn required<T: DeserializeOwned>(keys: &Extra, key: &str) -> Result<T, Refused> {
+    value(keys, key, Code::MalformedEntry)?
         .ok_or_else(|| Refused::new(Code::MalformedEntry, format!("`{key}` is missing")))
 }
 
@@ -274,7 +231,8 @@ mod tests {
     fn a_value_that_is_no_number_is_told_from_one_of_another_type() {
         let read = |json: &str| {
             let raw: Box<RawValue> = serde_json::from_str(json).unwrap();
-            value::<f64>("area", Some(&raw), Code::MalformedEntry).unwrap_err()
+            let keys = Extra(vec![("area".into(), raw)]);
+            value::<f64>(&keys, "area", Code::MalformedEntry).unwrap_err()
         };
         for (json, code, got) in [
             ("1e999", Code::BadNumber, "`area` is 1e999"),

@@ -10,13 +10,14 @@ use std::{
 };
 
 use serde_json::value::RawValue;
+use sonotune_dataset::coco::{Extra, Integer, read};
 
 use self::{
     annotations::annotations,
     categories::Classes,
-    lenient::{ImageEntry, Lists, Refused, entry, quoted_nan, required, value},
+    lenient::{Lists, Refused, entry, quoted_nan, required, value},
 };
-use super::{CocoConfig, ImageLabel, parse::Integer, read};
+use super::{CocoConfig, ImageLabel};
 use crate::{
     data::{
         ImageId, Split,
@@ -73,29 +74,18 @@ impl Images<'_> {
         let mut files: HashMap<PathBuf, usize> = HashMap::new();
         for (i, raw) in lists.images.iter().enumerate() {
             let place = || Place::entry(&audit.source, format!("images[{i}]"));
-            let keys = match entry::<ImageEntry<'_>>(raw) {
-                Ok(keys) => keys,
-                Err(refused) => {
-                    audit.findings.add(refused.code, place(), refused.got);
-                    continue;
-                }
-            };
-            let id = match value::<ImageId>("id", keys.id, Code::MalformedEntry) {
-                Ok(id) => id.unwrap_or_else(|| ImageId::from(i as u64)),
-                Err(refused) => {
-                    audit.findings.add(refused.code, place(), refused.got);
-                    continue;
-                }
-            };
+            let read = entry(raw).and_then(|keys| {
+                let id: Option<ImageId> = value(&keys, "id", Code::MalformedEntry)?;
+                Ok((keys, id.unwrap_or_else(|| ImageId::from(i as u64))))
+            });
+            let read = Refused::report(read, &mut audit.findings, place);
+            let Some((keys, id)) = read else { continue };
             let place = || Place { image_id: Some(id.clone()), ..place() };
             let twice = first_entry.get(&id).copied();
-            let mut image = match self.image(&keys, i, id.clone(), dataset.as_deref()) {
-                Ok(image) => image,
-                Err(refused) => {
-                    audit.findings.add(refused.code, place(), refused.got);
-                    index.entry(id).or_insert(None);
-                    continue;
-                }
+            let image = self.image(&keys, i, id.clone(), dataset.as_deref());
+            let Some(mut image) = Refused::report(image, &mut audit.findings, place) else {
+                index.entry(id).or_insert(None);
+                continue;
             };
             let place = || Place { image: Some(image.path.clone()), ..place() };
             if let Some(first) = twice {
@@ -118,26 +108,26 @@ impl Images<'_> {
 
     fn image(
         &self,
-        keys: &ImageEntry<'_>,
+        keys: &Extra,
         i: usize,
         image_id: ImageId,
         dataset: Option<&str>,
     ) -> Result<AuditedImage, Refused> {
-        let name: String = required("file_name", keys.file_name)?;
+        let name: String = required(keys, "file_name")?;
         if name.is_empty() {
             return Err(Refused::new(Code::MalformedEntry, "`file_name` is empty"));
         }
-        let side = |key: &str, raw| -> Result<Option<u32>, Refused> {
-            let Some(Integer(n)) = value(key, raw, Code::MalformedEntry)? else { return Ok(None) };
+        let side = |key: &str| -> Result<Option<u32>, Refused> {
+            let Some(Integer(n)) = value(keys, key, Code::MalformedEntry)? else { return Ok(None) };
             u32::try_from(n).ok().filter(|&n| n > 0).map(Some).ok_or_else(|| {
                 Refused::new(Code::BadNumber, format!("`{key}` is {n}, not a number of pixels"))
             })
         };
-        let text = |raw: Option<&RawValue>| {
-            let id = raw.and_then(|raw| ImageId::from_json(raw.get()).ok())?;
+        let text = |key: &str| {
+            let id = keys.get(key).and_then(|raw| ImageId::from_json(raw.get()).ok())?;
             Some(id.to_string()).filter(|text| !text.is_empty())
         };
-        let dataset = text(keys.dataset).or_else(|| dataset.map(str::to_owned));
+        let dataset = text("dataset").or_else(|| dataset.map(str::to_owned));
         let within = |text: String| match &dataset {
             Some(dataset) => format!("{text} of {dataset}").into(),
             None => text.into(),
@@ -146,12 +136,12 @@ impl Images<'_> {
             image_id,
             path: self.folder.join(name),
             entry: Some(format!("images[{i}]")),
-            size: side("height", keys.height)?.zip(side("width", keys.width)?),
+            size: side("height")?.zip(side("width")?),
             image_labels: Vec::new(),
             objects: Vec::new(),
             without_objects: true,
-            patient: text(keys.patient).map(within),
-            clip: text(keys.clip).map(within),
+            patient: text("patient").map(within),
+            clip: text("clip").map(within),
         })
     }
 

@@ -6,17 +6,18 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use serde::Deserialize;
+use base::{Error, ImageId, Segmentation};
 
 use super::{
-    entry,
-    parse::{Bbox, Described, Entries, Entry, Flag, RawImage},
-    read_hashed,
+    Annotation, Category, File, Image, Plain, from_slice,
+    join::{entry, find, measures, spelled},
+    parse_hashed, read,
 };
-use crate::{
-    Error,
-    data::{ImageId, Segmentation, coco::assemble::image_size},
-};
+
+/// What follows "any image" in messages.
+pub(super) const OF_TRUTHS: &str = " of the ground truth";
+
+type Scoring = Plain<ImageId>;
 
 /// Annotated images, ascending by id, and categories, ascending by id: the order in which
 /// pycocotools goes through them.
@@ -65,50 +66,6 @@ pub struct TruthCategory {
     pub name: String,
 }
 
-#[derive(Debug, Deserialize)]
-struct TruthFile {
-    images: Entries<RawImage>,
-    annotations: Entries<RawTruth>,
-    categories: Entries<RawLabel>,
-}
-
-impl Described for TruthFile {
-    const EXPECTED: &'static str =
-        "a COCO file: an object with the lists `images`, `annotations`, `categories`";
-}
-
-#[derive(Debug, Deserialize)]
-struct RawTruth {
-    id: Option<ImageId>,
-    image_id: Option<ImageId>,
-    category_id: Option<ImageId>,
-    bbox: Option<Bbox>,
-    area: Option<f64>,
-    iscrowd: Option<Flag>,
-    #[serde(default)]
-    segmentation: Segmentation,
-}
-
-impl Described for RawTruth {
-    const EXPECTED: &'static str = "an object with `image_id`, `category_id`, `bbox`";
-}
-impl Entry for RawTruth {
-    const LIST: &'static str = "annotations";
-}
-
-#[derive(Debug, Deserialize)]
-struct RawLabel {
-    id: Option<ImageId>,
-    name: Option<String>,
-}
-
-impl Described for RawLabel {
-    const EXPECTED: &'static str = "an object with `id` and `name`";
-}
-impl Entry for RawLabel {
-    const LIST: &'static str = "categories";
-}
-
 impl CocoTruths {
     /// Reads the ground truth at `path`; without `with_masks`, outlines are checked and discarded.
     ///
@@ -119,7 +76,7 @@ impl CocoTruths {
     /// A data error that names the file and the entry that is incomplete, contradictory, a duplicate or
     /// refers to something that does not exist.
     pub fn read(path: &Path, with_masks: bool) -> Result<Self> {
-        let (file, sha256): (TruthFile, _) = read_hashed(path)?;
+        let (file, sha256) = parse_hashed(&read(path)?, |bytes| from_slice(bytes, path), path)?;
         assemble(file, path, sha256, with_masks)
             .map_err(|e| Error::data(format!("{}: {e:#}", path.display())).into())
     }
@@ -131,20 +88,26 @@ impl CocoTruths {
     }
 }
 
-fn assemble(file: TruthFile, path: &Path, sha256: String, with_masks: bool) -> Result<CocoTruths> {
-    let (mut images, image_index) = images(file.images.0)?;
-    let (categories, category_index) = categories(file.categories.0)?;
+fn assemble(
+    file: File<Scoring>,
+    path: &Path,
+    sha256: String,
+    with_masks: bool,
+) -> Result<CocoTruths> {
+    let (mut images, image_index) = images(file.images.unwrap_or_default())?;
+    let (categories, category_index) = categories(file.categories.unwrap_or_default())?;
     let mut seen: HashMap<ImageId, usize> = HashMap::new();
     let mut num_completed = 0;
-    for (i, raw) in file.annotations.0.into_iter().enumerate() {
+    for (i, raw) in file.annotations.unwrap_or_default().into_iter().enumerate() {
         let place = entry("annotations", i, raw.id.as_ref());
         if let Some(j) = raw.id.clone().and_then(|id| seen.insert(id, i)) {
             return Err(anyhow!("{place} has the same id as annotations[{j}]: ids must differ"));
         }
         num_completed += usize::from(raw.bbox.is_none() || raw.area.is_none());
-        let owner = find("image_id", raw.image_id.as_ref(), &image_index);
+        let owner = find("image_id", raw.image_id.as_ref(), &image_index, OF_TRUTHS);
         let image = &mut images[owner.with_context(|| place.clone())? as usize];
-        let category = find("category_id", raw.category_id.as_ref(), &category_index);
+        let category = raw.category_id.as_ref();
+        let category = find("category_id", category, &category_index, OF_TRUTHS);
         let category = category.with_context(|| place.clone())?;
         let mut object = object(raw, i, category, image.size).context(place)?;
         if !with_masks {
@@ -175,11 +138,11 @@ fn assemble(file: TruthFile, path: &Path, sha256: String, with_masks: bool) -> R
     })
 }
 
-fn images(raw: Vec<RawImage>) -> Result<(Vec<TruthImage>, HashMap<ImageId, u32>)> {
+fn images(raw: Vec<Image<Scoring>>) -> Result<(Vec<TruthImage>, HashMap<ImageId, u32>)> {
     let mut images = Vec::with_capacity(raw.len());
     for (i, image) in raw.into_iter().enumerate() {
         let place = entry("images", i, image.id.as_ref());
-        let size = image_size(&image).context(place)?;
+        let size = image.size().context(place)?;
         let id = image.id.unwrap_or_else(|| ImageId::from(i as u64));
         images.push(TruthImage { id, size, objects: Vec::new() });
     }
@@ -188,7 +151,7 @@ fn images(raw: Vec<RawImage>) -> Result<(Vec<TruthImage>, HashMap<ImageId, u32>)
     Ok((images, index))
 }
 
-fn categories(raw: Vec<RawLabel>) -> Result<(Vec<TruthCategory>, HashMap<ImageId, u32>)> {
+fn categories(raw: Vec<Category<Scoring>>) -> Result<(Vec<TruthCategory>, HashMap<ImageId, u32>)> {
     let mut categories = Vec::with_capacity(raw.len());
     for (i, label) in raw.into_iter().enumerate() {
         let id = label.id.with_context(|| format!("categories[{i}]: `id` is missing"))?;
@@ -213,57 +176,21 @@ fn index<'a>(list: &str, ids: impl Iterator<Item = &'a ImageId>) -> Result<HashM
     Ok(index)
 }
 
-/// The position of the entry that `key` refers to.
-pub(super) fn find(key: &str, id: Option<&ImageId>, index: &HashMap<ImageId, u32>) -> Result<u32> {
-    let id = id.with_context(|| format!("`{key}` is missing"))?;
-    index.get(id).copied().ok_or_else(|| {
-        let whose = if key == "image_id" { "image" } else { "category" };
-        let hint = match id.respelled().filter(|other| index.contains_key(other)) {
-            Some(other) => {
-                format!(", but {} is: spell both alike, as a number or as text", spelled(&other))
-            }
-            None => String::new(),
-        };
-        anyhow!("{key} {} is not the id of any {whose} of the ground truth{hint}", spelled(id))
-    })
-}
-
-/// An id as JSON has it.
-pub(super) fn spelled(id: &ImageId) -> String {
-    serde_json::to_string(id).unwrap_or_else(|_| id.to_string())
-}
-
 fn object(
-    raw: RawTruth,
+    raw: Annotation<Scoring>,
     index: usize,
     category: u32,
     size: Option<(u32, u32)>,
 ) -> Result<TruthObject> {
-    raw.segmentation.check(size).context("segmentation")?;
-    let bbox = match raw.bbox {
-        Some(bbox) => bbox.0,
-        None => raw.segmentation.bbox()?.context("has neither `bbox` nor `segmentation`")?,
-    };
-    check_bbox(bbox)?;
-    let area = match raw.area {
-        Some(area) => area,
-        None => raw.segmentation.area()?.unwrap_or(bbox[2] * bbox[3]),
-    };
-    ensure!(area.is_finite() && area >= 0.0, "area {area} is not a number of pixels");
+    let segmentation = raw.segmentation.unwrap_or_default();
+    segmentation.check(size).context("segmentation")?;
+    let (bbox, area) = measures(raw.bbox, raw.area, &segmentation)?;
     Ok(TruthObject {
         entry: index as u32,
         category,
         bbox,
         area,
         is_crowd: raw.iscrowd.is_some_and(|flag| flag.0),
-        segmentation: raw.segmentation,
+        segmentation,
     })
-}
-
-pub(super) fn check_bbox(bbox: [f64; 4]) -> Result<()> {
-    ensure!(
-        bbox.iter().all(|side| side.is_finite()) && bbox[2] >= 0.0 && bbox[3] >= 0.0,
-        "bbox {bbox:?} is not [x, y, width, height] with a width and height of at least 0"
-    );
-    Ok(())
 }

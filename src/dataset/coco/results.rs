@@ -6,20 +6,20 @@
 use std::{cell::RefCell, fmt, path::Path};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use base::{Error, ImageId, Segmentation};
 use serde::{
     Deserialize, Deserializer,
-    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 use serde_json::value::RawValue;
 
 use super::{
-    parse::{located, without_mark},
+    CocoTruths,
+    fields::bbox_or_nothing,
+    join::{check_bbox, find},
+    json::{entries, located, without_mark},
     parse_hashed, read,
-    truths::{CocoTruths, check_bbox, find},
-};
-use crate::{
-    Error,
-    data::{ImageId, Segmentation},
+    truths::OF_TRUTHS,
 };
 
 /// The bytes of a result file.
@@ -92,7 +92,7 @@ impl CocoResults {
                 .map_err(|e| Error::data(format!("{}: is not UTF-8: {e}", path.display())))?;
             let list = List { truths, with_masks, last_image: RefCell::default() };
             let mut json = serde_json::Deserializer::from_str(text);
-            let found = TopLevel(&list).deserialize(&mut json);
+            let found = ListSeed { list: &list, is_top: true }.deserialize(&mut json);
             found
                 .and_then(|found| json.end().map(|()| found))
                 .map_err(|error| located(&error, bytes, path))
@@ -115,41 +115,6 @@ struct RawFound<'a> {
     segmentation: Option<&'a RawValue>,
 }
 
-/// `[]` and `null` count as absent, as in pycocotools.
-fn bbox_or_nothing<'de, D: Deserializer<'de>>(json: D) -> Result<Option<[f64; 4]>, D::Error> {
-    struct BboxVisitor;
-    impl<'de> Visitor<'de> for BboxVisitor {
-        type Value = Option<[f64; 4]>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a bbox of four numbers, [x, y, width, height]")
-        }
-
-        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut bbox = [0.0; 4];
-            let mut length = 0;
-            while length < 4 {
-                let Some(side) = list.next_element()? else { break };
-                bbox[length] = side;
-                length += 1;
-            }
-            while list.next_element::<IgnoredAny>()?.is_some() {
-                length += 1;
-            }
-            match length {
-                0 => Ok(None),
-                4 => Ok(Some(bbox)),
-                _ => Err(de::Error::invalid_length(length, &self)),
-            }
-        }
-    }
-    json.deserialize_any(BboxVisitor)
-}
-
 /// Reads entries and finds their images and categories.
 struct List<'t> {
     truths: &'t CocoTruths,
@@ -161,7 +126,8 @@ struct List<'t> {
 impl List<'_> {
     fn found<'a>(&self, raw: &RawFound<'a>) -> Result<FoundObject<'a>> {
         let category_id = parse_id("category_id", raw.category_id)?;
-        let category = find("category_id", category_id.as_ref(), &self.truths.category_index)?;
+        let categories = &self.truths.category_index;
+        let category = find("category_id", category_id.as_ref(), categories, OF_TRUTHS)?;
         let score = raw.score.context("`score` is missing")?;
         let empty = |json: &&str| matches!(*json, "[]" | "null");
         let segmentation = raw.segmentation.map(RawValue::get).filter(|json| !empty(json));
@@ -187,8 +153,8 @@ impl List<'_> {
             (Some((text, image)), Some(json)) if text == json.get() => return Ok(*image),
             _ => {}
         }
-        let image =
-            find("image_id", parse_id("image_id", json)?.as_ref(), &self.truths.image_index)?;
+        let id = parse_id("image_id", json)?;
+        let image = find("image_id", id.as_ref(), &self.truths.image_index, OF_TRUTHS)?;
         *last = json.map(|json| (json.get().to_owned(), image));
         Ok(image)
     }
@@ -199,39 +165,9 @@ fn parse_id(key: &str, json: Option<&RawValue>) -> Result<Option<ImageId>> {
     json.map(parse).transpose().map_err(|e| anyhow!("{key}: {e}"))
 }
 
-impl<'de> Visitor<'de> for &List<'_> {
-    type Value = Vec<FoundObject<'de>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of detections")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut all = Vec::new();
-        let fault = |i: usize, error: &dyn fmt::Display| {
-            de::Error::custom(format!("detections[{i}]: {error}"))
-        };
-        // serde_json takes line and column out of the inner message and puts them at the end of
-        // the outer one.
-        while let Some(found) =
-            list.next_element_seed(EntrySeed(self)).map_err(|e| fault(all.len(), &e))?
-        {
-            all.push(found);
-        }
-        Ok(all)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for &List<'_> {
-    type Value = Vec<FoundObject<'de>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-/// One entry. Its images and categories are looked up while the parser is at this entry, so that an
-/// error names its line.
+/// One entry. Its images and categories are looked up while the reader stands in it, so that an
+/// error tells its line.
+#[derive(Clone, Copy)]
 struct EntrySeed<'l, 't>(&'l List<'t>);
 
 impl<'de> DeserializeSeed<'de> for EntrySeed<'_, '_> {
@@ -255,10 +191,13 @@ impl<'de> Visitor<'de> for EntrySeed<'_, '_> {
     }
 }
 
-/// The list, or an object that has it as `annotations`.
-struct TopLevel<'l, 't>(&'l List<'t>);
+/// The list, or at the top of the file an object that has it as `annotations`.
+struct ListSeed<'l, 't> {
+    list: &'l List<'t>,
+    is_top: bool,
+}
 
-impl<'de> DeserializeSeed<'de> for TopLevel<'_, '_> {
+impl<'de> DeserializeSeed<'de> for ListSeed<'_, '_> {
     type Value = Vec<FoundObject<'de>>;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
@@ -266,24 +205,28 @@ impl<'de> DeserializeSeed<'de> for TopLevel<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for TopLevel<'_, '_> {
+impl<'de> Visitor<'de> for ListSeed<'_, '_> {
     type Value = Vec<FoundObject<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of detections, or an object with such a list as `annotations`")
+        let top = ", or an object with such a list as `annotations`";
+        write!(f, "a list of detections{}", if self.is_top { top } else { "" })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
-        self.0.visit_seq(list)
+        entries(list, "detections", EntrySeed(self.list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        if !self.is_top {
+            return Err(de::Error::invalid_type(Unexpected::Map, &self));
+        }
         let mut found = None;
         while let Some(key) = map.next_key::<String>()? {
             if key != "annotations" {
                 map.next_value::<IgnoredAny>()?;
             } else if found.is_none() {
-                found = Some(map.next_value_seed(self.0)?);
+                found = Some(map.next_value_seed(Self { is_top: false, ..self })?);
             } else {
                 return Err(de::Error::duplicate_field("annotations"));
             }
