@@ -1,5 +1,6 @@
 //! Numbers of the image entries, by keys that the config names.
 
+use base::words::did_you_mean;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};

@@ -1,5 +1,6 @@
 //! Annotations, one by one.
 
+use base::words::did_you_mean;
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use sonotune_dataset::coco::{
