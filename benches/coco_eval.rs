@@ -13,12 +13,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use engine::{
-    data::Rle,
-    metrics::overlap::{Spacing, overlap},
-    seed::Rng,
-};
 use serde_json::{Value, json};
+use sonotune_base::{Rle, seed::Rng};
+use sonotune_metrics::overlap::{Spacing, overlap};
 
 const IMAGES: u64 = 5_000;
 const DETECTIONS_PER_IMAGE: u64 = 100;

@@ -8,12 +8,10 @@ use std::{
     time::Instant,
 };
 
-use engine::{
-    Context, Result, bail,
-    data::{DatasetConfig, Rle, Split},
-    seed::Rng,
-    serde_json::{self, json},
-};
+use anyhow::{Context, Result, bail};
+use serde_json::{self, json};
+use sonotune_base::{Rle, seed::Rng};
+use sonotune_dataset::{DatasetConfig, Split};
 
 const IMAGES: u64 = 280_000;
 const ANNOTATIONS: u64 = 300_000;

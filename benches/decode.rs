@@ -3,19 +3,14 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use engine::{
-    Result,
-    data::InputSpec,
-    data::TargetNeeds,
-    data::{
-        Dataset, ImageId, Record,
-        transforms::{AugmentConfig, PreprocessConfig, Resample},
-    },
-    ensure,
-    loader::LoaderConfig,
-    loader::{LoadPlan, Loader},
-    serde_json::json,
+use anyhow::{Result, ensure};
+use serde_json::json;
+use sonotune_base::ImageId;
+use sonotune_dataset::{
+    Dataset, InputSpec, Record, TargetNeeds,
+    transforms::{AugmentConfig, PreprocessConfig, Resample},
 };
+use sonotune_engine::loader::{LoadPlan, Loader, LoaderConfig};
 
 const REPEATS: usize = 5;
 /// Divides the number of images, so that a repetition is a complete pass over them.
@@ -28,7 +23,7 @@ const METHODS: [(&str, Resample); 3] = [
 
 fn main() -> Result<()> {
     // The same as the command line.
-    engine::keep_freed_memory();
+    sonotune_shim::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let wanted = arguments.iter().find(|a| !a.starts_with("--"));
     for format in ["png", "jpeg"] {

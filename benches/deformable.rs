@@ -4,15 +4,13 @@
 #[path = "support/measure.rs"]
 mod measure;
 
-use engine::{
-    Result,
-    nn::deformable::{
-        ms_deform_attn, ms_deform_attn_composite, point_sample, point_sample_composite,
-    },
-    serde_json::{Value, json},
-    tch::{Device, Kind, Tensor},
-};
+use anyhow::Result;
 use measure::Case;
+use serde_json::{Value, json};
+use sonotune_engine::nn::deformable::{
+    ms_deform_attn, ms_deform_attn_composite, point_sample, point_sample_composite,
+};
+use tch::{Device, Kind, Tensor};
 
 const REPEATS: usize = 20;
 const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -41,7 +39,7 @@ fn main() -> Result<()> {
 /// 32 channels, four points per level around the query's position, a few pixels away, as after training.
 fn attention(form: Form, backward: bool) -> Result<Value> {
     const LEVELS: [(i64, i64); 3] = [(16, 16), (32, 32), (64, 64)];
-    engine::tch::manual_seed(0);
+    tch::manual_seed(0);
     let centres: Vec<_> = LEVELS.iter().map(|&(h, w)| centres(h, w)).collect();
     let reference = Tensor::cat(&centres, 0).view([1, 5376, 1, 1, 1, 2]);
     let sizes = Tensor::from_slice(&LEVELS.map(|(_, w)| w as f32)).view([1, 1, 1, 3, 1, 1]);
@@ -79,7 +77,7 @@ fn centres(h: i64, w: i64) -> Tensor {
 
 /// Hungarian matching: the masks of an image's objects at common points.
 fn points(form: Form) -> Result<Value> {
-    engine::tch::manual_seed(0);
+    tch::manual_seed(0);
     let masks = Tensor::randn([20, 512, 512], F32).gt(0.0);
     let points = Tensor::rand([12_544, 2], F32);
     measure::seconds(REPEATS, || {

@@ -4,23 +4,22 @@
 #[path = "support/measure.rs"]
 mod measure;
 
-use engine::{
-    Result,
-    anyhow::Context,
-    backbone::BackboneConfig,
-    batch::{Batch, Target},
-    data::{Category, ImageId},
-    optim::{self, Optimizer, OptimizerConfig, groups},
-    serde_json::{self, Value, json},
-    task::{Task, TaskConfig},
-    tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
-};
+use anyhow::{Context, Result};
 use mask2former::{
     head::LayerOutput,
     matcher::{MatchCosts, Objects, assign, match_costs},
     points::{PointRules, uniform},
 };
 use measure::Case;
+use serde_json::{self, Value, json};
+use sonotune_base::{Category, ImageId};
+use sonotune_engine::{
+    backbone::BackboneConfig,
+    batch::{Batch, Target},
+    optim::{self, Optimizer, OptimizerConfig, groups},
+    task::{Task, TaskConfig},
+};
+use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
 const SIDE: i64 = 512;
 const CLASSES: i64 = 80;
@@ -42,7 +41,7 @@ fn main() -> Result<()> {
 
 /// The paper's head; batch norms neither learn nor update their statistics.
 fn build() -> Result<(VarStore, Box<dyn Task>)> {
-    engine::tch::manual_seed(0);
+    tch::manual_seed(0);
     let backbone = json!({ "type": "resnet", "depth": 50, "norm_requires_grad": false });
     let backbone: Box<dyn BackboneConfig> = serde_json::from_value(backbone)?;
     let task: Box<dyn TaskConfig> = serde_json::from_value(json!({ "type": "mask2former" }))?;

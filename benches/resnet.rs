@@ -4,19 +4,18 @@
 #[path = "support/measure.rs"]
 mod measure;
 
-use engine::{
-    Result,
-    backbone::BackboneConfig,
-    device::Precision,
-    device::autocast,
-    optim::{Optimizer, OptimizerConfig, groups},
-    serde_json::{self, Value, json},
-    tch::{
-        Device, Kind, Tensor,
-        nn::{self, Module, VarStore},
-    },
-};
+use anyhow::Result;
 use measure::Case;
+use serde_json::{self, Value, json};
+use sonotune_engine::{
+    backbone::BackboneConfig,
+    device::{Precision, autocast},
+    optim::{Optimizer, OptimizerConfig, groups},
+};
+use tch::{
+    Device, Kind, Tensor,
+    nn::{self, Module, VarStore},
+};
 
 const REPEATS: usize = 3;
 
@@ -31,7 +30,7 @@ fn main() -> Result<()> {
 
 /// Two images, two classes: forward, cross-entropy, backward, AdamW.
 fn step(precision: Precision) -> Result<Value> {
-    engine::tch::manual_seed(0);
+    tch::manual_seed(0);
     let table = json!({ "type": "resnet", "depth": 50, "out_indices": [3] });
     let config: Box<dyn BackboneConfig> = serde_json::from_value(table)?;
     let vs = VarStore::new(Device::Cpu);

@@ -4,18 +4,7 @@
 #[path = "support/measure.rs"]
 mod measure;
 
-use engine::{
-    Result,
-    backbone::BackboneConfig,
-    bail,
-    device::Precision,
-    device::autocast,
-    embedding_cache::{EmbeddingDtype, Entry, Found},
-    optim::{Optimizer, OptimizerConfig, groups},
-    serde_json::{self, Value, json},
-    task::StepOutput,
-    tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
-};
+use anyhow::{Result, bail};
 use measure::Case;
 use sam_prompt::{
     Frame, LossConfig, Owners, Postprocess,
@@ -25,6 +14,15 @@ use sam_prompt::{
     prompt_encoder::{Label, PromptEncoder, Prompts},
     transformer::TransformerSizes,
 };
+use serde_json::{self, Value, json};
+use sonotune_engine::{
+    backbone::BackboneConfig,
+    device::{Precision, autocast},
+    embedding_cache::{EmbeddingDtype, Entry, Found},
+    optim::{Optimizer, OptimizerConfig, groups},
+    task::StepOutput,
+};
+use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
 const SIDE: i64 = 1024;
 const CHANNELS: i64 = 256;
@@ -66,7 +64,7 @@ fn aimed(figures: Result<Value>) -> Result<Value> {
 }
 
 fn build(extra: Value) -> Result<(VarStore, Sam)> {
-    engine::tch::manual_seed(0);
+    tch::manual_seed(0);
     let mut table = json!({ "type": "sam_vit", "arch": "base" });
     if let (Some(table), Value::Object(extra)) = (table.as_object_mut(), extra) {
         table.extend(extra);
@@ -117,7 +115,7 @@ fn targets(objects: i64) -> Tensor {
 
 fn total(output: &StepOutput) -> Result<Tensor> {
     let weighed = output.losses.iter().map(|loss| &loss.value * loss.weight);
-    weighed.reduce(|a, b| a + b).ok_or_else(|| engine::anyhow::anyhow!("no losses"))
+    weighed.reduce(|a, b| a + b).ok_or_else(|| anyhow::anyhow!("no losses"))
 }
 
 /// One image, one object with a box: forward, losses, backward, AdamW, everything trained.

@@ -4,16 +4,15 @@
 #[path = "support/measure.rs"]
 mod measure;
 
-use engine::{
-    Result,
-    backbone::{Backbone, BackboneConfig},
-    device::Precision,
-    device::autocast,
-    optim::{Optimizer, OptimizerConfig, groups},
-    serde_json::{self, Value, json},
-    tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
-};
+use anyhow::Result;
 use measure::Case;
+use serde_json::{self, Value, json};
+use sonotune_engine::{
+    backbone::{Backbone, BackboneConfig},
+    device::{Precision, autocast},
+    optim::{Optimizer, OptimizerConfig, groups},
+};
+use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
 const REPEATS: usize = 3;
 const TRAIN_REPEATS: usize = 6;
@@ -31,7 +30,7 @@ fn main() -> Result<()> {
 }
 
 fn build(table: Value) -> Result<(VarStore, Box<dyn Backbone>)> {
-    engine::tch::manual_seed(0);
+    tch::manual_seed(0);
     let config: Box<dyn BackboneConfig> = serde_json::from_value(table)?;
     let vs = VarStore::new(Device::Cpu);
     let backbone = config.build(&vs.root())?;

@@ -6,5 +6,5 @@ use mask2former as _;
 use sam_prompt as _;
 
 fn main() -> std::process::ExitCode {
-    engine::cli::run()
+    sonotune_cli::run()
 }

@@ -2,11 +2,9 @@
 
 use std::{fs, time::Instant};
 
-use engine::{
-    Context, Result, bail,
-    serde_json::{Value, json},
-    tch,
-};
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tch;
 
 /// A case's name and the function that measures it.
 pub(crate) type Case = (&'static str, fn() -> Result<Value>);

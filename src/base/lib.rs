@@ -21,3 +21,6 @@ pub use category::Category;
 pub use error::{Error, ErrorKind};
 pub use id::ImageId;
 pub use masks::{Rle, Segmentation};
+
+/// `(height, width)` in pixels.
+pub type Size = (i64, i64);

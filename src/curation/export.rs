@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use base::{Error, fs::atomic_write};
 use serde::Serialize;
+use sonotune_base::{Error, fs::atomic_write};
 
 use crate::coco::{AnnotationRecord, CocoFile};
 

@@ -4,13 +4,13 @@
 //! number of images, datasets within them too. Two colours of Okabe and Ito's palette, which are
 //! told apart with any colour vision and in grey.
 
-use base::words::{counted, with_commas};
+use sonotune_base::words::{counted, with_commas};
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use base::Error;
 use image::Rgb;
 use serde::Serialize;
+use sonotune_base::Error;
 use sonotune_draw::{
     Figure, Rect,
     chart::{AxisStyle, Bar, BarStyle, INK, Legend, LogAxis, bar_group},

@@ -6,12 +6,12 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
-use base::{Error, names, pattern, words::did_you_mean};
 use serde::Serialize;
+use sonotune_base::{Error, names, pattern, words::did_you_mean};
 
 use crate::coco::{CocoFile, ImageRecord};
 
-/// What to keep. Patterns follow [`base::pattern`].
+/// What to keep. Patterns follow [`sonotune_base::pattern`].
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct FilterOptions {
     /// Keep objects of at least this many pixels.

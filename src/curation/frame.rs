@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use base::Rle;
 use serde::{Deserialize, Serialize};
+use sonotune_base::Rle;
+pub use sonotune_formats::Pixels;
 
 /// One image with its masks, on the way from a reader to the output folder.
 #[derive(Debug, Clone)]
@@ -21,16 +22,6 @@ pub struct Frame {
     /// Index within the unit, from 0: the slice of a volume, the frame of a video. `None` for a
     /// unit of one image.
     pub frame: Option<u32>,
-}
-
-/// An image or a plane of labels in memory: `[H, W, C]`, row-major.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pixels {
-    pub height: u32,
-    pub width: u32,
-    /// 1 (grey) or 3 (RGB).
-    pub channels: usize,
-    pub data: Vec<u8>,
 }
 
 /// The annotation of one image, or a part of it.

@@ -1,18 +1,16 @@
 //! From the raw archives of published datasets to COCO files that a run can train on.
 //!
-//! A [`spec`] describes what a dataset looks like on disk. [`archive`] unpacks the download; a reader
+//! A [`spec`] describes what a dataset looks like on disk. [`sonotune_archive`] unpacks the download; a reader
 //! ([`readers`]) pairs files and yields [`Frame`]s, whose [`masks`] become objects; [`convert`]
 //! writes images and annotations.
 
 pub mod agnostic;
-pub mod archive;
 pub mod coco;
 pub mod convert;
 pub mod duplicates;
 pub mod export;
 pub mod figure;
 pub mod filter;
-pub mod formats;
 pub mod frame;
 pub mod masks;
 pub mod merge;

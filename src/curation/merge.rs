@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use base::Error;
 use serde::Serialize;
+use sonotune_base::Error;
 
 use crate::coco::{CategoryRecord, CocoFile, Extra, Info, layout, output::folder_of};
 

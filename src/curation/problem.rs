@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use base::Error;
 use serde::{Deserialize, Serialize};
+use sonotune_base::Error;
 
 /// Kinds of problems, for counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use base::Error;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use regex::Regex;
+use sonotune_base::Error;
 
 use crate::{
-    archive::Tree,
     problem::{Problem, ProblemKind},
     spec::{Duplicates, Files, MaskRule, Strings},
 };
+use sonotune_archive::Tree;
 
 /// The files of a role, by key.
 #[derive(Debug, Clone, Default)]

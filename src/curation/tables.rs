@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use base::{Error, words::did_you_mean};
+use sonotune_base::{Error, words::did_you_mean};
 
 use crate::{
-    archive::Tree,
     select::{KeyRule, globs, nothing_matches},
     spec::{Table, TableFormat},
 };
+use sonotune_archive::Tree;
 
 /// What side files say about one image; a later table wins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

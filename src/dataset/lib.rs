@@ -1,8 +1,32 @@
-//! Annotation files: read, checked and joined. Knows neither pixels nor libtorch.
+//! From annotation files to records, and from pixels to what a network is shown; no libtorch.
+//!
+//! A [`DatasetConfig`] opens annotations ([`coco_dataset`], image folders, list files) into
+//! [`Record`]s; [`transforms`] resizes, augments, normalises and pads images as the reference does.
+//! [`coco`] is the one reader of COCO files, for training, scoring and tools.
 
 pub mod coco;
+pub mod coco_dataset;
+mod counts;
+pub mod dataset;
+pub mod files;
+pub mod findings;
+pub mod image_folder;
+mod input;
+pub mod list_file;
+pub mod prompt_file;
+pub mod prompts;
+pub mod transforms;
 
 use sha2::{Digest, Sha256};
+
+pub use self::{
+    counts::{CategoryStatistics, Statistics},
+    dataset::{Dataset, DatasetConfig, Object, Record, Split, missing_split},
+    input::InputSpec,
+    prompt_file::{PromptFile, PromptedImage, PromptedObject},
+    prompts::{ImagePrompts, ObjectPrompt, PointPrompt},
+    transforms::TargetNeeds,
+};
 
 /// SHA-256 of an annotation file's bytes, hexadecimal.
 #[must_use]

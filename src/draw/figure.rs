@@ -3,8 +3,8 @@
 use std::{fmt::Write as _, path::Path};
 
 use anyhow::{Context, Result};
-use base::fs::atomic_write;
 use image::{Rgb, RgbImage};
+use sonotune_base::fs::atomic_write;
 
 use crate::{
     boxes::fill,

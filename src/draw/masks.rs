@@ -1,7 +1,7 @@
 //! Masks, tinted and outlined.
 
-use base::Rle;
 use image::{Rgb, RgbImage};
+use sonotune_base::Rle;
 
 use crate::colour::blend;
 

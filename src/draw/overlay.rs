@@ -1,7 +1,7 @@
 //! Objects drawn on a picture of their image, with what they were asked by and their names.
 
-use base::Rle;
 use image::{Rgb, RgbImage};
+use sonotune_base::Rle;
 
 use crate::{
     boxes::draw_box,

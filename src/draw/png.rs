@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use base::fs::atomic_write_with;
 use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::png::PngEncoder};
+use sonotune_base::fs::atomic_write_with;
 
 /// Writes `picture` to `path` as PNG; at any moment the file is the old one or the whole new one.
 ///

@@ -5,13 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
-use crate::{
-    Error, Size,
-    backbone::{Backbone, BackboneSpec},
-    data::{
-        ImageId, ImagePrompts, Object,
-        dataset::{no_value, value_hint},
-    },
+use crate::backbone::{Backbone, BackboneSpec};
+use sonotune_base::{Error, ImageId, Size};
+use sonotune_dataset::{
+    ImagePrompts, Object,
+    dataset::{no_value, value_hint},
 };
 
 /// Annotation of one image, in the frame of the network's input.

@@ -4,8 +4,6 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     if let Ok(lib) = std::env::var("DEP_TORCH_SHIM_LIBTORCH_LIB") {
         println!("cargo::metadata=LIBTORCH_LIB={lib}");
-        // For `doctor`.
-        println!("cargo::rustc-env=SONOTUNE_LIBTORCH_LIB={lib}");
         println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
     }
 }

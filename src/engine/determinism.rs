@@ -1,11 +1,11 @@
 //! The deterministic mode: the same numbers from the same run, or a list of what prevents it.
 
 use anyhow::Result;
-use torch_shim_sys::{Determinism, set_determinism};
+use sonotune_shim::{Determinism, set_determinism};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, panics::catching};
+use sonotune_base::{Error, panics::catching};
 
 /// Whether the same run must give the same numbers on the same machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub fn apply(mode: Deterministic) -> Result<()> {
 /// # Errors
 /// Propagates errors from libtorch.
 pub fn operators() -> Result<Vec<String>> {
-    Ok(torch_shim_sys::nondeterministic_operators()?)
+    Ok(sonotune_shim::nondeterministic_operators()?)
 }
 
 /// Runs a task's `compute`. A panic in it, as tch's plain methods raise where libtorch refuses,
@@ -71,7 +71,7 @@ fn refused(text: &str) -> Option<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::exit_code;
+    use sonotune_base::error::exit_code;
 
     fn what() -> String {
         "step 3".to_owned()

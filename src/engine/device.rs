@@ -3,13 +3,11 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use sonotune_shim::{Autocast, LowPrecision};
 use tch::{Cuda, Device};
-use torch_shim_sys::{Autocast, LowPrecision};
 
-use crate::{
-    Error,
-    determinism::{self, Deterministic},
-};
+use crate::determinism::{self, Deterministic};
+use sonotune_base::Error;
 
 /// Where to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -90,7 +88,7 @@ fn cuda() -> Result<Chosen, String> {
     if !["/dev/nvidiactl", "/dev/dxg"].iter().any(|p| Path::new(p).exists()) {
         return Err("no NVIDIA driver on this machine".to_owned());
     }
-    torch_shim_sys::load_cuda().map_err(|error| {
+    sonotune_shim::load_cuda().map_err(|error| {
         format!(
             "an NVIDIA driver is here, but libtorch's CUDA libraries do not load ({error}); \
              `cargo xtask setup --cuda` lays them, or start through the bundle's launcher"

@@ -10,13 +10,13 @@ use std::{collections::BTreeMap, fmt::Debug};
 use anyhow::Result;
 use tch::{Tensor, nn};
 
-use crate::metrics::{Metric, Report};
 use crate::{
-    Size,
     backbone::Backbone,
     batch::{Batch, Target},
-    data::{Category, ImageId, Rle, TargetNeeds},
 };
+use sonotune_base::{Category, ImageId, Rle, Size};
+use sonotune_dataset::TargetNeeds;
+use sonotune_metrics::{Metric, Report};
 
 /// The `[task]` table of a config: plain data until [`build`](Self::build).
 ///

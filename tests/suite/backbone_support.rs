@@ -2,11 +2,9 @@
 
 use std::{collections::HashMap, path::Path};
 
-use engine::{
-    backbone::{Backbone, BackboneConfig},
-    serde_json::Value,
-    tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
-};
+use serde_json::Value;
+use sonotune_engine::backbone::{Backbone, BackboneConfig};
+use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
 pub(crate) type Tensors = HashMap<String, Tensor>;
 
@@ -23,7 +21,7 @@ impl Reference {
         Self {
             weights: read(&folder.join("weights.safetensors")),
             io: read(&folder.join("io.safetensors")),
-            json: engine::serde_json::from_str(&json).unwrap(),
+            json: serde_json::from_str(&json).unwrap(),
         }
     }
 
@@ -35,7 +33,7 @@ impl Reference {
             keys.insert("image_size".into(), size);
         }
         keys.extend(extra.as_object().unwrap().clone());
-        engine::serde_json::from_value(table).unwrap()
+        serde_json::from_value(table).unwrap()
     }
 
     /// 2-norms of gradients, by the reference's names; `None` where it computed none.

@@ -8,12 +8,10 @@ use std::{
     process::Output,
 };
 
-use engine::{
-    checkpoint::{self, kept},
-    tch::Tensor,
-    weights,
-};
 use serde_json::Value;
+use sonotune_engine::checkpoint::{self, kept};
+use sonotune_weights as weights;
+use tch::Tensor;
 
 use crate::support::{assert_fails, assert_success, sonotune, tiny_run};
 

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use engine::{
-    Result,
-    data::{Dataset, DatasetConfig, ImageId, Segmentation, Split},
-    serde_json::{self, Value, json},
-};
+use anyhow::Result;
+use serde_json::{self, Value, json};
+use sonotune_base::{ImageId, Segmentation};
+use sonotune_dataset::{Dataset, DatasetConfig, Split};
 
 use crate::support;
 
@@ -172,7 +171,7 @@ fn a_split_with_other_names_is_refused_and_both_lists_shown() {
         Files::new(&[("train.json", PLAIN), ("val.json", &PLAIN.replace("benign", "bening"))]);
     let keys = json!({ "train": "train.json", "val": "val.json" });
     let error = files.open(Split::Val, keys).unwrap_err();
-    assert_eq!(engine::error::exit_code(&error), 3);
+    assert_eq!(sonotune_base::error::exit_code(&error), 3);
     let text = format!("{error:#}");
     for part in [
         "val.json",
@@ -227,7 +226,7 @@ fn objects_can_be_one_class_or_left_out_by_class() {
 fn config_mistakes_are_named() {
     let files = Files::new(&[("a.json", PLAIN)]);
     let error = files.open(Split::Val, json!({ "train": "a.json" })).unwrap_err();
-    assert_eq!(engine::error::exit_code(&error), 2);
+    assert_eq!(sonotune_base::error::exit_code(&error), 2);
     assert_eq!(error.to_string(), "dataset.val is not set; the config names \"train\"");
     let read = |table: Value| {
         serde_json::from_value::<Box<dyn DatasetConfig>>(table).unwrap_err().to_string()

@@ -2,13 +2,10 @@
 
 use std::path::Path;
 
-use engine::{
-    Result,
-    error::exit_code,
-    metrics::coco::IouType,
-    run::{CocoEvalOptions, CocoEvalRecord, coco_eval},
-    seed::Rng,
-};
+use anyhow::Result;
+use sonotune_base::{error::exit_code, seed::Rng};
+use sonotune_metrics::coco::IouType;
+use sonotune_run::{CocoEvalOptions, CocoEvalRecord, coco_eval};
 
 use crate::hostile::engine_targets::TRUTH;
 

@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use engine::{
-    Result,
-    data::{Dataset, DatasetConfig, Split},
-    seed::Rng,
-    serde_json::{self, json},
-};
+use anyhow::Result;
+use serde_json::{self, json};
+use sonotune_base::seed::Rng;
+use sonotune_dataset::{Dataset, DatasetConfig, Split};
 
 const GOOD: &str = r#"{"images": [
  {"id": 1, "file_name": "a.png", "height": 2, "width": 3},
@@ -139,7 +137,7 @@ fn every_fault_is_named_with_file_and_entry() {
         assert!(GOOD.contains(from), "{from}");
         let error = open(&path, GOOD.replacen(from, to, 1).as_bytes()).unwrap_err();
         let text = format!("{error:#}");
-        assert_eq!(engine::error::exit_code(&error), 3, "{text}");
+        assert_eq!(sonotune_base::error::exit_code(&error), 3, "{text}");
         for part in parts.iter().chain(&["train.json"]) {
             assert!(text.contains(part), "{to}\n  lacks: {part}\n  error: {text}");
         }
@@ -151,7 +149,7 @@ fn a_missing_file_is_named() {
     let table = json!({ "type": "coco", "train": "no/such.json" });
     let config: Box<dyn DatasetConfig> = serde_json::from_value(table).unwrap();
     let error = config.open(Split::Train).unwrap_err();
-    assert_eq!(engine::error::exit_code(&error), 3);
+    assert_eq!(sonotune_base::error::exit_code(&error), 3);
     assert!(format!("{error:#}").contains("no/such.json"));
 }
 
@@ -161,7 +159,7 @@ fn truncated_files_are_errors_at_every_length() {
     let path = dir.path().join("train.json");
     for length in 0..GOOD.len() {
         let error = open(&path, &GOOD.as_bytes()[..length]).unwrap_err();
-        assert_eq!(engine::error::exit_code(&error), 3);
+        assert_eq!(sonotune_base::error::exit_code(&error), 3);
         assert!(format!("{error:#}").contains("column"), "{length}: {error:#}");
     }
 }

@@ -1,7 +1,7 @@
 //! Masks against pycocotools, bit for bit.
 
-use engine::data::{Rle, Segmentation};
 use serde_json::Value;
+use sonotune_base::{Rle, Segmentation};
 
 use crate::support;
 

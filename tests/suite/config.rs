@@ -8,8 +8,9 @@ use std::{
 };
 
 use classification as _;
-use engine::{config::KeyInfo, run::config};
 use serde_json::Value;
+use sonotune_config::KeyInfo;
+use sonotune_run::config;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -76,11 +77,11 @@ fn every_shipped_config_builds_its_model() {
             continue;
         }
         let categories = (0..count as i64)
-            .map(|id| engine::data::Category { id, name: format!("class {id}") })
+            .map(|id| sonotune_base::Category { id, name: format!("class {id}") })
             .collect();
-        let model = engine::run::Model::build(config, engine::tch::Device::Cpu, categories)
+        let model = sonotune_run::Model::build(config, tch::Device::Cpu, categories)
             .unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
-        engine::optim::groups::group(&model.vs, &config.optimizer.groups).unwrap();
+        sonotune_engine::optim::groups::group(&model.vs, &config.optimizer.groups).unwrap();
         assert!(model.num_parameters().0 > 0, "{}", path.display());
     }
     assert!(built.len() >= 3, "{built:?}");

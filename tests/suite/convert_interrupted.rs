@@ -9,11 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base::seed::Rng;
-use curation::{
-    archive::pack::{Format, pack},
-    formats::write::{Numbers, nifti},
-};
+use sonotune_archive::pack::{Format, pack};
+use sonotune_base::seed::Rng;
+use sonotune_formats::write::{Numbers, nifti};
 use tempfile::TempDir;
 
 use crate::{

@@ -7,8 +7,8 @@ use std::{
     process::Output,
 };
 
-use curation::archive::pack::{Format, pack};
 use serde_json::Value;
+use sonotune_archive::pack::{Format, pack};
 use tempfile::TempDir;
 
 use crate::{

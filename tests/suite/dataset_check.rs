@@ -2,13 +2,12 @@
 
 use std::{fs, path::Path};
 
-use engine::{
-    data::{
-        DatasetConfig,
-        check::{CheckOptions, Code, DatasetCheck, Severity, check},
-        image_io::DecodeOptions,
-    },
-    serde_json::{self, Value, json},
+use serde_json::{self, Value, json};
+use sonotune_audit::check::{CheckOptions, DatasetCheck, check};
+use sonotune_base::image_io::DecodeOptions;
+use sonotune_dataset::{
+    DatasetConfig,
+    findings::{Code, Severity},
 };
 
 use crate::support::{TINY_MODEL, assert_fails, sonotune};
@@ -23,7 +22,7 @@ fn checked(table: Value, decode: bool) -> DatasetCheck {
 /// `(split or -, code, count)`.
 fn codes(report: &DatasetCheck) -> Vec<(String, Code, usize)> {
     let split =
-        |split: Option<_>| split.map_or("-".to_owned(), |s: engine::data::Split| s.to_string());
+        |split: Option<_>| split.map_or("-".to_owned(), |s: sonotune_dataset::Split| s.to_string());
     report.findings().map(|(s, f)| (split(s), f.code, f.count)).collect()
 }
 
@@ -70,7 +69,7 @@ fn a_list_is_read_past_its_faults() {
     let config: Box<dyn DatasetConfig> = serde_json::from_value(json!({ "type": "list_file",
         "root": dir.path(), "train": "train.txt", "categories": ["cyst", "mass"] }))
     .unwrap();
-    let error = config.open(engine::data::Split::Train).unwrap_err().to_string();
+    let error = config.open(sonotune_dataset::Split::Train).unwrap_err().to_string();
     assert!(error.contains("train.txt:3"), "{error}");
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use engine::serde_json::{self, Value, json};
+use serde_json::{self, Value, json};
 
 use crate::support::{TINY_MODEL, assert_fails, assert_success, phantoms, sonotune};
 

@@ -5,10 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engine::{
-    data::{Dataset, DatasetConfig, Split},
-    serde_json::{self, Value, json},
-};
+use serde_json::{self, Value, json};
+use sonotune_dataset::{Dataset, DatasetConfig, Split};
 
 use crate::support::{assert_fails, assert_success, phantoms, sonotune};
 

@@ -7,8 +7,8 @@ use std::{
     sync::OnceLock,
 };
 
-use engine::serde_json::{self, Value, json};
 use image::{GrayImage, ImageEncoder, ImageFormat, Luma};
+use serde_json::{self, Value, json};
 use tempfile::TempDir;
 
 use crate::support::{assert_success, sonotune};

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engine::checkpoint;
 use serde_json::Value;
+use sonotune_engine::checkpoint;
 
 use crate::support::{PROMPTS, assert_fails, assert_success, phantoms, sonotune, tiny_run};
 
@@ -96,13 +96,14 @@ fn tasks_report_the_metrics_that_they_declare() {
         assert!(!reported.is_empty());
         let config = folder.path().join("config.toml");
         let declared =
-            engine::run::config::load(&config, &[]).unwrap().config.task.metric_names().unwrap();
+            sonotune_run::config::load(&config, &[]).unwrap().config.task.metric_names().unwrap();
         for name in &reported {
-            let fits = declared.iter().any(|pattern| engine::pattern::matches(pattern, name));
+            let fits =
+                declared.iter().any(|pattern| sonotune_base::pattern::matches(pattern, name));
             assert!(fits, "{name} is not among {declared:?}");
         }
         for pattern in &declared {
-            let fits = reported.iter().any(|name| engine::pattern::matches(pattern, name));
+            let fits = reported.iter().any(|name| sonotune_base::pattern::matches(pattern, name));
             assert!(fits, "{pattern} is declared, but not among {reported:?}");
         }
     }

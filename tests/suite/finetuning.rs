@@ -8,14 +8,14 @@ use std::{
     time::SystemTime,
 };
 
-use engine::{
-    data::Split,
-    loader::{LoadPlan, prepare_batch},
-    run::config::{self, Loaded},
-    run::{Model, ModelSource},
-    tch::{Device, Tensor, no_grad},
-    weights,
+use sonotune_dataset::Split;
+use sonotune_engine::loader::{LoadPlan, prepare_batch};
+use sonotune_run::{
+    Model, ModelSource,
+    config::{self, Loaded},
 };
+use sonotune_weights as weights;
+use tch::{Device, Tensor, no_grad};
 use tempfile::TempDir;
 
 use crate::support::{assert_fails, assert_success, phantoms, sonotune};

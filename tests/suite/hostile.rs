@@ -8,17 +8,15 @@ use std::{
     process::{Command, Output},
 };
 
-use base::{
+use anyhow::Result;
+use serde_json::{self, json};
+use sonotune_base::seed::Rng;
+use sonotune_base::{
     ErrorKind,
     image_io::{DecodeOptions, decode_file},
 };
-use engine::{
-    Result,
-    data::{DatasetConfig, Split},
-    seed::Rng,
-    serde_json::{self, json},
-    weights,
-};
+use sonotune_dataset::{DatasetConfig, Split};
+use sonotune_weights as weights;
 
 use crate::support::{assert_fails, fixture};
 
@@ -283,7 +281,8 @@ fn every_hostile_file_is_refused_for_its_reason_with_its_name() {
                 (false, Ok(())) => wrong.push(format!("{target}/{name} is accepted")),
                 (false, Err(error)) => {
                     let text = format!("{error:#}");
-                    let found = error.downcast_ref::<base::Error>().map(|error| error.kind);
+                    let found =
+                        error.downcast_ref::<sonotune_base::Error>().map(|error| error.kind);
                     if found != Some(*kind) || !text.contains(words) || !text.contains(name) {
                         wrong.push(format!("{target}/{name}: {found:?}, {text}"));
                     }
@@ -332,7 +331,7 @@ fn legacy_pickle(object: &[u8]) -> Vec<u8> {
 fn zip_bomb(path: &Path) {
     let pickle = b"N0".repeat(15_000_000);
     let entries = [("a/data.pkl".to_owned(), pickle)];
-    curation::archive::pack::pack(curation::archive::pack::Format::Zip, &entries, path).unwrap();
+    sonotune_archive::pack::pack(sonotune_archive::pack::Format::Zip, &entries, path).unwrap();
 }
 
 #[test]

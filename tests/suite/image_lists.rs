@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use engine::{
-    Result,
-    data::{Dataset, DatasetConfig, Split},
-    serde_json::{self, Value, json},
-};
+use anyhow::Result;
+use serde_json::{self, Value, json};
+use sonotune_dataset::{Dataset, DatasetConfig, Split};
 
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -32,7 +30,7 @@ fn listed(data: &Dataset) -> Vec<(String, Vec<u32>)> {
 fn assert_error(result: Result<Dataset>, code: u8, parts: &[&str]) {
     let error = result.unwrap_err();
     let text = format!("{error:#}");
-    assert_eq!(engine::error::exit_code(&error), code, "{text}");
+    assert_eq!(sonotune_base::error::exit_code(&error), code, "{text}");
     for part in parts {
         assert!(text.contains(part), "lacks: {part}\n  error: {text}");
     }

@@ -3,22 +3,18 @@
 
 use std::{path::Path, process::Command, sync::Arc};
 
-use engine::{
-    Result,
-    batch::Batch,
-    data::InputSpec,
-    data::TargetNeeds,
-    data::{
-        Dataset, ImageId, Object, Record, Rle, Segmentation,
-        transforms::{AugmentConfig, Augmentation, PreprocessConfig, Resample},
-    },
-    error::exit_code,
-    loader::LoaderConfig,
-    loader::{LoadPlan, Loader},
-    seed::Rng,
-    serde_json::json,
-    tch::{Kind, Tensor},
+use anyhow::Result;
+use serde_json::json;
+use sonotune_base::{ImageId, Rle, Segmentation, error::exit_code, seed::Rng};
+use sonotune_dataset::{
+    Dataset, InputSpec, Object, Record, TargetNeeds,
+    transforms::{AugmentConfig, Augmentation, PreprocessConfig, Resample},
 };
+use sonotune_engine::{
+    batch::Batch,
+    loader::{LoadPlan, Loader, LoaderConfig},
+};
+use tch::{Kind, Tensor};
 
 use crate::support::{PROMPTS, assert_fails, assert_success, python, tiny_run};
 
@@ -190,7 +186,7 @@ fn parity_of_jittered_images_and_masks_with_opencv() {
 }
 
 /// Checks the box of an object of a crop against its mask; `false` when both are empty.
-fn boxes_hold(target: &engine::batch::Target, index: i64) -> bool {
+fn boxes_hold(target: &sonotune_engine::batch::Target, index: i64) -> bool {
     let bbox = [0, 1, 2, 3].map(|i| target.boxes.double_value(&[index, i]));
     let pixels = target.masks.get(index).nonzero();
     if pixels.size()[0] == 0 {

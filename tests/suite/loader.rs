@@ -2,18 +2,15 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use engine::{
-    Result,
+use anyhow::Result;
+use sonotune_base::{ImageId, Segmentation, error::exit_code};
+use sonotune_dataset::{
+    Dataset, InputSpec, Object, Record, TargetNeeds,
+    transforms::{AugmentConfig, PadTo, PreprocessConfig},
+};
+use sonotune_engine::{
     batch::Batch,
-    data::InputSpec,
-    data::TargetNeeds,
-    data::{
-        Dataset, ImageId, Object, Record, Segmentation,
-        transforms::{AugmentConfig, PadTo, PreprocessConfig},
-    },
-    error::exit_code,
-    loader::{BadImages, LoaderConfig},
-    loader::{LoadPlan, Loader, prepare_batch},
+    loader::{BadImages, LoadPlan, Loader, LoaderConfig, prepare_batch},
 };
 
 use crate::support::fixture;
@@ -151,7 +148,7 @@ fn a_flip_mirrors_image_boxes_and_masks_alike() {
     assert_eq!(inside(&plain).flip([3]), inside(&flipped));
     assert_eq!(plain.targets[0].masks.flip([2]), flipped.targets[0].masks);
     let (a, b) = (&plain.targets[0].boxes, &flipped.targets[0].boxes);
-    let at = |t: &engine::tch::Tensor, i| t.double_value(&[0, i]);
+    let at = |t: &tch::Tensor, i| t.double_value(&[0, i]);
     // Subtracting from the width rounds in 32 bits.
     assert!((at(b, 0) - (width as f64 - at(a, 2))).abs() < 1e-5);
     assert!((at(b, 2) - (width as f64 - at(a, 0))).abs() < 1e-5);

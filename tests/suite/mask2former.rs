@@ -1,17 +1,17 @@
 //! Training and scoring of instance segmentation on unusual data.
 
-use engine::{
-    ErrorKind,
+use mask2former::matcher::assign;
+use serde_json::{Value, from_value, json};
+use sonotune_base::{Category, ErrorKind};
+use sonotune_dataset::{Object, Record};
+use sonotune_engine::{
     backbone::BackboneConfig,
     batch::Batch,
-    data::{Category, Object, Record},
     device::autocast,
     loader::{LoadPlan, prepare_batch},
-    serde_json::{Value, from_value, json},
     task::{Instance, Prediction, StepOutput, Task, TaskConfig},
-    tch::{Device, Kind, Tensor, manual_seed, nn::VarStore, no_grad},
 };
-use mask2former::matcher::assign;
+use tch::{Device, Kind, Tensor, manual_seed, nn::VarStore, no_grad};
 
 use crate::objects_support::{disc, overfitted, record, scalar, total};
 
@@ -35,7 +35,7 @@ fn resnet() -> Value {
     json!({ "type": "resnet", "base_channels": 4, "norm_requires_grad": false })
 }
 
-fn build(backbone: Value, extra: &Value) -> engine::Result<Model> {
+fn build(backbone: Value, extra: &Value) -> anyhow::Result<Model> {
     manual_seed(7);
     let backbone: Box<dyn BackboneConfig> = from_value(backbone)?;
     let vs = VarStore::new(Device::Cpu);
@@ -70,7 +70,7 @@ fn batch(model: &Model, records: &[Record]) -> Batch {
     prepare_batch(records, &model.plan).unwrap()
 }
 
-fn step(model: &Model, batch: &Batch) -> engine::Result<StepOutput> {
+fn step(model: &Model, batch: &Batch) -> anyhow::Result<StepOutput> {
     model.task.train_step(batch)
 }
 
@@ -180,7 +180,7 @@ fn bf16_trains() {
     let objects = vec![disc((30, 40), 12, SIDE)];
     let batch = batch(&model, &[record(folder.path(), "a.png", SIDE, objects)]);
     let expected = total(&step(&model, &batch).unwrap()).double_value(&[]);
-    let scope = autocast(engine::device::Precision::Bf16, Device::Cpu).unwrap();
+    let scope = autocast(sonotune_engine::device::Precision::Bf16, Device::Cpu).unwrap();
     let output = step(&model, &batch).unwrap();
     drop(scope);
     assert!(output.losses.iter().all(|l| l.value.kind() == Kind::Float));
@@ -201,7 +201,7 @@ fn costs_that_are_not_finite_are_refused_with_the_image() {
     for part in ["bad.png", "decoder layer 0", "query 0", "NaN"] {
         assert!(text.contains(part), "no `{part}` in: {text}");
     }
-    assert_eq!(engine::error::exit_code(&error), ErrorKind::NonFinite.exit_code());
+    assert_eq!(sonotune_base::error::exit_code(&error), ErrorKind::NonFinite.exit_code());
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn scores_are_those_of_the_instances() {
     objects[1].category = 1;
     let batch = batch(&model, &[record(folder.path(), "a.png", SIDE, objects.clone())]);
     let instance = |object: usize, category: usize| {
-        let engine::data::Segmentation::Runs(mask) = &objects[object].segmentation else {
+        let sonotune_base::Segmentation::Runs(mask) = &objects[object].segmentation else {
             unreachable!()
         };
         let [x, y, w, h] = objects[object].bbox;

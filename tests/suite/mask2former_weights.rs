@@ -8,18 +8,16 @@ use std::{
     sync::OnceLock,
 };
 
-use engine::{
-    backbone::{Backbone, BackboneConfig},
-    serde_json::{Value, from_value, json},
-    tch::{Device, Tensor, nn::VarStore, no_grad},
-    weights::{self, Container, ConvertOptions, LoadReport},
-    weights::{WeightsConfig, WeightsPartConfig},
-};
 use mask2former::{
     head::{HeadSizes, Mask2FormerHead},
     pixel_decoder::PixelDecoderSizes,
     transformer_decoder::TransformerDecoderSizes,
 };
+use serde_json::{Value, from_value, json};
+use sonotune_engine::backbone::{Backbone, BackboneConfig};
+use sonotune_weights as weights;
+use sonotune_weights::{Container, ConvertOptions, LoadReport, WeightsConfig, WeightsPartConfig};
+use tch::{Device, Tensor, nn::VarStore, no_grad};
 
 use crate::{
     backbone_support::{assert_close, read},
@@ -92,7 +90,7 @@ fn model_on(backbone: Value, num_classes: i64, num_queries: i64) -> Model {
 }
 
 impl Model {
-    fn load(&self, config: &WeightsConfig) -> engine::Result<LoadReport> {
+    fn load(&self, config: &WeightsConfig) -> anyhow::Result<LoadReport> {
         weights::load(&self.vs, config)
     }
 }
@@ -141,7 +139,7 @@ fn parity_mask2former_huggingface() {
 /// no others.
 fn assert_same(got: &Path, expected: &Path, lacking: &[&str]) {
     let (got, expected) = (weights::open(got).unwrap(), weights::open(expected).unwrap());
-    let skip = |name: &str| lacking.iter().any(|p| engine::pattern::matches(p, name));
+    let skip = |name: &str| lacking.iter().any(|p| sonotune_base::pattern::matches(p, name));
     let wanted: Vec<_> = expected.entries().iter().filter(|e| !skip(&e.name)).collect();
     assert_eq!(got.entries().len(), wanted.len());
     for entry in wanted {

@@ -1,9 +1,7 @@
 //! Metrics against scikit-learn and the reference.
 
-use engine::{
-    metrics::classification::{Classifications, macro_mean, mean_defined},
-    serde_json::{self, Value},
-};
+use serde_json::{self, Value};
+use sonotune_metrics::classification::{Classifications, macro_mean, mean_defined};
 
 use crate::support::{fixture, shared};
 
@@ -92,7 +90,7 @@ fn parity_single_label_metric() {
     let got = [100.0 * mean.precision, 100.0 * mean.recall, 100.0 * mean.f1, all.len() as f64];
     close("macro", &got, &numbers(&reference["macro"]), FP32_PERCENT);
     let columns = reference["classwise"].as_array().unwrap();
-    let column = |value: fn(&engine::metrics::classification::ClassMetrics) -> f64| {
+    let column = |value: fn(&sonotune_metrics::classification::ClassMetrics) -> f64| {
         per_class.iter().map(value).collect::<Vec<_>>()
     };
     close("precision", &column(|c| 100.0 * c.precision), &numbers(&columns[0]), FP32_PERCENT);

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use engine::{
-    data::{ImageId, Object, Record, Rle, Segmentation},
-    task::StepOutput,
-    tch::Tensor,
-};
+use sonotune_base::{ImageId, Rle, Segmentation};
+use sonotune_dataset::{Object, Record};
+use sonotune_engine::task::StepOutput;
+use tch::Tensor;
 
 use crate::support::shared;
 
@@ -67,13 +66,13 @@ pub(crate) fn overfitted(config: &str, metric: &str) -> Option<f64> {
         .replace("RUN", folder.path().join("run").to_str().unwrap());
     let path = folder.path().join("config.toml");
     std::fs::write(&path, text + config).unwrap();
-    let loaded = engine::run::config::load(&path, &[]).unwrap();
-    let options = engine::run::TrainOptions {
-        existing: engine::run_folder::Existing::Refuse,
-        resume_from: engine::run::ModelSource::Last,
-        stop: engine::stop::StopFlag::default(),
+    let loaded = sonotune_run::config::load(&path, &[]).unwrap();
+    let options = sonotune_run::TrainOptions {
+        existing: sonotune_run_folder::Existing::Refuse,
+        resume_from: sonotune_run::ModelSource::Last,
+        stop: sonotune_base::stop::StopFlag::default(),
     };
-    let metrics = engine::run::train(&loaded, &options).unwrap().summary.metrics;
+    let metrics = sonotune_run::train(&loaded, &options).unwrap().summary.metrics;
     Some(metrics.iter().find(|m| m.name == metric).unwrap().value)
 }
 

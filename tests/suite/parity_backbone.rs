@@ -1,9 +1,7 @@
 //! SAM's ViT against segment-anything, mmdet and mmpretrain.
 
-use engine::{
-    serde_json::{Value, json},
-    tch::{Kind, Tensor, no_grad},
-};
+use serde_json::{Value, json};
+use tch::{Kind, Tensor, no_grad};
 
 use crate::{
     backbone_support::{
@@ -123,7 +121,7 @@ fn focal(logits: &Tensor, labels: &Tensor) -> Tensor {
         &targets,
         None::<Tensor>,
         None::<Tensor>,
-        engine::tch::Reduction::None,
+        tch::Reduction::None,
     );
     let terms: Tensor = bce * alpha * pt.square();
     terms.sum(Kind::Float) / logits.size()[0] as f64

@@ -1,15 +1,15 @@
 //! The classifier against mmpretrain's, and its errors for bad labels.
 
-use engine::{
-    Result,
+use anyhow::Result;
+use serde_json::{Value, json};
+use sonotune_base::{Category, ImageId, error::exit_code};
+use sonotune_dataset::InputSpec;
+use sonotune_engine::{
     backbone::{Backbone, BackboneSpec, Level},
     batch::{Batch, Target},
-    data::{Category, ImageId, InputSpec},
-    error::exit_code,
-    serde_json::{Value, json},
     task::{Prediction, Task, TaskConfig},
-    tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
 };
+use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
 use crate::{
     backbone_support::{Reference, assert_close, assert_gradient_norms, load, mm_vit_name},
@@ -52,7 +52,7 @@ fn categories(names: &[&str]) -> Vec<Category> {
 fn config(extra: Value) -> Box<dyn TaskConfig> {
     let mut table = json!({ "type": "classification" });
     table.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    engine::serde_json::from_value(table).unwrap()
+    serde_json::from_value(table).unwrap()
 }
 
 fn batch(images: Tensor, labels: &[Vec<i64>]) -> Batch {
@@ -301,7 +301,7 @@ fn a_report_names_every_category() {
     assert_eq!(value("auroc"), 1.0);
     assert_eq!(report.confusion.as_ref().unwrap().counts, [[1, 0], [1, 1]]);
     assert_eq!(
-        engine::logging::table::report(&report),
+        sonotune_metrics::table::report(&report),
         "precision  0.7500\nrecall     0.7500\nf1         0.6667\naccuracy   0.6667\n\
          auroc      1.0000\n\n\
          Per category\n\

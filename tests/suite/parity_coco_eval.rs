@@ -2,13 +2,10 @@
 
 use std::{fmt::Write as _, path::Path, process::Command};
 
-use engine::{
-    data::Rle,
-    metrics::coco::IouType,
-    run::{CocoEvalOptions, CocoEvalRecord, coco_eval},
-    seed::Rng,
-    serde_json::{self, Value},
-};
+use serde_json::{self, Value};
+use sonotune_base::{Rle, seed::Rng};
+use sonotune_metrics::coco::IouType;
+use sonotune_run::{CocoEvalOptions, CocoEvalRecord, coco_eval};
 
 use crate::support::python;
 

@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use engine::{
-    data::Rle,
-    metrics::coco::{CocoEvaluator, Detection, IouType, Params, Query, Truth},
-    run::{CocoEvalOptions, coco_eval},
-    serde_json::{self, Value},
-};
+use serde_json::{self, Value};
+use sonotune_base::Rle;
+use sonotune_metrics::coco::{CocoEvaluator, Detection, IouType, Params, Query, Truth};
+use sonotune_run::{CocoEvalOptions, coco_eval};
 
 use crate::support::shared;
 

@@ -2,11 +2,6 @@
 
 use std::collections::HashMap;
 
-use engine::{
-    backbone::Backbone,
-    serde_json::{Value, json},
-    tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
-};
 use mask2former::{
     TrainingConfig,
     head::{HeadSizes, LayerOutput, Mask2FormerHead},
@@ -17,6 +12,9 @@ use mask2former::{
     prediction::{Frame, instances},
     transformer_decoder::TransformerDecoderSizes,
 };
+use serde_json::{Value, json};
+use sonotune_engine::backbone::Backbone;
+use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
 use crate::{
     backbone_support::{Reference, assert_close, load, mm_vit_name, relative_difference},
@@ -287,7 +285,7 @@ fn parity_mask2former_predictions() {
 /// Both sides by descending score; the reference's instances are unsorted.
 #[track_caller]
 fn assert_instances(
-    found: &[engine::task::Instance],
+    found: &[sonotune_engine::task::Instance],
     scores: &[f64],
     labels: &Tensor,
     boxes: &Tensor,

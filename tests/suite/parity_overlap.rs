@@ -2,12 +2,9 @@
 
 use std::process::Command;
 
-use engine::{
-    data::Rle,
-    metrics::overlap::{Spacing, overlap, surface_distances},
-    seed::Rng,
-    serde_json::{self, json},
-};
+use serde_json::{self, json};
+use sonotune_base::{Rle, seed::Rng};
+use sonotune_metrics::overlap::{Spacing, overlap, surface_distances};
 
 use crate::support::python;
 

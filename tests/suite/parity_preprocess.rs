@@ -2,23 +2,20 @@
 
 use std::{collections::HashMap, path::Path};
 
-use engine::{
-    batch::Batch,
-    data::InputSpec,
-    data::TargetNeeds,
-    data::{
-        Dataset, DatasetConfig, Split,
-        image_io::Image,
-        transforms::{
-            AugmentConfig, Normalization, PadOrder, PadTo, PreprocessConfig, Resample, Resized,
-            SizeRule, normalize_into, resize,
-        },
+use serde_json::{self, Value, json};
+use sonotune_base::image_io::Image;
+use sonotune_dataset::{
+    Dataset, DatasetConfig, InputSpec, Split, TargetNeeds,
+    transforms::{
+        AugmentConfig, Normalization, PadOrder, PadTo, PreprocessConfig, Resample, Resized,
+        SizeRule, normalize_into, resize,
     },
-    loader::LoaderConfig,
-    loader::{LoadPlan, prepare_batch},
-    serde_json::{self, Value, json},
-    tch::{Kind, Tensor},
 };
+use sonotune_engine::{
+    batch::Batch,
+    loader::{LoadPlan, LoaderConfig, prepare_batch},
+};
+use tch::{Kind, Tensor};
 
 use crate::support::shared;
 

@@ -1,9 +1,7 @@
 //! ResNet against mmdet, mmpretrain and torchvision.
 
-use engine::{
-    serde_json::json,
-    tch::{Kind, no_grad},
-};
+use serde_json::json;
+use tch::{Kind, no_grad};
 
 use crate::{
     backbone_support::{Reference, assert_close, build},

@@ -2,17 +2,6 @@
 
 use std::collections::HashMap;
 
-use engine::{
-    Size,
-    batch::Batch,
-    data::{Dataset, DatasetConfig, Split},
-    loader::{LoadPlan, prepare_batch},
-    serde_json::{Value, from_value, json},
-    task::{Prediction, StepOutput, Task, TaskConfig},
-    tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
-    weights::WeightsConfig,
-    weights::{self, keymap::Convention},
-};
 use sam_prompt::{
     Frame, LossConfig, Owners, Postprocess,
     mask_decoder::{MaskDecoder, MaskTokens, Masks},
@@ -22,6 +11,17 @@ use sam_prompt::{
     prompt_encoder::{Label, PromptEncoder, Prompts},
     transformer::TransformerSizes,
 };
+use serde_json::{Value, from_value, json};
+use sonotune_base::Size;
+use sonotune_dataset::{Dataset, DatasetConfig, Split};
+use sonotune_engine::{
+    batch::Batch,
+    loader::{LoadPlan, prepare_batch},
+    task::{Prediction, StepOutput, Task, TaskConfig},
+};
+use sonotune_weights as weights;
+use sonotune_weights::{WeightsConfig, keymap::Convention};
+use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
 use crate::{
     backbone_support::{Reference, Tensors, assert_close, read, relative_difference},
@@ -337,8 +337,7 @@ fn parity_sam_head_losses() {
     let Some(folder) = shared("reference/sam_head") else { return };
     let io = read(&folder.join("io.safetensors"));
     let json: Value =
-        engine::serde_json::from_str(&std::fs::read_to_string(folder.join("io.json")).unwrap())
-            .unwrap();
+        serde_json::from_str(&std::fs::read_to_string(folder.join("io.json")).unwrap()).unwrap();
     let targets = io["resized_gt"].to_kind(Kind::Float);
     for (key, first, count) in [("loss.mm0", 0, 1), ("loss.mm1", 1, 3)] {
         let leaf = |name: &str| io[name].narrow(1, first, count).copy().set_requires_grad(true);
@@ -369,8 +368,7 @@ fn parity_sam_head_masks_in_original_pixels() {
     let Some(folder) = shared("reference/sam_head") else { return };
     let io = read(&folder.join("io.safetensors"));
     let json: Value =
-        engine::serde_json::from_str(&std::fs::read_to_string(folder.join("io.json")).unwrap())
-            .unwrap();
+        serde_json::from_str(&std::fs::read_to_string(folder.join("io.json")).unwrap()).unwrap();
     let size =
         |meta: &Value, key: &str| (meta[key][0].as_i64().unwrap(), meta[key][1].as_i64().unwrap());
     let mut first = 0;

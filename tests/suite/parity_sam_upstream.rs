@@ -3,12 +3,6 @@
 
 use std::path::Path;
 
-use engine::{
-    backbone::BackboneConfig,
-    serde_json::from_value,
-    tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
-    weights,
-};
 use sam_prompt::{
     Frame, Owners, Postprocess,
     mask_decoder::{MaskDecoder, MaskTokens},
@@ -16,6 +10,10 @@ use sam_prompt::{
     prompt_encoder::{Label, PromptEncoder, Prompts},
     transformer::TransformerSizes,
 };
+use serde_json::from_value;
+use sonotune_engine::backbone::BackboneConfig;
+use sonotune_weights as weights;
+use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
 use crate::{
     backbone_support::{Tensors, read},
@@ -30,7 +28,7 @@ const LOGITS: f64 = 1e-4;
 fn sam(file: &Path, convention: &str) -> (VarStore, Sam) {
     let vs = VarStore::new(Device::Cpu);
     let backbone: Box<dyn BackboneConfig> =
-        from_value(vit(engine::serde_json::json!({ "out_channels": 256 }))).unwrap();
+        from_value(vit(serde_json::json!({ "out_channels": 256 }))).unwrap();
     let sizes = TransformerSizes {
         dim: 256,
         depth: 2,

@@ -2,15 +2,11 @@
 
 use std::{fs, path::Path};
 
-use engine::{
-    data::{
-        DatasetConfig,
-        check::{CheckOptions, Code, check},
-        image_io::DecodeOptions,
-    },
-    serde_json::{self, Value, json},
-};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, imageops};
+use serde_json::{self, Value, json};
+use sonotune_audit::check::{CheckOptions, check};
+use sonotune_base::image_io::DecodeOptions;
+use sonotune_dataset::{DatasetConfig, findings::Code};
 
 use crate::{
     defects_support::{Set, Spot, clean, noise, save, save_turned, spot, spots},

@@ -3,16 +3,14 @@
 
 use std::{collections::HashMap, path::Path};
 
-use engine::{
-    Result,
-    data::{
-        Rle,
-        image_io::{DecodeOptions, Image, decode_file, read_size},
-        transforms::{Resample, Resized, Window, resize, resize_mask},
-    },
+use anyhow::Result;
+use sonotune_base::{
+    Rle,
     error::exit_code,
-    tch::{Kind, Tensor},
+    image_io::{DecodeOptions, Image, decode_file, read_size},
 };
+use sonotune_dataset::transforms::{Resample, Resized, Window, resize, resize_mask};
+use tch::{Kind, Tensor};
 
 use crate::support::fixture;
 
@@ -162,7 +160,7 @@ fn a_truncated_file_is_an_error_that_names_it() {
 #[test]
 fn corrupt_bytes_never_panic() {
     let dir = tempfile::tempdir().unwrap();
-    let mut rng = engine::seed::Rng::at(0, &[]);
+    let mut rng = sonotune_base::seed::Rng::at(0, &[]);
     for (name, mut bytes) in fixtures() {
         for _ in 0..30 {
             for _ in 0..3 {

@@ -5,15 +5,16 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use engine::{
-    Result,
+use anyhow::Result;
+use sam_prompt::{DecoderConfig, SamPromptConfig};
+use sonotune_base::{Category, ImageId};
+use sonotune_dataset::{ImagePrompts, InputSpec, ObjectPrompt, PointPrompt};
+use sonotune_engine::{
     backbone::{Backbone, BackboneSpec, Level},
     batch::{Batch, Target},
-    data::{Category, ImageId, ImagePrompts, InputSpec, ObjectPrompt, PointPrompt},
     task::TaskConfig,
-    tch::{Device, Kind, Tensor, nn, no_grad},
 };
-use sam_prompt::{DecoderConfig, SamPromptConfig};
+use tch::{Device, Kind, Tensor, nn, no_grad};
 
 /// Counts its calls.
 #[derive(Debug)]

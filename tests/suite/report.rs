@@ -2,11 +2,9 @@
 
 use std::{fs, path::Path};
 
-use engine::{
-    metrics::{Confusion, Metric, Report, Table},
-    report,
-};
 use serde_json::{Value, json};
+use sonotune_metrics::{Confusion, Metric, Report, Table};
+use sonotune_report as report;
 
 use crate::{
     browser::faults_on_a_phone,

@@ -13,11 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base::seed::Rng;
-use engine::{
-    checkpoint::{self, kept},
-    weights,
-};
+use sonotune_base::seed::Rng;
+use sonotune_engine::checkpoint::{self, kept};
+use sonotune_weights as weights;
 
 use crate::{
     resume_oracle::{DROPOUT, checkpoints, everything_on, metrics},

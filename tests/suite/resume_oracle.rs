@@ -10,17 +10,15 @@ use std::{
 };
 
 use classification as _;
-use engine::{
-    checkpoint::{self, kept},
-    run::{ModelSource, TrainOptions, config},
-    run_folder::Existing,
-    stop::StopFlag,
-    tch::Tensor,
-    weights,
-};
 use mask2former as _;
 use sam_prompt as _;
 use serde_json::Value;
+use sonotune_base::stop::StopFlag;
+use sonotune_engine::checkpoint::{self, kept};
+use sonotune_run::{ModelSource, TrainOptions, config};
+use sonotune_run_folder::Existing;
+use sonotune_weights as weights;
+use tch::Tensor;
 
 use crate::{bad_images::harmed, support::phantoms};
 
@@ -101,7 +99,7 @@ fn set(key: &str, value: &Path) -> String {
 
 fn train(config: &Path, run: &Path, more: &[String], options: &TrainOptions) {
     let overrides = [&[set("run_dir", run)], more].concat();
-    engine::run::train(&config::load(config, &overrides).unwrap(), options).unwrap();
+    sonotune_run::train(&config::load(config, &overrides).unwrap(), options).unwrap();
 }
 
 pub(crate) fn checkpoints(run: &Path) -> PathBuf {
@@ -251,8 +249,8 @@ fn classification_stopped_before_an_evaluation() {
     stopping.stop.raise();
     let overrides = [&[set("run_dir", &resumed)], &always[..]].concat();
     let loaded = config::load(&config, &overrides).unwrap();
-    let stopped = engine::run::train(&loaded, &stopping).unwrap_err();
-    assert_eq!(engine::error::exit_code(&stopped), 130, "{stopped:#}");
+    let stopped = sonotune_run::train(&loaded, &stopping).unwrap_err();
+    assert_eq!(sonotune_base::error::exit_code(&stopped), 130, "{stopped:#}");
     assert!(metrics(&resumed).iter().all(|line| line["split"] != "val"));
 
     let from = options(Existing::Resume, ModelSource::Last);

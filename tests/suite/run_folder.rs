@@ -5,16 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engine::{
-    data::Split,
-    device::Precision,
-    error::exit_code,
-    logging::{LoggerOptions, RunLogger, StepTime, TrainRecord, environment},
-    metrics::{Confusion, Metric, Report, Table},
-    run_folder::{Existing, Faults, RunFolder, RunStatus, Summary},
-    tch::Device,
-};
 use serde_json::Value;
+use sonotune_base::error::exit_code;
+use sonotune_dataset::Split;
+use sonotune_engine::device::Precision;
+use sonotune_metrics::{Confusion, Metric, Report, Table};
+use sonotune_run::logging::{LoggerOptions, RunLogger, StepTime, TrainRecord, environment};
+use sonotune_run_folder::{Existing, Faults, RunFolder, RunStatus, Summary};
+use tch::Device;
 
 pub(crate) fn options(resume_step: Option<u64>) -> LoggerOptions {
     LoggerOptions { total_steps: 40, resume_step, device: Device::Cpu }
@@ -234,7 +232,7 @@ fn a_full_disk_loses_records_and_not_the_run() {
         next_commands: vec!["sonotune eval".into()],
     };
     let lost = logger.finish(&summary).unwrap_err();
-    assert_eq!(engine::error::exit_code(&lost), 6);
+    assert_eq!(sonotune_base::error::exit_code(&lost), 6);
     let text = format!("{lost:#}");
     assert!(text.contains("but its logs are not: 3 record(s) lost"), "{text}");
     let log = fs::read_to_string(root.path().join("train.log")).unwrap();

@@ -1,14 +1,16 @@
 //! Training and scoring of the promptable task on unusual data.
 
-use engine::{
+use serde_json::{Value, from_value, json};
+use sonotune_base::{Category, Segmentation};
+use sonotune_dataset::{Object, Record, Split};
+use sonotune_engine::{
     backbone::BackboneConfig,
     batch::Batch,
-    data::{Category, Object, Record, Segmentation, Split, phantom::PhantomConfig},
     loader::{LoadPlan, prepare_batch},
-    serde_json::{Value, from_value, json},
     task::{Answer, Instance, Prediction, StepOutput, Task, TaskConfig},
-    tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
 };
+use sonotune_phantom::PhantomConfig;
+use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
 use crate::objects_support::{disc, overfitted, record, scalar, total};
 
@@ -30,7 +32,7 @@ fn task_config(extra: Value) -> Box<dyn TaskConfig> {
     from_value(table).unwrap()
 }
 
-fn build(extra: Value) -> engine::Result<Model> {
+fn build(extra: Value) -> anyhow::Result<Model> {
     let backbone: Box<dyn BackboneConfig> = from_value(json!({
         "type": "sam_vit", "embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1],
         "window_size": 2, "image_size": SIDE, "patch_size": 16, "out_channels": 32,
@@ -270,20 +272,20 @@ fn a_run_records_the_convention_and_starts_another_likewise() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let phantoms = PhantomConfig { num_images: 20, image_size: 64, ..PhantomConfig::default() };
-    engine::data::phantom::generate(&phantoms, &data, false, &|_| ()).unwrap();
+    sonotune_phantom::generate(&phantoms, &data, false, &|_| ()).unwrap();
     let run = |name: &str, extra: &[String]| {
         let config = folder.path().join("config.toml");
         std::fs::write(&config, CONFIG.replace("DATA", data.to_str().unwrap())).unwrap();
         let run_dir = folder.path().join(name);
         let mut overrides = vec![format!("run_dir=\"{}\"", run_dir.display())];
         overrides.extend_from_slice(extra);
-        let loaded = engine::run::config::load(&config, &overrides).unwrap();
-        engine::run::train(
+        let loaded = sonotune_run::config::load(&config, &overrides).unwrap();
+        sonotune_run::train(
             &loaded,
-            &engine::run::TrainOptions {
-                existing: engine::run_folder::Existing::Refuse,
-                resume_from: engine::run::ModelSource::Last,
-                stop: engine::stop::StopFlag::default(),
+            &sonotune_run::TrainOptions {
+                existing: sonotune_run_folder::Existing::Refuse,
+                resume_from: sonotune_run::ModelSource::Last,
+                stop: sonotune_base::stop::StopFlag::default(),
             },
         )
         .unwrap();
@@ -297,12 +299,12 @@ fn a_run_records_the_convention_and_starts_another_likewise() {
     // Scored as trained, without training.
     let config = folder.path().join("config.toml");
     let overrides = [format!("weights.path=\"{}\"", checkpoint.display()), "run_dir=\"x\"".into()];
-    let loaded = engine::run::config::load(&config, &overrides).unwrap();
-    let options = engine::run::EvalOptions {
+    let loaded = sonotune_run::config::load(&config, &overrides).unwrap();
+    let options = sonotune_run::EvalOptions {
         split: Split::Val,
-        source: engine::run::ModelSource::Pretrained,
+        source: sonotune_run::ModelSource::Pretrained,
     };
-    let record = engine::run::evaluate(&loaded, &options).unwrap().record;
+    let record = sonotune_run::evaluate(&loaded, &options).unwrap().record;
     assert!(record.dataset_sha256.is_some() && record.num_objects > 0);
     let convention = record.report.conditions.iter().find(|(name, _)| name == "convention");
     assert_eq!(convention.unwrap().1, "ultrasam");

@@ -2,13 +2,11 @@
 
 use std::{path::Path, process::Command, time::SystemTime};
 
-use engine::{
-    data::Split,
-    logging::{RunLogger, StepTime},
-    run_folder::{Existing, RunFolder},
-};
 use image::{Rgb, RgbImage};
 use serde_json::Value;
+use sonotune_dataset::Split;
+use sonotune_run::logging::{RunLogger, StepTime};
+use sonotune_run_folder::{Existing, RunFolder};
 
 use crate::run_folder::{options, record, report};
 

@@ -7,17 +7,17 @@ use std::{
     sync::OnceLock,
 };
 
-use base::stop::StopFlag;
-use curation::{
+use serde_json::Value;
+use sonotune_archive::pack::{Format, pack};
+use sonotune_base::stop::StopFlag;
+use sonotune_curation::{
     CocoFile,
-    archive::pack::{Format, pack},
     convert::Options,
-    formats::write::{Numbers, nifti},
     spec::Choice,
     split::By,
     us43d::{BuildOptions, Built, build, shipped},
 };
-use serde_json::Value;
+use sonotune_formats::write::{Numbers, nifti};
 use tempfile::TempDir;
 
 use crate::{
@@ -183,7 +183,7 @@ fn four_downloads_become_merged_splits() {
             assert!(image.file_name.starts_with(&folder), "{}", image.file_name);
             assert!(dataset.root().join(&image.file_name).is_file(), "{}", image.file_name);
         }
-        let of_split = |i: &curation::coco::ImageRecord| {
+        let of_split = |i: &sonotune_curation::coco::ImageRecord| {
             Some((i.dataset.clone(), i.provenance.patient.clone()?))
         };
         patients.push(file.images.iter().filter_map(of_split).collect::<BTreeSet<_>>());
@@ -335,7 +335,7 @@ fn shipped_configs_name_what_is_built() {
     assert_eq!(specs.len(), 43);
     for slug in ["bus-bra", "gist514-db", "mmotu-2d"] {
         let text = config_text(&format!("base/dataset-{slug}.toml"));
-        let spec = curation::us43d::find(slug).unwrap().spec(&Choice::AsIntended).unwrap();
+        let spec = sonotune_curation::us43d::find(slug).unwrap().spec(&Choice::AsIntended).unwrap();
         assert!(text.contains(&format!("root = \"data/us43d/{}\"", spec.name)), "{slug}: {text}");
         assert!(spec.benchmark, "{slug} needs its official test set");
         let classes: BTreeSet<String> = spec.categories.iter().map(|c| c.name.clone()).collect();
@@ -346,11 +346,16 @@ fn shipped_configs_name_what_is_built() {
         let patterns = listed(&zero_shot, "exclude");
         let excluded = |name: &str| {
             let image = format!("{name}/images/{name}__1.png");
-            patterns.iter().filter(|pattern| base::pattern::matches(pattern, &image)).count()
+            patterns
+                .iter()
+                .filter(|pattern| sonotune_base::pattern::matches(pattern, &image))
+                .count()
         };
         for pattern in &patterns {
             let image_of = |name: &str| format!("{name}/images/{name}__1.png");
-            let hits = specs.iter().filter(|s| base::pattern::matches(pattern, &image_of(&s.name)));
+            let hits = specs
+                .iter()
+                .filter(|s| sonotune_base::pattern::matches(pattern, &image_of(&s.name)));
             assert_eq!(hits.count(), 1, "{slug}: {pattern} names one dataset");
         }
         // All that show the organ are left out, and nothing else.

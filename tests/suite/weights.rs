@@ -2,11 +2,9 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use engine::{
-    tch::{Device, Kind, Tensor, nn::VarStore},
-    weights::WeightsConfig,
-    weights::{self, Container, WeightsFile},
-};
+use sonotune_weights as weights;
+use sonotune_weights::{Container, WeightsConfig, WeightsFile};
+use tch::{Device, Kind, Tensor, nn::VarStore};
 
 use crate::support::{fixture, shared};
 
@@ -301,7 +299,7 @@ fn assert_reference_loads(folder: &str, convention: &str, unused: &[&str]) {
     let vs = VarStore::new(Device::Cpu);
     let mut expected = BTreeMap::new();
     for entry in file.entries() {
-        if unused.iter().any(|part| engine::pattern::matches(part, &entry.name)) {
+        if unused.iter().any(|part| sonotune_base::pattern::matches(part, &entry.name)) {
             continue;
         }
         let weights::keymap::Place::Ours(pieces) = recognised.convention.to_ours(&entry.name)

@@ -2,7 +2,8 @@
 
 use std::{path::Path, time::Instant};
 
-use engine::{seed::Rng, weights};
+use sonotune_base::seed::Rng;
+use sonotune_weights as weights;
 
 use crate::support::fixture;
 

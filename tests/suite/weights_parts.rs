@@ -6,14 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engine::{
-    run::config,
-    run::decided_by_weights,
-    tch::{Device, Kind, Tensor, nn::VarStore},
-    weights::{self, save_torch},
-    weights::{WeightsConfig, WeightsPartConfig},
-};
 use sam_prompt as _;
+use sonotune_run::{config, decided_by_weights};
+use sonotune_weights as weights;
+use sonotune_weights::{WeightsConfig, WeightsPartConfig, save_torch};
+use tch::{Device, Kind, Tensor, nn::VarStore};
 use tempfile::TempDir;
 
 use crate::{
@@ -77,7 +74,7 @@ impl Place {
         let vs = tiny_vit();
         let error = weights::load(&vs, &self.config).unwrap_err();
         let text = format!("{error:#}");
-        assert_eq!(engine::error::exit_code(&error), code, "{text}");
+        assert_eq!(sonotune_base::error::exit_code(&error), code, "{text}");
         for part in parts {
             assert!(text.contains(part), "{part} not in {text}");
         }
@@ -240,7 +237,7 @@ max_steps = 1
 "#;
 
 /// A config with these lines in its `[weights]`.
-fn load(folder: &Path, weights: &str) -> engine::Result<config::Loaded> {
+fn load(folder: &Path, weights: &str) -> anyhow::Result<config::Loaded> {
     let path = folder.join("config.toml");
     fs::write(&path, format!("{CONFIG}[weights]\n{weights}")).unwrap();
     config::load(&path, &[])
@@ -291,7 +288,7 @@ fn files_that_decide_differently_leave_it_to_the_config() {
             .map(|decided| decided.map(|decided| decided.options))
     };
     let error = decided(&ours, &sam, "mask_decoder.*", "").unwrap_err();
-    assert_eq!(engine::error::exit_code(&error), 2);
+    assert_eq!(sonotune_base::error::exit_code(&error), 2);
     let text = error.to_string();
     for part in ["ultra.pth decides task.convention=\"ultrasam\"", "sam.pth decides"] {
         assert!(text.contains(part), "{text}");

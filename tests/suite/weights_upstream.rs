@@ -6,14 +6,12 @@ use std::{
     sync::OnceLock,
 };
 
-use engine::{
-    backbone::{Backbone, BackboneConfig},
-    serde_json::{self, Value, json},
-    tch::{Device, Kind, Tensor, nn::VarStore, no_grad},
-    weights::WeightsConfig,
-    weights::{self, ConvertOptions, Dtype},
-};
+use serde_json::{self, Value, json};
 use sha2::{Digest, Sha256};
+use sonotune_engine::backbone::{Backbone, BackboneConfig};
+use sonotune_weights as weights;
+use sonotune_weights::{ConvertOptions, Dtype, WeightsConfig};
+use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
 use crate::support::{fixture, python};
 

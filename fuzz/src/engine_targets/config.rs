@@ -1,7 +1,7 @@
 //! Configs, with what they inherit and what overrides them.
 
-use base::ErrorKind;
-use engine::run::config::{self, Loaded};
+use sonotune_base::ErrorKind;
+use sonotune_run::config::{self, Loaded};
 
 use super::super::targets::{accepted, scratch};
 

@@ -2,16 +2,14 @@
 
 use std::path::Path;
 
-use base::ErrorKind;
-use engine::{
-    data::{
-        Dataset, DatasetConfig, PromptFile, Split,
-        coco::{CocoResults, CocoTruths},
-    },
-    metrics::coco::IouType,
-    run::{CocoEvalOptions, coco_eval},
-};
 use serde_json::json;
+use sonotune_base::ErrorKind;
+use sonotune_dataset::{
+    Dataset, DatasetConfig, PromptFile, Split,
+    coco_dataset::{CocoResults, CocoTruths},
+};
+use sonotune_metrics::coco::IouType;
+use sonotune_run::{CocoEvalOptions, coco_eval};
 
 use super::super::targets::{accepted, masks::use_segmentation, scratch};
 

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use base::ErrorKind;
-use engine::weights::{self, Inspection, WeightsFile};
+use sonotune_base::ErrorKind;
+use sonotune_weights as weights;
+use sonotune_weights::{Inspection, WeightsFile};
 
 use super::super::targets::{accepted, scratch};
 
@@ -25,7 +26,7 @@ pub fn safetensors(bytes: &[u8]) {
     framed.extend([0x3f; 64]);
     let path = scratch::file("hostile_framed.safetensors", &framed);
     use_weights(&path);
-    let _ = engine::checkpoint::read_progress(&path);
+    let _ = sonotune_engine::checkpoint::read_progress(&path);
     let _ = weights::Overlay::open(&path);
 }
 

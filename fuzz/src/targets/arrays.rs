@@ -2,17 +2,15 @@
 
 use std::path::Path;
 
-use base::{ErrorKind, stop::StopFlag};
-use curation::{
-    archive::{Inner, Limits, unpack},
-    formats::{
-        Intensity,
-        hdf5::Hdf5,
-        npy::Array,
-        npy_dict,
-        video::Video,
-        volume::{View, Volume},
-    },
+use sonotune_archive::{Inner, Limits, unpack};
+use sonotune_base::{ErrorKind, stop::StopFlag};
+use sonotune_formats::{
+    Intensity,
+    hdf5::Hdf5,
+    npy::Array,
+    npy_dict,
+    video::Video,
+    volume::{View, Volume},
 };
 
 use super::{accepted, scratch};

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use base::{ErrorKind, Segmentation};
-use curation::CocoFile;
+use sonotune_base::{ErrorKind, Segmentation};
+use sonotune_curation::CocoFile;
 
 use super::{accepted, masks::use_segmentation, scratch};
 

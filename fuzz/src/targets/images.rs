@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use base::{
+use sonotune_base::{
     ErrorKind,
     image_io::{DecodeOptions, decode_bytes, decode_file, read_size},
 };
@@ -23,7 +23,7 @@ pub fn images(bytes: &[u8]) {
     assert!(pixels > 0 && pixels <= OPTIONS.max_pixels);
     assert_eq!(image.pixels.len() as u64, pixels * image.channels as u64);
     let _ = image.into_grey_if_equal();
-    if let Some(png) = curation::png::verbatim(bytes) {
+    if let Some(png) = sonotune_curation::png::verbatim(bytes) {
         let again = decode_bytes(&png, OPTIONS).expect("the pixels' part of a PNG");
         let plain = DecodeOptions { exif: false, ..OPTIONS };
         assert_eq!(Some(again), decode_file(Path::new(&path), plain).ok());

@@ -1,7 +1,7 @@
 //! Run lengths and polygons.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use base::{Rle, Segmentation};
+use sonotune_base::{Rle, Segmentation};
 
 /// Masks that are painted may not have more pixels; those beyond it are measured only.
 const MAX_PAINTED: u64 = 1 << 16;

@@ -17,7 +17,7 @@ pub use masks::{polygons, rle};
 pub use pickles::pickle;
 pub use specs::spec;
 
-use base::{Error, ErrorKind};
+use sonotune_base::{Error, ErrorKind};
 
 /// Takes any bytes.
 pub type Target = fn(&[u8]);

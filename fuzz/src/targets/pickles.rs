@@ -1,6 +1,6 @@
 //! The stack machine of pickles, without what is made of its graph.
 
-use base::pickle::Machine;
+use sonotune_base::pickle::Machine;
 
 pub fn pickle(bytes: &[u8]) {
     for run in [Machine::run, Machine::run_leaving_bytes] {

@@ -1,7 +1,7 @@
 //! Specs of raw datasets.
 
-use base::ErrorKind;
-use curation::spec::{Choice, Spec};
+use sonotune_base::ErrorKind;
+use sonotune_curation::spec::{Choice, Spec};
 
 use super::accepted;
 
@@ -12,7 +12,7 @@ pub fn spec(bytes: &[u8]) {
         let spec = accepted(Spec::parse(text, "hostile.toml", &choice), ErrorKind::Config, "");
         if let Some(spec) = spec {
             let _ = spec.reader();
-            let _ = curation::readers::of(&spec);
+            let _ = sonotune_curation::readers::of(&spec);
         }
     }
 }

@@ -2,15 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::{
-    Error, Result,
-    backbone::Backbone,
-    data::Category,
-    serde::{Deserialize, Serialize},
-    task::{Task, TaskConfig},
-    tch::{Kind, Tensor, nn},
-    typetag,
-};
+use sonotune_engine::prelude::*;
 
 use crate::{
     evaluator::metric_names, head::LinearHead, loss::ClassificationLoss, task::Classifier,
@@ -25,7 +17,7 @@ use crate::{
 /// class_weights = { malignant = 3.0 }     # the others weigh 1
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+#[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
 pub struct ClassificationConfig {
     /// The loss; decides whether scores are sigmoids or a softmax.
     pub loss: LossConfig,
@@ -42,7 +34,12 @@ pub struct ClassificationConfig {
 
 /// The loss, which also determines the meaning of a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(
+    crate = "sonotune_engine::serde",
+    tag = "type",
+    rename_all = "snake_case",
+    deny_unknown_fields
+)]
 pub enum LossConfig {
     /// Each category separately: binary cross-entropy on sigmoids, easy cases scaled down (Lin et al.
     /// 2017). Sum over categories, mean over images.
@@ -129,8 +126,8 @@ impl TaskConfig for ClassificationConfig {
     }
 }
 
-engine::inventory::submit! {
-    engine::config::Summary::of("task", "classification",
+inventory::submit! {
+    Summary::of("task", "classification",
         "one or several categories for the whole image: token average, linear head, focal loss",
     )
 }

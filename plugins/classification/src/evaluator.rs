@@ -1,11 +1,9 @@
 //! Turns predictions into the figures of a paper's table.
 
-use engine::{
-    Error, Result,
-    batch::Target,
+use sonotune_engine::{
     metrics::classification::{ClassMetrics, Classifications, macro_mean, mean_defined},
-    metrics::{Confusion, Metric, Report, Table},
-    task::{Evaluator, Prediction, instances::percent},
+    prelude::*,
+    task::instances::percent,
 };
 
 use crate::labels::labels_of;

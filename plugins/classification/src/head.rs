@@ -1,9 +1,6 @@
 //! Average over the token grid, then a linear layer.
 
-use engine::{
-    Result,
-    tch::{Kind, Tensor, nn},
-};
+use sonotune_engine::prelude::*;
 
 /// `head.fc` of the reference's classifiers.
 #[derive(Debug)]

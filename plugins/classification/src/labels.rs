@@ -1,10 +1,6 @@
 //! The true categories of an image, checked.
 
-use engine::{
-    Error, Result,
-    batch::Target,
-    tch::{Kind, Tensor},
-};
+use sonotune_engine::prelude::*;
 
 /// Category indices of an image; exactly one unless `multi_label`.
 pub(crate) fn labels_of(

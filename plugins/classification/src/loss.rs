@@ -1,9 +1,6 @@
 //! The losses of a classifier.
 
-use engine::{
-    Result,
-    tch::{Kind, Reduction, Tensor},
-};
+use sonotune_engine::{prelude::*, tch::Reduction};
 
 use crate::config::LossConfig;
 
@@ -105,7 +102,7 @@ fn focus(miss: &Tensor, gamma: f64) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use engine::tch::Device;
+    use sonotune_engine::prelude::*;
 
     use super::*;
 

@@ -1,13 +1,6 @@
 //! Backbone, head and loss together.
 
-use engine::{
-    Result,
-    backbone::Backbone,
-    batch::Batch,
-    data::TargetNeeds,
-    task::{Evaluator, Loss, Prediction, StepOutput, Task},
-    tch::{Kind, Tensor},
-};
+use sonotune_engine::prelude::*;
 
 use crate::{
     evaluator::ClassificationEvaluator,
@@ -36,7 +29,9 @@ impl Classifier {
     fn logits(&self, batch: &Batch, train: bool) -> Result<Tensor> {
         let levels = batch.features(&*self.backbone, train)?;
         let coarsest = levels.last().ok_or_else(|| {
-            engine::anyhow::anyhow!("the backbone gave no feature level, but its spec lists one")
+            sonotune_engine::anyhow::anyhow!(
+                "the backbone gave no feature level, but its spec lists one"
+            )
         })?;
         self.head.forward(coarsest)
     }

@@ -1,14 +1,8 @@
 //! The `[task]` table of `type = "mask2former"`.
 
-use engine::{
-    Error, Result,
-    backbone::Backbone,
-    data::Category,
-    serde::{Deserialize, Serialize},
-    task::{Task, TaskConfig, instances::InstanceScores},
-    tch::nn,
-    typetag,
-    words::counted,
+use sonotune_engine::{
+    prelude::{words::counted, *},
+    task::instances::InstanceScores,
 };
 
 use crate::{
@@ -32,7 +26,7 @@ use crate::{
 /// max_per_image = 100
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+#[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
 pub struct Mask2FormerConfig {
     /// Maximum number of objects that can be found in an image.
     pub num_queries: i64,
@@ -64,7 +58,7 @@ impl Default for Mask2FormerConfig {
 
 /// How a backbone feeds the pixel decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", rename_all = "snake_case")]
+#[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
 pub enum Neck {
     /// The backbone's levels as they are. For a plain ViT these are outputs of several blocks, all of
     /// the same stride, as in the UltraSam paper.
@@ -76,7 +70,7 @@ pub enum Neck {
 
 /// `[task.pixel_decoder]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+#[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
 pub struct PixelDecoderConfig {
     pub num_layers: usize,
     pub feedforward_channels: i64,
@@ -94,7 +88,7 @@ impl Default for PixelDecoderConfig {
 
 /// `[task.transformer_decoder]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+#[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
 pub struct TransformerDecoderConfig {
     /// Each layer attends to one level, in turn.
     pub num_layers: usize,
@@ -154,8 +148,8 @@ impl TaskConfig for Mask2FormerConfig {
     }
 }
 
-engine::inventory::submit! {
-    engine::config::Summary::of("task", "mask2former",
+inventory::submit! {
+    Summary::of("task", "mask2former",
         "instance segmentation: Mask2Former's pixel and transformer decoder on any backbone",
     )
 }

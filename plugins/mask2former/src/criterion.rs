@@ -1,10 +1,6 @@
 //! Losses of one layer's predictions (mmdet's `Mask2FormerHead._loss_by_feat_single`).
 
-use engine::{
-    Result,
-    nn::deformable::point_sample,
-    tch::{Kind, Reduction, Tensor},
-};
+use sonotune_engine::{nn::deformable::point_sample, prelude::*, tch::Reduction};
 
 use crate::{
     head::LayerOutput,

@@ -1,10 +1,10 @@
 //! Multi-scale deformable attention (Zhu et al. 2021): every token attends to a few positions of every
 //! level, which it chooses itself.
 
-use engine::{
-    Result,
+use sonotune_engine::{
     nn::{Linear, deformable::ms_deform_attn, linear as product},
-    tch::{Tensor, nn, nn::Init},
+    prelude::*,
+    tch::nn::Init,
 };
 
 use crate::layers::{at_least_float, linear_from, xavier_uniform};
@@ -66,7 +66,7 @@ impl DeformableAttention {
         let mut sampling_offsets =
             linear_from(&(vs / "sampling_offsets"), (dim, 2 * samples), zero);
         let rays = rays(num_heads, num_levels, num_points);
-        engine::tch::no_grad(|| sampling_offsets.bias.copy_(&Tensor::from_slice(&rays)));
+        sonotune_engine::tch::no_grad(|| sampling_offsets.bias.copy_(&Tensor::from_slice(&rays)));
         Self {
             sampling_offsets,
             attention_weights: linear_from(&(vs / "attention_weights"), (dim, samples), zero),

@@ -1,19 +1,13 @@
 //! Scores instances against annotations: the COCO metric on boxes and on masks.
 
-use engine::{
-    Error, Result,
-    batch::Target,
-    metrics::{Metric, Report},
-    serde::{Deserialize, Serialize},
-    task::{
-        Evaluator, Prediction,
-        instances::{Annotated, Counts, InstanceScorer, panoptic_quality},
-    },
+use sonotune_engine::{
+    prelude::*,
+    task::instances::{Annotated, Counts, InstanceScorer, panoptic_quality},
 };
 
 /// `[task.evaluation]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+#[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
 pub struct EvaluationConfig {
     /// Maximum number of predicted instances per image, over all queries and categories.
     pub max_per_image: i64,

@@ -1,10 +1,6 @@
 //! Queries, decoder and the two heads (mmdet's `Mask2FormerHead`, whose names the variables have).
 
-use engine::{
-    Result,
-    nn::Linear,
-    tch::{Tensor, nn, nn::Init, no_grad},
-};
+use sonotune_engine::{nn::Linear, prelude::*, tch::nn::Init};
 
 use crate::{
     layers::{MaskEmbedding, at_least_float, linear, resize, sine_positions, size_of, to_tokens},

@@ -1,9 +1,6 @@
 //! Names of the head's variables in other projects. Ours are named as in mmdetection's Mask2Former.
 
-use engine::{
-    inventory,
-    weights::keymap::{Rule, RuleSet},
-};
+use sonotune_engine::prelude::*;
 
 const fn rule(theirs: &'static str, ours: &'static str) -> Rule {
     Rule { theirs, ours }

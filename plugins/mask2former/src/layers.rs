@@ -1,8 +1,9 @@
 //! Layers as mmdetection builds and initialises them.
 
-use engine::{
+use sonotune_engine::{
     nn::{Linear, conv_default},
-    tch::{Kind, Tensor, nn, nn::Init},
+    prelude::*,
+    tch::nn::Init,
 };
 
 /// Uniform within ±√(6 / (in + out)) (Glorot).
@@ -24,7 +25,7 @@ pub(crate) fn linear(vs: &nn::Path<'_>, in_features: i64, out_features: i64) -> 
 /// A linear layer with given weights and a bias of zero.
 pub(crate) fn linear_from(vs: &nn::Path<'_>, widths: (i64, i64), weights: Init) -> Linear {
     let mut layer = Linear::with_init(vs, widths.0, widths.1, Init::Const(0.0));
-    engine::tch::no_grad(|| layer.weight.init(weights));
+    sonotune_engine::tch::no_grad(|| layer.weight.init(weights));
     layer
 }
 

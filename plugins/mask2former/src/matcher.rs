@@ -5,15 +5,14 @@ use std::{
     thread::{Scope, ScopedJoinHandle},
 };
 
-use engine::{
-    Error, Result, anyhow,
+use hotcoco::primitives::assign::lsap;
+use sonotune_engine::{
     nn::{
         deformable::{ms_deform_attn, point_sample},
         linear as product,
     },
-    tch::{Device, Kind, Tensor, no_grad},
+    prelude::*,
 };
-use hotcoco::primitives::assign::lsap;
 
 use crate::{
     head::LayerOutput,
@@ -171,7 +170,7 @@ impl<'scope> Matcher<'scope> {
     pub(crate) fn finish(self, layers: usize, images: usize) -> Result<Vec<Vec<Pairs>>> {
         let Self { jobs, worker } = self;
         drop(jobs);
-        let solved = worker.join().map_err(|_| anyhow::anyhow!("the matching thread died"))??;
+        let solved = worker.join().map_err(|_| anyhow!("the matching thread died"))??;
         let mut pairs = vec![vec![Pairs::new(); images]; layers];
         for (layer, image, found) in solved {
             pairs[layer][image] = found;

@@ -1,10 +1,9 @@
 //! Four levels from a plain ViT's last map (Li et al. 2022, "Exploring Plain Vision Transformer
 //! Backbones for Object Detection", section 3).
 
-use engine::{
-    Error, Result,
+use sonotune_engine::{
     nn::{LayerNorm2d, conv_default},
-    tch::{Tensor, nn},
+    prelude::*,
 };
 
 use crate::layers::Conv;

@@ -1,11 +1,7 @@
 //! Turns a backbone's levels into three levels of tokens that have attended to each other, and into the
 //! mask features (mmdet's `MSDeformAttnPixelDecoder`).
 
-use engine::{
-    Result,
-    nn::LayerNorm,
-    tch::{Tensor, nn, nn::Init},
-};
+use sonotune_engine::{nn::LayerNorm, prelude::*, tch::nn::Init};
 
 use crate::{
     deformable_attention::{DeformableAttention, Places},

@@ -1,12 +1,7 @@
 //! Compares masks at points, not at every pixel (Cheng et al. 2022, section 3.3; detectron2's
 //! PointRend).
 
-use engine::{
-    Result,
-    nn::deformable::point_sample,
-    seed::Rng,
-    tch::{Tensor, no_grad},
-};
+use sonotune_engine::{nn::deformable::point_sample, prelude::*};
 
 /// What random numbers are used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,12 +1,6 @@
 //! Turns queries into instances in original pixels (mmdet's `MaskFormerFusionHead`).
 
-use engine::{
-    Result,
-    batch::Target,
-    data::Rle,
-    task::Instance,
-    tch::{Kind, Tensor},
-};
+use sonotune_engine::prelude::*;
 
 use crate::layers::{at_least_float, resize};
 

@@ -1,13 +1,6 @@
 //! Implements the engine's `Task`.
 
-use engine::{
-    Result,
-    anyhow::Context,
-    backbone::Backbone,
-    batch::Batch,
-    data::TargetNeeds,
-    task::{Evaluator, Prediction, StepOutput, Task, TaskConfig},
-};
+use sonotune_engine::prelude::*;
 
 use crate::{
     Mask2FormerConfig,

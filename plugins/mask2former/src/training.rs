@@ -1,12 +1,6 @@
 //! One training step: features, every layer's predictions, concurrent matching, losses.
 
-use engine::{
-    Error, Result,
-    batch::{Batch, Target},
-    serde::{Deserialize, Serialize},
-    task::{Loss, StepOutput},
-    tch::Tensor,
-};
+use sonotune_engine::prelude::*;
 
 use crate::{
     criterion::Criterion,
@@ -18,7 +12,7 @@ use crate::{
 
 /// `[task.training]`: matching and losses. The defaults are the reference's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+#[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
 pub struct TrainingConfig {
     /// Points at which masks are compared, both in matching and in the loss.
     pub num_points: i64,

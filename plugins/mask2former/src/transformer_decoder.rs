@@ -1,9 +1,9 @@
 //! Queries attend to the pixels inside the masks that they predicted a layer before (Cheng et al. 2022,
 //! section 3.2; mmdet's `Mask2FormerTransformerDecoder`).
 
-use engine::{
+use sonotune_engine::{
     nn::{LayerNorm, Linear, linear as product},
-    tch::{Tensor, nn},
+    prelude::*,
 };
 
 use crate::layers::{FeedForward, linear_from, xavier_normal};

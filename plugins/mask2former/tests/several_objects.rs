@@ -1,16 +1,13 @@
 //! Matching and losses of a layer where images have several objects: the matched pairs come by rising
 //! query, which decides at which of the drawn points each object is compared.
 
-use engine::{
-    serde_json::{self, Value},
-    tch::{Kind, Tensor},
-};
 use mask2former::{
     criterion::Criterion,
     head::LayerOutput,
     matcher::{MatchCosts, Objects, Pairs, assign, match_costs},
     points::{PointRules, Purpose},
 };
+use sonotune_engine::{prelude::*, serde_json::Value};
 
 /// Both sides compute in fp64; libtorch adds in another order.
 const ROUNDING: f64 = 1e-10;

@@ -1,14 +1,6 @@
 //! The `[task]` table of `type = "sam_prompt"`.
 
-use engine::{
-    Error, Result,
-    backbone::Backbone,
-    data::Category,
-    serde::{Deserialize, Serialize},
-    task::{Task, TaskConfig},
-    tch::nn,
-    typetag,
-};
+use sonotune_engine::prelude::*;
 
 use crate::{
     Convention, EvaluationConfig, EverythingConfig, LossConfig, TrainingConfig,
@@ -27,7 +19,7 @@ use crate::{
 /// protocols = ["center_point", "box"]
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+#[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
 pub struct SamPromptConfig {
     /// How the weights are used; decides all options that are not set.
     pub convention: Convention,
@@ -43,7 +35,7 @@ pub struct SamPromptConfig {
 
 /// `[task.decoder]`: the mask decoder; as wide as the backbone's last level.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+#[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
 pub struct DecoderConfig {
     /// Layers of the two-way transformer.
     pub depth: usize,
@@ -122,8 +114,8 @@ impl TaskConfig for SamPromptConfig {
     }
 }
 
-engine::inventory::submit! {
-    engine::config::Summary::of("task", "sam_prompt",
+inventory::submit! {
+    Summary::of("task", "sam_prompt",
         "segmentation of what a point or a box points at: SAM, MedSAM, UltraSam",
     )
 }

@@ -1,13 +1,13 @@
 //! The differences between UltraSam's code and SAM's, as a property of the weights.
 
-use engine::serde::{Deserialize, Serialize};
+use sonotune_engine::prelude::*;
 
 /// How a set of weights was trained, and therefore must be used.
 ///
 /// The order of tokens also differs but affects only rounding, since attention does not depend on
 /// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", rename_all = "snake_case")]
+#[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
 pub enum Convention {
     /// By the naming of the pretrained weights; `segment_anything` if there are none.
     #[default]

@@ -7,18 +7,13 @@ mod protocol;
 pub use protocol::Protocol;
 pub(crate) use {evaluator::PromptEvaluator, protocol::ask_about};
 
-use engine::{
-    Error, Result,
-    metrics::coco::IouType,
-    serde::{Deserialize, Serialize},
-    task::instances::figure_names,
-};
+use sonotune_engine::{metrics::coco::IouType, prelude::*, task::instances::figure_names};
 
 use crate::Postprocess;
 
 /// `[task.evaluation]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+#[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
 pub struct EvaluationConfig {
     /// How each object is prompted for; every protocol is scored separately.
     pub protocols: Vec<Protocol>,
@@ -54,7 +49,7 @@ impl Default for EvaluationConfig {
 /// Whether a pass without refinement gives three masks, of which the one with the highest predicted IoU
 /// counts, or one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", rename_all = "snake_case")]
+#[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
 pub enum Multimask {
     /// Three for every prompt, as in the reference. Training without refinement and interaction trains
     /// only these.
@@ -101,7 +96,7 @@ impl EvaluationConfig {
         self.passes().into_iter().flat_map(of_pass).collect()
     }
 
-    /// Names of the passes, in the order of [`Answer::pass`](engine::task::Answer::pass).
+    /// Names of the passes, in the order of [`Answer::pass`](sonotune_engine::task::Answer::pass).
     pub(crate) fn passes(&self) -> Vec<String> {
         let of = |protocol: &Protocol| match protocol {
             Protocol::Clicks => (1..=self.num_clicks).map(|n| format!("clicks_{n}")).collect(),

@@ -1,20 +1,13 @@
 //! Segments everything: prompts with a grid of clicks and keeps the masks that are confident, stable and
 //! not duplicates (Kirillov et al. 2023, `automatic_mask_generator.py`).
 
-use engine::{
-    Error, Result,
-    data::{ObjectPrompt, PointPrompt, Rle},
-    metrics::overlap,
-    serde::{Deserialize, Serialize},
-    task::Instance,
-    tch::{Kind, Tensor},
-};
+use sonotune_engine::{metrics::overlap, prelude::*};
 
 use crate::{postprocess::tight_box, prediction::View, prompt::Question};
 
 /// `[task.everything]`: `predict --everything`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+#[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
 pub struct EverythingConfig {
     /// Clicks along the longer side of the image; the shorter side has as many as the same spacing allows.
     pub points_per_side: usize,
@@ -112,7 +105,7 @@ pub(crate) fn everything(view: &View<'_>) -> Result<Vec<Instance>> {
 }
 
 /// Clicks at the centres of equal cells.
-fn grid((height, width): engine::Size, per_side: usize) -> Vec<PointPrompt> {
+fn grid((height, width): Size, per_side: usize) -> Vec<PointPrompt> {
     let step = height.max(width) as f64 / per_side as f64;
     let along = |side: i64| {
         let count = (side as f64 / step).round().max(1.0) as usize;

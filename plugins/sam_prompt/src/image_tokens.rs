@@ -1,6 +1,6 @@
 //! Features of images as tokens, shared by the objects of an image as long as possible.
 
-use engine::tch::{Tensor, no_grad};
+use sonotune_engine::prelude::*;
 
 /// The image that each object is in; objects of an image are consecutive.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl ImageTokens<'_> {
 
 #[cfg(test)]
 mod tests {
-    use engine::tch::{Device, Kind};
+    use sonotune_engine::prelude::*;
 
     use super::*;
 

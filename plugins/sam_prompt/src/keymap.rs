@@ -1,10 +1,7 @@
 //! Names of the variables of prompt encoder and mask decoder in other projects. Ours are named as in
 //! segment-anything.
 
-use engine::{
-    inventory,
-    weights::keymap::{Rule, RuleSet},
-};
+use sonotune_engine::prelude::*;
 
 const fn rule(theirs: &'static str, ours: &'static str) -> Rule {
     Rule { theirs, ours }

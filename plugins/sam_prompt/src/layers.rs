@@ -1,8 +1,8 @@
 //! Layers with PyTorch's default initialisation, as SAM's decoder uses them.
 
-use engine::{
+use sonotune_engine::{
     nn::{Linear, conv_default},
-    tch::{Tensor, nn},
+    prelude::*,
 };
 
 /// A linear layer, uniform within ±1/√in.

@@ -1,16 +1,12 @@
 //! Losses of masks and of their predicted quality (UltraSam's `SAMHead`).
 
-use engine::{
-    Error, Result,
-    serde::{Deserialize, Serialize},
-    tch::{Kind, Reduction, Tensor, no_grad},
-};
+use sonotune_engine::{prelude::*, tch::Reduction};
 
 use crate::mask_decoder::Masks;
 
 /// `[task.loss]`: weights of the three terms, and how they are computed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+#[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
 pub struct LossConfig {
     /// Weight of the focal loss (γ 2, α 0.25).
     pub focal: f64,
@@ -37,7 +33,7 @@ impl Default for LossConfig {
 
 /// Distance between predicted and true IoU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", rename_all = "snake_case")]
+#[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
 pub enum IouLoss {
     /// As in the reference's code.
     Mse,
@@ -47,7 +43,7 @@ pub enum IouLoss {
 
 /// Which of an object's masks learns; the others receive no gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", rename_all = "snake_case")]
+#[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
 pub enum MaskChoice {
     /// The one with the best IoU, as in the reference.
     Iou,
@@ -96,7 +92,7 @@ pub fn mask_losses(masks: &Masks, targets: &Tensor, config: &LossConfig) -> Resu
                 focal(&masks.logits, &targets)?.mean_dim([2i64, 3].as_slice(), false, Kind::Float)
                     * config.focal
                     + dice(&masks.logits, &targets) * config.dice;
-            Ok::<_, engine::anyhow::Error>(per_mask.argmin(1, false))
+            Ok::<_, sonotune_engine::anyhow::Error>(per_mask.argmin(1, false))
         })?,
     };
     let index = chosen.view([n, 1, 1, 1]).expand([n, 1, h, w], false);

@@ -1,10 +1,9 @@
 //! Decodes embeddings to masks and their predicted quality (Kirillov et al. 2023,
 //! `modeling/mask_decoder.py`).
 
-use engine::{
-    Size,
+use sonotune_engine::{
     nn::{LayerNorm, conv_default, linear as product},
-    tch::{Kind, Tensor, nn},
+    prelude::*,
 };
 
 use crate::{

@@ -1,6 +1,6 @@
 //! Backbone, prompt encoder and mask decoder together.
 
-use engine::{Context, Result, Size, backbone::Backbone, batch::Batch, tch::Tensor};
+use sonotune_engine::prelude::*;
 
 use crate::{
     image_tokens::Owners,

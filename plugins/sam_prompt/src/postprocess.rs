@@ -1,16 +1,10 @@
 //! Converts low-resolution logits to masks of the original image.
 
-use engine::{
-    Result, Size,
-    batch::Target,
-    data::Rle,
-    serde::{Deserialize, Serialize},
-    tch::{Kind, Tensor},
-};
+use sonotune_engine::prelude::*;
 
 /// What is enlarged: the binary mask, or the logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", rename_all = "snake_case")]
+#[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
 pub enum Postprocess {
     /// As SAM: logits are enlarged, cropped, resized to the original size, and only then cut at 0.
     #[default]

@@ -1,6 +1,6 @@
 //! Answers prompts for one image.
 
-use engine::{Result, data::Rle, tch::Tensor};
+use sonotune_engine::prelude::*;
 
 use crate::{
     SamPromptConfig,

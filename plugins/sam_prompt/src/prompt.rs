@@ -1,10 +1,6 @@
 //! Prompts for an image, in the frame of the network's input.
 
-use engine::{
-    Result,
-    data::{ObjectPrompt, PointPrompt, Rle},
-    tch::{Kind, Tensor},
-};
+use sonotune_engine::prelude::*;
 
 use crate::{
     Convention, convention::Origin, model::Embedding, postprocess::Frame, prompt_encoder::Label,

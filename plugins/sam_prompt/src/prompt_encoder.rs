@@ -2,11 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use engine::{
-    Size,
-    nn::LayerNorm2d,
-    tch::{Device, Kind, Tensor, nn},
-};
+use sonotune_engine::{nn::LayerNorm2d, prelude::*};
 
 use crate::layers::PatchConv;
 

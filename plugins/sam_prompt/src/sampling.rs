@@ -1,10 +1,6 @@
 //! Draws training prompts from the objects' masks and boxes.
 
-use engine::{
-    Result,
-    seed::Rng,
-    tch::{Kind, Tensor},
-};
+use sonotune_engine::prelude::*;
 
 use crate::{
     Convention, TrainingConfig,

@@ -1,13 +1,6 @@
 //! Implements the engine's `Task`.
 
-use engine::{
-    Result,
-    anyhow::Context,
-    batch::{Batch, Target},
-    data::TargetNeeds,
-    data::{ImagePrompts, ObjectPrompt},
-    task::{Answer, Evaluator, Instance, Prediction, StepOutput, Task},
-};
+use sonotune_engine::prelude::*;
 
 use crate::{
     SamPromptConfig,

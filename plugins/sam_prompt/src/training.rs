@@ -1,13 +1,6 @@
 //! One training step: objects, prompts, passes, losses.
 
-use engine::{
-    Error, Result,
-    batch::{Batch, Target},
-    seed::Rng,
-    serde::{Deserialize, Serialize},
-    task::{Loss, StepOutput},
-    tch::{Kind, Tensor, no_grad},
-};
+use sonotune_engine::prelude::*;
 
 use crate::{
     SamPromptConfig,
@@ -22,7 +15,7 @@ use crate::{
 
 /// `[task.training]`: how prompts are simulated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", deny_unknown_fields, default)]
+#[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
 pub struct TrainingConfig {
     /// Share of objects that are prompted by their box; the others get a point.
     pub box_probability: f64,

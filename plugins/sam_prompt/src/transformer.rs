@@ -4,9 +4,9 @@
 //! Within a layer the image tokens do not change between the two cross attentions, so three of
 //! their projections are one product; their positional encodings are projected once for all objects.
 
-use engine::{
+use sonotune_engine::{
     nn::{LayerNorm, Linear, linear as product},
-    tch::{Tensor, nn},
+    prelude::*,
 };
 
 use crate::{image_tokens::ImageTokens, layers::linear};

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, metadata::Orientation};
 
-pub use self::header::{ExifTurn, Header, format_name, read_header};
+pub use crate::image_io::header::{ExifTurn, Header, format_name, read_header};
 use crate::{Error, panics::catching};
 
 /// Largest file read into memory: well above any 8- or 16-bit image within the pixel limit.

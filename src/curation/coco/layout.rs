@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
-use base::Error;
+use sonotune_base::Error;
 
 use super::{CocoFile, output::folder_of};
 

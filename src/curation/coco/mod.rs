@@ -1,7 +1,7 @@
 //! COCO files for curation: read whole, changed, and written back without loss.
 //!
 //! Segmentations and unknown keys are kept byte for byte. Ids may be
-//! anything that [`base::ImageId`] reads (US-43d's tools write UUIDs as 128-bit integers, and
+//! anything that [`sonotune_base::ImageId`] reads (US-43d's tools write UUIDs as 128-bit integers, and
 //! annotations without ids); images and annotations are numbered from 1 on reading, in the order of
 //! the file, and again on writing. Category ids are referred to from outside the file and are kept.
 
@@ -12,9 +12,9 @@ mod read;
 mod write;
 
 use anyhow::{Context, Result};
-use base::Rle;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use sonotune_base::Rle;
 pub use sonotune_dataset::coco::Extra;
 
 use crate::Provenance;

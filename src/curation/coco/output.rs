@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use base::Error;
+use sonotune_base::Error;
 
 /// Folder of a file.
 #[must_use]

@@ -1,8 +1,8 @@
 //! COCO files with all that they hold: the keys that curation has a use for, and the rest unread.
 
-use base::ImageId;
 use serde::de::{Error, MapAccess};
 use serde_json::value::RawValue;
+use sonotune_base::ImageId;
 use sonotune_dataset::coco::{self, Extra, Fields, File, Manner, Object, Pair, Reader, Unsigned};
 
 use super::{CategoryRecord, CocoFile, ImageRecord, Info};

@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use base::{Error, ImageId, Segmentation};
 use serde_json::value::RawValue;
+use sonotune_base::{Error, ImageId, Segmentation};
 use sonotune_dataset::coco::{
     Unsigned, from_slice,
     join::{entry, find, measures, pixels, unknown_category},

@@ -68,7 +68,7 @@ fn a_mask_becomes_compressed_runs() {
     assert_eq!((object.bbox, object.area, object.iscrowd), ([1.0, 1.0, 2.0, 2.0], 3.0, false));
     let json = object.segmentation.as_deref().map(RawValue::get).unwrap();
     assert!(json.starts_with(r#"{"size":[3,3],"counts":""#), "{json}");
-    let read: base::Segmentation = serde_json::from_str(json).unwrap();
+    let read: sonotune_base::Segmentation = serde_json::from_str(json).unwrap();
     assert_eq!(read.rasterize((3, 3), [0.0; 4]).unwrap(), mask);
 }
 
@@ -92,7 +92,7 @@ fn faults_name_file_list_index_and_key() {
             r#"{{"images":[{images}],"annotations":[{annotations}],"categories":[{categories}]}}"#
         );
         let error = read(&json).unwrap_err();
-        assert_eq!(base::error::exit_code(&error), 3, "{error:#}");
+        assert_eq!(sonotune_base::error::exit_code(&error), 3, "{error:#}");
         format!("{error:#}")
     };
     let cases = [

@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use base::fs::atomic_write_with;
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use sonotune_base::fs::atomic_write_with;
 
 use super::{AnnotationRecord, CategoryRecord, CocoFile, Extra, ImageRecord};
 

@@ -1,7 +1,7 @@
 //! Assembles the COCO file from finished units.
 
 use anyhow::Result;
-use base::Rle;
+use sonotune_base::Rle;
 
 use super::journal::Finished;
 use crate::{

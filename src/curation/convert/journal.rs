@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use base::{Rle, fs::AppendFile};
 use serde::{Deserialize, Serialize};
+use sonotune_base::{Rle, fs::AppendFile};
 
 use crate::{problem::Problem, readers::Unit};
 
@@ -77,7 +77,7 @@ impl Journal {
     pub(super) fn open(out: &Path, fingerprint: &str, units: &[Unit]) -> Result<Self> {
         let path = out.join(JOURNAL);
         let header = header(fingerprint)?;
-        let text = base::fs::read_if_exists(&path)?.unwrap_or_default();
+        let text = sonotune_base::fs::read_if_exists(&path)?.unwrap_or_default();
         let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
         let mut finished = Vec::new();
         if lines.next() == Some(header.as_str()) {
@@ -157,7 +157,7 @@ fn rewrite(path: &Path, header: &str, finished: &[Finished]) -> Result<AppendFil
         text.push_str(&serde_json::to_string(entry)?);
         text.push('\n');
     }
-    base::fs::atomic_write(path, text.as_bytes())?;
+    sonotune_base::fs::atomic_write(path, text.as_bytes())?;
     AppendFile::open(path)
 }
 

@@ -25,18 +25,19 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use base::{Error, stop::StopFlag};
 use rayon::prelude::*;
+use sonotune_base::{Error, stop::StopFlag};
 
 pub use report::{Converted, LeftOut};
 
 use crate::{
-    archive::{self, Limits, Tree},
     problem::{OnProblem, Problem, judge},
     readers::{self, Plan, Reader},
     spec::Spec,
 };
 use journal::{Finished, Journal};
+use sonotune_archive as archive;
+use sonotune_archive::{Limits, Tree};
 use unit::{Outcome, UnitWriter};
 
 /// How to convert.

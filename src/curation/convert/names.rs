@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use base::Error;
+use sonotune_base::Error;
 
 use crate::readers::Unit;
 

@@ -3,14 +3,15 @@
 use std::{fs, io::Read, path::Path};
 
 use anyhow::{Context, Result, bail};
-use base::Error;
 use sha2::{Digest, Sha256};
+use sonotune_base::Error;
 
 use super::{
     Converted, Options,
     journal::{self, JOURNAL},
 };
-use crate::{CocoFile, archive, spec::Spec};
+use crate::{CocoFile, spec::Spec};
+use sonotune_archive as archive;
 
 /// Folder for unpacked archives.
 pub(super) const SOURCE: &str = ".source";
@@ -83,9 +84,9 @@ pub(super) fn prepare(out: &Path, fingerprint: &str, overwrite: bool) -> Result<
             bail!(Error::config(format!("output folder {shown}: {error}; choose another")))
         }
     };
-    let report = base::fs::read_if_exists(&out.join(REPORT))?;
+    let report = sonotune_base::fs::read_if_exists(&out.join(REPORT))?;
     let report = report.and_then(|text| serde_json::from_str::<Converted>(&text).ok());
-    let journal = base::fs::read_if_exists(&out.join(JOURNAL))?;
+    let journal = sonotune_base::fs::read_if_exists(&out.join(JOURNAL))?;
     let same_journal = journal.as_ref().is_some_and(|text| text.contains(fingerprint));
     match report {
         Some(report) if report.fingerprint == fingerprint && is_complete(out) => {
@@ -214,7 +215,7 @@ pub(super) fn commit(out: &Path, file: &CocoFile, converted: &Converted) -> Resu
     file.write(&out.join("annotations").join("all.json"))?;
     let mut report = serde_json::to_vec_pretty(converted).context("encoding the report")?;
     report.push(b'\n');
-    base::fs::atomic_write(&out.join(REPORT), &report)
+    sonotune_base::fs::atomic_write(&out.join(REPORT), &report)
 }
 
 /// Waits until the file system of `out` has everything on disk: one wait instead of one per file.

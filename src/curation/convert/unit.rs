@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use base::{Error, stop::StopFlag};
+use sonotune_base::{Error, stop::StopFlag};
 
 use super::{
     journal::{WrittenImage, WrittenObject},
@@ -11,13 +11,13 @@ use super::{
 };
 use crate::{
     Frame, Mask,
-    archive::Tree,
     masks::{Connectivity, components},
     png,
     problem::{Fault, Problem},
     readers::{Reader, Unit},
     spec::{Empty, FullFrame, Spec},
 };
+use sonotune_archive::Tree;
 
 /// The outcome of one unit.
 pub(super) enum Outcome {
@@ -100,7 +100,7 @@ impl<'a> UnitWriter<'a> {
         let path = self.out.join("images").join(&file_name);
         // The journal vouches for the file; a file without an entry is written again.
         std::fs::write(&path, bytes)
-            .map_err(|error| base::fs::explain_write(&path, error, bytes.len() as u64))?;
+            .map_err(|error| sonotune_base::fs::explain_write(&path, error, bytes.len() as u64))?;
         Ok(WrittenImage {
             file_name,
             height: frame.image.height,

@@ -11,8 +11,6 @@
 //! group's members are linked by steps, so the frames of a clip form one group. Among images with the
 //! same hash, those that look alike are represented in the search by the first of them.
 
-mod hash;
-mod search;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -23,21 +21,16 @@ use std::{
 };
 
 use anyhow::Result;
-use base::{
+use rayon::prelude::*;
+use serde::Serialize;
+use sonotune_base::{
     Error,
     image_io::{DecodeOptions, decode_file},
 };
-use rayon::prelude::*;
-use serde::Serialize;
 
-pub use self::{
-    hash::{Print, Turn},
-    search::components,
-    sources::{Entry, Sources},
-};
-
-/// Largest distance that the search supports.
-pub const MAX_DISTANCE: u32 = 10;
+pub use sonotune_audit::print::{Print, Turn};
+pub use sonotune_audit::{near::components, print::MAX_DISTANCE};
+pub use sources::{Entry, Sources};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct DuplicateOptions {

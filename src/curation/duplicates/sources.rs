@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use base::Error;
+use sonotune_base::Error;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::coco::{CocoFile, layout};

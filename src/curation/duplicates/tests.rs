@@ -1,7 +1,7 @@
 use std::path::Path;
 
-use base::seed::Rng;
 use image::{GrayImage, ImageBuffer, Luma, imageops};
+use sonotune_base::seed::Rng;
 
 use super::*;
 

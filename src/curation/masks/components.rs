@@ -4,7 +4,7 @@
 //! union-find over runs: a plane of component numbers is never created, and the result is already in
 //! COCO's column-major counts.
 
-use base::Rle;
+use sonotune_base::Rle;
 
 /// Which pixels touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,7 +202,7 @@ pub fn largest_component(labels: &mut [u8], size: (u32, u32)) {
 
 #[cfg(test)]
 mod tests {
-    use base::seed::Rng;
+    use sonotune_base::seed::Rng;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
-use base::{Error, Segmentation};
+use sonotune_base::{Error, Segmentation};
 
 use super::{
     Detail, Emit, Plan, Reader, RoleCount, Unit, decode_bytes,
@@ -12,13 +12,13 @@ use super::{
 };
 use crate::{
     CocoFile, Frame, Mask,
-    archive::Tree,
     png::verbatim,
     problem::{Fault, Problem, ProblemKind},
     select::KeyRule,
     spec::{Coco, CocoAnnotations, Spec, Unpaired},
     tables::Tables,
 };
+use sonotune_archive::Tree;
 
 pub(super) struct CocoReader<'a> {
     settings: &'a Coco,

@@ -8,12 +8,12 @@ use regex::Regex;
 use super::{Emit, MaskFile, Plan, Reader, Unit, decode, pairing::Pairing, rasters::labels};
 use crate::{
     Frame, Mask, Pixels,
-    archive::Tree,
-    formats::video::Video,
     problem::{Fault, Problem, ProblemKind},
     select::regex,
     spec::{FrameMaskRule, Frames, MaskRule, Spec, Unpaired},
 };
+use sonotune_archive::Tree;
+use sonotune_formats::video::Video;
 
 pub(super) struct FrameReader<'a> {
     settings: &'a Frames,

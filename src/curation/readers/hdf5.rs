@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{
     Frame, Mask, Provenance,
-    archive::Tree,
-    formats::{Plane, hdf5::Hdf5},
     problem::{Fault, Problem, ProblemKind},
     select::Selector,
     spec::{Hdf5Stacks, MaskRule},
 };
+use sonotune_archive::Tree;
+use sonotune_formats::{Plane, hdf5::Hdf5};
 
 pub(super) struct Hdf5Reader<'a> {
     settings: &'a Hdf5Stacks,

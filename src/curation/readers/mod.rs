@@ -19,14 +19,14 @@ mod volumes;
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
-use base::{Error, Segmentation};
+use sonotune_base::{Error, Segmentation};
 
 use crate::{
     Frame, Pixels, Provenance,
-    archive::Tree,
     problem::{Fault, Problem},
     spec::{Reader as Settings, Spec},
 };
+use sonotune_archive::Tree;
 
 /// What is read together: an image, a volume or a video with its masks.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -169,8 +169,8 @@ fn decode(path: &Path, name: &str) -> Result<Pixels, Problem> {
 }
 
 fn decode_bytes(bytes: &[u8], name: &str) -> Result<Pixels, Problem> {
-    let options = base::image_io::DecodeOptions { exif: true, max_pixels: MAX_PIXELS };
-    let image = base::image_io::decode_bytes(bytes, options)
+    let options = sonotune_base::image_io::DecodeOptions { exif: true, max_pixels: MAX_PIXELS };
+    let image = sonotune_base::image_io::decode_bytes(bytes, options)
         .map_err(|error| Problem::unreadable(&error.context(name.to_owned())))?;
     Ok(Pixels {
         height: image.height,

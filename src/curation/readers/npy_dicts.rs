@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{
     Frame, Mask,
-    archive::Tree,
-    formats::npy_dict::read_arrays,
     png::verbatim,
     problem::{Fault, Problem, ProblemKind},
     spec::{MaskRule, NpyDicts, Spec},
 };
+use sonotune_archive::Tree;
+use sonotune_formats::npy_dict::read_arrays;
 
 pub(super) struct NpyDictReader<'a> {
     settings: &'a NpyDicts,

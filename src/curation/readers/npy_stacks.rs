@@ -7,11 +7,11 @@ use super::{
 };
 use crate::{
     Frame, Mask,
-    archive::Tree,
-    formats::npy::Array,
     problem::{Fault, Problem, ProblemKind},
     spec::{NpyStacks, Spec},
 };
+use sonotune_archive::Tree;
+use sonotune_formats::npy::Array;
 
 pub(super) struct NpyStackReader<'a> {
     settings: &'a NpyStacks,

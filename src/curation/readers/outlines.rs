@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{
     Frame, Mask, Pixels,
-    archive::Tree,
-    formats::polygon::{PolygonRule, fill, vertex},
     png::verbatim,
     problem::{Fault, Problem, ProblemKind},
     spec::{MaskRule, OutlineFormat, OutlineRule, Outlines, Spec},
 };
+use sonotune_archive::Tree;
+use sonotune_formats::polygon::{PolygonRule, fill, vertex};
 
 pub(super) struct OutlineReader<'a> {
     settings: &'a Outlines,

@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use base::words::{closest, question};
 use regex::Regex;
+use sonotune_base::words::{closest, question};
 
 use super::{Detail, MaskFile, Plan, RoleCount, Unit};
 use crate::{
     Provenance,
-    archive::Tree,
     problem::{Problem, ProblemKind},
     select::{Selected, Selection, Selector, regex},
     spec::{Class, Files, MaskRule, Spec, Unpaired},
     tables::Tables,
 };
+use sonotune_archive::Tree;
 
 /// What pairs the files of a reader.
 #[derive(Debug)]

@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{
     Frame, Mask, Pixels,
-    archive::Tree,
     masks::{Decoder, UnknownValue, clean, fit},
     png::verbatim,
     problem::{Fault, Problem, ProblemKind},
     spec::{Decode, MaskRule, Rasters, Spec},
 };
+use sonotune_archive::Tree;
 
 pub(super) struct RasterReader<'a> {
     settings: &'a Rasters,

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
-use base::{error::ErrorKind, stop::StopFlag};
+use sonotune_base::{error::ErrorKind, stop::StopFlag};
 
 use crate::{
     Pixels,
@@ -88,7 +88,11 @@ impl Source {
     #[track_caller]
     fn refused(&self, spec: &str) -> String {
         let error = self.convert(spec).unwrap_err();
-        assert_eq!(base::error::exit_code(&error), ErrorKind::Data.exit_code(), "{error:#}");
+        assert_eq!(
+            sonotune_base::error::exit_code(&error),
+            ErrorKind::Data.exit_code(),
+            "{error:#}"
+        );
         format!("{error:#}")
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use base::Error;
+use sonotune_base::Error;
 
 use super::{
     Detail, Emit, Plan, Reader, RoleCount, Tracing, Unit,
@@ -12,13 +12,13 @@ use super::{
 };
 use crate::{
     Frame, Mask, Pixels,
-    archive::Tree,
-    formats::video::Video,
     problem::{Fault, Problem, ProblemKind},
     select::{KeyRule, globs, nothing_matches},
     spec::{Spec, TracingPoints, Tracings, Unpaired},
     tables::Tables,
 };
+use sonotune_archive::Tree;
+use sonotune_formats::video::Video;
 
 pub(super) struct TracingReader<'a> {
     spec: &'a Spec,

@@ -5,12 +5,12 @@ use anyhow::Result;
 use super::{Emit, MaskFile, Plan, Reader, Unit, pairing::Pairing, rasters::labels};
 use crate::{
     Frame, Mask, Pixels,
-    archive::Tree,
-    formats::volume::{View, Volume},
     masks::{foreground, keep_where, outside},
     problem::{Fault, Problem, ProblemKind},
     spec::{Clear, Flip, Spec, Volumes},
 };
+use sonotune_archive::Tree;
+use sonotune_formats::volume::{View, Volume};
 
 pub(super) struct VolumeReader<'a> {
     settings: &'a Volumes,
@@ -224,7 +224,7 @@ impl BlackLines {
         for index in 0..image.len() {
             let (plane, channel) = image.place(index);
             let pixels =
-                image.volume.pixels(image.view, plane, channel, crate::formats::Intensity::Wrap);
+                image.volume.pixels(image.view, plane, channel, sonotune_formats::Intensity::Wrap);
             let pixels = pixels.map_err(|e| Problem::unreadable(&e.context(image.name.clone())))?;
             let shown = foreground(&pixels);
             through.resize(shown.len(), 0);

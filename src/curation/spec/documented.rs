@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::*;
-use crate::{formats::Intensity, formats::polygon::PolygonRule, formats::volume::View};
+use sonotune_formats::{Intensity, polygon::PolygonRule, volume::View};
 
 const DOCUMENT: &str = include_str!("../../../docs/datasets.md");
 
@@ -79,7 +79,7 @@ fn every_key_has_its_row_and_every_row_its_key() {
 #[test]
 fn every_word_is_named() {
     are_named("The dataset", [words::<Access>(), words::<Empty>(), words::<FullFrame>()].concat());
-    are_named("The dataset", [keys::<Category>(), keys::<crate::archive::Inner>()].concat());
+    are_named("The dataset", [keys::<Category>(), keys::<sonotune_archive::Inner>()].concat());
     are_named("Files and keys", [words::<Duplicates>(), words::<Unpaired>()].concat());
     are_named("Masks", [words::<Decode>(), words::<Clean>(), words::<Resize>()].concat());
     are_named("Masks", [keys::<Class>(), keys::<Opening>()].concat());
@@ -111,7 +111,7 @@ fn the_example_converts() {
     }
     let out = folder.path().join("mine");
     let options = crate::convert::Options::default();
-    let stop = base::stop::StopFlag::default();
+    let stop = sonotune_base::stop::StopFlag::default();
     crate::convert::convert(&spec, &source, &out, &options, &|_| {}, &stop).unwrap();
     let file = crate::CocoFile::read(&out.join("annotations/all.json")).unwrap();
     assert_eq!((file.images.len(), file.annotations.len()), (3, 3));

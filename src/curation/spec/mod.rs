@@ -23,7 +23,7 @@ pub use rules::{
     TableFormat, Unpaired,
 };
 
-use crate::archive::Inner;
+use sonotune_archive::Inner;
 
 /// A dataset: where it comes from and how it is read.
 #[derive(Debug, Clone, Deserialize)]

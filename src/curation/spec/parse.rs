@@ -6,13 +6,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use base::{Error, words::question};
+use sonotune_base::{Error, words::question};
 
 use crate::{
-    formats::Intensity,
     masks::Decoder,
     select::{KeyRule, globs},
 };
+use sonotune_formats::Intensity;
 
 use super::{
     Choice, Decode, FULL_FRAME_DEFECT, FrameMaskRule, FullFrame, MaskRule, OutlineFormat, Reader,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::rules::{Class, Clean, Decode, Files, MaskRule, Strings, Unpaired};
-use crate::formats::{Intensity, polygon::PolygonRule, volume::View};
+use sonotune_formats::{Intensity, polygon::PolygonRule, volume::View};
 
 /// The one reader of a spec.
 #[derive(Debug, Clone, Copy)]

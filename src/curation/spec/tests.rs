@@ -1,6 +1,6 @@
 //! What a new user reads about an incorrect spec.
 
-use base::error::ErrorKind;
+use sonotune_base::error::ErrorKind;
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn refused_as(old: &str, new: &str, choice: &Choice) -> String {
     assert!(SPEC.contains(old), "{old}");
     let text = SPEC.replacen(old, new, 1);
     let error = Spec::parse(&text, "mine.toml", choice).unwrap_err();
-    assert_eq!(base::error::exit_code(&error), ErrorKind::Config.exit_code(), "{error:#}");
+    assert_eq!(sonotune_base::error::exit_code(&error), ErrorKind::Config.exit_code(), "{error:#}");
     let message = format!("{error:#}");
     assert!(message.starts_with("spec mine.toml"), "{message}");
     message

@@ -1,7 +1,7 @@
 //! Folds: each group is in the validation images of one fold, and in the training images of the others.
 
 use anyhow::{Result, ensure};
-use base::{Error, seed::Rng};
+use sonotune_base::{Error, seed::Rng};
 
 use super::{
     Absence, Part, SplitOptions,

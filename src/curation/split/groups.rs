@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Result, bail};
-use base::Error;
+use sonotune_base::Error;
 
 use super::{By, Part};
 use crate::coco::{CocoFile, ImageRecord};

@@ -38,12 +38,12 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use base::{Error, seed::Rng, words::counted};
 use serde::Serialize;
+use sonotune_base::{Error, seed::Rng, words::counted};
 
-use self::groups::Group;
-pub use self::report::{Absence, PartSummary, SplitReport, UnitCounts};
 use crate::coco::{CocoFile, output};
+use crate::split::groups::Group;
+pub use crate::split::report::{Absence, PartSummary, SplitReport, UnitCounts};
 
 /// First coordinate of the random streams of this module.
 const SPLIT: u64 = 0x53_504c_4954;

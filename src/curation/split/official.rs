@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail};
-use base::Error;
+use sonotune_base::Error;
 
 use super::{Official, Part, SplitOptions, groups::Group};
 use crate::coco::{CocoFile, ImageRecord};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use base::seed::Rng;
+use sonotune_base::seed::Rng;
 
 use super::{Absence, Part, groups::Group};
 use crate::coco::CocoFile;

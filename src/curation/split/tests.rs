@@ -292,7 +292,7 @@ fn shares_out_of_range_are_refused() {
         let error = plan(&file, &options).unwrap_err();
         assert!(error.to_string().contains(part), "{error}");
         assert_eq!(
-            base::error::exit_code(&error),
+            sonotune_base::error::exit_code(&error),
             if part.contains("cannot fill") { 3 } else { 2 }
         );
     };

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use base::{Error, stop::StopFlag};
 use serde::Serialize;
+use sonotune_base::{Error, stop::StopFlag};
 
 use super::{Shipped, shipped};
 use crate::{

@@ -3,8 +3,8 @@
 mod build;
 
 use anyhow::Result;
-use base::words::question;
 use include_dir::{Dir, include_dir};
+use sonotune_base::words::question;
 
 pub use build::{BuildOptions, Built, MergedFile, Row, build, survey};
 

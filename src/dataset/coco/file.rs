@@ -2,8 +2,8 @@
 
 use std::marker::PhantomData;
 
-use base::{ImageId, Segmentation};
 use serde::de::{self, DeserializeOwned, MapAccess};
+use sonotune_base::{ImageId, Segmentation};
 
 use super::{Bbox, Fields, Flag, Integer, Manner, Pair};
 

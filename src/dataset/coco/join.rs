@@ -3,7 +3,7 @@
 use std::{borrow::Borrow, collections::HashMap, fmt::Display, hash::Hash};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use base::{ImageId, Segmentation, names::quoted};
+use sonotune_base::{ImageId, Segmentation, names::quoted};
 
 use super::{Bbox, Image, Integer, Plain};
 

@@ -3,11 +3,11 @@
 use std::{borrow::Cow, fmt, marker::PhantomData, path::Path};
 
 use anyhow::Result;
-use base::Error;
 use serde::{
     Deserialize, Deserializer,
     de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use sonotune_base::Error;
 
 /// A struct that takes the pairs of a JSON object one by one.
 ///

@@ -17,9 +17,9 @@ mod truths;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use base::Error;
+use sonotune_base::Error;
 
-pub use self::{
+pub use crate::coco::{
     extra::Extra,
     fields::{Bbox, Flag, Integer, Unsigned},
     file::{Annotation, Category, FILE, File, Image, Plain, Reader},

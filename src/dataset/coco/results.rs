@@ -6,12 +6,12 @@
 use std::{cell::RefCell, fmt, path::Path};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use base::{Error, ImageId, Segmentation};
 use serde::{
     Deserialize, Deserializer,
     de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 use serde_json::value::RawValue;
+use sonotune_base::{Error, ImageId, Segmentation};
 
 use super::{
     CocoTruths,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use base::{Error, ImageId, Segmentation};
+use sonotune_base::{Error, ImageId, Segmentation};
 
 use super::{
     Annotation, Category, File, Image, Plain, from_slice,

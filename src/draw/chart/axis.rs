@@ -2,7 +2,7 @@
 
 use super::{AxisStyle, INK, number, power_of_ten, ticks};
 use crate::figure::{Figure, Rect};
-use base::words::with_commas;
+use sonotune_base::words::with_commas;
 
 /// A linear axis from 0 to a round number.
 #[derive(Debug, Clone)]

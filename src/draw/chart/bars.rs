@@ -1,7 +1,7 @@
 //! Horizontal bars with a name and their counts.
 
-use base::words::with_commas;
 use image::Rgb;
+use sonotune_base::words::with_commas;
 
 use super::INK;
 use crate::figure::{Figure, Rect};

@@ -11,7 +11,7 @@ mod numbers;
 
 use image::Rgb;
 
-pub use self::{
+pub use crate::chart::{
     axis::{LinearAxis, LogAxis},
     bars::{Bar, BarStyle, bar_group},
     heat::{heat_map, heat_scale},

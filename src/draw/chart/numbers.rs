@@ -1,6 +1,6 @@
 //! Round numbers for axes, and how numbers are written.
 
-use base::words::with_commas;
+use sonotune_base::words::with_commas;
 /// Round numbers from 0 to at least `most`, six at most; only whole ones if `whole`. An axis from 0 to
 /// 1 if `most` is not positive or not finite.
 #[must_use]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tch::{Tensor, nn};
 
-use crate::{Error, pattern::matches};
+use sonotune_base::{Error, pattern::matches};
 
 /// The `freeze` key of a backbone.
 ///

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 use anyhow::Result;
 use tch::{Tensor, nn};
 
-use crate::data::InputSpec;
+use sonotune_dataset::InputSpec;
 
 mod freeze;
 pub mod resnet;

@@ -9,11 +9,9 @@ use std::{
 
 use anyhow::{Context, Result};
 
-pub use crate::run_folder::step_of_checkpoint as step_of;
-use crate::{
-    fs::{atomic_write_with, explain},
-    run_folder::checkpoint_of_step,
-};
+use sonotune_base::fs::{atomic_write_with, explain};
+use sonotune_run_folder::checkpoint_of_step;
+pub use sonotune_run_folder::step_of_checkpoint as step_of;
 
 /// File of the checkpoint of a step within a run's `checkpoints` folder.
 #[must_use]

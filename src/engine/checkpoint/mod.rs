@@ -16,14 +16,15 @@ mod writer;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{data::Category, trainer::EarlyStopping};
+use crate::trainer::EarlyStopping;
+use sonotune_base::Category;
 
 pub use restore::{Restored, load_model, read_progress, resume};
-pub(crate) use snapshot::save_tensors;
+pub use snapshot::save_tensors;
 pub use snapshot::{Snapshot, State};
 pub use writer::Writer;
 
-pub use crate::run_folder::{BEST, LAST};
+pub use sonotune_run_folder::{BEST, LAST};
 
 /// Prefix of the optimiser's tensors.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";

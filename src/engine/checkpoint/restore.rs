@@ -6,11 +6,10 @@ use anyhow::{Context, Result};
 use tch::{Tensor, nn, no_grad};
 
 use super::{EMA_PREFIX, HEADER_KEY, OPTIMIZER_PREFIX, Progress};
-use crate::{
-    Error,
-    optim::{Ema, Optimizer},
-    weights::{self, WeightsFile},
-};
+use crate::optim::{Ema, Optimizer};
+use sonotune_base::Error;
+use sonotune_weights as weights;
+use sonotune_weights::WeightsFile;
 
 /// Reads how far the run of a checkpoint had come.
 ///

@@ -9,10 +9,8 @@ use anyhow::{Context, Result};
 use tch::{Device, Tensor, nn};
 
 use super::{BEST, EMA_PREFIX, HEADER_KEY, LAST, OPTIMIZER_PREFIX, Progress, kept};
-use crate::{
-    optim::{Ema, Optimizer},
-    weights,
-};
+use crate::optim::{Ema, Optimizer};
+use sonotune_weights as weights;
 
 /// The live state of a run.
 #[derive(Debug, Clone, Copy)]
@@ -150,11 +148,7 @@ fn header(progress: &Progress) -> Result<BTreeMap<String, String>> {
 }
 
 /// Writes tensors as a checkpoint of a run.
-pub(crate) fn save_tensors(
-    path: &Path,
-    tensors: &[(String, Tensor)],
-    progress: &Progress,
-) -> Result<()> {
+pub fn save_tensors(path: &Path, tensors: &[(String, Tensor)], progress: &Progress) -> Result<()> {
     weights::save_safetensors(path, tensors, &header(progress)?)
         .with_context(|| format!("cannot save checkpoint {}", path.display()))
 }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{Snapshot, State};
-use crate::fs::require_space;
+use sonotune_base::fs::require_space;
 
 /// Writes the checkpoints of a run, one at a time, on a thread of its own.
 ///

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::EmbeddingDtype;
-use crate::{fs::atomic_write, weights};
+use sonotune_base::fs::atomic_write;
+use sonotune_weights as weights;
 
 /// The embedding of one image.
 #[derive(Debug)]

@@ -14,12 +14,12 @@ use tch::Tensor;
 
 use super::EmbeddingDtype;
 use crate::{
-    Error,
     backbone::{BackboneConfig, BackboneSpec},
-    data::transforms::PreprocessConfig,
     device::Precision,
-    weights,
 };
+use sonotune_base::Error;
+use sonotune_dataset::transforms::PreprocessConfig;
+use sonotune_weights as weights;
 
 /// SHA-256 of an image file.
 pub type ContentHash = [u8; 32];
@@ -119,7 +119,8 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
-    use crate::{backbone::sam_vit::SamVitConfig, data::InputSpec};
+    use crate::backbone::sam_vit::SamVitConfig;
+    use sonotune_dataset::InputSpec;
 
     #[test]
     fn whatever_an_embedding_depends_on_changes_its_file() {

@@ -7,7 +7,7 @@
 //! folder. Files are written whole or not at all, and checked against a checksum of their content.
 //!
 //! [`RunKey`] hashes what all embeddings of a run share, [`Entry`] is one file, and [`Embeddings`] is
-//! what the loader reads from. [`crate::run`] computes missing ones.
+//! what the loader reads from. A run computes missing ones.
 
 mod entry;
 mod key;
@@ -20,10 +20,10 @@ use std::{
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 pub(crate) use entry::is_channels_last;
 pub use entry::{Entry, Found};
 pub use key::{ContentHash, RunKey, RunKeyParts, content_hash};
+use sonotune_base::Error;
 
 /// The `[embedding_cache]` table: keeps the outputs of a fully frozen backbone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

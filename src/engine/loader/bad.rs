@@ -8,13 +8,13 @@ use std::{
 use anyhow::Result;
 
 use super::prepare::{Plan, Prepared, prepare};
-use crate::{
-    Error, ErrorKind,
-    data::{Dataset, ImageId, transforms::Augmentation},
+use crate::loader::BadImages;
+use sonotune_base::{
+    Error, ErrorKind, ImageId,
     error::kind,
-    loader::BadImages,
     seed::{REPLACE, Rng},
 };
+use sonotune_dataset::{Dataset, transforms::Augmentation};
 
 /// An image that was skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]

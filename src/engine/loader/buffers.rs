@@ -6,10 +6,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use base::words::bytes;
+use sonotune_base::words::bytes;
 use tch::Tensor;
 
-use crate::Error;
+use sonotune_base::Error;
 
 /// Buffers waiting to be filled again.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl Buffers {
                 held.push(values);
             }
         };
-        Ok(torch_shim_sys::tensor_from_vec(values, sizes, give_back)?)
+        Ok(sonotune_shim::tensor_from_vec(values, sizes, give_back)?)
     }
 }
 

@@ -31,22 +31,21 @@ use std::{
 
 use anyhow::{Result, anyhow};
 
-use self::{
+use crate::loader::{
     bad::{Met, Place},
     buffers::Buffers,
     order::Order,
     starved::Load,
     workers::{Finished, Workers},
 };
-use crate::{
+use crate::{batch::Batch, embedding_cache::Embeddings};
+use sonotune_base::{
     Error,
-    batch::Batch,
-    data::{
-        Dataset, InputSpec, Record, TargetNeeds,
-        transforms::{AugmentConfig, Augmentation, PreprocessConfig},
-    },
-    embedding_cache::Embeddings,
     seed::{BATCH, Rng},
+};
+use sonotune_dataset::{
+    Dataset, InputSpec, Record, TargetNeeds,
+    transforms::{AugmentConfig, Augmentation, PreprocessConfig},
 };
 
 /// Everything that decides what a batch holds, and how many threads prepare it.

@@ -1,6 +1,6 @@
 //! Which image comes at which position: a pure function of seed and position.
 
-use crate::seed::{Rng, SHUFFLE};
+use sonotune_base::seed::{Rng, SHUFFLE};
 
 /// The endless sequence of training images: one permutation of the dataset after another.
 #[derive(Debug)]

@@ -7,14 +7,13 @@ use tch::{Device, Tensor};
 
 use super::{LoadPlan, buffers::Buffers, target::target};
 use crate::{
-    Error,
     batch::{Batch, Target},
-    data::{
-        Record, image_io,
-        transforms::{Augmentation, Fitted, Normalization, PadTo, Window},
-    },
     embedding_cache::is_channels_last,
-    panics::caught,
+};
+use sonotune_base::{Error, image_io, panics::caught};
+use sonotune_dataset::{
+    Record,
+    transforms::{Augmentation, Fitted, Normalization, PadTo, Window},
 };
 
 /// The settings of the workers.

@@ -5,7 +5,7 @@
 //!       share = waiting / step, over a stretch of steps
 //! ```
 
-use base::words::{counted, share};
+use sonotune_base::words::{counted, share};
 
 /// What a loader's threads have done since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

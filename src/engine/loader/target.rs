@@ -3,12 +3,10 @@
 use anyhow::{Context, Result};
 use tch::{Kind, Tensor};
 
-use crate::{
-    batch::Target,
-    data::{
-        Object, Record, TargetNeeds,
-        transforms::{Placement, SizeRule, Window, resize_mask, scaled_size},
-    },
+use crate::batch::Target;
+use sonotune_dataset::{
+    Object, Record, TargetNeeds,
+    transforms::{Placement, SizeRule, Window, resize_mask, scaled_size},
 };
 
 /// Builds the target of one image.
@@ -130,7 +128,7 @@ fn masks(objects: &[Object], placement: Placement, needs: TargetNeeds) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{ImageId, Segmentation};
+    use sonotune_base::{ImageId, Segmentation};
 
     fn record() -> Record {
         let object = |category, bbox, is_crowd| Object {

@@ -16,7 +16,9 @@ use super::{
     bad::{BadImage, Filled, Place, fill},
     prepare::{Plan, assemble},
 };
-use crate::{batch::Batch, data::Dataset, panics::catching};
+use crate::batch::Batch;
+use sonotune_base::panics::catching;
+use sonotune_dataset::Dataset;
 
 /// A batch whose images are being prepared, by several threads in any order.
 #[derive(Debug)]
@@ -207,12 +209,10 @@ fn finish(plan: &Plan, all: Vec<Filled>, seed: u64) -> Result<Finished> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        data::InputSpec,
-        data::TargetNeeds,
-        data::transforms::{AugmentConfig, Augmentation, PreprocessConfig},
-        loader::LoaderConfig,
-        loader::{LoadPlan, buffers::Buffers},
+    use crate::loader::{LoadPlan, LoaderConfig, buffers::Buffers};
+    use sonotune_dataset::{
+        InputSpec, TargetNeeds,
+        transforms::{AugmentConfig, Augmentation, PreprocessConfig},
     };
 
     fn plan() -> Arc<Plan> {

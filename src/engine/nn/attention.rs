@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::Error;
+use sonotune_base::Error;
 
 /// How to compute it. All are exact; they differ in time and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -70,7 +70,7 @@ impl RelPosAttention<'_> {
     }
 
     fn fused(&self) -> Result<Tensor> {
-        Ok(torch_shim_sys::rel_pos_attention(&torch_shim_sys::RelPosAttention {
+        Ok(sonotune_shim::rel_pos_attention(&sonotune_shim::RelPosAttention {
             qkv: self.qkv,
             padding: self.padding,
             rel_pos_h: self.rel_pos_h,

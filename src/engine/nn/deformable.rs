@@ -2,6 +2,6 @@
 //!
 //! The kernels are in the shim, the only crate that talks to C++.
 
-pub use torch_shim_sys::{
+pub use sonotune_shim::{
     ms_deform_attn, ms_deform_attn_composite, point_sample, point_sample_composite,
 };

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tch::{Tensor, nn, no_grad};
 
 use super::init::conv_default;
-use crate::Error;
+use sonotune_base::Error;
 
 /// Sizes of an update.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -8,7 +8,7 @@ use tch::Tensor;
 /// # Errors
 /// Propagates errors from libtorch.
 pub fn grad_norm(gradients: &[Tensor]) -> Result<Tensor> {
-    Ok(torch_shim_sys::total_norm(gradients)?)
+    Ok(sonotune_shim::total_norm(gradients)?)
 }
 
 /// Scales `gradients` in place so that their common 2-norm `norm` does not exceed `max_norm`, as
@@ -18,7 +18,7 @@ pub fn grad_norm(gradients: &[Tensor]) -> Result<Tensor> {
 /// Propagates errors from libtorch.
 pub fn clip_grad_norm(gradients: &[Tensor], norm: &Tensor, max_norm: f64) -> Result<()> {
     let factor = ((norm + 1e-6).reciprocal() * max_norm).clamp_max(1.0);
-    Ok(torch_shim_sys::scale(gradients, &factor)?)
+    Ok(sonotune_shim::scale(gradients, &factor)?)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
-use crate::Error;
+use sonotune_base::Error;
 
 /// The `[train.ema]` table: average the weights over the steps, and score and keep the average.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ impl Ema {
     /// Propagates errors from libtorch.
     pub fn update(&mut self, step: u64) -> Result<()> {
         let weight = 1.0 - self.config.decay_after(step);
-        Ok(torch_shim_sys::lerp(&self.averages, &self.parameters, weight)?)
+        Ok(sonotune_shim::lerp(&self.averages, &self.parameters, weight)?)
     }
 
     /// Returns the result of `work` with the average in place of the weights, which are then restored

@@ -4,7 +4,7 @@ use anyhow::Result;
 use tch::{Tensor, nn};
 
 use super::GroupConfig;
-use crate::{Error, pattern};
+use sonotune_base::{Error, pattern};
 
 /// Name under which variables that no pattern matches are grouped and logged.
 pub const BASE_GROUP: &str = "base";

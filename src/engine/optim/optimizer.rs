@@ -6,7 +6,7 @@ use anyhow::Result;
 use tch::{Kind, Tensor, no_grad};
 
 use super::{Algorithm, OptimizerConfig, groups::ParameterGroup};
-use crate::Error;
+use sonotune_base::Error;
 
 /// Updates the variables of its groups from their gradients.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Optimizer {
     /// Propagates errors from libtorch.
     pub fn zero_grad(&self) -> Result<()> {
         let parameters: Vec<_> = self.slots().map(|s| s.parameter.shallow_clone()).collect();
-        Ok(torch_shim_sys::clear_grads(&parameters)?)
+        Ok(sonotune_shim::clear_grads(&parameters)?)
     }
 
     /// One update with learning rates multiplied by `factor`. Variables without a gradient stay
@@ -109,21 +109,21 @@ impl Optimizer {
                 exp_avg_sqs.push(exp_avg_sq.shallow_clone());
                 steps.push(step.shallow_clone());
             }
-            let options = torch_shim_sys::AdamW {
+            let options = sonotune_shim::AdamW {
                 lr: group.lr * factor,
                 beta1: self.config.betas.0,
                 beta2: self.config.betas.1,
                 weight_decay: group.weight_decay,
                 eps: self.config.eps,
             };
-            let tensors = torch_shim_sys::AdamWTensors {
+            let tensors = sonotune_shim::AdamWTensors {
                 params: &params,
                 grads: &grads,
                 exp_avgs: &exp_avgs,
                 exp_avg_sqs: &exp_avg_sqs,
                 steps: &steps,
             };
-            torch_shim_sys::fused_adamw(tensors, options, found_inf)?;
+            sonotune_shim::fused_adamw(tensors, options, found_inf)?;
         }
         Ok(())
     }
@@ -131,7 +131,7 @@ impl Optimizer {
     fn step_sgd(&mut self, factor: f64, found_inf: Option<&Tensor>) -> Result<()> {
         let has_momentum = self.config.momentum != 0.0;
         for group in &mut self.groups {
-            let options = torch_shim_sys::Sgd {
+            let options = sonotune_shim::Sgd {
                 lr: group.lr * factor,
                 momentum: self.config.momentum,
                 weight_decay: group.weight_decay,
@@ -156,8 +156,8 @@ impl Optimizer {
                     params.push(slot.parameter.shallow_clone());
                     grads.push(grad);
                 }
-                torch_shim_sys::fused_sgd(
-                    torch_shim_sys::SgdTensors {
+                sonotune_shim::fused_sgd(
+                    sonotune_shim::SgdTensors {
                         params: &params,
                         grads: &grads,
                         momentum_buffers: &buffers,

@@ -4,12 +4,12 @@
 //! ```
 //! use engine::{batch::Target, task::{Prediction, instances::{Annotated, InstanceScorer}}};
 //!
-//! fn map_50(images: &[(Prediction, Target)]) -> engine::Result<f64> {
+//! fn map_50(images: &[(Prediction, Target)]) -> anyhow::Result<f64> {
 //!     let mut scorer = InstanceScorer::new(1, false)?;
 //!     for (prediction, target) in images {
 //!         scorer.add(&Annotated::of(target)?, &prediction.instances)?;
 //!     }
-//!     Ok(scorer.finish()?.figures(engine::metrics::coco::IouType::Segm)[1].1)
+//!     Ok(scorer.finish()?.figures(sonotune_metrics::coco::IouType::Segm)[1].1)
 //! }
 //! # assert!(map_50(&[]).unwrap().is_nan());
 //! ```
@@ -21,15 +21,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use super::Instance;
-use crate::metrics::{Metric, Table};
-use crate::{
-    batch::Target,
-    data::{Object, Rle},
-    metrics::coco::{CocoEvaluator, CocoResult, Detection, IouType, Params, Query, Truth},
-};
+use crate::batch::Target;
+use sonotune_base::Rle;
+use sonotune_dataset::Object;
+use sonotune_metrics::coco::{CocoEvaluator, CocoResult, Detection, IouType, Params, Query, Truth};
+use sonotune_metrics::{Metric, Table};
 
-pub use base::words::{number, percent};
 pub use quality::panoptic_quality;
+pub use sonotune_base::words::{number, percent};
 
 /// mmdetection's limits: mAP uses the first, everything else the last.
 const MAX_DETS: [usize; 3] = [100, 300, 1000];
@@ -313,7 +312,7 @@ mod tests {
     use tch::Tensor;
 
     use super::*;
-    use crate::data::{ImageId, Segmentation};
+    use sonotune_base::{ImageId, Segmentation};
 
     const SIDE: u32 = 100;
 

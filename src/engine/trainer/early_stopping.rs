@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::Direction;
+use sonotune_metrics::Direction;
 
 /// The `[train.early_stopping]` table, on `evaluation.best_metric`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
-use crate::Error;
+use sonotune_base::Error;
 
 /// Watches named values of each step. Observing costs a few device operations and no wait; only
 /// [`check`](Self::check) waits for the device.
@@ -81,7 +81,7 @@ impl Observation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
+    use sonotune_base::ErrorKind;
 
     fn observe(guard: &mut FiniteGuard, step: u64, values: &[(&str, f64)]) {
         let values: Vec<_> =

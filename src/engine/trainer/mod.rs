@@ -5,7 +5,7 @@
 //!            (autocast)                     └ no: stop, the weights untouched
 //! ```
 //!
-//! [`crate::run`] calls [`Trainer::step`] and decides when to log, evaluate, save and stop.
+//! A run calls [`Trainer::step`] and decides when to log, evaluate, save and stop.
 
 mod config;
 mod early_stopping;
@@ -15,16 +15,15 @@ use anyhow::Result;
 use tch::{Device, Tensor};
 
 use crate::{
-    Error,
     batch::Batch,
     device::{Precision, autocast},
     optim::{self, Ema, Optimizer, ScheduleConfig},
-    panics::catching,
     task::{Loss, StepOutput, Task},
 };
 pub use config::TrainConfig;
 pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
 use finite::FiniteGuard;
+use sonotune_base::{Error, panics::catching};
 
 /// Applies one optimiser step after another to a task.
 #[derive(Debug)]

@@ -1,17 +1,12 @@
 //! Scores answers against annotations.
 
-use engine::{
-    Error, Result,
-    batch::Target,
-    metrics::{Metric, Report, Table},
+use sonotune_engine::{
     metrics::{
         coco::IouType,
         overlap::{OverlapMeans, Spacing, overlap},
     },
-    task::{
-        Evaluator, Instance, Prediction,
-        instances::{Annotated, Counts, InstanceScorer, number, percent},
-    },
+    prelude::*,
+    task::instances::{Annotated, Counts, InstanceScorer, number, percent},
 };
 
 /// Metrics of the overlap of each object with its own answer.

@@ -1,14 +1,6 @@
 //! Prompts derived from annotations.
 
-use engine::{
-    Result,
-    anyhow::Context,
-    batch::Target,
-    data::{Object, ObjectPrompt, PointPrompt, Rle},
-    seed::Rng,
-    serde::{Deserialize, Serialize},
-    task::{Answer, Instance},
-};
+use sonotune_engine::prelude::*;
 
 use crate::{
     postprocess::tight_box,
@@ -18,7 +10,7 @@ use crate::{
 
 /// How an object is prompted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(crate = "engine::serde", rename_all = "snake_case")]
+#[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
 pub enum Protocol {
     /// Mean row and column of the object's pixels in the original image, as in the reference; it may
     /// be outside the object, for example a crescent.

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context, Result};
-use base::Rle;
 use serde_json::{Value, json};
+use sonotune_base::Rle;
 
 use super::{
     fixture::{Expected, Miniature},

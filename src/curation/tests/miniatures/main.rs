@@ -11,8 +11,8 @@ mod shapes;
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use base::stop::StopFlag;
-use curation::{
+use sonotune_base::stop::StopFlag;
+use sonotune_curation::{
     convert::{Converted, Options, convert},
     problem::OnProblem,
     spec::{Choice, Spec},
@@ -181,8 +181,8 @@ fn check_fault(case: &Case, spec: &Spec, fault: &fixture::Fault) -> Result<()> {
         Err(error) => error,
     };
     let message = format!("{error:#}");
-    let kind = error.downcast_ref::<base::Error>().map(|e| e.kind);
-    ensure!(kind == Some(base::ErrorKind::Data), "an error of kind {kind:?}: {message}");
+    let kind = error.downcast_ref::<sonotune_base::Error>().map(|e| e.kind);
+    ensure!(kind == Some(sonotune_base::ErrorKind::Data), "an error of kind {kind:?}: {message}");
     for name in &fault.names {
         ensure!(message.contains(name), "the message does not name {name}: {message}");
     }

@@ -3,12 +3,10 @@
 use std::{io::Cursor, path::Path};
 
 use anyhow::{Context, Result, bail};
-use curation::{
-    Pixels,
-    archive::pack::{Format, pack, pack_files},
-    formats::write::{self, DictArray, Numbers},
-};
 use image::{DynamicImage, ExtendedColorType, ImageFormat};
+use sonotune_archive::pack::{Format, pack, pack_files};
+use sonotune_curation::Pixels;
+use sonotune_formats::write::{self, DictArray, Numbers};
 
 use super::{
     fixture::{Column, Form, Miniature, Number, Packing, RawFile},

@@ -7,12 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use base::{Error, ErrorKind, seed::Rng, stop::StopFlag};
-use curation::{
+use sha2::{Digest, Sha256};
+use sonotune_base::{Error, ErrorKind, seed::Rng, stop::StopFlag};
+use sonotune_curation::{
     convert::{Options, Progress, convert},
     spec::{Choice, FULL_FRAME_DEFECT, Spec},
 };
-use sha2::{Digest, Sha256};
 
 use super::{Case, raw, run, scratch, threads};
 

@@ -5,10 +5,8 @@ use serde::{Deserialize, Serialize};
 use tch::nn;
 
 use super::encoder::ResNet;
-use crate::{
-    Error,
-    backbone::{Backbone, BackboneConfig, Freeze},
-};
+use crate::backbone::{Backbone, BackboneConfig, Freeze};
+use sonotune_base::Error;
 
 /// ResNet with frozen batch-norm statistics.
 ///
@@ -90,7 +88,7 @@ fn fault<T>(message: String) -> Result<T> {
 }
 
 inventory::submit! {
-    crate::config::Summary::of("backbone", "resnet", "ResNet-18 to 152 with frozen batch-norm statistics")
+    sonotune_config::Summary::of("backbone", "resnet", "ResNet-18 to 152 with frozen batch-norm statistics")
 }
 
 #[typetag::serde(name = "resnet")]

@@ -8,10 +8,8 @@ use super::{
     config::ResNetConfig,
     frozen_norm::{ConvNorm, ConvNormSpec},
 };
-use crate::{
-    backbone::{Backbone, BackboneSpec, Level, freeze::Place},
-    data::InputSpec,
-};
+use crate::backbone::{Backbone, BackboneSpec, Level, freeze::Place};
+use sonotune_dataset::InputSpec;
 
 /// ResNet without its classifier.
 #[derive(Debug)]
@@ -85,7 +83,7 @@ impl Backbone for ResNet {
         let (_, _, height, width) = images.size4()?;
         let divisor = self.spec.input.divisor;
         if height < 1 || width < 1 || height % divisor != 0 || width % divisor != 0 {
-            return Err(crate::Error::config(format!(
+            return Err(sonotune_base::Error::config(format!(
                 "resnet: input of {height}x{width} pixels (height x width): both must be multiples of {divisor}"
             ))
             .into());

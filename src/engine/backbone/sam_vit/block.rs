@@ -106,7 +106,7 @@ impl Block {
     pub(super) fn forward_checkpointed(&self, x: &Tensor) -> Result<Tensor> {
         let block = self.shallow_clone();
         let again = move |x: &Tensor| block.forward(x).map_err(|error| format!("{error:#}"));
-        Ok(torch_shim_sys::checkpoint(x, again)?)
+        Ok(sonotune_shim::checkpoint(x, again)?)
     }
 
     /// `[B, H, W, C]` to the same.

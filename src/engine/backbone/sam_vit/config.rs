@@ -11,10 +11,10 @@ use super::{
     peft::{AdapterConfig, LoraConfig},
 };
 use crate::{
-    Error,
     backbone::{Backbone, BackboneConfig, Freeze},
     nn::attention::AttentionKernel,
 };
+use sonotune_base::Error;
 
 /// SAM's image encoder. Absent sizes come from `arch`.
 ///
@@ -234,7 +234,7 @@ pub(super) fn fault<T>(message: String) -> Result<T> {
 }
 
 inventory::submit! {
-    crate::config::Summary::of("backbone", "sam_vit", "SAM's ViT: base, large, huge or sizes of your own; with neck, or block outputs as levels")
+    sonotune_config::Summary::of("backbone", "sam_vit", "SAM's ViT: base, large, huge or sizes of your own; with neck, or block outputs as levels")
 }
 
 #[typetag::serde(name = "sam_vit")]

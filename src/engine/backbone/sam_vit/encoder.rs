@@ -9,11 +9,11 @@ use super::{
     positions::resize_pos_embed,
 };
 use crate::{
-    Error,
     backbone::{Backbone, BackboneSpec, Level, freeze::Place},
-    data::InputSpec,
     nn::{LayerNorm2d, conv_default, kaiming_normal_fan_out, trunc_normal},
 };
+use sonotune_base::Error;
+use sonotune_dataset::InputSpec;
 
 /// SAM's image encoder.
 #[derive(Debug)]

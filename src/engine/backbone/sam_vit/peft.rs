@@ -226,10 +226,8 @@ mod tests {
     use tch::{Device, Kind, nn::VarStore, no_grad};
 
     use super::*;
-    use crate::{
-        backbone::{Backbone, BackboneConfig, sam_vit::SamVitConfig},
-        weights::addition,
-    };
+    use crate::backbone::{Backbone, BackboneConfig, sam_vit::SamVitConfig};
+    use sonotune_weights::addition;
 
     const TINY: &str = "embed_dim = 16\ndepth = 3\nnum_heads = 2\nwindow_size = 3\nglobal_attn_indexes = [1]\nimage_size = 64\nout_channels = 8\nfreeze = \"all\"\n";
     const ALL: &str =

@@ -3,7 +3,9 @@
 use anyhow::Result;
 
 use super::Annotated;
-use crate::{data::Rle, metrics::overlap::iou, task::Instance};
+use crate::task::Instance;
+use sonotune_base::Rle;
+use sonotune_metrics::overlap::iou;
 
 /// Panoptic quality of one image (Kirillov et al. 2019, equation 1): instances and objects of the
 /// same category whose masks overlap by an IoU above 0.5 are matched, the most confident instance

@@ -1,0 +1,87 @@
+//! What can be wrong with an image as a file.
+
+use std::path::Path;
+
+use super::{
+    look::{Look, Seen},
+    objects::sized,
+};
+use sonotune_base::image_io::ExifTurn;
+use sonotune_dataset::findings::{AuditedImage, Code, Example, Place};
+
+/// Everything that is wrong with the file of an image that was looked at.
+pub(super) fn check(image: &AuditedImage, look: &Look, place: &Place) -> Vec<(Code, Example)> {
+    let one = |code, expected: Option<String>, got: String| {
+        vec![(code, Example { place: place.clone(), expected, got })]
+    };
+    match look {
+        Look::Missing => one(Code::MissingImage, None, missing(&image.path)),
+        Look::Empty => one(Code::EmptyFile, None, "a file of 0 bytes".into()),
+        Look::NotAnImage(got) => one(Code::NotAnImage, Some("an image".into()), got.clone()),
+        Look::Unreadable(why) => {
+            // The place says which file it is.
+            let prefix = format!("image {}: ", image.path.display());
+            one(Code::UnreadableImage, None, why.replacen(&prefix, "", 1))
+        }
+        Look::Present => Vec::new(),
+        Look::Decoded(seen) => {
+            let mut found: Vec<_> = check_size(image, seen)
+                .into_iter()
+                .flat_map(|(code, expected, got)| one(code, expected, got))
+                .collect();
+            if seen.is_constant() {
+                let got = format!("every pixel is {:?}", seen.pixels.lowest);
+                found.extend(one(Code::ConstantImage, None, got));
+            }
+            found
+        }
+    }
+}
+
+fn check_size(image: &AuditedImage, seen: &Seen) -> Option<(Code, Option<String>, String)> {
+    let got = (seen.height, seen.width);
+    let how = if seen.transposed { "as rotated by EXIF" } else { "as stored" };
+    let quarter = seen.header.orientation == ExifTurn::Quarter;
+    match image.size {
+        Some(size) if size != got => {
+            let code = if quarter && size == (got.1, got.0) {
+                Code::ExifRotated
+            } else {
+                Code::SizeMismatch
+            };
+            let expected = format!("{} (height x width, as annotated)", sized(size));
+            let how = if quarter { format!(" {how}") } else { String::new() };
+            Some((code, Some(expected), format!("{}{how}", sized(got))))
+        }
+        // Height and width tell which way it was annotated.
+        Some(_) if quarter && got.0 != got.1 => None,
+        _ if seen.has_orientation() => {
+            let what =
+                if quarter { "a rotation by 90 degrees" } else { "a mirrored or inverted image" };
+            let used = if seen.follows_exif { "is" } else { "is not" };
+            let got = format!("EXIF specifies {what}, which {used} applied (preprocess.exif)");
+            Some((Code::ExifOrientation, None, got))
+        }
+        _ => None,
+    }
+}
+
+/// Why the file is missing, with a similar name in the folder that may be meant.
+fn missing(path: &Path) -> String {
+    if path.is_dir() {
+        return "a folder, not a file".into();
+    }
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(entries) = std::fs::read_dir(parent) else {
+        return format!("there is no folder {}", parent.display());
+    };
+    let lower = |path: &Path| path.file_stem().map(|s| s.to_string_lossy().to_lowercase());
+    let meant = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|other| lower(other) == lower(path))
+        .min();
+    match meant.as_deref().and_then(Path::file_name) {
+        Some(name) => format!("there is no such file, but there is {}", name.to_string_lossy()),
+        None => "there is no such file".into(),
+    }
+}

@@ -1,0 +1,162 @@
+//! `sonotune config`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use sonotune_base::Error;
+use sonotune_config::{Origin, Problem, Severity};
+use sonotune_run::config::{self, Loaded};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigVerb {
+    /// Print the resolved config: parents merged, overrides applied, defaults written out.
+    Show(ShowArgs),
+    /// Check configs without touching data, weights or a device.
+    Validate(ValidateArgs),
+    /// List every key that a config can contain.
+    Keys(KeysArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// Config file.
+    #[arg(value_name = "CONFIG")]
+    config: PathBuf,
+    /// Overrides, e.g. `optimizer.lr=1e-4`; `~weights` removes a key.
+    #[arg(value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Show after each value which line or override it came from.
+    #[arg(long)]
+    origins: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ValidateArgs {
+    /// Config files.
+    #[arg(value_name = "CONFIG", required = true)]
+    configs: Vec<PathBuf>,
+    /// Override applied to every config; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeysArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(verb: ConfigVerb) -> Result<()> {
+    match verb {
+        ConfigVerb::Show(args) => show(&args),
+        ConfigVerb::Validate(args) => validate(&args),
+        ConfigVerb::Keys(args) => keys(&args),
+    }
+}
+
+fn show(args: &ShowArgs) -> Result<()> {
+    let loaded = config::load(&args.config, &args.overrides)?;
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    if args.json {
+        let mut output = json!({ "config": loaded.config, "warnings": problems(&loaded.warnings) });
+        if args.origins {
+            output["origins"] = loaded.origins().into_iter().collect::<Value>();
+        }
+        println!("{}", serde_json::to_string_pretty(&output)?);
+    } else if args.origins {
+        print!("{}", loaded.with_origins());
+    } else {
+        print!("{}", loaded.resolved);
+    }
+    Ok(())
+}
+
+fn validate(args: &ValidateArgs) -> Result<()> {
+    let results: Vec<_> =
+        args.configs.iter().map(|path| (path, config::check(path, &args.overrides))).collect();
+    let num_bad = results.iter().filter(|(_, result)| result.is_err()).count();
+    if args.json {
+        let files: Vec<Value> = results
+            .iter()
+            .map(|(path, result)| {
+                json!({ "config": path, "valid": result.is_ok(), "problems": problems(found(result)) })
+            })
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&json!({ "configs": files }))?);
+    } else {
+        for (path, result) in &results {
+            let verdict = if result.is_ok() { "ok" } else { "invalid" };
+            println!("{}: {verdict}", path.display());
+            for problem in found(result) {
+                println!("  {}: {}", severity(problem), problem.to_string().replace('\n', "\n  "));
+            }
+        }
+    }
+    if num_bad == 0 {
+        return Ok(());
+    }
+    Err(Error::config(format!("{num_bad} of {} configs invalid", results.len())).into())
+}
+
+fn found(result: &Result<Loaded, Vec<Problem>>) -> &[Problem] {
+    match result {
+        Ok(loaded) => &loaded.warnings,
+        Err(problems) => problems,
+    }
+}
+
+fn severity(problem: &Problem) -> &'static str {
+    match problem.severity {
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    }
+}
+
+fn problems(problems: &[Problem]) -> Vec<Value> {
+    let one = |problem: &Problem| {
+        let mut value = json!({
+            "severity": severity(problem),
+            "key": problem.key,
+            "message": problem.message,
+            "help": problem.help,
+        });
+        match &problem.origin {
+            Some(Origin::File { file, line }) => {
+                value["file"] = json!(file.to_string_lossy());
+                value["line"] = json!(line);
+            }
+            Some(Origin::Override { position, text }) => {
+                value["override"] = json!({ "position": position, "text": text.as_ref() });
+            }
+            None => {}
+        }
+        value
+    };
+    problems.iter().map(one).collect()
+}
+
+fn keys(args: &KeysArgs) -> Result<()> {
+    let keys = config::known_keys();
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&keys)?);
+        return Ok(());
+    }
+    let width = keys.iter().map(|key| key.path.len()).max().unwrap_or(0);
+    for key in &keys {
+        let only = key.only_for_type.as_ref().map_or(String::new(), |t| format!("  (type {t:?})"));
+        println!("{:width$}  {}{only}", key.path, key.value);
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! `sonotune doctor`: what this machine offers, whether it computes as it should, and what to fix.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Serialize;
+use tch::{Device, Kind, Tensor};
+
+use sonotune_engine::device::{self, DeviceChoice, Precision, autocast};
+use sonotune_run::logging::environment;
+use sonotune_run::{
+    doctor::{self, Check, Status, probe::Probe},
+    logging::peak_memory,
+};
+use sonotune_run_folder::Environment;
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// Device to examine.
+    #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
+    /// Folder that runs will be written to.
+    #[arg(long, value_name = "FOLDER", default_value = "runs")]
+    run_dir: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct Findings {
+    /// The worst of the checks.
+    status: Status,
+    checks: Vec<Check>,
+    device: String,
+    environment: Environment,
+    speed: Option<Speed>,
+    peak_memory_bytes: Option<u64>,
+    cuda_memory_free_bytes: Option<i64>,
+}
+
+/// Matrix products.
+#[derive(Debug, Clone, Serialize)]
+struct Speed {
+    /// Rows and columns of the matrices.
+    side: i64,
+    fp32_gflops: f64,
+    bf16_gflops: f64,
+    /// Largest relative difference of an fp32 product on the device from fp64 on the CPU.
+    fp32_error: f64,
+    bf16_error: f64,
+}
+
+pub(super) fn run(args: &DoctorArgs) -> Result<()> {
+    let findings = examine(args);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&findings)?);
+    } else {
+        print_findings(&findings);
+    }
+    let failed = findings.checks.iter().filter(|check| check.status == Status::Fail).count();
+    anyhow::ensure!(failed == 0, "{failed} of {} checks failed", findings.checks.len());
+    Ok(())
+}
+
+fn examine(args: &DoctorArgs) -> Findings {
+    // An unavailable device is one of the findings; everything else is then checked on the CPU.
+    let (device, words) = match device::choose(args.device) {
+        Ok(chosen) => (chosen.device, chosen.reason),
+        Err(error) => (Device::Cpu, error.to_string()),
+    };
+    let speed = speed(device);
+    let errors = match &speed {
+        Ok(speed) => Ok((speed.fp32_error, speed.bf16_error)),
+        Err(error) => Err(format!("{error:#}")),
+    };
+    let wants_cuda = args.device == DeviceChoice::Cuda;
+    let probe = Probe { device, wants_cuda, run_dir: &args.run_dir };
+    let checks = doctor::checks(&doctor::probe::facts(&probe, errors));
+    let cuda_memory = match device {
+        Device::Cuda(index) => sonotune_shim::cuda_memory(index).ok(),
+        _ => None,
+    };
+    Findings {
+        status: checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok),
+        checks,
+        device: words,
+        environment: environment(device, Precision::Fp32, 0),
+        speed: speed.ok(),
+        peak_memory_bytes: peak_memory(device),
+        cuda_memory_free_bytes: cuda_memory.map(|m| m.free),
+    }
+}
+
+fn print_findings(findings: &Findings) {
+    let Environment { sonotune, cpu_model, .. } = &findings.environment;
+    println!("sonotune {sonotune}, on {}", cpu_model.as_deref().unwrap_or("an unknown processor"));
+    println!("device: {}", findings.device);
+    if let Some(speed) = &findings.speed {
+        println!(
+            "speed: fp32 {:.1}, bf16 {:.1} GFLOP/s in products of {}²",
+            speed.fp32_gflops, speed.bf16_gflops, speed.side
+        );
+    }
+    let width = findings.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
+    for Check { name, status, found, remedy } in &findings.checks {
+        let word = match status {
+            Status::Ok => "ok",
+            Status::Warn => "warn",
+            Status::Fail => "FAIL",
+        };
+        println!("{word:4}  {name:width$}  {found}");
+        if !remedy.is_empty() {
+            println!("      {:width$}  -> {remedy}", "");
+        }
+    }
+}
+
+fn speed(device: Device) -> Result<Speed> {
+    // A processor without instructions for bf16 is about fifty times slower in it.
+    let side = if device.is_cuda() { 1024 } else { 512 };
+    let (fp32_gflops, fp32_error) = matrix_product(side, device, Precision::Fp32)?;
+    let (bf16_gflops, bf16_error) = matrix_product(side, device, Precision::Bf16)?;
+    Ok(Speed { side, fp32_gflops, bf16_gflops, fp32_error, bf16_error })
+}
+
+/// Speed in GFLOP/s, and the largest difference from fp64 over the largest value.
+fn matrix_product(side: i64, device: Device, precision: Precision) -> Result<(f64, f64)> {
+    tch::manual_seed(0);
+    let [a, b] = [(); 2].map(|()| Tensor::randn([side, side], (Kind::Float, Device::Cpu)));
+    let expected = a.to_kind(Kind::Double).f_matmul(&b.to_kind(Kind::Double))?;
+    let (a, b) = (a.f_to_device(device)?, b.f_to_device(device)?);
+    let _scope = autocast(precision, device)?;
+    let product = || a.f_matmul(&b).context("multiplying matrices");
+    let got = product()?.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?;
+    let difference = (&got - &expected).abs().max() / expected.abs().max();
+
+    const REPEATS: i32 = 10;
+    const ENOUGH: Duration = Duration::from_secs(1);
+    let begin = Instant::now();
+    let mut last = product()?;
+    let mut repeats = 1;
+    while repeats < REPEATS && begin.elapsed() < ENOUGH {
+        last = product()?;
+        repeats += 1;
+    }
+    // Reading a value waits for the device.
+    let _ = f64::try_from(last.f_get(0)?.f_get(0)?)?;
+    let operations = 2.0 * (side as f64).powi(3) * f64::from(repeats);
+    Ok((operations / begin.elapsed().as_secs_f64() / 1e9, f64::try_from(difference)?))
+}

@@ -1,0 +1,72 @@
+//! `sonotune eval`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use sonotune_base::fs::atomic_write;
+use sonotune_dataset::Split;
+use sonotune_metrics::table;
+use sonotune_report as report;
+use sonotune_report::{By, Kept};
+use sonotune_run as run;
+use sonotune_run::EvalOptions;
+use sonotune_run_folder::RunFiles;
+
+#[derive(Debug, Args)]
+pub(super) struct EvalArgs {
+    #[command(flatten)]
+    model: super::ModelArgs,
+    /// Split of the dataset to score.
+    #[arg(long, value_enum, default_value_t = Split::Test)]
+    split: Split,
+    /// Changes to the config, e.g. `dataset.root=data/other`.
+    #[arg(value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Print the record as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Where to write the record. Default: eval-SPLIT.json in the run folder.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &EvalArgs) -> Result<()> {
+    let (loaded, source) = args.model.load(&args.overrides)?;
+    let run::Evaluated { record, shown } =
+        run::evaluate(&loaded, &EvalOptions { split: args.split, source })?;
+    let json = serde_json::to_string_pretty(&record)?;
+    let scores = RunFiles::of(&loaded.config.run_dir).scores(args.split);
+    let path = args.out.clone().unwrap_or(scores);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    atomic_write(&path, json.as_bytes())?;
+    if args.model.run.is_some() && args.out.is_none() {
+        // The scores are written, so a missing report is not worth an error.
+        let kept = Kept::of(&loaded.config.run_dir).write_shown(By::Eval, &shown);
+        if let Err(error) = kept.and_then(|()| report::write(&loaded.config.run_dir)) {
+            eprintln!("warning: {error:#}; the scores are written, the report is not");
+        }
+    }
+    if args.json {
+        println!("{json}");
+    } else {
+        println!("{}", table::report(&record.report).trim_end());
+        for note in &record.dataset_notes {
+            println!("{note}");
+        }
+        println!(
+            "{} images of {}, checkpoint {} (step {}{}); written to {}",
+            record.num_images,
+            record.dataset.display(),
+            super::weights_words(&record.checkpoint, &record.beside),
+            record.step,
+            if record.averaged { ", moving average" } else { "" },
+            path.display()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! The command line: one file per verb; the only part of the engine that prints or ends the process.
+
+// A reader that has gone (`sonotune list | head`) is not a reason to panic, unlike with std's macros.
+macro_rules! print {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = write!(std::io::stdout(), $($part)*);
+    }};
+}
+macro_rules! println {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
+macro_rules! eprintln {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($part)*);
+    }};
+}
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use sonotune_base::Error;
+use sonotune_run::{
+    ModelSource,
+    config::{self as run_config, Loaded},
+};
+use sonotune_run_folder::RunFiles;
+
+mod coco_eval;
+mod compare;
+mod config;
+mod data;
+mod doctor;
+mod eval;
+mod list;
+mod predict;
+mod report;
+mod train;
+mod weights;
+
+/// Turns a pretrained ultrasound foundation model into a working model for your own task.
+#[derive(Debug, Parser)]
+#[command(name = "sonotune", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Train a model.
+    Train(train::TrainArgs),
+    /// Score a trained model on a split of its dataset.
+    Eval(eval::EvalArgs),
+    /// Write the report of a run as one HTML page.
+    Report(report::ReportArgs),
+    /// Compare the scores of several runs in one table, averaged over seeds.
+    Compare(compare::CompareArgs),
+    /// Score a COCO result file against a ground truth, as pycocotools does.
+    CocoEval(coco_eval::CocoEvalArgs),
+    /// Predict on images without annotations.
+    Predict(predict::PredictArgs),
+    /// Show or validate a config.
+    #[command(subcommand)]
+    Config(config::ConfigVerb),
+    /// Create, convert and inspect datasets.
+    #[command(subcommand)]
+    Data(data::DataVerb),
+    /// Inspect, convert and export weight files.
+    #[command(subcommand)]
+    Weights(weights::WeightsVerb),
+    /// Check what this machine offers and whether it computes correctly.
+    Doctor(doctor::DoctorArgs),
+    /// List the backbones, tasks and datasets that are linked in.
+    List(list::ListArgs),
+}
+
+/// Parses the process's arguments, runs the command, and reports errors with their exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    // Training allocates the same large blocks at every step; scoring a file needs each only once,
+    // and its peak is a tenth lower when they are given back.
+    if !matches!(cli.verb, Verb::CocoEval(_) | Verb::Report(_) | Verb::Compare(_)) {
+        sonotune_shim::keep_freed_memory();
+    }
+    match dispatch(cli.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(sonotune_base::error::exit_code(&error))
+        }
+    }
+}
+
+fn dispatch(verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Train(args) => train::run(&args),
+        Verb::Eval(args) => eval::run(&args),
+        Verb::Report(args) => report::run(&args),
+        Verb::Compare(args) => compare::run(&args),
+        Verb::CocoEval(args) => coco_eval::run(&args),
+        Verb::Predict(args) => predict::run(&args),
+        Verb::Config(verb) => config::run(verb),
+        Verb::Data(verb) => data::run(verb),
+        Verb::Weights(verb) => weights::run(verb),
+        Verb::Doctor(args) => doctor::run(&args),
+        Verb::List(args) => list::run(&args),
+    }
+}
+
+/// The config of the run in `run_dir`, which may have been moved since.
+fn load_run(run_dir: &Path, overrides: &[String]) -> Result<Loaded> {
+    let config = RunFiles::open(run_dir)?.config();
+    let place = toml::Value::String(run_dir.to_string_lossy().into_owned());
+    let overrides: Vec<_> = overrides.iter().cloned().chain([format!("run_dir={place}")]).collect();
+    run_config::load(&config, &overrides)
+}
+
+/// The model to use: that of a run, or the pretrained weights of a config.
+#[derive(Debug, clap::Args)]
+struct ModelArgs {
+    /// Folder of the run whose model to use.
+    #[arg(
+        long,
+        value_name = "RUN_DIR",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
+    run: Option<PathBuf>,
+    /// Config whose pretrained weights to use as they are, without training.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// `best`, `last`, a step whose checkpoint was kept, or a file. Default: the best if there is
+    /// one, else the last.
+    #[arg(long, value_name = "WHICH", conflicts_with = "config")]
+    checkpoint: Option<String>,
+}
+
+impl ModelArgs {
+    fn load(&self, overrides: &[String]) -> Result<(Loaded, ModelSource)> {
+        match (&self.run, &self.config) {
+            (Some(run), _) => {
+                Ok((load_run(run, overrides)?, model_source(self.checkpoint.as_deref())))
+            }
+            (None, Some(config)) => {
+                Ok((run_config::load(config, overrides)?, ModelSource::Pretrained))
+            }
+            (None, None) => Err(Error::config("give --run RUN_DIR or --config FILE").into()),
+        }
+    }
+}
+
+/// What `--checkpoint` names.
+fn model_source(which: Option<&str>) -> ModelSource {
+    match which {
+        None => ModelSource::BestOrLast,
+        Some("best") => ModelSource::Best,
+        Some("last") => ModelSource::Last,
+        Some(text) => match text.parse() {
+            Ok(step) => ModelSource::Step(step),
+            Err(_) => ModelSource::File(text.into()),
+        },
+    }
+}
+
+/// The files that a model's weights come from.
+fn weights_words(first: &Path, beside: &[PathBuf]) -> String {
+    let files = std::iter::once(first).chain(beside.iter().map(PathBuf::as_path));
+    files.map(|path| path.display().to_string()).collect::<Vec<_>>().join(" with ")
+}

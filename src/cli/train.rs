@@ -1,0 +1,98 @@
+//! `sonotune train`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+
+use sonotune_base::{Error, stop::StopFlag};
+use sonotune_run as run;
+use sonotune_run::{
+    DryRunOptions, ModelSource, TrainOptions,
+    config::{self, Loaded},
+};
+use sonotune_run_folder::Existing;
+
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    /// Config file of a new run; not with --resume.
+    #[arg(required_unless_present = "resume")]
+    config: Option<PathBuf>,
+    /// Changes to the config, e.g. `optimizer.lr=1e-4`.
+    #[arg(value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Resume the run in this folder, with its own config.
+    #[arg(long, value_name = "RUN_DIR", conflicts_with = "overwrite")]
+    resume: Option<PathBuf>,
+    /// Resume from this checkpoint instead of the last: a step that was kept, or a file. Everything
+    /// the run did after it is discarded.
+    #[arg(long, value_name = "STEP|FILE", requires = "resume")]
+    checkpoint: Option<String>,
+    /// Replace the run already in run_dir.
+    #[arg(long)]
+    overwrite: bool,
+    /// Build everything, run the largest batch a few times, report what the run would need, and write
+    /// nothing.
+    #[arg(long, conflicts_with_all = ["resume", "overwrite"])]
+    dry_run: bool,
+    /// With --dry-run: number of steps to time.
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "dry_run",
+          value_parser = clap::value_parser!(u64).range(1..=1000))]
+    dry_run_steps: u64,
+    /// With --dry-run on the CPU: run the whole batch even if it may not fit into memory.
+    #[arg(long, requires = "dry_run")]
+    anyway: bool,
+    /// Print the summary as JSON at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &TrainArgs) -> Result<()> {
+    let (loaded, existing) = load(args)?;
+    if args.dry_run {
+        return dry_run(args, &loaded);
+    }
+    let resume_from = match args.checkpoint.as_deref() {
+        None => ModelSource::Last,
+        which => super::model_source(which),
+    };
+    let stop = StopFlag::from_signals()?;
+    let outcome = run::train(&loaded, &TrainOptions { existing, resume_from, stop })?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&outcome)?);
+    }
+    Ok(())
+}
+
+fn dry_run(args: &TrainArgs, loaded: &Loaded) -> Result<()> {
+    let options = DryRunOptions { steps: args.dry_run_steps, anyway: args.anyway };
+    let report = run::dry_run(loaded, options)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
+        }
+        print!("{report}");
+    }
+    run::require_ready(&report, &loaded.config.run_dir)
+}
+
+fn load(args: &TrainArgs) -> Result<(Loaded, Existing)> {
+    let Some(run_dir) = &args.resume else {
+        let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
+        let path = args.config.as_deref().unwrap_or(Path::new(""));
+        return Ok((config::load(path, &args.overrides)?, existing));
+    };
+    // With --resume there is no config argument: what is in its place is an override.
+    let first = args.config.iter().map(|p| p.to_string_lossy().into_owned());
+    let overrides: Vec<_> = first.chain(args.overrides.iter().cloned()).collect();
+    if let Some(file) = overrides.iter().find(|o| !o.contains('=') && !o.starts_with('~')) {
+        return Err(Error::config(format!(
+            "`--resume {}` uses the run's own config; leave out `{file}`",
+            run_dir.display()
+        ))
+        .into());
+    }
+    Ok((super::load_run(run_dir, &overrides)?, Existing::Resume))
+}

@@ -1,0 +1,189 @@
+//! Everything that is wrong in a COCO file, in one pass.
+
+mod annotations;
+mod categories;
+mod lenient;
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+};
+
+use crate::coco::{Extra, Integer, read};
+use serde_json::value::RawValue;
+
+use super::{CocoConfig, ImageLabel};
+use crate::coco_dataset::audit::{
+    annotations::annotations,
+    categories::Classes,
+    lenient::{Lists, Refused, entry, quoted_nan, required, value},
+};
+use crate::{
+    Split,
+    findings::{Audit, AuditedImage, Code, Place, path_leaves},
+};
+use sonotune_base::{ImageId, pattern};
+
+/// Reads as much as possible of the file of `split`.
+pub(super) fn audit(config: &CocoConfig, split: Split) -> Audit {
+    let Some(files) = config.split(split) else { return Audit::default() };
+    let source = config.root.join(&files.annotations);
+    let folder = config.root.join(files.images.as_ref().unwrap_or(&config.images));
+    let root = if config.root.as_os_str().is_empty() { &folder } else { &config.root };
+    let mut audit = Audit { source, root: Some(root.clone()), ..Audit::default() };
+    let bytes = match read(&audit.source) {
+        Ok(bytes) => bytes,
+        Err(error) => return unreadable(audit, &error),
+    };
+    let bytes = quoted_nan(&bytes);
+    let lists = match Lists::read(&bytes, &audit.source) {
+        Ok(lists) => lists,
+        Err(error) => return unreadable(audit, &error),
+    };
+    let classes = Classes::read(config, split, &lists, &mut audit);
+    let images = Images { folder: &folder, config };
+    let index = images.read(&lists, &mut audit);
+    let annotated = annotations(&lists, &index, &classes, &mut audit);
+    images.finish(&annotated, &mut audit);
+    audit
+}
+
+fn unreadable(mut audit: Audit, error: &anyhow::Error) -> Audit {
+    // The place says which file it is.
+    let prefix = format!("{}: ", audit.source.display());
+    let text = format!("{error:#}").replacen(&prefix, "", 1);
+    audit.findings.add(Code::UnreadableAnnotations, Place::file(&audit.source), text);
+    audit
+}
+
+struct Images<'a> {
+    folder: &'a Path,
+    config: &'a CocoConfig,
+}
+
+/// Positions in `Audit::images` by id; `None` for entries that cannot be used.
+type Index = HashMap<ImageId, Option<usize>>;
+
+impl Images<'_> {
+    fn read(&self, lists: &Lists<'_>, audit: &mut Audit) -> Index {
+        let dataset = lists.info.and_then(dataset_name);
+        let mut index = Index::with_capacity(lists.images.len());
+        let mut first_entry: HashMap<ImageId, usize> = HashMap::new();
+        let mut files: HashMap<PathBuf, usize> = HashMap::new();
+        for (i, raw) in lists.images.iter().enumerate() {
+            let place = || Place::entry(&audit.source, format!("images[{i}]"));
+            let read = entry(raw).and_then(|keys| {
+                let id: Option<ImageId> = value(&keys, "id", Code::MalformedEntry)?;
+                Ok((keys, id.unwrap_or_else(|| ImageId::from(i as u64))))
+            });
+            let read = Refused::report(read, &mut audit.findings, place);
+            let Some((keys, id)) = read else { continue };
+            let place = || Place { image_id: Some(id.clone()), ..place() };
+            let twice = first_entry.get(&id).copied();
+            let image = self.image(&keys, i, id.clone(), dataset.as_deref());
+            let Some(mut image) = Refused::report(image, &mut audit.findings, place) else {
+                index.entry(id).or_insert(None);
+                continue;
+            };
+            let place = || Place { image: Some(image.path.clone()), ..place() };
+            if let Some(first) = twice {
+                let got = format!("id {id} is also that of images[{first}]");
+                audit.findings.add(Code::DuplicateImageId, place(), got);
+                // Its annotations cannot be told from those of the other.
+                image.without_objects = false;
+            }
+            if let Some(first) = files.insert(image.path.clone(), i) {
+                let got = format!("is also the file of images[{first}]");
+                audit.findings.add(Code::DuplicateFile, place(), got);
+            }
+            first_entry.entry(id.clone()).or_insert(i);
+            index.entry(id).or_insert(Some(audit.images.len()));
+            audit.images.push(image);
+        }
+        self.outside_root(audit);
+        index
+    }
+
+    fn image(
+        &self,
+        keys: &Extra,
+        i: usize,
+        image_id: ImageId,
+        dataset: Option<&str>,
+    ) -> Result<AuditedImage, Refused> {
+        let name: String = required(keys, "file_name")?;
+        if name.is_empty() {
+            return Err(Refused::new(Code::MalformedEntry, "`file_name` is empty"));
+        }
+        let side = |key: &str| -> Result<Option<u32>, Refused> {
+            let Some(Integer(n)) = value(keys, key, Code::MalformedEntry)? else { return Ok(None) };
+            u32::try_from(n).ok().filter(|&n| n > 0).map(Some).ok_or_else(|| {
+                Refused::new(Code::BadNumber, format!("`{key}` is {n}, not a number of pixels"))
+            })
+        };
+        let text = |key: &str| {
+            let id = keys.get(key).and_then(|raw| ImageId::from_json(raw.get()).ok())?;
+            Some(id.to_string()).filter(|text| !text.is_empty())
+        };
+        let dataset = text("dataset").or_else(|| dataset.map(str::to_owned));
+        let within = |text: String| match &dataset {
+            Some(dataset) => format!("{text} of {dataset}").into(),
+            None => text.into(),
+        };
+        Ok(AuditedImage {
+            image_id,
+            path: self.folder.join(name),
+            entry: Some(format!("images[{i}]")),
+            size: side("height")?.zip(side("width")?),
+            image_labels: Vec::new(),
+            objects: Vec::new(),
+            without_objects: true,
+            patient: text("patient").map(within),
+            clip: text("clip").map(within),
+        })
+    }
+
+    fn outside_root(&self, audit: &mut Audit) {
+        let root = audit.root.as_deref().unwrap_or(self.folder);
+        let outside: Vec<usize> =
+            (0..audit.images.len()).filter(|&i| path_leaves(&audit.images[i].path, root)).collect();
+        for i in outside {
+            let place = audit.place(&audit.images[i]);
+            let expected = format!("a path below {}", root.display());
+            let got = audit.images[i].path.display().to_string();
+            audit.findings.add_expected(Code::PathOutsideRoot, place, expected, got);
+        }
+    }
+
+    /// Leaves out what the config leaves out, and reports images without objects.
+    fn finish(&self, annotated: &HashSet<usize>, audit: &mut Audit) {
+        let images = std::mem::take(&mut audit.images);
+        for (i, mut image) in images.into_iter().enumerate() {
+            image.without_objects &= !annotated.contains(&i);
+            let name =
+                image.path.strip_prefix(self.folder).unwrap_or(&image.path).to_string_lossy();
+            let excluded = self.config.exclude.iter().any(|p| pattern::matches(p, &name));
+            if excluded || (!self.config.keep_empty && image.without_objects) {
+                audit.left_out.push(image.path);
+                continue;
+            }
+            if self.config.image_label == ImageLabel::FromObjects {
+                let mut labels: Vec<u32> =
+                    image.objects.iter().map(|o| o.object.category).collect();
+                labels.sort_unstable();
+                labels.dedup();
+                image.image_labels = labels;
+            }
+            audit.images.push(image);
+        }
+    }
+}
+
+/// `info.dataset`.
+fn dataset_name(info: &RawValue) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Info {
+        dataset: Option<String>,
+    }
+    serde_json::from_str::<Info>(info.get()).ok()?.dataset
+}

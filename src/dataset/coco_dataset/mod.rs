@@ -1,0 +1,332 @@
+//! Datasets in COCO's JSON format.
+//!
+//! ```toml
+//! [dataset]
+//! type = "coco"
+//! root = "data/busbra"                # what the other paths are relative to
+//! train = "train.json"
+//! val = { annotations = "val.json", images = "images/val" }
+//! categories = ["benign", "malignant"]  # optional: the order of class indices
+//! ```
+
+mod assemble;
+mod audit;
+mod categories;
+mod values;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use crate::coco::{self, FILE, Fields, File, Integer, Pair, Plain, from_slice, parse_hashed, read};
+pub use crate::coco::{
+    CocoResults, CocoTruths, FoundObject, TruthCategory, TruthImage, TruthObject,
+};
+use anyhow::Result;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, MapAccess},
+};
+
+use super::{Dataset, DatasetConfig, Split, dataset::missing_split};
+use crate::coco_dataset::{assemble::assemble, categories::CategoryMap};
+use crate::findings::Audit;
+use sonotune_base::names::duplicate;
+use sonotune_base::{Error, pattern};
+
+/// Class indices come from category ids, which must be integers.
+type Training = Plain<Integer>;
+type CocoFile = File<Training>;
+type Image = coco::Image<Training>;
+type Annotation = coco::Annotation<Training>;
+type RawCategory = coco::Category<Training>;
+
+/// A COCO file of which only the categories matter; the rest is passed over.
+#[derive(Default)]
+struct CategoriesOnly {
+    categories: Option<Vec<RawCategory>>,
+}
+
+impl Fields for CategoriesOnly {
+    const EXPECTED: &'static str = FILE;
+
+    fn take<'de, A: MapAccess<'de>>(&mut self, pair: Pair<'_, A>) -> Result<(), A::Error> {
+        match pair.key {
+            "categories" => pair.list(&mut self.categories),
+            _ => pair.skip(),
+        }
+    }
+
+    fn finish<E: de::Error>(&self) -> Result<(), E> {
+        self.categories.as_ref().map(drop).ok_or_else(|| E::missing_field("categories"))
+    }
+}
+
+/// `type = "coco"`: annotation files in COCO's format.
+///
+/// Polygons, compressed and uncompressed run lengths; ids as integers, strings or absent (then the
+/// position is the id). Categories are matched by name: every split must have the same names, in
+/// any order and with any ids.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CocoConfig {
+    /// Folder that every other path is relative to.
+    #[serde(default)]
+    pub root: PathBuf,
+    /// Folder that `file_name` is relative to, unless a split names its own.
+    #[serde(default)]
+    pub images: PathBuf,
+    /// Annotation file, or `{ annotations = "…", images = "…" }`.
+    pub train: Option<CocoSplit>,
+    pub val: Option<CocoSplit>,
+    pub test: Option<CocoSplit>,
+    /// Names in the order of class indices; absent: the order in the train file.
+    pub categories: Option<Vec<String>>,
+    /// Names whose objects are left out.
+    #[serde(default)]
+    pub ignore_categories: Vec<String>,
+    /// Merges all categories into one, `object`.
+    #[serde(default)]
+    pub agnostic: bool,
+    /// Patterns of `file_name` whose images are left out of every split, e.g. those of an organ;
+    /// `*` matches any run of characters. A pattern that matches nothing in the training split is an
+    /// error.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Where the classes of an image as a whole come from.
+    #[serde(default)]
+    pub image_label: ImageLabel,
+    /// Keys of the image entries that hold a number of the image, such as `ga_weeks`; every image must
+    /// have all of them.
+    #[serde(default)]
+    pub values: Vec<String>,
+    /// Keeps images without objects. The honest default: leaving them out hides false positives.
+    #[serde(default = "yes")]
+    pub keep_empty: bool,
+    /// Which image files must exist for a split to open.
+    #[serde(default)]
+    pub check_files: CheckFiles,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Files of one split.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CocoSplit {
+    /// Annotation file, below `root`.
+    pub annotations: PathBuf,
+    /// Folder of its images, below `root`; absent: that of the dataset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<PathBuf>,
+}
+
+/// Where the classes of an image come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageLabel {
+    /// An image has the categories of its objects.
+    #[default]
+    FromObjects,
+    /// Images have no classes.
+    None,
+}
+
+/// Which image files are checked on opening. Reading a missing one is an error in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckFiles {
+    /// The first eight: finds a wrong folder at once.
+    #[default]
+    Some,
+    /// Every one: seconds on a local disk, minutes on a network.
+    All,
+    None,
+}
+
+impl CheckFiles {
+    pub(super) fn check(self, dataset: &Dataset) -> Result<()> {
+        match self {
+            Self::Some => dataset.verify_first_files(8),
+            Self::All => dataset.verify_files(),
+            Self::None => Ok(()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CocoSplit {
+    /// Written by hand, since serde's untagged form does not say what is wrong inside.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            annotations: PathBuf,
+            images: Option<PathBuf>,
+        }
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = CocoSplit;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an annotation file, or { annotations = \"…\", images = \"…\" }")
+            }
+
+            fn visit_str<E: de::Error>(self, path: &str) -> Result<CocoSplit, E> {
+                Ok(CocoSplit { annotations: path.into(), images: None })
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<CocoSplit, A::Error> {
+                let table = Table::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(CocoSplit { annotations: table.annotations, images: table.images })
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+inventory::submit! {
+    sonotune_config::Summary::of("dataset", "coco", "COCO JSON: polygons, compressed and uncompressed RLE, boxes")
+}
+
+#[typetag::serde(name = "coco")]
+impl DatasetConfig for CocoConfig {
+    fn splits(&self) -> Vec<Split> {
+        Split::ALL.into_iter().filter(|&s| self.split(s).is_some()).collect()
+    }
+
+    fn open(&self, split: Split) -> Result<Dataset> {
+        self.check()?;
+        let Some(files) = self.split(split) else {
+            return Err(missing_split(split, &self.splits()));
+        };
+        let path = self.root.join(&files.annotations);
+        let bytes = read(&path)?;
+        let (file, sha256) = parse_hashed(&bytes, |bytes| from_slice(bytes, &path), &path)?;
+        let map = self.category_map(split, &path, &file)?;
+        let images = self.root.join(files.images.as_ref().unwrap_or(&self.images));
+        let mut dataset = assemble(file, &path, &images, map)?;
+        if !self.values.is_empty() {
+            values::add(&mut dataset.records, &self.values, &bytes, &path)?;
+        }
+        drop(bytes);
+        dataset.source_sha256 = Some(sha256);
+        dataset.ensure_images()?;
+        exclude(&mut dataset, &self.exclude, &images, split)?;
+        if !self.keep_empty {
+            drop_empty(&mut dataset)?;
+        }
+        if self.image_label == ImageLabel::FromObjects {
+            label_images(&mut dataset);
+        }
+        self.check_files.check(&dataset)?;
+        Ok(dataset)
+    }
+
+    fn audit(&self, split: Split) -> Audit {
+        audit::audit(self, split)
+    }
+}
+
+impl CocoConfig {
+    fn split(&self, split: Split) -> Option<&CocoSplit> {
+        match split {
+            Split::Train => self.train.as_ref(),
+            Split::Val => self.val.as_ref(),
+            Split::Test => self.test.as_ref(),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if let Some(name) = duplicate(&self.values) {
+            return Err(Error::config(format!("dataset.values lists \"{name}\" twice")).into());
+        }
+        let Some(names) = &self.categories else { return Ok(()) };
+        let complaint = if self.agnostic {
+            "cannot be combined with `agnostic = true`, which makes every category one".to_owned()
+        } else if names.is_empty() {
+            "is empty: name at least one, or leave the key out".to_owned()
+        } else if let Some(name) = duplicate(names) {
+            format!("lists \"{name}\" twice")
+        } else if let Some(name) = names.iter().find(|n| self.ignore_categories.contains(n)) {
+            format!("lists \"{name}\", which `ignore_categories` leaves out")
+        } else {
+            return Ok(());
+        };
+        Err(Error::config(format!("dataset.categories {complaint}")).into())
+    }
+
+    /// How the file's categories become class indices. Without `categories`, the train file decides,
+    /// so that all splits agree.
+    fn category_map(&self, split: Split, path: &Path, file: &CocoFile) -> Result<CategoryMap> {
+        let own = file.categories.as_deref().unwrap_or_default();
+        let map = CategoryMap::new(own, &self.ignore_categories, path)?;
+        if self.agnostic {
+            return Ok(map.agnostic());
+        }
+        if let Some(names) = &self.categories {
+            return map.ordered(names, "dataset.categories", path);
+        }
+        match &self.train {
+            Some(train) if split != Split::Train => {
+                let train = self.root.join(&train.annotations);
+                let file: CategoriesOnly = from_slice(&read(&train)?, &train)?;
+                let own = file.categories.unwrap_or_default();
+                let own = CategoryMap::new(&own, &self.ignore_categories, &train)?;
+                map.ordered(&own.names(), &format!("those of {}", train.display()), path)
+            }
+            _ => Ok(map),
+        }
+    }
+}
+
+/// Leaves out the images below `folder` whose name matches a pattern.
+fn exclude(dataset: &mut Dataset, patterns: &[String], folder: &Path, split: Split) -> Result<()> {
+    let mut counts = vec![0usize; patterns.len()];
+    dataset.records.retain(|record| {
+        let name = record.path.strip_prefix(folder).unwrap_or(&record.path).to_string_lossy();
+        let mut keep = true;
+        for (pattern, count) in patterns.iter().zip(&mut counts) {
+            if pattern::matches(pattern, &name) {
+                *count += 1;
+                keep = false;
+            }
+        }
+        keep
+    });
+    for (pattern, count) in patterns.iter().zip(counts) {
+        if count > 0 {
+            dataset.notes.push(format!("{count} images left out: dataset.exclude \"{pattern}\""));
+        } else if split == Split::Train {
+            return Err(Error::config(format!(
+                "dataset.exclude: \"{pattern}\" matches no image of {}; the names look like \"{}\"",
+                dataset.source.display(),
+                dataset.records.first().map_or("", |r| r.path.to_str().unwrap_or_default()),
+            ))
+            .into());
+        }
+    }
+    dataset.ensure_images()
+}
+
+fn drop_empty(dataset: &mut Dataset) -> Result<()> {
+    let before = dataset.records.len();
+    dataset.records.retain(|record| !record.objects.is_empty());
+    let dropped = before - dataset.records.len();
+    if dropped > 0 {
+        dataset.notes.push(format!(
+            "{dropped} of {before} images left out: no objects (keep_empty = false)"
+        ));
+    }
+    dataset.ensure_images()
+}
+
+fn label_images(dataset: &mut Dataset) {
+    for record in &mut dataset.records {
+        let mut labels: Vec<u32> = record.objects.iter().map(|o| o.category).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        record.image_labels = labels;
+    }
+}

@@ -1,0 +1,371 @@
+//! A split of a dataset: records, not pixels.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Debug, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use sonotune_base::words::did_you_mean;
+
+use super::{
+    ImagePrompts, Statistics,
+    files::{find_images, relative_text},
+};
+use crate::findings::Audit;
+use sonotune_base::Error;
+use sonotune_base::{
+    Category, ImageId, Segmentation,
+    names::{mismatch, quoted},
+};
+
+/// Which part of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    Train,
+    Val,
+    Test,
+}
+
+impl Split {
+    /// In the order they are used.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
+}
+
+impl Split {
+    /// The name in configs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The `[dataset]` table of a config.
+#[typetag::serde(tag = "type")]
+pub trait DatasetConfig: Debug + Send + Sync {
+    /// The splits this config names, in the order of [`Split::ALL`].
+    fn splits(&self) -> Vec<Split>;
+
+    /// Opens one split: reads annotations, not pixels. Every split of a config has the same
+    /// categories in the same order.
+    ///
+    /// If files are missing, malformed or contradict each other; names the file and the entry. A
+    /// split that the config does not name is a config error.
+    fn open(&self, split: Split) -> Result<Dataset>;
+
+    /// Reads one split without stopping at faults and reports all of them, for `sonotune data
+    /// check`. By default: the result of [`open`](Self::open), or its single error.
+    fn audit(&self, split: Split) -> Audit {
+        Audit::of(self.open(split), Path::new(split.name()))
+    }
+}
+
+/// An opened split.
+#[derive(Debug, Clone, Default)]
+pub struct Dataset {
+    /// In the order of class indices.
+    pub categories: Vec<Category>,
+    pub records: Vec<Record>,
+    /// The file or folder the records come from, for messages.
+    pub source: PathBuf,
+    /// SHA-256 of the annotation file, in hex; recorded with every score.
+    pub source_sha256: Option<String>,
+    /// What was left out or rewritten while loading, one sentence each; recorded with every score.
+    pub notes: Vec<String>,
+}
+
+/// One image with its annotation.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub image_id: ImageId,
+    /// Absolute, or relative to the working directory.
+    pub path: PathBuf,
+    /// `(height, width)` according to the annotation; checked against the file when decoded.
+    pub size: Option<(u32, u32)>,
+    /// Category indices of the image as a whole, ascending, without duplicates.
+    pub image_labels: Vec<u32>,
+    pub objects: Vec<Object>,
+    /// Prompts for a promptable model; `None`: those its task derives from `objects`.
+    pub prompts: Option<ImagePrompts>,
+    /// Numbers of the image as a whole, by name, e.g. a measurement or an age. Finite.
+    pub values: BTreeMap<String, f64>,
+}
+
+impl Record {
+    /// An image without annotation.
+    #[must_use]
+    pub fn new(image_id: ImageId, path: PathBuf) -> Self {
+        Self {
+            image_id,
+            path,
+            size: None,
+            image_labels: Vec::new(),
+            objects: Vec::new(),
+            prompts: None,
+            values: BTreeMap::new(),
+        }
+    }
+}
+
+/// One annotated object.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Index into [`Dataset::categories`].
+    pub category: u32,
+    /// XYWH, original pixels.
+    pub bbox: [f64; 4],
+    /// As given in the file, in original pixels; metrics by object size use it.
+    pub area: f64,
+    pub is_crowd: bool,
+    pub segmentation: Segmentation,
+}
+
+impl Dataset {
+    /// Images without annotation, for prediction: one file, or every image below a folder in the
+    /// order of their paths. The id is the path relative to that folder, as text.
+    ///
+    /// # Errors
+    /// If the path does not exist or has no images.
+    pub fn from_images(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Err(Error::data(format!("{}: no such file or folder", path.display())).into());
+        }
+        let (base, files) = if path.is_file() {
+            (path.parent().unwrap_or(Path::new("")), vec![path.to_path_buf()])
+        } else {
+            (path, find_images(path)?.images)
+        };
+        let records = files
+            .into_iter()
+            .map(|file| Record::new(ImageId::Text(relative_text(&file, base).into()), file))
+            .collect();
+        let dataset = Self { records, source: path.to_path_buf(), ..Self::default() };
+        dataset.ensure_images()?;
+        Ok(dataset)
+    }
+
+    /// Number of objects in all images.
+    #[must_use]
+    pub fn num_objects(&self) -> usize {
+        self.records.iter().map(|r| r.objects.len()).sum()
+    }
+
+    /// Names of the categories, in the order of class indices.
+    pub fn category_names(&self) -> impl Iterator<Item = &str> {
+        self.categories.iter().map(|c| c.name.as_str())
+    }
+
+    /// The same data with class indices in the order of `names`, e.g. those a checkpoint was
+    /// trained with.
+    ///
+    /// # Errors
+    /// If the names are not exactly those of this dataset.
+    pub fn reordered(mut self, names: &[&str]) -> Result<Self> {
+        let own: Vec<&str> = self.category_names().collect();
+        if let Some(difference) = mismatch(&own, names) {
+            let source = self.source.display();
+            return Err(Error::data(format!("{source}: {difference}")).into());
+        }
+        let new_index: Vec<u32> = own
+            .iter()
+            .map(|name| names.iter().position(|n| n == name).unwrap_or_default() as u32)
+            .collect();
+        for record in &mut self.records {
+            for label in &mut record.image_labels {
+                *label = new_index[*label as usize];
+            }
+            record.image_labels.sort_unstable();
+            for object in &mut record.objects {
+                object.category = new_index[object.category as usize];
+            }
+        }
+        let mut order: Vec<_> =
+            new_index.iter().zip(std::mem::take(&mut self.categories)).collect();
+        order.sort_by_key(|(index, _)| **index);
+        self.categories = order.into_iter().map(|(_, category)| category).collect();
+        Ok(self)
+    }
+
+    /// Checks that every image has the numbers `names`.
+    ///
+    /// # Errors
+    /// If an image lacks one; names the first such image and the values it has.
+    pub fn require_values(&self, names: &[String]) -> Result<()> {
+        for name in names {
+            let lacks: Vec<_> =
+                self.records.iter().filter(|r| !r.values.contains_key(name)).collect();
+            let Some(first) = lacks.first() else { continue };
+            let (message, hint) =
+                (no_value(&first.image_id, &first.path, name), value_hint(&first.values, name));
+            return Err(Error::data(format!(
+                "{}: {message} ({} of {} images lack it){hint}",
+                self.source.display(),
+                lacks.len(),
+                self.records.len()
+            ))
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Checks that every image file exists (not its content). On a network disk this takes a while,
+    /// so opening checks only the first few.
+    ///
+    /// # Errors
+    /// If any is missing; names the first one and how many there are.
+    pub fn verify_files(&self) -> Result<()> {
+        self.verify_first_files(usize::MAX)
+    }
+
+    /// Same as [`verify_files`](Self::verify_files), for the first `count` records.
+    pub fn verify_first_files(&self, count: usize) -> Result<()> {
+        let looked_at = count.min(self.records.len());
+        let missing: Vec<_> =
+            self.records[..looked_at].iter().filter(|r| !r.path.is_file()).collect();
+        let Some(first) = missing.first() else { return Ok(()) };
+        Err(Error::data(format!(
+            "{}: image {} has no file {} ({} of {looked_at} files checked are missing). Check \
+             the image folder in the config",
+            self.source.display(),
+            first.image_id,
+            first.path.display(),
+            missing.len(),
+        ))
+        .into())
+    }
+
+    /// An error if the dataset has no images.
+    pub fn ensure_images(&self) -> Result<()> {
+        if self.records.is_empty() {
+            let mut message = format!("{}: no images", self.source.display());
+            for note in &self.notes {
+                let _ = write!(message, "; {note}");
+            }
+            return Err(Error::data(message).into());
+        }
+        Ok(())
+    }
+
+    /// A readable paragraph: images, objects, and for each category its class index, id in the
+    /// file, name and counts.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        Statistics::of(self).to_string()
+    }
+}
+
+/// `image 7 (a.png) has no value "ga_weeks"`.
+pub fn no_value(image_id: &ImageId, path: &Path, name: &str) -> String {
+    format!("image {image_id} ({}) has no value \"{name}\"", path.display())
+}
+
+/// What there is in place of a value that an image lacks.
+pub fn value_hint(values: &BTreeMap<String, f64>, name: &str) -> String {
+    let names: Vec<&str> = values.keys().map(String::as_str).collect();
+    if names.is_empty() {
+        return "; the dataset has no values: list the name in its key `values`, if its type has that key"
+            .to_owned();
+    }
+    let near = did_you_mean(name, names.iter().copied());
+    format!("{near}; it has {}", quoted(&names))
+}
+
+/// The error of a split that the config does not name; `named` are those it does.
+#[must_use]
+pub fn missing_split(split: Split, named: &[Split]) -> anyhow::Error {
+    let named: Vec<String> = named.iter().map(ToString::to_string).collect();
+    Error::config(format!(
+        "dataset.{split} is not set; the config names {}",
+        if named.is_empty() { "no split".to_owned() } else { quoted(&named) }
+    ))
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dataset() -> Dataset {
+        let category = |id, name: &str| Category { id, name: name.into() };
+        let object = |category| Object {
+            category,
+            bbox: [0.0, 0.0, 2.0, 2.0],
+            area: 4.0,
+            is_crowd: category == 1,
+            segmentation: Segmentation::None,
+        };
+        let record = |id: u64, labels: &[u32]| Record {
+            image_labels: labels.to_vec(),
+            objects: labels.iter().map(|&l| object(l)).collect(),
+            ..Record::new(id.into(), format!("{id}.png").into())
+        };
+        Dataset {
+            categories: vec![category(7, "benign"), category(3, "malignant")],
+            records: vec![record(0, &[0, 1]), record(1, &[1]), record(2, &[])],
+            source: "val.json".into(),
+            ..Dataset::default()
+        }
+    }
+
+    #[test]
+    fn the_summary_counts_per_category() {
+        assert_eq!(
+            dataset().summary(),
+            "val.json: 3 images, 3 objects (2 as crowds), 1 image without objects, 1 image \
+             without label\n  \
+             class 0 = benign     (id 7): 1 object, 1 image\n  \
+             class 1 = malignant  (id 3): 2 objects, 2 images\n"
+        );
+    }
+
+    #[test]
+    fn reordering_moves_labels_with_their_names() {
+        let reordered = dataset().reordered(&["malignant", "benign"]).unwrap();
+        assert_eq!(reordered.categories[0], Category { id: 3, name: "malignant".into() });
+        assert_eq!(reordered.records[0].image_labels, [0, 1]);
+        assert_eq!(reordered.records[1].image_labels, [0]);
+        assert_eq!(reordered.records[1].objects[0].category, 0);
+        let error = dataset().reordered(&["malignant", "bening"]).unwrap_err().to_string();
+        assert!(error.contains("val.json") && error.contains("did you mean"), "{error}");
+    }
+
+    #[test]
+    fn values_that_a_task_needs_are_looked_for() {
+        let mut dataset = dataset();
+        let needs = ["ga_weeks".to_owned()];
+        let error = dataset.require_values(&needs).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "val.json: image 0 (0.png) has no value \"ga_weeks\" (3 of 3 images lack it); the \
+             dataset has no values: list the name in its key `values`, if its type has that key"
+        );
+        for record in &mut dataset.records[..2] {
+            record.values.insert("ga_weeks".to_owned(), 21.5);
+        }
+        dataset.records[2].values.insert("ga_week".to_owned(), 21.5);
+        let error = dataset.require_values(&needs).unwrap_err().to_string();
+        assert!(error.contains("image 2 (2.png)") && error.contains("1 of 3"), "{error}");
+        assert!(error.contains("did you mean \"ga_week\""), "{error}");
+        dataset.records[2].values.insert("ga_weeks".to_owned(), 0.0);
+        dataset.require_values(&needs).unwrap();
+    }
+
+    #[test]
+    fn missing_files_are_counted_and_the_first_named() {
+        let error = dataset().verify_files().unwrap_err().to_string();
+        assert!(error.contains("0.png") && error.contains("3 of 3"), "{error}");
+    }
+}

@@ -1,0 +1,264 @@
+//! The `[preprocess]` and `[augment]` tables.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::SizeRule;
+use crate::InputSpec;
+use sonotune_base::{Error, image_io::DecodeOptions};
+
+/// The `[preprocess]` table: how an image becomes network input. Channels come out as RGB; mean
+/// and standard deviation are those of the backbone.
+///
+/// | | `resample` | `size_rule` | `pad_order` | `pad_to`, `eval_pad_to` |
+/// |---|---|---|---|---|
+/// | UltraSam's prompts | `reference` | `truncate` | `normalize_then_pad` | `square` |
+/// | Mask2Former | `reference_float` | `round` | `normalize_then_pad` | `square`, `multiple` |
+/// | classification | `reference_float` | `round` | `pad_then_normalize` | `square` |
+/// | segment-anything | `antialias` | `round` | `normalize_then_pad` | `square` |
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PreprocessConfig {
+    /// The longest side after resizing, pixels. Default 1024.
+    pub image_size: u32,
+    /// Default `reference`.
+    pub resample: Resample,
+    /// Default `round`.
+    pub size_rule: SizeRule,
+    /// Default `normalize_then_pad`.
+    pub pad_order: PadOrder,
+    /// Default `square`.
+    pub pad_to: PadTo,
+    /// Padding in evaluation and prediction; absent: as in training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_pad_to: Option<PadTo>,
+    /// What `pad_to = "multiple"` rounds both sides up to, pixels. Default 32.
+    pub pad_multiple: u32,
+    /// Applies the EXIF orientation, as OpenCV does. Default true. Set it to false if annotations
+    /// were drawn on the stored pixels.
+    pub exif: bool,
+    /// Images with more pixels are rejected before decoding. Default 100 million.
+    pub max_pixels: u64,
+}
+
+impl Default for PreprocessConfig {
+    fn default() -> Self {
+        Self {
+            image_size: 1024,
+            resample: Resample::Reference,
+            size_rule: SizeRule::Round,
+            pad_order: PadOrder::NormalizeThenPad,
+            pad_to: PadTo::Square,
+            eval_pad_to: None,
+            pad_multiple: 32,
+            exif: true,
+            max_pixels: 100_000_000,
+        }
+    }
+}
+
+/// How pixels are interpolated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resample {
+    /// OpenCV's bilinear on 8 bits, bit for bit. Does not average when shrinking.
+    Reference,
+    /// OpenCV's bilinear on floats: the result is not rounded to whole levels.
+    ReferenceFloat,
+    /// Bilinear over an area that grows with the shrinking factor, as Pillow and torchvision do:
+    /// better for images larger than `image_size`.
+    Antialias,
+}
+
+/// Whether the border is zero before or after normalisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PadOrder {
+    /// The network sees 0 in the border.
+    NormalizeThenPad,
+    /// The network sees black, `-mean / std`, in the border.
+    PadThenNormalize,
+}
+
+/// How far an image is padded, at the right and at the bottom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PadTo {
+    /// To `image_size` on both sides.
+    Square,
+    /// To the next multiple of `pad_multiple`; all images of a batch to the size of the largest.
+    Multiple,
+}
+
+impl PreprocessConfig {
+    /// How files are decoded.
+    #[must_use]
+    pub fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions { exif: self.exif, max_pixels: self.max_pixels }
+    }
+
+    /// The padding for training, or for evaluation and prediction.
+    #[must_use]
+    pub fn padding(&self, train: bool) -> PadTo {
+        if train { self.pad_to } else { self.eval_pad_to.unwrap_or(self.pad_to) }
+    }
+
+    /// Checks the keys against each other and against what the backbone accepts.
+    ///
+    /// # Errors
+    /// Of kind config, naming key, value and what would do.
+    pub fn validate(&self, spec: &InputSpec) -> Result<()> {
+        let check = |holds: bool, message: String| {
+            if holds { Ok(()) } else { Err(anyhow::Error::from(Error::config(message))) }
+        };
+        let Self { image_size, pad_multiple, .. } = *self;
+        check(
+            (1..=16_384).contains(&image_size),
+            format!("preprocess.image_size = {image_size}: expected 1 to 16384 pixels"),
+        )?;
+        check(self.max_pixels > 0, "preprocess.max_pixels = 0 rejects every image".to_owned())?;
+        let used = [self.padding(true), self.padding(false)];
+        if used.contains(&PadTo::Multiple) {
+            check(
+                (1..=16_384).contains(&pad_multiple)
+                    && i64::from(pad_multiple) % spec.divisor.max(1) == 0,
+                format!(
+                    "preprocess.pad_multiple = {pad_multiple}: the backbone needs a multiple of {}",
+                    spec.divisor
+                ),
+            )?;
+            check(
+                spec.square_size.is_none(),
+                format!(
+                    "preprocess.pad_to = \"multiple\": this backbone accepts only squares of {} \
+                     pixels; use \"square\"",
+                    spec.square_size.unwrap_or_default()
+                ),
+            )?;
+        }
+        if used.contains(&PadTo::Square) {
+            if let Some(side) = spec.square_size {
+                check(
+                    i64::from(image_size) == side,
+                    format!(
+                        "preprocess.image_size = {image_size}: the backbone accepts only squares of \
+                         {side} pixels"
+                    ),
+                )?;
+            }
+            check(
+                i64::from(image_size) % spec.divisor.max(1) == 0,
+                format!(
+                    "preprocess.image_size = {image_size}: the backbone needs a multiple of {}",
+                    spec.divisor
+                ),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The `[augment]` table: random changes in training.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AugmentConfig {
+    /// Probability of mirroring the image left to right. Default 0.
+    pub flip_probability: f64,
+    /// Large-scale jitter: the longest side becomes `image_size` times a number drawn uniformly from
+    /// this range; if the result is larger than `image_size`, a random part is kept. Default absent:
+    /// always 1. Mask2Former and the reference use `[0.1, 2.0]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale_range: Option<[f64; 2]>,
+}
+
+impl AugmentConfig {
+    /// What `scale_range` is expected to be.
+    pub const SCALE_RANGE: &str =
+        "the smallest and the largest scale, above 0, at most 8, in ascending order";
+
+    /// Beyond 8 a crop shows less than a sixtieth of the image.
+    const LARGEST_SCALE: f64 = 8.0;
+
+    /// Whether `scale_range` is absent or valid.
+    #[must_use]
+    pub fn scale_range_fits(&self) -> bool {
+        self.scale_range
+            .is_none_or(|[low, high]| low > 0.0 && low <= high && high <= Self::LARGEST_SCALE)
+    }
+
+    /// # Errors
+    /// A config error that names the key and its value.
+    pub fn validate(&self) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.flip_probability) {
+            return Err(Error::config(format!(
+                "augment.flip_probability = {}: expected a number from 0 to 1",
+                self.flip_probability
+            ))
+            .into());
+        }
+        if !self.scale_range_fits() {
+            return Err(Error::config(format!(
+                "augment.scale_range = {:?}: expected {}",
+                self.scale_range.unwrap_or_default(),
+                Self::SCALE_RANGE
+            ))
+            .into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(square_size: Option<i64>, divisor: i64) -> InputSpec {
+        InputSpec { pixel_mean: [0.0; 3], pixel_std: [1.0; 3], square_size, divisor }
+    }
+
+    #[test]
+    fn sizes_that_the_backbone_cannot_take_are_refused_by_key() {
+        let refusal = |config: &PreprocessConfig, spec: &InputSpec| {
+            config.validate(spec).err().map(|e| e.to_string()).unwrap_or_default()
+        };
+        let config = PreprocessConfig::default();
+        assert_eq!(refusal(&config, &spec(Some(1024), 16)), "");
+        assert!(refusal(&config, &spec(Some(512), 16)).contains("image_size = 1024"));
+        let config = PreprocessConfig { image_size: 1000, ..config };
+        assert!(refusal(&config, &spec(None, 32)).contains("multiple of 32"));
+        let config = PreprocessConfig { eval_pad_to: Some(PadTo::Multiple), ..Default::default() };
+        assert_eq!(refusal(&config, &spec(None, 16)), "");
+        assert!(refusal(&config, &spec(Some(1024), 16)).contains("squares"));
+        let config = PreprocessConfig { pad_multiple: 24, ..config };
+        assert!(refusal(&config, &spec(None, 16)).contains("pad_multiple = 24"));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_and_defaults_fill_in() {
+        let parsed: PreprocessConfig = toml::from_str("size_rule = \"truncate\"").unwrap();
+        assert_eq!(parsed.size_rule, SizeRule::Truncate);
+        assert_eq!(parsed.image_size, 1024);
+        assert!(toml::from_str::<PreprocessConfig>("img_size = 3").is_err());
+        for flip_probability in [1.5, f64::NAN] {
+            assert!(AugmentConfig { flip_probability, ..Default::default() }.validate().is_err());
+        }
+    }
+
+    #[test]
+    fn a_range_of_scales_rises_from_above_0() {
+        let check =
+            |range| AugmentConfig { scale_range: Some(range), ..Default::default() }.validate();
+        for range in [[0.1, 2.0], [1.0, 1.0], [8.0, 8.0]] {
+            assert!(check(range).is_ok(), "{range:?}");
+        }
+        for range in
+            [[0.0, 1.0], [-1.0, 1.0], [2.0, 1.0], [1.0, 9.0], [f64::NAN, 1.0], [0.5, f64::NAN]]
+        {
+            let error = check(range).unwrap_err().to_string();
+            assert!(
+                error.contains("augment.scale_range = [") && error.contains("ascending"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! What a plugin needs: `use crate::prelude::*;`.
+
+pub use anyhow::{Context, Result, anyhow, bail, ensure};
+pub use serde::{Deserialize, Serialize};
+pub use sonotune_base::{
+    Category, Error, ErrorKind, ImageId, Rle, Segmentation, Size, seed::Rng, words,
+};
+pub use sonotune_config::Summary;
+pub use sonotune_dataset::{
+    Dataset, DatasetConfig, ImagePrompts, InputSpec, Object, ObjectPrompt, PointPrompt, Record,
+    Split, TargetNeeds, missing_split, sha256,
+};
+pub use sonotune_metrics::{Confusion, Direction, Metric, Report, Table};
+pub use sonotune_weights::keymap::{Convention, Rule, RuleSet};
+pub use tch::{Device, Kind, Tensor, nn, no_grad};
+pub use {inventory, serde, serde_json, tch, typetag};
+
+pub use crate::{
+    backbone::{Backbone, BackboneConfig, BackboneSpec, Level},
+    batch::{Batch, Target},
+    task::{Answer, Evaluator, Instance, Loss, Prediction, StepOutput, Task, TaskConfig},
+};

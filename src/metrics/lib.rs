@@ -1,0 +1,21 @@
+//! Metrics as plain functions and values: no files, no tensors, no task.
+
+pub mod classification;
+pub mod coco;
+pub mod overlap;
+pub mod ranking;
+mod report;
+mod spans;
+mod surface;
+pub mod table;
+
+pub use report::{Confusion, Metric, Report, Table};
+use serde::{Deserialize, Serialize};
+
+/// Which way a metric improves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Highest,
+    Lowest,
+}

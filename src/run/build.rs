@@ -1,0 +1,8 @@
+//! Tells `doctor` which libtorch this was built with, and lets this crate's own tests find it.
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    if let Ok(lib) = std::env::var("DEP_TORCH_SHIM_LIBTORCH_LIB") {
+        println!("cargo::rustc-env=SONOTUNE_LIBTORCH_LIB={lib}");
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
+    }
+}

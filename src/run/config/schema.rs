@@ -1,0 +1,110 @@
+//! Every key of a config file, table by table; most tables belong to the module that obeys them.
+//! Defaults carry their reason; `docs/configuration.md` lists them.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use sonotune_dataset::{
+    DatasetConfig,
+    transforms::{AugmentConfig, PreprocessConfig},
+};
+use sonotune_engine::{
+    backbone::BackboneConfig,
+    determinism::Deterministic,
+    device::{DeviceChoice, Precision},
+    embedding_cache::EmbeddingCacheConfig,
+    loader::LoaderConfig,
+    optim::{OptimizerConfig, ScheduleConfig},
+    task::TaskConfig,
+    trainer::TrainConfig,
+};
+use sonotune_metrics::Direction;
+use sonotune_weights::WeightsConfig;
+
+/// One run: what to train, on what, from what, and how.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Every random choice derives from it.
+    #[serde(default)]
+    pub seed: u64,
+    #[serde(default)]
+    pub device: DeviceChoice,
+    #[serde(default)]
+    pub precision: Precision,
+    #[serde(default)]
+    pub deterministic: Deterministic,
+    /// The run's folder; must not exist yet, or `--overwrite` or `--resume` is given.
+    pub run_dir: PathBuf,
+    pub dataset: Box<dyn DatasetConfig>,
+    #[serde(default)]
+    pub preprocess: PreprocessConfig,
+    #[serde(default)]
+    pub augment: AugmentConfig,
+    #[serde(default)]
+    pub loader: LoaderConfig,
+    pub backbone: Box<dyn BackboneConfig>,
+    pub task: Box<dyn TaskConfig>,
+    #[serde(default)]
+    pub weights: Option<WeightsConfig>,
+    #[serde(default)]
+    pub embedding_cache: Option<EmbeddingCacheConfig>,
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    pub train: TrainConfig,
+    #[serde(default)]
+    pub evaluation: EvaluationConfig,
+    #[serde(default)]
+    pub logging: LoggingConfig,
+}
+
+/// `[evaluation]`: when and how the model is scored in training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluationConfig {
+    /// Steps between evaluations on the validation split; absent: only at the end.
+    pub every_steps: Option<u64>,
+    /// Metric that picks the best checkpoint; absent: no best checkpoint is kept.
+    pub best_metric: Option<String>,
+    pub best_is: Direction,
+    /// Images of one forward pass; absent: as in training.
+    pub batch_size: Option<usize>,
+    /// Leaves out images without objects, as mmdet's `filter_cfg` does. The scores then say nothing
+    /// about false alarms there. Default false.
+    pub filter_empty_gt: bool,
+    /// Leaves out images whose shorter side has fewer pixels, as mmdet's `filter_cfg` does.
+    /// Default 0: none.
+    pub min_size: u32,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self {
+            every_steps: None,
+            best_metric: None,
+            best_is: Direction::Highest,
+            batch_size: None,
+            filter_empty_gt: false,
+            min_size: 0,
+        }
+    }
+}
+
+/// `[logging]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoggingConfig {
+    /// Steps between log lines; losses are fetched from the device only then.
+    pub every_steps: u64,
+    /// Pictures of inputs and predictions per evaluation.
+    pub num_images: usize,
+}
+
+impl Default for LoggingConfig {
+    fn default() -> Self {
+        Self { every_steps: 50, num_images: 8 }
+    }
+}

@@ -1,0 +1,340 @@
+//! `train --dry-run`: a run's largest batch, forward and backward, and what the whole run would take.
+//! Nothing is written.
+
+mod advice;
+mod memory;
+mod report;
+
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
+
+use anyhow::{Context, Result};
+use sonotune_base::words::bytes;
+use tch::Device;
+
+use super::{
+    embed,
+    largest_batch::{LargestBatch, largest},
+    model::{Model, decided_by_weights},
+    train::{load_plan, open, start, validation},
+    trial::{self, prepare_usable},
+};
+use crate::config::{Loaded, RunConfig, known_keys};
+pub use crate::dry_run::report::{DryRunReport, Loading, Memory, Timing, TriedBatch};
+use crate::dry_run::{
+    advice::{Situation, advice},
+    memory::{Meter, is_out_of_memory},
+};
+use sonotune_base::{Error, panics::catching};
+use sonotune_dataset::{Dataset, Split, transforms::PadTo};
+use sonotune_engine::{
+    batch::Batch,
+    checkpoint::{Snapshot, State},
+    device,
+    loader::{LoadPlan, Loader},
+    optim::{Ema, Optimizer, groups},
+    trainer::Trainer,
+};
+
+/// How far to go.
+#[derive(Debug, Clone, Copy)]
+pub struct DryRunOptions {
+    /// Steps that are timed, after one that is not.
+    pub steps: u64,
+    /// Run the whole batch on the CPU also where it is not expected to fit into memory.
+    pub anyway: bool,
+}
+
+/// Builds all of the run that `loaded` describes and runs its largest batch.
+///
+/// # Errors
+/// All that would keep the run from starting, or stop it at its first step or evaluation. That it does
+/// not fit is no error but in the report.
+pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> {
+    let decided = decided_by_weights(loaded)?;
+    let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
+    let config = &loaded.config;
+    let chosen = device::prepare(config.device, config.deterministic)?;
+    let train_set = open(config, Split::Train)?;
+    let val_set = validation(config)?;
+    let model = Model::build(config, chosen.device, train_set.categories.clone())?;
+    let weights = match &config.weights {
+        Some(source) => model.load_pretrained(config, source)?.summary().trim_end().to_owned(),
+        None => format!("weights: none given; random start of seed {}", config.seed),
+    };
+    let groups = groups::group(&model.vs, &config.optimizer.groups)?;
+    embed::check(config, &model)?;
+    let optimizer = Optimizer::new(&config.optimizer, groups);
+    let ema = config.train.ema.as_ref().map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
+    let progress = start(config, &model);
+    let state =
+        State { vs: &model.vs, optimizer: &optimizer, ema: ema.as_ref(), progress: &progress };
+    let checkpoint_bytes = Snapshot::live(&state).bytes(false)?;
+    let (trainable, parameters) = model.num_parameters();
+    let mut trying = Trying {
+        loaded,
+        device: chosen.device,
+        plan: load_plan(config, &model),
+        trainer: Trainer::new(
+            &*model.task,
+            optimizer,
+            &config.schedule,
+            &config.train,
+            config.precision,
+            chosen.device,
+        )
+        .with_ema(ema),
+        model: &model,
+        step: 0,
+    };
+    let mut report = DryRunReport::new(config, train_set.records.len());
+    report.device = chosen.reason;
+    report.weights = weights;
+    (report.parameters, report.trainable) = (parameters, trainable);
+    report.checkpoint_bytes = checkpoint_bytes;
+    report.weights_bytes = model.vs.variables().values().map(memory::size).sum();
+    report.free_bytes = sonotune_base::fs::free_space(&config.run_dir);
+    trying.all(&mut report, &train_set, val_set.as_ref(), options)?;
+    report.conclude(config);
+    Ok(report)
+}
+
+/// The parts of a run that are tried.
+struct Trying<'a> {
+    loaded: &'a Loaded,
+    device: Device,
+    plan: LoadPlan,
+    trainer: Trainer<'a>,
+    model: &'a Model,
+    step: u64,
+}
+
+impl Trying<'_> {
+    fn config(&self) -> &RunConfig {
+        &self.loaded.config
+    }
+
+    fn all(
+        &mut self,
+        report: &mut DryRunReport,
+        train_set: &Arc<Dataset>,
+        val_set: Option<&Arc<Dataset>>,
+        options: DryRunOptions,
+    ) -> Result<()> {
+        let (largest, batch) = self.largest_batch(train_set)?;
+        report.describe_batch(largest, &batch);
+        let meter = Meter::new(self.device);
+        report.memory.total_bytes = meter.total();
+        let Some(available) = self.expected_to_fit(report, &meter, &batch, options)? else {
+            return Ok(());
+        };
+        report.memory.available_bytes = available;
+        match self.timed_steps(&batch, options.steps) {
+            Ok(timing) => report.step = Some(timing),
+            Err(error) if is_out_of_memory(&error) => {
+                drop(batch);
+                self.does_not_fit(report, train_set)?;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        (report.memory.peak_bytes, report.memory.reserved_bytes) = meter.peaks();
+        if let Some(val_set) = val_set {
+            match trial::evaluate(self.model, val_set, &self.plan, self.config()) {
+                Ok(evaluated) => report.evaluation = Some(evaluated),
+                Err(error) if is_out_of_memory(&error) => {
+                    report.problems.push(
+                        "an evaluation batch does not fit into memory: evaluation.batch_size below \
+                         that of training"
+                            .to_owned(),
+                    );
+                    report.fits = false;
+                }
+                Err(error) => return Err(error),
+            }
+            (report.memory.peak_bytes, report.memory.reserved_bytes) = meter.peaks();
+        }
+        // Last: the memory that it leaves to the allocator would hide what a step takes.
+        report.loading = Some(self.load(train_set)?);
+        Ok(())
+    }
+
+    /// The largest batch of training, prepared as training pads it but not augmented.
+    fn largest_batch(&self, dataset: &Dataset) -> Result<(LargestBatch, Batch)> {
+        let (preprocess, needs) = (&self.plan.preprocess, self.plan.needs);
+        // A random part may fill the whole square.
+        let jitters = self.plan.augment.scale_range.is_some();
+        let pad_to = if jitters { PadTo::Square } else { preprocess.padding(true) };
+        let size = self.plan.loader.batch_size;
+        let chosen = largest(dataset, size, preprocess, pad_to, needs);
+        let batch = self.prepare(dataset, &chosen.records, pad_to)?;
+        Ok((chosen, batch))
+    }
+
+    fn prepare(&self, dataset: &Dataset, records: &[usize], pad_to: PadTo) -> Result<Batch> {
+        let mut plan = self.plan.clone();
+        plan.preprocess.eval_pad_to = Some(pad_to);
+        let records: Vec<_> = records.iter().map(|&i| dataset.records[i].clone()).collect();
+        prepare_usable(records, &plan)
+    }
+
+    /// How fast the loader's threads are when nobody else computes.
+    fn load(&self, dataset: &Arc<Dataset>) -> Result<Loading> {
+        const SECONDS: f64 = 3.0;
+        const BATCHES: u64 = 16;
+        let begin = Instant::now();
+        let mut images = 0;
+        for batch in Loader::train(dataset.clone(), self.plan.clone(), 0)?.take(BATCHES as usize) {
+            images += batch?.targets.len() as u64;
+            if begin.elapsed().as_secs_f64() > SECONDS {
+                break;
+            }
+        }
+        Ok(Loading { images_per_second: images as f64 / begin.elapsed().as_secs_f64() })
+    }
+
+    /// Memory that is available for the whole batch. On the CPU what does not fit is killed, so
+    /// steps of one and of two images tell first what all would take; `None`: too much.
+    fn expected_to_fit(
+        &mut self,
+        report: &mut DryRunReport,
+        meter: &Meter,
+        batch: &Batch,
+        options: DryRunOptions,
+    ) -> Result<Option<Option<u64>>> {
+        let available = meter.available();
+        let size = batch.targets.len();
+        if self.device != Device::Cpu || size < 2 {
+            return Ok(Some(available));
+        }
+        let mut peak_of = |count: usize| -> Result<Option<u64>> {
+            self.one_step(vec![first_images(batch, count)])?;
+            Ok(meter.peaks().0)
+        };
+        let (one, two) = (peak_of(1)?, peak_of(2)?);
+        let (Some(one), Some(two), Some(available)) = (one, two, available) else {
+            return Ok(Some(available));
+        };
+        let each = two.saturating_sub(one);
+        let ahead = self.plan.loader.prefetch_batches as u64 * memory::size(&batch.images);
+        let expected = memory::extrapolate(one, each, size).saturating_add(ahead);
+        report.memory.expected_bytes = Some(expected);
+        if expected <= available || options.anyway {
+            return Ok(Some(Some(available)));
+        }
+        report.memory.available_bytes = Some(available);
+        let fits = memory::most_images(one, each, available.saturating_sub(ahead));
+        report.fits = false;
+        report.problems.push(format!(
+            "the batch was not run: by steps of one and of two images it would take about {}, and {} \
+             are available (--anyway runs it)",
+            bytes(expected),
+            bytes(available)
+        ));
+        report.advice = self.advice(Some(fits));
+        Ok(None)
+    }
+
+    fn one_step(&mut self, batches: Vec<Batch>) -> Result<f64> {
+        let begin = Instant::now();
+        // Schedules are defined for the run's own steps.
+        let step = self.step.min(self.config().train.max_steps.saturating_sub(1));
+        let trainer = &mut self.trainer;
+        let at_step = || format!("trial step {step}");
+        catching(at_step, || {
+            trainer.step(step, batches)?;
+            // Waits for the device.
+            trainer.check_finite()
+        })
+        .with_context(at_step)?;
+        self.step += 1;
+        Ok(begin.elapsed().as_secs_f64())
+    }
+
+    fn timed_steps(&mut self, batch: &Batch, steps: u64) -> Result<Timing> {
+        let accumulate = self.config().train.accumulate_batches;
+        let batches = || (0..accumulate).map(|_| batch.shallow_clone()).collect::<Vec<_>>();
+        let first_seconds = self.one_step(batches())?;
+        let mut total = 0.0;
+        for _ in 0..steps {
+            total += self.one_step(batches())?;
+        }
+        let images = (accumulate * batch.targets.len() as u64) as f64;
+        let seconds = total / steps as f64;
+        Ok(Timing { first_seconds, seconds, images_per_second: images / seconds })
+    }
+
+    /// After the whole batch did not fit: how many images do, by halves.
+    fn does_not_fit(&mut self, report: &mut DryRunReport, dataset: &Arc<Dataset>) -> Result<()> {
+        report.fits = false;
+        let mut fits = 0;
+        let (_, batch) = self.largest_batch(dataset)?;
+        let mut count = batch.targets.len() / 2;
+        while count > 0 {
+            memory::give_back(self.device);
+            match self.one_step(vec![first_images(&batch, count)]) {
+                Ok(_) => {
+                    fits = count;
+                    break;
+                }
+                Err(error) if is_out_of_memory(&error) => count /= 2,
+                Err(error) => return Err(error),
+            }
+        }
+        let size = batch.targets.len();
+        report.problems.push(match fits {
+            0 => "not even a batch of one image fits into the device's memory".to_owned(),
+            n => format!(
+                "a batch of {size} images does not fit into the device's memory, one of {n} does"
+            ),
+        });
+        report.advice = self.advice(Some(fits));
+        Ok(())
+    }
+
+    fn advice(&self, fits: Option<usize>) -> Vec<String> {
+        let resolved: toml::Table = self.loaded.resolved.parse().unwrap_or_default();
+        let kind =
+            resolved.get("backbone").and_then(|b| b.get("type")?.as_str().map(str::to_owned));
+        let backbone_keys: BTreeSet<String> = known_keys()
+            .into_iter()
+            .filter(|key| key.path.starts_with("backbone.") && key.only_for_type == kind)
+            .map(|key| key.path)
+            .collect();
+        advice(&Situation {
+            resolved: &resolved,
+            backbone_keys: &backbone_keys,
+            on_cuda: self.device.is_cuda(),
+            fits,
+        })
+    }
+}
+
+/// The first `count` images of a batch.
+fn first_images(batch: &Batch, count: usize) -> Batch {
+    let mut part = batch.shallow_clone();
+    part.images = part.images.narrow(0, 0, count as i64);
+    part.targets.truncate(count);
+    part
+}
+
+/// Refuses to call a run that does not fit, or has no room to be saved, ready.
+///
+/// # Errors
+/// Of kind memory or storage; the report has the particulars.
+pub fn require_ready(report: &DryRunReport, run_dir: &Path) -> Result<()> {
+    if !report.fits {
+        return Err(Error::memory(
+            "the run does not fit into memory; the changes above are in the order of their cost",
+        )
+        .into());
+    }
+    if let Some(missing) = report.missing_bytes() {
+        return Err(Error::storage(format!(
+            "{}: {} are missing for the run's checkpoints",
+            run_dir.display(),
+            bytes(missing)
+        ))
+        .into());
+    }
+    Ok(())
+}

@@ -1,0 +1,344 @@
+//! Computes the embeddings missing from a run's cache, before its first step.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context, Result, anyhow};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rayon::prelude::*;
+use sonotune_base::words;
+use tch::{Device, Tensor, nn, no_grad};
+
+use super::model::Model;
+use crate::{config::RunConfig, logging::RunLogger};
+use sonotune_base::{Error, stop::StopFlag};
+use sonotune_dataset::{
+    Dataset, Record, TargetNeeds,
+    transforms::{AugmentConfig, PadTo},
+};
+use sonotune_engine::device::autocast;
+use sonotune_engine::{
+    backbone::Backbone,
+    batch::Batch,
+    embedding_cache::{
+        ContentHash, EmbeddingCacheConfig, EmbeddingDtype, Embeddings, Entry, Found, RunKey,
+        RunKeyParts, content_hash,
+    },
+    loader::{LoadPlan, Loader},
+};
+
+/// Refuses a cache whose embeddings would not be a function of each image alone.
+///
+/// # Errors
+/// An error of kind config if a variable of the backbone is trained, or images are padded to
+/// the size of others in the batch.
+pub(super) fn check(config: &RunConfig, model: &Model) -> Result<()> {
+    if config.embedding_cache.is_none() {
+        return Ok(());
+    }
+    let trained: Vec<String> = backbone_variables(&model.vs)
+        .into_iter()
+        .filter(|(_, variable)| variable.requires_grad())
+        .map(|(name, _)| name)
+        .collect();
+    if !trained.is_empty() {
+        let shown: Vec<_> = trained.iter().take(3).map(|name| format!("`{name}`")).collect();
+        return Err(Error::config(format!(
+            "[embedding_cache] needs a fully frozen backbone, but {} of its variables are trained, \
+             among them {}; set backbone.freeze = \"all\" (without lora and adapter), or remove \
+             [embedding_cache]",
+            trained.len(),
+            shown.join(", ")
+        ))
+        .into());
+    }
+    if [true, false].iter().any(|&train| config.preprocess.padding(train) == PadTo::Multiple) {
+        return Err(Error::config(
+            "[embedding_cache] needs images that are all padded the same: with preprocess.pad_to = \
+             \"multiple\" the padding, and so the embedding, depends on the other images of the \
+             batch; use pad_to = \"square\" (and eval_pad_to)",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// The backbone's variables, sorted by name.
+fn backbone_variables(vs: &nn::VarStore) -> Vec<(String, Tensor)> {
+    let mut variables: Vec<_> =
+        vs.variables().into_iter().filter(|(name, _)| name.starts_with("backbone.")).collect();
+    variables.sort_by(|a, b| a.0.cmp(&b.0));
+    variables
+}
+
+/// What the cache is filled from.
+pub(super) struct Filling<'a> {
+    pub(super) config: &'a RunConfig,
+    pub(super) cache: &'a EmbeddingCacheConfig,
+    pub(super) model: &'a Model,
+    pub(super) device: Device,
+    /// Plan of the run; without embeddings.
+    pub(super) plan: &'a LoadPlan,
+    pub(super) watch: Watch<'a>,
+}
+
+/// Where progress is reported, and who may request a stop.
+#[derive(Clone, Copy)]
+pub(super) struct Watch<'a> {
+    pub(super) logger: &'a RunLogger,
+    pub(super) stop: &'a StopFlag,
+}
+
+/// An embedding that is needed: of which image, mirrored or not, in which file.
+struct Wanted<'a> {
+    record: &'a Record,
+    flipped: bool,
+    file: PathBuf,
+}
+
+impl Filling<'_> {
+    /// Embeddings of all images that training (in every way they may be mirrored) and validation
+    /// read; those that are missing or damaged are computed and written first.
+    ///
+    /// # Errors
+    /// An error of kind data for an image that cannot be read, of kind interrupted if stopped on
+    /// request; what has been computed by then is kept.
+    pub(super) fn fill(&self, train: &Dataset, val: Option<&Dataset>) -> Result<Embeddings> {
+        let variables = backbone_variables(&self.model.vs);
+        let key = RunKey::new(&RunKeyParts {
+            backbone: &*self.config.backbone,
+            spec: &self.model.spec,
+            variables: &variables,
+            preprocess: &self.config.preprocess,
+            precision: self.config.precision,
+            dtype: self.cache.dtype,
+        })?;
+        let images = self.watch.hash(train, val)?;
+        let embeddings = Embeddings::new(&self.cache.dir, key, images);
+        let wanted = wanted(train, val, &self.config.augment, &embeddings);
+        let (mut missing, mut stored, mut stored_bytes) = (Vec::new(), 0, 0);
+        for (wanted, bytes) in self.watch.look(wanted)? {
+            match bytes {
+                Some(bytes) => (stored, stored_bytes) = (stored + 1, stored_bytes + bytes),
+                None => missing.push(wanted),
+            }
+        }
+        if !missing.is_empty() {
+            self.watch.logger.info(&format!(
+                "embedding cache {}: computing the missing {} of {}",
+                self.cache.dir.display(),
+                missing.len(),
+                missing.len() + stored
+            ));
+        }
+        let computed_bytes = self.compute(&missing, &variables)?;
+        self.watch.logger.prepared();
+        self.watch.logger.info(&format!(
+            "embedding cache {}: {} computed ({}), {stored} already there ({})",
+            self.cache.dir.display(),
+            missing.len(),
+            words::bytes(computed_bytes),
+            words::bytes(stored_bytes)
+        ));
+        Ok(embeddings)
+    }
+
+    /// Computes and writes; returns the number of bytes written.
+    fn compute(&self, missing: &[Wanted], variables: &[(String, Tensor)]) -> Result<u64> {
+        if missing.is_empty() {
+            return Ok(0);
+        }
+        let backbone = self.twin(variables)?;
+        let (watch, total) = (self.watch, (missing.len() as u64, self.cache.dtype));
+        let done = &AtomicU64::new(0);
+        thread::scope(|scope| {
+            // A few images ahead of the disk, so that the device does not have to wait for it.
+            let (sender, receiver) = bounded::<(PathBuf, Entry)>(16);
+            let writer = scope.spawn(move || watch.write(receiver, done, total));
+            let computed = [false, true].into_iter().try_for_each(|flipped| {
+                let missing: Vec<_> = missing.iter().filter(|w| w.flipped == flipped).collect();
+                self.compute_pass(&missing, flipped, &*backbone, &sender)
+            });
+            drop(sender);
+            let written = writer.join().map_err(|_| anyhow!("writing embeddings failed"))?;
+            // A writer that fails closes the channel; its error is then the cause.
+            let bytes = written?;
+            computed.map(|()| bytes)
+        })
+    }
+
+    fn compute_pass(
+        &self,
+        missing: &[&Wanted],
+        flipped: bool,
+        backbone: &dyn Backbone,
+        sender: &Sender<(PathBuf, Entry)>,
+    ) -> Result<()> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let plan = LoadPlan { needs: TargetNeeds::ImageLabels, ..self.plan.clone() };
+        // Libraries sum in another order for another number of images: all batches have the size used
+        // in training, so that not a bit differs. The padding of the last one is dropped.
+        let mut records: Vec<_> = missing.iter().map(|wanted| wanted.record.clone()).collect();
+        let full = records.len().next_multiple_of(plan.loader.batch_size);
+        records.resize(full, missing[0].record.clone());
+        let dataset = Arc::new(Dataset { records, ..Dataset::default() });
+        let loader =
+            if flipped { Loader::mirrored(dataset, plan)? } else { Loader::eval(dataset, plan)? };
+        let mut files = missing.iter().map(|wanted| &wanted.file);
+        for batch in loader {
+            self.watch.check_stop()?;
+            for (entry, file) in self.embed(backbone, batch?)?.into_iter().zip(&mut files) {
+                let sent = sender.send((file.clone(), entry));
+                sent.map_err(|_| anyhow!("the writer of embeddings has ended"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn embed(&self, backbone: &dyn Backbone, batch: Batch) -> Result<Vec<Entry>> {
+        let batch = batch.to_device(self.device);
+        let levels = no_grad(|| -> Result<Vec<Tensor>> {
+            let _scope = autocast(self.config.precision, self.device)?;
+            let levels = backbone.forward(&batch.images, false)?;
+            Ok(levels.into_iter().map(|level| level.to_device(Device::Cpu)).collect())
+        })?;
+        let side = |n: i64| u32::try_from(n).unwrap_or_default();
+        let entry = |(index, target): (usize, &sonotune_engine::batch::Target)| Entry {
+            original_size: (side(target.original_size.0), side(target.original_size.1)),
+            levels: levels.iter().map(|level| level.get(index as i64)).collect(),
+        };
+        Ok(batch.targets.iter().enumerate().map(entry).collect())
+    }
+
+    /// A backbone with the same values: the model's belongs to the task.
+    fn twin(&self, variables: &[(String, Tensor)]) -> Result<Box<dyn Backbone>> {
+        let vs = nn::VarStore::new(self.device);
+        let backbone = self.config.backbone.build(&(vs.root() / "backbone"))?;
+        let mut own = vs.variables();
+        for (name, value) in variables {
+            let variable = own
+                .get_mut(name)
+                .with_context(|| format!("`{name}` is not a backbone variable"))?;
+            no_grad(|| variable.f_copy_(value))?;
+        }
+        Ok(backbone)
+    }
+}
+
+impl Watch<'_> {
+    fn hash(
+        &self,
+        train: &Dataset,
+        val: Option<&Dataset>,
+    ) -> Result<HashMap<PathBuf, ContentHash>> {
+        let paths: HashSet<&Path> = [Some(train), val]
+            .into_iter()
+            .flatten()
+            .flat_map(|dataset| &dataset.records)
+            .map(|record| record.path.as_path())
+            .collect();
+        let (done, total) = (AtomicU64::new(0), paths.len() as u64);
+        paths
+            .into_par_iter()
+            .map(|path| {
+                self.check_stop()?;
+                let hash = content_hash(path)?;
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                self.logger.preparing("hashing images", done, total);
+                Ok((path.to_owned(), hash))
+            })
+            .collect()
+    }
+
+    /// The size of each file that is there and intact.
+    fn look<'a>(&self, wanted: Vec<Wanted<'a>>) -> Result<Vec<(Wanted<'a>, Option<u64>)>> {
+        let (done, total) = (AtomicU64::new(0), wanted.len() as u64);
+        wanted
+            .into_par_iter()
+            .map(|wanted| {
+                self.check_stop()?;
+                let bytes = match Entry::read(&wanted.file)? {
+                    Found::Whole(_) => Some(std::fs::metadata(&wanted.file)?.len()),
+                    Found::Absent => None,
+                    Found::Damaged(why) => {
+                        self.logger.warn(&format!(
+                            "embedding {} is damaged ({why}); it is recomputed",
+                            wanted.file.display()
+                        ));
+                        None
+                    }
+                };
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                self.logger.preparing("checking embeddings", done, total);
+                Ok((wanted, bytes))
+            })
+            .collect()
+    }
+
+    fn write(
+        &self,
+        receiver: Receiver<(PathBuf, Entry)>,
+        done: &AtomicU64,
+        (total, dtype): (u64, EmbeddingDtype),
+    ) -> Result<u64> {
+        let mut bytes = 0;
+        for (file, entry) in receiver {
+            bytes += entry.write(&file, dtype)?;
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            self.logger.preparing("computing embeddings", done, total);
+        }
+        Ok(bytes)
+    }
+
+    fn check_stop(&self) -> Result<()> {
+        if !self.stop.is_raised() {
+            return Ok(());
+        }
+        Err(Error::interrupted(
+            "stopped on request while preparing embeddings; those already computed are kept, and \
+             the same command (with --overwrite, or --resume for a run that had begun) continues \
+             with the rest",
+        )
+        .into())
+    }
+}
+
+/// Every embedding once, however many images share it.
+fn wanted<'a>(
+    train: &'a Dataset,
+    val: Option<&'a Dataset>,
+    augment: &AugmentConfig,
+    embeddings: &Embeddings,
+) -> Vec<Wanted<'a>> {
+    // All that augmentation may do to an image; any other kind would have to be added here.
+    let AugmentConfig { flip_probability, scale_range } = *augment;
+    debug_assert!(scale_range.is_none(), "the config is refused");
+    let in_training: &[bool] = match flip_probability {
+        0.0 => &[false],
+        1.0 => &[true],
+        _ => &[false, true],
+    };
+    let validation: &[bool] = &[false];
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    for (dataset, flips) in [(Some(train), in_training), (val, validation)] {
+        for record in dataset.map_or(&[][..], |dataset| &dataset.records) {
+            for &flipped in flips {
+                let Some(file) = embeddings.file(&record.path, flipped) else { continue };
+                if seen.insert(file.clone()) {
+                    all.push(Wanted { record, flipped, file });
+                }
+            }
+        }
+    }
+    all
+}

@@ -1,0 +1,39 @@
+//! One run, top to bottom: the only place that knows every part of the engine.
+//!
+//! ```text
+//! config ─► dataset ─► backbone ─► task ─► weights ─► groups ─► loader ─► trainer ─► report
+//!                                                                  ▲          │
+//!                                                 every_steps:     └─ evaluate, log, save
+//! ```
+//!
+//! [`train()`] goes all the way; [`evaluate()`] and [`predict()`] follow the same path and stop earlier.
+
+mod coco_eval;
+pub mod config;
+pub mod doctor;
+mod drawing;
+mod dry_run;
+mod embed;
+mod evaluate;
+mod export;
+mod largest_batch;
+pub mod logging;
+mod model;
+mod predict;
+mod report;
+mod scored_images;
+mod skipped;
+mod train;
+mod trial;
+
+pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};
+pub use dry_run::{
+    DryRunOptions, DryRunReport, Loading, Memory, Timing, TriedBatch, dry_run, require_ready,
+};
+pub use evaluate::{EvalOptions, Evaluated, evaluate};
+pub use export::{Export, ExportOptions, ExportRecord, export};
+pub use largest_batch::LargestBatch;
+pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};
+pub use predict::{MaskFiles, PredictOptions, PredictRecord, PromptSource, predict};
+pub use train::{TrainOptions, TrainOutcome, train};
+pub use trial::EvaluatedBatch;

@@ -1,0 +1,104 @@
+//! Where and how a run was made.
+
+use std::{fs, time::SystemTime};
+
+use tch::Device;
+
+use sonotune_engine::device::Precision;
+use sonotune_run_folder::Environment;
+
+/// Looks around. What this machine does not tell stays `None`.
+#[must_use]
+pub fn environment(device: Device, precision: Precision, seed: u64) -> Environment {
+    let cpu_model = cpu_model();
+    Environment {
+        sonotune: env!("CARGO_PKG_VERSION"),
+        git_commit: option_env!("SONOTUNE_GIT_COMMIT"),
+        libtorch: sonotune_shim::torch_version(),
+        device: device_label(device),
+        device_name: match device {
+            Device::Cuda(_) => gpu_model(),
+            _ => cpu_model.clone(),
+        },
+        precision: precision.name().to_owned(),
+        seed,
+        threads: tch::get_num_threads(),
+        cpu_model,
+        hostname: read_line("/proc/sys/kernel/hostname"),
+        os: operating_system(),
+        start_time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        after_step: None,
+        command_line: std::env::args_os()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect(),
+        working_directory: std::env::current_dir().ok(),
+    }
+}
+
+fn device_label(device: Device) -> String {
+    match device {
+        Device::Cpu => "cpu".to_owned(),
+        Device::Cuda(index) => format!("cuda:{index}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+fn read_line(path: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    Some(text.lines().next()?.trim().to_owned()).filter(|line| !line.is_empty())
+}
+
+fn value_of(text: &str, key: &str, separator: char) -> Option<String> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(separator)?;
+        (name.trim() == key).then(|| value.trim().trim_matches('"').to_owned())
+    })
+}
+
+fn cpu_model() -> Option<String> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    value_of(&text, "model name", ':').or_else(|| value_of(&text, "CPU part", ':'))
+}
+
+/// libtorch's stable interface does not report a GPU's name; NVIDIA's driver does, but in an order that
+/// may differ from CUDA's. So a name is given only if all GPUs share it.
+fn gpu_model() -> Option<String> {
+    let folders = fs::read_dir("/proc/driver/nvidia/gpus").ok()?;
+    let models: Vec<String> = folders
+        .filter_map(|folder| fs::read_to_string(folder.ok()?.path().join("information")).ok())
+        .filter_map(|text| value_of(&text, "Model", ':'))
+        .collect();
+    let same = models.windows(2).all(|pair| pair[0] == pair[1]);
+    models.into_iter().next().filter(|_| same)
+}
+
+fn operating_system() -> String {
+    let distribution = fs::read_to_string("/etc/os-release")
+        .ok()
+        .and_then(|text| value_of(&text, "PRETTY_NAME", '='));
+    let kernel = read_line("/proc/sys/kernel/osrelease");
+    let kernel = kernel.map(|version| format!("{} {version}", std::env::consts::OS));
+    [distribution, kernel, Some(std::env::consts::ARCH.to_owned())]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_tells_is_recorded() {
+        let value = serde_json::to_value(environment(Device::Cpu, Precision::Bf16, 7)).unwrap();
+        assert_eq!(value["precision"], "bf16");
+        assert_eq!(value["seed"], 7);
+        assert_eq!(value["device"], "cpu");
+        assert_eq!(value["libtorch"], sonotune_shim::torch_version());
+        assert!(value["threads"].as_i64().unwrap() >= 1);
+        assert!(value["start_time"].as_str().unwrap().ends_with('Z'));
+        assert!(!value["command_line"].as_array().unwrap().is_empty());
+        assert!(value["os"].as_str().unwrap().contains("linux"));
+    }
+}

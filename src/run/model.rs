@@ -1,0 +1,238 @@
+//! Backbone and task, built and filled with weights.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use tch::{Device, nn};
+
+use crate::config::{Loaded, RunConfig};
+use sonotune_base::{Category, Error};
+use sonotune_engine::{
+    backbone::BackboneSpec,
+    checkpoint::{self, Restored},
+    task::Task,
+};
+use sonotune_run_folder::RunFiles;
+use sonotune_weights as weights;
+use sonotune_weights::{LoadReport, WeightsConfig, keymap::recognise};
+
+/// A task with its variables.
+#[derive(Debug)]
+pub struct Model {
+    pub vs: nn::VarStore,
+    pub task: Box<dyn Task>,
+    /// Of the backbone, which the task owns.
+    pub spec: BackboneSpec,
+    pub categories: Vec<Category>,
+}
+
+impl Model {
+    /// Builds the model of a config with its random start, a function of the seed.
+    ///
+    /// # Errors
+    /// When backbone or task refuse their options or the categories.
+    pub fn build(config: &RunConfig, device: Device, categories: Vec<Category>) -> Result<Self> {
+        tch::manual_seed(config.seed as i64);
+        let vs = nn::VarStore::new(device);
+        let backbone = config.backbone.build(&(vs.root() / "backbone"))?;
+        let spec = backbone.spec().clone();
+        let task = config.task.build(&vs.root(), backbone, &categories)?;
+        Ok(Self { vs, task, spec, categories })
+    }
+
+    /// Builds the model of a finished run from one of its checkpoints: of its moving average, where
+    /// there is one.
+    ///
+    /// # Errors
+    /// When the checkpoint is absent, damaged or of another model.
+    pub fn from_checkpoint(
+        config: &RunConfig,
+        device: Device,
+        path: &Path,
+    ) -> Result<(Self, Restored)> {
+        let progress = checkpoint::read_progress(path)?;
+        let model = Self::build(config, device, progress.categories)?;
+        let restored = checkpoint::load_model(path, &model.vs)?;
+        Ok((model, restored))
+    }
+
+    /// Builds the model of a config with the weights that `source` names. Pretrained weights know no
+    /// categories: they get `categories`.
+    ///
+    /// # Errors
+    /// When the weights are absent, damaged or of another model.
+    pub fn open(
+        config: &RunConfig,
+        device: Device,
+        source: &ModelSource,
+        categories: &[Category],
+    ) -> Result<Opened> {
+        let path = source.resolve(config)?;
+        if *source == ModelSource::Pretrained {
+            let model = Self::build(config, device, categories.to_vec())?;
+            let report = model.load_pretrained(config, pretrained(config)?)?;
+            let parts = report.parts.iter().map(|part| part.path.clone());
+            let beside = parts.chain(report.overlay.iter().map(|o| o.path.clone())).collect();
+            return Ok(Opened {
+                model,
+                path,
+                beside,
+                step: 0,
+                averaged: false,
+                weights: Some(report),
+            });
+        }
+        let (model, Restored { progress, averaged }) =
+            Self::from_checkpoint(config, device, &path)?;
+        let beside = Vec::new();
+        Ok(Opened { model, path, beside, step: progress.step, averaged, weights: None })
+    }
+
+    /// Fills the variables with the pretrained weights of a config.
+    ///
+    /// # Errors
+    /// When they do not fit the model, or the overlay does not fit them.
+    pub fn load_pretrained(
+        &self,
+        config: &RunConfig,
+        source: &WeightsConfig,
+    ) -> Result<LoadReport> {
+        if let Some(path) = &source.overlay {
+            let backbone = serde_json::to_value(&*config.backbone)?;
+            weights::Overlay::open(path)?.check_backbone(&backbone)?;
+        }
+        weights::load(&self.vs, source)
+    }
+
+    /// Number of values in trainable and in all variables.
+    #[must_use]
+    pub fn num_parameters(&self) -> (usize, usize) {
+        let (mut trainable, mut all) = (0, 0);
+        for variable in self.vs.variables().values() {
+            all += variable.numel();
+            if variable.requires_grad() {
+                trainable += variable.numel();
+            }
+        }
+        (trainable, all)
+    }
+}
+
+/// A config completed by its pretrained weights.
+#[derive(Debug)]
+pub struct Decided {
+    pub loaded: Loaded,
+    /// What they decided, as `key=value`.
+    pub options: Vec<String>,
+}
+
+/// The config with what its pretrained weights decide where it leaves that open; `None` when they
+/// decide nothing. Of several files each decides, unless it gives variables of the backbone only.
+///
+/// # Errors
+/// When the weights cannot be read, follow no known naming convention, or decide differently.
+pub fn decided_by_weights(loaded: &Loaded) -> Result<Option<Decided>> {
+    let Some(source) = &loaded.config.weights else { return Ok(None) };
+    let decide = |path: &Path, convention: Option<&str>| -> Result<Vec<String>> {
+        let file = weights::open(path)?;
+        let recognised = recognise(&file, convention)?;
+        let own = checkpoint::read_progress(path).ok().and_then(|p| p.convention);
+        let convention = own.as_deref().unwrap_or(recognised.convention.name);
+        let decided = loaded.config.task.decided_by_weights(convention);
+        Ok(decided.iter().map(|(key, value)| format!("task.{key}={value}")).collect())
+    };
+    let mut options = decide(&source.path, source.convention.as_deref())?;
+    let mut by = &source.path;
+    let is_backbones = |pattern: &String| pattern.starts_with("backbone.");
+    for part in source.parts.iter().filter(|part| !part.variables.iter().all(is_backbones)) {
+        let theirs = decide(&part.path, part.convention.as_deref())?;
+        if options.is_empty() {
+            (options, by) = (theirs, &part.path);
+        } else if !theirs.is_empty() && theirs != options {
+            return Err(Error::config(format!(
+                "{} decides {}, but {} decides {}: say in the config which one is meant",
+                by.display(),
+                options.join(", "),
+                part.path.display(),
+                theirs.join(", ")
+            ))
+            .into());
+        }
+    }
+    if options.is_empty() {
+        return Ok(None);
+    }
+    let loaded = loaded.with_overrides(&options)?;
+    Ok(Some(Decided { loaded, options }))
+}
+
+/// A model with its weights, and where those come from.
+#[derive(Debug)]
+pub struct Opened {
+    pub model: Model,
+    pub path: PathBuf,
+    /// Other files that pretrained weights come from: parts, and what lies on top.
+    pub beside: Vec<PathBuf>,
+    /// Optimiser steps that the run has made; 0 for pretrained weights.
+    pub step: u64,
+    /// Whether the weights are the moving average over the run's steps.
+    pub averaged: bool,
+    /// What was loaded, for pretrained weights.
+    pub weights: Option<LoadReport>,
+}
+
+fn pretrained(config: &RunConfig) -> Result<&WeightsConfig> {
+    config.weights.as_ref().ok_or_else(|| {
+        Error::config(
+            "this config names no pretrained weights: give [weights] path, or a finished run",
+        )
+        .into()
+    })
+}
+
+/// Whose weights a model gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// The best if the run kept one, else the last.
+    BestOrLast,
+    Best,
+    Last,
+    File(PathBuf),
+    /// The one that the run kept of that step.
+    Step(u64),
+    /// None: the pretrained weights that the config names, as they are.
+    Pretrained,
+}
+
+impl ModelSource {
+    /// The file of weights: a checkpoint of the config's run folder, or the pretrained weights.
+    ///
+    /// # Errors
+    /// Of kind weights when there is none; says what there is.
+    pub fn resolve(&self, config: &RunConfig) -> Result<PathBuf> {
+        let run_dir = &config.run_dir;
+        let files = RunFiles::of(run_dir);
+        let (folder, best, last) = (files.checkpoints(), files.best(), files.last());
+        let path = match self {
+            Self::BestOrLast if best.exists() => best,
+            Self::BestOrLast | Self::Last => last,
+            Self::Best => best,
+            Self::File(path) => path.clone(),
+            Self::Step(step) => files.step(*step),
+            Self::Pretrained => pretrained(config)?.path.clone(),
+        };
+        if path.exists() {
+            return Ok(path);
+        }
+        let there = std::fs::read_dir(&folder).map_or_else(
+            |_| format!("{} has no checkpoints folder; is it a run folder?", run_dir.display()),
+            |entries| {
+                let names: Vec<_> = entries
+                    .filter_map(|e| Some(e.ok()?.file_name().to_string_lossy().into_owned()))
+                    .collect();
+                format!("{} holds: {}", folder.display(), names.join(", "))
+            },
+        );
+        Err(Error::weights(format!("no checkpoint {}; {there}", path.display())).into())
+    }
+}

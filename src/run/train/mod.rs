@@ -1,0 +1,187 @@
+//! Training, from config to summary.
+
+mod faults;
+mod saving;
+mod setup;
+mod steps;
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use anyhow::Result;
+use tch::Device;
+
+use super::{
+    embed,
+    model::{Model, ModelSource, decided_by_weights},
+    report,
+    skipped::SkippedList,
+    trial,
+};
+use crate::logging::environment;
+use crate::{
+    config::{Loaded, RunConfig},
+    logging::{LoggerOptions, RunLogger},
+};
+use setup::{Introduction, Resumed};
+pub(super) use setup::{load_plan, open, start, validation};
+use sonotune_base::stop::StopFlag;
+use sonotune_dataset::{Dataset, Split};
+use sonotune_engine::{
+    checkpoint::Writer,
+    device,
+    optim::{Ema, Optimizer, groups},
+    trainer::Trainer,
+};
+use sonotune_run_folder::{Environment, Existing, RunFolder, RunStatus, Summary};
+use steps::Run;
+
+/// How to start.
+#[derive(Debug, Clone)]
+pub struct TrainOptions {
+    pub existing: Existing,
+    /// The checkpoint that a resumed run goes on from.
+    pub resume_from: ModelSource,
+    pub stop: StopFlag,
+}
+
+/// What a finished training leaves.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct TrainOutcome {
+    pub run_dir: PathBuf,
+    pub summary: Summary,
+}
+
+/// Trains as `loaded` says; every result is in the run folder.
+///
+/// # Errors
+/// Of every kind: config, data, weights, non-finite, and interrupted when the stop flag was raised
+/// (the run is saved then).
+pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
+    // A resumed run's config has recorded it, and its weights file need not be there any more.
+    let decided = match options.existing {
+        Existing::Resume => None,
+        _ => decided_by_weights(loaded)?,
+    };
+    let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
+    let config = &loaded.config;
+    // Whatever can be refused is refused before the run folder exists.
+    let chosen = device::prepare(config.device, config.deterministic)?;
+    let device = chosen.device;
+    let train_set = open(config, Split::Train)?;
+    let val_set = validation(config)?;
+    let model = Model::build(config, device, train_set.categories.clone())?;
+    let weights_report = match &config.weights {
+        Some(source) if options.existing != Existing::Resume => {
+            Some(model.load_pretrained(config, source)?)
+        }
+        _ => None,
+    };
+    let groups = groups::group(&model.vs, &config.optimizer.groups)?;
+    embed::check(config, &model)?;
+    require_best_metric(config, &model, val_set.as_ref())?;
+    let mut optimizer = Optimizer::new(&config.optimizer, groups);
+    let ema = config.train.ema.as_ref();
+    let mut ema = ema.map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
+
+    let folder = RunFolder::create(&config.run_dir, options.existing)?;
+    let progress = if folder.is_resumed() {
+        let state = Resumed { model: &model, optimizer: &mut optimizer, ema: ema.as_mut() };
+        state.resume(&folder, config, &options.resume_from)?
+    } else {
+        start(config, &model)
+    };
+    let logger = begin_log(&folder, loaded, device, progress.step)?;
+    let introduction = Introduction {
+        loaded,
+        decided: decided.as_ref().map_or(&[], |decided| &decided.options),
+        device: &chosen.reason,
+        model: &model,
+        weights: weights_report.as_ref(),
+        step: progress.step,
+        train_set: &train_set,
+        val_set: val_set.as_deref(),
+    };
+    introduction.write(&folder, &logger)?;
+
+    let splits = [(Split::Train, Some(&train_set)), (Split::Val, val_set.as_ref())];
+    report::keep_counts(&logger, folder.path(), splits);
+
+    let mut run = Run {
+        trainer: Trainer::new(
+            &*model.task,
+            optimizer,
+            &config.schedule,
+            &config.train,
+            config.precision,
+            device,
+        )
+        .with_ema(ema),
+        writer: Writer::new(&folder.checkpoints(), config.train.keep_checkpoints),
+        model: &model,
+        config,
+        folder: &folder,
+        logger: &logger,
+        device,
+        plan: load_plan(config, &model),
+        val_set: val_set.as_ref(),
+        skipped: SkippedList::open(&folder, &config.loader, progress.step)?,
+        progress,
+        last_report: None,
+        started: Instant::now(),
+    };
+    let result = run.run_all_steps(&train_set, &options.stop);
+    finish(run, result)
+}
+
+/// Refuses a run whose best checkpoint would be picked by a metric that the task does not report.
+/// The config knows the metrics that a task declares; of another task one batch is scored.
+fn require_best_metric(
+    config: &RunConfig,
+    model: &Model,
+    val_set: Option<&Arc<Dataset>>,
+) -> Result<()> {
+    match val_set {
+        Some(val_set)
+            if config.evaluation.best_metric.is_some() && config.task.metric_names().is_none() =>
+        {
+            trial::evaluate(model, val_set, &load_plan(config, model), config).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Opens the logs, and writes what is being run on what.
+fn begin_log(folder: &RunFolder, loaded: &Loaded, device: Device, step: u64) -> Result<RunLogger> {
+    let config = &loaded.config;
+    let resume_step = folder.is_resumed().then_some(step);
+    let options = LoggerOptions { total_steps: config.train.max_steps, resume_step, device };
+    let logger = RunLogger::new(folder, options)?;
+    folder.write_config(&loaded.resolved)?;
+    folder.write_environment(&Environment {
+        after_step: resume_step,
+        ..environment(device, config.precision, config.seed)
+    })?;
+    Ok(logger)
+}
+
+/// Waits for the last checkpoint, and writes how the steps ended.
+///
+/// # Errors
+/// What ended the steps; it comes before what the logs lack.
+fn finish(mut run: Run, result: Result<()>) -> Result<TrainOutcome> {
+    // Of another error's cause; where all went well there is nothing to wait for.
+    if let Err(error) = run.writer.wait() {
+        run.logger.warn(&format!("{error:#}"));
+    }
+    let status = match &result {
+        Ok(()) => RunStatus::Finished,
+        Err(e) if sonotune_base::error::exit_code(e) == 130 => RunStatus::Interrupted,
+        Err(_) => RunStatus::Failed,
+    };
+    let mut summary = run.summary(status);
+    summary.error = result.as_ref().err().map(|error| format!("{error:#}"));
+    let logged = run.logger.finish(&summary);
+    report::after_training(run.logger, run.folder.path());
+    result.and(logged)?;
+    Ok(TrainOutcome { run_dir: run.folder.path().to_owned(), summary })
+}

@@ -1,0 +1,179 @@
+//! Scoring a training under way, and what it keeps on the disk.
+
+use anyhow::Result;
+use sonotune_base::words::bytes;
+
+use super::{
+    super::{
+        evaluate::{self, Scored},
+        model::Model,
+        report,
+    },
+    steps::Run,
+};
+use crate::logging::peak_memory;
+use sonotune_base::fs::free_space;
+use sonotune_dataset::{Split, Statistics};
+use sonotune_engine::{
+    checkpoint::{self, Best, Progress, Snapshot, State},
+    trainer::Trainer,
+};
+use sonotune_metrics::{Direction, Metric, Report};
+use sonotune_report::{By, Kept, Shown};
+use sonotune_run_folder::{BestModel, RunStatus, Summary};
+
+impl Run<'_> {
+    /// Begins to write the last checkpoint, and the best if this is it.
+    pub(super) fn write_checkpoint(&mut self, is_best: bool) -> Result<()> {
+        self.writer.save(&state(self.model, &self.trainer, &self.progress), is_best)
+    }
+
+    /// A disk that this run will fill is better known before its first step.
+    pub(super) fn warn_of_little_space(&self) -> Result<()> {
+        let folder = self.folder.checkpoints();
+        let live = Snapshot::live(&state(self.model, &self.trainer, &self.progress));
+        let (last, both) = (live.bytes(false)?, live.bytes(true)?);
+        let best = if self.config.evaluation.best_metric.is_some() { 2 * (both - last) } else { 0 };
+        // One more than is kept: a file is replaced only once the new one is whole.
+        let needed = (self.kept_files() + 1).saturating_mul(last).saturating_add(best);
+        if let Some(free) = free_space(&folder).filter(|&free| free < needed) {
+            self.logger.warn(&format!(
+                "{} has {} free, but the checkpoints of this run will take {}: it ends where one \
+                 does not fit, with those before it intact. Free some space there, or choose another \
+                 run_dir or a smaller train.keep_checkpoints",
+                folder.display(),
+                bytes(free),
+                bytes(needed)
+            ));
+        }
+        Ok(())
+    }
+
+    /// Files of the whole state that the run will leave, without those that are there already.
+    fn kept_files(&self) -> u64 {
+        let train = &self.config.train;
+        let left = train.max_steps.saturating_sub(self.progress.step);
+        let saves = |every: Option<u64>| every.map_or(0, |every| left / every.max(1));
+        let saves =
+            1 + saves(train.checkpoint_every_steps) + saves(self.config.evaluation.every_steps);
+        if self.folder.is_resumed() { 1 } else { train.keep_checkpoints.clamp(1, saves) }
+    }
+
+    /// Whether early stopping ends the run here.
+    pub(super) fn stops_early(&self) -> bool {
+        let config = self.config.train.early_stopping.as_ref();
+        config.zip(self.progress.early_stopping).is_some_and(|(config, state)| state.is_due(config))
+    }
+
+    /// Why the run ended before its last step, in words.
+    pub(super) fn early_stop(&self) -> Option<String> {
+        if !self.stops_early() || self.progress.step >= self.config.train.max_steps {
+            return None;
+        }
+        let metric = self.config.evaluation.best_metric.as_deref()?;
+        let config = self.config.train.early_stopping.as_ref()?;
+        let best = self.progress.early_stopping?.best;
+        let than = best.map_or_else(|| "a first value".to_owned(), |best| best.to_string());
+        let more = match config.min_delta {
+            0.0 => String::new(),
+            delta => format!(" by more than {delta}"),
+        };
+        Some(format!(
+            "stopped early after step {}: {} evaluations in a row did not improve `{metric}` on \
+             {than}{more}",
+            self.progress.step, self.progress.early_stopping?.evaluations_without_improvement
+        ))
+    }
+
+    /// Scores the averaged weights, or the weights where there is no average; says whether they are
+    /// the best so far.
+    pub(super) fn evaluate(&mut self) -> Result<bool> {
+        let Some(val_set) = self.val_set else { return Ok(false) };
+        let step = self.progress.step;
+        let (model, config, device) = (self.model, self.config, self.device);
+        let plan = self.plan.clone();
+        let num_pictures = config.logging.num_images;
+        let Scored { report, pictures, skipped, ranked } = self.trainer.with_average(|| {
+            evaluate::score(model, val_set.clone(), plan, config, device, num_pictures)
+        })?;
+        self.list_not_scored(&skipped)?;
+        self.logger.evaluation(step, Split::Val, &report);
+        for (index, picture) in pictures.iter().enumerate() {
+            self.logger.image(&format!("val/images/{index}"), step, picture);
+        }
+        let counts = Statistics::of(val_set);
+        let shown = Shown { split: Split::Val, step, counts, report: report.clone(), ranked };
+        report::keep(self.logger, Kept::of(self.folder.path()).write_shown(By::Training, &shown));
+        let is_best = self.judge(&report)?;
+        self.last_report = Some(report);
+        Ok(is_best)
+    }
+
+    /// Takes in the metric that picks the best; says whether this is it.
+    fn judge(&mut self, report: &Report) -> Result<bool> {
+        let Some(name) = &self.config.evaluation.best_metric else { return Ok(false) };
+        let Metric { value, .. } = *evaluate::find_metric(report, name)?;
+        let direction = self.config.evaluation.best_is;
+        let config = self.config.train.early_stopping.as_ref();
+        if let Some((config, state)) = config.zip(self.progress.early_stopping.as_mut()) {
+            state.observe(config, direction, value);
+        }
+        let best = self.progress.best.as_ref();
+        let is_best = best.is_none_or(|best| improves(direction, value, best.value));
+        if is_best {
+            let step = self.progress.step;
+            self.progress.best = Some(Best { metric: name.clone(), value, step });
+        }
+        Ok(is_best)
+    }
+
+    pub(super) fn resume_command(&self) -> String {
+        format!("sonotune train --resume {}", self.folder.path().display())
+    }
+
+    pub(super) fn summary(&self, status: RunStatus) -> Summary {
+        let run = self.folder.path().display();
+        let checkpoint = self.folder.checkpoints().join(checkpoint::BEST);
+        let next_commands = match status {
+            RunStatus::Finished => vec![
+                format!("sonotune eval --run {run} --split test"),
+                format!("sonotune predict --run {run} IMAGES --out {run}/predictions"),
+                format!("tensorboard --logdir {run}"),
+            ],
+            // Nothing to go on with before the first checkpoint.
+            _ if !self.folder.checkpoints().join(checkpoint::LAST).exists() => Vec::new(),
+            RunStatus::Interrupted | RunStatus::Failed => vec![self.resume_command()],
+        };
+        Summary {
+            status,
+            stopped_early: self.early_stop(),
+            error: None,
+            steps: self.progress.step,
+            wall_seconds: self.started.elapsed().as_secs_f64(),
+            peak_memory_bytes: peak_memory(self.device),
+            best: self.progress.best.clone().map(|best| BestModel {
+                metric: best.metric,
+                value: best.value,
+                step: best.step,
+                checkpoint,
+            }),
+            metrics: self.last_report.as_ref().map(|r| r.metrics.clone()).unwrap_or_default(),
+            faults: self.faults(),
+            next_commands,
+        }
+    }
+}
+
+fn state<'a>(model: &'a Model, trainer: &'a Trainer<'_>, progress: &'a Progress) -> State<'a> {
+    State { vs: &model.vs, optimizer: trainer.optimizer(), ema: trainer.ema(), progress }
+}
+
+/// Whether `value` beats `best`. A NaN beats nothing, and anything beats a NaN.
+fn improves(direction: Direction, value: f64, best: f64) -> bool {
+    !value.is_nan()
+        && (best.is_nan()
+            || match direction {
+                Direction::Highest => value > best,
+                Direction::Lowest => value < best,
+            })
+}

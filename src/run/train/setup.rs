@@ -1,0 +1,190 @@
+//! What a training needs before its first step.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use sonotune_base::words::abbreviated;
+
+use super::super::{
+    model::{Model, ModelSource},
+    scored_images,
+};
+use crate::{
+    config::{Loaded, RunConfig},
+    logging::RunLogger,
+};
+use sonotune_base::{Category, Error};
+use sonotune_dataset::{Dataset, Split};
+use sonotune_engine::{
+    checkpoint::{self, Progress},
+    loader::LoadPlan,
+    optim::{Ema, Optimizer},
+    trainer::EarlyStopping,
+};
+use sonotune_run_folder::RunFolder;
+use sonotune_weights::LoadReport;
+
+pub(crate) fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
+    let dataset = config.dataset.open(split)?;
+    if dataset.records.is_empty() {
+        return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
+    }
+    dataset.require_values(&config.task.values())?;
+    Ok(Arc::new(dataset))
+}
+
+/// A run before its first step.
+pub(crate) fn start(config: &RunConfig, model: &Model) -> Progress {
+    Progress {
+        step: 0,
+        seed: config.seed,
+        categories: model.categories.clone(),
+        best: None,
+        convention: config.task.convention(),
+        early_stopping: config.train.early_stopping.as_ref().map(|_| EarlyStopping::default()),
+        evaluation_pending: false,
+        averaged: false,
+    }
+}
+
+/// What a checkpoint fills.
+pub(super) struct Resumed<'a> {
+    pub(super) model: &'a Model,
+    pub(super) optimizer: &'a mut Optimizer,
+    pub(super) ema: Option<&'a mut Ema>,
+}
+
+impl Resumed<'_> {
+    /// Fills it. A checkpoint that is not the last becomes it at once: whatever happens next, the run
+    /// goes on from there.
+    pub(super) fn resume(
+        self,
+        folder: &RunFolder,
+        config: &RunConfig,
+        from: &ModelSource,
+    ) -> Result<Progress> {
+        let last = folder.checkpoints().join(checkpoint::LAST);
+        if *from == ModelSource::Last && !last.exists() {
+            return Err(Error::config(format!(
+                "cannot resume {}: it has no checkpoint yet; start anew with `--overwrite`",
+                folder.path().display()
+            ))
+            .into());
+        }
+        let path = from.resolve(config)?;
+        let mut progress = checkpoint::resume(&path, &self.model.vs, self.optimizer, self.ema)?;
+        require_same_categories(folder, &progress.categories, &self.model.categories)?;
+        // Where it stands, unless the config has changed its mind.
+        let stands = progress.early_stopping.unwrap_or_default();
+        progress.early_stopping = config.train.early_stopping.as_ref().map(|_| stands);
+        if path != last {
+            checkpoint::kept::link(&path, &last)?;
+        }
+        Ok(progress)
+    }
+}
+
+fn require_same_categories(
+    folder: &RunFolder,
+    trained: &[Category],
+    found: &[Category],
+) -> Result<()> {
+    if trained == found {
+        return Ok(());
+    }
+    let names = |categories: &[Category]| {
+        categories.iter().map(|c| c.name.clone()).collect::<Vec<_>>().join(", ")
+    };
+    Err(Error::data(format!(
+        "cannot resume {}: it was trained for the categories {}, the dataset now has {}",
+        folder.path().display(),
+        names(trained),
+        names(found)
+    ))
+    .into())
+}
+
+/// The validation split, where the dataset has one.
+pub(crate) fn validation(config: &RunConfig) -> Result<Option<Arc<Dataset>>> {
+    if config.dataset.splits().contains(&Split::Val) {
+        return scored_images::open(config, Split::Val).map(Some);
+    }
+    if let Some(metric) = &config.evaluation.best_metric {
+        return Err(Error::config(format!(
+            "evaluation.best_metric = \"{metric}\" needs a validation split: give [dataset] val, \
+             or leave best_metric out"
+        ))
+        .into());
+    }
+    Ok(None)
+}
+
+/// What is said of a run before its first step.
+pub(super) struct Introduction<'a> {
+    pub(super) loaded: &'a Loaded,
+    /// Options that the weights decided, as `key=value`.
+    pub(super) decided: &'a [String],
+    /// Which, and why.
+    pub(super) device: &'a str,
+    pub(super) model: &'a Model,
+    /// What was loaded of pretrained weights.
+    pub(super) weights: Option<&'a LoadReport>,
+    /// Steps done.
+    pub(super) step: u64,
+    pub(super) train_set: &'a Dataset,
+    pub(super) val_set: Option<&'a Dataset>,
+}
+
+impl Introduction<'_> {
+    /// Prints it, and keeps the report of the weights.
+    pub(super) fn write(&self, folder: &RunFolder, logger: &RunLogger) -> Result<()> {
+        self.write_weights(folder, logger)?;
+        for warning in &self.loaded.warnings {
+            logger.warn(&warning.to_string());
+        }
+        for option in self.decided {
+            logger.info(&format!("{option}: decided by the weights"));
+        }
+        let (trainable, all) = self.model.num_parameters();
+        logger.info(&format!("device: {}, {} threads", self.device, tch::get_num_threads()));
+        logger.info(&format!(
+            "model: {} parameters, {} of them trained",
+            abbreviated(all as u64),
+            abbreviated(trainable as u64)
+        ));
+        logger.config(&self.loaded.resolved);
+        logger.info(&format!("train: {}", self.train_set.summary().trim_end()));
+        match self.val_set {
+            Some(dataset) => logger.info(&format!("val: {}", dataset.summary().trim_end())),
+            None => logger.warn("the dataset has no validation split: nothing is evaluated"),
+        }
+        Ok(())
+    }
+
+    fn write_weights(&self, folder: &RunFolder, logger: &RunLogger) -> Result<()> {
+        if let Some(report) = self.weights {
+            folder.write_weights_report(report)?;
+            logger.info(report.summary().trim_end());
+        } else if folder.is_resumed() {
+            logger.info(&format!("going on after step {}", self.step));
+        } else {
+            let seed = self.loaded.config.seed;
+            folder.write_weights_report(&serde_json::json!({ "random_start": seed }))?;
+            logger.info(&format!("weights: none given; random start of seed {seed}"));
+        }
+        Ok(())
+    }
+}
+
+/// How both splits are loaded.
+pub(crate) fn load_plan(config: &RunConfig, model: &Model) -> LoadPlan {
+    LoadPlan {
+        preprocess: config.preprocess.clone(),
+        augment: config.augment.clone(),
+        spec: model.spec.input.clone(),
+        needs: model.task.needs(),
+        loader: config.loader.clone(),
+        seed: config.seed,
+        embeddings: None,
+    }
+}
