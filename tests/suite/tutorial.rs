@@ -150,6 +150,26 @@ impl Crate {
     }
 }
 
+/// Our crates but `sonotune-base`, which the workspace's profile names itself.
+const OURS: [&str; 16] = [
+    "sonotune-archive",
+    "sonotune-audit",
+    "sonotune-cli",
+    "sonotune-config",
+    "sonotune-curation",
+    "sonotune-dataset",
+    "sonotune-draw",
+    "sonotune-engine",
+    "sonotune-formats",
+    "sonotune-metrics",
+    "sonotune-phantom",
+    "sonotune-report",
+    "sonotune-run",
+    "sonotune-run-folder",
+    "sonotune-shim",
+    "sonotune-weights",
+];
+
 /// Adds profiles and flags to a Cargo config, so that compiled crates can be shared with the
 /// workspace. Our own crates cannot be shared, since here they are not in a workspace; without this
 /// they would be optimised like third-party crates. A reader of the tutorial does not need this.
@@ -158,7 +178,7 @@ fn share_builds(config: &Path) {
     let (manifest, flags) = (read("Cargo.toml"), read(".cargo/config.toml"));
     let profiles = &manifest[manifest.find("[profile.dev]").unwrap()..];
     let flags = &flags[flags.find("[target.").unwrap()..];
-    let ours: String = ["curation", "engine", "torch-shim-sys"]
+    let ours: String = OURS
         .iter()
         .map(|name| format!("[profile.dev.package.{name}]\nopt-level = 0\n"))
         .collect();
