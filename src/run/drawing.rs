@@ -6,7 +6,7 @@ use anyhow::Result;
 use image::RgbImage;
 
 use super::model::Model;
-use crate::{config::RunConfig, logging::pictures};
+use crate::logging::pictures;
 use sonotune_dataset::Record;
 use sonotune_engine::{
     batch::{Batch, Target},
@@ -36,8 +36,7 @@ pub(super) fn input_picture(
 /// What is drawn on an image.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Drawing<'a> {
-    pub(super) model: &'a Model,
-    pub(super) config: &'a RunConfig,
+    pub(super) model: &'a Model<'a>,
     pub(super) target: &'a Target,
     pub(super) prediction: &'a Prediction,
 }
@@ -51,7 +50,7 @@ impl Drawing<'_> {
             return pictures::prediction(image, self.prediction, truth, categories);
         }
         let mut shown = self.prediction.clone();
-        shown.keep_from(self.config.task.min_score());
+        shown.keep_from(self.model.config.task.min_score());
         pictures::answers(image, &shown, self.target, categories)
     }
 
@@ -59,7 +58,7 @@ impl Drawing<'_> {
     /// [`SIDE`] pixels. With several questions about an object, the answer to the first is drawn.
     pub(super) fn small(&self, image: &RgbImage) -> (PathBuf, Vec<String>, RgbImage) {
         let mut shown = self.prediction.clone();
-        shown.keep_from(self.config.task.min_score());
+        shown.keep_from(self.model.config.task.min_score());
         shown.instances.retain(|instance| instance.answers.is_none_or(|answer| answer.pass == 0));
         let mut lines = Vec::new();
         if !shown.scores.is_empty() {

@@ -17,7 +17,10 @@ use sonotune_base::words;
 use tch::{Device, Tensor, nn, no_grad};
 
 use super::model::Model;
-use crate::{config::RunConfig, logging::RunLogger};
+use crate::{
+    embedding_key::{ContentHash, RunKey, RunKeyParts, content_hash},
+    logging::RunLogger,
+};
 use sonotune_base::{Error, stop::StopFlag};
 use sonotune_dataset::{
     Dataset, Record, TargetNeeds,
@@ -27,10 +30,7 @@ use sonotune_engine::device::autocast;
 use sonotune_engine::{
     backbone::Backbone,
     batch::Batch,
-    embedding_cache::{
-        ContentHash, EmbeddingCacheConfig, EmbeddingDtype, Embeddings, Entry, Found, RunKey,
-        RunKeyParts, content_hash,
-    },
+    embedding_cache::{EmbeddingCacheConfig, EmbeddingDtype, Embeddings, Entry, Found},
     loader::{LoadPlan, Loader},
 };
 
@@ -39,7 +39,8 @@ use sonotune_engine::{
 /// # Errors
 /// An error of kind config if a variable of the backbone is trained, or images are padded to
 /// the size of others in the batch.
-pub(super) fn check(config: &RunConfig, model: &Model) -> Result<()> {
+pub(super) fn check(model: &Model) -> Result<()> {
+    let config = model.config;
     if config.embedding_cache.is_none() {
         return Ok(());
     }
@@ -80,10 +81,8 @@ fn backbone_variables(vs: &nn::VarStore) -> Vec<(String, Tensor)> {
 
 /// What the cache is filled from.
 pub(super) struct Filling<'a> {
-    pub(super) config: &'a RunConfig,
     pub(super) cache: &'a EmbeddingCacheConfig,
-    pub(super) model: &'a Model,
-    pub(super) device: Device,
+    pub(super) model: &'a Model<'a>,
     /// Plan of the run; without embeddings.
     pub(super) plan: &'a LoadPlan,
     pub(super) watch: Watch<'a>,
@@ -113,16 +112,20 @@ impl Filling<'_> {
     pub(super) fn fill(&self, train: &Dataset, val: Option<&Dataset>) -> Result<Embeddings> {
         let variables = backbone_variables(&self.model.vs);
         let key = RunKey::new(&RunKeyParts {
-            backbone: &*self.config.backbone,
+            backbone: &*self.model.config.backbone,
             spec: &self.model.spec,
             variables: &variables,
-            preprocess: &self.config.preprocess,
-            precision: self.config.precision,
+            preprocess: &self.model.config.preprocess,
+            precision: self.model.config.precision,
             dtype: self.cache.dtype,
         })?;
         let images = self.watch.hash(train, val)?;
-        let embeddings = Embeddings::new(&self.cache.dir, key, images);
-        let wanted = wanted(train, val, &self.config.augment, &embeddings);
+        let files = |(image, content): (PathBuf, ContentHash)| {
+            let file = |flipped| key.file(&self.cache.dir, &content, flipped);
+            (image, [false, true].map(file))
+        };
+        let embeddings = Embeddings::new(images.into_iter().map(files).collect());
+        let wanted = wanted(train, val, &self.model.config.augment, &embeddings);
         let (mut missing, mut stored, mut stored_bytes) = (Vec::new(), 0, 0);
         for (wanted, bytes) in self.watch.look(wanted)? {
             match bytes {
@@ -205,9 +208,9 @@ impl Filling<'_> {
     }
 
     fn embed(&self, backbone: &dyn Backbone, batch: Batch) -> Result<Vec<Entry>> {
-        let batch = batch.to_device(self.device);
+        let batch = batch.to_device(self.model.device());
         let levels = no_grad(|| -> Result<Vec<Tensor>> {
-            let _scope = autocast(self.config.precision, self.device)?;
+            let _scope = autocast(self.model.config.precision, self.model.device())?;
             let levels = backbone.forward(&batch.images, false)?;
             Ok(levels.into_iter().map(|level| level.to_device(Device::Cpu)).collect())
         })?;
@@ -221,8 +224,8 @@ impl Filling<'_> {
 
     /// A backbone with the same values: the model's belongs to the task.
     fn twin(&self, variables: &[(String, Tensor)]) -> Result<Box<dyn Backbone>> {
-        let vs = nn::VarStore::new(self.device);
-        let backbone = self.config.backbone.build(&(vs.root() / "backbone"))?;
+        let vs = nn::VarStore::new(self.model.device());
+        let backbone = self.model.config.backbone.build(&(vs.root() / "backbone"))?;
         let mut own = vs.variables();
         for (name, value) in variables {
             let variable = own
@@ -334,8 +337,8 @@ fn wanted<'a>(
         for record in dataset.map_or(&[][..], |dataset| &dataset.records) {
             for &flipped in flips {
                 let Some(file) = embeddings.file(&record.path, flipped) else { continue };
-                if seen.insert(file.clone()) {
-                    all.push(Wanted { record, flipped, file });
+                if seen.insert(file) {
+                    all.push(Wanted { record, flipped, file: file.to_owned() });
                 }
             }
         }

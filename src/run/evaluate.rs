@@ -4,15 +4,14 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use image::RgbImage;
-use tch::{Device, no_grad};
+use tch::no_grad;
 
 use super::{
     drawing::{Drawing, input_picture},
     model::{Decided, Model, ModelSource, Opened, decided_by_weights},
     scored_images, skipped,
-    train::load_plan,
 };
-use crate::config::{Loaded, RunConfig};
+use crate::config::Loaded;
 use sonotune_base::Error;
 use sonotune_dataset::{Dataset, Split, Statistics};
 use sonotune_engine::device::autocast;
@@ -20,7 +19,7 @@ use sonotune_engine::{
     batch::Batch,
     determinism, device,
     loader::{BadImage, LoadPlan, Loader},
-    task::{Prediction, Task},
+    task::Prediction,
 };
 use sonotune_metrics::{Metric, Report};
 use sonotune_report::{Ranked, Ranking, Shown};
@@ -52,8 +51,7 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<Evaluated> {
     let Opened { model, path: checkpoint, beside, step, averaged, .. } =
         Model::open(config, device, &options.source, &dataset.categories)?;
     require_same_categories(&model, &dataset, &checkpoint)?;
-    let plan = load_plan(config, &model);
-    let scored = score(&model, dataset.clone(), plan, config, device, 0)?;
+    let scored = score(&model, dataset.clone(), &model.load_plan(), 0)?;
     let shown = Shown {
         split: options.split,
         step,
@@ -116,9 +114,7 @@ pub(super) struct Scored {
 pub(super) fn score(
     model: &Model,
     dataset: Arc<Dataset>,
-    plan: LoadPlan,
-    config: &RunConfig,
-    device: Device,
+    plan: &LoadPlan,
     num_pictures: usize,
 ) -> Result<Scored> {
     if dataset.records.is_empty() {
@@ -126,16 +122,16 @@ pub(super) fn score(
     }
     let mut evaluator = model.task.evaluator()?;
     let (mut pictures, mut ranking) = (Vec::new(), Ranking::default());
-    let plan = eval_plan(plan, config, &*model.task);
+    let plan = model.eval_plan(plan);
     let mut batches = Loader::eval(dataset.clone(), plan.clone())?;
     while let Some(batch) = batches.next() {
         let batch = batch?;
-        let predictions = predict_batch(model, &batch, config, device)?;
+        let predictions = predict_batch(model, &batch)?;
         for (index, (prediction, target)) in predictions.iter().zip(&batch.targets).enumerate() {
             evaluator
                 .add(prediction, target)
                 .with_context(|| format!("scoring {}", target.path.display()))?;
-            let drawing = Drawing { model, config, target, prediction };
+            let drawing = Drawing { model, target, prediction };
             let record = &dataset.records[batches.records()[index]];
             let image = || input_picture(model, &plan, &batch, std::slice::from_ref(record), index);
             if pictures.len() < num_pictures {
@@ -173,13 +169,6 @@ pub(super) fn find_metric<'a>(report: &'a Report, name: &str) -> Result<&'a Metr
     })
 }
 
-/// The plan for evaluation batches, which may be larger than those of training.
-pub(super) fn eval_plan(mut plan: LoadPlan, config: &RunConfig, task: &dyn Task) -> LoadPlan {
-    plan.loader.batch_size = config.evaluation.batch_size.unwrap_or(plan.loader.batch_size);
-    plan.needs = task.eval_needs();
-    plan
-}
-
 /// Where a task panicked.
 fn predicting(batch: &Batch) -> String {
     let images: Vec<_> = batch.targets.iter().map(|t| t.path.display().to_string()).collect();
@@ -187,15 +176,10 @@ fn predicting(batch: &Batch) -> String {
 }
 
 /// Predictions of a batch that lies on the CPU.
-pub(super) fn predict_batch(
-    model: &Model,
-    batch: &Batch,
-    config: &RunConfig,
-    device: Device,
-) -> Result<Vec<Prediction>> {
-    let on_device = batch.shallow_clone().to_device(device);
+pub(super) fn predict_batch(model: &Model, batch: &Batch) -> Result<Vec<Prediction>> {
+    let on_device = batch.shallow_clone().to_device(model.device());
     let predictions = no_grad(|| -> Result<Vec<Prediction>> {
-        let _scope = autocast(config.precision, device)?;
+        let _scope = autocast(model.config.precision, model.device())?;
         determinism::guarded(|| predicting(batch), || model.task.predict(&on_device))
     })?;
     anyhow::ensure!(

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tch::{Device, Tensor};
 
 use super::model::{Model, ModelSource};
-use crate::config::{Loaded, RunConfig};
+use crate::config::Loaded;
 use sonotune_base::Error;
 use sonotune_engine::{
     checkpoint::{self, Progress, Restored},
@@ -93,17 +93,17 @@ pub fn export(loaded: &Loaded, options: &ExportOptions) -> Result<ExportRecord> 
         left_out: Vec::new(),
     };
     match &options.what {
-        Export::TrainedOnly => trained_only(config, &model, progress, record),
-        Export::Merged(convert) => merged(config, &model, &progress, convert, record),
+        Export::TrainedOnly => trained_only(&model, progress, record),
+        Export::Merged(convert) => merged(&model, &progress, convert, record),
     }
 }
 
 fn trained_only(
-    config: &RunConfig,
     model: &Model,
     progress: Progress,
     mut record: ExportRecord,
 ) -> Result<ExportRecord> {
+    let config = model.config;
     let output = &record.output;
     if output.extension().is_none_or(|ending| ending != "safetensors") {
         return Err(Error::config(format!(
@@ -120,7 +120,7 @@ fn trained_only(
     })?;
     // As in training: groups can also freeze variables.
     groups::group(&model.vs, &config.optimizer.groups)?;
-    let tensors = beyond_base(config, source, model)?;
+    let tensors = beyond_base(source, model)?;
     let base = BaseFile::of(&source.path)?;
     let info = OverlayInfo {
         base: base.clone(),
@@ -139,12 +139,8 @@ fn trained_only(
 /// The variables that were trained or that the base does not fill, by name. What is frozen must be
 /// identical to the base: the two files together are then the model, bit for bit. The base is only
 /// the main file; what came from parts of the weights is exported like trained variables.
-fn beyond_base(
-    config: &RunConfig,
-    source: &WeightsConfig,
-    model: &Model,
-) -> Result<Vec<(String, Tensor)>> {
-    let base = Model::build(config, Device::Cpu, model.categories.clone())?;
+fn beyond_base(source: &WeightsConfig, model: &Model) -> Result<Vec<(String, Tensor)>> {
+    let base = Model::build(model.config, Device::Cpu, model.categories.clone())?;
     let anything = vec!["*".to_owned()];
     let alone = WeightsConfig {
         overlay: None,
@@ -182,14 +178,13 @@ fn beyond_base(
 }
 
 fn merged(
-    config: &RunConfig,
     model: &Model,
     progress: &Progress,
     convert: &ConvertOptions,
     mut record: ExportRecord,
 ) -> Result<ExportRecord> {
     let mut variables: BTreeMap<String, Tensor> = model.vs.variables().into_iter().collect();
-    record.merged_layers = config.backbone.merge(&mut variables)?;
+    record.merged_layers = model.config.backbone.merge(&mut variables)?;
     let left = variables.keys().find_map(|name| addition(name).map(|kind| (name, kind)));
     if let (Some((name, kind)), Some(to)) = (left, convert.to.as_deref())
         && to != "sonotune"

@@ -7,6 +7,7 @@ use tch::{Device, nn};
 
 use crate::config::{Loaded, RunConfig};
 use sonotune_base::{Category, Error};
+use sonotune_engine::loader::LoadPlan;
 use sonotune_engine::{
     backbone::BackboneSpec,
     checkpoint::{self, Restored},
@@ -16,9 +17,10 @@ use sonotune_run_folder::RunFiles;
 use sonotune_weights as weights;
 use sonotune_weights::{LoadReport, WeightsConfig, keymap::recognise};
 
-/// A task with its variables.
+/// A task with its variables, and the config that it was built from.
 #[derive(Debug)]
-pub struct Model {
+pub struct Model<'a> {
+    pub config: &'a RunConfig,
     pub vs: nn::VarStore,
     pub task: Box<dyn Task>,
     /// Of the backbone, which the task owns.
@@ -26,18 +28,47 @@ pub struct Model {
     pub categories: Vec<Category>,
 }
 
-impl Model {
+impl<'a> Model<'a> {
+    /// Where the variables are.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.vs.device()
+    }
+
+    /// How both splits are loaded.
+    pub(crate) fn load_plan(&self) -> LoadPlan {
+        let config = self.config;
+        LoadPlan {
+            preprocess: config.preprocess.clone(),
+            augment: config.augment.clone(),
+            spec: self.spec.input.clone(),
+            needs: self.task.needs(),
+            loader: config.loader.clone(),
+            seed: config.seed,
+            embeddings: None,
+        }
+    }
+
+    /// The plan for evaluation batches, which may be larger than those of training.
+    pub(crate) fn eval_plan(&self, plan: &LoadPlan) -> LoadPlan {
+        let mut plan = plan.clone();
+        plan.loader.batch_size =
+            self.config.evaluation.batch_size.unwrap_or(plan.loader.batch_size);
+        plan.needs = self.task.eval_needs();
+        plan
+    }
+
     /// Builds the model of a config with its random start, a function of the seed.
     ///
     /// # Errors
     /// When backbone or task refuse their options or the categories.
-    pub fn build(config: &RunConfig, device: Device, categories: Vec<Category>) -> Result<Self> {
+    pub fn build(config: &'a RunConfig, device: Device, categories: Vec<Category>) -> Result<Self> {
         tch::manual_seed(config.seed as i64);
         let vs = nn::VarStore::new(device);
         let backbone = config.backbone.build(&(vs.root() / "backbone"))?;
         let spec = backbone.spec().clone();
         let task = config.task.build(&vs.root(), backbone, &categories)?;
-        Ok(Self { vs, task, spec, categories })
+        Ok(Self { config, vs, task, spec, categories })
     }
 
     /// Builds the model of a finished run from one of its checkpoints: of its moving average, where
@@ -46,7 +77,7 @@ impl Model {
     /// # Errors
     /// When the checkpoint is absent, damaged or of another model.
     pub fn from_checkpoint(
-        config: &RunConfig,
+        config: &'a RunConfig,
         device: Device,
         path: &Path,
     ) -> Result<(Self, Restored)> {
@@ -62,15 +93,15 @@ impl Model {
     /// # Errors
     /// When the weights are absent, damaged or of another model.
     pub fn open(
-        config: &RunConfig,
+        config: &'a RunConfig,
         device: Device,
         source: &ModelSource,
         categories: &[Category],
-    ) -> Result<Opened> {
+    ) -> Result<Opened<'a>> {
         let path = source.resolve(config)?;
         if *source == ModelSource::Pretrained {
             let model = Self::build(config, device, categories.to_vec())?;
-            let report = model.load_pretrained(config, pretrained(config)?)?;
+            let report = model.load_pretrained(pretrained(config)?)?;
             let parts = report.parts.iter().map(|part| part.path.clone());
             let beside = parts.chain(report.overlay.iter().map(|o| o.path.clone())).collect();
             return Ok(Opened {
@@ -92,13 +123,9 @@ impl Model {
     ///
     /// # Errors
     /// When they do not fit the model, or the overlay does not fit them.
-    pub fn load_pretrained(
-        &self,
-        config: &RunConfig,
-        source: &WeightsConfig,
-    ) -> Result<LoadReport> {
+    pub fn load_pretrained(&self, source: &WeightsConfig) -> Result<LoadReport> {
         if let Some(path) = &source.overlay {
-            let backbone = serde_json::to_value(&*config.backbone)?;
+            let backbone = serde_json::to_value(&*self.config.backbone)?;
             weights::Overlay::open(path)?.check_backbone(&backbone)?;
         }
         weights::load(&self.vs, source)
@@ -168,8 +195,8 @@ pub fn decided_by_weights(loaded: &Loaded) -> Result<Option<Decided>> {
 
 /// A model with its weights, and where those come from.
 #[derive(Debug)]
-pub struct Opened {
-    pub model: Model,
+pub struct Opened<'a> {
+    pub model: Model<'a>,
     pub path: PathBuf,
     /// Other files that pretrained weights come from: parts, and what lies on top.
     pub beside: Vec<PathBuf>,

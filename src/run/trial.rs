@@ -7,11 +7,10 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{
-    evaluate::{eval_plan, find_metric, predict_batch},
+    evaluate::{find_metric, predict_batch},
     largest_batch::largest,
     model::Model,
 };
-use crate::config::RunConfig;
 use sonotune_dataset::{Dataset, Record};
 use sonotune_engine::loader::BadImages;
 use sonotune_engine::{
@@ -38,9 +37,8 @@ pub(super) fn evaluate(
     model: &Model,
     dataset: &Arc<Dataset>,
     plan: &LoadPlan,
-    config: &RunConfig,
 ) -> Result<EvaluatedBatch> {
-    let plan = eval_plan(plan.clone(), config, &*model.task);
+    let plan = model.eval_plan(plan);
     let size = plan.loader.batch_size.min(dataset.records.len());
     let pad_to = plan.preprocess.padding(false);
     let chosen = largest(dataset, size, &plan.preprocess, pad_to, plan.needs);
@@ -48,13 +46,13 @@ pub(super) fn evaluate(
     let batch = prepare_usable(records, &plan)?;
     let mut evaluator = model.task.evaluator()?;
     let begin = Instant::now();
-    let predictions = predict_batch(model, &batch, config, model.vs.device())?;
+    let predictions = predict_batch(model, &batch)?;
     for (prediction, target) in predictions.iter().zip(&batch.targets) {
         evaluator.add(prediction, target)?;
     }
     let seconds = begin.elapsed().as_secs_f64();
     let scores = evaluator.finish()?;
-    if let Some(name) = &config.evaluation.best_metric {
+    if let Some(name) = &model.config.evaluation.best_metric {
         find_metric(&scores, name)?;
     }
     Ok(EvaluatedBatch {

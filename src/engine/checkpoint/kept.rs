@@ -76,7 +76,7 @@ fn sync(folder: &Path) -> std::io::Result<()> {
 ///
 /// # Errors
 /// Errors of the file system.
-pub fn remove_old(folder: &Path, step: u64, keep: u64) -> Result<()> {
+pub(crate) fn remove_old(folder: &Path, step: u64, keep: u64) -> Result<()> {
     let steps = steps(folder)?;
     let (past, future): (Vec<_>, Vec<_>) = steps.into_iter().partition(|&s| s <= step);
     let surplus = past.len().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));

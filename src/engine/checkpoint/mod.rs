@@ -27,9 +27,9 @@ pub use writer::Writer;
 pub use sonotune_run_folder::{BEST, LAST};
 
 /// Prefix of the optimiser's tensors.
-pub const OPTIMIZER_PREFIX: &str = "optimizer.";
+pub(crate) const OPTIMIZER_PREFIX: &str = "optimizer.";
 /// Prefix of the moving averages of the weights.
-pub const EMA_PREFIX: &str = "ema.";
+pub(crate) const EMA_PREFIX: &str = "ema.";
 const HEADER_KEY: &str = "sonotune";
 
 /// How far a run has come, and what its model predicts.

@@ -6,11 +6,10 @@
 //! so that nothing stale is ever read, whatever changes; several runs and processes may share a
 //! folder. Files are written whole or not at all, and checked against a checksum of their content.
 //!
-//! [`RunKey`] hashes what all embeddings of a run share, [`Entry`] is one file, and [`Embeddings`] is
-//! what the loader reads from. A run computes missing ones.
+//! [`Entry`] is one file, and [`Embeddings`] is what the loader reads from. A run names the files and
+//! computes missing ones.
 
 mod entry;
-mod key;
 
 use std::{
     collections::HashMap,
@@ -22,7 +21,6 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use entry::is_channels_last;
 pub use entry::{Entry, Found};
-pub use key::{ContentHash, RunKey, RunKeyParts, content_hash};
 use sonotune_base::Error;
 
 /// The `[embedding_cache]` table: keeps the outputs of a fully frozen backbone.
@@ -50,22 +48,21 @@ pub enum EmbeddingDtype {
 /// The embeddings of a run's images, all of which are on disk.
 #[derive(Debug)]
 pub struct Embeddings {
-    dir: PathBuf,
-    key: RunKey,
-    images: HashMap<PathBuf, ContentHash>,
+    /// By image: the file of its embedding, and of that of its mirror image.
+    files: HashMap<PathBuf, [PathBuf; 2]>,
 }
 
 impl Embeddings {
-    /// The embeddings in `dir` of the images at the given paths, whose contents have been hashed.
+    /// Embeddings by the path of their image: the file as the image is, and mirrored.
     #[must_use]
-    pub fn new(dir: &Path, key: RunKey, images: HashMap<PathBuf, ContentHash>) -> Self {
-        Self { dir: dir.to_owned(), key, images }
+    pub fn new(files: HashMap<PathBuf, [PathBuf; 2]>) -> Self {
+        Self { files }
     }
 
-    /// The file of an image's embedding; `None` if the image does not belong to this run.
+    /// The file of an image's embedding; `None` if it is not an image of this run.
     #[must_use]
-    pub fn file(&self, image: &Path, flipped: bool) -> Option<PathBuf> {
-        self.images.get(image).map(|content| self.key.file(&self.dir, content, flipped))
+    pub fn file(&self, image: &Path, flipped: bool) -> Option<&Path> {
+        self.files.get(image).map(|files| files[usize::from(flipped)].as_path())
     }
 
     /// Reads an image's embedding.
@@ -81,7 +78,7 @@ impl Embeddings {
             ))
         };
         let file = self.file(image, flipped).ok_or_else(|| lost("was not asked for".to_owned()))?;
-        match Entry::read(&file)? {
+        match Entry::read(file)? {
             Found::Whole(entry) => Ok(entry),
             Found::Absent => Err(lost(format!("{} has disappeared", file.display())).into()),
             Found::Damaged(why) => {

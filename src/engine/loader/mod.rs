@@ -23,11 +23,7 @@ mod workers;
 pub use bad::BadImage;
 pub use config::{BadImages, LoaderConfig};
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Result, anyhow};
 
@@ -82,7 +78,6 @@ pub struct Loader {
     end: Option<u64>,
     /// Whether every image is mirrored; not used in training.
     mirrored: bool,
-    waited: Duration,
     met: Met,
     /// Dataset index of each image of the batch handed out last.
     records: Vec<usize>,
@@ -135,7 +130,6 @@ impl Loader {
         let plan = Arc::new(prepare::Plan { plan, train, buffers: Buffers::default() });
         let workers = Workers::start(threads, &plan, &dataset)?;
         let early = BTreeMap::new();
-        let waited = Duration::ZERO;
         let (next, issued) = (start, start);
         let (met, records) = (Met::default(), Vec::new());
         let mut loader = Self {
@@ -148,7 +142,6 @@ impl Loader {
             issued,
             end,
             mirrored,
-            waited,
             met,
             records,
         };
@@ -160,12 +153,6 @@ impl Loader {
     #[must_use]
     pub fn remaining(&self) -> Option<u64> {
         self.end.map(|end| end.saturating_sub(self.next))
-    }
-
-    /// Seconds that [`next`](Iterator::next) has waited for data since the loader started.
-    #[must_use]
-    pub fn waited_seconds(&self) -> f64 {
-        self.waited.as_secs_f64()
     }
 
     /// Dataset index of each image of the batch that [`next`](Iterator::next) gave last.
@@ -233,7 +220,6 @@ impl Loader {
 
     /// The batch of step `self.next`, waiting for it if need be.
     fn take(&mut self) -> Result<Finished> {
-        let started = Instant::now();
         let batch = loop {
             if let Some(batch) = self.early.remove(&self.next) {
                 break batch;
@@ -243,7 +229,6 @@ impl Loader {
             };
             self.early.insert(step, batch);
         };
-        self.waited += started.elapsed();
         batch
     }
 

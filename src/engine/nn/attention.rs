@@ -29,7 +29,7 @@ pub enum AttentionKernel {
 
 /// Operands of one attention. `d` is the width of a head, `C = num_heads · d`.
 #[derive(Debug, Clone, Copy)]
-pub struct RelPosAttention<'a> {
+pub(crate) struct RelPosAttention<'a> {
     /// `[B, H, W, 3C]`: query, key, value; each head after head.
     pub qkv: &'a Tensor,
     /// `[3C]`: what a token of zeros projects to, the bias of the qkv layer. Windows that overhang
@@ -49,7 +49,7 @@ impl RelPosAttention<'_> {
     ///
     /// # Errors
     /// When the fused kernel is requested but cannot run.
-    pub fn forward(&self, kernel: AttentionKernel) -> Result<Tensor> {
+    pub(crate) fn forward(&self, kernel: AttentionKernel) -> Result<Tensor> {
         let on_cpu = self.qkv.device() == Device::Cpu;
         match kernel {
             AttentionKernel::Auto if on_cpu && self.fits_fused() => self.fused(),

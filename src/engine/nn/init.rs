@@ -7,7 +7,7 @@ use tch::nn::{Init, init::FanInOut, init::NonLinearity, init::NormalOrUniform};
 ///
 /// PyTorch's `trunc_normal_(std=0.02)` cuts at ±2, a hundred standard deviations: never in practice.
 #[must_use]
-pub fn trunc_normal() -> Init {
+pub(crate) fn trunc_normal() -> Init {
     Init::Randn { mean: 0.0, stdev: 0.02 }
 }
 
@@ -21,7 +21,7 @@ pub fn conv_default(fan_in: i64) -> Init {
 
 /// He's normal initialisation for convolutions before a ReLU, by fan-out (ResNet).
 #[must_use]
-pub fn kaiming_normal_fan_out() -> Init {
+pub(crate) fn kaiming_normal_fan_out() -> Init {
     Init::Kaiming {
         dist: NormalOrUniform::Normal,
         fan: FanInOut::FanOut,

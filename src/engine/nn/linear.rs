@@ -42,7 +42,7 @@ impl Linear {
     }
 
     /// Gives the layer, whose path is `vs`, low-rank updates of some of its rows.
-    pub fn add_lora(&mut self, vs: &nn::Path, size: LoraSize, parts: &[LoraPart]) {
+    pub(crate) fn add_lora(&mut self, vs: &nn::Path, size: LoraSize, parts: &[LoraPart]) {
         let (out_features, in_features) = self.weight.size2().unwrap_or_default();
         self.lora = Some(Lora::new(vs, size, parts, (in_features, out_features)));
     }

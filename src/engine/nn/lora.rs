@@ -13,14 +13,14 @@ use sonotune_base::Error;
 
 /// Sizes of an update.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LoraSize {
+pub(crate) struct LoraSize {
     pub rank: i64,
     pub alpha: f64,
 }
 
 /// Rows of a layer's output that have their own update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoraPart {
+pub(crate) struct LoraPart {
     /// Part of the variables' names; empty if the update covers the whole layer.
     pub name: &'static str,
     pub first_row: i64,
@@ -29,7 +29,7 @@ pub struct LoraPart {
 
 /// The update of one layer.
 #[derive(Debug)]
-pub struct Lora {
+pub(crate) struct Lora {
     parts: Vec<(LoraPart, Factors)>,
     scale: f64,
     out_features: i64,
@@ -118,7 +118,7 @@ impl Lora {
 ///
 /// # Errors
 /// When an update has no weight, or one of another shape.
-pub fn fold(
+pub(crate) fn fold(
     variables: &mut BTreeMap<String, Tensor>,
     alpha: f64,
     parts: impl Fn(&str, &str, i64) -> Option<LoraPart>,

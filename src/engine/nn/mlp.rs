@@ -9,14 +9,14 @@ use super::{
 
 /// `lin2(GELU(lin1(x)))`, with the names of SAM's ViT.
 #[derive(Debug)]
-pub struct Mlp {
+pub(crate) struct Mlp {
     lin1: Linear,
     lin2: Linear,
 }
 
 impl Mlp {
     #[must_use]
-    pub fn new(vs: &nn::Path, embed_dim: i64, mlp_dim: i64) -> Self {
+    pub(crate) fn new(vs: &nn::Path, embed_dim: i64, mlp_dim: i64) -> Self {
         Self {
             lin1: Linear::new(&(vs / "lin1"), embed_dim, mlp_dim),
             lin2: Linear::new(&(vs / "lin2"), mlp_dim, embed_dim),
@@ -24,7 +24,7 @@ impl Mlp {
     }
 
     /// Gives both layers low-rank updates; `vs` is the path of the MLP.
-    pub fn add_lora(&mut self, vs: &nn::Path, size: LoraSize) {
+    pub(crate) fn add_lora(&mut self, vs: &nn::Path, size: LoraSize) {
         for (name, layer) in [("lin1", &mut self.lin1), ("lin2", &mut self.lin2)] {
             let rows = layer.bias.numel() as i64;
             layer.add_lora(&(vs / name), size, &[LoraPart { name: "", first_row: 0, rows }]);
@@ -33,18 +33,18 @@ impl Mlp {
 
     /// Whether any of its variables requires a gradient.
     #[must_use]
-    pub fn learns(&self) -> bool {
+    pub(crate) fn learns(&self) -> bool {
         self.lin1.learns() || self.lin2.learns()
     }
 
     /// Another handle of the same variables.
     #[must_use]
-    pub fn shallow_clone(&self) -> Self {
+    pub(crate) fn shallow_clone(&self) -> Self {
         Self { lin1: self.lin1.shallow_clone(), lin2: self.lin2.shallow_clone() }
     }
 
     /// `[..., embed_dim]` to the same.
-    pub fn forward(&self, x: &Tensor) -> Tensor {
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let mut hidden = self.lin1.forward(x);
         // Only backward needs the values before the GELU; they are four times a token's size.
         let hidden =

@@ -5,11 +5,12 @@ pub mod attention;
 pub mod deformable;
 mod init;
 mod linear;
-pub mod lora;
+pub(crate) mod lora;
 mod mlp;
 mod norm;
 
-pub use init::{conv_default, kaiming_normal_fan_out, trunc_normal};
+pub use init::conv_default;
+pub(crate) use init::{kaiming_normal_fan_out, trunc_normal};
 pub use linear::{Linear, linear};
-pub use mlp::Mlp;
+pub(crate) use mlp::Mlp;
 pub use norm::{LayerNorm, LayerNorm2d};

@@ -44,7 +44,7 @@ impl EmaConfig {
     /// The decay of the update after `updates` earlier ones. For the first it is 0: the average
     /// starts with the weights after one step, as in timm and mmengine.
     #[must_use]
-    pub fn decay_after(&self, updates: u64) -> f64 {
+    pub(crate) fn decay_after(&self, updates: u64) -> f64 {
         if updates == 0 {
             return 0.0;
         }
@@ -122,7 +122,7 @@ impl Ema {
     ///
     /// # Errors
     /// When the variables are not the same; names the first difference.
-    pub fn load_state(&mut self, mut state: HashMap<String, Tensor>) -> Result<()> {
+    pub(crate) fn load_state(&mut self, mut state: HashMap<String, Tensor>) -> Result<()> {
         for (name, average) in self.names.iter().zip(&mut self.averages) {
             let value = state.remove(name).ok_or_else(|| {
                 Error::weights(format!(

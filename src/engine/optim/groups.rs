@@ -7,7 +7,7 @@ use super::GroupConfig;
 use sonotune_base::{Error, pattern};
 
 /// Name under which variables that no pattern matches are grouped and logged.
-pub const BASE_GROUP: &str = "base";
+pub(crate) const BASE_GROUP: &str = "base";
 
 /// Variables that are updated in the same way.
 #[derive(Debug)]

@@ -197,7 +197,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// When the variables or the algorithm are not the same; names the first difference.
-    pub fn load_state(&mut self, mut tensors: HashMap<String, Tensor>) -> Result<()> {
+    pub(crate) fn load_state(&mut self, mut tensors: HashMap<String, Tensor>) -> Result<()> {
         for slot in self.groups.iter_mut().flat_map(|g| &mut g.slots) {
             let device = slot.parameter.device();
             let mut take = |kind: &str, shape: &[i64]| match tensors

@@ -96,17 +96,6 @@ impl ScheduleConfig {
         };
         decay * warmup.factor(step)
     }
-
-    /// Milestones that a run of `max_steps` never reaches.
-    #[must_use]
-    pub fn unreached_milestones(&self, max_steps: u64) -> Vec<u64> {
-        match self {
-            Self::MultiStep { milestones, .. } => {
-                milestones.iter().copied().filter(|&m| m >= max_steps).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
 }
 
 impl Warmup {
@@ -146,7 +135,6 @@ mod tests {
         };
         let expected = [0.001, 0.25075, 0.5005, 0.75025, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01];
         assert_close(&factors(&schedule, 12), &expected);
-        assert_eq!(schedule.unreached_milestones(10), [10]);
     }
 
     #[test]

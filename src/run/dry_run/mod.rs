@@ -12,10 +12,9 @@ use sonotune_base::words::bytes;
 use tch::Device;
 
 use super::{
-    embed,
     largest_batch::{LargestBatch, largest},
     model::{Model, decided_by_weights},
-    train::{load_plan, open, start, validation},
+    prepared::{self, Prepared, Start},
     trial::{self, prepare_usable},
 };
 use crate::config::{Loaded, RunConfig, known_keys};
@@ -25,13 +24,11 @@ use crate::dry_run::{
     memory::{Meter, is_out_of_memory},
 };
 use sonotune_base::{Error, panics::catching};
-use sonotune_dataset::{Dataset, Split, transforms::PadTo};
+use sonotune_dataset::{Dataset, transforms::PadTo};
 use sonotune_engine::{
     batch::Batch,
     checkpoint::{Snapshot, State},
-    device,
     loader::{LoadPlan, Loader},
-    optim::{Ema, Optimizer, groups},
     trainer::Trainer,
 };
 
@@ -53,41 +50,26 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let decided = decided_by_weights(loaded)?;
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
-    let chosen = device::prepare(config.device, config.deterministic)?;
-    let train_set = open(config, Split::Train)?;
-    let val_set = validation(config)?;
-    let model = Model::build(config, chosen.device, train_set.categories.clone())?;
-    let weights = match &config.weights {
-        Some(source) => model.load_pretrained(config, source)?.summary().trim_end().to_owned(),
+    let prepared = Prepared::new(config, Start::Config)?;
+    let Prepared { model, train_set, val_set, optimizer, ema, .. } = prepared;
+    let weights = match &prepared.weights {
+        Some(report) => report.summary().trim_end().to_owned(),
         None => format!("weights: none given; random start of seed {}", config.seed),
     };
-    let groups = groups::group(&model.vs, &config.optimizer.groups)?;
-    embed::check(config, &model)?;
-    let optimizer = Optimizer::new(&config.optimizer, groups);
-    let ema = config.train.ema.as_ref().map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
-    let progress = start(config, &model);
+    let progress = prepared::start(&model);
     let state =
         State { vs: &model.vs, optimizer: &optimizer, ema: ema.as_ref(), progress: &progress };
     let checkpoint_bytes = Snapshot::live(&state).bytes(false)?;
     let (trainable, parameters) = model.num_parameters();
     let mut trying = Trying {
         loaded,
-        device: chosen.device,
-        plan: load_plan(config, &model),
-        trainer: Trainer::new(
-            &*model.task,
-            optimizer,
-            &config.schedule,
-            &config.train,
-            config.precision,
-            chosen.device,
-        )
-        .with_ema(ema),
+        plan: model.load_plan(),
+        trainer: prepared::trainer(&model, optimizer, ema),
         model: &model,
         step: 0,
     };
     let mut report = DryRunReport::new(config, train_set.records.len());
-    report.device = chosen.reason;
+    report.device = prepared.device_reason;
     report.weights = weights;
     (report.parameters, report.trainable) = (parameters, trainable);
     report.checkpoint_bytes = checkpoint_bytes;
@@ -101,10 +83,9 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
 /// The parts of a run that are tried.
 struct Trying<'a> {
     loaded: &'a Loaded,
-    device: Device,
     plan: LoadPlan,
     trainer: Trainer<'a>,
-    model: &'a Model,
+    model: &'a Model<'a>,
     step: u64,
 }
 
@@ -122,7 +103,7 @@ impl Trying<'_> {
     ) -> Result<()> {
         let (largest, batch) = self.largest_batch(train_set)?;
         report.describe_batch(largest, &batch);
-        let meter = Meter::new(self.device);
+        let meter = Meter::new(self.model.device());
         report.memory.total_bytes = meter.total();
         let Some(available) = self.expected_to_fit(report, &meter, &batch, options)? else {
             return Ok(());
@@ -139,7 +120,7 @@ impl Trying<'_> {
         }
         (report.memory.peak_bytes, report.memory.reserved_bytes) = meter.peaks();
         if let Some(val_set) = val_set {
-            match trial::evaluate(self.model, val_set, &self.plan, self.config()) {
+            match trial::evaluate(self.model, val_set, &self.plan) {
                 Ok(evaluated) => report.evaluation = Some(evaluated),
                 Err(error) if is_out_of_memory(&error) => {
                     report.problems.push(
@@ -203,7 +184,7 @@ impl Trying<'_> {
     ) -> Result<Option<Option<u64>>> {
         let available = meter.available();
         let size = batch.targets.len();
-        if self.device != Device::Cpu || size < 2 {
+        if self.model.device() != Device::Cpu || size < 2 {
             return Ok(Some(available));
         }
         let mut peak_of = |count: usize| -> Result<Option<u64>> {
@@ -270,7 +251,7 @@ impl Trying<'_> {
         let (_, batch) = self.largest_batch(dataset)?;
         let mut count = batch.targets.len() / 2;
         while count > 0 {
-            memory::give_back(self.device);
+            memory::give_back(self.model.device());
             match self.one_step(vec![first_images(&batch, count)]) {
                 Ok(_) => {
                     fits = count;
@@ -303,7 +284,7 @@ impl Trying<'_> {
         advice(&Situation {
             resolved: &resolved,
             backbone_keys: &backbone_keys,
-            on_cuda: self.device.is_cuda(),
+            on_cuda: self.model.device().is_cuda(),
             fits,
         })
     }

@@ -9,12 +9,10 @@ mod sources;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
-use tch::Device;
 
 use super::{
-    evaluate::{decided, eval_plan, predict_batch},
+    evaluate::{decided, predict_batch},
     model::{Model, ModelSource, Opened},
-    train::load_plan,
 };
 use crate::predict::{
     coco::Info,
@@ -22,10 +20,7 @@ use crate::predict::{
     sources::{Asked, base_of},
 };
 pub use crate::predict::{masks::MaskFiles, sources::PromptSource};
-use crate::{
-    config::{Loaded, RunConfig},
-    logging::pictures,
-};
+use crate::{config::Loaded, logging::pictures};
 use sonotune_base::{
     Category,
     error::{ErrorKind, exit_code},
@@ -116,9 +111,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
     let keeps_ids = matches!(options.prompts, PromptSource::Annotations { .. });
     let mut predicting = Predicting {
         model: &model,
-        config,
-        device,
-        plan: naming_every_failure(eval_plan(load_plan(config, &model), config, &*model.task)),
+        plan: naming_every_failure(model.eval_plan(&model.load_plan())),
         min_score: options.min_score.unwrap_or(config.task.min_score()),
         outputs: Outputs::new(options, &categories, keeps_ids, takes_prompts)?,
         base: base_of(&options.images).to_owned(),
@@ -176,9 +169,7 @@ fn area(instance: &Instance) -> f64 {
 
 /// A prediction in progress.
 struct Predicting<'a> {
-    model: &'a Model,
-    config: &'a RunConfig,
-    device: Device,
+    model: &'a Model<'a>,
     plan: LoadPlan,
     min_score: f64,
     outputs: Outputs<'a>,
@@ -232,7 +223,7 @@ impl Predicting<'_> {
             let name = relative_text(&target.path, &self.base);
             notes.extend(clip_boxes(target).into_iter().map(|note| format!("{name}: {note}")));
         }
-        match predict_batch(self.model, &batch, self.config, self.device) {
+        match predict_batch(self.model, &batch) {
             Ok(predictions) => Ok(Ok(Answered { batch, predictions, notes })),
             Err(error) if exit_code(&error) == ErrorKind::Data.exit_code() => Ok(Err(error)),
             Err(error) => Err(error),

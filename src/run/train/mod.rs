@@ -11,27 +11,21 @@ use anyhow::Result;
 use tch::Device;
 
 use super::{
-    embed,
     model::{Model, ModelSource, decided_by_weights},
+    prepared::{self, Prepared, Start},
     report,
     skipped::SkippedList,
     trial,
 };
 use crate::logging::environment;
 use crate::{
-    config::{Loaded, RunConfig},
+    config::Loaded,
     logging::{LoggerOptions, RunLogger},
 };
 use setup::{Introduction, Resumed};
-pub(super) use setup::{load_plan, open, start, validation};
 use sonotune_base::stop::StopFlag;
 use sonotune_dataset::{Dataset, Split};
-use sonotune_engine::{
-    checkpoint::Writer,
-    device,
-    optim::{Ema, Optimizer, groups},
-    trainer::Trainer,
-};
+use sonotune_engine::checkpoint::Writer;
 use sonotune_run_folder::{Environment, Existing, RunFolder, RunStatus, Summary};
 use steps::Run;
 
@@ -65,38 +59,28 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
     // Whatever can be refused is refused before the run folder exists.
-    let chosen = device::prepare(config.device, config.deterministic)?;
-    let device = chosen.device;
-    let train_set = open(config, Split::Train)?;
-    let val_set = validation(config)?;
-    let model = Model::build(config, device, train_set.categories.clone())?;
-    let weights_report = match &config.weights {
-        Some(source) if options.existing != Existing::Resume => {
-            Some(model.load_pretrained(config, source)?)
-        }
-        _ => None,
+    let start = match options.existing {
+        Existing::Resume => Start::Checkpoint,
+        _ => Start::Config,
     };
-    let groups = groups::group(&model.vs, &config.optimizer.groups)?;
-    embed::check(config, &model)?;
-    require_best_metric(config, &model, val_set.as_ref())?;
-    let mut optimizer = Optimizer::new(&config.optimizer, groups);
-    let ema = config.train.ema.as_ref();
-    let mut ema = ema.map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
+    let prepared = Prepared::new(config, start)?;
+    let Prepared { model, train_set, val_set, mut optimizer, mut ema, .. } = prepared;
+    require_best_metric(&model, val_set.as_ref())?;
 
     let folder = RunFolder::create(&config.run_dir, options.existing)?;
     let progress = if folder.is_resumed() {
         let state = Resumed { model: &model, optimizer: &mut optimizer, ema: ema.as_mut() };
         state.resume(&folder, config, &options.resume_from)?
     } else {
-        start(config, &model)
+        prepared::start(&model)
     };
-    let logger = begin_log(&folder, loaded, device, progress.step)?;
+    let logger = begin_log(&folder, loaded, model.device(), progress.step)?;
     let introduction = Introduction {
         loaded,
         decided: decided.as_ref().map_or(&[], |decided| &decided.options),
-        device: &chosen.reason,
+        device: &prepared.device_reason,
         model: &model,
-        weights: weights_report.as_ref(),
+        weights: prepared.weights.as_ref(),
         step: progress.step,
         train_set: &train_set,
         val_set: val_set.as_deref(),
@@ -107,22 +91,13 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     report::keep_counts(&logger, folder.path(), splits);
 
     let mut run = Run {
-        trainer: Trainer::new(
-            &*model.task,
-            optimizer,
-            &config.schedule,
-            &config.train,
-            config.precision,
-            device,
-        )
-        .with_ema(ema),
+        trainer: prepared::trainer(&model, optimizer, ema),
         writer: Writer::new(&folder.checkpoints(), config.train.keep_checkpoints),
         model: &model,
         config,
         folder: &folder,
         logger: &logger,
-        device,
-        plan: load_plan(config, &model),
+        plan: model.load_plan(),
         val_set: val_set.as_ref(),
         skipped: SkippedList::open(&folder, &config.loader, progress.step)?,
         progress,
@@ -135,16 +110,13 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
 
 /// Refuses a run whose best checkpoint would be picked by a metric that the task does not report.
 /// The config knows the metrics that a task declares; of another task one batch is scored.
-fn require_best_metric(
-    config: &RunConfig,
-    model: &Model,
-    val_set: Option<&Arc<Dataset>>,
-) -> Result<()> {
+fn require_best_metric(model: &Model, val_set: Option<&Arc<Dataset>>) -> Result<()> {
+    let config = model.config;
     match val_set {
         Some(val_set)
             if config.evaluation.best_metric.is_some() && config.task.metric_names().is_none() =>
         {
-            trial::evaluate(model, val_set, &load_plan(config, model), config).map(drop)
+            trial::evaluate(model, val_set, &model.load_plan()).map(drop)
         }
         _ => Ok(()),
     }

@@ -90,12 +90,11 @@ impl Run<'_> {
     pub(super) fn evaluate(&mut self) -> Result<bool> {
         let Some(val_set) = self.val_set else { return Ok(false) };
         let step = self.progress.step;
-        let (model, config, device) = (self.model, self.config, self.device);
-        let plan = self.plan.clone();
-        let num_pictures = config.logging.num_images;
-        let Scored { report, pictures, skipped, ranked } = self.trainer.with_average(|| {
-            evaluate::score(model, val_set.clone(), plan, config, device, num_pictures)
-        })?;
+        let (model, plan) = (self.model, &self.plan);
+        let num_pictures = self.config.logging.num_images;
+        let Scored { report, pictures, skipped, ranked } = self
+            .trainer
+            .with_average(|| evaluate::score(model, val_set.clone(), plan, num_pictures))?;
         self.list_not_scored(&skipped)?;
         self.logger.evaluation(step, Split::Val, &report);
         for (index, picture) in pictures.iter().enumerate() {
@@ -150,7 +149,7 @@ impl Run<'_> {
             error: None,
             steps: self.progress.step,
             wall_seconds: self.started.elapsed().as_secs_f64(),
-            peak_memory_bytes: peak_memory(self.device),
+            peak_memory_bytes: peak_memory(self.model.device()),
             best: self.progress.best.clone().map(|best| BestModel {
                 metric: best.metric,
                 value: best.value,

@@ -1,55 +1,25 @@
 //! What a training needs before its first step.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 use sonotune_base::words::abbreviated;
 
-use super::super::{
-    model::{Model, ModelSource},
-    scored_images,
-};
+use super::super::model::{Model, ModelSource};
 use crate::{
     config::{Loaded, RunConfig},
     logging::RunLogger,
 };
 use sonotune_base::{Category, Error};
-use sonotune_dataset::{Dataset, Split};
+use sonotune_dataset::Dataset;
 use sonotune_engine::{
     checkpoint::{self, Progress},
-    loader::LoadPlan,
     optim::{Ema, Optimizer},
-    trainer::EarlyStopping,
 };
 use sonotune_run_folder::RunFolder;
 use sonotune_weights::LoadReport;
 
-pub(crate) fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
-    let dataset = config.dataset.open(split)?;
-    if dataset.records.is_empty() {
-        return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
-    }
-    dataset.require_values(&config.task.values())?;
-    Ok(Arc::new(dataset))
-}
-
-/// A run before its first step.
-pub(crate) fn start(config: &RunConfig, model: &Model) -> Progress {
-    Progress {
-        step: 0,
-        seed: config.seed,
-        categories: model.categories.clone(),
-        best: None,
-        convention: config.task.convention(),
-        early_stopping: config.train.early_stopping.as_ref().map(|_| EarlyStopping::default()),
-        evaluation_pending: false,
-        averaged: false,
-    }
-}
-
 /// What a checkpoint fills.
 pub(super) struct Resumed<'a> {
-    pub(super) model: &'a Model,
+    pub(super) model: &'a Model<'a>,
     pub(super) optimizer: &'a mut Optimizer,
     pub(super) ema: Option<&'a mut Ema>,
 }
@@ -104,21 +74,6 @@ fn require_same_categories(
     .into())
 }
 
-/// The validation split, where the dataset has one.
-pub(crate) fn validation(config: &RunConfig) -> Result<Option<Arc<Dataset>>> {
-    if config.dataset.splits().contains(&Split::Val) {
-        return scored_images::open(config, Split::Val).map(Some);
-    }
-    if let Some(metric) = &config.evaluation.best_metric {
-        return Err(Error::config(format!(
-            "evaluation.best_metric = \"{metric}\" needs a validation split: give [dataset] val, \
-             or leave best_metric out"
-        ))
-        .into());
-    }
-    Ok(None)
-}
-
 /// What is said of a run before its first step.
 pub(super) struct Introduction<'a> {
     pub(super) loaded: &'a Loaded,
@@ -126,7 +81,7 @@ pub(super) struct Introduction<'a> {
     pub(super) decided: &'a [String],
     /// Which, and why.
     pub(super) device: &'a str,
-    pub(super) model: &'a Model,
+    pub(super) model: &'a Model<'a>,
     /// What was loaded of pretrained weights.
     pub(super) weights: Option<&'a LoadReport>,
     /// Steps done.
@@ -173,18 +128,5 @@ impl Introduction<'_> {
             logger.info(&format!("weights: none given; random start of seed {seed}"));
         }
         Ok(())
-    }
-}
-
-/// How both splits are loaded.
-pub(crate) fn load_plan(config: &RunConfig, model: &Model) -> LoadPlan {
-    LoadPlan {
-        preprocess: config.preprocess.clone(),
-        augment: config.augment.clone(),
-        spec: model.spec.input.clone(),
-        needs: model.task.needs(),
-        loader: config.loader.clone(),
-        seed: config.seed,
-        embeddings: None,
     }
 }

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
-use tch::Device;
 
 use super::super::{embed, model::Model, skipped::SkippedList};
 use crate::{
@@ -26,11 +25,10 @@ use sonotune_run_folder::RunFolder;
 pub(super) struct Run<'a> {
     pub(super) writer: Writer,
     pub(super) trainer: Trainer<'a>,
-    pub(super) model: &'a Model,
+    pub(super) model: &'a Model<'a>,
     pub(super) config: &'a RunConfig,
     pub(super) folder: &'a RunFolder,
     pub(super) logger: &'a RunLogger,
-    pub(super) device: Device,
     pub(super) plan: LoadPlan,
     pub(super) val_set: Option<&'a Arc<Dataset>>,
     pub(super) skipped: SkippedList,
@@ -114,10 +112,8 @@ impl Run<'_> {
     fn use_embeddings(&mut self, train_set: &Dataset, stop: &StopFlag) -> Result<()> {
         let Some(cache) = &self.config.embedding_cache else { return Ok(()) };
         let filling = embed::Filling {
-            config: self.config,
             cache,
             model: self.model,
-            device: self.device,
             plan: &self.plan,
             watch: embed::Watch { logger: self.logger, stop },
         };

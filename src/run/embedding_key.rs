@@ -12,32 +12,32 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tch::Tensor;
 
-use super::EmbeddingDtype;
-use crate::{
-    backbone::{BackboneConfig, BackboneSpec},
-    device::Precision,
-};
 use sonotune_base::Error;
 use sonotune_dataset::transforms::PreprocessConfig;
+use sonotune_engine::{
+    backbone::{BackboneConfig, BackboneSpec},
+    device::Precision,
+    embedding_cache::EmbeddingDtype,
+};
 use sonotune_weights as weights;
 
 /// SHA-256 of an image file.
-pub type ContentHash = [u8; 32];
+pub(crate) type ContentHash = [u8; 32];
 
 /// Hash of everything that the embeddings of a run have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunKey([u8; 32]);
+pub(crate) struct RunKey([u8; 32]);
 
 /// What goes into a [`RunKey`].
 #[derive(Debug)]
-pub struct RunKeyParts<'a> {
-    pub backbone: &'a dyn BackboneConfig,
-    pub spec: &'a BackboneSpec,
+pub(crate) struct RunKeyParts<'a> {
+    pub(crate) backbone: &'a dyn BackboneConfig,
+    pub(crate) spec: &'a BackboneSpec,
     /// Sorted by name.
-    pub variables: &'a [(String, Tensor)],
-    pub preprocess: &'a PreprocessConfig,
-    pub precision: Precision,
-    pub dtype: EmbeddingDtype,
+    pub(crate) variables: &'a [(String, Tensor)],
+    pub(crate) preprocess: &'a PreprocessConfig,
+    pub(crate) precision: Precision,
+    pub(crate) dtype: EmbeddingDtype,
 }
 
 impl RunKey {
@@ -47,7 +47,7 @@ impl RunKey {
     ///
     /// # Errors
     /// When a variable cannot be read.
-    pub fn new(parts: &RunKeyParts) -> Result<Self> {
+    pub(crate) fn new(parts: &RunKeyParts) -> Result<Self> {
         #[derive(Serialize)]
         struct Plain<'a> {
             version: &'static str,
@@ -80,7 +80,7 @@ impl RunKey {
 
     /// The file of an embedding below `dir`, in one of 256 folders.
     #[must_use]
-    pub fn file(&self, dir: &Path, content: &ContentHash, flipped: bool) -> PathBuf {
+    pub(crate) fn file(&self, dir: &Path, content: &ContentHash, flipped: bool) -> PathBuf {
         let mut hasher = Sha256::new();
         hasher.update(self.0);
         hasher.update(content);
@@ -97,7 +97,7 @@ impl RunKey {
 ///
 /// # Errors
 /// An error of kind data if it cannot be read.
-pub fn content_hash(image: &Path) -> Result<ContentHash> {
+pub(crate) fn content_hash(image: &Path) -> Result<ContentHash> {
     let hash = || -> io::Result<ContentHash> {
         let mut file = File::open(image)?;
         let mut hasher = Sha256::new();
@@ -119,8 +119,8 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
-    use crate::backbone::sam_vit::SamVitConfig;
     use sonotune_dataset::InputSpec;
+    use sonotune_engine::backbone::sam_vit::SamVitConfig;
 
     #[test]
     fn whatever_an_embedding_depends_on_changes_its_file() {

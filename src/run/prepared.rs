@@ -1,0 +1,115 @@
+//! Everything that a training is made of: built and checked before the first step, alike for a training
+//! and for its dry run.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use sonotune_base::Error;
+use sonotune_dataset::{Dataset, Split};
+use sonotune_engine::{
+    checkpoint::Progress,
+    device,
+    optim::{Ema, Optimizer, groups},
+    trainer::{EarlyStopping, Trainer},
+};
+use sonotune_weights::LoadReport;
+
+use crate::{config::RunConfig, embed, model::Model, scored_images};
+
+/// The parts of a training.
+#[derive(Debug)]
+pub(crate) struct Prepared<'a> {
+    pub(crate) model: Model<'a>,
+    pub(crate) train_set: Arc<Dataset>,
+    pub(crate) val_set: Option<Arc<Dataset>>,
+    /// What was loaded of the pretrained weights, if there are any and they were wanted.
+    pub(crate) weights: Option<LoadReport>,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) ema: Option<Ema>,
+    /// The device and why it was chosen, to print.
+    pub(crate) device_reason: String,
+}
+
+/// What the variables start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// The pretrained weights of the config, or at random if it names none.
+    Config,
+    /// A checkpoint, which is loaded afterwards.
+    Checkpoint,
+}
+
+impl<'a> Prepared<'a> {
+    /// Builds the parts that `config` describes. Whatever can be refused is refused here.
+    ///
+    /// # Errors
+    /// Of every kind: config, data, weights.
+    pub(crate) fn new(config: &'a RunConfig, start: Start) -> Result<Self> {
+        let chosen = device::prepare(config.device, config.deterministic)?;
+        let train_set = train_set(config)?;
+        let val_set = validation_set(config)?;
+        let model = Model::build(config, chosen.device, train_set.categories.clone())?;
+        let weights = match &config.weights {
+            Some(source) if start == Start::Config => Some(model.load_pretrained(source)?),
+            _ => None,
+        };
+        let groups = groups::group(&model.vs, &config.optimizer.groups)?;
+        embed::check(&model)?;
+        let optimizer = Optimizer::new(&config.optimizer, groups);
+        let ema = config.train.ema.as_ref();
+        let ema = ema.map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
+        let device_reason = chosen.reason;
+        Ok(Self { model, train_set, val_set, weights, optimizer, ema, device_reason })
+    }
+}
+
+/// A trainer of the model.
+pub(crate) fn trainer<'a>(
+    model: &'a Model<'a>,
+    optimizer: Optimizer,
+    ema: Option<Ema>,
+) -> Trainer<'a> {
+    let config = model.config;
+    let (schedule, train) = (&config.schedule, &config.train);
+    Trainer::new(&*model.task, optimizer, schedule, train, config.precision, model.device())
+        .with_ema(ema)
+}
+
+/// The progress of a run before its first step.
+pub(crate) fn start(model: &Model<'_>) -> Progress {
+    let config = model.config;
+    Progress {
+        step: 0,
+        seed: config.seed,
+        categories: model.categories.clone(),
+        best: None,
+        convention: config.task.convention(),
+        early_stopping: config.train.early_stopping.as_ref().map(|_| EarlyStopping::default()),
+        evaluation_pending: false,
+        averaged: false,
+    }
+}
+
+fn train_set(config: &RunConfig) -> Result<Arc<Dataset>> {
+    let dataset = config.dataset.open(Split::Train)?;
+    if dataset.records.is_empty() {
+        return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
+    }
+    dataset.require_values(&config.task.values())?;
+    Ok(Arc::new(dataset))
+}
+
+/// The validation split, if the dataset has one.
+fn validation_set(config: &RunConfig) -> Result<Option<Arc<Dataset>>> {
+    if config.dataset.splits().contains(&Split::Val) {
+        return scored_images::open(config, Split::Val).map(Some);
+    }
+    if let Some(metric) = &config.evaluation.best_metric {
+        return Err(Error::config(format!(
+            "evaluation.best_metric = \"{metric}\" needs a validation split: give [dataset] val, \
+             or leave best_metric out"
+        ))
+        .into());
+    }
+    Ok(None)
+}
