@@ -18,5 +18,6 @@ pub use {inventory, serde, serde_json, tch, typetag};
 pub use crate::{
     backbone::{Backbone, BackboneConfig, BackboneSpec, Level},
     batch::{Batch, Target},
+    nn::Dims,
     task::{Answer, Evaluator, Instance, Loss, Prediction, StepOutput, Task, TaskConfig},
 };

@@ -105,7 +105,7 @@ impl DeformableAttention {
         let weight = Tensor::cat(&[&offsets.weight, &weights.weight], 0);
         let bias = Tensor::cat(&[&offsets.bias, &weights.bias], 0);
         let both = product(query, &weight, Some(&bias));
-        let width = offsets.bias.size1().unwrap_or_default();
+        let width = offsets.bias.dims::<1>()[0];
         (both.narrow(2, 0, width), both.narrow(2, width, width / 2))
     }
 }

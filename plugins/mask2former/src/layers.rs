@@ -162,7 +162,7 @@ pub(crate) fn to_tokens(map: &Tensor) -> Tensor {
 
 /// `[B, H · W, C]` to `[B, C, H, W]`; channels-last memory, no copy.
 pub(crate) fn to_map(tokens: &Tensor, (h, w): (i64, i64)) -> Tensor {
-    let (b, _, c) = tokens.size3().unwrap_or_default();
+    let [b, _, c] = tokens.dims();
     tokens.reshape([b, h, w, c]).permute([0, 3, 1, 2])
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn resize(map: &Tensor, (h, w): (i64, i64)) -> Tensor {
 
 /// `(height, width)` of a map.
 pub(crate) fn size_of(map: &Tensor) -> (i64, i64) {
-    let (_, _, h, w) = map.size4().unwrap_or_default();
+    let [_, _, h, w] = map.dims();
     (h, w)
 }
 

@@ -46,7 +46,7 @@ impl Objects {
 
     /// Points of the padded input in the frame of the masks, which may be smaller.
     pub(crate) fn in_masks(&self, points: &Tensor) -> Tensor {
-        let (_, h, w) = self.masks.size3().unwrap_or_default();
+        let [_, h, w] = self.masks.dims();
         let (height, width) = self.padded;
         if (h, w) == self.padded {
             return points.shallow_clone();

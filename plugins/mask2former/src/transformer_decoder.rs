@@ -126,7 +126,7 @@ impl Attention {
 
     /// Query, key, value.
     fn rows(&self) -> [Rows; 3] {
-        let dim = self.in_proj_bias.size1().unwrap_or_default() / 3;
+        let dim = self.in_proj_bias.dims::<1>()[0] / 3;
         [0, 1, 2].map(|i| Rows {
             weight: self.in_proj_weight.narrow(0, i * dim, dim),
             bias: self.in_proj_bias.narrow(0, i * dim, dim),
@@ -137,7 +137,7 @@ impl Attention {
     /// only, and so are projected once for all images.
     fn keys_and_values(&self, tokens: &Tensor, positions: &Tensor) -> (Tensor, Tensor) {
         let [_, key, value] = self.rows();
-        let dim = value.bias.size1().unwrap_or_default();
+        let dim = value.bias.dims::<1>()[0];
         let weight = self.in_proj_weight.narrow(0, dim, 2 * dim);
         let key_positions = key.forward(positions);
         let value_bias = value.bias.to_kind(key_positions.kind()).expand_as(&key_positions);
@@ -149,7 +149,7 @@ impl Attention {
     /// Projected `[B, Q, C]`, `[B, K, C]` twice to `[B, Q, C]`.
     fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, visible: Option<&Tensor>) -> Tensor {
         let heads = |x: &Tensor| {
-            let (b, n, dim) = x.size3().unwrap_or_default();
+            let [b, n, dim] = x.dims();
             x.view([b, n, self.num_heads, dim / self.num_heads]).transpose(1, 2)
         };
         let (q, k, v) = (heads(q), heads(k), heads(v));

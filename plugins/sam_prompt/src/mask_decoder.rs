@@ -77,8 +77,8 @@ impl MaskDecoder {
         wanted: MaskTokens,
         train: bool,
     ) -> Masks {
-        let (_, _, h, w) = image.size4().unwrap_or_default();
-        let (n, _, dim) = sparse.size3().unwrap_or_default();
+        let [_, _, h, w] = image.dims();
+        let [n, _, dim] = sparse.dims();
         let as_tokens = |x: &Tensor| x.flatten(2, 3).transpose(1, 2);
         let is_shared = dense.size()[2] != h || dense.size()[3] != w;
         let image = if is_shared {
@@ -136,7 +136,7 @@ impl Upscaling {
         let x = gelu(self.norm1.forward(&x));
         // [N, h·w, 4, 4, C / 8]
         let x = gelu(subpixels(&x, &self.weight3, &self.bias3));
-        let (n, m, channels) = weights.size3().unwrap_or_default();
+        let [n, m, channels] = weights.dims();
         let logits = x.reshape([n, h * w * 16, channels]).bmm(&weights.transpose(1, 2));
         logits
             .view([n, h, w, 2, 2, 2, 2, m].as_slice())
@@ -152,7 +152,7 @@ fn gelu(mut x: Tensor) -> Tensor {
 
 /// `[..., in]` to `[..., 4, out]`: the four subpixels of each position, row by row.
 fn subpixels(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-    let (from, to, _, _) = weight.size4().unwrap_or_default();
+    let [from, to, _, _] = weight.dims();
     let weight = weight.permute([2, 3, 1, 0]).reshape([4 * to, from]);
     let y = product(x, &weight, Some(&bias.repeat([4])));
     let mut shape = x.size();

@@ -42,7 +42,7 @@ impl Sam {
     /// From features that are already computed.
     #[must_use]
     pub fn embedding(&self, features: Tensor, image_size: Size) -> Embedding {
-        let (_, _, h, w) = features.size4().unwrap_or_default();
+        let [_, _, h, w] = features.dims();
         Embedding { positions: self.prompt_encoder.grid((h, w)), features, image_size }
     }
 
@@ -77,7 +77,7 @@ impl Embedding {
     /// Size of the masks that the decoder makes from it.
     #[must_use]
     pub fn mask_size(&self) -> Size {
-        let (_, _, h, w) = self.features.size4().unwrap_or_default();
+        let [_, _, h, w] = self.features.dims();
         (4 * h, 4 * w)
     }
 }

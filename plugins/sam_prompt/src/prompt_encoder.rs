@@ -68,7 +68,7 @@ impl PromptEncoder {
     pub fn sparse(&self, prompts: &Prompts, image_size: Size) -> Tensor {
         let [negative, positive, corner_a, corner_b] = &self.point_embeddings;
         let table = Tensor::cat(&[&self.not_a_point, negative, positive, corner_a, corner_b], 0);
-        let (n, t) = prompts.labels.size2().unwrap_or_default();
+        let [n, t] = prompts.labels.dims();
         let contents = table.index_select(0, &prompts.labels.flatten(0, 1));
         let contents = contents.view([n, t, table.size()[1]]);
         let unit = &prompts.coords / side_lengths(image_size, prompts.coords.device());

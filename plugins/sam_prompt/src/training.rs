@@ -296,7 +296,7 @@ fn limit(objects: &[Vec<i64>], most: usize, seed: u64) -> Vec<Vec<i64>> {
 fn low_resolution(masks: &Tensor, embedding: &Embedding) -> Tensor {
     no_grad(|| {
         let (height, width) = embedding.image_size;
-        let (_, h, w) = masks.size3().unwrap_or_default();
+        let [_, h, w] = masks.dims();
         // Under the reference's size rules a mask may be a pixel larger than its image.
         let masks = masks.narrow(1, 0, h.min(height)).narrow(2, 0, w.min(width));
         let padding = [0, width - w.min(width), 0, height - h.min(height)];

@@ -212,7 +212,7 @@ impl Attention {
     /// not copied: the objects' queries are concatenated instead, since they do not interact here.
     fn attend_image(&self, q: &Tensor, k: &Tensor, v: &Tensor, image: &ImageTokens<'_>) -> Tensor {
         let ImageTokens::Shared(_, owners) = image else { return self.attend(q, k, v) };
-        let (_, t, width) = q.size3().unwrap_or_default();
+        let [_, t, width] = q.dims();
         let mut first = 0;
         let mut of_images = Vec::new();
         for (index, &count) in owners.counts().iter().enumerate().filter(|&(_, &count)| count > 0) {
@@ -228,7 +228,7 @@ impl Attention {
     /// `[N, heads, Q, d]`.
     fn scaled_dot_product(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
         let heads = |x: &Tensor| {
-            let (n, t, width) = x.size3().unwrap_or_default();
+            let [n, t, width] = x.dims();
             x.view([n, t, self.num_heads, width / self.num_heads]).transpose(1, 2)
         };
         let none = None::<Tensor>;

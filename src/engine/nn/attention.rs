@@ -4,6 +4,7 @@
 //! A query at (h, w) scores a key at (h', w') with
 //! `q·k / √d + q·R_h[h − h' + H − 1] + q·R_w[w − w' + W − 1]`.
 
+use crate::nn::Dims;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -81,7 +82,7 @@ impl RelPosAttention<'_> {
     }
 
     fn in_windows(&self, kernel: AttentionKernel) -> Tensor {
-        let (_, h, w, _) = self.qkv.size4().unwrap_or_default();
+        let [_, h, w, _] = self.qkv.dims();
         match self.window_size {
             None => self.attend(self.qkv, kernel),
             Some(size) => {
@@ -93,7 +94,7 @@ impl RelPosAttention<'_> {
 
     /// `[B', H', W', 3C]` to `[B', H', W', C]`, each image or window on its own.
     fn attend(&self, qkv: &Tensor, kernel: AttentionKernel) -> Tensor {
-        let (b, h, w, c3) = qkv.size4().unwrap_or_default();
+        let [b, h, w, c3] = qkv.dims();
         let d = c3 / 3 / self.num_heads;
         // [B', N, 3, heads, d] -> 3 × [B', heads, N, d]
         let parts =
@@ -116,7 +117,7 @@ impl RelPosAttention<'_> {
 
     /// `q·R_h` and `q·R_w` of every query: `[B', heads, N, H']` and `[B', heads, N, W']`.
     fn position_scores(&self, q: &Tensor, (h, w): (i64, i64)) -> (Tensor, Tensor) {
-        let (b, heads, n, d) = q.size4().unwrap_or_default();
+        let [b, heads, n, d] = q.dims();
         let grid = q.reshape([b * heads, h, w, d]);
         // One product for each row (column) of queries: [H', B'·heads·W', d] × [H', d, H'].
         let by_row = grid.permute([1, 0, 2, 3]).reshape([h, b * heads * w, d]);
@@ -146,7 +147,7 @@ fn extended(
     rel_w: &Tensor,
     (h, w): (i64, i64),
 ) -> Tensor {
-    let (b, heads, n, d) = k.size4().unwrap_or_default();
+    let [b, heads, n, d] = k.dims();
     // Flash kernels need one width for all three, on CUDA a multiple of eight.
     let width = (d + h + w + 7) / 8 * 8;
     let fill = |t: Tensor| t.constant_pad_nd([0, width - t.size()[3]]);
@@ -172,7 +173,7 @@ fn extended(
 
 /// `[B, H, W, C']` to `[B · windows, size, size, C']`; what overhangs the grid becomes `padding`.
 fn partition(x: &Tensor, padding: &Tensor, size: i64) -> Tensor {
-    let (b, h, w, c) = x.size4().unwrap_or_default();
+    let [b, h, w, c] = x.dims();
     let (rows, columns) = ((h + size - 1) / size, (w + size - 1) / size);
     let (pad_h, pad_w) = (rows * size - h, columns * size - w);
     let padding = padding.to_kind(x.kind());
@@ -193,7 +194,7 @@ fn partition(x: &Tensor, padding: &Tensor, size: i64) -> Tensor {
 
 /// The inverse of [`partition`], without the overhang.
 fn unpartition(windows: &Tensor, size: i64, (h, w): (i64, i64)) -> Tensor {
-    let (count, _, _, c) = windows.size4().unwrap_or_default();
+    let [count, _, _, c] = windows.dims();
     let (rows, columns) = ((h + size - 1) / size, (w + size - 1) / size);
     windows
         .view([count / (rows * columns), rows, columns, size, size, c])

@@ -1,5 +1,6 @@
 //! Fully connected layer over the last axis.
 
+use crate::nn::Dims;
 use tch::{
     Kind, Tensor,
     nn::{self, Init},
@@ -43,7 +44,7 @@ impl Linear {
 
     /// Gives the layer, whose path is `vs`, low-rank updates of some of its rows.
     pub(crate) fn add_lora(&mut self, vs: &nn::Path, size: LoraSize, parts: &[LoraPart]) {
-        let (out_features, in_features) = self.weight.size2().unwrap_or_default();
+        let [out_features, in_features] = self.weight.dims();
         self.lora = Some(Lora::new(vs, size, parts, (in_features, out_features)));
     }
 
@@ -90,7 +91,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     let pixels = x.reshape([1, 1, tokens, in_features]).permute([0, 3, 1, 2]);
     let kernel = weight.unsqueeze(-1).unsqueeze(-1);
     let y = pixels.conv2d(&kernel, bias, [1, 1], [0, 0], [1, 1], 1);
-    shape.push(weight.size().first().copied().unwrap_or_default());
+    shape.push(weight.dims::<2>()[0]);
     y.permute([0, 2, 3, 1]).reshape(shape)
 }
 

@@ -3,6 +3,7 @@
 //! `y = x Wᵀ + b + (alpha / rank) · x Aᵀ Bᵀ`, with `A` drawn at random and `B` zero at the start, so
 //! that the layer starts unchanged.
 
+use crate::nn::Dims;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
@@ -101,7 +102,7 @@ impl Lora {
     fn spread(&self) -> Tensor {
         let count = self.parts.len() as i64;
         let columns = self.parts.iter().enumerate().map(|(index, (part, factors))| {
-            let (_, rank) = factors.b.size2().unwrap_or_default();
+            let [_, rank] = factors.b.dims();
             let (left, right) = (index as i64 * rank, (count - 1 - index as i64) * rank);
             let (above, below) = (part.first_row, self.out_features - part.first_row - part.rows);
             factors.b.constant_pad_nd([left, right, above, below])
@@ -135,7 +136,7 @@ pub(crate) fn fold(
         let b = variables.remove(&b).ok_or_else(broken)?;
         let stored = variables.get_mut(&weight).ok_or_else(broken)?;
         let (rank, _) = a.size2()?;
-        let out_features = stored.size().first().copied().unwrap_or_default();
+        let out_features = stored.dims::<2>()[0];
         let rows = parts(layer, part, out_features)
             .with_context(|| format!("`{name}`: the config's backbone.lora has no such target"))?;
         *stored = no_grad(|| -> Result<Tensor> {

@@ -3,12 +3,14 @@
 
 pub mod attention;
 pub mod deformable;
+mod dims;
 mod init;
 mod linear;
 pub(crate) mod lora;
 mod mlp;
 mod norm;
 
+pub use dims::Dims;
 pub use init::conv_default;
 pub(crate) use init::{kaiming_normal_fan_out, trunc_normal};
 pub use linear::{Linear, linear};

@@ -1,5 +1,6 @@
 //! One transformer block.
 
+use crate::nn::Dims;
 use anyhow::Result;
 use tch::{Tensor, nn};
 
@@ -177,7 +178,7 @@ impl Attention {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (_, h, w, _) = x.size4().unwrap_or_default();
+        let [_, h, w, _] = x.dims();
         let (span_h, span_w) = self.sizes.window_size.map_or((h, w), |size| (size, size));
         let attention = RelPosAttention {
             qkv: &self.qkv.forward(x),

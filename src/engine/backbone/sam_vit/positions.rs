@@ -1,10 +1,11 @@
 //! Resizes position embeddings to grids of another size than the stored one.
 
+use crate::nn::Dims;
 use tch::Tensor;
 
 /// `[1, S, S, C]` to `[1, H, W, C]`, bicubic without antialiasing, as in the reference.
 pub(super) fn resize_pos_embed(pos_embed: &Tensor, (h, w): (i64, i64)) -> Tensor {
-    let (_, stored_h, stored_w, _) = pos_embed.size4().unwrap_or_default();
+    let [_, stored_h, stored_w, _] = pos_embed.dims();
     if (stored_h, stored_w) == (h, w) {
         return pos_embed.shallow_clone();
     }
