@@ -4,10 +4,6 @@ use std::collections::BTreeMap;
 
 use sonotune_engine::prelude::*;
 
-use crate::{
-    evaluator::metric_names, head::LinearHead, loss::ClassificationLoss, task::Classifier,
-};
-
 /// Options of image classification.
 ///
 /// ```toml
@@ -90,51 +86,9 @@ impl LossConfig {
     }
 }
 
-#[typetag::serde(name = "classification")]
-impl TaskConfig for ClassificationConfig {
-    fn build(
-        &self,
-        vs: &nn::Path<'_>,
-        backbone: Box<dyn Backbone>,
-        categories: &[Category],
-    ) -> Result<Box<dyn Task>> {
-        self.check()?;
-        self.check_categories(categories)?;
-        let Some(level) = backbone.spec().levels.last().copied() else {
-            return Err(Error::config(
-                "task: classification needs a backbone with at least one feature level",
-            )
-            .into());
-        };
-        let head = LinearHead::new(&(vs / "head" / "fc"), level.channels, categories.len() as i64);
-        let loss = ClassificationLoss {
-            config: self.loss.clone(),
-            class_weights: self.weights_tensor(categories)?.map(|w| w.to_device(vs.device())),
-            multi_label: self.multi_label,
-        };
-        Ok(Box::new(Classifier {
-            backbone,
-            head,
-            loss,
-            threshold: self.multi_label.then(|| self.threshold.unwrap_or(0.5)),
-            category_names: categories.iter().map(|c| c.name.clone()).collect(),
-        }))
-    }
-
-    fn metric_names(&self) -> Option<Vec<String>> {
-        Some(metric_names(self.multi_label))
-    }
-}
-
-inventory::submit! {
-    Summary::of("task", "classification",
-        "one or several categories for the whole image: token average, linear head, focal loss",
-    )
-}
-
 impl ClassificationConfig {
     /// Ranges, and options that contradict each other.
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let in_range = |key: &str, expected: &str, got: f64, fits: bool| {
             if fits && got.is_finite() {
                 return Ok(());
@@ -184,7 +138,7 @@ impl ClassificationConfig {
         }
     }
 
-    fn check_categories(&self, categories: &[Category]) -> Result<()> {
+    pub(crate) fn check_categories(&self, categories: &[Category]) -> Result<()> {
         let least = if self.multi_label { 1 } else { 2 };
         if categories.len() >= least {
             return Ok(());
@@ -200,7 +154,7 @@ impl ClassificationConfig {
     }
 
     /// `[K]` f32, or `None` if all weights are equal.
-    fn weights_tensor(&self, categories: &[Category]) -> Result<Option<Tensor>> {
+    pub(crate) fn weights_tensor(&self, categories: &[Category]) -> Result<Option<Tensor>> {
         if self.class_weights.is_empty() {
             return Ok(None);
         }

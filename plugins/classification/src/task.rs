@@ -3,11 +3,54 @@
 use sonotune_engine::prelude::*;
 
 use crate::{
-    evaluator::ClassificationEvaluator,
+    config::ClassificationConfig,
+    evaluator::{ClassificationEvaluator, metric_names},
     head::LinearHead,
     labels::{labels_of, multi_hot},
     loss::ClassificationLoss,
 };
+
+#[typetag::serde(name = "classification")]
+impl TaskConfig for ClassificationConfig {
+    fn build(
+        &self,
+        vs: &nn::Path<'_>,
+        backbone: Box<dyn Backbone>,
+        categories: &[Category],
+    ) -> Result<Box<dyn Task>> {
+        self.check()?;
+        self.check_categories(categories)?;
+        let Some(level) = backbone.spec().levels.last().copied() else {
+            return Err(Error::config(
+                "task: classification needs a backbone with at least one feature level",
+            )
+            .into());
+        };
+        let head = LinearHead::new(&(vs / "head" / "fc"), level.channels, categories.len() as i64);
+        let loss = ClassificationLoss {
+            config: self.loss.clone(),
+            class_weights: self.weights_tensor(categories)?.map(|w| w.to_device(vs.device())),
+            multi_label: self.multi_label,
+        };
+        Ok(Box::new(Classifier {
+            backbone,
+            head,
+            loss,
+            threshold: self.multi_label.then(|| self.threshold.unwrap_or(0.5)),
+            category_names: categories.iter().map(|c| c.name.clone()).collect(),
+        }))
+    }
+
+    fn metric_names(&self) -> Option<Vec<String>> {
+        Some(metric_names(self.multi_label))
+    }
+}
+
+inventory::submit! {
+    Summary::of("task", "classification",
+        "one or several categories for the whole image: token average, linear head, focal loss",
+    )
+}
 
 /// An image classifier.
 #[derive(Debug)]

@@ -1,18 +1,10 @@
 //! The `[task]` table of `type = "mask2former"`.
 
-use sonotune_engine::{
-    prelude::{words::counted, *},
-    task::instances::InstanceScores,
-};
+use sonotune_engine::prelude::{words::counted, *};
 
 use crate::{
-    EvaluationConfig, TrainingConfig,
-    head::{HeadSizes, Mask2FormerHead},
-    layers::ConvGroupNorm,
-    neck::SimpleFeaturePyramid,
-    pixel_decoder::PixelDecoderSizes,
-    task::Mask2Former,
-    transformer_decoder::TransformerDecoderSizes,
+    EvaluationConfig, TrainingConfig, head::HeadSizes, layers::ConvGroupNorm,
+    pixel_decoder::PixelDecoderSizes, transformer_decoder::TransformerDecoderSizes,
 };
 
 /// Options of instance segmentation. The defaults are the UltraSam paper's.
@@ -101,65 +93,12 @@ impl Default for TransformerDecoderConfig {
     }
 }
 
-#[typetag::serde(name = "mask2former")]
-impl TaskConfig for Mask2FormerConfig {
-    fn build(
-        &self,
-        vs: &nn::Path<'_>,
-        backbone: Box<dyn Backbone>,
-        categories: &[Category],
-    ) -> Result<Box<dyn Task>> {
-        self.check()?;
-        if categories.is_empty() {
-            return Err(Error::data(
-                "instance segmentation needs at least one category, the training annotations have none",
-            )
-            .into());
-        }
-        let levels = backbone.spec().levels.clone();
-        let neck = match self.neck {
-            Neck::None => None,
-            Neck::SimpleFeaturePyramid => {
-                let channels = levels.last().map_or(0, |level| level.channels);
-                Some(SimpleFeaturePyramid::new(&(vs / "neck"), channels, self.feat_channels)?)
-            }
-        };
-        let available = match &neck {
-            Some(neck) => neck.channels(),
-            None => levels.iter().map(|level| level.channels).collect(),
-        };
-        let sizes = self.head_sizes(self.in_channels(&available)?, categories.len() as i64);
-        Ok(Box::new(Mask2Former {
-            backbone,
-            neck,
-            head: Mask2FormerHead::new(&(vs / "panoptic_head"), &sizes),
-            config: self.clone(),
-            categories: categories.iter().map(|c| c.name.clone()).collect(),
-        }))
-    }
-
-    fn metric_names(&self) -> Option<Vec<String>> {
-        Some(InstanceScores::metric_names())
-    }
-
-    /// Every query gives an instance, most of them of next to no score.
-    fn min_score(&self) -> f64 {
-        0.5
-    }
-}
-
-inventory::submit! {
-    Summary::of("task", "mask2former",
-        "instance segmentation: Mask2Former's pixel and transformer decoder on any backbone",
-    )
-}
-
 fn fault<T>(message: String) -> Result<T> {
     Err(Error::config(message).into())
 }
 
 impl Mask2FormerConfig {
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let groups = ConvGroupNorm::GROUPS;
         let dim = self.feat_channels;
         if dim <= 0 || dim % groups != 0 {
@@ -193,7 +132,7 @@ impl Mask2FormerConfig {
 
     /// Channels of the levels that the head uses, fine to coarse: the coarsest for the encoder, and
     /// one finer level for the masks.
-    fn in_channels(&self, available: &[i64]) -> Result<Vec<i64>> {
+    pub(crate) fn in_channels(&self, available: &[i64]) -> Result<Vec<i64>> {
         let encoded = self.pixel_decoder.num_levels;
         let (giver, most) = match self.neck {
             // A level that nothing uses is probably a mistake.
@@ -213,7 +152,7 @@ impl Mask2FormerConfig {
         Ok(available[count.saturating_sub(encoded + 1)..].to_vec())
     }
 
-    fn head_sizes(&self, in_channels: Vec<i64>, num_classes: i64) -> HeadSizes {
+    pub(crate) fn head_sizes(&self, in_channels: Vec<i64>, num_classes: i64) -> HeadSizes {
         let (pixel, transformer) = (&self.pixel_decoder, &self.transformer_decoder);
         HeadSizes {
             pixel_decoder: PixelDecoderSizes {

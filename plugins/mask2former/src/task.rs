@@ -1,9 +1,9 @@
 //! Implements the engine's `Task`.
 
-use sonotune_engine::prelude::*;
+use sonotune_engine::{prelude::*, task::instances::InstanceScores};
 
 use crate::{
-    Mask2FormerConfig,
+    Mask2FormerConfig, Neck,
     evaluation::InstanceEvaluator,
     head::Mask2FormerHead,
     neck::SimpleFeaturePyramid,
@@ -11,6 +11,59 @@ use crate::{
     prediction::{Frame, instances},
     training,
 };
+
+#[typetag::serde(name = "mask2former")]
+impl TaskConfig for Mask2FormerConfig {
+    fn build(
+        &self,
+        vs: &nn::Path<'_>,
+        backbone: Box<dyn Backbone>,
+        categories: &[Category],
+    ) -> Result<Box<dyn Task>> {
+        self.check()?;
+        if categories.is_empty() {
+            return Err(Error::data(
+                "instance segmentation needs at least one category, the training annotations have none",
+            )
+            .into());
+        }
+        let levels = backbone.spec().levels.clone();
+        let neck = match self.neck {
+            Neck::None => None,
+            Neck::SimpleFeaturePyramid => {
+                let channels = levels.last().map_or(0, |level| level.channels);
+                Some(SimpleFeaturePyramid::new(&(vs / "neck"), channels, self.feat_channels)?)
+            }
+        };
+        let available = match &neck {
+            Some(neck) => neck.channels(),
+            None => levels.iter().map(|level| level.channels).collect(),
+        };
+        let sizes = self.head_sizes(self.in_channels(&available)?, categories.len() as i64);
+        Ok(Box::new(Mask2Former {
+            backbone,
+            neck,
+            head: Mask2FormerHead::new(&(vs / "panoptic_head"), &sizes),
+            config: self.clone(),
+            categories: categories.iter().map(|c| c.name.clone()).collect(),
+        }))
+    }
+
+    fn metric_names(&self) -> Option<Vec<String>> {
+        Some(InstanceScores::metric_names())
+    }
+
+    /// Every query gives an instance, most of them of next to no score.
+    fn min_score(&self) -> f64 {
+        0.5
+    }
+}
+
+inventory::submit! {
+    Summary::of("task", "mask2former",
+        "instance segmentation: Mask2Former's pixel and transformer decoder on any backbone",
+    )
+}
 
 /// An instance segmenter.
 #[derive(Debug)]

@@ -31,11 +31,11 @@ mod task;
 mod training;
 pub mod transformer;
 
-pub use config::{DecoderConfig, SamPromptConfig};
+pub use config::{
+    DecoderConfig, EvaluationConfig, EverythingConfig, Protocol, SamPromptConfig, TrainingConfig,
+};
 pub use convention::Convention;
-pub use evaluation::{EvaluationConfig, Protocol};
-pub use everything::EverythingConfig;
 pub use image_tokens::Owners;
 pub use loss::{IouLoss, LossConfig, MaskChoice, MaskLosses, mask_losses};
 pub use postprocess::{Frame, Postprocess};
-pub use training::{TrainingConfig, pass_losses};
+pub use training::pass_losses;

@@ -4,8 +4,8 @@ use sonotune_engine::prelude::*;
 
 use crate::{
     SamPromptConfig,
+    config::Multimask,
     convention::Origin,
-    evaluation::Multimask,
     image_tokens::Owners,
     mask_decoder::MaskTokens,
     model::{Embedding, Sam},

@@ -136,7 +136,7 @@ pub(crate) fn fold(
         let b = variables.remove(&b).ok_or_else(broken)?;
         let stored = variables.get_mut(&weight).ok_or_else(broken)?;
         let (rank, _) = a.size2()?;
-        let out_features = stored.dims::<2>()[0];
+        let (out_features, _) = stored.size2()?;
         let rows = parts(layer, part, out_features)
             .with_context(|| format!("`{name}`: the config's backbone.lora has no such target"))?;
         *stored = no_grad(|| -> Result<Tensor> {

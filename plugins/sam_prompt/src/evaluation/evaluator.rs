@@ -6,11 +6,21 @@ use sonotune_engine::{
         overlap::{OverlapMeans, Spacing, overlap},
     },
     prelude::*,
-    task::instances::{Annotated, Counts, InstanceScorer, number, percent},
+    task::instances::{Annotated, Counts, InstanceScorer, figure_names, number, percent},
 };
 
 /// Metrics of the overlap of each object with its own answer.
-pub(super) const OVERLAPS: [&str; 4] = ["mIoU", "dice", "hd95", "hd95_undefined"];
+const OVERLAPS: [&str; 4] = ["mIoU", "dice", "hd95", "hd95_undefined"];
+
+/// Names of the metrics of the passes.
+pub(crate) fn metric_names(passes: Vec<String>) -> Vec<String> {
+    let of_pass = |pass: String| {
+        let figures = [IouType::Segm, IouType::Bbox].into_iter().flat_map(figure_names);
+        let names = figures.chain(OVERLAPS.map(str::to_owned));
+        names.map(|name| format!("{pass}/{name}")).collect::<Vec<_>>()
+    };
+    passes.into_iter().flat_map(of_pass).collect()
+}
 
 /// Scores every pass for itself: COCO's metric on boxes and masks, and the overlap of each object with
 /// its own answer.

@@ -3,40 +3,11 @@
 use sonotune_engine::prelude::*;
 
 use crate::{
+    Protocol,
     postprocess::tight_box,
     prediction::{Reply, View},
     prompt::Question,
 };
-
-/// How an object is prompted for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
-pub enum Protocol {
-    /// Mean row and column of the object's pixels in the original image, as in the reference; it may
-    /// be outside the object, for example a crescent.
-    CenterPoint,
-    /// The annotated box.
-    Box,
-    /// One of the object's pixels.
-    RandomPoint,
-    /// The annotated box with each side moved.
-    NoisyBox,
-    /// The centre point, then repeatedly a click at the deepest point of the remaining error, with the
-    /// last mask as a prompt; one score per click.
-    Clicks,
-}
-
-impl Protocol {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::CenterPoint => "center_point",
-            Self::Box => "box",
-            Self::RandomPoint => "random_point",
-            Self::NoisyBox => "noisy_box",
-            Self::Clicks => "clicks",
-        }
-    }
-}
 
 /// An annotated object that can be prompted for.
 struct Subject<'a> {

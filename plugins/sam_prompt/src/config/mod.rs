@@ -2,11 +2,16 @@
 
 use sonotune_engine::prelude::*;
 
-use crate::{
-    Convention, EvaluationConfig, EverythingConfig, LossConfig, TrainingConfig,
-    mask_decoder::MaskDecoder, model::Sam, prompt_encoder::PromptEncoder, task::SamPrompt,
-    transformer::TransformerSizes,
-};
+mod evaluation;
+mod everything;
+mod training;
+
+pub(crate) use evaluation::Multimask;
+pub use evaluation::{EvaluationConfig, Protocol};
+pub use everything::EverythingConfig;
+pub use training::TrainingConfig;
+
+use crate::{convention::Convention, loss::LossConfig, transformer::TransformerSizes};
 
 /// Options of promptable segmentation.
 ///
@@ -56,70 +61,6 @@ impl Default for DecoderConfig {
     }
 }
 
-#[typetag::serde(name = "sam_prompt")]
-impl TaskConfig for SamPromptConfig {
-    fn build(
-        &self,
-        vs: &nn::Path<'_>,
-        backbone: Box<dyn Backbone>,
-        categories: &[Category],
-    ) -> Result<Box<dyn Task>> {
-        self.training.check(self.refines())?;
-        self.loss.check()?;
-        self.evaluation.check()?;
-        self.everything.check()?;
-        let Some(level) = backbone.spec().levels.last().copied() else {
-            return Err(Error::config(
-                "task: sam_prompt needs a backbone with at least one feature level",
-            )
-            .into());
-        };
-        if categories.is_empty() {
-            return Err(Error::data(
-                "sam_prompt needs at least one category; an annotation file for prompts usually \
-                 has one, \"object\"",
-            )
-            .into());
-        }
-        let sizes = self.sizes(level.channels)?;
-        let prompt_encoder = PromptEncoder::new(&(vs / "prompt_encoder"), level.channels);
-        let mask_decoder = MaskDecoder::new(&(vs / "mask_decoder"), sizes);
-        let sam = Sam { backbone, prompt_encoder, mask_decoder };
-        let categories = categories.iter().map(|c| c.name.clone()).collect();
-        Ok(Box::new(SamPrompt { sam, config: self.clone(), categories }))
-    }
-
-    fn convention(&self) -> Option<String> {
-        (self.convention != Convention::Auto).then(|| self.convention.name().to_owned())
-    }
-
-    fn takes_prompts(&self) -> bool {
-        true
-    }
-
-    fn metric_names(&self) -> Option<Vec<String>> {
-        Some(self.evaluation.metric_names())
-    }
-
-    fn decided_by_weights(&self, convention: &str) -> Vec<(&'static str, String)> {
-        let decided = match convention {
-            "ultrasam" => Convention::Ultrasam,
-            "segment_anything" | "huggingface_sam" => Convention::SegmentAnything,
-            _ => return Vec::new(),
-        };
-        match self.convention {
-            Convention::Auto => vec![("convention", format!("\"{}\"", decided.name()))],
-            _ => Vec::new(),
-        }
-    }
-}
-
-inventory::submit! {
-    Summary::of("task", "sam_prompt",
-        "segmentation of what a point or a box points at: SAM, MedSAM, UltraSam",
-    )
-}
-
 impl SamPromptConfig {
     /// Whether a second pass refines the first mask.
     #[must_use]
@@ -128,7 +69,7 @@ impl SamPromptConfig {
     }
 
     /// Sizes of a decoder of width `dim`.
-    fn sizes(&self, dim: i64) -> Result<TransformerSizes> {
+    pub(crate) fn sizes(&self, dim: i64) -> Result<TransformerSizes> {
         let DecoderConfig { depth, num_heads, mlp_dim, .. } = self.decoder;
         let fault = |message: String| Err(Error::config(message).into());
         if depth == 0 {
