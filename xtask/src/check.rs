@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{fuzz, process, setup, stages::Stages, test, workspace};
+use crate::{fuzz, gate, process, setup, stages::Stages, test, workspace};
 
 /// Nothing that people write or a test needs is larger; a core dump, a dataset or a checkpoint is.
 const LARGEST_TRACKED_FILE: u64 = 1 << 20;
@@ -32,6 +32,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<()> {
 
 fn checks(stages: &mut Stages) -> Result<test::Outcome> {
     stages.run("sizes of tracked files", ensure_small_files)?;
+    stages.run("directions, cycles, sizes and words", || gate::ensure(&workspace::root()))?;
     stages.run("formatting", || {
         process::run(&mut cargo(&["fmt", "--all", "--check"]))?;
         let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];

@@ -15,6 +15,7 @@ mod demo;
 #[cfg(test)]
 mod documents;
 mod fuzz;
+mod gate;
 mod libtorch;
 mod process;
 mod python;
@@ -40,7 +41,7 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run all tests, and list at the end what was skipped and why.
     Test(test::TestArgs),
-    /// Run every check, cheapest first: formatting, lints, documentation, tests.
+    /// Run every check, cheapest first: structure and words, formatting, lints, documentation, tests.
     Check(check::CheckArgs),
     /// Measure Sonotune next to the Python packages, taking turns, and print the ratios.
     Bench(bench::BenchArgs),
