@@ -8,6 +8,7 @@
 
 mod additions;
 mod allow;
+mod bytes;
 mod config;
 mod convert;
 mod dtype;
@@ -27,6 +28,7 @@ mod torch;
 mod words;
 
 pub use additions::addition;
+pub use bytes::bytes;
 pub use config::{WeightsConfig, WeightsPartConfig};
 pub use convert::{ConvertOptions, ConvertReport, convert};
 pub use dtype::Dtype;
@@ -37,7 +39,6 @@ pub use load::{load, load_file};
 pub use overlay::{BaseFile, Overlay, OverlayInfo, OverlayReport, save_overlay};
 pub use parts::is_claimed;
 pub use report::{Cast, LoadReport, Loaded, Misshapen, Missing, Resized, Unplaced};
-pub use safetensors::bytes;
 pub use safetensors::safetensors_len;
 pub use safetensors::save_safetensors;
 pub use torch::{OtherContent, save_torch};

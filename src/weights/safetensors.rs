@@ -13,6 +13,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use tch::{Device, Tensor};
 
 use super::{
+    bytes::{bytes, in_tensor},
     dtype::Dtype,
     entry::{Span, TensorEntry},
     torch::{Contents, OtherContent},
@@ -125,11 +126,6 @@ pub fn safetensors_len(
     Ok(8 + header.json.len() as u64 + data)
 }
 
-/// A tensor that cannot be read, as an error of writing the file.
-pub(super) fn in_tensor(name: &str, error: &anyhow::Error) -> io::Error {
-    io::Error::other(format!("tensor `{name}`: {error:#}"))
-}
-
 struct Header {
     json: Vec<u8>,
     /// Indices of the tensors in the order of their bytes.
@@ -173,15 +169,4 @@ fn header(tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> 
     // The bytes begin at a multiple of eight.
     json.resize(json.len().next_multiple_of(8), b' ');
     Ok(Header { json, order })
-}
-
-/// Little-endian bytes of a tensor's elements in row-major order.
-pub fn bytes(tensor: &Tensor) -> Result<Vec<u8>> {
-    let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
-    let numel = tensor.numel();
-    let mut bytes = vec![0; numel * tensor.f_kind()?.elt_size_in_bytes()];
-    if numel > 0 {
-        tensor.f_copy_data_u8(&mut bytes, numel)?;
-    }
-    Ok(bytes)
 }

@@ -73,7 +73,7 @@ const TRUTH_FAULTS: &[(&str, &str, &[&str])] = &[
     ("{\"id\": 5.0}", "{\"id\": 1}", &["two entries of `images` have the id 1"]),
     ("{\"id\": \"b\"}", "{\"id\": 1}", &["two entries of `categories` have the id 1"]),
     ("{\"id\": \"b\"}", "{}", &["categories[1]: `id` is missing"]),
-    ("\"id\": \"a\"", "\"id\": 70", &["annotations[1] (id 70)", "the id of annotations[0], too"]),
+    ("\"id\": \"a\"", "\"id\": 70", &["annotations[1] (id 70)", "the same id as annotations[0]"]),
     ("\"image_id\": 1,", "\"image_id\": 7,", &["annotations[0] (id 70)", "image_id 7 is not"]),
     (
         "\"image_id\": 1,",

@@ -105,7 +105,9 @@ fn a_dry_run_of_a_folder_writes_nothing() {
     let dry = place.convert(&["--dry-run"]);
     assert_success(&dry);
     let text = stdout(&dry);
-    for part in ["3 rasters.images", "2 rasters.masks[0]", "2 units", "1 problems", "img/2.png"] {
+    for part in
+        ["3 rasters.images", "2 rasters.masks[0]", "2 complete units", "1 problems", "img/2.png"]
+    {
         assert!(text.contains(part), "no `{part}` in {text}");
     }
     let report = place.json(&["--dry-run"]);

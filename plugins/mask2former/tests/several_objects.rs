@@ -9,8 +9,8 @@ use mask2former::{
 };
 use sonotune_engine::{prelude::*, serde_json::Value};
 
-/// Both sides compute in fp64; libtorch adds in another order.
-const ROUNDING: f64 = 1e-10;
+/// Masks are sampled in fp32; the other order of pairs differs by 2e-2.
+const ROUNDING: f64 = 1e-7;
 
 fn fixture() -> Value {
     serde_json::from_str(include_str!("several_objects.json")).unwrap()

@@ -11,7 +11,7 @@ use std::{
 use tch::{Cuda, Device};
 
 use super::{CpuFacts, Facts, FolderFacts, GpuFacts, LibtorchFacts, MemoryFacts};
-use crate as run;
+use crate::config;
 
 /// What to examine besides the machine.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Probe<'a> {
 /// Gathers the facts; `products` is the result of a matrix product on the device.
 #[must_use]
 pub fn facts(probe: &Probe<'_>, products: Result<(f64, f64), String>) -> Facts {
-    let plugins = run::config::registered()
+    let plugins = config::registered()
         .map(|all| all.into_iter().map(|one| one.name).collect())
         .map_err(|error| format!("{error:#}"));
     let temporary = std::env::temp_dir();

@@ -10,9 +10,9 @@ use tch::Tensor;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
+    bytes::{bytes, in_tensor},
     dtype::Dtype,
     entry::row_major,
-    safetensors::{bytes, in_tensor},
 };
 use sonotune_base::{Error, fs::atomic_write_with};
 

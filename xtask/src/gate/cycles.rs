@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Write as _,
+    path::Path,
 };
 
 use super::{
@@ -29,7 +30,14 @@ pub(super) fn faults(
         let covers = |known: &[String], knot: &BTreeSet<&str>| {
             knot.iter().all(|module| known.iter().any(|name| name == module))
         };
-        for knot in &knots {
+        let folder = member.crate_root.parent().unwrap_or(Path::new(""));
+        // The files of one folder are read together; what crosses folders is structure.
+        let crosses_folders = |knot: &BTreeSet<&str>| {
+            knot.iter().any(|module| {
+                sources.iter().any(|source| source.path.starts_with(folder.join(module)))
+            })
+        };
+        for knot in knots.iter().filter(|knot| crosses_folders(knot)) {
             if !known.iter().any(|known| covers(known, knot)) {
                 faults.push(report(member, knot, &graph));
             }
