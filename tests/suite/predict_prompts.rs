@@ -190,7 +190,7 @@ fn a_box_partly_outside_is_cut_and_that_is_said() {
     let printed =
         assert_success(&place.ask("outside", &json!([{"name": "n", "box": [-5, 3, 30, 99]}])));
     assert!(printed.contains("a.png") && printed.contains("[-5, 3, 30, 99]"), "{printed}");
-    assert!(printed.contains("prompt 1 (\"n\")") && printed.contains("cut"), "{printed}");
+    assert!(printed.contains("prompt 1 (\"n\")") && printed.contains("clipped"), "{printed}");
     assert_success(&place.ask("inside", &json!([{"box": [0, 3, 30, 40]}])));
     assert_eq!(answers(&place.json("outside")), answers(&place.json("inside")));
     let notes = place.json("outside")["info"]["notes"].to_string();

@@ -168,7 +168,7 @@ fn a_failed_run_says_so_with_the_reason_and_an_unwritable_report_loses_no_run() 
     assert_success(&tiny_run(folder.path(), task, &[labels, "train.max_steps=1"]));
     assert_legible(&page(&run));
     let missing = folder.path().join("none").display().to_string();
-    assert_fails(&sonotune(&["report", "--run", &missing]), 2, &["config.toml"]);
+    assert_fails(&sonotune(&["report", "--run", &missing]), 2, &["none is not a run folder"]);
 }
 
 /// 43 categories of hostile and of long names, 100,000 steps, values that are not finite.
