@@ -1,15 +1,14 @@
 //! Deserialises a tree and reports everything that is wrong with it, each problem at its line.
 
-use serde::de::DeserializeOwned;
 use sonotune_base::words::{closest, question};
 
 use super::{
+    Schema,
     de::{DeError, Kind, one_of},
     keys,
     locate::locate,
     node::{Node, Origin, Value, dotted},
     problem::Problem,
-    registry::Summary,
 };
 
 /// After this many the cause is something else, e.g. a file that is not a config.
@@ -17,7 +16,7 @@ const MAX_PROBLEMS: usize = 20;
 
 /// The typed value, or what is wrong. Serde stops at the first error; here the culprit is removed
 /// and the rest tried again, so that one call reports all errors.
-pub(super) fn deserialize<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<Problem>> {
+pub(super) fn deserialize<T: Schema>(root: &Node) -> Result<T, Vec<Problem>> {
     let attempt = |tree: &Node| T::deserialize(tree).err();
     let mut tree = root.clone();
     let mut problems = Vec::new();
@@ -38,7 +37,7 @@ pub(super) fn deserialize<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<Pro
         if removed.contains(&culprit) {
             return Err(problems);
         }
-        problems.push(describe(&tree, &path, &error, &attempt));
+        problems.push(describe(&tree, &path, &error, &attempt, T::TABLES));
         let key_path = nearest_key(&tree, &culprit);
         if problems.len() == MAX_PROBLEMS || tree.remove(&key_path).is_none() {
             return Err(problems);
@@ -58,14 +57,20 @@ fn nearest_key(tree: &Node, path: &[String]) -> Vec<String> {
 
 type Attempt<'a> = &'a dyn Fn(&Node) -> Option<DeError>;
 
-fn describe(tree: &Node, path: &[String], error: &DeError, attempt: Attempt<'_>) -> Problem {
+fn describe(
+    tree: &Node,
+    path: &[String],
+    error: &DeError,
+    attempt: Attempt<'_>,
+    tables: &[&str],
+) -> Problem {
     let key = dotted(path);
     let node = tree.at(path);
     let got = node.map_or_else(String::new, |node| node.value.to_string());
     let problem = match &error.kind {
         Kind::UnknownKey { key, known } => return unknown_key(tree, path, key, known, attempt),
         Kind::MissingKey { key } => return missing_key(tree, path, key, attempt),
-        Kind::UnknownName { name, known } => return unknown_name(tree, path, name, known),
+        Kind::UnknownName { name, known } => return unknown_name(tree, path, name, known, tables),
         Kind::WrongType { expected, .. } | Kind::WrongValue { expected, .. } => {
             let problem =
                 Problem::error(format!("`{key}`: expected {}, got {got}", in_words(expected)));
@@ -176,18 +181,24 @@ const LINK: &str = "\na type in your own crate is available only if that crate i
                     is available)";
 
 /// Whether `path` is the `type` of a table that other crates add types to.
-fn takes_plugins(path: &[String]) -> bool {
-    let takes = |table: &String| inventory::iter::<Summary>.into_iter().any(|s| s.table == table);
-    path.len() == 2 && path.first().is_some_and(takes)
+fn takes_plugins(path: &[String], tables: &[&str]) -> bool {
+    path.len() == 2 && path.first().is_some_and(|table| tables.contains(&table.as_str()))
 }
 
-fn unknown_name(tree: &Node, path: &[String], name: &str, known: &[String]) -> Problem {
+fn unknown_name(
+    tree: &Node,
+    path: &[String],
+    name: &str,
+    known: &[String],
+    tables: &[&str],
+) -> Problem {
     let key = dotted(path);
     let mut problem = if path.last().is_some_and(|last| last == "type") {
         let owner = table_name(&path[..path.len() - 1]);
         let listed = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
         let mut help = format!("linked in: {listed}");
-        if takes_plugins(path) && closest(name, known.iter().map(String::as_str)).is_none() {
+        if takes_plugins(path, tables) && closest(name, known.iter().map(String::as_str)).is_none()
+        {
             help += LINK;
         }
         Problem::error(format!("{owner}: unknown type {name:?}")).help(help)

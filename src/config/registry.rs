@@ -10,7 +10,7 @@ use sonotune_base::Error;
 ///
 /// ```
 /// inventory::submit! {
-///     crate::Summary::of("task", "my_task", "what it predicts, and how")
+///     sonotune_config::Summary::of("task", "my_task", "what it predicts, and how")
 /// }
 /// ```
 #[derive(Debug, Clone, Copy)]

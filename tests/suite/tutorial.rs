@@ -150,15 +150,14 @@ impl Crate {
     }
 }
 
-/// Our crates but `sonotune-base`, which the workspace's profile names itself.
-const OURS: [&str; 16] = [
+/// Our crates but those that the workspace's profile names itself.
+const OURS: [&str; 15] = [
     "sonotune-archive",
     "sonotune-audit",
     "sonotune-cli",
     "sonotune-config",
     "sonotune-curation",
     "sonotune-dataset",
-    "sonotune-draw",
     "sonotune-engine",
     "sonotune-formats",
     "sonotune-metrics",

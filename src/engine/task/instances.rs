@@ -2,7 +2,7 @@
 //! on boxes and on masks, with the figures and names of mmdetection's `CocoMetric`.
 //!
 //! ```
-//! use engine::{batch::Target, task::{Prediction, instances::{Annotated, InstanceScorer}}};
+//! use sonotune_engine::{batch::Target, task::{Prediction, instances::{Annotated, InstanceScorer}}};
 //!
 //! fn map_50(images: &[(Prediction, Target)]) -> anyhow::Result<f64> {
 //!     let mut scorer = InstanceScorer::new(1, false)?;

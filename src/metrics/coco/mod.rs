@@ -6,7 +6,7 @@
 //! can do so) and added with [`CocoEvaluator::insert`].
 //!
 //! ```
-//! use crate::coco::{CocoEvaluator, Detection, IouType, Params, Query, Truth};
+//! use sonotune_metrics::coco::{CocoEvaluator, Detection, IouType, Params, Query, Truth};
 //!
 //! let mut evaluator = CocoEvaluator::new(Params::new(IouType::Bbox, 1))?;
 //! let truth = Truth {
@@ -25,7 +25,7 @@
 //!
 //! # Differences from pycocotools
 //! - It treats a detection that was matched to the annotation with id 0 as unmatched; ids do not matter
-//! here.
+//!   here.
 //! - Scores that are NaN, boxes of negative size and masks of different sizes are errors here.
 
 mod accumulate;

@@ -5,7 +5,7 @@
 //! add rows for their heads to any convention:
 //!
 //! ```
-//! use engine::{inventory, weights::keymap::{Rule, RuleSet}};
+//! use sonotune_weights::keymap::{Rule, RuleSet};
 //!
 //! inventory::submit! { RuleSet {
 //!     convention: "segment_anything",
