@@ -178,10 +178,8 @@ fn share_builds(config: &Path) {
     let (manifest, flags) = (read("Cargo.toml"), read(".cargo/config.toml"));
     let profiles = &manifest[manifest.find("[profile.dev]").unwrap()..];
     let flags = &flags[flags.find("[target.").unwrap()..];
-    let ours: String = OURS
-        .iter()
-        .map(|name| format!("[profile.dev.package.{name}]\nopt-level = 0\n"))
-        .collect();
+    let ours: String =
+        OURS.iter().map(|name| format!("[profile.dev.package.{name}]\nopt-level = 0\n")).collect();
     let own = fs::read_to_string(config).unwrap();
     fs::write(config, format!("{own}\n{flags}\n{profiles}\n{ours}")).unwrap();
 }
