@@ -22,7 +22,7 @@ use crate::support::{assert_fails, fixture};
 
 #[allow(unreachable_pub, dead_code)]
 #[path = "../../fuzz/src/engine_targets/mod.rs"]
-pub(crate) mod engine_targets;
+mod engine_targets;
 #[allow(unreachable_pub, dead_code)]
 #[path = "../../fuzz/src/targets/mod.rs"]
 mod targets;

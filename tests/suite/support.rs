@@ -1,73 +1,19 @@
 //! Helpers shared by several test modules.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
     sync::OnceLock,
 };
 
+#[allow(unused_imports)]
+pub(crate) use sonotune_testing::{assert_fails, assert_success, fixture, python, shared};
 use tempfile::TempDir;
-
-/// Folder with the reference implementation's tensors and a few real images, or `None` with the
-/// reason printed, so that a clone without them reports which tests were skipped.
-#[allow(dead_code)]
-pub(crate) fn shared(relative: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("SONOTUNE_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = root.join(relative);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is missing (set SONOTUNE_SHARED)", path.display());
-    None
-}
-
-/// A file that ships with the project under `tests/fixtures`.
-#[allow(dead_code)]
-pub(crate) fn fixture(relative: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(relative)
-}
-
-/// A Python that imports `modules`, or `None` with the reason printed.
-#[allow(dead_code)]
-pub(crate) fn python(modules: &[&str]) -> Option<PathBuf> {
-    let python =
-        std::env::var_os("SONOTUNE_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
-    let code = format!("import {}", modules.join(", "));
-    let works = std::process::Command::new(&python).args(["-c", &code]).output();
-    if works.is_ok_and(|output| output.status.success()) {
-        return Some(python);
-    }
-    eprintln!(
-        "skipped: {} has not all of {} (set SONOTUNE_PYTHON)",
-        python.display(),
-        modules.join(", ")
-    );
-    None
-}
 
 /// Runs the program.
 #[allow(dead_code)]
 pub(crate) fn sonotune(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sonotune")).args(args).output().unwrap()
-}
-
-#[allow(dead_code)]
-#[track_caller]
-pub(crate) fn assert_success(output: &Output) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stdout));
-}
-
-/// Asserts that it ended with `code`, and that its message contains all `parts`.
-#[allow(dead_code)]
-#[track_caller]
-pub(crate) fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    for part in parts {
-        assert!(text.contains(part), "no `{part}` in: {text}");
-    }
 }
 
 /// Folder with the dataset `phantoms`, 30 images of 64², that several modules share.

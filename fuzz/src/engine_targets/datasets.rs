@@ -49,16 +49,7 @@ pub fn coco_dataset(bytes: &[u8]) {
 }
 
 /// What [`coco_results`] are held against.
-pub const TRUTH: &str = r#"{"images": [
- {"id": 1, "height": 2, "width": 3}, {"id": "two", "height": 5, "width": 6}, {"id": 5.0}],
-"annotations": [
- {"id": 70, "image_id": 1, "category_id": 1, "bbox": [1, 0, 2, 2], "area": 3, "iscrowd": 0,
-  "segmentation": {"size": [2, 3], "counts": "231"}},
- {"id": "a", "image_id": "two", "category_id": "b", "bbox": [1, 1, 3, 2], "iscrowd": 1,
-  "segmentation": {"counts": [7, 3, 2, 3, 15], "size": [5, 6]}},
- {"image_id": 5, "category_id": 1, "bbox": [1, 0, 2, 2], "area": 3, "iscrowd": 0,
-  "segmentation": {"size": [2, 3], "counts": "231"}}],
-"categories": [{"id": 1, "name": "benign"}, {"id": "b"}]}"#;
+const TRUTH: &str = include_str!("../../../tests/fixtures/coco/hostile_truth.json");
 
 /// A COCO result file.
 pub fn coco_results(bytes: &[u8]) {

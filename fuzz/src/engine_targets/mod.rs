@@ -5,7 +5,7 @@ mod datasets;
 mod weights;
 
 pub use config::config;
-pub use datasets::{TRUTH, coco_dataset, coco_results, list_file, prompt_file};
+pub use datasets::{coco_dataset, coco_results, list_file, prompt_file};
 pub use weights::{safetensors, torch_pth};
 
 /// Takes any bytes.

@@ -1,0 +1,12 @@
+//! The crate's integration tests, one module per subject, linked once.
+
+// Clippy treats only functions marked #[test] as tests, not the helpers beside them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod jitter;
+mod loader;
+mod parity_backbone;
+mod parity_preprocess;
+mod parity_resnet;
+mod preprocess;
+mod weights_upstream;

@@ -1,0 +1,12 @@
+//! The crate's integration tests, one module per subject, linked once.
+
+// Clippy treats only functions marked #[test] as tests, not the helpers beside them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod coco_eval_hostile;
+mod convention;
+mod overfitting;
+mod parity_coco_reference;
+mod run_folder;
+mod tensorboard;
+mod weights_parts;

@@ -1,0 +1,89 @@
+//! `[[weights.parts]]` in a config.
+
+use std::{fs, path::Path};
+
+use sam_prompt as _;
+use sonotune_run::{config, decided_by_weights};
+use sonotune_weights::save_torch;
+use tch::Tensor;
+
+const CONFIG: &str = r#"
+run_dir = "run"
+[dataset]
+type = "coco"
+root = "data"
+train = "train.json"
+[backbone]
+type = "sam_vit"
+[task]
+type = "sam_prompt"
+[train]
+max_steps = 1
+"#;
+
+/// A config with these lines in its `[weights]`.
+fn load(folder: &Path, weights: &str) -> anyhow::Result<config::Loaded> {
+    let path = folder.join("config.toml");
+    fs::write(&path, format!("{CONFIG}[weights]\n{weights}")).unwrap();
+    config::load(&path, &[])
+}
+
+#[test]
+fn a_part_without_sense_is_refused_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for (part, words) in [
+        ("path = \"b\"", vec!["`variables`"]),
+        ("path = \"b\"\nvariables = []", vec!["weights.parts.0.variables", "got none"]),
+        ("path = \"\"\nvariables = [\"head.*\"]", vec!["weights.parts.0.path", "config.toml:"]),
+        ("path = \"b\"\nvariables = [\"*\"]", vec!["weights.parts.0.variables", "`weights.path`"]),
+        ("path = \"b\"\nvariables = [\"a\"]\noverlay = \"c\"", vec!["overlay", "config.toml:"]),
+        ("path = \"b\"\nvariables = [\"a\"]\nignore = [\"\"]", vec!["weights.parts.0.ignore"]),
+    ] {
+        let text = format!("path = \"a\"\n[[weights.parts]]\n{part}\n");
+        let error = format!("{:#}", load(folder.path(), &text).err().unwrap());
+        for word in words {
+            assert!(error.contains(word), "{part}: {error}");
+        }
+    }
+    let text = "path = \"a\"\n[[weights.parts]]\npath = \"b\"\nvariables = [\"head.*\"]\n";
+    let loaded = load(folder.path(), text).unwrap();
+    let copy = folder.path().join("copy.toml");
+    fs::write(&copy, &loaded.resolved).unwrap();
+    assert_eq!(config::load(&copy, &[]).unwrap().config.weights, loaded.config.weights);
+}
+
+/// SAM's decoder on UltraSam's ViT: the convention cannot be guessed.
+#[test]
+fn files_that_decide_differently_leave_it_to_the_config() {
+    let folder = tempfile::tempdir().unwrap();
+    let save = |name: &str, keys: &[&str]| {
+        let values = keys.iter().map(|key| ((*key).to_owned(), Tensor::from(1.0f32).view([1])));
+        let path = folder.path().join(name);
+        save_torch(&path, &values.collect::<Vec<_>>()).unwrap();
+        path.display().to_string()
+    };
+    let ours = save("ultra.pth", &["backbone.layers.0.ln1.weight", "prompt_encoder.x.weight"]);
+    let sam = save("sam.pth", &["image_encoder.blocks.0.norm1.weight"]);
+    let decided = |main: &str, part: &str, variables: &str, more: &str| {
+        let text = format!(
+            "path = \"{main}\"\n[[weights.parts]]\npath = \"{part}\"\nvariables = [\"{variables}\"]\n\
+             {more}"
+        );
+        decided_by_weights(&load(folder.path(), &text).unwrap())
+            .map(|decided| decided.map(|decided| decided.options))
+    };
+    let error = decided(&ours, &sam, "mask_decoder.*", "").unwrap_err();
+    assert_eq!(sonotune_base::error::exit_code(&error), 2);
+    let text = error.to_string();
+    for part in ["ultra.pth decides task.convention=\"ultrasam\"", "sam.pth decides"] {
+        assert!(text.contains(part), "{text}");
+    }
+    // A backbone does not decide it, and files that agree need no setting.
+    let by_decoder = decided(&ours, &sam, "backbone.*", "").unwrap().unwrap();
+    assert_eq!(by_decoder, ["task.convention=\"ultrasam\""]);
+    let alike = decided(&sam, &sam, "mask_decoder.*", "").unwrap().unwrap();
+    assert_eq!(alike, ["task.convention=\"segment_anything\""]);
+    let absent = format!("{sam}.absent");
+    let error = decided(&ours, &absent, "mask_decoder.*", "").unwrap_err();
+    assert!(format!("{error:#}").contains("sam.pth.absent"), "{error:#}");
+}

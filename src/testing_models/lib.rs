@@ -1,0 +1,9 @@
+//! What tests of models share: reference tensors, upstream's checkpoints, images with discs. Whoever
+//! depends on it links libtorch.
+
+// Clippy treats only functions marked #[test] as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod objects;
+pub mod reference;
+pub mod upstream;
