@@ -3,14 +3,14 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs::File,
-    io::{self, Write},
+    io::Write,
     os::unix::fs::FileExt,
     path::Path,
 };
 
 use anyhow::{Context, Result, ensure};
 use safetensors::tensor::{Metadata, TensorInfo};
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use super::{
     bytes::{bytes, in_tensor},
