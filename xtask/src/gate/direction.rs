@@ -49,6 +49,9 @@ fn forbidden(name: &str, dependency: &Dependency, layers: &Layers) -> Option<Str
     }
     // Crates of others are in no layer.
     let layer = layers.get(on)?;
+    if dependency.for_tests && layer.for_tests_of.iter().any(|user| user == name) {
+        return None;
+    }
     if layer.known_to.as_ref().is_some_and(|users| !users.iter().any(|user| user == name)) {
         return Some(format!(
             "{name} {depends} {on}, which `known_to` in {FILE} keeps from it. Go through a trait \

@@ -25,6 +25,9 @@ pub(super) struct Layer {
     pub(super) name: String,
     /// The only crates that may depend on this one; without it, all that come later.
     pub(super) known_to: Option<Vec<String>>,
+    /// Crates whose tests may depend on this one all the same.
+    #[serde(default)]
+    pub(super) for_tests_of: Vec<String>,
     /// May contain `unsafe`.
     #[serde(default, rename = "unsafe")]
     pub(super) allows_unsafe: bool,

@@ -287,3 +287,14 @@ fn a_file_that_is_not_rust_is_named() {
     let error = super::source::read_all(&tree).err().unwrap().to_string();
     assert!(error.starts_with("a.rs:2: cannot be read as Rust: "), "{error}");
 }
+
+#[test]
+fn what_tests_of_several_crates_share_may_be_above_those_that_it_names() {
+    let more = "[dev-dependencies]\nt-high = \"1\"\n";
+    let low = and("src/low/Cargo.toml", more);
+    let (_, layers) = CLEAN.iter().find(|(path, _)| *path == "xtask/layers.toml").unwrap();
+    let named =
+        layers.replace("\"t-high\", unsafe", "\"t-high\", for_tests_of = [\"t-low\"], unsafe");
+    let files = [("src/low/Cargo.toml", low.as_str()), ("xtask/layers.toml", named.as_str())];
+    assert_eq!(planted(&files), [""; 0]);
+}

@@ -6,3 +6,4 @@
 mod mask2former;
 mod mask2former_weights;
 mod parity_mask2former;
+mod several_objects;

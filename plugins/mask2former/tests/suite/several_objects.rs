@@ -13,7 +13,7 @@ use sonotune_engine::{prelude::*, serde_json::Value};
 const ROUNDING: f64 = 1e-7;
 
 fn fixture() -> Value {
-    serde_json::from_str(include_str!("several_objects.json")).unwrap()
+    serde_json::from_str(include_str!("../several_objects.json")).unwrap()
 }
 
 fn numbers(value: &Value, out: &mut Vec<f64>) {
