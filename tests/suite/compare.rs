@@ -69,7 +69,7 @@ fn runs_of_several_seeds_become_a_mean_and_the_best_is_marked_by_direction() {
     let a = [(1, 0.5), (2, 0.7), (3, 0.9)].map(|(seed, f1)| {
         run(folder.path(), &format!("a{seed}"), &config(seed, "1e-3"), f1, json!({}))
     });
-    let no_hd95 = json!({ "/report/metrics": [{ "name": "f1", "value": 0.6 }, { "name": "auroc", "value": null }] });
+    let no_hd95 = json!({ "/report/metrics": [{ "name": "f1", "value": 0.6, "best_is": "highest" }, { "name": "auroc", "value": null, "best_is": "highest" }] });
     let b = run(folder.path(), "b", &config(1, "1e-4"), 0.6, no_hd95);
     let runs = [&a[0], &b, &a[1], &a[2]];
     let text = stdout(&compare(&runs, &[]));
