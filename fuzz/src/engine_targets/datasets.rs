@@ -48,7 +48,7 @@ pub fn coco_dataset(bytes: &[u8]) {
     }
 }
 
-/// What [`coco_results`] are held against.
+/// The annotations that [`coco_results`] are compared with.
 pub const TRUTH: &str = r#"{"images": [
  {"id": 1, "height": 2, "width": 3}, {"id": "two", "height": 5, "width": 6}, {"id": 5.0}],
 "annotations": [

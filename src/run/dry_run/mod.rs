@@ -206,7 +206,7 @@ impl Trying<'_> {
         let fits = memory::most_images(one, each, available.saturating_sub(ahead));
         report.fits = false;
         report.problems.push(format!(
-            "the batch was not run: by steps of one and of two images it would take about {}, and {} \
+            "the batch was not run: judging by steps with one and two images, it would take about {}, but {} \
              are available (--anyway runs it)",
             bytes(expected),
             bytes(available)

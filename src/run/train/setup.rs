@@ -44,7 +44,7 @@ impl Resumed<'_> {
         let path = from.resolve(config)?;
         let mut progress = checkpoint::resume(&path, &self.model.vs, self.optimizer, self.ema)?;
         require_same_categories(folder, &progress.categories, &self.model.categories)?;
-        // Where it stands, unless the config has changed its mind.
+        // Continues early stopping, unless the config has dropped it; starts it if the config is new to it.
         let stands = progress.early_stopping.unwrap_or_default();
         progress.early_stopping = config.train.early_stopping.as_ref().map(|_| stands);
         if path != last {
@@ -79,7 +79,7 @@ pub(super) struct Introduction<'a> {
     pub(super) loaded: &'a Loaded,
     /// Options that the weights decided, as `key=value`.
     pub(super) decided: &'a [String],
-    /// Which, and why.
+    /// Which device, and why.
     pub(super) device: &'a str,
     pub(super) model: &'a Model<'a>,
     /// What was loaded of pretrained weights.
