@@ -19,7 +19,7 @@ pub struct Target {
     pub image_id: ImageId,
     /// Path of the file, for messages and pictures.
     pub path: std::path::PathBuf,
-    /// File on disk (after EXIF orientation, where that is applied); predictions come back here.
+    /// Size of the file on disk (after EXIF orientation, if applied); predictions use this frame.
     pub original_size: Size,
     /// Unpadded top-left part of [`Batch::images`]. With `augment.scale_range` a training batch shows a
     /// part of the image: there is no way from here to original pixels, and it is not for
@@ -27,14 +27,14 @@ pub struct Target {
     pub input_size: Size,
     /// Whether the input was mirrored left to right.
     pub flipped: bool,
-    /// Categories of the image as a whole, ascending, without repeats; empty when it has none.
+    /// Categories of the image as a whole, ascending, without repeats; empty if there are none.
     pub image_labels: Vec<i64>,
     /// `[N]` i64 in `0..num_classes`.
     pub labels: Tensor,
-    /// `[N, 4]` f32 XYXY, input pixels; without area for an object outside a random part.
+    /// `[N, 4]` f32 XYXY, input pixels; without area for an object outside a random crop.
     pub boxes: Tensor,
     /// `[N, H, W]` bool, input frame without padding; `[0, H, W]` when masks are not needed.
-    /// Empty for an object outside a random part.
+    /// Empty for an object outside a random crop.
     pub masks: Tensor,
     /// `[N]` bool: crowd regions, ignored by training and treated by COCO's rules in metrics.
     pub is_crowd: Tensor,
@@ -42,18 +42,17 @@ pub struct Target {
     pub objects: Arc<[Object]>,
     /// What to ask a promptable model; `None`: what its task derives from `objects`.
     pub prompts: Option<ImagePrompts>,
-    /// Numbers that belong to the image as a whole, by name, as annotated. No change of the image
-    /// changes them.
+    /// Numbers that belong to the image as a whole, by name, as annotated. No augmentation changes them.
     pub values: BTreeMap<String, f64>,
 }
 
 /// Images of one step.
 #[derive(Debug)]
 pub struct Batch {
-    /// `[B, 3, H, W]` f32 RGB, normalised and padded. Where there are `features`, nobody has decoded
-    /// the images: the shape is the same, every value NaN, and no memory behind it.
+    /// `[B, 3, H, W]` f32 RGB, normalised and padded. If there are `features`, the images have not been
+    /// decoded: the shape is the same, every value is NaN, and no memory is allocated.
     pub images: Tensor,
-    /// What a frozen backbone makes of `images`, level by level, computed earlier. Tasks get at it
+    /// The output of a frozen backbone for `images`, level by level, computed earlier. Tasks access it
     /// through [`Batch::features`].
     pub features: Option<Vec<Tensor>>,
     pub targets: Vec<Target>,
@@ -65,7 +64,7 @@ impl Target {
     /// The image's number of that name.
     ///
     /// # Errors
-    /// When the dataset gives none; names the image and what there is.
+    /// If the dataset does not give it; names the image and the numbers there are.
     pub fn value(&self, name: &str) -> Result<f64> {
         self.values.get(name).copied().ok_or_else(|| {
             let message = no_value(&self.image_id, &self.path, name);
@@ -128,15 +127,15 @@ impl Batch {
     /// `[B]` f32 on the device of the images: their numbers of that name.
     ///
     /// # Errors
-    /// When an image has none; as [`Target::value`].
+    /// Same errors as [`Target::value`], for any of the images.
     pub fn values(&self, name: &str) -> Result<Tensor> {
         let values: Vec<f64> =
             self.targets.iter().map(|target| target.value(name)).collect::<Result<_>>()?;
         Ok(Tensor::from_slice(&values).f_to_kind(Kind::Float)?.f_to_device(self.images.device())?)
     }
 
-    /// What stands for images that nobody has decoded: their shape, and NaN without memory behind
-    /// it, so that whoever takes it for pixels notices.
+    /// A placeholder for images that have not been decoded: their shape, and NaN without allocated
+    /// memory, so that mistaking it for pixels is noticed.
     pub(crate) fn not_decoded(shape: &[i64], device: Device) -> Tensor {
         Tensor::full([1], f64::NAN, (Kind::Float, device)).expand(shape, false)
     }
@@ -164,7 +163,7 @@ impl Batch {
     }
 }
 
-/// That a backbone gave what its spec promises: heads are built by that alone.
+/// Checks that a backbone gave what its spec promises: heads are built from the spec alone.
 fn check(spec: &BackboneSpec, images: &Tensor, levels: &[Tensor]) -> Result<()> {
     let (batch, _, height, width) = images.size4()?;
     let promised: Vec<_> = spec

@@ -11,16 +11,16 @@ use sonotune_base::{Error, panics::catching};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Deterministic {
-    /// The fastest kernels; on the CPU they are deterministic all the same.
+    /// The fastest kernels; on the CPU they are deterministic anyway.
     #[default]
     Off,
-    /// Deterministic kernels where there are some; the other operators are listed at the end.
+    /// Deterministic kernels where available; the other operators are listed at the end.
     Warn,
     /// An operator without one is an error.
     Require,
 }
 
-/// How libtorch's refusal of an operator reads.
+/// libtorch's message when it refuses an operator.
 const REFUSAL: &str = " does not have a deterministic implementation";
 
 /// Sets the mode for the process. Call it before a device is chosen: CUDA reads it when it is loaded.
@@ -45,7 +45,7 @@ pub fn operators() -> Result<Vec<String>> {
     Ok(sonotune_shim::nondeterministic_operators()?)
 }
 
-/// Runs a task's `compute`. A panic in it, as tch's plain methods raise where libtorch refuses,
+/// Runs a task's `compute`. A panic in it, such as tch's plain methods raise when libtorch refuses,
 /// becomes the error `what: message`; so a task needs no fallible `f_…` calls.
 ///
 /// # Errors
@@ -64,7 +64,7 @@ fn refused(text: &str) -> Option<Error> {
     Some(Error::config(format!(
         "deterministic = \"require\", but the operator `{operator}` has no deterministic \
          implementation on this device; set deterministic = \"warn\" to continue and have these \
-         operators listed, or device = \"cpu\", where far fewer are missing"
+         operators listed, or device = \"cpu\", where far fewer lack one"
     )))
 }
 

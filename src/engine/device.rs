@@ -13,11 +13,11 @@ use sonotune_base::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceChoice {
-    /// CUDA where there is one, else the CPU; the choice is printed.
+    /// CUDA if available, else the CPU; the choice is printed.
     #[default]
     Auto,
     Cpu,
-    /// The first CUDA device; an error where there is none.
+    /// The first CUDA device; an error if there is none.
     Cuda,
 }
 
@@ -50,7 +50,7 @@ pub struct Chosen {
     pub reason: String,
 }
 
-/// Puts the process into a deterministic mode, then settles on a device.
+/// Puts the process into a deterministic mode, then chooses a device.
 ///
 /// # Errors
 /// Same errors as [`choose`]; propagates errors from libtorch.
@@ -59,10 +59,10 @@ pub fn prepare(choice: DeviceChoice, deterministic: Deterministic) -> anyhow::Re
     Ok(choose(choice)?)
 }
 
-/// Settles on a device before anything is computed.
+/// Chooses a device before anything is computed.
 ///
 /// # Errors
-/// Of kind config when CUDA is asked for and cannot be had; says what is missing.
+/// Of kind config when CUDA is requested but unavailable; says what is missing.
 pub fn choose(choice: DeviceChoice) -> Result<Chosen, Error> {
     match choice {
         DeviceChoice::Cpu => {
@@ -83,15 +83,15 @@ pub fn choose(choice: DeviceChoice) -> Result<Chosen, Error> {
 }
 
 fn cuda() -> Result<Chosen, String> {
-    // Loading libtorch's CUDA half takes up to a second: not where there cannot be a device.
-    // `/dev/dxg` is the driver of Linux under Windows.
+    // Loading libtorch's CUDA half takes up to a second: skipped if there cannot be a device.
+    // `/dev/dxg` is the driver of Linux under Windows (WSL).
     if !["/dev/nvidiactl", "/dev/dxg"].iter().any(|p| Path::new(p).exists()) {
         return Err("no NVIDIA driver on this machine".to_owned());
     }
     sonotune_shim::load_cuda().map_err(|error| {
         format!(
-            "an NVIDIA driver is here, but libtorch's CUDA libraries do not load ({error}); \
-             `cargo xtask setup --cuda` lays them, or start through the bundle's launcher"
+            "an NVIDIA driver is installed, but libtorch's CUDA libraries do not load ({error}); \
+             `cargo xtask setup --cuda` downloads them, or start through the bundle's launcher"
         )
     })?;
     if !Cuda::is_available() {

@@ -40,12 +40,12 @@ pub trait TaskConfig: Debug + Send + Sync {
         categories: &[Category],
     ) -> Result<Box<dyn Task>>;
 
-    /// How the task uses its weights, where it knows several ways; kept with checkpoints.
+    /// How the task uses its weights, if it knows several ways; kept with checkpoints.
     fn convention(&self) -> Option<String> {
         None
     }
 
-    /// Whether [`Task::predict`] answers the prompts of a target, or, where it has none, asks about
+    /// Whether [`Task::predict`] answers the prompts of a target, or, if it has none, asks about
     /// its objects by the protocols of the key `evaluation.protocols`.
     fn takes_prompts(&self) -> bool {
         false
@@ -65,13 +65,13 @@ pub trait TaskConfig: Debug + Send + Sync {
         None
     }
 
-    /// Score from which on an object is worth showing, where the task finds objects of itself: what
-    /// `predict` writes and pictures show by default. Scores are computed of all.
+    /// Score from which on an object is worth showing, if the task finds objects on its own: what
+    /// `predict` writes and pictures show by default. Metrics cover all objects.
     fn min_score(&self) -> f64 {
         0.0
     }
 
-    /// Options that pretrained weights decide where the config leaves them open, as `key` (within
+    /// Options that pretrained weights decide if the config leaves them open, as `key` (within
     /// the `[task]` table) and TOML value. `convention` is the name of the weights' naming
     /// convention, or for a checkpoint of a run what [`convention`](Self::convention) gave there.
     /// The engine prints them and records them in the run's config.
@@ -83,7 +83,7 @@ pub trait TaskConfig: Debug + Send + Sync {
 
 /// A model for one task: backbone and head.
 pub trait Task: Debug + Send {
-    /// What the loader must prepare of each image's annotation for training.
+    /// What the loader must prepare from each image's annotation for training.
     fn needs(&self) -> TargetNeeds;
 
     /// The same for evaluation and prediction, where [`Target::objects`] often serves better than
@@ -96,7 +96,7 @@ pub trait Task: Debug + Send {
     /// differentiates and logs.
     ///
     /// # Errors
-    /// When the batch cannot be learnt from; names the image.
+    /// If the batch cannot be used for training; names the image.
     fn train_step(&self, batch: &Batch) -> Result<StepOutput>;
 
     /// Predictions of a batch, one per image and in its order, in original pixels. Called without
@@ -141,24 +141,25 @@ impl StepOutput {
     }
 }
 
-/// What a model says of one image. A task fills the part it knows.
+/// What a model predicts for one image. A task fills in the parts it predicts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
     pub image_id: ImageId,
     /// Frame of everything spatial here.
     pub original_size: Size,
-    /// Image level: one score in [0, 1] per category; empty when the task has none.
+    /// Image level: one score in [0, 1] per category; empty if the task gives none.
     pub scores: Vec<f64>,
     /// Image level: predicted category indices (one, or several when multi-label).
     pub labels: Vec<usize>,
-    /// Object level, by falling score; empty when the task has none.
+    /// Object level, by descending score; empty if the task gives none.
     pub instances: Vec<Instance>,
-    /// Image level: numbers by name, the same names for every image; empty when the task has none.
+    /// Image level: numbers by name, the same names for every image; empty if the task gives none.
     pub values: BTreeMap<String, f64>,
 }
 
 impl Prediction {
-    /// Nothing yet, of the image of `target`: the start of `Prediction { scores, ..Prediction::of(t) }`.
+    /// An empty prediction for the image of `target`: as in
+    /// `Prediction { scores, ..Prediction::of(t) }`.
     #[must_use]
     pub fn of(target: &Target) -> Self {
         Self {
@@ -177,7 +178,7 @@ impl Prediction {
         !self.scores.is_empty() || !self.values.is_empty()
     }
 
-    /// Leaves out the objects below a score, except answers: who asks wants to know.
+    /// Leaves out objects below a score, but keeps answers to prompts.
     pub fn keep_from(&mut self, min_score: f64) {
         self.instances.retain(|i| i.answers.is_some() || i.score >= min_score);
     }
@@ -193,7 +194,7 @@ pub struct Instance {
     pub bbox: [f64; 4],
     /// Original pixels.
     pub mask: Option<Rle>,
-    /// What it answers, where the task was asked about single objects.
+    /// The question it answers, if the task was asked about single objects.
     pub answers: Option<Answer>,
 }
 
@@ -209,22 +210,22 @@ pub struct Answer {
 
 /// Accumulates predictions of a split and turns them into a [`Report`].
 pub trait Evaluator: Debug + Send {
-    /// Takes in one image.
+    /// Adds one image.
     ///
     /// # Errors
     /// When prediction and target do not fit each other.
     fn add(&mut self, prediction: &Prediction, target: &Target) -> Result<()>;
 
-    /// How well the image taken in last was predicted, by one number: the higher the better (an error
-    /// with its sign turned). A report shows the best and the worst. `None`: there is none for this
-    /// image, or the task ranks none.
+    /// How well the image added last was predicted, by one number: the higher the better (an error
+    /// with its sign turned). A report shows the best and the worst. `None`: this image has no such
+    /// number, or the task does not rank images.
     fn image_score(&self) -> Option<Metric> {
         None
     }
 
-    /// Computes the metrics of all images taken in.
+    /// Computes the metrics of all images added.
     ///
     /// # Errors
-    /// When nothing was taken in.
+    /// If no image was added.
     fn finish(&mut self) -> Result<Report>;
 }

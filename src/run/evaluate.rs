@@ -77,7 +77,7 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<Evaluated> {
     Ok(Evaluated { record, shown })
 }
 
-/// As [`decided_by_weights`]; a run's own config has recorded that already.
+/// Same as [`decided_by_weights`], except that a run's own config has already recorded it.
 pub(super) fn decided(loaded: &Loaded, source: &ModelSource) -> Result<Option<Decided>> {
     if *source == ModelSource::Pretrained { decided_by_weights(loaded) } else { Ok(None) }
 }
@@ -157,7 +157,7 @@ pub(super) fn score(
 /// The metric that picks the best checkpoint.
 ///
 /// # Errors
-/// Of kind config when the task reports none of that name; lists those it does.
+/// Of kind config if the task does not report that metric; lists those it does.
 pub(super) fn find_metric<'a>(report: &'a Report, name: &str) -> Result<&'a Metric> {
     report.get(name).ok_or_else(|| {
         let known: Vec<_> = report.metrics.iter().map(|m| m.name.as_str()).collect();
@@ -172,10 +172,10 @@ pub(super) fn find_metric<'a>(report: &'a Report, name: &str) -> Result<&'a Metr
 /// Where a task panicked.
 fn predicting(batch: &Batch) -> String {
     let images: Vec<_> = batch.targets.iter().map(|t| t.path.display().to_string()).collect();
-    format!("the task panicked predicting the images {}", images.join(", "))
+    format!("the task panicked while predicting the images {}", images.join(", "))
 }
 
-/// Predictions of a batch that lies on the CPU.
+/// Predictions for a batch on the CPU.
 pub(super) fn predict_batch(model: &Model, batch: &Batch) -> Result<Vec<Prediction>> {
     let on_device = batch.shallow_clone().to_device(model.device());
     let predictions = no_grad(|| -> Result<Vec<Prediction>> {

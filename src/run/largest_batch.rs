@@ -83,7 +83,7 @@ fn costs(records: &[Record], preprocess: &PreprocessConfig, objects: bool) -> Ve
 }
 
 /// Positions in `costs`: if padding depends on the images, first those that make it largest; then by
-/// objects, then by pixels; the earlier of equals first.
+/// objects, then by pixels; ties go to the earlier one.
 fn choose(costs: &[Cost], batch_size: usize, pad_to: PadTo) -> Vec<usize> {
     let mut by_cost: Vec<usize> = (0..costs.len()).collect();
     by_cost.sort_by_key(|&i| (std::cmp::Reverse((costs[i].objects, costs[i].pixels)), i));
@@ -101,7 +101,7 @@ fn choose(costs: &[Cost], batch_size: usize, pad_to: PadTo) -> Vec<usize> {
     }
     let rest: Vec<usize> = by_cost.iter().copied().filter(|i| !chosen.contains(i)).collect();
     chosen.extend(rest);
-    // An epoch shorter than a batch repeats itself within it.
+    // If the epoch is shorter than a batch, its images repeat.
     chosen.into_iter().cycle().take(if costs.is_empty() { 0 } else { batch_size }).collect()
 }
 

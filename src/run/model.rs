@@ -23,7 +23,7 @@ pub struct Model<'a> {
     pub config: &'a RunConfig,
     pub vs: nn::VarStore,
     pub task: Box<dyn Task>,
-    /// Of the backbone, which the task owns.
+    /// Spec of the backbone, which the task owns.
     pub spec: BackboneSpec,
     pub categories: Vec<Category>,
 }
@@ -58,7 +58,7 @@ impl<'a> Model<'a> {
         plan
     }
 
-    /// Builds the model of a config with its random start, a function of the seed.
+    /// Builds the model of a config with random weights, a function of the seed.
     ///
     /// # Errors
     /// When backbone or task refuse their options or the categories.
@@ -71,8 +71,8 @@ impl<'a> Model<'a> {
         Ok(Self { config, vs, task, spec, categories })
     }
 
-    /// Builds the model of a finished run from one of its checkpoints: of its moving average, where
-    /// there is one.
+    /// Builds the model of a finished run from one of its checkpoints, with the moving average if there
+    /// is one.
     ///
     /// # Errors
     /// When the checkpoint is absent, damaged or of another model.
@@ -87,8 +87,8 @@ impl<'a> Model<'a> {
         Ok((model, restored))
     }
 
-    /// Builds the model of a config with the weights that `source` names. Pretrained weights know no
-    /// categories: they get `categories`.
+    /// Builds the model of a config with the weights that `source` names. Pretrained weights come
+    /// without categories: they get `categories`.
     ///
     /// # Errors
     /// When the weights are absent, damaged or of another model.
@@ -153,8 +153,9 @@ pub struct Decided {
     pub options: Vec<String>,
 }
 
-/// The config with what its pretrained weights decide where it leaves that open; `None` when they
-/// decide nothing. Of several files each decides, unless it gives variables of the backbone only.
+/// The config, with what it leaves open decided by its pretrained weights; `None` if they decide
+/// nothing. With several weight files, each decides, except those that give variables of the backbone
+/// only.
 ///
 /// # Errors
 /// When the weights cannot be read, follow no known naming convention, or decide differently.
@@ -198,7 +199,7 @@ pub fn decided_by_weights(loaded: &Loaded) -> Result<Option<Decided>> {
 pub struct Opened<'a> {
     pub model: Model<'a>,
     pub path: PathBuf,
-    /// Other files that pretrained weights come from: parts, and what lies on top.
+    /// Other files that pretrained weights come from: parts, and the overlay.
     pub beside: Vec<PathBuf>,
     /// Optimiser steps that the run has made; 0 for pretrained weights.
     pub step: u64,
@@ -217,7 +218,7 @@ fn pretrained(config: &RunConfig) -> Result<&WeightsConfig> {
     })
 }
 
-/// Whose weights a model gets.
+/// Which weights a model gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelSource {
     /// The best if the run kept one, else the last.
@@ -225,9 +226,9 @@ pub enum ModelSource {
     Best,
     Last,
     File(PathBuf),
-    /// The one that the run kept of that step.
+    /// The one that the run kept for that step.
     Step(u64),
-    /// None: the pretrained weights that the config names, as they are.
+    /// No checkpoint: the pretrained weights that the config names, as they are.
     Pretrained,
 }
 
@@ -235,7 +236,7 @@ impl ModelSource {
     /// The file of weights: a checkpoint of the config's run folder, or the pretrained weights.
     ///
     /// # Errors
-    /// Of kind weights when there is none; says what there is.
+    /// Of kind weights if it does not exist; lists those that do.
     pub fn resolve(&self, config: &RunConfig) -> Result<PathBuf> {
         let run_dir = &config.run_dir;
         let files = RunFiles::of(run_dir);

@@ -1,5 +1,5 @@
-//! Everything that a training is made of: built and checked before the first step, alike for a training
-//! and for its dry run.
+//! Everything that a training run is made of: built and checked before the first step, in the same way
+//! for a run and its dry run.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use sonotune_weights::LoadReport;
 
 use crate::{config::RunConfig, embed, model::Model, scored_images};
 
-/// The parts of a training.
+/// The parts of a training run.
 #[derive(Debug)]
 pub(crate) struct Prepared<'a> {
     pub(crate) model: Model<'a>,
     pub(crate) train_set: Arc<Dataset>,
     pub(crate) val_set: Option<Arc<Dataset>>,
-    /// What was loaded of the pretrained weights, if there are any and they were wanted.
+    /// What was loaded from the pretrained weights, if there are any and they were asked for.
     pub(crate) weights: Option<LoadReport>,
     pub(crate) optimizer: Optimizer,
     pub(crate) ema: Option<Ema>,
@@ -33,7 +33,7 @@ pub(crate) struct Prepared<'a> {
 /// What the variables start from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// The pretrained weights of the config, or at random if it names none.
+    /// The pretrained weights of the config, or random values if it names none.
     Config,
     /// A checkpoint, which is loaded afterwards.
     Checkpoint,
@@ -43,7 +43,7 @@ impl<'a> Prepared<'a> {
     /// Builds the parts that `config` describes. Whatever can be refused is refused here.
     ///
     /// # Errors
-    /// Of every kind: config, data, weights.
+    /// Errors of every kind: config, data, weights.
     pub(crate) fn new(config: &'a RunConfig, start: Start) -> Result<Self> {
         let chosen = device::prepare(config.device, config.deterministic)?;
         let train_set = train_set(config)?;

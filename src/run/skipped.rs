@@ -11,7 +11,7 @@ use sonotune_dataset::{Dataset, Record, Split};
 use sonotune_engine::loader::{BadImage, LoaderConfig};
 use sonotune_run_folder::{RunFolder, SkippedImage};
 
-/// Content of `skipped.json`; both lists in the order of positions.
+/// Content of `skipped.json`; both lists in order of position.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Content {
     max_bad_images: usize,
@@ -58,7 +58,7 @@ impl SkippedList {
         Ok(Self { path, content })
     }
 
-    /// Adds skipped images that are not yet listed, and warns of them.
+    /// Adds skipped images that are not yet listed, and warns about them.
     ///
     /// # Errors
     /// When the file cannot be written.

@@ -1,5 +1,5 @@
-//! One evaluation batch, predicted and scored before the first step: whatever would end an evaluation
-//! is better known then.
+//! One evaluation batch, predicted and scored before the first step, to find whatever would end an
+//! evaluation.
 
 use std::{sync::Arc, time::Instant};
 

@@ -22,8 +22,8 @@ pub trait BackboneConfig: Debug + Send + Sync {
     /// When the options contradict each other; names the key.
     fn build(&self, vs: &nn::Path) -> Result<Box<dyn Backbone>>;
 
-    /// Merges what fine-tuning added beside the pretrained variables (LoRA) into them and takes it
-    /// out of `variables`, which are those of a checkpoint by name. Gives the number of merged
+    /// Merges what fine-tuning added to the pretrained variables (LoRA) into them and removes it from
+    /// `variables`, those of a checkpoint by name. Returns the number of merged
     /// layers; by default there is nothing to merge. What cannot be merged (adapters) stays.
     ///
     /// # Errors
@@ -34,7 +34,7 @@ pub trait BackboneConfig: Debug + Send + Sync {
     }
 }
 
-/// What is known of a backbone before any forward pass.
+/// What is known about a backbone before any forward pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BackboneSpec {
     /// How images are prepared.
@@ -58,6 +58,6 @@ pub trait Backbone: Debug + Send {
     /// `[B, 3, H, W]` normalised images to one `[B, C_l, H / stride_l, W / stride_l]` per level.
     ///
     /// # Errors
-    /// When the input size does not suit; says which would.
+    /// If the input size does not fit; says which sizes do.
     fn forward(&self, images: &Tensor, train: bool) -> Result<Vec<Tensor>>;
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `[loader]`: how images come off the disk.
+/// `[loader]`: how images are loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoaderConfig {
@@ -14,28 +14,27 @@ pub struct LoaderConfig {
     pub prefetch_batches: usize,
     /// A new order each epoch in training.
     pub shuffle: bool,
-    /// What to do about an image that cannot be used.
+    /// What to do with an image that cannot be used.
     pub bad_images: BadImages,
-    /// Distinct images of a split that may be skipped. A few damaged files are an accident; more are
-    /// a sign that the folder or the annotations are the wrong ones, and the data set is not the one
-    /// that was meant.
+    /// Distinct images of a split that may be skipped. A few damaged files are an accident; more are a
+    /// sign that the folder or the annotations are not the intended ones.
     pub max_bad_images: usize,
 }
 
-/// What to do about an image that is missing, damaged, hostile, or does not fit its annotation.
+/// What to do with an image that is missing, damaged, hostile, or does not fit its annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BadImages {
-    /// The run ends and names it.
+    /// The run ends with an error that names it.
     #[default]
     Fail,
-    /// Training puts another in its place, evaluation leaves it out; it is listed.
+    /// Training replaces it with another, evaluation leaves it out; it is listed.
     Skip,
 }
 
 impl LoaderConfig {
-    /// Tens of thousands of threads end a process without a word: the system runs out of maps of
-    /// memory within a thread's start, where nothing can be told.
+    /// With tens of thousands of threads the process dies without an error message: the system runs out
+    /// of memory maps while a thread starts, where no error can be reported.
     pub const MOST_WORKERS: usize = 1024;
 }
 

@@ -20,7 +20,7 @@ pub struct TrainConfig {
     /// Also writes the last checkpoint this often; it is always written at evaluations and the end.
     #[serde(default)]
     pub checkpoint_every_steps: Option<u64>,
-    /// Newest checkpoints that are kept under their step; 0: the last alone.
+    /// How many of the newest checkpoints are kept by step; 0: only the last.
     #[serde(default)]
     pub keep_checkpoints: u64,
     /// Absent: no average.

@@ -1,4 +1,4 @@
-//! Ending a run that does not get better any more.
+//! Ends a run that has stopped improving.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,17 +15,17 @@ pub struct EarlyStoppingConfig {
     pub min_delta: f64,
 }
 
-/// Where it stands; part of a checkpoint.
+/// Its state; part of a checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct EarlyStopping {
-    /// The value that the next must improve on; absent before the first that is a number.
+    /// The value that the next one must improve on; absent until the first that is not NaN.
     pub best: Option<f64>,
-    /// Evaluations in a row that did not.
+    /// Evaluations in a row that did not improve on it.
     pub evaluations_without_improvement: u64,
 }
 
 impl EarlyStopping {
-    /// Takes in the metric of an evaluation. NaN is no improvement.
+    /// Records the metric of an evaluation. NaN never counts as an improvement.
     pub fn observe(&mut self, config: &EarlyStoppingConfig, direction: Direction, value: f64) {
         let improves = !value.is_nan()
             && self.best.is_none_or(|best| match direction {

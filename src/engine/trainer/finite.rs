@@ -26,7 +26,7 @@ struct Observation {
 }
 
 impl FiniteGuard {
-    /// Takes note of 0-d `values` that images of `step` gave.
+    /// Observes the 0-d `values` that the images of `step` gave.
     pub(super) fn observe(&mut self, step: u64, images: Vec<PathBuf>, values: &[(String, Tensor)]) {
         let names = values.iter().map(|(name, _)| name.clone()).collect();
         let stacked: Vec<_> = values.iter().map(|(_, v)| v.to_kind(Kind::Float)).collect();

@@ -38,13 +38,13 @@ pub struct Trainer<'a> {
     guard: FiniteGuard,
 }
 
-/// What one optimiser step computed; still on the device, so that nobody waits for it unasked.
+/// What one optimiser step computed; still on the device, so that nothing waits for it until asked.
 #[derive(Debug)]
 pub struct StepValues {
     /// `loss` (the weighted sum) first, then the task's terms unweighted; 0-d means over the
     /// accumulated batches.
     pub losses: Vec<(String, Tensor)>,
-    /// What else the task says of the batches; 0-d means likewise.
+    /// What else the task reports about the batches; also 0-d means.
     pub scalars: Vec<(String, Tensor)>,
     /// Before clipping.
     pub grad_norm: Tensor,
@@ -65,7 +65,7 @@ impl<'a> Trainer<'a> {
         Self { task, optimizer, ema: None, schedule, config, precision, device, guard }
     }
 
-    /// Averages the weights, too.
+    /// Also keeps a moving average of the weights.
     #[must_use]
     pub fn with_ema(self, ema: Option<Ema>) -> Self {
         Self { ema, ..self }
@@ -77,10 +77,10 @@ impl<'a> Trainer<'a> {
         self.ema.as_ref()
     }
 
-    /// What `work` gives with the averaged weights in the model, where there are any.
+    /// The result of `work` with the averaged weights in the model, if there are any.
     ///
     /// # Errors
-    /// As [`Ema::with_average`].
+    /// Same errors as [`Ema::with_average`].
     pub fn with_average<T>(&mut self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         match &mut self.ema {
             Some(ema) => ema.with_average(work),
@@ -105,7 +105,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// When the task refuses a batch, or on the CPU when a loss or the gradient is not finite: the
     /// weights are then as before the step. On CUDA the device skips such an update, and every
-    /// later one, by itself; [`check_finite`](Self::check_finite) reports it.
+    /// later one, automatically; [`check_finite`](Self::check_finite) reports it.
     pub fn step(&mut self, step: u64, batches: Vec<Batch>) -> Result<StepValues> {
         let share = 1.0 / batches.len() as f64;
         let (mut losses, mut scalars) = (Vec::new(), Vec::new());
@@ -172,7 +172,7 @@ fn panicked(step: u64, batch: &Batch) -> String {
     format!("step {step}: the task panicked on the images {}", images.join(", "))
 }
 
-/// The weighted sum, after a look at each term: what is wrong here is a fault of the task's code.
+/// The weighted sum, after checking each term: what is wrong here is a bug in the task's code.
 fn total_loss(output: &StepOutput) -> Result<Tensor> {
     for Loss { name, value, .. } in &output.losses {
         anyhow::ensure!(
@@ -195,7 +195,7 @@ fn total_loss(output: &StepOutput) -> Result<Tensor> {
     let terms = output.losses.iter().map(|loss| &loss.value * loss.weight);
     terms.reduce(|sum, term| sum + term).ok_or_else(|| {
         anyhow::anyhow!(
-            "the task gave no loss: `train_step` must return one at least, such as \
+            "the task gave no loss: `train_step` must return at least one, such as \
              `StepOutput::loss(\"loss\", value)`"
         )
     })

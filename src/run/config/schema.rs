@@ -1,5 +1,5 @@
-//! Every key of a config file, table by table; most tables belong to the module that obeys them.
-//! Defaults carry their reason; `docs/configuration.md` lists them.
+//! Every key of a config file, table by table; most tables belong to the module that uses them.
+//! Each default states its reason; `docs/configuration.md` lists them.
 
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ pub struct RunConfig {
     pub precision: Precision,
     #[serde(default)]
     pub deterministic: Deterministic,
-    /// The run's folder; must not exist yet, or `--overwrite` or `--resume` is given.
+    /// The run's folder; must not exist yet, unless `--overwrite` or `--resume` is given.
     pub run_dir: PathBuf,
     pub dataset: Box<dyn DatasetConfig>,
     #[serde(default)]
@@ -72,8 +72,8 @@ pub struct EvaluationConfig {
     pub best_is: Direction,
     /// Images of one forward pass; absent: as in training.
     pub batch_size: Option<usize>,
-    /// Leaves out images without objects, as mmdet's `filter_cfg` does. The scores then say nothing
-    /// about false alarms there. Default false.
+    /// Leaves out images without objects, as mmdet's `filter_cfg` does. The scores then ignore false
+    /// positives there. Default false.
     pub filter_empty_gt: bool,
     /// Leaves out images whose shorter side has fewer pixels, as mmdet's `filter_cfg` does.
     /// Default 0: none.

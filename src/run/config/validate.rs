@@ -9,7 +9,7 @@ use sonotune_engine::{
     optim::ScheduleConfig,
 };
 
-/// Collects findings; each names its key, the reader adds where that key was given.
+/// Collects findings; each names its key, and the reader adds where that key was given.
 struct Findings(Vec<Problem>);
 
 impl Findings {
@@ -45,12 +45,12 @@ impl Findings {
         self.in_range(key, "a probability from 0 to 1", got, (0.0..=1.0).contains(&got));
     }
 
-    /// From 0 up to, but without, 1.
+    /// From 0 up to but excluding 1.
     fn decay(&mut self, key: &str, got: f64) {
         self.in_range(key, "a number from 0 to below 1", got, (0.0..1.0).contains(&got));
     }
 
-    /// Patterns by which weights may differ from the model.
+    /// Patterns that allow weights to differ from the model.
     fn patterns(&mut self, table: &str, lists: &[(&str, &[String])]) {
         for (key, patterns) in lists {
             let key = format!("{table}.{key}");
@@ -148,7 +148,7 @@ impl RunConfig {
             if part.variables.iter().any(|pattern| pattern == "*") {
                 findings.error(
                     &format!("{table}.variables"),
-                    "`*` leaves nothing to `weights.path`; give this file there",
+                    "`*` leaves nothing for `weights.path`; name this file there instead",
                 );
             }
             if part.variables.iter().any(String::is_empty) {
@@ -193,7 +193,8 @@ impl RunConfig {
                 findings.error(&key("name"), message);
             }
             if let Some(twin) = earlier.iter().position(|g| g.pattern == group.pattern) {
-                let message = format!("group {twin} has the same pattern and takes all it matches");
+                let message =
+                    format!("group {twin} has the same pattern and takes everything it matches");
                 findings.error(&key("pattern"), message);
             }
         }

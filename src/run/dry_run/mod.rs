@@ -37,15 +37,15 @@ use sonotune_engine::{
 pub struct DryRunOptions {
     /// Steps that are timed, after one that is not.
     pub steps: u64,
-    /// Run the whole batch on the CPU also where it is not expected to fit into memory.
+    /// Run the whole batch on the CPU even if it is not expected to fit into memory.
     pub anyway: bool,
 }
 
-/// Builds all of the run that `loaded` describes and runs its largest batch.
+/// Builds everything for the run that `loaded` describes, and runs its largest batch.
 ///
 /// # Errors
-/// All that would keep the run from starting, or stop it at its first step or evaluation. That it does
-/// not fit is no error but in the report.
+/// Anything that would keep the run from starting, or stop it at its first step or evaluation. A run
+/// that does not fit is not an error; the report says so.
 pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> {
     let decided = decided_by_weights(loaded)?;
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
@@ -142,7 +142,7 @@ impl Trying<'_> {
     /// The largest batch of training, prepared as training pads it but not augmented.
     fn largest_batch(&self, dataset: &Dataset) -> Result<(LargestBatch, Batch)> {
         let (preprocess, needs) = (&self.plan.preprocess, self.plan.needs);
-        // A random part may fill the whole square.
+        // A random crop may fill the whole square.
         let jitters = self.plan.augment.scale_range.is_some();
         let pad_to = if jitters { PadTo::Square } else { preprocess.padding(true) };
         let size = self.plan.loader.batch_size;
@@ -158,7 +158,7 @@ impl Trying<'_> {
         prepare_usable(records, &plan)
     }
 
-    /// How fast the loader's threads are when nobody else computes.
+    /// How fast the loader's threads are when nothing else computes.
     fn load(&self, dataset: &Arc<Dataset>) -> Result<Loading> {
         const SECONDS: f64 = 3.0;
         const BATCHES: u64 = 16;
@@ -173,8 +173,8 @@ impl Trying<'_> {
         Ok(Loading { images_per_second: images as f64 / begin.elapsed().as_secs_f64() })
     }
 
-    /// Memory that is available for the whole batch. On the CPU what does not fit is killed, so
-    /// steps of one and of two images tell first what all would take; `None`: too much.
+    /// Memory available for the whole batch. On the CPU a process that does not fit is killed, so steps
+    /// with one and two images first show what the whole batch would take; `None`: too much.
     fn expected_to_fit(
         &mut self,
         report: &mut DryRunReport,
@@ -206,8 +206,8 @@ impl Trying<'_> {
         let fits = memory::most_images(one, each, available.saturating_sub(ahead));
         report.fits = false;
         report.problems.push(format!(
-            "the batch was not run: judging by steps with one and two images, it would take about {}, but {} \
-             are available (--anyway runs it)",
+            "the batch was not run: judging by steps with one and two images, it would take \
+             about {}, but {} are available (--anyway runs it)",
             bytes(expected),
             bytes(available)
         ));
@@ -244,7 +244,7 @@ impl Trying<'_> {
         Ok(Timing { first_seconds, seconds, images_per_second: images / seconds })
     }
 
-    /// After the whole batch did not fit: how many images do, by halves.
+    /// After the whole batch did not fit: finds how many images do, by halving.
     fn does_not_fit(&mut self, report: &mut DryRunReport, dataset: &Arc<Dataset>) -> Result<()> {
         report.fits = false;
         let mut fits = 0;
@@ -298,14 +298,14 @@ fn first_images(batch: &Batch, count: usize) -> Batch {
     part
 }
 
-/// Refuses to call a run that does not fit, or has no room to be saved, ready.
+/// Refuses a run that does not fit into memory, or whose checkpoints do not fit on the disk.
 ///
 /// # Errors
-/// Of kind memory or storage; the report has the particulars.
+/// Of kind memory or storage; the report has the details.
 pub fn require_ready(report: &DryRunReport, run_dir: &Path) -> Result<()> {
     if !report.fits {
         return Err(Error::memory(
-            "the run does not fit into memory; the changes above are in the order of their cost",
+            "the run does not fit into memory; the changes above are in order of cost",
         )
         .into());
     }

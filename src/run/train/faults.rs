@@ -1,4 +1,4 @@
-//! What a training goes on in spite of, and says: skipped images, starved steps, operators whose
+//! Problems that a training run reports and survives: skipped images, starved steps, operators whose
 //! results differ from run to run.
 
 use std::num::NonZero;
@@ -19,7 +19,7 @@ use sonotune_engine::{
 use sonotune_run_folder::Faults;
 
 impl Run<'_> {
-    /// Lists what the loader had to skip for the batch it gave last, or could not give.
+    /// Lists the images that the loader skipped for its last batch, or for the one it could not give.
     pub(super) fn list_skipped(&mut self, batches: &mut Loader) -> Result<()> {
         let skipped = batches.newly_skipped();
         self.skipped.add(self.logger, Split::Train, self.progress.step, &skipped)
@@ -29,7 +29,7 @@ impl Run<'_> {
         self.skipped.add(self.logger, Split::Val, self.progress.step, skipped)
     }
 
-    /// Watches over the waiting for data.
+    /// Watches how long the steps wait for data.
     pub(super) fn watch(&self) -> Watch {
         let trains = |(name, value): (String, Tensor)| {
             name.starts_with("backbone.") && value.requires_grad()
@@ -50,10 +50,10 @@ impl Run<'_> {
         }
     }
 
-    /// All of it, for the summary; said once more at the end.
+    /// All faults, for the summary; printed once more at the end.
     pub(super) fn faults(&self) -> Faults {
         let operators = determinism::operators().unwrap_or_else(|error| {
-            self.logger.warn(&format!("no list of nondeterministic operators: {error:#}"));
+            self.logger.warn(&format!("cannot list the nondeterministic operators: {error:#}"));
             Vec::new()
         });
         if !operators.is_empty() {

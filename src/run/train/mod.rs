@@ -33,25 +33,25 @@ use steps::Run;
 #[derive(Debug, Clone)]
 pub struct TrainOptions {
     pub existing: Existing,
-    /// The checkpoint that a resumed run goes on from.
+    /// The checkpoint that a resumed run continues from.
     pub resume_from: ModelSource,
     pub stop: StopFlag,
 }
 
-/// What a finished training leaves.
+/// The result of a finished training run.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct TrainOutcome {
     pub run_dir: PathBuf,
     pub summary: Summary,
 }
 
-/// Trains as `loaded` says; every result is in the run folder.
+/// Trains as `loaded` describes; every result is in the run folder.
 ///
 /// # Errors
-/// Of every kind: config, data, weights, non-finite, and interrupted when the stop flag was raised
+/// Errors of every kind: config, data, weights, non-finite, and interrupted when the stop flag was raised
 /// (the run is saved then).
 pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
-    // A resumed run's config has recorded it, and its weights file need not be there any more.
+    // A resumed run's config has recorded it, and its weights file may no longer exist.
     let decided = match options.existing {
         Existing::Resume => None,
         _ => decided_by_weights(loaded)?,
@@ -109,7 +109,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
 }
 
 /// Refuses a run whose best checkpoint would be picked by a metric that the task does not report.
-/// The config knows the metrics that a task declares; of another task one batch is scored.
+/// Metrics that a task declares were checked with the config; for other tasks, one batch is scored.
 fn require_best_metric(model: &Model, val_set: Option<&Arc<Dataset>>) -> Result<()> {
     let config = model.config;
     match val_set {
@@ -122,7 +122,7 @@ fn require_best_metric(model: &Model, val_set: Option<&Arc<Dataset>>) -> Result<
     }
 }
 
-/// Opens the logs, and writes what is being run on what.
+/// Opens the logs, and writes what is run and on which machine.
 fn begin_log(folder: &RunFolder, loaded: &Loaded, device: Device, step: u64) -> Result<RunLogger> {
     let config = &loaded.config;
     let resume_step = folder.is_resumed().then_some(step);
@@ -139,7 +139,7 @@ fn begin_log(folder: &RunFolder, loaded: &Loaded, device: Device, step: u64) -> 
 /// Waits for the last checkpoint, and writes how the steps ended.
 ///
 /// # Errors
-/// What ended the steps; it comes before what the logs lack.
+/// What ended the steps; it takes precedence over records that the logs lack.
 fn finish(mut run: Run, result: Result<()>) -> Result<TrainOutcome> {
     // Only after another error: if all went well, there is nothing left to wait for.
     if let Err(error) = run.writer.wait() {

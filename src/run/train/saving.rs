@@ -1,4 +1,4 @@
-//! Scoring a training under way, and what it keeps on the disk.
+//! Scoring during training, and what is kept on disk.
 
 use anyhow::Result;
 use sonotune_base::words::bytes;
@@ -23,24 +23,24 @@ use sonotune_report::{By, Kept, Shown};
 use sonotune_run_folder::{BestModel, RunStatus, Summary};
 
 impl Run<'_> {
-    /// Begins to write the last checkpoint, and the best if this is it.
+    /// Starts writing the last checkpoint, and the best one if this is it.
     pub(super) fn write_checkpoint(&mut self, is_best: bool) -> Result<()> {
         self.writer.save(&state(self.model, &self.trainer, &self.progress), is_best)
     }
 
-    /// A disk that this run will fill is better known before its first step.
+    /// Warns before the first step if this run will fill the disk.
     pub(super) fn warn_of_little_space(&self) -> Result<()> {
         let folder = self.folder.checkpoints();
         let live = Snapshot::live(&state(self.model, &self.trainer, &self.progress));
         let (last, both) = (live.bytes(false)?, live.bytes(true)?);
         let best = if self.config.evaluation.best_metric.is_some() { 2 * (both - last) } else { 0 };
-        // One more than is kept: a file is replaced only once the new one is whole.
+        // One more than is kept: a file is replaced only once the new one is complete.
         let needed = (self.kept_files() + 1).saturating_mul(last).saturating_add(best);
         if let Some(free) = free_space(&folder).filter(|&free| free < needed) {
             self.logger.warn(&format!(
                 "{} has {} free, but the checkpoints of this run will take {}: it ends at the \
-                 first that does not fit, with the earlier ones intact. Free some space there, or choose another \
-                 run_dir or a smaller train.keep_checkpoints",
+                 first that does not fit, with the earlier ones intact. Free some space there, or \
+                 choose another run_dir or a smaller train.keep_checkpoints",
                 folder.display(),
                 bytes(free),
                 bytes(needed)
@@ -85,8 +85,8 @@ impl Run<'_> {
         ))
     }
 
-    /// Scores the averaged weights, or the weights where there is no average; says whether they are
-    /// the best so far.
+    /// Scores the averaged weights, or the plain weights if there is no average; returns whether they
+    /// are the best so far.
     pub(super) fn evaluate(&mut self) -> Result<bool> {
         let Some(val_set) = self.val_set else { return Ok(false) };
         let step = self.progress.step;
@@ -108,7 +108,7 @@ impl Run<'_> {
         Ok(is_best)
     }
 
-    /// Takes in the metric that picks the best; says whether this is it.
+    /// Records the metric that picks the best; returns whether this is it.
     fn judge(&mut self, report: &Report) -> Result<bool> {
         let Some(name) = &self.config.evaluation.best_metric else { return Ok(false) };
         let Metric { value, .. } = *evaluate::find_metric(report, name)?;
@@ -139,7 +139,7 @@ impl Run<'_> {
                 format!("sonotune predict --run {run} IMAGES --out {run}/predictions"),
                 format!("tensorboard --logdir {run}"),
             ],
-            // Nothing to go on with before the first checkpoint.
+            // There is nothing to resume before the first checkpoint.
             _ if !self.folder.checkpoints().join(checkpoint::LAST).exists() => Vec::new(),
             RunStatus::Interrupted | RunStatus::Failed => vec![self.resume_command()],
         };

@@ -17,7 +17,7 @@ use sonotune_engine::{
 use sonotune_run_folder::RunFolder;
 use sonotune_weights::LoadReport;
 
-/// What a checkpoint fills.
+/// What a checkpoint restores.
 pub(super) struct Resumed<'a> {
     pub(super) model: &'a Model<'a>,
     pub(super) optimizer: &'a mut Optimizer,
@@ -25,8 +25,8 @@ pub(super) struct Resumed<'a> {
 }
 
 impl Resumed<'_> {
-    /// Fills it. A checkpoint that is not the last becomes it at once: whatever happens next, the run
-    /// goes on from there.
+    /// Restores it. A checkpoint other than the last immediately becomes the last: whatever happens
+    /// next, the run continues from there.
     pub(super) fn resume(
         self,
         folder: &RunFolder,
@@ -36,7 +36,7 @@ impl Resumed<'_> {
         let last = folder.checkpoints().join(checkpoint::LAST);
         if *from == ModelSource::Last && !last.exists() {
             return Err(Error::config(format!(
-                "cannot resume {}: it has no checkpoint yet; start anew with `--overwrite`",
+                "cannot resume {}: it has no checkpoint yet; start over with `--overwrite`",
                 folder.path().display()
             ))
             .into());
@@ -44,7 +44,7 @@ impl Resumed<'_> {
         let path = from.resolve(config)?;
         let mut progress = checkpoint::resume(&path, &self.model.vs, self.optimizer, self.ema)?;
         require_same_categories(folder, &progress.categories, &self.model.categories)?;
-        // Continues early stopping, unless the config has dropped it; starts it if the config is new to it.
+        // Early stopping continues from its saved state if the config still asks for it.
         let stands = progress.early_stopping.unwrap_or_default();
         progress.early_stopping = config.train.early_stopping.as_ref().map(|_| stands);
         if path != last {
@@ -74,7 +74,7 @@ fn require_same_categories(
     .into())
 }
 
-/// What is said of a run before its first step.
+/// What is printed about a run before its first step.
 pub(super) struct Introduction<'a> {
     pub(super) loaded: &'a Loaded,
     /// Options that the weights decided, as `key=value`.
@@ -82,7 +82,7 @@ pub(super) struct Introduction<'a> {
     /// Which device, and why.
     pub(super) device: &'a str,
     pub(super) model: &'a Model<'a>,
-    /// What was loaded of pretrained weights.
+    /// What was loaded from pretrained weights.
     pub(super) weights: Option<&'a LoadReport>,
     /// Steps done.
     pub(super) step: u64,
@@ -91,7 +91,7 @@ pub(super) struct Introduction<'a> {
 }
 
 impl Introduction<'_> {
-    /// Prints it, and keeps the report of the weights.
+    /// Prints it, and saves the weights report.
     pub(super) fn write(&self, folder: &RunFolder, logger: &RunLogger) -> Result<()> {
         self.write_weights(folder, logger)?;
         for warning in &self.loaded.warnings {
@@ -121,7 +121,7 @@ impl Introduction<'_> {
             folder.write_weights_report(report)?;
             logger.info(report.summary().trim_end());
         } else if folder.is_resumed() {
-            logger.info(&format!("going on after step {}", self.step));
+            logger.info(&format!("continuing after step {}", self.step));
         } else {
             let seed = self.loaded.config.seed;
             folder.write_weights_report(&serde_json::json!({ "random_start": seed }))?;

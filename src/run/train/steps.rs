@@ -21,7 +21,7 @@ use sonotune_engine::{
 use sonotune_metrics::Report;
 use sonotune_run_folder::RunFolder;
 
-/// A training under way.
+/// A training run under way.
 pub(super) struct Run<'a> {
     pub(super) writer: Writer,
     pub(super) trainer: Trainer<'a>,
@@ -108,7 +108,7 @@ impl Run<'_> {
         Ok(values)
     }
 
-    /// Fills the embedding cache if there is one, and reads from it henceforth.
+    /// Fills the embedding cache if there is one, and reads from it from then on.
     fn use_embeddings(&mut self, train_set: &Dataset, stop: &StopFlag) -> Result<()> {
         let Some(cache) = &self.config.embedding_cache else { return Ok(()) };
         let filling = embed::Filling {
@@ -151,8 +151,8 @@ impl Run<'_> {
         Due { save, evaluation, stop }
     }
 
-    /// Saves the run before its evaluation, so that an evaluation that fails costs no step: a resumed
-    /// run makes up for it.
+    /// Saves the run before its evaluation, so that a failed evaluation loses no steps: a resumed run
+    /// catches up on it.
     fn save(&mut self, due: &Due) -> Result<()> {
         // No checkpoint may hold weights that a non-finite value has touched.
         self.trainer.check_finite()?;
@@ -160,7 +160,7 @@ impl Run<'_> {
         self.write_checkpoint(false)
     }
 
-    /// Evaluates if the checkpoint says so, and saves what came of it.
+    /// Evaluates if the checkpoint says so, and saves the result.
     fn evaluate_if_pending(&mut self) -> Result<()> {
         if !self.progress.evaluation_pending {
             return Ok(());
@@ -174,7 +174,7 @@ impl Run<'_> {
     fn stopped(&mut self) -> Result<()> {
         self.writer.wait()?;
         Err(Error::interrupted(format!(
-            "stopped after step {} as asked; everything is saved. Go on with `{}`",
+            "stopped after step {} as asked; everything is saved. Continue with `{}`",
             self.progress.step,
             self.resume_command()
         ))
