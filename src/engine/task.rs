@@ -158,7 +158,7 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// An empty prediction for the image of `target`: as in
+    /// An empty prediction for the image of `target`, to fill in:
     /// `Prediction { scores, ..Prediction::of(t) }`.
     #[must_use]
     pub fn of(target: &Target) -> Self {

@@ -14,7 +14,7 @@ const CELL: f32 = 14.0;
 const SIDE: f32 = CELL * CELLS as f32;
 const TOP: f32 = MARGIN + TITLE + 52.0;
 
-/// For each position, in how many of the images with objects an object covers it; all splits.
+/// For each position, how many of the images with objects have one there; all splits together.
 #[must_use]
 pub fn positions(survey: &Survey) -> Figure {
     let mut map = HeatMap::default();
