@@ -54,7 +54,7 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let Prepared { model, train_set, val_set, optimizer, ema, .. } = prepared;
     let weights = match &prepared.weights {
         Some(report) => report.summary().trim_end().to_owned(),
-        None => format!("weights: none given; random start of seed {}", config.seed),
+        None => format!("weights: none given; random start with seed {}", config.seed),
     };
     let progress = prepared::start(&model);
     let state =

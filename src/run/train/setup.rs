@@ -125,7 +125,7 @@ impl Introduction<'_> {
         } else {
             let seed = self.loaded.config.seed;
             folder.write_weights_report(&serde_json::json!({ "random_start": seed }))?;
-            logger.info(&format!("weights: none given; random start of seed {seed}"));
+            logger.info(&format!("weights: none given; random start with seed {seed}"));
         }
         Ok(())
     }
