@@ -3,9 +3,9 @@
     python scripts/make_fixtures_mask2former.py        # needs numpy, scipy
 
 Follows mmdet's `Mask2FormerHead` step by step in fp64: `_get_targets_single` (costs at drawn points, the
-Hungarian assignment, positive queries in rising order as `MaskPseudoSampler` lists them) and
+Hungarian assignment, positive queries in ascending order, as `MaskPseudoSampler` lists them) and
 `_loss_by_feat_single`. Each image has several objects, so that the order of the matched pairs decides which
-row of the drawn points an object is compared at. The script refuses draws for which it would not matter.
+row of the drawn points an object is compared at. The script rejects draws for which the order does not matter.
 """
 
 import json
@@ -48,7 +48,7 @@ def point_sample(maps, points):
 
 
 def match(classes, masks, labels, truth, points):
-    """Queries and objects of the positive queries, by rising query."""
+    """Positive queries and their objects, sorted by query."""
     repeated = lambda maps: np.repeat(points, len(maps), 0)
     predicted, wanted = point_sample(masks, repeated(masks)), point_sample(truth, repeated(truth))
     exp = np.exp(classes - classes.max(-1, keepdims=True))
@@ -150,7 +150,7 @@ def main():
             OUT.write_text(json.dumps(fixture) + "\n")
             print(f"seed {seed}: {fixture['loss_mask']}, by rising object {fixture['loss_mask_by_rising_object']}")
             return
-    raise SystemExit("the order of pairs decides nothing in any of 100 draws")
+    raise SystemExit("the order of the pairs made no difference in any of 100 draws")
 
 
 if __name__ == "__main__":

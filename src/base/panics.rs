@@ -1,5 +1,5 @@
-//! Panics of code that is not ours, as errors: decoders of hostile files, and libtorch's plain calls,
-//! which panic where libtorch refuses.
+//! Panics of third-party code, as errors: decoders of hostile files, and tch's plain calls, which panic
+//! if libtorch refuses.
 
 use std::{
     any::Any,
@@ -19,7 +19,7 @@ thread_local! {
 /// reports it, once.
 ///
 /// # Errors
-/// Those of `work`, and its panic.
+/// Errors from `work`, and its panic.
 pub fn catching<T>(what: impl FnOnce() -> String, work: impl FnOnce() -> Result<T>) -> Result<T> {
     caught(work).unwrap_or_else(|message| Err(anyhow!("{}: {message}", what())))
 }

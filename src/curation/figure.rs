@@ -1,8 +1,8 @@
 //! Images and masks of each dataset by application, as one picture: the paper's Figure 2.
 //!
-//! Horizontal bars on a logarithmic axis, two a dataset, each with its count; applications by their
-//! number of images, datasets within them too. Two colours of Okabe and Ito's palette, which are
-//! told apart with any colour vision and in grey.
+//! Horizontal bars on a logarithmic axis, two per dataset, each with its count; applications are sorted
+//! by number of images, and so are the datasets within each. Two colours of Okabe and Ito's palette, which
+//! can be told apart with any colour vision and in grey.
 
 use sonotune_base::words::{counted, with_commas};
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use sonotune_draw::{
     widest,
 };
 
-/// What one dataset has.
+/// Counts of one dataset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DatasetCount {
     pub name: String,
@@ -93,7 +93,7 @@ pub fn draw(counts: &[DatasetCount]) -> Result<Figure> {
     Ok(figure)
 }
 
-/// Applications with their datasets, each by images, most first; equal ones by name.
+/// Applications with their datasets, each sorted by number of images, most first; ties by name.
 fn by_application(counts: &[DatasetCount]) -> Vec<(&str, Vec<&DatasetCount>)> {
     let mut groups: BTreeMap<&str, Vec<&DatasetCount>> = BTreeMap::new();
     for count in counts {

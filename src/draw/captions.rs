@@ -1,4 +1,4 @@
-//! Captions: lines of words below a picture.
+//! Captions: lines of text below a picture.
 
 use image::{Rgb, RgbImage, imageops};
 

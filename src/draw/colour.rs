@@ -1,14 +1,14 @@
-//! Colours: RGB, 8 bits a channel, that stand out on grey images or work with any colour vision.
+//! Colours: RGB, 8 bits per channel, that stand out on grey images or work with any colour vision.
 
 use image::Rgb;
 
-/// Ground of sheets, and letters on dark bars.
+/// Background of sheets, and letters on dark bars.
 pub const WHITE: Rgb<u8> = Rgb([255; 3]);
-/// Letters on light grounds, and the dark bars below pictures.
+/// Letters on light backgrounds, and the dark bars below pictures.
 pub const INK: Rgb<u8> = Rgb([24, 26, 30]);
-/// What is right, and points on an object.
+/// Correct results, and points on an object.
 pub const RIGHT: Rgb<u8> = Rgb([86, 196, 120]);
-/// What is wrong, and points off an object.
+/// Wrong results, and points off an object.
 pub const WRONG: Rgb<u8> = Rgb([255, 122, 92]);
 
 /// Blue of the palette of Okabe and Ito, for charts: distinct in any colour vision and in grey.

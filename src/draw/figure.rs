@@ -102,7 +102,7 @@ impl Figure {
     /// Checks that every text is inside the figure and that no text covers another.
     ///
     /// # Errors
-    /// Names the first text for which this is not so.
+    /// Names the first text that fails.
     pub fn check_legible(&self) -> Result<(), String> {
         let boxes = self.text_boxes();
         let (width, height) = (self.width as f32, self.height as f32);

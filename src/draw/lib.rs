@@ -5,9 +5,9 @@
 //!
 //! # Conventions
 //! Coordinates are pixels of the picture unless a name says `original`: `(x, y)` from the top left
-//! corner, x to the right, y down. Sizes are `(height, width)`. Boxes are XYXY; their far edges lie
-//! outside, so that `[0, 0, width, height]` is the whole picture. Colours are RGB, 8 bits a channel.
-//! Whatever lies outside a picture is cut off.
+//! corner, x to the right, y down. Sizes are `(height, width)`. Boxes are XYXY; their far edges are
+//! exclusive, so that `[0, 0, width, height]` is the whole picture. Colours are RGB, 8 bits per channel.
+//! Anything outside a picture is cut off.
 
 mod boxes;
 mod captions;

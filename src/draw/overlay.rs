@@ -1,4 +1,4 @@
-//! Objects drawn on a picture of their image, with what they were asked by and their names.
+//! Objects drawn on a picture of their image, with their prompts and names.
 
 use image::{Rgb, RgbImage};
 use sonotune_base::Rle;
@@ -27,7 +27,7 @@ pub struct Object<'a> {
     pub bbox: [f64; 4],
     /// Tinted and outlined.
     pub mask: Option<&'a Rle>,
-    /// What the object was asked by.
+    /// The prompts that asked for the object.
     pub prompt: Option<Prompt>,
     /// Written on a tag at the box.
     pub label: String,
@@ -35,7 +35,7 @@ pub struct Object<'a> {
     pub colour: Rgb<u8>,
 }
 
-/// Points and a box that a user pointed with.
+/// Points and a box given by a user.
 #[derive(Debug, Clone, Default)]
 pub struct Prompt {
     /// `(x, y)` in original pixels, whole numbers at the centres of pixels, and whether the point is

@@ -6,7 +6,7 @@ use anyhow::Result;
 use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::png::PngEncoder};
 use sonotune_base::fs::atomic_write_with;
 
-/// Writes `picture` to `path` as PNG; at any moment the file is the old one or the whole new one.
+/// Writes `picture` to `path` as PNG; at any moment the file is the old one or the complete new one.
 ///
 /// # Errors
 /// When the picture has no pixels or the file cannot be written.

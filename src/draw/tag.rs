@@ -1,4 +1,4 @@
-//! Tags: names written on what they name.
+//! Tags: names written on objects.
 
 use image::{Rgb, RgbImage};
 

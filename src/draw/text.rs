@@ -7,7 +7,7 @@ use image::{Rgb, RgbImage, imageops};
 
 use crate::colour::blend;
 
-/// `None` only if the build is broken; pictures then have no words.
+/// `None` only if the build is broken; pictures then have no text.
 fn font() -> Option<&'static FontRef<'static>> {
     static FONT: OnceLock<Option<FontRef<'static>>> = OnceLock::new();
     FONT.get_or_init(|| FontRef::try_from_slice(epaint_default_fonts::HACK_REGULAR).ok()).as_ref()

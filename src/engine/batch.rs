@@ -175,7 +175,7 @@ fn check(spec: &BackboneSpec, images: &Tensor, levels: &[Tensor]) -> Result<()> 
     anyhow::ensure!(
         given == promised,
         "the backbone gave levels of the shapes {given:?} for images of {height}x{width} pixels, but \
-         by its spec they are {promised:?} ([B, C, H, W])"
+         its spec promises {promised:?} ([B, C, H, W])"
     );
     Ok(())
 }

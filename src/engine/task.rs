@@ -158,7 +158,8 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// An empty prediction for the image of `target`: the start of `Prediction { scores, ..Prediction::of(t) }`.
+    /// An empty prediction for the image of `target`, to fill in:
+    /// `Prediction { scores, ..Prediction::of(t) }`.
     #[must_use]
     pub fn of(target: &Target) -> Self {
         Self {

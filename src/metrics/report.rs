@@ -12,15 +12,15 @@ pub struct Report {
     /// What the figures depend on besides weights and data: protocol, options, counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<(String, String)>,
-    /// For a heat map, where the task sorts into categories.
+    /// For a heat map, if the task assigns categories.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Confusion>,
 }
 
-/// How often which category was taken for which.
+/// How often each category was predicted as each.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Confusion {
-    /// Of the categories, in the order of both axes.
+    /// Names of the categories, in the order of both axes.
     pub names: Vec<String>,
     /// `[truth][predicted]`.
     pub counts: Vec<Vec<u64>>,
@@ -33,8 +33,8 @@ impl Report {
         self.metrics.iter().find(|m| m.name == name)
     }
 
-    /// The metrics for a line: those of no group, `group/name`; where all are of one, the first of
-    /// each. The others stand in tables.
+    /// The metrics to print on one line: those outside any group (`group/name`); if all are in groups,
+    /// the first of each. Tables show the others.
     #[must_use]
     pub fn headline(&self) -> Vec<&Metric> {
         let group =
@@ -56,7 +56,7 @@ pub struct Metric {
     /// NaN where the metric is undefined (stated in its docs); written as `null` in JSON.
     #[serde(deserialize_with = "null_as_nan")]
     pub value: f64,
-    /// Which way it improves; `None` for what is neither good nor bad, and in records of earlier
+    /// Which way it improves; `None` if it is neither good nor bad, and in records of earlier
     /// versions.
     #[serde(default, rename = "best_is", skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,

@@ -53,7 +53,7 @@ fn files_do_not_depend_on_the_number_of_threads() {
     assert!(one == with_threads(2));
 }
 
-/// Whoever changes the pictures raises `GENERATOR_VERSION` and writes the new digests here.
+/// If you change the pictures, raise `GENERATOR_VERSION` and write the new digests here.
 #[test]
 fn pixels_are_the_same_on_every_machine() {
     let golden = [

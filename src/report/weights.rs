@@ -21,7 +21,7 @@ pub(super) fn weights(run: &Records) -> Markup {
         return html! { p.none { "There is no weights.json." } };
     };
     if let Some(seed) = weights.get("random_start") {
-        return html! { p { "No pretrained weights: a random start of seed " (plain(seed)) "." } };
+        return html! { p { "No pretrained weights: a random start with seed " (plain(seed)) "." } };
     }
     let parts = weights.get("parts").and_then(Value::as_array);
     html! {

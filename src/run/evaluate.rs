@@ -191,7 +191,7 @@ pub(super) fn predict_batch(model: &Model, batch: &Batch) -> Result<Vec<Predicti
     for (prediction, target) in predictions.iter().zip(&batch.targets) {
         anyhow::ensure!(
             prediction.image_id == target.image_id,
-            "the task predicted image {} where image {} ({}) was due: predictions come in the order \
+            "the task predicted image {} where image {} ({}) was expected: predictions come in the order \
              of the batch",
             prediction.image_id,
             target.image_id,

@@ -9,13 +9,13 @@ use serde::Serialize;
 pub struct Environment {
     /// This program's version.
     pub sonotune: &'static str,
-    /// Of the source it was built from, where the build knew.
+    /// Commit of the source it was built from, if the build knew it.
     pub git_commit: Option<&'static str>,
-    /// Version.
+    /// Version of libtorch.
     pub libtorch: String,
     /// `cpu` or `cuda:0`.
     pub device: String,
-    /// The GPU's product name; of the CPU on a CPU run.
+    /// Product name of the GPU, or of the CPU on a CPU run.
     pub device_name: Option<String>,
     /// As configured.
     pub precision: String,
@@ -31,7 +31,7 @@ pub struct Environment {
     pub os: String,
     /// UTC, RFC 3339.
     pub start_time: String,
-    /// Of a run that was gone on with: the step of the checkpoint it went on from.
+    /// For a resumed run: the step of the checkpoint that it continued from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_step: Option<u64>,
     /// Program and arguments.

@@ -8,11 +8,11 @@ use super::SkippedImage;
 use sonotune_dataset::Split;
 use sonotune_metrics::Report;
 
-/// A score with all that gives it meaning.
+/// A score with everything needed to interpret it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EvalRecord {
     pub checkpoint: PathBuf,
-    /// Other files that pretrained weights come from: parts, and what lies on top.
+    /// Other files that pretrained weights come from: parts, and the overlay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<PathBuf>,
     /// Optimiser steps of the checkpoint.

@@ -26,7 +26,7 @@ pub const BEST: &str = "best.safetensors";
 const STEP_PREFIX: &str = "step-";
 const STEP_SUFFIX: &str = ".safetensors";
 
-/// File name of the checkpoint kept of a step.
+/// File name of the checkpoint kept for a step.
 #[must_use]
 pub fn checkpoint_of_step(step: u64) -> String {
     format!("{STEP_PREFIX}{step:08}{STEP_SUFFIX}")
@@ -45,12 +45,12 @@ pub(super) fn is_score(name: &str) -> bool {
     name.starts_with("eval-") && name.ends_with(".json")
 }
 
-/// The files of the run in a folder; which of them exist is another question.
+/// The files of the run in a folder, whether or not they exist.
 ///
 /// | file | holds |
 /// |---|---|
 /// | `config.toml` | the resolved config |
-/// | `env.json` | [`Environment`](super::Environment); marks the folder as a run's |
+/// | `env.json` | [`Environment`](super::Environment); marks the folder as a run folder |
 /// | `weights.json` | what was loaded from where |
 /// | `train.log` | everything printed, with time stamps |
 /// | `metrics.jsonl` | one JSON object per log line and evaluation |
@@ -59,7 +59,7 @@ pub(super) fn is_score(name: &str) -> bool {
 /// | `checkpoints/` | last, best and those of single steps |
 /// | `eval-*.json` | scores, if the run was evaluated |
 /// | `summary.json` | [`Summary`](super::Summary), once the run has ended |
-/// | `report.html` | all of it on a page |
+/// | `report.html` | everything on one page |
 /// | `report/` | what that page alone needs: counts, and the pictures it shows |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFiles(PathBuf);
@@ -153,7 +153,7 @@ impl RunFiles {
         self.checkpoints().join(BEST)
     }
 
-    /// The checkpoint kept of a step.
+    /// The checkpoint kept for a step.
     #[must_use]
     pub fn step(&self, step: u64) -> PathBuf {
         self.checkpoints().join(checkpoint_of_step(step))

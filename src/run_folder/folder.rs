@@ -23,14 +23,14 @@ use sonotune_base::{
     fs::{atomic_write, read_if_exists},
 };
 
-/// What to do when the folder holds something already.
+/// What to do if the folder is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
     /// An error: nothing is ever overwritten by accident.
     Refuse,
-    /// Removes the files of the earlier run, and those only (`--overwrite`).
+    /// Removes the files of the earlier run and nothing else (`--overwrite`).
     Overwrite,
-    /// Goes on with the run that is there, which must be one (`--resume`).
+    /// Continues the run in the folder, which must be a run folder (`--resume`).
     Resume,
 }
 
@@ -49,9 +49,9 @@ impl RunFolder {
     /// Creates or opens the folder at `path`. An empty folder counts as absent.
     ///
     /// # Errors
-    /// Of kind config, with the options there are: when the folder is not empty and `existing`
-    /// refuses, when it is not a run's and `existing` wants to overwrite or resume, or when another
-    /// process writes to it. Those of the file system otherwise.
+    /// Of kind config, with the options there are: if the folder is not empty and `existing` refuses, if
+    /// it is not a run folder and `existing` wants to overwrite or resume, or if another process writes
+    /// to it. Otherwise errors from the file system.
     pub fn create(path: &Path, existing: Existing) -> Result<Self> {
         let shown = path.display();
         match fs::metadata(path) {
@@ -82,7 +82,7 @@ impl RunFolder {
             leftovers::remove(path)?;
         }
         if existing == Existing::Resume {
-            // What it says of the end is no longer true.
+            // What it says about the end is no longer true.
             drop(fs::remove_file(path.join(SUMMARY)));
         } else {
             // At once, so that a run stopped this early is recognised as one.
@@ -99,7 +99,7 @@ impl RunFolder {
         self.folder()
     }
 
-    /// Whether it goes on with an earlier run.
+    /// Whether it continues an earlier run.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
         self.resumed
@@ -114,7 +114,7 @@ impl RunFolder {
     /// Writes `config.toml`.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors from the file system.
     pub fn write_config(&self, resolved_toml: &str) -> Result<()> {
         atomic_write(&self.config(), resolved_toml.as_bytes())
     }
@@ -123,7 +123,7 @@ impl RunFolder {
     /// keeps its record.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors from the file system.
     pub fn write_environment(&self, environment: &Environment) -> Result<()> {
         let path = self.environment();
         let first = read_if_exists(&path)?.map(|text| serde_json::from_str(&text));
@@ -141,7 +141,7 @@ impl RunFolder {
     /// Writes `weights.json`, the report of loading.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors from the file system.
     pub fn write_weights_report(&self, report: &impl Serialize) -> Result<()> {
         write_json(&self.weights(), report)
     }
@@ -158,7 +158,7 @@ impl Deref for RunFolder {
 /// Writes a value as JSON for people and programs to read, atomically.
 ///
 /// # Errors
-/// Those of the file system.
+/// Errors from the file system.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
@@ -168,8 +168,8 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 #[derive(Debug)]
 struct Lock {
     file: File,
-    /// Whether it keeps others out: some network file systems know no locks, and there a run goes
-    /// unlocked rather than not at all.
+    /// Whether it keeps others out: some network file systems do not support locks, and there a run goes
+    /// ahead unlocked rather than not at all.
     is_held: bool,
 }
 
@@ -191,7 +191,7 @@ fn lock(path: &Path) -> Result<Lock> {
     }
 }
 
-/// What lies in a folder that may be a run's.
+/// The contents of a folder that may be a run folder.
 struct Contents {
     names: Vec<String>,
     /// Nothing that anybody would miss.
@@ -241,7 +241,7 @@ impl Contents {
         let start = self.start_time.as_deref().map(|t| format!(" started at {t}"));
         Error::config(format!(
             "run_dir: {shown} holds a run{} already ({}); choose another run_dir (`run_dir=…`), \
-             go on with it (`--resume {shown}`) or replace it (`--overwrite`)",
+             continue it (`--resume {shown}`) or replace it (`--overwrite`)",
             start.unwrap_or_default(),
             self.progress(path)
         ))

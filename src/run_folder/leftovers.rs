@@ -9,8 +9,8 @@ use super::files::{
     SUMMARY, WEIGHTS, step_of_checkpoint,
 };
 
-/// Removes what a killed training left of files that it was writing. Only the holder of the run's lock
-/// may do this: nobody else is writing then.
+/// Removes the half-written files of a killed training run. Only the holder of the run's lock
+/// may do this: no other process is writing then.
 pub(super) fn remove(run: &Path) -> Result<()> {
     let folders = [run.to_owned(), run.join(CHECKPOINTS), run.join(REPORT_DATA)];
     for folder in folders.iter().filter(|folder| folder.exists()) {

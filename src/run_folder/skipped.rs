@@ -12,7 +12,7 @@ pub struct SkippedImage {
     pub image: PathBuf,
     /// As the annotation file spells it.
     pub image_id: String,
-    /// Where it would have stood first: in the order of training, or in the split's file.
+    /// Where it would have come first: in the order of training, or in the split's file.
     pub position: u64,
     /// Optimiser steps done by then.
     pub step: u64,

@@ -11,21 +11,21 @@ use sonotune_metrics::Metric;
 pub struct Summary {
     /// Why it ended.
     pub status: RunStatus,
-    /// Why it made fewer steps than `train.max_steps`, where early stopping ended it.
+    /// Why it made fewer steps than `train.max_steps`, if early stopping ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_early: Option<String>,
-    /// What stopped it, where it did not finish.
+    /// What stopped it, if it did not finish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Optimiser steps done, those before a resume included.
     pub steps: u64,
-    /// Of this process.
+    /// Wall time of this process.
     pub wall_seconds: f64,
-    /// Highest use of memory: of the GPU's, or of this process on a CPU.
+    /// Peak memory: of the GPU, or of this process on a CPU.
     pub peak_memory_bytes: Option<u64>,
-    /// Absent where no metric picks one.
+    /// Absent if no metric picks one.
     pub best: Option<BestModel>,
-    /// Of the last evaluation.
+    /// Metrics of the last evaluation.
     pub metrics: Vec<Metric>,
     /// What went wrong without ending the run.
     #[serde(flatten)]
@@ -34,13 +34,13 @@ pub struct Summary {
     pub next_commands: Vec<String>,
 }
 
-/// What a run went on in spite of.
+/// Problems that a run survived.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Faults {
     /// Distinct images that could not be used; `skipped.json` lists them.
     pub skipped_images: usize,
-    /// That have run, with `deterministic = "warn"`.
+    /// Operators that have run, with `deterministic = "warn"`.
     pub nondeterministic_operators: Vec<String>,
     /// Log files that lack records, each with how many and why. Filled in
     /// when the logs are closed.
@@ -62,12 +62,12 @@ pub enum RunStatus {
 /// The best evaluation so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BestModel {
-    /// The one that picks the best, e.g. `f1`.
+    /// Name of the metric that picks the best, e.g. `f1`.
     pub metric: String,
-    /// The metric's.
+    /// Value of that metric.
     pub value: f64,
-    /// Of the evaluation.
+    /// Step of the evaluation.
     pub step: u64,
-    /// Where it is kept.
+    /// File that keeps it.
     pub checkpoint: PathBuf,
 }

@@ -92,7 +92,7 @@ pub fn assert_close(what: &str, got: &Tensor, expected: &Tensor, tolerance: f64)
     assert!(difference < tolerance, "{what}: off by {difference:.1e}, allowed {tolerance:.0e}");
 }
 
-/// Checks every gradient of `vs` against the reference's 2-norms, zero where it has none.
+/// Checks every gradient of `vs` against the reference's 2-norms, zero for those it lacks.
 #[track_caller]
 pub fn assert_gradient_norms(
     vs: &VarStore,

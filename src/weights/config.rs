@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct WeightsConfig {
     pub path: PathBuf,
-    /// Naming convention of the file; recognised when absent.
+    /// Naming convention of the file; recognised if absent.
     #[serde(default)]
     pub convention: Option<String>,
-    /// What a run has trained, saved alone: lies on top of the file at `path`.
+    /// What a run has trained, saved alone: applied on top of the file at `path`.
     #[serde(default)]
     pub overlay: Option<PathBuf>,
     /// Patterns of file keys or model variables that are not loaded, although the file has them.
@@ -25,7 +25,7 @@ pub struct WeightsConfig {
     /// Patterns of file keys that may have no place in the model.
     #[serde(default)]
     pub allow_unexpected: Vec<String>,
-    /// Patterns of model variables that keep their random start where shapes differ.
+    /// Patterns of model variables that keep their random start if shapes differ.
     #[serde(default)]
     pub allow_misshapen: Vec<String>,
     /// Files that some of the variables come from instead.
@@ -40,19 +40,19 @@ pub struct WeightsPartConfig {
     pub path: PathBuf,
     /// Patterns of the model variables that come from this file and from no other.
     pub variables: Vec<String>,
-    /// Naming convention of the file; recognised when absent.
+    /// Naming convention of the file; recognised if absent.
     #[serde(default)]
     pub convention: Option<String>,
-    /// As [`WeightsConfig::ignore`].
+    /// Same as [`WeightsConfig::ignore`].
     #[serde(default)]
     pub ignore: Vec<String>,
-    /// As [`WeightsConfig::allow_missing`].
+    /// Same as [`WeightsConfig::allow_missing`].
     #[serde(default)]
     pub allow_missing: Vec<String>,
-    /// As [`WeightsConfig::allow_unexpected`]; keys for other variables need no leave.
+    /// Same as [`WeightsConfig::allow_unexpected`]; keys for other variables are always allowed.
     #[serde(default)]
     pub allow_unexpected: Vec<String>,
-    /// As [`WeightsConfig::allow_misshapen`].
+    /// Same as [`WeightsConfig::allow_misshapen`].
     #[serde(default)]
     pub allow_misshapen: Vec<String>,
 }

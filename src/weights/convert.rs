@@ -234,8 +234,8 @@ fn names(
     Ok(names)
 }
 
-/// What becomes of `piece`, which the input has under `key`, if the output's convention has `theirs`
-/// for the same variable of ours; `None` if it has nothing that fits.
+/// The names and sources that replace `piece`, which the input has under `key`, if the output's
+/// convention has `theirs` for the same variable of ours; `None` if it has nothing that fits.
 fn renamed(key: &str, piece: &Piece, theirs: Vec<Piece>) -> Option<Vec<(String, Source)>> {
     let renamed: Option<Vec<_>> = theirs
         .into_iter()

@@ -31,7 +31,8 @@ use super::{
 ///
 /// # Errors
 /// When a file cannot be read, follows no known convention, or does not fit; lists what does
-/// not fit. Of kind config when a part claims what the model does not have, or what another part claims.
+/// not fit. The error is of kind config if a part claims what the model does not have,
+/// or what another part claims.
 pub fn load(vs: &VarStore, config: &WeightsConfig) -> Result<LoadReport> {
     let file = open(&config.path)?;
     let recognised = recognise(&file, config.convention.as_deref())?;

@@ -1,4 +1,4 @@
-//! An evaluation that fails costs no step, and one that would fail is refused before the first.
+//! A failed evaluation loses no steps, and one that would fail is refused before the first step.
 
 use std::{
     fs,
@@ -72,7 +72,7 @@ fn a_metric_that_the_task_does_not_report_is_refused_with_the_config() {
     assert_fails(&validated, 2, &["1 of 1 configs invalid"]);
     let text = String::from_utf8_lossy(&validated.stdout);
     assert!(expected.iter().all(|part| text.contains(part)), "{text}");
-    // One of the protocols that are not asked by.
+    // A metric of a protocol that is not in use.
     let boxes = ["task.evaluation.protocols=[\"box\"]", "evaluation.best_metric=center_point/mIoU"];
     assert_fails(&tiny_run(folder.path(), PROMPTS, &boxes), 2, &["it reports box/segm_mAP,"]);
 }

@@ -221,7 +221,7 @@ const REFUSED: &[(&str, ErrorKind, Open, &[Said])] = &[
         open_coco,
         &[
             ("size_1e400.json", "images[0]: number out of range"),
-            ("size_nan.json", "NaN and Infinity are no JSON"),
+            ("size_nan.json", "NaN and Infinity are not valid JSON"),
             ("size_2_64.json", "images[0]"),
             ("size_huge.json", ""),
             ("area_1e400.json", "annotations[0]: number out of range"),

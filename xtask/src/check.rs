@@ -11,7 +11,7 @@ const LARGEST_TRACKED_FILE: u64 = 1 << 20;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
-    /// Fuzz every reader of files instead, so many seconds each [default: 20]. Needs nightly Rust and
+    /// Fuzz every reader of files instead, for this many seconds each [default: 20]. Needs nightly Rust and
     /// cargo-fuzz.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "20")]
     fuzz: Option<u64>,

@@ -48,7 +48,7 @@ pub fn coco_dataset(bytes: &[u8]) {
     }
 }
 
-/// What [`coco_results`] are held against.
+/// What [`coco_results`] are compared with.
 const TRUTH: &str = include_str!("../../../tests/fixtures/coco/hostile_truth.json");
 
 /// A COCO result file.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 thread_local! {
-    /// In `TMPDIR`, which lies in memory where `cargo xtask check --fuzz` runs.
+    /// In `TMPDIR`, which is in memory when `cargo xtask check --fuzz` runs.
     static FOLDER: TempDir = tempfile::tempdir().expect("a folder for temporary files");
 }
 

@@ -133,7 +133,7 @@ impl Evaluator for ClassificationEvaluator {
 }
 
 /// The score of the true category; with several categories, the mean of the score where the category is
-/// present and of one minus it where it is absent.
+/// present and of one minus it for those that are absent.
 fn image_score(truth: &[usize], scores: &[f64], multi_label: bool) -> Option<Metric> {
     if multi_label {
         let right =

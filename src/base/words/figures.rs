@@ -8,13 +8,13 @@ pub fn score(value: f64) -> String {
     if value.is_nan() { UNDEFINED.to_owned() } else { format!("{value:.4}") }
 }
 
-/// A number as a cell of a table: one decimal, `n/a` if undefined.
+/// A number as a table cell: one decimal, `n/a` if undefined.
 #[must_use]
 pub fn number(value: f64) -> String {
     if value.is_nan() { UNDEFINED.to_owned() } else { format!("{value:.1}") }
 }
 
-/// A fraction as a cell of a table in percent, whose header has the sign.
+/// A fraction as a table cell in percent; the header has the sign.
 #[must_use]
 pub fn percent(fraction: f64) -> String {
     number(100.0 * fraction)
@@ -61,7 +61,7 @@ pub fn two_decimals(value: f64) -> String {
     ((value * 100.0).round() / 100.0).to_string()
 }
 
-/// Without the zeros that end its fraction.
+/// Without trailing zeros in its fraction.
 fn trimmed(number: &str) -> &str {
     if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }

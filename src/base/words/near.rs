@@ -1,10 +1,10 @@
 //! Suggestions for misspelt names.
 
-/// Least similarity of a suggestion. Slips score well above it, and so does a name that shares its
+/// Least similarity of a suggestion. Typos score well above it, and so does a name that shares its
 /// beginning with the right one (`deep` and `depth`: 0.83); unrelated words score below 0.7.
 const THRESHOLD: f64 = 0.8;
 
-/// The candidate most similar to `word`, if any is similar enough; the last of equals.
+/// The candidate most similar to `word`, if any is similar enough; with ties, the last.
 ///
 /// Jaro-Winkler, because people rarely get the beginning of a name wrong. Case, `_`, `-` and blanks
 /// do not count: `weightDecay` finds `weight_decay`.
@@ -22,7 +22,7 @@ fn fold(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
 }
 
-/// ` (did you mean "benign"?)`: for a value of the data, within a sentence. Empty if no candidate is
+/// ` (did you mean "benign"?)`: for a value in the data, within a sentence. Empty if no candidate is
 /// near.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     closest(word, candidates).map(aside).unwrap_or_default()

@@ -5,8 +5,8 @@ use super::counts::{counted, scaled};
 /// `12.3 GiB`, in the largest unit that leaves at least 1.
 ///
 /// Powers of two for files as well as memory: libtorch, the kernel and `nvidia-smi` count memory that
-/// way, and a file must compare with the memory that it will fill. The `i` says so, where `GB` could
-/// mean either.
+/// way, and the size of a file should compare with the memory that it will fill. The `i` makes that
+/// clear; `GB` could mean either.
 #[must_use]
 pub fn bytes(count: u64) -> String {
     scaled(count, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB"])

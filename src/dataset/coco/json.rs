@@ -45,7 +45,7 @@ pub enum Manner {
 
 /// A key of a JSON object; its value has not been read yet.
 ///
-/// Every method fails if the value is of another type, or no JSON.
+/// Every method fails if the value is of another type, or if it is not JSON.
 pub struct Pair<'a, A> {
     pub key: &'a str,
     map: &'a mut A,
@@ -219,7 +219,7 @@ pub fn located(error: &serde_json::Error, bytes: &[u8], path: &Path) -> anyhow::
         ""
     };
     let hint = if near(bytes, error).is_some_and(names_no_number) {
-        ". NaN and Infinity are no JSON: write null, or leave the key out"
+        ". NaN and Infinity are not valid JSON: write null, or leave the key out"
     } else {
         ""
     };

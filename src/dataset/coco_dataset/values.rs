@@ -121,7 +121,9 @@ mod tests {
                 )
             );
         }
-        assert!(error(r#"{"id": 4, "ga_weeks": NaN}"#).contains("NaN and Infinity are no JSON"));
+        assert!(
+            error(r#"{"id": 4, "ga_weeks": NaN}"#).contains("NaN and Infinity are not valid JSON")
+        );
         assert!(error(r#"{"id": 4, "ga_weeks": 1e999}"#).contains("out of range"));
     }
 }

@@ -1,4 +1,4 @@
-//! What was found, where.
+//! What was found, and where.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ pub struct Finding {
     pub meaning: &'static str,
     /// What to do about it.
     pub remedy: &'static str,
-    /// Every one, in the order of the files.
+    /// Every finding, in the order of the files.
     pub examples: Vec<Example>,
 }
 
@@ -31,14 +31,14 @@ pub struct Finding {
 pub struct Example {
     #[serde(flatten)]
     pub place: Place,
-    /// What was expected, if that can be said.
+    /// What was expected, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
     /// What was found instead.
     pub got: String,
 }
 
-/// Where something was found, as far as it has a place.
+/// Where something was found, as precisely as is known.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Place {
     /// Annotation file, list or folder.
@@ -105,7 +105,7 @@ impl fmt::Display for Example {
     }
 }
 
-/// Findings as they come.
+/// Findings, in the order in which they are made.
 #[derive(Debug, Clone, Default)]
 pub struct Findings(BTreeMap<Code, Vec<Example>>);
 
@@ -130,7 +130,7 @@ impl Findings {
         self.0.entry(code).or_default().push(example);
     }
 
-    /// Appends the findings of another to its own.
+    /// Appends the findings of another.
     pub fn extend(&mut self, other: Self) {
         for (code, examples) in other.0 {
             self.0.entry(code).or_default().extend(examples);

@@ -24,7 +24,7 @@ pub struct BarStyle {
     pub pitch: f32,
     /// Left free between two bars.
     pub gap: f32,
-    /// Shortest bar of a count above 0: one of thousands is still visible.
+    /// Shortest bar of a count above 0, so that 1 is visible next to thousands.
     pub least: f32,
     /// Height of the name.
     pub name: f32,

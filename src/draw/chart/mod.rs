@@ -1,6 +1,6 @@
 //! Parts of charts: axes, legends, bars, histograms and heat maps, drawn on a [`Figure`](crate::Figure).
 //!
-//! Each part takes its place from the caller, who lays out the figure; all lengths are pixels.
+//! The caller lays out the figure and places each part; all lengths are in pixels.
 
 mod axis;
 mod bars;
@@ -20,7 +20,7 @@ pub use crate::chart::{
     numbers::{number, power_of_ten, ticks},
 };
 
-/// Letters of charts.
+/// Colour of the text in charts.
 pub const INK: Rgb<u8> = Rgb([30, 30, 30]);
 
 /// How an axis looks.

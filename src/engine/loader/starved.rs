@@ -10,7 +10,7 @@ use sonotune_base::words::{counted, share};
 /// What a loader's threads have done since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Load {
-    /// Of all threads together, for reading, decoding and resizing.
+    /// Time of all threads together, for reading, decoding and resizing.
     pub busy_seconds: f64,
     /// Prepared in that time.
     pub images: u64,

@@ -176,7 +176,7 @@ fn truncated_videos_are_errors_and_damaged_ones_do_not_panic() {
 fn what_is_no_video_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.avi");
-    fs::write(&path, b"this is no video at all").unwrap();
+    fs::write(&path, b"this is not a video at all").unwrap();
     assert!(open_error(&path).contains("neither an AVI nor an MP4"));
     fs::write(&path, b"RIFF\x04\0\0\0AVI ").unwrap();
     assert!(open_error(&path).contains("no video stream"));

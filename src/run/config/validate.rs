@@ -95,8 +95,8 @@ impl RunConfig {
         if self.embedding_cache.is_some() && self.augment.scale_range.is_some() {
             findings.error(
                 "augment.scale_range",
-                "contradicts `embedding_cache`: each image comes in another size and part every time, \
-                 so that no embedding of it could be used again; leave one of both out",
+                "contradicts `embedding_cache`: each image comes at a new size and crop every time, \
+                 so no embedding of it could be reused; remove one of the two",
             );
         }
         findings.at_least("loader.batch_size", 1, self.loader.batch_size as u64);
@@ -111,8 +111,8 @@ impl RunConfig {
         if self.embedding_cache.is_some() && self.loader.bad_images == BadImages::Skip {
             findings.error(
                 "loader.bad_images",
-                "\"skip\" contradicts `embedding_cache`, which holds every image or none; mend or \
-                 remove the bad ones (`sonotune data check` finds them), or leave one of both out",
+                "\"skip\" contradicts `embedding_cache`, which holds every image or none; fix or \
+                 remove the bad ones (`sonotune data check` finds them), or remove one of the two keys",
             );
         }
     }
@@ -311,7 +311,7 @@ impl RunConfig {
             ),
             Some(every) if every.saturating_mul(stopping.patience + 1) >= self.train.max_steps => {
                 let message = format!(
-                    "the first evaluation and {} more, one each {every} steps, are not over before \
+                    "the first evaluation and {} more, one every {every} steps, are not done before \
                      the run ends at step {}: it never stops early",
                     stopping.patience, self.train.max_steps
                 );

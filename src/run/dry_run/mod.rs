@@ -54,7 +54,7 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let Prepared { model, train_set, val_set, optimizer, ema, .. } = prepared;
     let weights = match &prepared.weights {
         Some(report) => report.summary().trim_end().to_owned(),
-        None => format!("weights: none given; random start of seed {}", config.seed),
+        None => format!("weights: none given; random start with seed {}", config.seed),
     };
     let progress = prepared::start(&model);
     let state =
@@ -206,8 +206,8 @@ impl Trying<'_> {
         let fits = memory::most_images(one, each, available.saturating_sub(ahead));
         report.fits = false;
         report.problems.push(format!(
-            "the batch was not run: by steps of one and of two images it would take about {}, and {} \
-             are available (--anyway runs it)",
+            "the batch was not run: judging by steps with one and two images, it would take \
+             about {}, but {} are available (--anyway runs it)",
             bytes(expected),
             bytes(available)
         ));

@@ -58,8 +58,8 @@ impl Run<'_> {
         });
         if !operators.is_empty() {
             self.logger.warn(&format!(
-                "these operators are not deterministic on this device, so that another run may give \
-                 other numbers: {}",
+                "these operators are not deterministic on this device, so another run may give \
+                 different numbers: {}",
                 operators.join(", ")
             ));
         }

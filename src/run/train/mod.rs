@@ -141,7 +141,7 @@ fn begin_log(folder: &RunFolder, loaded: &Loaded, device: Device, step: u64) -> 
 /// # Errors
 /// What ended the steps; it takes precedence over records that the logs lack.
 fn finish(mut run: Run, result: Result<()>) -> Result<TrainOutcome> {
-    // Of another error's cause; where all went well there is nothing to wait for.
+    // Only after another error: if all went well, there is nothing left to wait for.
     if let Err(error) = run.writer.wait() {
         run.logger.warn(&format!("{error:#}"));
     }

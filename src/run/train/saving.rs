@@ -38,9 +38,9 @@ impl Run<'_> {
         let needed = (self.kept_files() + 1).saturating_mul(last).saturating_add(best);
         if let Some(free) = free_space(&folder).filter(|&free| free < needed) {
             self.logger.warn(&format!(
-                "{} has {} free, but the checkpoints of this run will take {}: it ends where one \
-                 does not fit, with those before it intact. Free some space there, or choose another \
-                 run_dir or a smaller train.keep_checkpoints",
+                "{} has {} free, but the checkpoints of this run will take {}: it ends at the \
+                 first that does not fit, with the earlier ones intact. Free some space there, or \
+                 choose another run_dir or a smaller train.keep_checkpoints",
                 folder.display(),
                 bytes(free),
                 bytes(needed)
@@ -49,7 +49,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Files of the whole state that the run will leave, without those that are there already.
+    /// Number of full checkpoints that the run will leave, not counting those already there.
     fn kept_files(&self) -> u64 {
         let train = &self.config.train;
         let left = train.max_steps.saturating_sub(self.progress.step);

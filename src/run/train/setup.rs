@@ -44,7 +44,7 @@ impl Resumed<'_> {
         let path = from.resolve(config)?;
         let mut progress = checkpoint::resume(&path, &self.model.vs, self.optimizer, self.ema)?;
         require_same_categories(folder, &progress.categories, &self.model.categories)?;
-        // Where it stands, unless the config has changed its mind.
+        // Early stopping continues from its saved state if the config still asks for it.
         let stands = progress.early_stopping.unwrap_or_default();
         progress.early_stopping = config.train.early_stopping.as_ref().map(|_| stands);
         if path != last {
@@ -79,7 +79,7 @@ pub(super) struct Introduction<'a> {
     pub(super) loaded: &'a Loaded,
     /// Options that the weights decided, as `key=value`.
     pub(super) decided: &'a [String],
-    /// Which, and why.
+    /// Which device, and why.
     pub(super) device: &'a str,
     pub(super) model: &'a Model<'a>,
     /// What was loaded from pretrained weights.
@@ -125,7 +125,7 @@ impl Introduction<'_> {
         } else {
             let seed = self.loaded.config.seed;
             folder.write_weights_report(&serde_json::json!({ "random_start": seed }))?;
-            logger.info(&format!("weights: none given; random start of seed {seed}"));
+            logger.info(&format!("weights: none given; random start with seed {seed}"));
         }
         Ok(())
     }

@@ -140,7 +140,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What follows the step just made.
+    /// What is due after the step just made.
     fn due(&self, stop: &StopFlag) -> Due {
         let step = self.progress.step;
         let every = |steps: Option<u64>| steps.is_some_and(|n| step.is_multiple_of(n));
@@ -191,7 +191,7 @@ pub(super) struct Feed {
     data_seconds: f64,
 }
 
-/// What follows a step.
+/// What is due after a step.
 struct Due {
     save: bool,
     evaluation: bool,

@@ -1,4 +1,4 @@
-//! Matching and losses of a layer where images have several objects: the matched pairs come by rising
+//! Matching and losses of a layer where images have several objects: the matched pairs are sorted by
 //! query, which decides at which of the drawn points each object is compared.
 
 use mask2former::{
@@ -23,7 +23,7 @@ fn numbers(value: &Value, out: &mut Vec<f64>) {
     }
 }
 
-/// f64, of the shape that the nested arrays have.
+/// f64, with the shape of the nested arrays.
 fn tensor(value: &Value) -> Tensor {
     let (mut shape, mut inner) = (Vec::new(), value);
     while let Some(values) = inner.as_array() {

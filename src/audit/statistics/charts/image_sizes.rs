@@ -29,7 +29,7 @@ pub fn image_sizes(survey: &Survey) -> Figure {
     axis.draw_rightwards(&mut figure, plot, STYLE);
     figure.centred_text((plot.x + SIDE / 2.0, plot.bottom() + 44.0), "width", LABEL, INK);
     for (k, split) in survey.splits.iter().enumerate() {
-        // Later splits are smaller, so that the earlier ones are seen behind them.
+        // Later splits are smaller, so that the earlier ones remain visible.
         let shrink = 1.0 - 0.25 * k as f32;
         for size in split.details.sizes.iter().rev() {
             let side = (8.0 + 4.0 * (size.num_images as f32).log2()) * shrink;

@@ -56,7 +56,7 @@ fn legend_width(entries: &[(Rgb<u8>, String)]) -> f32 {
     2.0 * MARGIN + LEGEND.width(entries)
 }
 
-/// Which colour is which split.
+/// Which colour stands for which split.
 fn legend(figure: &mut Figure, entries: &[(Rgb<u8>, String)]) {
     LEGEND.draw(figure, (MARGIN, MARGIN + TITLE + 12.0), entries);
 }
@@ -69,7 +69,7 @@ mod tests {
     use sonotune_dataset::DatasetConfig;
     use sonotune_phantom::{PhantomConfig, generate};
 
-    /// Of phantoms, in three splits.
+    /// A survey of phantoms, in three splits.
     fn phantoms(folder: &std::path::Path) -> Survey {
         let config = PhantomConfig { num_images: 12, image_size: 64, ..PhantomConfig::default() };
         let out = folder.join("set");
@@ -115,7 +115,7 @@ mod tests {
         let survey = phantoms(folder.path());
         let picture = class_balance(&survey).to_image();
         let blue = colour(Split::Train);
-        // Below the legend, whose mark has the colour too.
+        // Below the legend, whose mark has the same colour.
         let longest = (TOP as u32..picture.height())
             .map(|y| (0..picture.width()).filter(|&x| picture.get_pixel(x, y) == &blue).count())
             .max();

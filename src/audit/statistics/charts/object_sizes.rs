@@ -14,7 +14,7 @@ const HEIGHT: f32 = 460.0;
 /// Bins of one power of ten.
 const PER_DECADE: usize = 6;
 
-/// How many objects have which area; splits on top of each other.
+/// How many objects have which area; the splits are stacked.
 #[must_use]
 pub fn object_sizes(survey: &Survey) -> Figure {
     // Below one pixel is the first bin.

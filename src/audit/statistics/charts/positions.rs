@@ -1,4 +1,4 @@
-//! Where objects lie, as a heat map.
+//! Where objects are, as a heat map.
 
 use sonotune_base::words::with_commas;
 use sonotune_draw::{
@@ -14,7 +14,7 @@ const CELL: f32 = 14.0;
 const SIDE: f32 = CELL * CELLS as f32;
 const TOP: f32 = MARGIN + TITLE + 52.0;
 
-/// For each place of the image, in how many of those with objects one lies there; all splits.
+/// For each position, how many of the images with objects have one there; all splits together.
 #[must_use]
 pub fn positions(survey: &Survey) -> Figure {
     let mut map = HeatMap::default();

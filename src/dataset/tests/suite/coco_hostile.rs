@@ -74,7 +74,7 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     ("[1, 0, 2, 2]", "[1, 0, 2]", &["annotations[0]", "invalid length 3", "[x, y, width, height]"]),
     ("[1, 0, 2, 2]", "[1, 0, 2, 2, 9]", &["annotations[0]", "invalid length 5"]),
     ("[1, 0, 2, 2]", "[1, 0, -2, 2]", &["annotations[0] (id 70)", "[1.0, 0.0, -2.0, 2.0]"]),
-    ("[1, 0, 2, 2]", "[1, 0, NaN, 2]", &["line 5", "NaN and Infinity are no JSON"]),
+    ("[1, 0, 2, 2]", "[1, 0, NaN, 2]", &["line 5", "NaN and Infinity are not valid JSON"]),
     ("[1, 0, 2, 2]", "[1, 0, 1e999, 2]", &["annotations[0]", "number out of range"]),
     ("[1, 0, 2, 2]", "\"1 0 2 2\"", &["annotations[0]", "a bbox of four numbers"]),
     ("\"area\": 3", "\"area\": -3", &["annotations[0] (id 70)", "area -3"]),

@@ -109,7 +109,7 @@ fn legible(image: &RgbImage) -> RgbImage {
     fit(image, image.width().max(image.height()).max(SMALLEST_SIDE))
 }
 
-/// A line for each predicted number, with the annotated one where there is one.
+/// A line for each predicted number, with the annotated one if there is one.
 fn value_captions(prediction: &Prediction, truth: &BTreeMap<String, f64>) -> Vec<Caption> {
     let line = |(name, value): (&String, &f64)| {
         let truth =

@@ -99,7 +99,7 @@ const FOUND_FAULTS: &[(&str, &str, &[&str])] = &[
     ("\"image_id\": 5", "\"image_id\": 5.5", &["detections[2]", "image_id", "got `5.5`"]),
     ("\"image_id\": 5", "\"image_id\": \"5\"", &["detections[2]", "but 5 is: spell both alike"]),
     ("\"category_id\": \"b\"", "\"category_id\": \"c\"", &["detections[1]", "category_id \"c\""]),
-    ("\"score\": 0.5", "\"score\": NaN", &["detections[0]", "NaN and Infinity are no JSON"]),
+    ("\"score\": 0.5", "\"score\": NaN", &["detections[0]", "NaN and Infinity are not valid JSON"]),
     ("\"score\": 0.5", "\"score\": null", &["detections[0]", "`score` is missing"]),
     ("\"score\": 0.5", "\"score\": \"0.5\"", &["detections[0]", "invalid type: string"]),
     ("\"score\": 0.5", "\"score\": 1e999", &["detections[0]", "number out of range"]),
