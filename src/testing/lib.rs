@@ -1,4 +1,4 @@
-//! What tests of several crates share. It knows no other crate, so that it is built once, and before
+//! What tests of several crates share. It depends on no other crate, so that it is built once, before
 //! them: `sonotune-testing-models` has what needs the engine.
 
 // Clippy treats only functions marked #[test] as tests.

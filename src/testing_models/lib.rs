@@ -1,4 +1,4 @@
-//! What tests of models share: reference tensors, upstream's checkpoints, images with discs. Whoever
+//! What tests of models share: reference tensors, upstream's checkpoints, images with discs. A crate that
 //! depends on it links libtorch.
 
 // Clippy treats only functions marked #[test] as tests.
