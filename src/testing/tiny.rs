@@ -103,9 +103,14 @@ impl Tiny {
     /// Writes the config; returns where.
     #[must_use]
     pub fn write(&self) -> PathBuf {
-        let path = self.folder.join("config.toml");
-        std::fs::write(&path, self.text()).unwrap();
-        path
+        self.write_to(&self.folder.join("config.toml"))
+    }
+
+    /// Writes the config to `path`.
+    #[must_use]
+    pub fn write_to(&self, path: &Path) -> PathBuf {
+        std::fs::write(path, self.text()).unwrap();
+        path.to_owned()
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
+use sonotune_testing::Tiny;
 
 use crate::{
     small_disk::SmallDisk,
@@ -20,48 +21,20 @@ const STORAGE: i32 = 6;
 const AMPLE: u64 = 64 << 10;
 
 fn write_config(folder: &Path) -> PathBuf {
-    let text = format!(
-        r#"
-seed = 3
-device = "cpu"
-[dataset]
-type = "coco"
-root = "{root}"
-train = "annotations/train.json"
-val = "annotations/val.json"
-[preprocess]
-image_size = 64
-[augment]
-flip_probability = 0.5
+    let tiny = Tiny::run(folder).without("run_dir").data(&phantoms().join("phantoms"));
+    tiny.task("type = \"classification\"").with(CONFIG).write()
+}
+
+const CONFIG: &str = r#"
 [loader]
 batch_size = 2
-num_workers = 2
 [backbone]
-type = "sam_vit"
 embed_dim = 96
-depth = 2
-num_heads = 2
-window_size = 2
-global_attn_indexes = [1]
-image_size = 64
-out_channels = 0
-[task]
-type = "classification"
-[optimizer]
-lr = 1e-3
 [train]
-max_steps = 6
 checkpoint_every_steps = 2
 [logging]
-every_steps = 1
 num_images = 0
-"#,
-        root = phantoms().join("phantoms").display(),
-    );
-    let path = folder.join("config.toml");
-    fs::write(&path, text).unwrap();
-    path
-}
+"#;
 
 fn train(config: &Path, run: &Path, more: &[&str]) -> Output {
     let (config, run) = (config.display().to_string(), format!("run_dir={}", run.display()));

@@ -14,6 +14,7 @@ use sonotune_run::{
     Model, ModelSource,
     config::{self, Loaded},
 };
+use sonotune_testing::Tiny;
 use sonotune_weights as weights;
 use tch::{Device, Tensor, no_grad};
 use tempfile::TempDir;
@@ -22,54 +23,23 @@ use crate::support::{assert_fails, assert_success, phantoms, sonotune};
 
 /// A config of a tiny classifier on a ViT with a neck.
 fn write_config(folder: &Path) -> PathBuf {
-    let text = format!(
-        r#"
-seed = 3
-device = "cpu"
-run_dir = "{run}"
+    let tiny = Tiny::run(folder).data(&phantoms().join("phantoms")).steps(10);
+    tiny.task("type = \"classification\"").set("optimizer.lr=1e-2").with(CONFIG).write()
+}
+
+const CONFIG: &str = r#"
 [dataset]
-type = "coco"
-root = "{root}"
-train = "annotations/train.json"
-val = "annotations/val.json"
 test = "annotations/test.json"
-[preprocess]
-image_size = 64
-[augment]
-flip_probability = 0.5
-[loader]
-batch_size = 4
-num_workers = 2
 [backbone]
-type = "sam_vit"
-embed_dim = 32
-depth = 2
-num_heads = 2
 mlp_dim = 64
 window_size = 3
-global_attn_indexes = [1]
-image_size = 64
 out_channels = 16
-[task]
-type = "classification"
-[optimizer]
-lr = 1e-2
-[train]
-max_steps = 10
 [evaluation]
 every_steps = 5
 best_metric = "f1"
 [logging]
-every_steps = 1
 num_images = 1
-"#,
-        run = folder.join("run").display(),
-        root = phantoms().join("phantoms").display(),
-    );
-    let path = folder.join("config.toml");
-    fs::write(&path, text).unwrap();
-    path
-}
+"#;
 
 /// A folder, its config, and runs by name.
 struct Place {

@@ -132,7 +132,7 @@ fn a_task_without_prompts_refuses_them() {
     let config = trained.config("classes.toml", &train, "");
     let text = fs::read_to_string(&config).unwrap();
     let task = text.find("[task]").unwrap();
-    let end = text.find("[optimizer]").unwrap();
+    let end = text.find("[train]").unwrap();
     let classes = "[task]\ntype = \"classification\"\n";
     fs::write(&config, [&text[..task], classes, &text[end..]].concat()).unwrap();
     let run = place.path("classes");

@@ -1,9 +1,10 @@
 //! A tiny promptable model, trained once, and images to prompt it with.
 
-use std::{fs, process::Output, sync::OnceLock};
+use std::{fs, path::Path, process::Output, sync::OnceLock};
 
 use image::{DynamicImage, GrayImage, Luma};
 use serde_json::{Value, json};
+use sonotune_testing::Tiny;
 use tempfile::TempDir;
 
 use crate::support::{self, sonotune};
@@ -48,52 +49,14 @@ impl Trained {
     }
 
     pub(crate) fn config(&self, name: &str, train: &str, more: &str) -> String {
-        let text = format!(
-            r#"
-seed = 3
-device = "cpu"
-run_dir = "{run}"
-[dataset]
-type = "coco"
-images = "{images}"
-train = "{train}"
-[preprocess]
-image_size = 64
-[loader]
-batch_size = 4
-num_workers = 1
-[backbone]
-type = "sam_vit"
-embed_dim = 32
-depth = 2
-num_heads = 2
-mlp_dim = 64
-window_size = 3
-global_attn_indexes = [1]
-image_size = 64
-out_channels = 16
-[task]
-type = "sam_prompt"
-[task.evaluation]
-# The single mask of this tiny model has pixels for every prompt; its three may be empty.
-multimask = "ambiguous"
-[task.decoder]
-num_heads = 2
-mlp_dim = 32
-[optimizer]
-lr = 5e-3
-[train]
-max_steps = 300
-[logging]
-every_steps = 300
-{more}
-"#,
-            run = self.path(&format!("run-{name}")),
-            images = self.data(""),
+        let (images, run) = (self.data(""), self.path(&format!("run-{name}")));
+        let dataset = format!(
+            "run_dir = {run:?}\n[dataset]\ntype = \"coco\"\nimages = {images:?}\ntrain = {train:?}"
         );
-        let path = self.path(name);
-        fs::write(&path, text).unwrap();
-        path
+        let tiny = Tiny::run(self.folder.path()).without("augment").without("dataset");
+        let path =
+            tiny.with(&dataset).with(CONFIG).with(more).write_to(Path::new(&self.path(name)));
+        path.display().to_string()
     }
 
     pub(crate) fn run(&self) -> String {
@@ -168,3 +131,26 @@ pub(crate) fn answers(document: &Value) -> Vec<String> {
     let shown = |a: &Value| format!("{} {} {}", a["image_id"], a["score"], a["segmentation"]);
     list(document, "annotations").iter().map(shown).collect()
 }
+
+const CONFIG: &str = r#"
+[loader]
+num_workers = 1
+[backbone]
+mlp_dim = 64
+window_size = 3
+out_channels = 16
+[task]
+type = "sam_prompt"
+[task.evaluation]
+# The single mask of this tiny model has pixels for every prompt; its three may be empty.
+multimask = "ambiguous"
+[task.decoder]
+num_heads = 2
+mlp_dim = 32
+[optimizer]
+lr = 5e-3
+[train]
+max_steps = 300
+[logging]
+every_steps = 300
+"#;

@@ -6,6 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
+use sonotune_testing::Tiny;
 #[allow(unused_imports)]
 pub(crate) use sonotune_testing::{assert_fails, assert_success, fixture, python, shared};
 use tempfile::TempDir;
@@ -61,47 +62,7 @@ max_steps = 6
 /// Six steps of a tiny model on [`phantoms`]; `task` is the `[task]` table.
 #[allow(dead_code)]
 pub(crate) fn tiny_run(folder: &Path, task: &str, more: &[&str]) -> Output {
-    let text = format!(
-        r#"
-seed = 3
-device = "cpu"
-run_dir = "{run}"
-[dataset]
-type = "coco"
-root = "{root}"
-train = "annotations/train.json"
-val = "annotations/val.json"
-[preprocess]
-image_size = 64
-[augment]
-flip_probability = 0.5
-[loader]
-batch_size = 4
-num_workers = 2
-[backbone]
-type = "sam_vit"
-embed_dim = 32
-depth = 2
-num_heads = 2
-window_size = 2
-global_attn_indexes = [1]
-image_size = 64
-out_channels = {channels}
-[task]
-{task}
-[optimizer]
-lr = 1e-3
-[train]
-max_steps = 6
-[logging]
-every_steps = 1
-"#,
-        run = folder.join("run").display(),
-        root = phantoms().join("phantoms").display(),
-        channels = if task.contains("classification") { 0 } else { 32 },
-    );
-    let path = folder.join("config.toml");
-    std::fs::write(&path, text).unwrap();
-    let config = path.display().to_string();
+    let tiny = Tiny::run(folder).data(&phantoms().join("phantoms")).task(task);
+    let config = tiny.write().display().to_string();
     sonotune(&[&["train", &config, "--overwrite"], more].concat())
 }

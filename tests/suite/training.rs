@@ -7,63 +7,33 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sonotune_testing::Tiny;
+
 use crate::support::{assert_fails, assert_success, phantoms, sonotune};
 
 /// A config of a tiny classifier: 12 steps in epochs of several, shuffled and flipped.
 fn write_config(folder: &Path) -> PathBuf {
-    let text = format!(
-        r#"
-seed = 3
-device = "cpu"
-run_dir = "{run}"
+    let tiny = Tiny::run(folder).data(&phantoms().join("phantoms")).steps(12);
+    tiny.task("type = \"classification\"").with(CONFIG).write()
+}
+
+const CONFIG: &str = r#"
 [dataset]
-type = "coco"
-root = "{root}"
-train = "annotations/train.json"
-val = "annotations/val.json"
 test = "annotations/test.json"
 image_label = "from_objects"
-[preprocess]
-image_size = 64
-[augment]
-flip_probability = 0.5
-[loader]
-batch_size = 4
-num_workers = 2
 [backbone]
-type = "sam_vit"
-embed_dim = 32
-depth = 2
-num_heads = 2
 mlp_dim = 64
-window_size = 2
-global_attn_indexes = [1]
-image_size = 64
-out_channels = 0
-[task]
-type = "classification"
-[optimizer]
-lr = 1e-3
 [schedule]
 type = "multistep"
 milestones = [8]
 [train]
-max_steps = 12
 clip_grad_norm = 1.0
 [evaluation]
 every_steps = 5
 best_metric = "f1"
 [logging]
-every_steps = 1
 num_images = 2
-"#,
-        run = folder.join("run").display(),
-        root = phantoms().join("phantoms").display(),
-    );
-    let path = folder.join("config.toml");
-    fs::write(&path, text).unwrap();
-    path
-}
+"#;
 
 fn train(config: &Path, more: &[&str]) -> Output {
     let config = config.display().to_string();

@@ -18,6 +18,7 @@ use sonotune_curation::{
     us43d::{BuildOptions, Built, build, shipped},
 };
 use sonotune_formats::write::{Numbers, nifti};
+use sonotune_testing::Tiny;
 use tempfile::TempDir;
 
 use crate::{
@@ -216,39 +217,11 @@ fn building_again_changes_nothing() {
 
 /// A tiny backbone, the settings for a few training steps, and the tables of `more`.
 fn write_config(folder: &Path, name: &str, out_channels: u32, more: &str) -> PathBuf {
-    let text = format!(
-        r#"
-seed = 3
-device = "cpu"
-run_dir = "{run}"
-[preprocess]
-image_size = 64
-[augment]
-flip_probability = 0.5
-[loader]
-batch_size = 4
-num_workers = 2
-[backbone]
-type = "sam_vit"
-embed_dim = 32
-depth = 2
-num_heads = 2
-window_size = 2
-global_attn_indexes = [1]
-image_size = 64
-out_channels = {out_channels}
-[optimizer]
-lr = 1e-3
-[logging]
-every_steps = 1
-num_images = 1
-{more}
-"#,
-        run = folder.join(name).display(),
-    );
-    let path = folder.join(format!("{name}.toml"));
-    fs::write(&path, text).unwrap();
-    path
+    let tiny = Tiny::run(folder).without("dataset").with(more);
+    let tiny = tiny.set(&format!("backbone.out_channels={out_channels}"));
+    let run_dir = folder.join(name).display().to_string();
+    let tiny = tiny.set("logging.num_images=1").set(&format!("run_dir={run_dir:?}"));
+    tiny.write_to(&folder.join(format!("{name}.toml")))
 }
 
 /// Trains, then scores the test split; the metrics by name, all of them numbers.

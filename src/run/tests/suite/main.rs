@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod coco_eval_hostile;
+mod configs;
 mod convention;
 mod overfitting;
 mod parity_coco_reference;

@@ -1,0 +1,186 @@
+//! Shipped configs, and the page of config keys.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use classification as _;
+use mask2former as _;
+use sam_prompt as _;
+use sonotune_config::KeyInfo;
+use sonotune_run::config;
+use sonotune_testing::root;
+
+/// Every TOML file below `configs`, relative to the repository.
+fn config_files() -> Vec<PathBuf> {
+    let mut folders = vec![root().join("configs")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                assert_eq!(path.extension().unwrap(), "toml", "{}", path.display());
+                files.push(path.strip_prefix(root()).unwrap().to_owned());
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Those that describe a run; `configs/base` holds what they extend, `configs/us43d/datasets` how
+/// raw datasets are read.
+fn run_configs() -> Vec<PathBuf> {
+    let others = ["configs/base", "configs/us43d/datasets"];
+    let is_run = |path: &PathBuf| !others.iter().any(|other| path.starts_with(other));
+    config_files().into_iter().filter(is_run).collect()
+}
+
+fn load(path: &Path) -> config::Loaded {
+    config::load(&root().join(path), &[]).unwrap_or_else(|e| panic!("{e:#}"))
+}
+
+#[test]
+fn every_shipped_config_is_valid_and_resolves_to_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let configs = run_configs();
+    assert!(configs.len() >= 15, "{configs:?}");
+    for path in configs {
+        let loaded = load(&path);
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        let copy = folder.path().join("config.toml");
+        fs::write(&copy, &loaded.resolved).unwrap();
+        let again = config::load(&copy, &[]).unwrap();
+        assert_eq!(again.resolved, loaded.resolved, "{}", path.display());
+    }
+}
+
+/// The expensive part of validation: backbone and task accept their options, optimiser groups match.
+/// Models that differ in data or weights only are built once.
+#[test]
+fn every_shipped_config_builds_its_model() {
+    let mut built = std::collections::HashSet::new();
+    for path in run_configs() {
+        let loaded = load(&path);
+        let config = &loaded.config;
+        let dataset = serde_json::to_value(&config.dataset).unwrap();
+        let count = dataset["categories"].as_array().map_or(3, Vec::len);
+        let model = format!("{:?} {:?} {count}", config.backbone, config.task);
+        if !built.insert(model) {
+            continue;
+        }
+        let categories = (0..count as i64)
+            .map(|id| sonotune_base::Category { id, name: format!("class {id}") })
+            .collect();
+        let model = sonotune_run::Model::build(config, tch::Device::Cpu, categories)
+            .unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+        sonotune_engine::optim::groups::group(&model.vs, &config.optimizer.groups).unwrap();
+        assert!(model.num_parameters().0 > 0, "{}", path.display());
+    }
+    assert!(built.len() >= 3, "{built:?}");
+}
+
+#[test]
+fn every_shipped_config_opens_with_its_command_and_has_a_run_folder_of_its_own() {
+    let mut run_dirs = HashMap::new();
+    for path in run_configs() {
+        let text = fs::read_to_string(root().join(&path)).unwrap();
+        // Published weights are scored as they are, without training.
+        let commands = ["train", "eval --config"]
+            .map(|verb| format!("#   sonotune {verb} {}", path.display()));
+        let head = &text[..text.find("\n\n").unwrap()];
+        let lacking = || format!("{} lacks {commands:?}", path.display());
+        assert!(commands.iter().any(|command| head.contains(command)), "{}", lacking());
+        let run_dir = load(&path).config.run_dir;
+        if let Some(other) = run_dirs.insert(run_dir, path.clone()) {
+            panic!("{} and {} share a run_dir", path.display(), other.display());
+        }
+    }
+}
+
+#[test]
+fn every_base_config_is_used() {
+    let all: Vec<(PathBuf, String)> = config_files()
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(root().join(path)).unwrap()))
+        .collect();
+    for (path, _) in all.iter().filter(|(path, _)| path.starts_with("configs/base")) {
+        let name = format!("{}\"", path.file_name().unwrap().to_str().unwrap());
+        assert!(
+            all.iter().any(|(_, text)| text.contains(&name)),
+            "nothing extends {}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn the_paper_s_settings_are_the_paper_s() {
+    let path = Path::new("configs/mmotu-2d/classification-ultrasam.toml");
+    let config = load(path).config;
+    assert_eq!((config.optimizer.lr, config.optimizer.weight_decay), (1e-4, 1e-4));
+    assert_eq!((config.train.max_steps, config.train.clip_grad_norm), (2000, Some(0.1)));
+    assert_eq!((config.loader.batch_size, config.train.accumulate_batches), (8, 1));
+    assert_eq!(config.augment.flip_probability, 0.5);
+    assert_eq!(config.preprocess.image_size, 1024);
+    for (step, expected) in [(0, 1e-3), (500, 1.0), (1599, 1.0), (1600, 0.1)] {
+        let factor = config.schedule.factor(step, config.train.max_steps);
+        assert!((factor - expected).abs() < 1e-12, "step {step}: {factor}");
+    }
+}
+
+/// Sections of the document by the `type` their heading names.
+fn sections(text: &str) -> Vec<(Option<String>, String)> {
+    let mut sections = vec![(None, String::new())];
+    for line in text.lines() {
+        if line.starts_with('#') {
+            let name = line.split_once("type = \"").and_then(|(_, rest)| rest.split('"').next());
+            sections.push((name.map(str::to_owned), String::new()));
+        }
+        let section = sections.last_mut().unwrap();
+        section.1 += line;
+        section.1.push('\n');
+    }
+    sections
+}
+
+#[test]
+fn every_key_is_documented_and_every_documented_key_exists() {
+    let text = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let sections = sections(&text);
+    let keys = config::known_keys();
+    // Fewer would mean that the list is broken, not that the document is complete.
+    assert!(keys.len() > 90, "{}", keys.len());
+    let documented = |key: &KeyInfo| {
+        sections
+            .iter()
+            .filter(|(name, _)| name.is_none() || *name == key.only_for_type)
+            .any(|(_, section)| section.contains(&format!("| `{}` |", key.path)))
+    };
+    let is_value =
+        |key: &&KeyInfo| !["a table", "a table with a `type`"].contains(&key.value.as_str());
+    let lacking: Vec<&KeyInfo> =
+        keys.iter().filter(is_value).filter(|key| !documented(key)).collect();
+    assert!(lacking.is_empty(), "docs/configuration.md lacks {lacking:#?}");
+    let (about_keys, _) = text.split_once("## Run folder").unwrap();
+    for line in about_keys.lines().filter(|line| line.starts_with("| `")) {
+        let name = line.split('`').nth(1).unwrap();
+        assert!(keys.iter().any(|key| key.path == name), "no config has the key `{name}`");
+    }
+}
+
+#[test]
+fn whatever_is_linked_in_has_a_summary() {
+    let all = config::registered().unwrap();
+    for name in ["sam_vit", "resnet", "classification", "coco", "image_folder", "list_file"] {
+        assert!(all.iter().any(|r| r.name == name), "{name} is not linked in");
+    }
+    for one in all {
+        assert!(!one.summary.is_empty(), "{} has no summary", one.name);
+        assert!(!one.summary.ends_with('.'), "{}", one.summary);
+    }
+}
