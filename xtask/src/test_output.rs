@@ -30,7 +30,7 @@ pub(crate) fn follow(input: impl BufRead, mut shown: impl Write) -> Result<Summa
     let mut summary = Summary::default();
     let mut in_successes = false;
     let mut test = String::new();
-    // Of the binary that runs: two may have tests of the same name.
+    // Only within the running binary: two binaries may have tests of the same name.
     let mut skipped = BTreeSet::new();
     for line in input.split(b'\n') {
         // Tests may print bytes that are not UTF-8.
