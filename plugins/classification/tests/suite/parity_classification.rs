@@ -1,6 +1,7 @@
 //! The classifier against mmpretrain's, and its errors for bad labels.
 
 use anyhow::Result;
+use classification as _;
 use serde_json::{Value, json};
 use sonotune_base::{Category, ImageId, error::exit_code};
 use sonotune_dataset::InputSpec;
