@@ -4,7 +4,6 @@ use std::{fs, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use tch;
 
 /// A case's name and the function that measures it.
 pub(crate) type Case = (&'static str, fn() -> Result<Value>);

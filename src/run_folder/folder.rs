@@ -311,8 +311,7 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
 }
 
 /// The step that a line of `metrics.jsonl` is about, `None` if it is not one of ours.
-#[must_use]
-pub fn step_of_line(line: &str) -> Option<u64> {
+fn step_of_line(line: &str) -> Option<u64> {
     #[derive(Deserialize)]
     struct Step {
         step: u64,

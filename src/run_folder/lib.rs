@@ -14,6 +14,6 @@ pub use environment::Environment;
 pub use evaluation::EvalRecord;
 pub use files::EVENTS_PREFIX;
 pub use files::{BEST, LAST, RunFiles, checkpoint_of_step, step_of_checkpoint};
-pub use folder::{Existing, RunFolder, step_of_line, write_json};
+pub use folder::{Existing, RunFolder, write_json};
 pub use skipped::SkippedImage;
 pub use summary::{BestModel, Faults, RunStatus, Summary};

@@ -220,16 +220,15 @@ impl Loader {
 
     /// The batch of step `self.next`, waiting for it if need be.
     fn take(&mut self) -> Result<Finished> {
-        let batch = loop {
+        loop {
             if let Some(batch) = self.early.remove(&self.next) {
-                break batch;
+                return batch;
             }
             let Some((step, batch)) = self.workers.receive() else {
-                break Err(anyhow!("all loader threads have ended before step {}", self.next));
+                return Err(anyhow!("all loader threads have ended before step {}", self.next));
             };
             self.early.insert(step, batch);
-        };
-        batch
+        }
     }
 
     /// Records what was skipped; returns what is left of the batch, if anything.

@@ -33,6 +33,8 @@ pub struct LoggerOptions {
     /// The step of the checkpoint that the run resumes from. Log records of later steps are dropped:
     /// the run writes them again.
     pub resume_step: Option<u64>,
+    /// Whether the evaluation due at that step is still to be made.
+    pub evaluation_pending: bool,
     /// Device whose memory is watched.
     pub device: Device,
 }
@@ -100,7 +102,11 @@ impl RunLogger {
             options,
             console: Console::new(total_steps, resume_step.unwrap_or(0)),
             log: Guarded::new(AppendFile::open(&folder.log())?),
-            metrics: Guarded::new(MetricsFile::open(&folder.metrics(), resume_step)?),
+            metrics: Guarded::new(MetricsFile::open(
+                &folder.metrics(),
+                resume_step,
+                options.evaluation_pending,
+            )?),
             events: Guarded::new(EventFile::create(folder.path(), resume_step)?),
             summary: folder.summary(),
             reserve: Some(reserve(folder)?),

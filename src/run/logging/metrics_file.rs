@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use sonotune_base::fs::{AppendFile, atomic_write, read_if_exists};
-use sonotune_run_folder::step_of_line;
+use sonotune_dataset::Split;
 
 /// One line, in the order to write. A name that repeats keeps its first value; a value that is not
 /// finite becomes `null`.
@@ -44,15 +44,19 @@ impl MetricsFile {
     /// Opens the file. With `resume_step` it first drops the lines of later steps, which the resumed
     /// run writes again, and a line that a crash cut off: the file then reads like that of one
     /// uninterrupted run.
-    pub(super) fn open(path: &Path, resume_step: Option<u64>) -> Result<Self> {
+    ///
+    /// An evaluation that is pending at that step is made again, so its line goes as well.
+    pub(super) fn open(
+        path: &Path,
+        resume_step: Option<u64>,
+        evaluation_pending: bool,
+    ) -> Result<Self> {
         if let Some(step) = resume_step
             && let Some(text) = read_if_exists(path)?
         {
             let kept: String = text
                 .split_inclusive('\n')
-                .filter(|line| {
-                    line.ends_with('\n') && step_of_line(line).is_some_and(|s| s <= step)
-                })
+                .filter(|line| line.ends_with('\n') && stays(line, step, evaluation_pending))
                 .collect();
             if kept.len() != text.len() {
                 atomic_write(path, kept.as_bytes())?;
@@ -68,6 +72,19 @@ impl MetricsFile {
     }
 }
 
+/// Whether a line is kept by a run that continues after `step`.
+fn stays(line: &str, step: u64, evaluation_pending: bool) -> bool {
+    #[derive(Deserialize)]
+    struct Line {
+        step: u64,
+        split: String,
+    }
+    serde_json::from_str::<Line>(line).is_ok_and(|line| {
+        line.step < step
+            || line.step == step && (!evaluation_pending || line.split == Split::Train.to_string())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,13 +97,13 @@ mod tests {
     fn resuming_drops_later_lines_and_the_one_cut_off() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
-        let mut file = MetricsFile::open(&path, None).unwrap();
+        let mut file = MetricsFile::open(&path, None, false).unwrap();
         for step in [10, 20, 30] {
             file.append(&line(step, f64::from(step as u32) / 8.0)).unwrap();
         }
         file.0.append(b"{\"step\":40,\"spl").unwrap();
 
-        let mut file = MetricsFile::open(&path, Some(20)).unwrap();
+        let mut file = MetricsFile::open(&path, Some(20), false).unwrap();
         file.append(&line(30, f64::NAN)).unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
@@ -94,5 +111,24 @@ mod tests {
              {\"step\":20,\"split\":\"train\",\"loss\":2.5}\n\
              {\"step\":30,\"split\":\"train\",\"loss\":null}\n"
         );
+    }
+
+    #[test]
+    fn a_pending_evaluation_is_logged_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let scores = |step| MetricsLine { step, split: "val", values: vec![("f1", 0.5)] };
+        let mut file = MetricsFile::open(&path, None, false).unwrap();
+        for line in [line(1, 1.0), scores(1), line(2, 1.0), scores(2)] {
+            file.append(&line).unwrap();
+        }
+        drop(MetricsFile::open(&path, Some(2), false).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 4);
+        drop(MetricsFile::open(&path, Some(2), true).unwrap());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.contains("{\"step\":1,\"split\":\"val\"") && !text.contains("2,\"split\":\"val\"")
+        );
+        assert_eq!(text.lines().count(), 3);
     }
 }

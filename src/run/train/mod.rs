@@ -25,7 +25,7 @@ use crate::{
 use setup::{Introduction, Resumed};
 use sonotune_base::stop::StopFlag;
 use sonotune_dataset::{Dataset, Split};
-use sonotune_engine::checkpoint::Writer;
+use sonotune_engine::checkpoint::{Progress, Writer};
 use sonotune_run_folder::{Environment, Existing, RunFolder, RunStatus, Summary};
 use steps::Run;
 
@@ -74,7 +74,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     } else {
         prepared::start(&model)
     };
-    let logger = begin_log(&folder, loaded, model.device(), progress.step)?;
+    let logger = begin_log(&folder, loaded, model.device(), &progress)?;
     let introduction = Introduction {
         loaded,
         decided: decided.as_ref().map_or(&[], |decided| &decided.options),
@@ -123,10 +123,20 @@ fn require_best_metric(model: &Model, val_set: Option<&Arc<Dataset>>) -> Result<
 }
 
 /// Opens the logs, and writes what is run and on which machine.
-fn begin_log(folder: &RunFolder, loaded: &Loaded, device: Device, step: u64) -> Result<RunLogger> {
+fn begin_log(
+    folder: &RunFolder,
+    loaded: &Loaded,
+    device: Device,
+    progress: &Progress,
+) -> Result<RunLogger> {
     let config = &loaded.config;
-    let resume_step = folder.is_resumed().then_some(step);
-    let options = LoggerOptions { total_steps: config.train.max_steps, resume_step, device };
+    let resume_step = folder.is_resumed().then_some(progress.step);
+    let options = LoggerOptions {
+        total_steps: config.train.max_steps,
+        resume_step,
+        evaluation_pending: progress.evaluation_pending,
+        device,
+    };
     let logger = RunLogger::new(folder, options)?;
     folder.write_config(&loaded.resolved)?;
     folder.write_environment(&Environment {

@@ -15,7 +15,7 @@ use sonotune_run_folder::{Existing, Faults, RunFolder, RunStatus, Summary};
 use tch::Device;
 
 pub(crate) fn options(resume_step: Option<u64>) -> LoggerOptions {
-    LoggerOptions { total_steps: 40, resume_step, device: Device::Cpu }
+    LoggerOptions { total_steps: 40, resume_step, evaluation_pending: false, device: Device::Cpu }
 }
 
 pub(crate) fn record(step: u64) -> TrainRecord {
