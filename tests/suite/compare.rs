@@ -30,7 +30,7 @@ fn run(folder: &Path, name: &str, config: &str, f1: f64, change: Value) -> PathB
             "metrics": [
                 { "name": "f1", "value": f1, "best_is": "highest" },
                 { "name": "hd95", "value": 10.0 * f1, "best_is": "lowest" },
-                { "name": "per_class/cyst/f1", "value": f1 / 2.0 },
+                { "name": "per_class/cyst/f1", "value": f1 / 2.0, "best_is": "highest" },
             ],
             "tables": [],
             "conditions": [["max_dets", "100"]],
