@@ -1,6 +1,7 @@
 //! Round numbers for axes, and how numbers are written.
 
-use sonotune_base::words::with_commas;
+use sonotune_base::words::{two_decimals, with_commas};
+
 /// Round numbers from 0 to at least `most`, six at most; only whole ones if `whole`. An axis from 0 to
 /// 1 if `most` is not positive or not finite.
 #[must_use]
@@ -30,7 +31,7 @@ pub fn number(x: f64) -> String {
     if x >= 1000.0 && x.fract() == 0.0 {
         return with_commas(x as u64);
     }
-    format!("{}", (x * 100.0).round() / 100.0)
+    two_decimals(x)
 }
 
 #[cfg(test)]

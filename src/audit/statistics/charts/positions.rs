@@ -1,6 +1,6 @@
 //! Where objects are, as a heat map.
 
-use sonotune_base::words::with_commas;
+use sonotune_base::words::{share, with_commas};
 use sonotune_draw::{
     Figure, Rect,
     chart::{INK, heat_map, heat_scale},
@@ -39,7 +39,7 @@ pub fn positions(survey: &Survey) -> Figure {
 /// What the colours mean, beside the map.
 fn scale(figure: &mut Figure, x: f32, most: u32, num_images: u32) {
     heat_scale(figure, Rect { x, y: TOP, width: 28.0, height: SIDE });
-    let percent = 100.0 * f64::from(most) / f64::from(num_images.max(1));
-    figure.text((x + 34.0, TOP), &format!("{percent:.0} %"), LABEL, INK);
-    figure.text((x + 34.0, TOP + SIDE - LABEL), "0 %", LABEL, INK);
+    let most = f64::from(most) / f64::from(num_images.max(1));
+    figure.text((x + 34.0, TOP), &share(most, 0), LABEL, INK);
+    figure.text((x + 34.0, TOP + SIDE - LABEL), &share(0.0, 0), LABEL, INK);
 }
