@@ -1,7 +1,7 @@
 //! What is wrong with a dataset, and what it contains.
 //!
 //! [`check`] reports everything it finds before anything is trained, [`statistics`] counts and draws,
-//! [`print`] and [`near`] find images that look alike.
+//! [`mod@print`] and [`near`] find images that look alike.
 
 pub mod check;
 pub mod near;

@@ -1,6 +1,6 @@
 //! What a split contains, in numbers and pictures.
 //!
-//! [`Statistics`] counts what the annotations say; a [`Survey`] also looks at every image.
+//! [`Statistics`](sonotune_dataset::Statistics) counts what the annotations say; a [`Survey`] also looks at every image.
 
 pub mod charts;
 mod distribution;

@@ -31,7 +31,7 @@ pub fn trainable(vs: &nn::VarStore) -> Vec<(String, Tensor)> {
 /// Sorts the trainable variables into groups; freezes those of frozen groups.
 ///
 /// The first pattern that matches a variable's name wins. Variables without a match form the group
-/// [`BASE_GROUP`], which comes first.
+/// `base`, which comes first.
 ///
 /// # Errors
 /// When a pattern wins no variable: otherwise a typo there would silently train or freeze the wrong

@@ -1,6 +1,6 @@
 //! A COCO file read entry by entry, so that a fault in one does not hide the others.
 //!
-//! This is a pass of its own: [`sonotune_dataset`] reads an entry in one go and stops at its first
+//! This is a pass of its own: [`coco`](crate::coco) reads an entry in one go and stops at its first
 //! fault, while here each value stays unread until it is asked for, and its fault is a finding. Single
 //! values are read by the same types.
 
