@@ -1,4 +1,4 @@
-//! What a plugin needs: `use crate::prelude::*;`.
+//! What a plugin needs: `use sonotune_engine::prelude::*;`.
 
 pub use anyhow::{Context, Result, anyhow, bail, ensure};
 pub use serde::{Deserialize, Serialize};

@@ -177,10 +177,14 @@ fn predicting(batch: &Batch) -> String {
 
 /// Predictions for a batch on the CPU.
 pub(super) fn predict_batch(model: &Model, batch: &Batch) -> Result<Vec<Prediction>> {
-    let on_device = batch.shallow_clone().to_device(model.device());
+    let predict = || {
+        // Within the guard: a device without memory for the batch panics here.
+        let on_device = batch.shallow_clone().to_device(model.device());
+        model.task.predict(&on_device)
+    };
     let predictions = no_grad(|| -> Result<Vec<Prediction>> {
         let _scope = autocast(model.config.precision, model.device())?;
-        determinism::guarded(|| predicting(batch), || model.task.predict(&on_device))
+        determinism::guarded(|| predicting(batch), predict)
     })?;
     anyhow::ensure!(
         predictions.len() == batch.targets.len(),
