@@ -25,6 +25,7 @@
 #include <limits>
 #include <vector>
 
+namespace attention {
 namespace {
 
 using at::native::cpublas::brgemm;
@@ -504,8 +505,9 @@ struct RelPosAttention : torch::autograd::Function<RelPosAttention> {
     auto lse = recorded ? at::empty({s.b, s.h, s.w, s.heads}, at::kFloat) : at::Tensor();
     by_dtype(qkv, [&](auto *type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      ::forward<T>(s, qkv.const_data_ptr<T>(), pad.const_data_ptr<float>(), th.const_data_ptr<float>(),
-                   tw.const_data_ptr<float>(), out.data_ptr<T>(), recorded ? lse.data_ptr<float>() : nullptr);
+      attention::forward<T>(s, qkv.const_data_ptr<T>(), pad.const_data_ptr<float>(), th.const_data_ptr<float>(),
+                            tw.const_data_ptr<float>(), out.data_ptr<T>(),
+                            recorded ? lse.data_ptr<float>() : nullptr);
     });
     if (recorded) {
       ctx->save_for_backward({qkv, padding, table_h, table_w, out, lse});
@@ -529,8 +531,9 @@ struct RelPosAttention : torch::autograd::Function<RelPosAttention> {
                   tw_t.const_data_ptr<float>()};
     by_dtype(qkv, [&](auto *type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      ::backward<T>(s, qkv.const_data_ptr<T>(), pad.const_data_ptr<float>(), tables, out.const_data_ptr<T>(),
-                    grad_out.const_data_ptr<T>(), lse.const_data_ptr<float>(), grad_qkv.data_ptr<T>(), shared);
+      attention::backward<T>(s, qkv.const_data_ptr<T>(), pad.const_data_ptr<float>(), tables,
+                             out.const_data_ptr<T>(), grad_out.const_data_ptr<T>(), lse.const_data_ptr<float>(),
+                             grad_qkv.data_ptr<T>(), shared);
     });
     float unscale = std::sqrt(static_cast<float>(s.d));
     return {grad_qkv,
@@ -543,8 +546,6 @@ struct RelPosAttention : torch::autograd::Function<RelPosAttention> {
   }
 };
 
-} // namespace
-
 at::Tensor rel_pos_attention(const at::Tensor &qkv, const at::Tensor &padding, const at::Tensor &table_h,
                              const at::Tensor &table_w, int64_t heads, int64_t window) {
   bool recorded = at::GradMode::is_enabled() && (qkv.requires_grad() || padding.requires_grad() ||
@@ -552,9 +553,12 @@ at::Tensor rel_pos_attention(const at::Tensor &qkv, const at::Tensor &padding, c
   return RelPosAttention::apply(qkv, padding, table_h, table_w, heads, window, recorded);
 }
 
+} // namespace
+} // namespace attention
+
 char *shim_rel_pos_attention(tensor qkv, tensor padding, tensor rel_pos_h, tensor rel_pos_w, int64_t num_heads,
                              int64_t window_size, tensor *out) {
   return guarded([&] {
-    *out = new at::Tensor(rel_pos_attention(*qkv, *padding, *rel_pos_h, *rel_pos_w, num_heads, window_size));
+    *out = new at::Tensor(attention::rel_pos_attention(*qkv, *padding, *rel_pos_h, *rel_pos_w, num_heads, window_size));
   });
 }

@@ -2,14 +2,20 @@
 use std::{env, path::PathBuf};
 
 fn main() {
-    println!("cargo::rerun-if-changed=shim.cpp");
-    println!("cargo::rerun-if-changed=shim.h");
-    println!("cargo::rerun-if-changed=attention.cpp");
-    println!("cargo::rerun-if-changed=checkpoint.cpp");
-    println!("cargo::rerun-if-changed=deformable.cpp");
-    println!("cargo::rerun-if-changed=determinism.cpp");
-    println!("cargo::rerun-if-changed=point_sample.cpp");
-    for file in ["guard.h", "vectorized.h", "bilinear.h", "deformable_kernel.h"] {
+    for file in [
+        "unit.cpp",
+        "attention.cpp",
+        "checkpoint.cpp",
+        "deformable.cpp",
+        "determinism.cpp",
+        "point_sample.cpp",
+        "shim.cpp",
+        "bilinear.h",
+        "deformable_kernel.h",
+        "guard.h",
+        "shim.h",
+        "vectorized.h",
+    ] {
         println!("cargo::rerun-if-changed={file}");
     }
     let lib = env::var("DEP_TCH_LIBTORCH_LIB")
@@ -31,12 +37,7 @@ fn main() {
         .opt_level(2)
         // Debug information for libtorch's headers takes longer to write than all the code to compile.
         .debug(false)
-        .file("shim.cpp")
-        .file("attention.cpp")
-        .file("checkpoint.cpp")
-        .file("deformable.cpp")
-        .file("determinism.cpp")
-        .file("point_sample.cpp")
+        .file("unit.cpp")
         .compile("torch_shim");
     println!("cargo::rustc-link-search=native={lib}");
     println!("cargo::rustc-link-lib=torch_cpu");

@@ -24,6 +24,7 @@
 #include <type_traits>
 #include <vector>
 
+namespace deformable {
 namespace {
 
 // Returns the sizes after checking that they match, which the kernel relies on.
@@ -187,11 +188,12 @@ at::Tensor ms_deform_attn(const at::Tensor &value, at::IntArrayRef spatial_shape
 }
 
 } // namespace
+} // namespace deformable
 
 char *shim_ms_deform_attn(tensor value, const int64_t *spatial_shapes, size_t num_levels, tensor sampling_locations,
                           tensor attention_weights, int composite, tensor *out) {
   return guarded([&] {
     at::IntArrayRef shapes(spatial_shapes, 2 * num_levels);
-    *out = new at::Tensor(ms_deform_attn(*value, shapes, *sampling_locations, *attention_weights, composite != 0));
+    *out = new at::Tensor(deformable::ms_deform_attn(*value, shapes, *sampling_locations, *attention_weights, composite != 0));
   });
 }

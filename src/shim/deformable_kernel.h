@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+namespace deformable {
 namespace {
 
 struct Level {
@@ -257,3 +258,4 @@ FOR_TYPE(double)
 #undef FOR_TYPE
 
 } // namespace
+} // namespace deformable

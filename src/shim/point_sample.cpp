@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <vector>
 
+namespace point_sample {
 namespace {
 
 constexpr int64_t kPoints = 2048; // points per task: its table takes 64 KiB
@@ -114,7 +115,8 @@ at::Tensor point_sample(const at::Tensor &maps, const at::Tensor &points_in, boo
 }
 
 } // namespace
+} // namespace point_sample
 
 char *shim_point_sample(tensor maps, tensor points, int composite, tensor *out) {
-  return guarded([&] { *out = new at::Tensor(point_sample(*maps, *points, composite != 0)); });
+  return guarded([&] { *out = new at::Tensor(point_sample::point_sample(*maps, *points, composite != 0)); });
 }

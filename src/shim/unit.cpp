@@ -1,0 +1,8 @@
+// The shim as one translation unit: libtorch's headers take several times longer to compile than our
+// code, and so are compiled once.
+#include "attention.cpp"
+#include "checkpoint.cpp"
+#include "deformable.cpp"
+#include "determinism.cpp"
+#include "point_sample.cpp"
+#include "shim.cpp"
