@@ -3,7 +3,7 @@
 //! `docs/datasets.md` explains the format; each key has one line here.
 
 #[cfg(test)]
-mod documented;
+mod documented_tests;
 mod parse;
 mod readers;
 mod rules;
