@@ -67,26 +67,7 @@ pub(crate) fn write_pairs(folder: &Path, count: u32) {
     }
 }
 
-pub(crate) const PAIRS: &str = r#"
-name = "Pairs"
-title = "Pairs"
-application = "breast"
-url = "https://example.org"
-licence = "CC0"
-access = "open"
-source = ["pairs"]
-categories = [{ id = 1, name = "lesion", supercategory = "lesion" }]
-
-[rasters.images]
-files = "img/*.png"
-key = '([^/]+)\.png$'
-
-[[rasters.masks]]
-files = "seg/*.png"
-key = '([^/]+)\.png$'
-decode = { at_least = 128 }
-category = 1
-"#;
+pub(crate) const PAIRS: &str = include_str!("../fixtures/curation/pairs.toml");
 
 /// Everything below `folder`: files with their content, folders and links by their kind.
 pub(crate) fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
