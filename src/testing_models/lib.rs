@@ -4,6 +4,7 @@
 // Clippy treats only functions marked #[test] as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod model;
 pub mod objects;
 pub mod reference;
 pub mod upstream;
