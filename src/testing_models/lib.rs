@@ -1,5 +1,5 @@
-//! What tests of models share: reference tensors, upstream's checkpoints, images with discs. A crate that
-//! depends on it links libtorch.
+//! What tests of models share: reference tensors, upstream's checkpoints, a task on a backbone, images with
+//! discs. A crate that depends on it links libtorch.
 
 // Clippy treats only functions marked #[test] as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

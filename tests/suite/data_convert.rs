@@ -12,7 +12,7 @@ use sonotune_archive::pack::{Format, pack};
 use tempfile::TempDir;
 
 use crate::{
-    raw_support::{PAIRS, SIDE, mask, picture, png, snapshot, write_pairs},
+    raw_support::{PAIRS, SIDE, mask, pairs, picture, png, snapshot, write_pairs},
     support::{assert_contains, assert_fails, assert_success, json, read_json, sonotune, stdout},
 };
 
@@ -22,9 +22,9 @@ struct Place {
 }
 
 impl Place {
-    fn new(pairs: u32) -> Self {
+    fn new(count: u32) -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
-        write_pairs(&place.path("raw"), pairs);
+        write_pairs(&place.path("raw"), count);
         fs::write(place.path("pairs.toml"), PAIRS).unwrap();
         place
     }
@@ -102,7 +102,7 @@ fn a_dry_run_of_a_folder_writes_nothing() {
 #[test]
 fn a_dry_run_of_an_archive_leaves_what_it_unpacked_to_the_conversion() {
     let place = Place::new(0);
-    write_zip(&place.path("raw.zip"), 5);
+    pack(Format::Zip, &pairs(5), &place.path("raw.zip")).unwrap();
     let convert = |more: &[&str]| {
         stdout(&place.changes_only_out(|| place.convert_to("raw.zip", "out", more)))
     };
@@ -114,22 +114,12 @@ fn a_dry_run_of_an_archive_leaves_what_it_unpacked_to_the_conversion() {
     assert_eq!(fs::read_dir(place.path("out/images")).unwrap().count(), 5);
 }
 
-fn entries(pairs: u32) -> Vec<(String, Vec<u8>)> {
-    let of =
-        |i| [(format!("img/{i}.png"), png(&picture(i))), (format!("seg/{i}.png"), png(&mask(i)))];
-    (0..pairs).flat_map(of).collect()
-}
-
-fn write_zip(path: &Path, pairs: u32) {
-    pack(Format::Zip, &entries(pairs), path).unwrap();
-}
-
 /// A user who fixes the spec after an error does not have to clean up first.
 #[test]
 fn a_conversion_that_failed_at_pairing_can_be_repeated_with_a_better_spec() {
     for source in ["raw", "raw.zip"] {
         let place = Place::new(3);
-        write_zip(&place.path("raw.zip"), 3);
+        pack(Format::Zip, &pairs(3), &place.path("raw.zip")).unwrap();
         fs::write(place.path("pairs.toml"), PAIRS.replace("seg/*", "sge/*")).unwrap();
         let failed = place.convert_to(source, "out", &[]);
         assert_fails(&failed, 3, &["sge/*.png", "img/0.png"]);
@@ -304,7 +294,7 @@ fn archives_that_lead_out_of_the_folder_write_nothing() {
     {
         let place = Place::new(0);
         for (format, file) in [(Format::Zip, "raw.zip"), (Format::SevenZ, "raw.7z")] {
-            let mut entries = entries(2);
+            let mut entries = pairs(2);
             entries.push((name.to_owned(), png(&picture(7))));
             pack(format, &entries, &place.path(file)).unwrap();
             let output = place.changes_only_out(|| place.convert_to(file, "out", &[]));

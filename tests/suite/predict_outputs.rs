@@ -56,6 +56,10 @@ fn annotated_objects_are_asked_about_and_keep_their_ids() {
     assert_fails(&other, 3, &["test.json", "there is no image", "missing"]);
 }
 
+fn coco_eval(truth: &str, found: &str, kind: &str) -> Value {
+    json(&sonotune(&["coco-eval", truth, found, "--iou-type", kind, "--json"]))
+}
+
 #[test]
 fn predictions_are_scored_and_trained_on_as_they_are() {
     let (place, trained) = (Place::new(), Trained::get());
@@ -65,12 +69,9 @@ fn predictions_are_scored_and_trained_on_as_they_are() {
     assert_success(&place.predict_images(&images, "out", &ask));
     let found = place.path("out/predictions.json");
     for kind in ["bbox", "segm"] {
-        let args = ["coco-eval", &truth, &found, "--iou-type", kind, "--json"];
-        let scores = json(&sonotune(&args));
-        assert_eq!(list(&scores, "stats").len(), 12);
+        assert_eq!(list(&coco_eval(&truth, &found, kind), "stats").len(), 12);
         // Scored against themselves, the predictions are perfect.
-        let args = ["coco-eval", &found, &found, "--iou-type", kind, "--json"];
-        let scores = json(&sonotune(&args));
+        let scores = coco_eval(&found, &found, kind);
         assert!(scores["stats"][0].as_f64().unwrap() > 0.999, "{scores}");
     }
     let config = trained.config("again.toml", &found, "");
@@ -117,8 +118,7 @@ for kind in ('bbox', 'segm'):
         .collect();
     assert_eq!(theirs.len(), 2);
     for (kind, theirs) in ["bbox", "segm"].into_iter().zip(theirs) {
-        let args = ["coco-eval", &truth, &found, "--iou-type", kind, "--json"];
-        let ours = json(&sonotune(&args));
+        let ours = coco_eval(&truth, &found, kind);
         for (ours, theirs) in list(&ours, "stats").iter().zip(theirs) {
             assert!((ours.as_f64().unwrap() - theirs).abs() < 1e-12);
         }

@@ -56,14 +56,19 @@ pub(crate) fn png(pixels: &[u8]) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// `count` images `img/<i>.png` with masks `seg/<i>.png`, and the spec that reads them.
+/// `count` images `img/<i>.png` with masks `seg/<i>.png`, as [`PAIRS`] describes them.
+pub(crate) fn pairs(count: u32) -> Vec<(String, Vec<u8>)> {
+    let pair =
+        |i| [(format!("img/{i}.png"), png(&picture(i))), (format!("seg/{i}.png"), png(&mask(i)))];
+    (0..count).flat_map(pair).collect()
+}
+
 pub(crate) fn write_pairs(folder: &Path, count: u32) {
     for name in ["img", "seg"] {
         fs::create_dir_all(folder.join(name)).unwrap();
     }
-    for i in 0..count {
-        fs::write(folder.join(format!("img/{i}.png")), png(&picture(i))).unwrap();
-        fs::write(folder.join(format!("seg/{i}.png")), png(&mask(i))).unwrap();
+    for (name, bytes) in pairs(count) {
+        fs::write(folder.join(name), bytes).unwrap();
     }
 }
 
