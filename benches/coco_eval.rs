@@ -4,15 +4,19 @@
 //!
 //! The files that both sides read are made once, in `target/bench-coco`.
 
+#[path = "support/measure.rs"]
+mod measure;
+
 use std::{
     fs::{self, File},
     io::{BufWriter, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::{Duration, Instant},
+    process::Command,
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use measure::Case;
 use serde_json::{Value, json};
 use sonotune_base::{Rle, seed::Rng};
 use sonotune_metrics::overlap::{Spacing, overlap};
@@ -25,98 +29,44 @@ const SHAPES: u64 = 64;
 const CATEGORIES: u64 = 3;
 const REPEATS: usize = 5;
 
-const OVERLAP: &str = "overlap_1024";
-const CASES: [(&str, &str); 2] =
-    [("coco_eval_bbox_5000x100", "bbox"), ("coco_eval_segm_5000x100", "segm")];
+const CASES: [Case; 3] = [
+    ("coco_eval_bbox_5000x100", || measure_process("bbox")),
+    ("coco_eval_segm_5000x100", || measure_process("segm")),
+    ("overlap_1024", measure_overlap),
+];
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.iter().any(|argument| argument == "--list") {
-        CASES.iter().for_each(|(name, _)| println!("{name}"));
-        println!("{OVERLAP}");
-        return Ok(());
-    }
-    let wanted = arguments.iter().find(|argument| !argument.starts_with("--"));
-    let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted == name);
-    ensure!(
-        is_wanted(OVERLAP) || CASES.iter().any(|(name, _)| is_wanted(name)),
-        "no such case; --list shows them"
-    );
+    measure::run(&CASES)
+}
+
+fn measure_process(iou_type: &str) -> Result<Value> {
     let folder = prepare()?;
-    for (name, iou_type) in CASES.into_iter().filter(|(name, _)| is_wanted(name)) {
-        measure_process(name, iou_type, &folder)?;
-    }
-    if is_wanted(OVERLAP) {
-        measure_overlap(&folder)?;
-    }
-    Ok(())
-}
-
-fn measure_process(name: &str, iou_type: &str, folder: &Path) -> Result<()> {
     // The first run fills the page cache.
-    evaluate(iou_type, folder)?;
-    let mut runs = (0..REPEATS).map(|_| evaluate(iou_type, folder)).collect::<Result<Vec<_>>>()?;
-    runs.sort_by_key(|run| run.wall);
-    let peak = runs.iter().map(|run| run.peak_mib).fold(0.0, f64::max);
-    eprintln!("{name}: processor time {:.2} s", runs[0].processor_seconds);
-    let figures = json!({
-        "name": name,
-        "seconds_min": runs[0].wall.as_secs_f64(),
-        "seconds_median": runs[REPEATS / 2].wall.as_secs_f64(),
-        "peak_mib": peak,
-        "aim": { "time_ratio": 0.3334, "memory_ratio": 0.3334 },
-    });
-    println!("{figures}");
-    Ok(())
+    evaluate(iou_type, &folder)?;
+    let runs = (0..REPEATS).map(|_| evaluate(iou_type, &folder)).collect::<Result<Vec<_>>>()?;
+    let processor = runs.iter().map(|run| run.processor_seconds).fold(f64::INFINITY, f64::min);
+    eprintln!("{iou_type}: processor time {processor:.2} s");
+    let mut figures = measure::figures(runs.iter().map(|run| run.seconds).collect());
+    figures["peak_mib"] = json!(runs.iter().map(|run| run.peak_mib).fold(0.0, f64::max));
+    figures["aim"] = json!({ "time_ratio": 0.3334, "memory_ratio": 0.3334 });
+    Ok(figures)
 }
 
-struct Run {
-    wall: Duration,
-    processor_seconds: f64,
-    peak_mib: f64,
-}
-
-fn evaluate(iou_type: &str, folder: &Path) -> Result<Run> {
+fn evaluate(iou_type: &str, folder: &Path) -> Result<measure::Run> {
     let found = folder.join(format!("dt_{iou_type}.json"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_sonotune"));
     command.arg("coco-eval").arg(folder.join("gt.json")).arg(found);
     // The peer compares its figures with these.
     command.args(["--json", "--iou-type", iou_type, "--out"]);
     command.arg(folder.join(format!("figures_{iou_type}.json")));
-    if let Ok(threads) = std::env::var("SONOTUNE_BENCH_THREADS") {
-        command.env("RAYON_NUM_THREADS", threads);
+    if let Some(threads) = measure::threads()? {
+        command.env("RAYON_NUM_THREADS", threads.to_string());
     }
-    let started = Instant::now();
-    let mut child = command.stdout(Stdio::null()).spawn().context("starting sonotune")?;
-    let proc = PathBuf::from(format!("/proc/{}", child.id()));
-    let mut run = Run { wall: Duration::ZERO, processor_seconds: 0.0, peak_mib: 0.0 };
-    loop {
-        // The peak only grows; a process that has ended does not report one.
-        run.peak_mib = run.peak_mib.max(peak_mib(&proc).unwrap_or(0.0));
-        run.processor_seconds = processor_seconds(&proc).unwrap_or(run.processor_seconds);
-        if let Some(status) = child.try_wait().context("waiting for sonotune")? {
-            run.wall = started.elapsed();
-            ensure!(status.success(), "`sonotune coco-eval` failed");
-            return Ok(run);
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    measure::process(&mut command)
 }
 
-fn peak_mib(proc: &Path) -> Option<f64> {
-    let status = fs::read_to_string(proc.join("status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
-}
-
-fn processor_seconds(proc: &Path) -> Option<f64> {
-    let stat = fs::read_to_string(proc.join("stat")).ok()?;
-    let fields = stat.rsplit(')').next()?.split_whitespace().skip(11).take(2);
-    Some(fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0)
-}
-
-fn measure_overlap(folder: &Path) -> Result<()> {
-    let text = fs::read_to_string(folder.join("overlap.json"))?;
+fn measure_overlap() -> Result<Value> {
+    let text = fs::read_to_string(prepare()?.join("overlap.json"))?;
     let stored: Value = serde_json::from_str(&text)?;
     let mask = |i: usize| {
         let counts = stored[i]["counts"].as_str().context("counts")?;
@@ -130,15 +80,9 @@ fn measure_overlap(folder: &Path) -> Result<()> {
         seconds.push(started.elapsed().as_secs_f64());
         ensure!(measured.hd95.is_some(), "the masks have pixels");
     }
-    seconds.sort_by(f64::total_cmp);
-    let figures = json!({
-        "name": OVERLAP,
-        "seconds_min": seconds[0],
-        "seconds_median": seconds[seconds.len() / 2],
-        "aim": { "seconds": 0.005 },
-    });
-    println!("{figures}");
-    Ok(())
+    let mut figures = measure::figures(seconds);
+    figures["aim"] = json!({ "seconds": 0.005 });
+    Ok(figures)
 }
 
 /// Creates the files unless they exist.

@@ -1,6 +1,9 @@
 //! Opens a COCO file of 280,000 images and 300,000 annotations. Protocol: `benches/peers/README.md`;
 //! there is no peer, but a limit: 5 seconds and 1 GiB.
 
+#[path = "support/measure.rs"]
+mod measure;
+
 use std::{
     fs::File,
     io::{BufWriter, Write},
@@ -8,8 +11,9 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail};
-use serde_json::{self, json};
+use anyhow::{Result, bail};
+use measure::{Case, memory_mib};
+use serde_json::{self, Value, json};
 use sonotune_base::{Rle, seed::Rng};
 use sonotune_dataset::{DatasetConfig, Split};
 
@@ -29,23 +33,17 @@ enum Form {
     Polygons,
 }
 
-const CASES: [(&str, Form); 2] =
-    [("coco_open_280k_rle", Form::Rle), ("coco_open_280k_polygons", Form::Polygons)];
+const CASES: [Case; 2] = [
+    ("coco_open_280k_rle", || measure(Form::Rle)),
+    ("coco_open_280k_polygons", || measure(Form::Polygons)),
+];
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.iter().any(|a| a == "--list") {
-        CASES.iter().for_each(|(name, _)| println!("{name}"));
-        return Ok(());
-    }
-    let wanted = arguments.iter().find(|a| !a.starts_with("--"));
-    for (name, form) in CASES.into_iter().filter(|(name, _)| wanted.is_none_or(|w| w == name)) {
-        measure(name, form)?;
-    }
-    Ok(())
+    measure::run(&CASES)
 }
 
-fn measure(name: &str, form: Form) -> Result<()> {
+fn measure(form: Form) -> Result<Value> {
+    let own = Path::new("/proc/self");
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("train.json");
     write_file(&path, form)?;
@@ -55,7 +53,7 @@ fn measure(name: &str, form: Form) -> Result<()> {
     });
     let config: Box<dyn DatasetConfig> = serde_json::from_value(table)?;
 
-    let before = memory_mib("VmRSS")?;
+    let before = memory_mib(own, "VmRSS")?;
     let mut seconds = Vec::new();
     let mut peak = 0.0;
     for repeat in 0..REPEATS {
@@ -66,21 +64,15 @@ fn measure(name: &str, form: Form) -> Result<()> {
             bail!("opened {} images, {} objects", data.records.len(), data.num_objects());
         }
         if repeat == 0 {
-            peak = memory_mib("VmHWM")? - before;
-            let kept = memory_mib("VmRSS")? - before;
-            eprintln!("{name}: file {:.0} MiB, kept {kept:.0} MiB", bytes as f64 / 1024.0 / 1024.0);
+            peak = memory_mib(own, "VmHWM")? - before;
+            let kept = memory_mib(own, "VmRSS")? - before;
+            eprintln!("file {:.0} MiB, kept {kept:.0} MiB", bytes as f64 / 1024.0 / 1024.0);
         }
     }
-    seconds.sort_by(f64::total_cmp);
-    let figures = json!({
-        "name": name,
-        "seconds_min": seconds[0],
-        "seconds_median": seconds[REPEATS / 2],
-        "peak_mib": peak,
-        "aim": { "seconds": 5.0, "mib": 1024.0 },
-    });
-    println!("{figures}");
-    Ok(())
+    let mut figures = measure::figures(seconds);
+    figures["peak_mib"] = json!(peak);
+    figures["aim"] = json!({ "seconds": 5.0, "mib": 1024.0 });
+    Ok(figures)
 }
 
 /// Writes piece by piece, so that the file takes no memory before the measurement.
@@ -148,12 +140,4 @@ fn mask(index: u64, form: Form) -> Result<([f64; 4], f64, String)> {
         }
     };
     Ok((rle.bbox(), rle.area() as f64, segmentation))
-}
-
-/// A line of `/proc/self/status`.
-fn memory_mib(key: &str) -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("memory is read on Linux")?;
-    let line = status.lines().find(|l| l.starts_with(key)).context("no such line")?;
-    let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-    Ok(kib / 1024.0)
 }

@@ -2,6 +2,9 @@
 //! a set-up error would show. Protocol: `benches/peers/README.md`; there is no
 //! peer, but a limit.
 
+#[path = "support/measure.rs"]
+mod measure;
+
 use std::{
     fs,
     path::Path,
@@ -10,9 +13,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
-const CASE: &str = "startup_to_first_step";
 const LIMIT_SECONDS: f64 = 2.0;
 const REPEATS: usize = 5;
 
@@ -44,15 +46,10 @@ max_steps = 1
 "#;
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.iter().any(|argument| argument == "--list") {
-        println!("{CASE}");
-        return Ok(());
-    }
-    let wanted = arguments.iter().find(|argument| !argument.starts_with("--"));
-    if wanted.is_some_and(|name| name != CASE) {
-        return Ok(());
-    }
+    measure::run(&[("startup_to_first_step", startup)])
+}
+
+fn startup() -> Result<Value> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let home = folder.path();
     fs::write(home.join("tiny.toml"), CONFIG).context("writing the config")?;
@@ -62,17 +59,10 @@ fn main() -> Result<()> {
 
     // The first run fills the page cache with libtorch.
     first_step(home)?;
-    let mut seconds =
-        (0..REPEATS).map(|_| Ok(first_step(home)?.as_secs_f64())).collect::<Result<Vec<_>>>()?;
-    seconds.sort_by(f64::total_cmp);
-    let figures = json!({
-        "name": CASE,
-        "seconds_min": seconds[0],
-        "seconds_median": seconds[REPEATS / 2],
-        "aim": { "seconds": LIMIT_SECONDS },
-    });
-    println!("{figures}");
-    Ok(())
+    let seconds = (0..REPEATS).map(|_| Ok(first_step(home)?.as_secs_f64()));
+    let mut figures = measure::figures(seconds.collect::<Result<_>>()?);
+    figures["aim"] = json!({ "seconds": LIMIT_SECONDS });
+    Ok(figures)
 }
 
 /// Time until the first step is in `metrics.jsonl`.

@@ -137,7 +137,9 @@ impl Seek for Output<'_> {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// The folder of a file; `.` for a bare name.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -58,11 +58,7 @@ struct Speed {
 
 pub(super) fn run(args: &DoctorArgs) -> Result<()> {
     let findings = examine(args);
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
-    } else {
-        print_findings(&findings);
-    }
+    crate::present(args.json, &findings, print_findings)?;
     let failed = findings.checks.iter().filter(|check| check.status == Status::Fail).count();
     anyhow::ensure!(failed == 0, "{failed} of {} checks failed", findings.checks.len());
     Ok(())

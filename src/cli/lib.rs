@@ -27,6 +27,7 @@ use std::{
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 
 use sonotune_base::Error;
 use sonotune_run::{
@@ -34,6 +35,16 @@ use sonotune_run::{
     config::{self as run_config, Loaded},
 };
 use sonotune_run_folder::RunFiles;
+
+/// Prints `report` as JSON if the user wants that, otherwise what `text` prints.
+fn present<T: Serialize>(json: bool, report: &T, text: impl FnOnce(&T)) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(report)?);
+    } else {
+        text(report);
+    }
+    Ok(())
+}
 
 mod coco_eval;
 mod compare;

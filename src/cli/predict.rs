@@ -101,11 +101,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
             overwrite: args.overwrite,
         },
     )?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&record)?);
-    } else {
-        print(&record);
-    }
+    crate::present(args.json, &record, print)?;
     if record.failures.is_empty() {
         return Ok(());
     }

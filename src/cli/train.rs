@@ -67,14 +67,12 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
 fn dry_run(args: &TrainArgs, loaded: &Loaded) -> Result<()> {
     let options = DryRunOptions { steps: args.dry_run_steps, anyway: args.anyway };
     let report = run::dry_run(loaded, options)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
+    crate::present(args.json, &report, |report| {
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
         }
         print!("{report}");
-    }
+    })?;
     run::require_ready(&report, &loaded.config.run_dir)
 }
 

@@ -119,12 +119,7 @@ fn convert(args: ConvertArgs) -> Result<()> {
         overwrite: args.overwrite,
     };
     let report = weights::convert(&args.input, &args.output, &options)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print!("{}", report.words());
-    }
-    Ok(())
+    crate::present(args.json, &report, |report| print!("{}", report.words()))
 }
 
 fn export(args: ExportArgs) -> Result<()> {
@@ -145,12 +140,7 @@ fn export(args: ExportArgs) -> Result<()> {
     };
     let options = ExportOptions { source, output: args.output, what, overwrite: args.overwrite };
     let record = run::export(&super::load_run(&run_dir, &[])?, &options)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&record)?);
-    } else {
-        print!("{}", record.words());
-    }
-    Ok(())
+    crate::present(args.json, &record, |record| print!("{}", record.words()))
 }
 
 /// The run folder that a checkpoint is in.

@@ -12,14 +12,15 @@ use sonotune_base::{Error, fs::atomic_write};
 use crate::coco::{AnnotationRecord, CocoFile};
 
 /// How to label an image whose objects differ in class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Mixed {
-    /// No label: the image is left out and counted.
+    /// The image is left out and counted.
     Skip,
-    /// Fail with an error that names the image.
+    /// An error that names the image.
     Fail,
-    /// The class of its largest object; if several are equally large, the first in category order.
+    // If several are equally large, the first in category order.
+    /// The class of its largest object.
     Largest,
     /// All its classes, joined by commas.
     All,

@@ -12,12 +12,12 @@ use sonotune_base::Error;
 use crate::coco::{CategoryRecord, CocoFile, Extra, Info, layout, output::folder_of};
 
 /// When two categories from different files count as the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Categories {
-    /// By name; a name with two supercategories is an error.
+    /// Same name and same supercategory; one name with two supercategories is an error.
     Union,
-    /// By name; if supercategories differ, the first is kept and the report lists the conflict.
+    /// Same name; the first supercategory stays, differences are printed.
     ByName,
 }
 

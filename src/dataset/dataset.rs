@@ -16,10 +16,7 @@ use super::{
 };
 use crate::findings::Audit;
 use sonotune_base::Error;
-use sonotune_base::{
-    Category, ImageId, Segmentation,
-    names::{mismatch, quoted},
-};
+use sonotune_base::{Category, ImageId, Segmentation, names::quoted};
 
 /// Which part of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -168,37 +165,6 @@ impl Dataset {
         self.categories.iter().map(|c| c.name.as_str())
     }
 
-    /// The same data with class indices in the order of `names`, e.g. those a checkpoint was
-    /// trained with.
-    ///
-    /// # Errors
-    /// If the names are not exactly those of this dataset.
-    pub fn reordered(mut self, names: &[&str]) -> Result<Self> {
-        let own: Vec<&str> = self.category_names().collect();
-        if let Some(difference) = mismatch(&own, names) {
-            let source = self.source.display();
-            return Err(Error::data(format!("{source}: {difference}")).into());
-        }
-        let new_index: Vec<u32> = own
-            .iter()
-            .map(|name| names.iter().position(|n| n == name).unwrap_or_default() as u32)
-            .collect();
-        for record in &mut self.records {
-            for label in &mut record.image_labels {
-                *label = new_index[*label as usize];
-            }
-            record.image_labels.sort_unstable();
-            for object in &mut record.objects {
-                object.category = new_index[object.category as usize];
-            }
-        }
-        let mut order: Vec<_> =
-            new_index.iter().zip(std::mem::take(&mut self.categories)).collect();
-        order.sort_by_key(|(index, _)| **index);
-        self.categories = order.into_iter().map(|(_, category)| category).collect();
-        Ok(self)
-    }
-
     /// Checks that every image has the numbers `names`.
     ///
     /// # Errors
@@ -329,17 +295,6 @@ mod tests {
              class 0 = benign     (id 7): 1 object, 1 image\n  \
              class 1 = malignant  (id 3): 2 objects, 2 images\n"
         );
-    }
-
-    #[test]
-    fn reordering_moves_labels_with_their_names() {
-        let reordered = dataset().reordered(&["malignant", "benign"]).unwrap();
-        assert_eq!(reordered.categories[0], Category { id: 3, name: "malignant".into() });
-        assert_eq!(reordered.records[0].image_labels, [0, 1]);
-        assert_eq!(reordered.records[1].image_labels, [0]);
-        assert_eq!(reordered.records[1].objects[0].category, 0);
-        let error = dataset().reordered(&["malignant", "bening"]).unwrap_err().to_string();
-        assert!(error.contains("val.json") && error.contains("did you mean"), "{error}");
     }
 
     #[test]

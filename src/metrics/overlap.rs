@@ -185,12 +185,6 @@ impl OverlapMeans {
         self.num_pairs
     }
 
-    /// Number of pairs with both masks empty: not in any mean.
-    #[must_use]
-    pub fn num_both_empty(&self) -> usize {
-        self.num_pairs - self.iou.count
-    }
-
     /// Number of pairs with exactly one mask empty: 0 in IoU and Dice, not in the mean of HD95.
     #[must_use]
     pub fn num_one_empty(&self) -> usize {
@@ -249,7 +243,7 @@ mod tests {
         }
         assert_eq!((means.iou().value(), means.iou().count), (0.5, 2));
         assert_eq!((means.hd95().value(), means.hd95().count), (0.0, 1));
-        assert_eq!((means.num_pairs(), means.num_both_empty(), means.num_one_empty()), (3, 1, 1));
+        assert_eq!((means.num_pairs(), means.num_one_empty()), (3, 1));
         assert!(OverlapMeans::default().dice().value().is_nan());
     }
 

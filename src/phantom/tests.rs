@@ -171,7 +171,7 @@ fn splits_keep_patients_together_and_classes_in_balance() {
     assert_eq!((summary.images, summary.patients), (90, 45));
     let (mut patients, mut images) = (BTreeMap::new(), BTreeSet::new());
     for split in &summary.splits {
-        let name = writer::split_name(split.split);
+        let name = split.split.name();
         let json = fs::read(out.join(format!("annotations/{name}.json"))).unwrap();
         let coco: serde_json::Value = serde_json::from_slice(&json).unwrap();
         for image in coco["images"].as_array().unwrap() {

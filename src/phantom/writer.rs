@@ -30,7 +30,7 @@ use super::{
     render::{PhantomImage, render},
     splits,
 };
-use sonotune_base::Error;
+use sonotune_base::{Error, fs::folder_of};
 use sonotune_dataset::Split;
 
 const MARKER: &str = "phantom.json";
@@ -92,10 +92,7 @@ pub fn generate(
 ) -> Result<Summary> {
     config.validate()?;
     let replaces = check_target(out, overwrite)?;
-    let parent = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let parent = folder_of(out);
     fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
     let temporary = temporary_folder(parent)
         .with_context(|| format!("creating a temporary folder in {}", parent.display()))?;
@@ -173,7 +170,7 @@ fn write_tables(
             annotations: members.iter().flat_map(|record| record.annotations.clone()).collect(),
             categories: categories(config.kind),
         };
-        let name = split_name(split);
+        let name = split.name();
         let json = serde_json::to_vec(&file).context("encoding the annotations")?;
         write_file(&root.join("annotations").join(format!("{name}.json")), &json)?;
         let mut list = String::new();
@@ -213,14 +210,6 @@ fn summarise(split: Split, names: &[&'static str], members: &[&Record]) -> Split
         patients: patients.len(),
         empty_images: members.iter().filter(|record| record.annotations.is_empty()).count(),
         classes: classes.collect(),
-    }
-}
-
-pub(super) fn split_name(split: Split) -> &'static str {
-    match split {
-        Split::Train => "train",
-        Split::Val => "val",
-        Split::Test => "test",
     }
 }
 

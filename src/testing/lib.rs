@@ -69,6 +69,12 @@ pub fn assert_success(output: &Output) {
 pub fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{text}");
+    assert_contains(&text, parts);
+}
+
+/// Asserts that `text` contains all `parts`.
+#[track_caller]
+pub fn assert_contains(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "no `{part}` in: {text}");
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sonotune_base::{ImageId, Rle, Segmentation};
+use sonotune_base::{Rle, Segmentation};
 use sonotune_dataset::{Object, Record};
 use sonotune_engine::task::StepOutput;
 use tch::Tensor;
@@ -30,15 +30,7 @@ pub fn record(folder: &Path, name: &str, side: u32, objects: Vec<Object>) -> Rec
     image::GrayImage::from_fn(side, side, |x, y| image::Luma([(x * 3 + y * 2) as u8]))
         .save(&path)
         .unwrap();
-    Record {
-        image_id: ImageId::from(name),
-        path,
-        size: Some((side, side)),
-        image_labels: vec![],
-        objects,
-        prompts: None,
-        values: Default::default(),
-    }
+    Record { size: Some((side, side)), objects, ..Record::new(name.into(), path) }
 }
 
 pub fn scalar(output: &StepOutput, name: &str) -> f64 {

@@ -17,11 +17,10 @@ pub struct Reference {
 
 impl Reference {
     pub fn read(folder: &Path) -> Self {
-        let json = std::fs::read_to_string(folder.join("io.json")).unwrap();
         Self {
             weights: read(&folder.join("weights.safetensors")),
             io: read(&folder.join("io.safetensors")),
-            json: serde_json::from_str(&json).unwrap(),
+            json: read_json(&folder.join("io.json")),
         }
     }
 
@@ -41,6 +40,10 @@ impl Reference {
         let norms = self.json[key].as_object().unwrap();
         norms.iter().map(|(name, norm)| (name.clone(), norm.as_f64())).collect()
     }
+}
+
+pub fn read_json(file: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
 pub fn read(file: &Path) -> Tensors {

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use sonotune_testing::python;
 use sonotune_weights::WeightsConfig;
 
+use crate::model::merged;
+
 /// Writes upstream's checkpoints once for all tests, if the Python packages are there.
 pub fn upstream() -> Option<&'static Path> {
     static FOLDER: OnceLock<Option<tempfile::TempDir>> = OnceLock::new();
@@ -44,20 +46,11 @@ pub fn run(command: &mut Command) -> String {
 }
 
 pub fn config(path: PathBuf, allow_missing: &[&str]) -> WeightsConfig {
-    WeightsConfig {
-        path,
-        convention: None,
-        overlay: None,
-        ignore: Vec::new(),
-        allow_missing: allow_missing.iter().map(|pattern| (*pattern).to_owned()).collect(),
-        allow_unexpected: Vec::new(),
-        allow_misshapen: Vec::new(),
-        parts: Vec::new(),
-    }
+    serde_json::from_value(json!({ "path": path, "allow_missing": allow_missing })).unwrap()
 }
 
 pub fn vit(extra: Value) -> Value {
-    let mut config = if published_sizes() {
+    let config = if published_sizes() {
         json!({ "type": "sam_vit", "arch": "base" })
     } else {
         json!({
@@ -65,6 +58,5 @@ pub fn vit(extra: Value) -> Value {
             "window_size": 7, "global_attn_indexes": [1, 3],
         })
     };
-    config.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    config
+    merged(config, extra)
 }

@@ -10,10 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct WeightsConfig {
     pub path: PathBuf,
     /// Naming convention of the file; recognised if absent.
-    #[serde(default)]
     pub convention: Option<String>,
     /// What a run has trained, saved alone: applied on top of the file at `path`.
-    #[serde(default)]
     pub overlay: Option<PathBuf>,
     /// Patterns of file keys or model variables that are not loaded, although the file has them.
     #[serde(default)]
@@ -41,7 +39,6 @@ pub struct WeightsPartConfig {
     /// Patterns of the model variables that come from this file and from no other.
     pub variables: Vec<String>,
     /// Naming convention of the file; recognised if absent.
-    #[serde(default)]
     pub convention: Option<String>,
     /// Same as [`WeightsConfig::ignore`].
     #[serde(default)]

@@ -5,29 +5,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
-
-use crate::support::{PROMPTS, assert_fails, assert_success, phantoms, sonotune, tiny_run};
+use crate::support::{
+    PROMPTS, assert_fails, assert_success, copy_phantoms, eval, last, phantoms, read_json, resume,
+    sonotune, tiny_run,
+};
 
 /// A copy of the phantoms with three bad images in each split: truncated, missing, and with a
 /// header that claims ten gigapixels.
 pub(crate) fn harmed(folder: &Path) -> PathBuf {
-    let (from, to) = (phantoms().join("phantoms"), folder.join("harmed"));
-    for part in ["annotations", "images"] {
-        fs::create_dir_all(to.join(part)).unwrap();
-        for entry in fs::read_dir(from.join(part)).unwrap() {
-            let path = entry.unwrap().path();
-            fs::copy(&path, to.join(part).join(path.file_name().unwrap())).unwrap();
-        }
-    }
+    let to = folder.join("harmed");
+    copy_phantoms(&phantoms().join("phantoms"), &to);
     for split in ["train", "val"] {
-        let text = fs::read_to_string(to.join(format!("annotations/{split}.json"))).unwrap();
-        let annotations: Value = serde_json::from_str(&text).unwrap();
-        let image = |index: usize| {
-            let name = annotations["images"][index]["file_name"].as_str().unwrap();
-            let path = to.join("images").join(name);
-            if path.exists() { path } else { to.join(name) }
-        };
+        let annotations = read_json(&to.join(format!("annotations/{split}.json")));
+        let image =
+            |index: usize| to.join(annotations["images"][index]["file_name"].as_str().unwrap());
         let half = fs::read(image(0)).unwrap();
         fs::write(image(0), &half[..half.len() / 2]).unwrap();
         fs::remove_file(image(1)).unwrap();
@@ -38,10 +29,6 @@ pub(crate) fn harmed(folder: &Path) -> PathBuf {
         fs::write(image(2), huge).unwrap();
     }
     to
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
 #[test]
@@ -60,50 +47,45 @@ fn a_run_with_bad_images_lists_them_and_resumes_exactly() {
 
     assert_success(&train("through", &[skip]));
     assert_success(&train("resumed", &[skip, "loader.num_workers=1", "train.max_steps=3"]));
-    let resumed = folder.path().join("resumed").display().to_string();
-    let more = ["loader.num_workers=3", "train.max_steps=6"];
-    assert_success(&sonotune(&[&["train", "--resume", &resumed], &more[..]].concat()));
-    let through = folder.path().join("through");
-    let file = |run: &Path, name: &str| fs::read(run.join(name)).unwrap();
-    let last = "checkpoints/last.safetensors";
-    assert!(file(&through, last) == file(Path::new(&resumed), last));
+    let (through, resumed) = (folder.path().join("through"), folder.path().join("resumed"));
+    assert_success(&resume(&resumed, &["loader.num_workers=3", "train.max_steps=6"]));
+    assert!(last(&through) == last(&resumed));
 
-    let skipped = json(&through.join("skipped.json"));
+    let skipped = read_json(&through.join("skipped.json"));
     let (train_images, val_images) = (&skipped["train"], &skipped["val"]);
     assert_eq!(val_images.as_array().unwrap().len(), 3, "{skipped}");
     let listed = train_images.as_array().unwrap().len();
     assert!((1..=3).contains(&listed), "{skipped}");
-    assert_eq!(json(&Path::new(&resumed).join("skipped.json"))["train"], *train_images);
+    assert_eq!(read_json(&resumed.join("skipped.json"))["train"], *train_images);
     let reasons = skipped.to_string();
     assert!(reasons.contains("cannot read") && reasons.contains("100000x100000"), "{reasons}");
-    let summary = json(&through.join("summary.json"));
+    let summary = read_json(&through.join("summary.json"));
     assert_eq!(summary["skipped_images"], listed + 3);
     let log = fs::read_to_string(through.join("train.log")).unwrap();
     assert_eq!(log.matches("warning: image skipped: image ").count(), listed + 3, "{log}");
 
-    let run = through.display().to_string();
-    let eval = sonotune(&["eval", "--run", &run, "--split", "val", "--json"]);
-    assert_success(&eval);
-    let record: Value = serde_json::from_slice(&eval.stdout).unwrap();
+    let record = eval(&through, "val");
     assert_eq!(record["skipped"].as_array().unwrap().len(), 3);
     let conditions = record["report"]["conditions"].to_string();
     assert!(conditions.contains("images, which could not be used"), "{conditions}");
+    let run = through.display().to_string();
     let strict = ["eval", "--run", &run, "--split", "val", "loader.max_bad_images=2"];
     let strict = sonotune(&strict);
     assert_fails(&strict, 3, &["3 images cannot be used, more than loader.max_bad_images = 2"]);
 }
 
 #[test]
-fn more_threads_than_a_process_can_start_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = tiny_run(folder.path(), PROMPTS, &["loader.num_workers=100000"]);
-    assert_fails(&output, 2, &["`loader.num_workers`: expected at most 1024", "got 100000"]);
-}
-
-#[test]
-fn skipping_contradicts_an_embedding_cache() {
+fn settings_of_the_loader_that_cannot_work_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let cache = format!("embedding_cache={{dir=\"{}\"}}", folder.path().join("c").display());
-    let output = tiny_run(folder.path(), PROMPTS, &["loader.bad_images=skip", &cache]);
-    assert_fails(&output, 2, &["`loader.bad_images`", "embedding_cache"]);
+    for (more, parts) in [
+        // More threads than a process can start.
+        (
+            &["loader.num_workers=100000"][..],
+            ["`loader.num_workers`: expected at most 1024", "got 100000"],
+        ),
+        (&["loader.bad_images=skip", &cache], ["`loader.bad_images`", "embedding_cache"]),
+    ] {
+        assert_fails(&tiny_run(folder.path(), PROMPTS, more), 2, &parts);
+    }
 }

@@ -2,16 +2,11 @@
 
 use std::{fs, path::Path};
 
-use serde_json::Value;
-
-use crate::support::{assert_fails, assert_success, sonotune, tiny_run};
+use crate::support::{
+    assert_contains, assert_fails, assert_success, json, sonotune, stdout, tiny_run,
+};
 
 const TASK: &str = "type = \"classification\"";
-
-fn json(output: &std::process::Output) -> Value {
-    assert_success(output);
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 #[test]
 fn a_dry_run_tells_what_the_run_takes_and_writes_nothing() {
@@ -43,14 +38,9 @@ fn a_dry_run_tells_what_the_run_takes_and_writes_nothing() {
     assert_eq!(told, true_size);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before);
 
-    let text = sonotune(&args);
-    assert_success(&text);
-    let text = String::from_utf8_lossy(&text.stdout);
-    for part in
-        ["batch: 4 images of 64x64", "step: the first", "memory: peak", "nothing was written"]
-    {
-        assert!(text.contains(part), "no `{part}` in: {text}");
-    }
+    let said =
+        ["batch: 4 images of 64x64", "step: the first", "memory: peak", "nothing was written"];
+    assert_contains(&stdout(&sonotune(&args)), &said);
     assert!(!dry.exists());
 
     let misspelt =
@@ -84,7 +74,7 @@ fn the_doctor_fails_where_runs_would() {
     let output = sonotune(&["doctor", "--device", "cpu", "--run-dir", "/proc/runs"]);
     assert_fails(&output, 1, &["checks failed"]);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("/proc is not writable") && text.contains("-> choose"), "{text}");
+    assert_contains(&text, &["/proc is not writable", "-> choose"]);
     if ["/dev/nvidiactl", "/dev/dxg"].iter().any(|path| Path::new(path).exists()) {
         eprintln!("skipped: this machine has an NVIDIA driver");
         return;

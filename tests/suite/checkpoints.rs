@@ -13,7 +13,9 @@ use sonotune_engine::checkpoint::{self, kept};
 use sonotune_weights as weights;
 use tch::Tensor;
 
-use crate::support::{assert_fails, assert_success, sonotune, tiny_run};
+use crate::support::{
+    assert_fails, assert_success, json, read_json, resume, sonotune, stdout, tiny_run,
+};
 
 const CLASSIFIER: &str = "type = \"classification\"";
 
@@ -32,10 +34,6 @@ fn tensors(path: &Path) -> BTreeMap<String, Tensor> {
     let file = weights::open(path).unwrap();
     let names = file.entries().iter().map(|entry| entry.name.clone());
     names.map(|name| (name.clone(), file.read(&name).unwrap())).collect()
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
 /// The metrics of the evaluation after `step`.
@@ -74,31 +72,28 @@ fn the_average_is_scored_and_kept_and_leaves_the_weights_alone() {
     let shown = folder.path().join("run").display().to_string();
     let eval = |which: &str, more: &[&str]| {
         let args = ["eval", "--run", &shown, "--split", "val", "--checkpoint", which];
-        let output = sonotune(&[&args, more].concat());
-        assert_success(&output);
-        output.stdout
+        sonotune(&[&args, more].concat())
     };
-    let record: Value = serde_json::from_slice(&eval("last", &["--json"])).unwrap();
+    let record = json(&eval("last", &["--json"]));
     assert_eq!(record["averaged"], true);
     let logged = scores(folder.path(), 6);
     for metric in record["report"]["metrics"].as_array().unwrap() {
         assert_eq!(metric["value"], logged[metric["name"].as_str().unwrap()], "{metric}");
     }
-    let line = String::from_utf8(eval("last", &[])).unwrap();
+    let line = stdout(&eval("last", &[]));
     assert!(line.contains("(step 6, moving average)"), "{line}");
-    let line = String::from_utf8(eval("best", &[])).unwrap();
+    let line = stdout(&eval("best", &[]));
     assert!(line.contains("moving average)"), "{line}");
 
     // A run cannot resume from a best checkpoint, and the average is neither dropped nor invented.
     let best = best.display().to_string();
-    let resume = |more: &[&str]| {
-        let steps = "train.max_steps=7";
-        sonotune(&[&["train", "--resume", &shown, steps], more].concat())
+    let resume = |folder: &Path, more: &[&str]| {
+        resume(&folder.join("run"), &[&["train.max_steps=7"], more].concat())
     };
-    assert_fails(&resume(&["--checkpoint", &best]), 4, &["cannot resume", "moving average"]);
-    assert_fails(&resume(&["~train.ema"]), 4, &["[train.ema] is left out"]);
-    let shown = plain.path().join("run").display().to_string();
-    let began = sonotune(&["train", "--resume", &shown, "train.max_steps=7", averaged[0]]);
+    let from_best = resume(folder.path(), &["--checkpoint", &best]);
+    assert_fails(&from_best, 4, &["cannot resume", "moving average"]);
+    assert_fails(&resume(folder.path(), &["~train.ema"]), 4, &["[train.ema] is left out"]);
+    let began = resume(plain.path(), &averaged[..1]);
     assert_fails(&began, 4, &["no moving average of", "[train.ema]"]);
 }
 
@@ -114,27 +109,25 @@ fn the_newest_steps_are_kept_and_one_can_be_gone_on_from() {
     assert_eq!(inode(&last), inode(&kept::path(&checkpoints, 6)));
     let end = fs::read(&last).unwrap();
 
-    let shown = folder.path().join("run").display().to_string();
-    let eval = sonotune(&["eval", "--run", &shown, "--split", "val", "--checkpoint", "5"]);
-    assert_success(&eval);
-    assert!(String::from_utf8_lossy(&eval.stdout).contains("(step 5)"));
-    let absent = sonotune(&["eval", "--run", &shown, "--split", "val", "--checkpoint", "4"]);
-    assert_fails(&absent, 4, &["step-00000004.safetensors", "step-00000005.safetensors"]);
+    let run = folder.path().join("run");
+    let shown = run.display().to_string();
+    let eval = |step| sonotune(&["eval", "--run", &shown, "--split", "val", "--checkpoint", step]);
+    assert!(stdout(&eval("5")).contains("(step 5)"));
+    assert_fails(&eval("4"), 4, &["step-00000004.safetensors", "step-00000005.safetensors"]);
     assert_fails(&sonotune(&["train", "--checkpoint", "5"]), 2, &["--resume"]);
 
     // From step 5 to step 5: later checkpoints remain; the next save would drop them.
-    let resume = ["train", "--resume", &shown, "--checkpoint", "5"];
-    assert_success(&sonotune(&[&resume[..], &["train.max_steps=5"]].concat()));
+    assert_success(&resume(&run, &["--checkpoint", "5", "train.max_steps=5"]));
     assert_eq!(inode(&last), inode(&kept::path(&checkpoints, 5)));
     let text = fs::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
     assert!(!text.contains("\"step\":6"), "{text}");
     // From there on it is the same run, also when resumed from a file.
-    assert_success(&sonotune(&["train", "--resume", &shown, "train.max_steps=6"]));
+    assert_success(&resume(&run, &["train.max_steps=6"]));
     assert!(fs::read(&last).unwrap() == fs::read(kept::path(&checkpoints, 6)).unwrap());
     let copy = folder.path().join("copy.safetensors");
     fs::copy(kept::path(&checkpoints, 5), &copy).unwrap();
     let copy = copy.display().to_string();
-    assert_success(&sonotune(&["train", "--resume", &shown, "--checkpoint", &copy]));
+    assert_success(&resume(&run, &["--checkpoint", &copy]));
     assert_eq!(kept::steps(&checkpoints).unwrap(), [5, 6]);
     assert!(fs::read(&last).unwrap() == end);
 }
@@ -151,7 +144,7 @@ fn a_run_that_gets_no_better_stops_and_says_why() {
         "train.keep_checkpoints=10",
     ];
     assert_success(&run(folder.path(), &early));
-    let summary = || json(&folder.path().join("run/summary.json"));
+    let summary = || read_json(&folder.path().join("run/summary.json"));
     let why = "stopped early after step 6: 2 evaluations in a row did not improve `accuracy`";
     let stopped = |summary: &Value| {
         assert_eq!(summary["status"], "finished");
@@ -164,15 +157,14 @@ fn a_run_that_gets_no_better_stops_and_says_why() {
     let last = checkpoints(folder.path()).join(checkpoint::LAST);
     let end = fs::read(&last).unwrap();
 
-    let shown = folder.path().join("run").display().to_string();
+    let run = folder.path().join("run");
     // Between the evaluations, at the last one, and after the end.
     for from in ["5", "4", "6"] {
-        assert_success(&sonotune(&["train", "--resume", &shown, "--checkpoint", from]));
+        assert_success(&resume(&run, &["--checkpoint", from]));
         stopped(&summary());
         assert!(fs::read(&last).unwrap() == end, "from step {from}");
     }
-    let longer = "train.early_stopping.patience=3";
-    assert_success(&sonotune(&["train", "--resume", &shown, longer]));
+    assert_success(&resume(&run, &["train.early_stopping.patience=3"]));
     assert_eq!(summary()["steps"], 8);
 
     let stopping = ["dataset.image_label=from_objects", "train.early_stopping={patience=2}"];
@@ -204,8 +196,7 @@ fn what_a_killed_process_left_is_removed_by_the_next() {
     for name in ours.iter().chain(&theirs) {
         fs::write(run.join(name), b"half").unwrap();
     }
-    let shown = run.display().to_string();
-    assert_success(&sonotune(&["train", "--resume", &shown, "train.max_steps=7"]));
+    assert_success(&resume(&run, &["train.max_steps=7"]));
     assert!(ours.iter().all(|name| !run.join(name).exists()));
     assert!(theirs.iter().all(|name| run.join(name).exists()));
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{assert_fails, assert_success, sonotune, tiny_run};
+use crate::support::{assert_fails, assert_success, json as json_of, sonotune, stdout, tiny_run};
 
 /// A scored run of a config with these lines; `change` modifies its record.
 fn run(folder: &Path, name: &str, config: &str, f1: f64, change: Value) -> PathBuf {
@@ -58,11 +58,6 @@ fn compare(runs: &[&PathBuf], more: &[&str]) -> Output {
     sonotune(&[&["compare"], &runs[..], more].concat())
 }
 
-fn stdout(output: &Output) -> String {
-    assert_success(output);
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
 #[test]
 fn runs_of_several_seeds_become_a_mean_and_the_best_is_marked_by_direction() {
     let folder = tempfile::tempdir().unwrap();
@@ -80,9 +75,7 @@ fn runs_of_several_seeds_become_a_mean_and_the_best_is_marked_by_direction() {
     assert_eq!(words, ["lr", "0.0001", "1", "0.6000", "–", "n/a"], "{text}");
     assert!(text.contains("test split: 10 images, 20 objects") && text.contains("ab12"));
 
-    let json: Value =
-        serde_json::from_str(&stdout(&compare(&runs, &["--json", "--metric", "per_class/*"])))
-            .unwrap();
+    let json = json_of(&compare(&runs, &["--json", "--metric", "per_class/*"]));
     assert_eq!(json["columns"][0]["metric"], "per_class/cyst/f1");
     assert_eq!(json["columns"][0]["best_is"], "highest");
     assert_eq!(json["groups"][0]["runs"].as_array().unwrap().len(), 3);

@@ -15,7 +15,7 @@ use sonotune_formats::write::{Numbers, nifti};
 use tempfile::TempDir;
 
 use crate::{
-    raw_support::{PAIRS, SIDE, assert_same, mask, picture, png, snapshot, write_pairs},
+    raw_support::{PAIRS, SIDE, assert_same, mask, pairs, picture, snapshot, write_pairs},
     small_disk::SmallDisk,
     support::{assert_fails, assert_success, sonotune},
 };
@@ -81,12 +81,7 @@ fn sources() -> &'static Sources {
         write_pairs(&sources.path("pairs"), COUNT);
         fs::write(sources.path("pairs.toml"), PAIRS).unwrap();
         fs::write(sources.path("zipped.toml"), PAIRS).unwrap();
-        let mut entries = Vec::new();
-        for i in 0..COUNT {
-            entries.push((format!("img/{i}.png"), png(&picture(i))));
-            entries.push((format!("seg/{i}.png"), png(&mask(i))));
-        }
-        pack(Format::Zip, &entries, &sources.path("zipped.zip")).unwrap();
+        pack(Format::Zip, &pairs(COUNT), &sources.path("zipped.zip")).unwrap();
 
         let volumes = sources.path("volumes");
         type Draw = fn(u32) -> Vec<u8>;

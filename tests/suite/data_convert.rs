@@ -12,8 +12,8 @@ use sonotune_archive::pack::{Format, pack};
 use tempfile::TempDir;
 
 use crate::{
-    raw_support::{PAIRS, SIDE, mask, picture, png, snapshot, write_pairs},
-    support::{assert_fails, assert_success, sonotune},
+    raw_support::{PAIRS, SIDE, mask, pairs, picture, png, snapshot, write_pairs},
+    support::{assert_contains, assert_fails, assert_success, json, read_json, sonotune, stdout},
 };
 
 /// A folder with the source `raw`, the spec `pairs.toml`, and later `out`.
@@ -22,9 +22,9 @@ struct Place {
 }
 
 impl Place {
-    fn new(pairs: u32) -> Self {
+    fn new(count: u32) -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
-        write_pairs(&place.path("raw"), pairs);
+        write_pairs(&place.path("raw"), count);
         fs::write(place.path("pairs.toml"), PAIRS).unwrap();
         place
     }
@@ -44,9 +44,7 @@ impl Place {
     }
 
     fn json(&self, more: &[&str]) -> Value {
-        let output = self.convert(&[&["--json"], more].concat());
-        assert_success(&output);
-        serde_json::from_slice(&output.stdout).unwrap()
+        json(&self.convert(&[&["--json"], more].concat()))
     }
 
     /// Runs `command` and asserts that nothing changed except in `out`.
@@ -64,26 +62,16 @@ impl Place {
     }
 }
 
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
 #[test]
 fn a_conversion_tells_what_came_of_it_and_the_second_that_it_was_done() {
     let place = Place::new(4);
     fs::write(place.path("raw/seg/3.png"), png(&vec![0; SIDE * SIDE])).unwrap();
     let first = place.changes_only_out(|| place.convert(&[]));
-    assert_success(&first);
-    let text = stdout(&first);
-    for part in
-        ["Pairs: 4 images, 3 objects", "all.json", "3 lesion in 3 images", "1 images without"]
-    {
-        assert!(text.contains(part), "no `{part}` in {text}");
-    }
+    let said =
+        ["Pairs: 4 images, 3 objects", "all.json", "3 lesion in 3 images", "1 images without"];
+    assert_contains(&stdout(&first), &said);
     let before = snapshot(&place.path("out"));
-    let second = place.convert(&[]);
-    assert_success(&second);
-    assert!(stdout(&second).contains("was complete; nothing done"), "{}", stdout(&second));
+    assert_contains(&stdout(&place.convert(&[])), &["was complete; nothing done"]);
     assert!(before == snapshot(&place.path("out")));
 
     let report = place.json(&[]);
@@ -91,8 +79,7 @@ fn a_conversion_tells_what_came_of_it_and_the_second_that_it_was_done() {
     assert_eq!(report["images_without_object"], 1);
     assert_eq!(report["categories"][0]["objects"], 3);
     assert_eq!(report["already_complete"], true, "{report:#}");
-    let written = fs::read_to_string(place.path("out/conversion.json")).unwrap();
-    let mut written: Value = serde_json::from_str(&written).unwrap();
+    let mut written = read_json(&place.path("out/conversion.json"));
     written["already_complete"] = true.into();
     assert_eq!(written, report);
 }
@@ -102,14 +89,9 @@ fn a_dry_run_of_a_folder_writes_nothing() {
     let place = Place::new(3);
     fs::remove_file(place.path("raw/seg/2.png")).unwrap();
     let before = snapshot(place.folder.path());
-    let dry = place.convert(&["--dry-run"]);
-    assert_success(&dry);
-    let text = stdout(&dry);
-    for part in
-        ["3 rasters.images", "2 rasters.masks[0]", "2 complete units", "1 problems", "img/2.png"]
-    {
-        assert!(text.contains(part), "no `{part}` in {text}");
-    }
+    let said =
+        ["3 rasters.images", "2 rasters.masks[0]", "2 complete units", "1 problems", "img/2.png"];
+    assert_contains(&stdout(&place.convert(&["--dry-run"])), &said);
     let report = place.json(&["--dry-run"]);
     assert_eq!(report["units"], 2);
     assert_eq!(report["problems"][0]["kind"], "missing_partner");
@@ -120,14 +102,11 @@ fn a_dry_run_of_a_folder_writes_nothing() {
 #[test]
 fn a_dry_run_of_an_archive_leaves_what_it_unpacked_to_the_conversion() {
     let place = Place::new(0);
-    write_zip(&place.path("raw.zip"), 5);
+    pack(Format::Zip, &pairs(5), &place.path("raw.zip")).unwrap();
     let convert = |more: &[&str]| {
-        let output = place.changes_only_out(|| place.convert_to("raw.zip", "out", more));
-        assert_success(&output);
-        output
+        stdout(&place.changes_only_out(|| place.convert_to("raw.zip", "out", more)))
     };
-    let dry = convert(&["--dry-run"]);
-    assert!(stdout(&dry).contains("no problems"), "{}", stdout(&dry));
+    assert_contains(&convert(&["--dry-run"]), &["no problems"]);
     let left: Vec<PathBuf> = snapshot(&place.path("out")).into_keys().collect();
     assert!(!left.is_empty() && left.iter().all(|path| path.starts_with(".source")), "{left:?}");
     convert(&[]);
@@ -135,22 +114,12 @@ fn a_dry_run_of_an_archive_leaves_what_it_unpacked_to_the_conversion() {
     assert_eq!(fs::read_dir(place.path("out/images")).unwrap().count(), 5);
 }
 
-fn entries(pairs: u32) -> Vec<(String, Vec<u8>)> {
-    let of =
-        |i| [(format!("img/{i}.png"), png(&picture(i))), (format!("seg/{i}.png"), png(&mask(i)))];
-    (0..pairs).flat_map(of).collect()
-}
-
-fn write_zip(path: &Path, pairs: u32) {
-    pack(Format::Zip, &entries(pairs), path).unwrap();
-}
-
 /// A user who fixes the spec after an error does not have to clean up first.
 #[test]
 fn a_conversion_that_failed_at_pairing_can_be_repeated_with_a_better_spec() {
     for source in ["raw", "raw.zip"] {
         let place = Place::new(3);
-        write_zip(&place.path("raw.zip"), 3);
+        pack(Format::Zip, &pairs(3), &place.path("raw.zip")).unwrap();
         fs::write(place.path("pairs.toml"), PAIRS.replace("seg/*", "sge/*")).unwrap();
         let failed = place.convert_to(source, "out", &[]);
         assert_fails(&failed, 3, &["sge/*.png", "img/0.png"]);
@@ -250,8 +219,7 @@ fn links_in_the_source_lead_nowhere_else() {
     // A loop.
     symlink("..", place.path("raw/img/up")).unwrap();
     let output = place.changes_only_out(|| place.convert(&[]));
-    assert_success(&output);
-    assert!(stdout(&output).contains("3 images"), "{}", stdout(&output));
+    assert_contains(&stdout(&output), &["3 images"]);
     let out = snapshot(&place.path("out"));
     let pictures: Vec<_> =
         out.keys().filter(|path| path.extension().is_some_and(|e| e == "png")).collect();
@@ -283,11 +251,8 @@ fn damaged_files_fail_or_are_left_out_up_to_a_cap() {
     fs::write(place.path("raw/seg/3.png"), b"<html>").unwrap();
 
     let failed = place.changes_only_out(|| place.convert(&[]));
-    assert_fails(
-        &failed,
-        3,
-        &["problems in the source", "that cannot be read", "--on-problem skip"],
-    );
+    let said = ["problems in the source", "that cannot be read", "--on-problem skip"];
+    assert_fails(&failed, 3, &said);
     assert!(!place.path("out/annotations/all.json").exists());
     // Good images are written, bad ones are not written at all.
     let images = || fs::read_dir(place.path("out/images")).unwrap().count();
@@ -296,12 +261,8 @@ fn damaged_files_fail_or_are_left_out_up_to_a_cap() {
     let skip = ["--overwrite", "--on-problem", "skip", "--max-problems"];
     let few = place.convert(&[&skip[..], &["3"]].concat());
     assert_fails(&few, 3, &["4 problems", "more than the 3", "--max-problems"]);
-    let enough = place.convert(&[&skip[..], &["4"]].concat());
-    assert_success(&enough);
-    let text = stdout(&enough);
-    for part in ["2 images", "4 that cannot be read", "img/0.png"] {
-        assert!(text.contains(part), "no `{part}` in {text}");
-    }
+    let enough = stdout(&place.convert(&[&skip[..], &["4"]].concat()));
+    assert_contains(&enough, &["2 images", "4 that cannot be read", "img/0.png"]);
     assert_eq!(images(), 2);
     let report = place.json(&["--on-problem", "skip", "--max-problems", "4"]);
     let left_out = report["left_out"]["problems"].as_array().unwrap();
@@ -333,7 +294,7 @@ fn archives_that_lead_out_of_the_folder_write_nothing() {
     {
         let place = Place::new(0);
         for (format, file) in [(Format::Zip, "raw.zip"), (Format::SevenZ, "raw.7z")] {
-            let mut entries = entries(2);
+            let mut entries = pairs(2);
             entries.push((name.to_owned(), png(&picture(7))));
             pack(format, &entries, &place.path(file)).unwrap();
             let output = place.changes_only_out(|| place.convert_to(file, "out", &[]));

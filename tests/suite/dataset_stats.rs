@@ -2,32 +2,24 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use serde_json::{self, Value, json};
+use serde_json::json;
 
-use crate::support::{TINY_MODEL, assert_fails, assert_success, phantoms, sonotune};
+use crate::support::{
+    self, assert_contains, assert_fails, assert_success, phantoms, read_json, sonotune, stdout,
+    write_config,
+};
 
 fn config(folder: &std::path::Path) -> String {
-    let path = folder.join("config.toml");
-    let text = format!(
-        "run_dir = \"run\"\n[dataset]\ntype = \"coco\"\nroot = \"{}\"\n\
-         train = \"annotations/train.json\"\n\
-         val = \"annotations/val.json\"\n{TINY_MODEL}",
-        phantoms().join("phantoms").display()
-    );
-    fs::write(&path, text).unwrap();
-    path.display().to_string()
+    write_config(folder, &phantoms().join("phantoms")).display().to_string()
 }
 
 #[test]
 fn the_figures_are_those_of_the_files() {
     let folder = tempfile::tempdir().unwrap();
-    let output = sonotune(&["data", "stats", &config(folder.path()), "--json"]);
-    assert_success(&output);
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report = support::json(&sonotune(&["data", "stats", &config(folder.path()), "--json"]));
     let train = &report["splits"][0];
     let root = phantoms().join("phantoms");
-    let file = fs::read(root.join("annotations/train.json")).unwrap();
-    let file: Value = serde_json::from_slice(&file).unwrap();
+    let file = read_json(&root.join("annotations/train.json"));
     let images = file["images"].as_array().unwrap();
     let (mut sum, mut squares, mut patients) = (0u64, 0u64, BTreeMap::new());
     for image in images {
@@ -64,10 +56,7 @@ fn pictures_are_written_whole_and_the_same_for_the_same_seed() {
     let config = config(folder.path());
     let out = folder.path().join("pictures");
     let args = ["data", "stats", &config, "--samples", "5", "--out", out.to_str().unwrap()];
-    let output = sonotune(&args);
-    assert_success(&output);
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("objects per image"), "{text}");
+    assert_contains(&stdout(&sonotune(&args)), &["objects per image"]);
     let read = || -> BTreeMap<PathBuf, Vec<u8>> {
         let entries = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
         entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect()

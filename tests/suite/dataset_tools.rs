@@ -8,7 +8,7 @@ use std::{
 use serde_json::{self, Value, json};
 use sonotune_dataset::{Dataset, DatasetConfig, Split};
 
-use crate::support::{assert_fails, assert_success, phantoms, sonotune};
+use crate::support::{self, assert_contains, assert_fails, phantoms, read_json, sonotune, stdout};
 
 /// A copy of the phantoms' training file, so that each test has its own folder.
 fn set(folder: &Path, name: &str) -> PathBuf {
@@ -16,29 +16,20 @@ fn set(folder: &Path, name: &str) -> PathBuf {
     let to = folder.join(name);
     std::fs::create_dir_all(to.join("annotations")).unwrap();
     std::fs::create_dir_all(to.join("images")).unwrap();
-    let train = from.join("annotations/train.json");
-    let file: Value = serde_json::from_slice(&std::fs::read(train).unwrap()).unwrap();
+    let file = read_json(&from.join("annotations/train.json"));
     for image in file["images"].as_array().unwrap() {
         let name = image["file_name"].as_str().unwrap();
-        let source = [from.join("images").join(name), from.join(name)];
-        let source = source.iter().find(|path| path.exists()).unwrap();
         let target = to.join("images").join(name);
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-        std::fs::copy(source, target).unwrap();
+        std::fs::copy(from.join(name), target).unwrap();
     }
     let path = to.join("annotations/all.json");
     std::fs::write(&path, file.to_string()).unwrap();
     path
 }
 
-fn read(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
 fn run(args: &[&str]) -> Value {
-    let output = sonotune(args);
-    assert_success(&output);
-    serde_json::from_slice(&output.stdout).unwrap()
+    support::json(&sonotune(args))
 }
 
 fn names(file: &Value) -> Vec<String> {
@@ -68,9 +59,9 @@ fn a_split_leaves_no_image_out_and_none_twice_and_is_never_written_over() {
     let at = |name: &str| all.with_file_name(name);
     let split: Vec<String> = ["train.json", "val.json", "test.json"]
         .iter()
-        .flat_map(|name| names(&read(&at(name))))
+        .flat_map(|name| names(&read_json(&at(name))))
         .collect();
-    let expected = names(&read(&all));
+    let expected = names(&read_json(&all));
     assert_eq!(split.len(), expected.len());
     assert_eq!(HashSet::<_>::from_iter(&split), HashSet::from_iter(&expected));
     assert_fails(&sonotune(&args), 2, &["train.json exists: pass --overwrite to replace it"]);
@@ -85,7 +76,7 @@ fn a_split_leaves_no_image_out_and_none_twice_and_is_never_written_over() {
     assert!(at("fold2/val.json").exists());
     let table = json!({ "type": "coco", "root": folder.path().join("A"), "images": "images",
                         "train": "annotations/train.json" });
-    assert_eq!(open(table).records.len(), names(&read(&at("train.json"))).len());
+    assert_eq!(open(table).records.len(), names(&read_json(&at("train.json"))).len());
 }
 
 #[test]
@@ -98,7 +89,7 @@ fn merged_agnostic_and_filtered_files_open_as_a_dataset() {
     run(&["data", "agnostic", text(&merged), "--out", text(&agnostic), "--json"]);
     let out = text(&filtered);
     let report = run(&["data", "filter", text(&agnostic), "--out", out, "--only", "B", "--json"]);
-    let count = names(&read(&b)).len();
+    let count = names(&read_json(&b)).len();
     assert_eq!(report["report"]["images"], json!(count));
     let table = json!({ "type": "coco", "root": folder.path(), "train": "b.json" });
     let dataset = open(table);
@@ -142,7 +133,7 @@ fn a_mirrored_image_of_another_dataset_is_found() {
     let all = set(folder.path(), "A");
     let other = folder.path().join("other");
     std::fs::create_dir(&other).unwrap();
-    let name = names(&read(&all)).swap_remove(0);
+    let name = names(&read_json(&all)).swap_remove(0);
     let image = image::open(folder.path().join("A/images").join(&name)).unwrap();
     image.fliph().save(other.join("copy.png")).unwrap();
     let report = run(&["data", "duplicates", text(&all), text(&other), "--across", "--json"]);
@@ -153,6 +144,5 @@ fn a_mirrored_image_of_another_dataset_is_found() {
     let has = |end: &str| members.iter().any(|m| m["path"].as_str().unwrap().ends_with(end));
     assert!(has("copy.png") && has(&name), "{report}");
     let output = sonotune(&["data", "duplicates", text(&all), text(&other)]);
-    assert_success(&output);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("mirrored"));
+    assert_contains(&stdout(&output), &["mirrored"]);
 }

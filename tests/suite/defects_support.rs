@@ -11,7 +11,7 @@ use image::{GrayImage, ImageEncoder, ImageFormat, Luma};
 use serde_json::{self, Value, json};
 use tempfile::TempDir;
 
-use crate::support::{assert_success, sonotune};
+use crate::support::{assert_success, copy_phantoms, read_json, sonotune};
 
 /// 80 phantoms of 64²: every class in every split, and an image for each defect.
 pub(crate) fn clean() -> &'static Path {
@@ -44,17 +44,8 @@ pub(crate) struct Set {
 impl Set {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for part in ["set/images", "set/annotations"] {
-            fs::create_dir_all(folder.path().join(part)).unwrap();
-            for entry in fs::read_dir(clean().join(part)).unwrap() {
-                let entry = entry.unwrap();
-                fs::copy(entry.path(), folder.path().join(part).join(entry.file_name())).unwrap();
-            }
-        }
-        let read = |split: &str| {
-            let path = clean().join(format!("set/annotations/{split}.json"));
-            serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-        };
+        copy_phantoms(&clean().join("set"), &folder.path().join("set"));
+        let read = |split| read_json(&clean().join(format!("set/annotations/{split}.json")));
         let files: BTreeMap<_, Value> =
             ["train", "val", "test"].map(|split| (split, read(split))).into();
         let count = |file: &Value| file["images"].as_array().unwrap().len();

@@ -5,15 +5,17 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::Output,
 };
 
 use serde_json::Value;
 use sonotune_testing::Tiny;
 
 use crate::{
+    raw_support::snapshot,
     small_disk::SmallDisk,
-    support::{assert_fails, assert_success, phantoms, sonotune},
+    support::{
+        assert_fails, assert_success, last, metrics, phantoms, read_json, resume, sonotune, train,
+    },
 };
 
 const STORAGE: i32 = 6;
@@ -36,32 +38,8 @@ checkpoint_every_steps = 2
 num_images = 0
 "#;
 
-fn train(config: &Path, run: &Path, more: &[&str]) -> Output {
-    let (config, run) = (config.display().to_string(), format!("run_dir={}", run.display()));
-    sonotune(&[&["train", &config, &run], more].concat())
-}
-
-fn resume(run: &Path) -> Output {
-    sonotune(&["train", "--resume", &run.display().to_string()])
-}
-
-fn last(run: &Path) -> Vec<u8> {
-    fs::read(run.join("checkpoints/last.safetensors")).unwrap()
-}
-
-/// Each line of `metrics.jsonl`, without time and memory.
-fn metrics(run: &Path) -> Vec<String> {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let line = |line: &str| {
-        let mut values: BTreeMap<String, Value> = serde_json::from_str(line).unwrap();
-        values.retain(|name, _| !name.starts_with("time/") && !name.starts_with("memory/"));
-        format!("{values:?}")
-    };
-    text.lines().map(line).collect()
-}
-
 fn summary(run: &Path) -> Value {
-    serde_json::from_str(&fs::read_to_string(run.join("summary.json")).unwrap()).unwrap()
+    read_json(&run.join("summary.json"))
 }
 
 /// Bytes that a run writes while it trains.
@@ -102,7 +80,7 @@ fn a_checkpoint_that_does_not_fit_leaves_the_one_before() {
     assert_eq!(names, [""; 0], "half a checkpoint is left");
 
     disk.resize(AMPLE);
-    assert_success(&resume(&run));
+    assert_success(&resume(&run, &[]));
     assert!(last(&run) == last(&through));
     assert_eq!(metrics(&run), metrics(&through));
 }
@@ -157,25 +135,14 @@ fn logs_and_events_that_do_not_fit_are_told_and_the_run_goes_on() {
     assert!(count_events(&run) < count_events(&through));
 
     disk.resize(AMPLE);
-    assert_success(&resume(&run));
+    assert_success(&resume(&run, &[]));
     assert!(last(&run) == last(&through));
 }
 
 /// Names and contents of the files in a folder and below.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let name = path.strip_prefix(folder).unwrap().to_owned();
-                files.insert(name, fs::read(path).unwrap());
-            }
-        }
-    }
+    let mut files = snapshot(folder);
+    files.retain(|path, _| folder.join(path).is_file());
     files
 }
 

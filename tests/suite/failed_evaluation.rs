@@ -5,28 +5,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
 use sonotune_engine::checkpoint;
 
-use crate::support::{PROMPTS, assert_fails, assert_success, phantoms, sonotune, tiny_run};
+use crate::support::{
+    MASK2FORMER, PROMPTS, assert_contains, assert_fails, assert_success, copy_phantoms, json,
+    phantoms, read_json, resume, sonotune, tiny_run,
+};
 
 const CLASSIFICATION: &str = "type = \"classification\"";
 
 /// A copy of the phantoms, and the path of the first validation image.
 fn copied(folder: &Path) -> (PathBuf, PathBuf) {
-    let (from, to) = (phantoms().join("phantoms"), folder.join("phantoms"));
-    for part in ["annotations", "images"] {
-        fs::create_dir_all(to.join(part)).unwrap();
-        for entry in fs::read_dir(from.join(part)).unwrap() {
-            let path = entry.unwrap().path();
-            fs::copy(&path, to.join(part).join(path.file_name().unwrap())).unwrap();
-        }
-    }
-    let text = fs::read_to_string(to.join("annotations/val.json")).unwrap();
-    let annotations: Value = serde_json::from_str(&text).unwrap();
-    let name = annotations["images"][0]["file_name"].as_str().unwrap();
-    let image = [to.join("images").join(name), to.join(name)].into_iter().find(|p| p.exists());
-    (to, image.unwrap())
+    let to = folder.join("phantoms");
+    copy_phantoms(&phantoms().join("phantoms"), &to);
+    let annotations = read_json(&to.join("annotations/val.json"));
+    let image = to.join(annotations["images"][0]["file_name"].as_str().unwrap());
+    (to, image)
 }
 
 #[test]
@@ -49,11 +43,11 @@ fn a_run_whose_evaluation_failed_goes_on_from_the_step_before_it() {
     let progress = checkpoint::read_progress(&last("failed")).unwrap();
     assert_eq!((progress.step, progress.evaluation_pending), (3, true));
 
-    let run = folder.path().join("failed").display().to_string();
-    assert_fails(&sonotune(&["train", "--resume", &run]), 3, &[&name]);
+    let run = folder.path().join("failed");
+    assert_fails(&resume(&run, &[]), 3, &[&name]);
     assert_eq!(checkpoint::read_progress(&last("failed")).unwrap().step, 3);
     fs::write(&image, &whole).unwrap();
-    assert_success(&sonotune(&["train", "--resume", &run]));
+    assert_success(&resume(&run, &[]));
     for name in [checkpoint::LAST, checkpoint::BEST] {
         let file = |run: &str| fs::read(last(run).with_file_name(name)).unwrap();
         assert!(file("through") == file("failed"), "{name} differs");
@@ -70,8 +64,7 @@ fn a_metric_that_the_task_does_not_report_is_refused_with_the_config() {
     let config = folder.path().join("config.toml").display().to_string();
     let validated = sonotune(&["config", "validate", &config, "--set", metric]);
     assert_fails(&validated, 2, &["1 of 1 configs invalid"]);
-    let text = String::from_utf8_lossy(&validated.stdout);
-    assert!(expected.iter().all(|part| text.contains(part)), "{text}");
+    assert_contains(&String::from_utf8_lossy(&validated.stdout), &expected);
     // A metric of a protocol that is not in use.
     let boxes = ["task.evaluation.protocols=[\"box\"]", "evaluation.best_metric=center_point/mIoU"];
     assert_fails(&tiny_run(folder.path(), PROMPTS, &boxes), 2, &["it reports box/segm_mAP,"]);
@@ -79,18 +72,10 @@ fn a_metric_that_the_task_does_not_report_is_refused_with_the_config() {
 
 #[test]
 fn tasks_report_the_metrics_that_they_declare() {
-    let mask2former = "type = \"mask2former\"\nnum_queries = 4\nfeat_channels = 32\nnum_heads = 4\n\
-                       neck = \"simple_feature_pyramid\"\n\
-                       pixel_decoder = { num_layers = 1, feedforward_channels = 32 }\n\
-                       transformer_decoder = { num_layers = 1, feedforward_channels = 32 }\n\
-                       training = { num_points = 32 }";
     let clicks = format!("{PROMPTS}\nevaluation = {{ protocols = [\"clicks\", \"box\"] }}");
-    for task in [CLASSIFICATION, &clicks, mask2former] {
+    for task in [CLASSIFICATION, &clicks, MASK2FORMER] {
         let folder = tempfile::tempdir().unwrap();
-        let more = ["train.max_steps=1", "--json"];
-        let output = tiny_run(folder.path(), task, &more);
-        assert_success(&output);
-        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let summary = json(&tiny_run(folder.path(), task, &["train.max_steps=1", "--json"]));
         let metrics = summary["summary"]["metrics"].as_array().unwrap();
         let reported: Vec<_> = metrics.iter().map(|m| m["name"].as_str().unwrap()).collect();
         assert!(!reported.is_empty());

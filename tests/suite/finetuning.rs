@@ -2,6 +2,7 @@
 //! weights are saved.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Output,
@@ -19,7 +20,10 @@ use sonotune_weights as weights;
 use tch::{Device, Tensor, no_grad};
 use tempfile::TempDir;
 
-use crate::support::{assert_fails, assert_success, phantoms, sonotune};
+use crate::support::{
+    self, assert_contains, assert_fails, assert_success, json, metrics, phantoms, read_json,
+    resume, sonotune,
+};
 
 /// A config of a tiny classifier on a ViT with a neck.
 fn write_config(folder: &Path) -> PathBuf {
@@ -59,32 +63,15 @@ impl Place {
     }
 
     fn train(&self, name: &str, more: &[&str]) -> Output {
-        let config = self.config.display().to_string();
-        let run_dir = format!("run_dir={}", self.path(name));
-        sonotune(&[&["train", &config, &run_dir], more].concat())
+        support::train(&self.config, &self.folder.path().join(name), more)
     }
 
     fn checkpoint(&self, name: &str) -> Vec<u8> {
-        fs::read(self.folder.path().join(name).join("checkpoints/last.safetensors")).unwrap()
+        support::last(&self.folder.path().join(name))
     }
 
     fn log(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(name).join("train.log")).unwrap()
-    }
-
-    /// Loss, gradient norm and metrics of each line of `metrics.jsonl`.
-    fn values(&self, name: &str) -> Vec<String> {
-        let text = fs::read_to_string(self.folder.path().join(name).join("metrics.jsonl")).unwrap();
-        let mut values = Vec::new();
-        for line in text.lines() {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            for (key, value) in line.as_object().unwrap() {
-                if !key.contains("time") && !key.contains("memory") {
-                    values.push(format!("{} {key} {value}", line["step"]));
-                }
-            }
-        }
-        values
     }
 
     fn cache(&self, more: &str) -> String {
@@ -112,13 +99,14 @@ fn training_from_cached_embeddings_equals_training_with_the_frozen_backbone() {
     assert_success(&place.train("plain", &[FROZEN]));
     assert_success(&place.train("cached", &[FROZEN, &place.cache("")]));
     assert!(place.checkpoint("plain") == place.checkpoint("cached"));
-    assert_eq!(place.values("plain"), place.values("cached"));
-    assert!(place.values("cached").len() > 30);
+    let metrics = |name: &str| metrics(&place.folder.path().join(name));
+    assert_eq!(metrics("plain"), metrics("cached"));
+    assert!(metrics("cached").iter().map(BTreeMap::len).sum::<usize>() > 30);
 
     // A second run computes nothing; one that stops half way continues to the same result.
     let files = place.cached();
     assert_success(&place.train("resumed", &[FROZEN, &place.cache(""), "train.max_steps=6"]));
-    assert_success(&sonotune(&["train", "--resume", &place.path("resumed"), "train.max_steps=10"]));
+    assert_success(&resume(&place.folder.path().join("resumed"), &["train.max_steps=10"]));
     assert!(place.checkpoint("plain") == place.checkpoint("resumed"));
     assert_eq!(place.cached(), files);
     assert!(place.log("resumed").contains("0 computed"), "{}", place.log("resumed"));
@@ -215,6 +203,19 @@ fn variables(file: &str) -> Vec<(String, Tensor)> {
     all
 }
 
+/// Asserts that the pretrained model of a config has these variables and no others.
+#[track_caller]
+fn assert_opens(loaded: &Loaded, expected: &[(String, Tensor)]) {
+    let categories = loaded.config.dataset.open(Split::Val).unwrap().categories;
+    let source = ModelSource::Pretrained;
+    let opened = Model::open(&loaded.config, Device::Cpu, &source, &categories).unwrap();
+    let variables = opened.model.vs.variables();
+    assert_eq!(variables.len(), expected.len());
+    for (name, want) in expected {
+        assert!(variables[name].equal(want), "{name}");
+    }
+}
+
 /// Scores of all validation images.
 fn scores(loaded: &Loaded, source: &ModelSource) -> Vec<f64> {
     let config = &loaded.config;
@@ -242,11 +243,8 @@ fn what_trained_is_saved_alone_and_lies_on_its_base_to_the_bit() {
     assert!(log.contains("new in this model 16 variables of LoRA"), "{log}");
     assert!(log.contains("ignored     head.* (2)"), "{log}");
     assert_success(&place.export("lora", "lora.safetensors", &["--trained-only"]));
-    assert_fails(
-        &place.export("lora", "lora.safetensors", &["--trained-only"]),
-        4,
-        &["--overwrite"],
-    );
+    let again = place.export("lora", "lora.safetensors", &["--trained-only"]);
+    assert_fails(&again, 4, &["--overwrite"]);
 
     let file = place.path("lora.safetensors");
     let names: Vec<_> = variables(&file).into_iter().map(|(name, _)| name).collect();
@@ -255,17 +253,8 @@ fn what_trained_is_saved_alone_and_lies_on_its_base_to_the_bit() {
 
     // Base and overlay together equal the checkpoint: the best one, of step 5 or 10.
     let weights = format!("weights={{path=\"{}\", overlay=\"{file}\"}}", place.pretrained());
-    let loaded = place.loaded(&[FROZEN, LORA, &weights]);
-    let categories = loaded.config.dataset.open(Split::Val).unwrap().categories;
-    let opened =
-        Model::open(&loaded.config, Device::Cpu, &ModelSource::Pretrained, &categories).unwrap();
-    let mut both: Vec<_> = opened.model.vs.variables().into_iter().collect();
-    both.sort_by(|a, b| a.0.cmp(&b.0));
     let expected = variables(&place.path("lora/checkpoints/best.safetensors"));
-    assert_eq!(both.len(), expected.len());
-    for ((name, got), (_, want)) in both.iter().zip(&expected) {
-        assert!(got.equal(want), "{name}");
-    }
+    assert_opens(&place.loaded(&[FROZEN, LORA, &weights]), &expected);
 
     // A run that starts there records it, and exports all of it.
     assert_success(&place.train("again", &[FROZEN, LORA, &weights, "train.max_steps=1"]));
@@ -287,17 +276,9 @@ fn a_run_on_weights_of_two_files_records_both_and_lies_on_its_base_alone() {
          \"head.*\"]}}]}}"
     );
     assert_success(&place.train("both", &[FROZEN, LORA, &both]));
-    let log = place.log("both");
-    for words in [
-        base.as_str(),
-        &other,
-        "gives       backbone.neck.*, head.*",
-        "left        backbone.* (6), head.* (2)",
-    ] {
-        assert!(log.contains(words), "{words} not in {log}");
-    }
-    let record = fs::read_to_string(place.path("both/weights.json")).unwrap();
-    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let given = ["gives       backbone.neck.*, head.*", "left        backbone.* (6), head.* (2)"];
+    assert_contains(&place.log("both"), &[&[base.as_str(), &other], &given[..]].concat());
+    let record = read_json(&place.folder.path().join("both/weights.json"));
     assert_eq!(record["path"], base.as_str());
     assert_eq!(record["parts"][0]["path"], other.as_str());
     assert_eq!(record["parts"][0]["loaded"].as_array().unwrap().len(), 6 + 2);
@@ -313,23 +294,12 @@ fn a_run_on_weights_of_two_files_records_both_and_lies_on_its_base_alone() {
     // With or without the part in the config.
     let with_part = both.replacen(", parts", &format!(", overlay=\"{file}\", parts"), 1);
     for weights in [format!("weights={{path=\"{base}\", overlay=\"{file}\"}}"), with_part] {
-        let loaded = place.loaded(&[FROZEN, LORA, &weights]);
-        let categories = loaded.config.dataset.open(Split::Val).unwrap().categories;
-        let opened =
-            Model::open(&loaded.config, Device::Cpu, &ModelSource::Pretrained, &categories)
-                .unwrap();
-        let variables = opened.model.vs.variables();
-        assert_eq!(variables.len(), expected.len());
-        for (name, want) in &expected {
-            assert!(variables[name].equal(want), "{name}");
-        }
+        assert_opens(&place.loaded(&[FROZEN, LORA, &weights]), &expected);
     }
 
     // The record of an evaluation names every file.
     let config = place.config.display().to_string();
-    let eval = sonotune(&["eval", "--config", &config, "--split", "val", "--json", &both]);
-    assert_success(&eval);
-    let record: serde_json::Value = serde_json::from_slice(&eval.stdout).unwrap();
+    let record = json(&sonotune(&["eval", "--config", &config, "--split", "val", "--json", &both]));
     assert_eq!(record["checkpoint"], base.as_str());
     assert_eq!(record["beside"][0], other.as_str());
 }

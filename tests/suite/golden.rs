@@ -13,9 +13,10 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command, sync::OnceLoc
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sonotune_testing::Tiny;
 use tempfile::TempDir;
 
-use crate::support::{assert_success, fixture};
+use crate::support::{assert_success, fixture, metrics, read_json};
 
 const WRITE: &str = "SONOTUNE_WRITE_GOLDEN";
 
@@ -73,65 +74,47 @@ fn images() -> &'static Path {
 /// A run: `task` and `backbone` are the tables' lines.
 fn run(backbone: &str, task: &str, augment: &str) -> Golden {
     let folder = tempfile::tempdir().unwrap();
-    let text = format!(
+    let more = format!(
         r#"
 seed = 11
-device = "cpu"
 deterministic = "require"
-run_dir = "{run}"
 [dataset]
 type = "coco"
 root = "{root}"
 train = "annotations/train.json"
-[preprocess]
-image_size = 64
 [augment]
-flip_probability = 0.5
 {augment}
 [loader]
 batch_size = 2
-num_workers = 2
 [backbone]
 {backbone}
 [task]
 {task}
-[optimizer]
-lr = 1e-3
 [train]
-max_steps = 6
 accumulate_batches = 2
 clip_grad_norm = 0.1
 [logging]
-every_steps = 1
 num_images = 0
 "#,
-        run = folder.path().join("run").display(),
         root = images().join("phantoms").display(),
     );
-    let config = folder.path().join("config.toml");
-    fs::write(&config, text).unwrap();
-    pinned(&["train", &config.display().to_string()]);
+    let tiny = Tiny::run(folder.path()).without("dataset").without("backbone").with(&more);
+    pinned(&["train", &tiny.write().display().to_string()]);
     let run = folder.path().join("run");
-    let environment = fs::read_to_string(run.join("env.json")).unwrap();
-    let environment: Value = serde_json::from_str(&environment).unwrap();
-    let libtorch = environment["libtorch"].as_str().unwrap().to_owned();
+    let libtorch = read_json(&run.join("env.json"))["libtorch"].as_str().unwrap().to_owned();
     Golden { libtorch, steps: steps(&run) }
 }
 
 /// Losses, gradient norms and the task's own values of each step.
 fn steps(run: &Path) -> Vec<BTreeMap<String, Number>> {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let of_line = |line: &str| {
-        let line: BTreeMap<String, Value> = serde_json::from_str(line).unwrap();
-        let kept = |name: &str| {
-            name != "step" && !name.starts_with("time/") && !name.starts_with("memory/")
-        };
-        line.iter()
-            .filter(|(name, _)| kept(name))
-            .filter_map(|(name, value)| Some((name.clone(), Number::new(value.as_f64()?))))
+    let lines = metrics(run).into_iter().filter(|line| line["split"] == "train");
+    let numbers = |line: BTreeMap<String, Value>| {
+        line.into_iter()
+            .filter(|(name, _)| name != "step")
+            .filter_map(|(name, value)| Some((name, Number::new(value.as_f64()?))))
             .collect()
     };
-    text.lines().filter(|line| line.contains("\"train\"")).map(of_line).collect()
+    lines.map(numbers).collect()
 }
 
 /// Compares with the committed file, or writes it.

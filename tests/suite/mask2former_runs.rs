@@ -7,26 +7,20 @@ use std::{
 };
 
 use serde_json::Value;
+use sonotune_testing::Tiny;
 
-use crate::support::{assert_success, phantoms, sonotune};
+use crate::support::{
+    self, assert_success, eval, json, last, phantoms, read_json, resume, sonotune,
+};
 
 fn write_config(folder: &Path) -> PathBuf {
-    let text = format!(
-        r#"
-device = "cpu"
-[dataset]
-type = "coco"
-root = "{root}"
-train = "annotations/train.json"
-val = "annotations/val.json"
-[preprocess]
-image_size = 64
+    let tiny = Tiny::run(folder).without("seed").without("run_dir").without("backbone");
+    tiny.data(&phantoms().join("phantoms")).with(CONFIG).write()
+}
+
+const CONFIG: &str = r#"
 [augment]
-flip_probability = 0.5
 scale_range = [0.1, 2.0]
-[loader]
-batch_size = 4
-num_workers = 2
 [backbone]
 type = "resnet"
 base_channels = 8
@@ -36,34 +30,23 @@ type = "mask2former"
 num_queries = 8
 feat_channels = 32
 num_heads = 4
-pixel_decoder = {{ num_layers = 1, feedforward_channels = 32 }}
-transformer_decoder = {{ num_layers = 3, feedforward_channels = 32 }}
-[task.training]
-num_points = 128
-[optimizer]
-lr = 1e-3
+pixel_decoder = { num_layers = 1, feedforward_channels = 32 }
+transformer_decoder = { num_layers = 3, feedforward_channels = 32 }
+training = { num_points = 128 }
 [schedule]
 type = "multistep"
 milestones = [5]
 [train]
-max_steps = 6
 clip_grad_norm = 0.1
 [evaluation]
 every_steps = 2
 best_metric = "segm_mAP"
 [logging]
 num_images = 2
-"#,
-        root = phantoms().join("phantoms").display(),
-    );
-    let path = folder.join("config.toml");
-    fs::write(&path, text).unwrap();
-    path
-}
+"#;
 
 fn train(config: &Path, run: &Path, more: &[&str]) {
-    let (config, run) = (config.display().to_string(), format!("run_dir={}", run.display()));
-    assert_success(&sonotune(&[&["train", &config, &run], more].concat()));
+    assert_success(&support::train(config, run, more));
 }
 
 #[test]
@@ -71,11 +54,10 @@ fn a_jittered_run_resumed_equals_one_never_interrupted() {
     let folder = tempfile::tempdir().unwrap();
     let config = write_config(folder.path());
     let run = |name: &str| folder.path().join(name);
-    let last = |name: &str| fs::read(run(name).join("checkpoints/last.safetensors")).unwrap();
+    let last = |name: &str| last(&run(name));
     train(&config, &run("through"), &[]);
     train(&config, &run("resumed"), &["train.max_steps=4"]);
-    let stopped = run("resumed").display().to_string();
-    assert_success(&sonotune(&["train", "--resume", &stopped, "train.max_steps=6"]));
+    assert_success(&resume(&run("resumed"), &["train.max_steps=6"]));
     assert!(last("through") == last("resumed"));
     train(&config, &run("other"), &["seed=1"]);
     assert!(last("through") != last("other"));
@@ -88,18 +70,15 @@ fn predictions_scored_from_their_file_are_those_of_the_evaluation() {
     let config = write_config(folder.path());
     let run = folder.path().join("run");
     train(&config, &run, &["train.max_steps=30", "augment.scale_range=[1.0, 1.0]"]);
+    let evaluated = eval(&run, "val");
     let run = run.display().to_string();
-    let evaluated = sonotune(&["eval", "--run", &run, "--split", "val", "--json"]);
-    assert_success(&evaluated);
-    let evaluated: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
-
     let predict = |name: &str, more: &[&str]| -> Value {
         let images = phantoms().join("phantoms/images").display().to_string();
         let out = folder.path().join(name);
         let shown = out.display().to_string();
         let args = ["predict", &images, "--run", &run, "--out", &shown, "--no-pictures"];
         assert_success(&sonotune(&[&args, more].concat()));
-        serde_json::from_str(&fs::read_to_string(out.join("predictions.json")).unwrap()).unwrap()
+        read_json(&out.join("predictions.json"))
     };
     let all = predict("all", &["--min-score", "0"]);
     let sure = predict("sure", &["--min-score", "0.2"]);
@@ -112,10 +91,8 @@ fn predictions_scored_from_their_file_are_those_of_the_evaluation() {
     for kind in ["bbox", "segm"] {
         let (truth, detections) = (truth.display().to_string(), detections.display().to_string());
         let args = ["coco-eval", &truth, &detections, "--iou-type", kind, "--json"];
-        let scored =
-            sonotune(&[&args[..], &["--max-dets", "100,300,1000", "--mask-area"]].concat());
-        assert_success(&scored);
-        let scored: Value = serde_json::from_slice(&scored.stdout).unwrap();
+        let more = ["--max-dets", "100,300,1000", "--mask-area"];
+        let scored = json(&sonotune(&[&args[..], &more].concat()));
         let stats = scored["stats"].as_array().unwrap();
         // COCO's order: AP, AP50, AP75, small, medium, large.
         let names = ["mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"];
@@ -133,7 +110,7 @@ fn predictions_scored_from_their_file_are_those_of_the_evaluation() {
 
 /// Predictions of the images of `truth`, under its image ids.
 fn with_ids_of(truth: &Path, predictions: &Value) -> Value {
-    let truth: Value = serde_json::from_str(&fs::read_to_string(truth).unwrap()).unwrap();
+    let truth = read_json(truth);
     let name = |image: &Value| {
         let name = image["file_name"].as_str().unwrap();
         name.rsplit('/').next().unwrap().to_owned()

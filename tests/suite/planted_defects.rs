@@ -1,6 +1,6 @@
 //! A phantom dataset with known defects: each is found where it was planted, and nothing else.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Output};
 
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, imageops};
 use serde_json::{self, Value, json};
@@ -10,7 +10,7 @@ use sonotune_dataset::{DatasetConfig, findings::Code};
 
 use crate::{
     defects_support::{Set, Spot, clean, noise, save, save_turned, spot, spots},
-    support::{TINY_MODEL, assert_fails, assert_success, sonotune},
+    support::{assert_contains, assert_fails, sonotune, stdout, write_config},
 };
 
 const DECODE: DecodeOptions = DecodeOptions { exif: true, max_pixels: 1 << 20 };
@@ -309,21 +309,15 @@ fn checked(set: &Set) -> Vec<Spot> {
     spots(&serde_json::to_value(&report).unwrap(), &set.root())
 }
 
+/// Checks as a user does.
+fn data_check(set: &Set, more: &[&str]) -> Output {
+    let config = write_config(set.folder.path(), &set.root()).display().to_string();
+    let test = "dataset.test=annotations/test.json";
+    sonotune(&[&["data", "check", &config, test], more].concat())
+}
+
 /// The training split has 18 or 19 objects of each class.
 const MAX_RATIO: f64 = 8.0;
-
-/// A config file of the copy.
-fn config(set: &Set) -> String {
-    let path = set.folder.path().join("config.toml");
-    let text = format!(
-        "run_dir = \"run\"\n[dataset]\ntype = \"coco\"\nroot = \"{}\"\n\
-         train = \"annotations/train.json\"\n\
-         val = \"annotations/val.json\"\ntest = \"annotations/test.json\"\n{TINY_MODEL}",
-        set.root().display()
-    );
-    fs::write(&path, text).unwrap();
-    path.display().to_string()
-}
 
 #[test]
 fn all_planted_defects_are_found_where_they_are_and_nothing_else() {
@@ -332,8 +326,7 @@ fn all_planted_defects_are_found_where_they_are_and_nothing_else() {
     let mut expected: Vec<Spot> = DEFECTS.iter().flat_map(|(_, plant)| plant(&mut set)).collect();
     expected.sort();
     set.write();
-    let config = config(&set);
-    let output = sonotune(&["data", "check", &config, "--json", "--max-ratio", "8"]);
+    let output = data_check(&set, &["--json", "--max-ratio", "8"]);
     assert_fails(&output, 3, &["faults and", "fix these"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let found = spots(&report, &set.root());
@@ -358,10 +351,7 @@ fn each_defect_alone_is_found_alone() {
 fn clean_phantoms_give_nothing() {
     let set = Set::new();
     assert_eq!(checked(&set), []);
-    let output = sonotune(&["data", "check", &config(&set), "--strict"]);
-    assert_success(&output);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("nothing found in 80 images"), "{text}");
+    assert_contains(&stdout(&data_check(&set, &["--strict"])), &["nothing found in 80 images"]);
 }
 
 #[test]

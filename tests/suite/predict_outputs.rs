@@ -1,24 +1,26 @@
 //! What `sonotune predict` writes for a promptable model, and which programs can read it.
 
-use std::{fs, process::Command};
+use std::{path::Path, process::Command};
 
 use serde_json::Value;
 
 use crate::{
-    prompts_support::{Place, Trained, answers, assert_success, list},
-    support::{assert_fails, python, sonotune},
+    prompts_support::{Place, Trained, answers, list},
+    support::{
+        assert_contains, assert_fails, assert_success, json, python, read_json, sonotune, stdout,
+    },
 };
 
 #[test]
 fn annotated_objects_are_asked_about_and_keep_their_ids() {
     let (place, trained) = (Place::new(), Trained::get());
-    let truth: Value = serde_json::from_slice(&fs::read(trained.annotations()).unwrap()).unwrap();
+    let truth = read_json(Path::new(&trained.annotations()));
     let on_test = |out: &str, more: &[&str]| {
         let annotations = trained.annotations();
         let all = [&["--annotations", annotations.as_str(), "--no-pictures"], more].concat();
         place.predict_images(&trained.data(""), out, &all)
     };
-    let printed = assert_success(&on_test("boxes", &[]));
+    let printed = stdout(&on_test("boxes", &[]));
     assert!(printed.contains("without prompts left out"), "{printed}");
     let document = place.json("boxes");
     let key = |list: &[Value], keys: &[&str]| -> Vec<String> {
@@ -39,11 +41,8 @@ fn annotated_objects_are_asked_about_and_keep_their_ids() {
     assert_eq!(list(&place.json("clicks"), "annotations").len(), found.len());
     assert_success(&on_test("centre", &["--protocol", "center_point"]));
     assert_ne!(answers(&place.json("centre")), answers(&document));
-    assert_fails(
-        &on_test("x", &["--protocol", "boxes"]),
-        2,
-        &["task.evaluation.protocols", "boxes", "center_point"],
-    );
+    let unknown = on_test("x", &["--protocol", "boxes"]);
+    assert_fails(&unknown, 2, &["task.evaluation.protocols", "boxes", "center_point"]);
 
     // A single image: only its own annotations count.
     let file_name = truth["images"][0]["file_name"].as_str().unwrap();
@@ -57,6 +56,10 @@ fn annotated_objects_are_asked_about_and_keep_their_ids() {
     assert_fails(&other, 3, &["test.json", "there is no image", "missing"]);
 }
 
+fn coco_eval(truth: &str, found: &str, kind: &str) -> Value {
+    json(&sonotune(&["coco-eval", truth, found, "--iou-type", kind, "--json"]))
+}
+
 #[test]
 fn predictions_are_scored_and_trained_on_as_they_are() {
     let (place, trained) = (Place::new(), Trained::get());
@@ -66,12 +69,9 @@ fn predictions_are_scored_and_trained_on_as_they_are() {
     assert_success(&place.predict_images(&images, "out", &ask));
     let found = place.path("out/predictions.json");
     for kind in ["bbox", "segm"] {
-        let args = ["coco-eval", &truth, &found, "--iou-type", kind, "--json"];
-        let scores: Value = serde_json::from_str(&assert_success(&sonotune(&args))).unwrap();
-        assert_eq!(list(&scores, "stats").len(), 12);
+        assert_eq!(list(&coco_eval(&truth, &found, kind), "stats").len(), 12);
         // Scored against themselves, the predictions are perfect.
-        let args = ["coco-eval", &found, &found, "--iou-type", kind, "--json"];
-        let scores: Value = serde_json::from_str(&assert_success(&sonotune(&args))).unwrap();
+        let scores = coco_eval(&found, &found, kind);
         assert!(scores["stats"][0].as_f64().unwrap() > 0.999, "{scores}");
     }
     let config = trained.config("again.toml", &found, "");
@@ -110,7 +110,7 @@ for kind in ('bbox', 'segm'):
 ";
     let found = place.path("out/predictions.json");
     let output = Command::new(python).args(["-c", code, &truth, &found]).output().unwrap();
-    let printed = assert_success(&output);
+    let printed = stdout(&output);
     let theirs: Vec<Vec<f64>> = printed
         .lines()
         .filter_map(|line| line.strip_prefix("STATS "))
@@ -118,8 +118,7 @@ for kind in ('bbox', 'segm'):
         .collect();
     assert_eq!(theirs.len(), 2);
     for (kind, theirs) in ["bbox", "segm"].into_iter().zip(theirs) {
-        let args = ["coco-eval", &truth, &found, "--iou-type", kind, "--json"];
-        let ours: Value = serde_json::from_str(&assert_success(&sonotune(&args))).unwrap();
+        let ours = coco_eval(&truth, &found, kind);
         for (ours, theirs) in list(&ours, "stats").iter().zip(theirs) {
             assert!((ours.as_f64().unwrap() - theirs).abs() < 1e-12);
         }
@@ -148,9 +147,8 @@ fn everything_finds_masks_that_differ() {
     assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
     // No mask passes an impossible filter, which is not an error.
     let strict = ["--everything", "--no-pictures", "task.everything.pred_iou_thresh=10.0"];
-    let printed = assert_success(&place.predict("none", &strict));
-    assert!(printed.contains("2 image(s), 0 object(s),"), "{printed}");
-    assert!(printed.contains("2 image(s) without an object"), "{printed}");
+    let printed = stdout(&place.predict("none", &strict));
+    assert_contains(&printed, &["2 image(s), 0 object(s),", "2 image(s) without an object"]);
     assert_eq!(list(&place.json("none"), "annotations").len(), 0);
     assert_eq!(list(&place.json("none"), "images").len(), 2);
     assert_eq!(place.rows("none").len(), 1);

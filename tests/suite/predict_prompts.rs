@@ -9,8 +9,8 @@ use image::DynamicImage;
 use serde_json::{Value, json};
 
 use crate::{
-    prompts_support::{Place, Trained, answers, assert_success, list},
-    support::{assert_fails, sonotune},
+    prompts_support::{Place, Trained, answers, list},
+    support::{self, assert_contains, assert_fails, assert_success, sonotune, stdout},
 };
 
 #[test]
@@ -67,8 +67,7 @@ fn json_prompts_are_answered_one_by_one() {
     assert_eq!(single.iter().filter(|&&v| v == 255).count(), area);
     assert!(!Path::new(&place.path("out/masks/a.png")).exists());
     let none = ["--prompts", &file, "--masks", "none", "--no-pictures", "--overwrite"];
-    let printed = assert_success(&place.predict("out", &[&none[..], &["--json"]].concat()));
-    let record: Value = serde_json::from_str(&printed).unwrap();
+    let record = support::json(&place.predict("out", &[&none[..], &["--json"]].concat()));
     assert_eq!((&record["num_images"], &record["num_objects"]), (&json!(2), &json!(5)));
     assert!(record["masks"].is_null() && !Path::new(&place.path("out/masks")).exists());
     assert_eq!(answers(&place.json("out")), answers(&document));
@@ -110,18 +109,12 @@ fn the_answer_to_a_prompt_does_not_depend_on_the_others() {
 #[test]
 fn a_promptable_model_says_how_to_ask_and_takes_one_way_at_a_time() {
     let place = Place::new();
-    assert_fails(
-        &place.predict("x", &[]),
-        2,
-        &["--prompts FILE", "--annotations COCO.json", "--everything"],
-    );
+    let ways = ["--prompts FILE", "--annotations COCO.json", "--everything"];
+    assert_fails(&place.predict("x", &[]), 2, &ways);
     let file = place.write("p.csv", "image,x,y\na.png,1,1\n");
     assert_fails(&place.predict("x", &["--prompts", &file, "--everything"]), 2, &["--everything"]);
-    assert_fails(
-        &place.predict("x", &["--everything", "--protocol", "box"]),
-        2,
-        &["--annotations"],
-    );
+    let protocol = place.predict("x", &["--everything", "--protocol", "box"]);
+    assert_fails(&protocol, 2, &["--annotations"]);
     assert!(!Path::new(&place.path("x")).exists());
 }
 
@@ -187,10 +180,8 @@ fn prompts_that_miss_their_image_cost_that_image_only() {
 #[test]
 fn a_box_partly_outside_is_cut_and_that_is_said() {
     let place = Place::new();
-    let printed =
-        assert_success(&place.ask("outside", &json!([{"name": "n", "box": [-5, 3, 30, 99]}])));
-    assert!(printed.contains("a.png") && printed.contains("[-5, 3, 30, 99]"), "{printed}");
-    assert!(printed.contains("prompt 1 (\"n\")") && printed.contains("clipped"), "{printed}");
+    let printed = stdout(&place.ask("outside", &json!([{"name": "n", "box": [-5, 3, 30, 99]}])));
+    assert_contains(&printed, &["a.png", "[-5, 3, 30, 99]", "prompt 1 (\"n\")", "clipped"]);
     assert_success(&place.ask("inside", &json!([{"box": [0, 3, 30, 40]}])));
     assert_eq!(answers(&place.json("outside")), answers(&place.json("inside")));
     let notes = place.json("outside")["info"]["notes"].to_string();
@@ -216,7 +207,7 @@ fn names_that_do_not_fit_are_told_before_anything_is_computed() {
     assert_fails(&ask(&place.path("none.csv"), "x"), 3, &["none.csv"]);
 
     // Images without prompts are left out, and listed.
-    let printed = assert_success(&ask(&csv("image,x,y\na.png,1,1\n"), "out"));
+    let printed = stdout(&ask(&csv("image,x,y\na.png,1,1\n"), "out"));
     assert!(printed.contains("1 image(s) without prompts left out:\n  sub/b.png"), "{printed}");
     assert_eq!(list(&place.json("out"), "images").len(), 1);
     assert_eq!(place.json("out")["info"]["without_prompts"], json!(["sub/b.png"]));

@@ -7,14 +7,7 @@ use serde_json::{Value, json};
 use sonotune_testing::Tiny;
 use tempfile::TempDir;
 
-use crate::support::{self, sonotune};
-
-/// Standard output of a command that succeeded.
-#[track_caller]
-pub(crate) fn assert_success(output: &Output) -> String {
-    support::assert_success(output);
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
+use crate::support::{assert_success, read_json, sonotune};
 
 /// Phantoms with several lesions per image, and a run of a tiny model on them.
 pub(crate) struct Trained {
@@ -108,8 +101,7 @@ impl Place {
     }
 
     pub(crate) fn json(&self, out: &str) -> Value {
-        let path = self.folder.path().join(out).join("predictions.json");
-        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+        read_json(&self.folder.path().join(out).join("predictions.json"))
     }
 
     pub(crate) fn rows(&self, out: &str) -> Vec<String> {

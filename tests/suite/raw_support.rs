@@ -56,37 +56,23 @@ pub(crate) fn png(pixels: &[u8]) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// `count` images `img/<i>.png` with masks `seg/<i>.png`, and the spec that reads them.
+/// `count` images `img/<i>.png` with masks `seg/<i>.png`, as [`PAIRS`] describes them.
+pub(crate) fn pairs(count: u32) -> Vec<(String, Vec<u8>)> {
+    let pair =
+        |i| [(format!("img/{i}.png"), png(&picture(i))), (format!("seg/{i}.png"), png(&mask(i)))];
+    (0..count).flat_map(pair).collect()
+}
+
 pub(crate) fn write_pairs(folder: &Path, count: u32) {
     for name in ["img", "seg"] {
         fs::create_dir_all(folder.join(name)).unwrap();
     }
-    for i in 0..count {
-        fs::write(folder.join(format!("img/{i}.png")), png(&picture(i))).unwrap();
-        fs::write(folder.join(format!("seg/{i}.png")), png(&mask(i))).unwrap();
+    for (name, bytes) in pairs(count) {
+        fs::write(folder.join(name), bytes).unwrap();
     }
 }
 
-pub(crate) const PAIRS: &str = r#"
-name = "Pairs"
-title = "Pairs"
-application = "breast"
-url = "https://example.org"
-licence = "CC0"
-access = "open"
-source = ["pairs"]
-categories = [{ id = 1, name = "lesion", supercategory = "lesion" }]
-
-[rasters.images]
-files = "img/*.png"
-key = '([^/]+)\.png$'
-
-[[rasters.masks]]
-files = "seg/*.png"
-key = '([^/]+)\.png$'
-decode = { at_least = 128 }
-category = 1
-"#;
+pub(crate) const PAIRS: &str = include_str!("../fixtures/curation/pairs.toml");
 
 /// Everything below `folder`: files with their content, folders and links by their kind.
 pub(crate) fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

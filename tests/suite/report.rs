@@ -8,7 +8,10 @@ use sonotune_report as report;
 
 use crate::{
     browser::faults_on_a_phone,
-    support::{PROMPTS, assert_fails, assert_success, sonotune, tiny_run},
+    support::{
+        MASK2FORMER, PROMPTS, assert_contains, assert_fails, assert_success, json as json_of,
+        read_json, resume, sonotune, tiny_run,
+    },
 };
 
 const SECTIONS: [&str; 9] = [
@@ -22,10 +25,6 @@ const SECTIONS: [&str; 9] = [
     "config",
     "commands",
 ];
-
-const MASK2FORMER: &str = "type = \"mask2former\"\nneck = \"simple_feature_pyramid\"\nnum_queries = 8\nfeat_channels = 32\nnum_heads = 4\n\
-    pixel_decoder = { num_layers = 1, feedforward_channels = 32 }\n\
-    transformer_decoder = { num_layers = 3, feedforward_channels = 32 }";
 
 fn page(run: &Path) -> String {
     fs::read_to_string(run.join("report.html")).unwrap()
@@ -81,14 +80,11 @@ fn a_classification_run_shows_curves_tables_and_pictures_and_takes_scores_in_lat
     assert_whole(&html);
     assert_legible(&html);
     assert_eq!(html.matches("Split val, evaluated while training").count(), 1);
-    for text in
-        ["finished", "Training loss", "Confusion matrix", "Per category", "sonotune eval --run"]
-    {
-        assert!(html.contains(text), "{text}");
-    }
+    let said =
+        ["finished", "Training loss", "Confusion matrix", "Per category", "sonotune eval --run"];
+    assert_contains(&html, &said);
     // Each of the few images of the split is shown once, with its name, score and both labels.
-    let shown: Value =
-        serde_json::from_slice(&fs::read(run.join("report/training-val.json")).unwrap()).unwrap();
+    let shown = read_json(&run.join("report/training-val.json"));
     let num_images = shown["counts"]["num_images"].as_u64().unwrap().min(12) as usize;
     assert_eq!(html.matches("<img").count(), num_images);
     assert_eq!(html.matches("score of the true category 0.").count(), num_images);
@@ -107,15 +103,10 @@ fn a_classification_run_shows_curves_tables_and_pictures_and_takes_scores_in_lat
     // Scores without their pictures, and a page that was lost.
     fs::remove_file(run.join("report.html")).unwrap();
     fs::rename(run.join("eval-val.json"), run.join("eval-test.json")).unwrap();
-    let record = fs::read_to_string(run.join("eval-test.json")).unwrap();
-    fs::write(
-        run.join("eval-test.json"),
-        record.replace("\"split\": \"val\"", "\"split\": \"test\""),
-    )
-    .unwrap();
-    let output = sonotune(&["report", "--run", &name, "--json"]);
-    assert_success(&output);
-    let written: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut record = read_json(&run.join("eval-test.json"));
+    record["split"] = "test".into();
+    fs::write(run.join("eval-test.json"), record.to_string()).unwrap();
+    let written = json_of(&sonotune(&["report", "--run", &name, "--json"]));
     let html = page(&run);
     assert_eq!(written["bytes"].as_u64().unwrap() as usize, html.len());
     assert!(html.contains("Split test, by sonotune eval"));
@@ -155,10 +146,10 @@ fn a_failed_run_says_so_with_the_reason_and_an_unwritable_report_loses_no_run() 
     fs::remove_file(run.join("report.html")).unwrap();
     fs::create_dir_all(run.join("report.html/in-the-way")).unwrap();
     let name = run.display().to_string();
-    let output = sonotune(&["train", "--resume", &name, "train.max_steps=6"]);
+    let output = resume(&run, &["train.max_steps=6"]);
     assert_success(&output);
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("report.html") && text.contains("sonotune report --run"), "{text}");
+    assert_contains(&text, &["report.html", "sonotune report --run"]);
     fs::remove_dir_all(run.join("report.html")).unwrap();
     assert_success(&sonotune(&["report", "--run", &name]));
     let html = page(&run);
@@ -267,7 +258,7 @@ fn hostile_names_stay_text_and_the_largest_run_still_fits() {
     let html = report::html(&run).unwrap();
     assert_whole(&html);
     assert_legible(&html);
-    for text in [
+    let said = [
         "&lt;script&gt;alert(1)&lt;/script&gt;",
         "&lt;script&gt;alert(2)",
         "onload=alert(4)",
@@ -281,8 +272,7 @@ fn hostile_names_stay_text_and_the_largest_run_still_fits() {
         "resumed after step 500",
         "no defined value",
         "thinned to the extremes",
-    ] {
-        assert!(html.contains(text), "{text}");
-    }
+    ];
+    assert_contains(&html, &said);
     assert!(html.len() < 2 << 20, "{}", html.len());
 }

@@ -18,8 +18,8 @@ use sonotune_engine::checkpoint::{self, kept};
 use sonotune_weights as weights;
 
 use crate::{
-    resume_oracle::{DROPOUT, checkpoints, everything_on, metrics},
-    support::assert_success,
+    resume_oracle::{DROPOUT, checkpoints, everything_on},
+    support::{assert_success, metrics},
 };
 
 const MAX_STEPS: u64 = 40;
@@ -173,10 +173,8 @@ fn killed_training_loses_no_checkpoint_and_ends_in_the_same_bytes() {
     let kills = if std::env::var_os("SONOTUNE_LONG_TESTS").is_some() { 100 } else { 12 };
     let begun = Instant::now();
     let folder = tempfile::tempdir().unwrap();
-    let text = everything_on(32, DROPOUT, "box/segm_mAP", MAX_STEPS)
-        .replace("keep_checkpoints = 1000", "keep_checkpoints = 3")
-        .replace("every_steps = 3", "every_steps = 13");
-    fs::write(folder.path().join("config.toml"), text).unwrap();
+    let tiny = everything_on(folder.path(), 32, DROPOUT, "box/segm_mAP").steps(MAX_STEPS);
+    let _ = tiny.set("train.keep_checkpoints=3").set("evaluation.every_steps=13").write();
     let mut driver =
         Driver { folder, rng: Rng::at(SEED, &[]), whole: 0.0, tally: Tally::default() };
     let through = driver.path("through");

@@ -3,7 +3,6 @@
 //! alone does not.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -12,78 +11,54 @@ use std::{
 use classification as _;
 use mask2former as _;
 use sam_prompt as _;
-use serde_json::Value;
 use sonotune_base::stop::StopFlag;
 use sonotune_engine::checkpoint::{self, kept};
 use sonotune_run::{ModelSource, TrainOptions, config};
 use sonotune_run_folder::Existing;
+use sonotune_testing::Tiny;
 use sonotune_weights as weights;
 use tch::Tensor;
 
-use crate::{bad_images::harmed, support::phantoms};
+use crate::{
+    bad_images::harmed,
+    support::{MASK2FORMER, metrics, phantoms},
+};
 
 /// Everything that has a state or is drawn at random: shuffled, jittered, flipped, accumulated, clipped,
-/// averaged, on a schedule, in bf16, scored for the best and for early stopping. `{channels}` are the
+/// averaged, on a schedule, in bf16, scored for the best and for early stopping. `channels` are the
 /// backbone's.
-pub(crate) fn everything_on(channels: u32, task: &str, metric: &str, max_steps: u64) -> String {
-    format!(
-        r#"
+pub(crate) fn everything_on(folder: &Path, channels: u32, task: &str, metric: &str) -> Tiny {
+    let text = format!("[task]\n{task}\n[evaluation]\nbest_metric = \"{metric}\"\n");
+    let tiny = Tiny::run(folder).data(&phantoms().join("phantoms")).with(EVERYTHING).with(&text);
+    let tiny = tiny.set(&format!("backbone.out_channels={channels}"));
+    if channels == 0 { tiny.set("dataset.image_label=\"from_objects\"") } else { tiny }
+}
+
+const EVERYTHING: &str = r#"
 seed = 5
-device = "cpu"
 precision = "bf16"
-run_dir = "run"
-[dataset]
-type = "coco"
-root = "{root}"
-train = "annotations/train.json"
-val = "annotations/val.json"
-{labels}
-[preprocess]
-image_size = 64
 [augment]
-flip_probability = 0.5
 scale_range = [0.5, 1.5]
 [loader]
 batch_size = 2
-num_workers = 2
-[backbone]
-type = "sam_vit"
-embed_dim = 32
-depth = 2
-num_heads = 2
-window_size = 2
-global_attn_indexes = [1]
-image_size = 64
-out_channels = {channels}
-[task]
-{task}
-[optimizer]
-lr = 1e-3
 [schedule]
 type = "cosine"
-warmup = {{ steps = 3, start_factor = 0.1 }}
+warmup = { steps = 3, start_factor = 0.1 }
 [train]
-max_steps = {max_steps}
 accumulate_batches = 2
 clip_grad_norm = 0.5
 checkpoint_every_steps = 1
 keep_checkpoints = 1000
 [train.ema]
 decay = 0.9
-warmup = {{ power = 0.75 }}
+warmup = { power = 0.75 }
 [train.early_stopping]
 patience = 100
 [evaluation]
 every_steps = 3
-best_metric = "{metric}"
 [logging]
-every_steps = 1
 num_images = 1
-"#,
-        root = phantoms().join("phantoms").display(),
-        labels = if channels == 0 { "image_label = \"from_objects\"" } else { "" },
-    )
-}
+"#;
 
 /// The promptable task with dropout, for which the decoder draws random numbers.
 pub(crate) const DROPOUT: &str = "type = \"sam_prompt\"\nconvention = \"ultrasam\"\n\
@@ -104,16 +79,6 @@ fn train(config: &Path, run: &Path, more: &[String], options: &TrainOptions) {
 
 pub(crate) fn checkpoints(run: &Path) -> PathBuf {
     run.join("checkpoints")
-}
-
-/// `metrics.jsonl` without times and memory.
-pub(crate) fn metrics(run: &Path) -> Vec<BTreeMap<String, Value>> {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let lines = text
-        .lines()
-        .map(|l| serde_json::from_str::<BTreeMap<String, serde_json::Value>>(l).unwrap());
-    let own = |key: &str| !key.starts_with("time/") && !key.starts_with("memory/");
-    lines.map(|line| line.into_iter().filter(|(key, _)| own(key)).collect()).collect()
 }
 
 /// The run folder as it was after `step`, except for the log of later steps.
@@ -149,14 +114,13 @@ fn model(checkpoint: &Path) -> Vec<Tensor> {
 }
 
 /// Trains to the end, then resumes from every step, and starts from the weights of every step.
-fn every_step(text: &str, max_steps: u64) {
+fn every_step(channels: u32, task: &str, metric: &str, max_steps: u64) {
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("config.toml");
+    let config = everything_on(folder.path(), channels, task, metric).steps(max_steps).write();
     // Three images of each split are damaged or missing, and are skipped.
     let root = format!("dataset.root={:?}", harmed(folder.path()).display().to_string());
     let skip = ["loader.bad_images=skip", "dataset.check_files=none"].map(str::to_owned);
     let always: &[String] = &[&[root], &skip[..]].concat();
-    fs::write(&config, text).unwrap();
     let through = folder.path().join("through");
     train(&config, &through, always, &options(Existing::Refuse, ModelSource::Last));
     assert_eq!(kept::steps(&checkpoints(&through)).unwrap(), Vec::from_iter(1..=max_steps));
@@ -215,7 +179,7 @@ fn a_promptable_run_goes_on_from_every_step() {
 #[test]
 #[ignore = "run by a_promptable_run_goes_on_from_every_step"]
 fn sam_prompt_every_step() {
-    every_step(&everything_on(32, DROPOUT, "box/segm_mAP", 8), 8);
+    every_step(32, DROPOUT, "box/segm_mAP", 8);
 }
 
 #[test]
@@ -226,7 +190,7 @@ fn a_classifier_goes_on_from_every_step() {
 #[test]
 #[ignore = "run by a_classifier_goes_on_from_every_step"]
 fn classification_every_step() {
-    every_step(&everything_on(0, "type = \"classification\"", "f1", 4), 4);
+    every_step(0, "type = \"classification\"", "f1", 4);
 }
 
 #[test]
@@ -238,8 +202,8 @@ fn a_run_stopped_before_an_evaluation_makes_up_for_it() {
 #[ignore = "run by a_run_stopped_before_an_evaluation_makes_up_for_it"]
 fn classification_stopped_before_an_evaluation() {
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("config.toml");
-    fs::write(&config, everything_on(0, "type = \"classification\"", "f1", 3)).unwrap();
+    let tiny = everything_on(folder.path(), 0, "type = \"classification\"", "f1");
+    let config = tiny.steps(3).write();
     let always = ["evaluation.every_steps=1".to_owned()];
     let (through, resumed) = (folder.path().join("through"), folder.path().join("resumed"));
     train(&config, &through, &always, &options(Existing::Refuse, ModelSource::Last));
@@ -269,13 +233,5 @@ fn an_instance_segmenter_goes_on_from_every_step() {
 #[test]
 #[ignore = "run by an_instance_segmenter_goes_on_from_every_step"]
 fn mask2former_every_step() {
-    let task = r#"type = "mask2former"
-num_queries = 8
-feat_channels = 32
-num_heads = 4
-neck = "simple_feature_pyramid"
-pixel_decoder = { num_layers = 1, feedforward_channels = 32 }
-transformer_decoder = { num_layers = 2, feedforward_channels = 32 }
-training = { num_points = 64 }"#;
-    every_step(&everything_on(32, task, "segm_mAP", 4), 4);
+    every_step(32, MASK2FORMER, "segm_mAP", 4);
 }

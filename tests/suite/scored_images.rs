@@ -1,15 +1,15 @@
 //! Which images of a split are scored: all, unless the config explicitly says otherwise.
 
-use serde_json::Value;
-
-use crate::support::{PROMPTS, assert_fails, assert_success, phantoms, sonotune, tiny_run};
+use crate::support::{
+    PROMPTS, assert_contains, assert_fails, assert_success, json as json_of, phantoms, read_json,
+    sonotune, stdout, tiny_run,
+};
 
 #[test]
 fn images_are_left_out_only_by_name_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     // The first image loses its objects.
-    let source = phantoms().join("phantoms/annotations/val.json");
-    let mut json: Value = serde_json::from_slice(&std::fs::read(source).unwrap()).unwrap();
+    let mut json = read_json(&phantoms().join("phantoms/annotations/val.json"));
     let first = json["annotations"][0]["image_id"].clone();
     let annotations = json["annotations"].as_array_mut().unwrap();
     annotations.retain(|annotation| annotation["image_id"] != first);
@@ -33,11 +33,7 @@ fn images_are_left_out_only_by_name_and_counted() {
         let fixed = ["eval", "--run", &run, "--split", "val"];
         sonotune(&[&fixed, more].concat())
     };
-    let scored = |more: &[&str]| -> Value {
-        let output = eval(&[more, &["--json"]].concat());
-        assert_success(&output);
-        serde_json::from_slice(&output.stdout).unwrap()
-    };
+    let scored = |more: &[&str]| json_of(&eval(&[more, &["--json"]].concat()));
     let filtered = scored(&["evaluation.min_size=16"]);
     assert_eq!(filtered["num_images"], with_objects.len());
     let note = filtered["dataset_notes"].to_string();
@@ -46,11 +42,7 @@ fn images_are_left_out_only_by_name_and_counted() {
     let honest = scored(&["evaluation.filter_empty_gt=false"]);
     assert_eq!(honest["num_images"], all);
     assert_eq!(honest["dataset_notes"].as_array().map(Vec::len), Some(0));
-    let printed = eval(&[]);
-    assert!(String::from_utf8_lossy(&printed.stdout).contains(&left_out));
-    assert_fails(
-        &eval(&["evaluation.min_size=65"]),
-        2,
-        &["no image is left", "evaluation.min_size"],
-    );
+    assert_contains(&stdout(&eval(&[])), &[&left_out]);
+    let none = eval(&["evaluation.min_size=65"]);
+    assert_fails(&none, 2, &["no image is left", "evaluation.min_size"]);
 }

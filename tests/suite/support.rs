@@ -1,24 +1,76 @@
 //! Helpers shared by several test modules.
 
 use std::{
-    path::Path,
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::OnceLock,
 };
 
+use serde_json::Value;
 use sonotune_testing::Tiny;
-#[allow(unused_imports)]
-pub(crate) use sonotune_testing::{assert_fails, assert_success, fixture, python, shared};
+pub(crate) use sonotune_testing::{
+    assert_contains, assert_fails, assert_success, fixture, python, shared,
+};
 use tempfile::TempDir;
 
 /// Runs the program.
-#[allow(dead_code)]
 pub(crate) fn sonotune(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sonotune")).args(args).output().unwrap()
 }
 
+/// Standard output of a command that succeeded.
+#[track_caller]
+pub(crate) fn stdout(output: &Output) -> String {
+    assert_success(output);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The same as JSON.
+#[track_caller]
+pub(crate) fn json(output: &Output) -> Value {
+    serde_json::from_str(&stdout(output)).unwrap()
+}
+
+pub(crate) fn read_json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// Trains into the folder `run`.
+pub(crate) fn train(config: &Path, run: &Path, more: &[&str]) -> Output {
+    let (config, run) = (config.display().to_string(), format!("run_dir={}", run.display()));
+    sonotune(&[&["train", &config, &run], more].concat())
+}
+
+pub(crate) fn resume(run: &Path, more: &[&str]) -> Output {
+    sonotune(&[&["train", "--resume", &run.display().to_string()], more].concat())
+}
+
+/// The record of an evaluation of a run.
+#[track_caller]
+pub(crate) fn eval(run: &Path, split: &str) -> Value {
+    let run = run.display().to_string();
+    json(&sonotune(&["eval", "--run", &run, "--split", split, "--json"]))
+}
+
+/// The bytes of a run's last checkpoint.
+pub(crate) fn last(run: &Path) -> Vec<u8> {
+    fs::read(run.join("checkpoints/last.safetensors")).unwrap()
+}
+
+/// Each line of `metrics.jsonl`, without times and memory.
+pub(crate) fn metrics(run: &Path) -> Vec<BTreeMap<String, Value>> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let line = |line: &str| {
+        let mut values: BTreeMap<String, Value> = serde_json::from_str(line).unwrap();
+        values.retain(|name, _| !name.starts_with("time/") && !name.starts_with("memory/"));
+        values
+    };
+    text.lines().map(line).collect()
+}
+
 /// Folder with the dataset `phantoms`, 30 images of 64², that several modules share.
-#[allow(dead_code)]
 pub(crate) fn phantoms() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     FOLDER
@@ -32,35 +84,38 @@ pub(crate) fn phantoms() -> &'static Path {
         .path()
 }
 
+/// Copies the images and annotations of the phantoms in `from`.
+pub(crate) fn copy_phantoms(from: &Path, to: &Path) {
+    for part in ["annotations", "images"] {
+        fs::create_dir_all(to.join(part)).unwrap();
+        for entry in fs::read_dir(from.join(part)).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), to.join(part).join(entry.file_name())).unwrap();
+        }
+    }
+}
+
 /// The promptable task, small, for [`tiny_run`].
-#[allow(dead_code)]
 pub(crate) const PROMPTS: &str = "type = \"sam_prompt\"\nconvention = \"ultrasam\"\n\
                        decoder = { num_heads = 2, mlp_dim = 32 }";
 
-/// The rest of a config besides its dataset, for commands that do not build a model.
-#[allow(dead_code)]
-pub(crate) const TINY_MODEL: &str = r#"
-[preprocess]
-image_size = 64
-[backbone]
-type = "sam_vit"
-embed_dim = 32
-depth = 2
-num_heads = 2
-window_size = 2
-global_attn_indexes = [1]
-image_size = 64
-out_channels = 0
-[task]
-type = "classification"
-[optimizer]
-lr = 1e-3
-[train]
-max_steps = 6
-"#;
+/// Instance segmentation on a ViT, small, for [`tiny_run`].
+pub(crate) const MASK2FORMER: &str = r#"type = "mask2former"
+num_queries = 8
+feat_channels = 32
+num_heads = 4
+neck = "simple_feature_pyramid"
+pixel_decoder = { num_layers = 1, feedforward_channels = 32 }
+transformer_decoder = { num_layers = 2, feedforward_channels = 32 }
+training = { num_points = 64 }"#;
+
+/// A config of the phantoms in `root`, for commands that do not build a model.
+pub(crate) fn write_config(folder: &Path, root: &Path) -> PathBuf {
+    let tiny = Tiny::run(folder).without("augment").data(root);
+    tiny.task("type = \"classification\"").write()
+}
 
 /// Six steps of a tiny model on [`phantoms`]; `task` is the `[task]` table.
-#[allow(dead_code)]
 pub(crate) fn tiny_run(folder: &Path, task: &str, more: &[&str]) -> Output {
     let tiny = Tiny::run(folder).data(&phantoms().join("phantoms")).task(task);
     let config = tiny.write().display().to_string();

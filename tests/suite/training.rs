@@ -1,15 +1,19 @@
 //! Complete runs of the binary on tiny phantoms: what is written, resuming, stopping, refusing.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use sonotune_testing::Tiny;
 
-use crate::support::{assert_fails, assert_success, phantoms, sonotune};
+use crate::support::{
+    self, assert_fails, assert_success, eval, last, metrics, phantoms, read_json, resume, sonotune,
+};
 
 /// A config of a tiny classifier: 12 steps in epochs of several, shuffled and flipped.
 fn write_config(folder: &Path) -> PathBuf {
@@ -40,24 +44,9 @@ fn train(config: &Path, more: &[&str]) -> Output {
     sonotune(&[&["train", &config], more].concat())
 }
 
-fn last_checkpoint(run: &Path) -> Vec<u8> {
-    fs::read(run.join("checkpoints/last.safetensors")).unwrap()
-}
-
-/// `train/` values of each step, without the times.
-fn losses(run: &Path) -> Vec<(u64, String, String)> {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let lines = text.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
-    let mut values = Vec::new();
-    for line in lines.filter(|line| line["split"] == "train") {
-        let step = line["step"].as_u64().unwrap();
-        for (key, value) in line.as_object().unwrap() {
-            if key.contains("loss") || key.contains("grad_norm") {
-                values.push((step, key.clone(), value.to_string()));
-            }
-        }
-    }
-    values
+/// What was logged of each step.
+fn losses(run: &Path) -> Vec<BTreeMap<String, Value>> {
+    metrics(run).into_iter().filter(|line| line["split"] == "train").collect()
 }
 
 #[test]
@@ -82,18 +71,16 @@ fn a_run_leaves_its_folder_and_can_be_scored_and_predicted() {
         .unwrap()
         .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("tfevents"));
     assert_eq!(events.count(), 1);
-    assert_eq!(losses(&run).iter().filter(|(_, key, _)| key == "loss").count(), 12);
+    assert_eq!(losses(&run).iter().filter(|line| line.contains_key("loss")).count(), 12);
 
     // A second run may not touch the first.
     assert_fails(&train(&config, &[]), 2, &["--resume", "--overwrite"]);
 
-    let run = run.display().to_string();
-    let eval = sonotune(&["eval", "--run", &run, "--split", "test", "--json"]);
-    assert_success(&eval);
-    let record: serde_json::Value = serde_json::from_slice(&eval.stdout).unwrap();
+    let record = eval(&run, "test");
     assert_eq!(record["dataset_sha256"].as_str().unwrap().len(), 64);
     assert!(record["num_images"].as_u64().unwrap() > 0);
 
+    let run = run.display().to_string();
     let images = phantoms().join("phantoms/images").display().to_string();
     let out = folder.path().join("predictions").display().to_string();
     assert_success(&sonotune(&["predict", &images, "--run", &run, "--out", &out]));
@@ -109,23 +96,20 @@ fn resumed_equals_uninterrupted_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let config = write_config(folder.path());
     let run = |name: &str| folder.path().join(name);
-    let run_dir = |name: &str| format!("run_dir={}", run(name).display());
-    assert_success(&train(&config, &[&run_dir("through")]));
+    let train = |name: &str, more: &[&str]| support::train(&config, &run(name), more);
+    assert_success(&train("through", &[]));
 
     // Step 7 with batches of 4 is within an epoch of the training part of the 30 images.
-    assert_success(&train(&config, &[&run_dir("resumed"), "train.max_steps=7"]));
-    let stopped = run("resumed").display().to_string();
-    assert_success(&sonotune(&["train", "--resume", &stopped, "train.max_steps=12"]));
-    assert!(last_checkpoint(&run("through")) == last_checkpoint(&run("resumed")));
+    assert_success(&train("resumed", &["train.max_steps=7"]));
+    assert_success(&resume(&run("resumed"), &["train.max_steps=12"]));
+    assert!(last(&run("through")) == last(&run("resumed")));
     assert_eq!(losses(&run("through")), losses(&run("resumed")));
 
     // The comparison can fail: without the optimiser's state the result differs.
-    let weights = format!("{stopped}/checkpoints/last.safetensors");
-    assert_success(&train(
-        &config,
-        &[&run_dir("cold"), &format!("weights={{path=\"{weights}\"}}"), "train.max_steps=5"],
-    ));
-    assert!(last_checkpoint(&run("through")) != last_checkpoint(&run("cold")));
+    let weights = run("resumed").join("checkpoints/last.safetensors");
+    let weights = format!("weights={{path=\"{}\"}}", weights.display());
+    assert_success(&train("cold", &[&weights, "train.max_steps=5"]));
+    assert!(last(&run("through")) != last(&run("cold")));
 }
 
 #[test]
@@ -134,10 +118,9 @@ fn the_seed_decides_the_start() {
     let config = write_config(folder.path());
     let start = |name: &str, seed: u64| {
         let run = folder.path().join(name);
-        let run_dir = format!("run_dir={}", run.display());
         let seed = format!("seed={seed}");
-        assert_success(&train(&config, &[&run_dir, &seed, "train.max_steps=1"]));
-        let checkpoint = last_checkpoint(&run);
+        assert_success(&support::train(&config, &run, &[&seed, "train.max_steps=1"]));
+        let checkpoint = last(&run);
         // The header names the seed; only the values after it are compared.
         let header = u64::from_le_bytes(checkpoint[..8].try_into().unwrap()) as usize;
         checkpoint[8 + header..].to_vec()
@@ -183,9 +166,8 @@ fn a_terminated_run_is_saved_and_goes_on_to_the_same_weights() {
     }
     assert_fails(&output, 130, &["everything is saved", "--resume"]);
 
-    let folder = run("stopped").display().to_string();
-    assert_success(&sonotune(&["train", "--resume", &folder]));
-    assert!(last_checkpoint(&run("through")) == last_checkpoint(&run("stopped")));
+    assert_success(&resume(&run("stopped"), &[]));
+    assert!(last(&run("through")) == last(&run("stopped")));
     assert_eq!(losses(&run("through")), losses(&run("stopped")));
 }
 
@@ -195,9 +177,7 @@ fn a_loss_that_is_not_finite_stops_before_the_update() {
     let config = write_config(folder.path());
     let output = train(&config, &["optimizer.lr=1e38", "train.clip_grad_norm=1e30"]);
     assert_fails(&output, 5, &["step ", "not", "optimizer.lr", ".png"]);
-    let text = fs::read(folder.path().join("run/summary.json")).unwrap();
-    let summary: serde_json::Value = serde_json::from_slice(&text).unwrap();
-    assert_eq!(summary["status"], "failed");
+    assert_eq!(read_json(&folder.path().join("run/summary.json"))["status"], "failed");
 }
 
 #[test]
@@ -236,10 +216,7 @@ fn real_images_go_through_training_evaluation_and_prediction() {
     );
     assert_success(&train(&config, &[&list, "train.max_steps=4"]));
     let run = folder.path().join("run").display().to_string();
-    let eval = sonotune(&["eval", "--run", &run, "--json"]);
-    assert_success(&eval);
-    let record: serde_json::Value = serde_json::from_slice(&eval.stdout).unwrap();
-    assert_eq!(record["num_images"], 10);
+    assert_eq!(support::json(&sonotune(&["eval", "--run", &run, "--json"]))["num_images"], 10);
 
     // With one damaged file among them, only its own prediction is missing.
     let images = folder.path().join("images");
@@ -250,14 +227,8 @@ fn real_images_go_through_training_evaluation_and_prediction() {
     let whole = fs::read(images.join("test.MMOTU_2d__00003.png")).unwrap();
     fs::write(images.join("cut.png"), &whole[..whole.len() / 2]).unwrap();
     let out = folder.path().join("predictions");
-    let predict = sonotune(&[
-        "predict",
-        &images.display().to_string(),
-        "--run",
-        &run,
-        "--out",
-        &out.display().to_string(),
-    ]);
+    let [images, shown] = [&images, &out].map(|path| path.display().to_string());
+    let predict = sonotune(&["predict", &images, "--run", &run, "--out", &shown]);
     assert_fails(&predict, 3, &["cut.png", "1 image(s)"]);
     assert_eq!(fs::read_to_string(out.join("predictions.csv")).unwrap().lines().count(), 11);
     let pictures = fs::read_dir(out.join("pictures")).unwrap();

@@ -12,7 +12,9 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{assert_fails, assert_success, sonotune};
+use crate::support::{
+    assert_contains, assert_fails, assert_success, json, read_json, sonotune, stdout,
+};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const TASK: &str = include_str!("../../docs/add-a-task.md");
@@ -117,16 +119,13 @@ impl Crate {
     }
 
     fn json(&self, args: &[&str]) -> Value {
-        let output = self.run(&[args, &["--json"]].concat());
-        assert_success(&output);
-        serde_json::from_slice(&output.stdout).unwrap()
+        json(&self.run(&[args, &["--json"]].concat()))
     }
 
     /// The phantoms as the table of docs/add-a-dataset.md.
     fn write_tables(&self) {
         for split in ["train", "val"] {
-            let file = self.path(&format!("phantoms/annotations/{split}.json"));
-            let file: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+            let file = read_json(&self.path(&format!("phantoms/annotations/{split}.json")));
             let row = |image: &Value| {
                 format!("{}\t{}\n", image["file_name"].as_str().unwrap(), image["lesion_percent"])
             };
@@ -213,8 +212,7 @@ fn the_task_is_short_and_trains_scores_and_predicts() {
     assert_success(&own.run(&args));
     let csv = fs::read_to_string(own.path("predicted/predictions.csv")).unwrap();
     assert!(csv.starts_with("image,lesion_percent\n"), "{csv}");
-    let json = fs::read(own.path("predicted/predictions.json")).unwrap();
-    let json: Value = serde_json::from_slice(&json).unwrap();
+    let json = read_json(&own.path("predicted/predictions.json"));
     let images = json["images"].as_array().unwrap();
     assert_eq!((images.len(), csv.lines().count()), (160, 161));
     for (image, row) in images.iter().zip(csv.lines().skip(1)) {
@@ -261,9 +259,7 @@ fn weights_of_another_project_load_by_the_tables_of_a_backbone() {
     let export = ["weights", "export", &out, &theirs, "--merge", "--to", "tiny_conv_torch"];
     assert_success(&own.run(&[&export[..], &["--drop", "head.*", "--overwrite"]].concat()));
     let inspected = own.run(&["weights", "inspect", &theirs]);
-    assert_success(&inspected);
-    let text = String::from_utf8_lossy(&inspected.stdout);
-    assert!(text.contains("tiny_conv_torch") && text.contains("features.0.weight"), "{text}");
+    assert_contains(&stdout(&inspected), &["tiny_conv_torch", "features.0.weight"]);
     let weights = [
         format!("weights.path={theirs:?}"),
         "weights.allow_missing=[\"head.*\"]".to_owned(),

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 use crate::{
     raw_support::{SIDE, disc, mask, picture, png},
-    support::{assert_success, sonotune},
+    support::{assert_success, eval, sonotune},
 };
 
 type Entries = Vec<(String, Vec<u8>)>;
@@ -227,10 +227,7 @@ fn write_config(folder: &Path, name: &str, out_channels: u32, more: &str) -> Pat
 /// Trains, then scores the test split; the metrics by name, all of them numbers.
 fn train_and_test(folder: &Path, name: &str, config: &Path) -> Value {
     assert_success(&sonotune(&["train", &config.display().to_string()]));
-    let run = folder.join(name).display().to_string();
-    let eval = sonotune(&["eval", "--run", &run, "--split", "test", "--json"]);
-    assert_success(&eval);
-    serde_json::from_slice(&eval.stdout).unwrap()
+    eval(&folder.join(name), "test")
 }
 
 fn metric(record: &Value, name: &str) -> f64 {

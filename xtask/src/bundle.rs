@@ -39,10 +39,10 @@ pub(crate) fn run(args: &BundleArgs) -> Result<()> {
     let binary = stages.run("build", build_release)?;
     stages.run("bundle", || {
         let partial = out.with_extension("partial");
-        remove(&partial)?;
+        workspace::clear(&partial)?;
         fill(&partial, &binary)?;
         let size = ensure_small(&partial)?;
-        remove(&out)?;
+        workspace::clear(&out)?;
         fs::rename(&partial, &out)
             .with_context(|| format!("cannot rename {} to {}", partial.display(), out.display()))?;
         ensure_starts(&out, &libtorch)?;
@@ -150,15 +150,6 @@ fn copy(source: &Path, target: &Path) -> Result<()> {
         copy(&entry.path(), &target.join(entry.file_name()))?;
     }
     Ok(())
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn ensure_small(folder: &Path) -> Result<u64> {

@@ -40,14 +40,8 @@ fn checks(stages: &mut Stages) -> Result<test::Outcome> {
     })?;
     stages.run("set-up", || setup::ensure_libtorch().map(|_| ()))?;
     stages.run("lints", || {
-        process::run(&mut cargo(&[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]))
+        let deny = ["--", "-D", "warnings"];
+        process::run(cargo(&["clippy", "--workspace", "--all-targets"]).args(deny))
     })?;
     stages.run("documentation", || {
         let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);

@@ -37,7 +37,7 @@ const CPU_BYTES: u64 = 2_200_000_000;
 const CUDA_BYTES: u64 = 9_000_000_000;
 
 pub(crate) fn run(args: &SetupArgs) -> Result<()> {
-    let found = if args.cuda { with_cuda()? } else { ensure_libtorch()? };
+    let found = ensure(if args.cuda { Kind::Cuda } else { Kind::Cpu })?;
     if args.cuda && !found.cuda {
         bail!("{found}: its CUDA libraries are incomplete");
     }
@@ -53,25 +53,14 @@ pub(crate) fn run(args: &SetupArgs) -> Result<()> {
 /// # Errors
 /// If the user's libtorch cannot be used, or the download fails.
 pub(crate) fn ensure_libtorch() -> Result<Libtorch> {
-    if let Some(found) = libtorch::of_the_user()? {
-        eprintln!("LIBTORCH is set: {found}");
-        return Ok(found);
-    }
-    match libtorch::of_the_project() {
-        Ok(Some(found)) => {
-            eprintln!("ready: {found}");
-            return Ok(found);
-        }
-        Ok(None) => {}
-        Err(error) => eprintln!("downloading libtorch again: {error:#}"),
-    }
-    lay(Kind::Cpu)
+    ensure(Kind::Cpu)
 }
 
-fn with_cuda() -> Result<Libtorch> {
+fn ensure(kind: Kind) -> Result<Libtorch> {
+    let fits = |found: &Libtorch| kind == Kind::Cpu || found.cuda;
     if let Some(found) = libtorch::of_the_user()? {
         ensure!(
-            found.cuda,
+            fits(&found),
             "LIBTORCH is set: {found}. It has no CUDA libraries with cuBLAS and cuDNN beside them; \
              set LIBTORCH to one that has, or unset it and run `cargo xtask setup --cuda`"
         );
@@ -79,7 +68,7 @@ fn with_cuda() -> Result<Libtorch> {
         return Ok(found);
     }
     match libtorch::of_the_project() {
-        Ok(Some(found)) if found.cuda => {
+        Ok(Some(found)) if fits(&found) => {
             eprintln!("ready: {found}");
             return Ok(found);
         }
@@ -87,7 +76,7 @@ fn with_cuda() -> Result<Libtorch> {
         Ok(None) => {}
         Err(error) => eprintln!("downloading libtorch again: {error:#}"),
     }
-    lay(Kind::Cuda)
+    lay(kind)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +93,7 @@ fn lay(kind: Kind) -> Result<Libtorch> {
     let root = workspace::root();
     let lock = workspace::lock(&root, ".libtorch.lock")?;
     let partial = root.join(".libtorch.partial");
-    clear(&partial)?;
+    workspace::clear(&partial)?;
     ensure_space(&root, kind)?;
     let size = if kind == Kind::Cpu { "1.2 GB" } else { "about 5 GB" };
     eprintln!("downloading libtorch {TORCH_VERSION} into .libtorch ({size}) with pip");
@@ -144,7 +133,7 @@ fn install(python: &Path, partial: &Path, kind: Kind, lock: &File) -> Result<()>
         pip.args(CPU_PACKAGES);
     }
     process::run(&mut pip)?;
-    clear(&tmp)
+    workspace::clear(&tmp)
 }
 
 /// Loads the library once, so that a missing dependency or an outdated C library shows here and not
@@ -160,22 +149,13 @@ fn ensure_loads(python: &Path, torch: &Path) -> Result<()> {
 /// Replaces `old` by `new`; at every moment one of them is complete.
 fn replace(new: &Path, old: &Path) -> Result<()> {
     let aside = old.with_extension("old");
-    clear(&aside)?;
+    workspace::clear(&aside)?;
     if fs::symlink_metadata(old).is_ok() {
         fs::rename(old, &aside).with_context(|| format!("cannot move {}", old.display()))?;
     }
     fs::rename(new, old)
         .with_context(|| format!("cannot rename {} to {}", new.display(), old.display()))?;
-    clear(&aside)
-}
-
-fn clear(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
+    workspace::clear(&aside)
 }
 
 fn ensure_space(folder: &Path, kind: Kind) -> Result<()> {

@@ -36,6 +36,19 @@ pub(crate) fn shown(path: &Path) -> String {
         .to_string()
 }
 
+/// Removes a folder, if there is one.
+///
+/// # Errors
+/// If it cannot be removed.
+pub(crate) fn clear(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Takes the lock `name` in `folder`, until the returned file is closed by everyone who holds it.
 ///
 /// # Errors

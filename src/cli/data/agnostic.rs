@@ -28,16 +28,13 @@ pub(super) fn run(args: &AgnosticArgs) -> Result<()> {
     make_agnostic(&mut file);
     file.write(&args.out)?;
     let (images, objects) = (file.images.len(), file.annotations.len());
-    if args.json {
-        let report = serde_json::json!({ "out": args.out, "images": images, "objects": objects,
-                                         "categories_before": before });
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
+    let report = serde_json::json!({ "out": args.out, "images": images, "objects": objects,
+                                     "categories_before": before });
+    crate::present(args.json, &report, |_| {
         println!(
             "wrote {}: {images} images, {objects} objects of the category object instead of {}",
             args.out.display(),
             before.join(", ")
         );
-    }
-    Ok(())
+    })
 }

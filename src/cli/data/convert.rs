@@ -105,15 +105,10 @@ pub(super) fn run(args: &ConvertArgs) -> Result<()> {
     let converted = convert(&spec, &args.source, &args.out, &options, &|p| bar.tell(p), &stop);
     bar.finish();
     let converted = converted?;
-    if args.json {
-        // This is about this call, not the conversion, so conversion.json does not have it.
-        let mut report = serde_json::to_value(&converted)?;
-        report["already_complete"] = converted.already_complete.into();
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print(&converted, &args.out);
-    }
-    Ok(())
+    let mut report = serde_json::to_value(&converted)?;
+    // This is about this call, not the conversion, so conversion.json does not have it.
+    report["already_complete"] = converted.already_complete.into();
+    crate::present(args.json, &report, |_| print(&converted, &args.out))
 }
 
 /// A spec by its file, or a shipped one by its name.
@@ -168,27 +163,24 @@ fn print(converted: &Converted, out: &Path) {
 }
 
 fn print_plan(plan: &Plan, json: bool) -> Result<()> {
-    if json {
-        let report = serde_json::json!({
-            "roles": plan.roles,
-            "units": plan.units.len(),
-            "skipped": plan.skipped,
-            "problems": plan.problems,
-        });
-        println!("{}", serde_json::to_string_pretty(&report)?);
-        return Ok(());
-    }
-    print!("{}", plan.matched());
-    if !plan.skipped.is_empty() {
-        println!("  {:>7} images without a mask, like {}", plan.skipped.len(), plan.skipped[0]);
-    }
-    if plan.problems.is_empty() {
-        println!("no problems");
-    } else {
-        println!("{} problems:", plan.problems.len());
-        print!("{}", listed(&plan.problems, 10));
-    }
-    Ok(())
+    let report = serde_json::json!({
+        "roles": plan.roles,
+        "units": plan.units.len(),
+        "skipped": plan.skipped,
+        "problems": plan.problems,
+    });
+    crate::present(json, &report, |_| {
+        print!("{}", plan.matched());
+        if !plan.skipped.is_empty() {
+            println!("  {:>7} images without a mask, like {}", plan.skipped.len(), plan.skipped[0]);
+        }
+        if plan.problems.is_empty() {
+            println!("no problems");
+        } else {
+            println!("{} problems:", plan.problems.len());
+            print!("{}", listed(&plan.problems, 10));
+        }
+    })
 }
 
 /// A progress bar on standard error, drawn only if that is a terminal.

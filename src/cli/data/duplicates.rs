@@ -41,13 +41,8 @@ pub(super) fn run(args: &DuplicatesArgs) -> Result<()> {
     let report = find(&sources, &options, &|| bar.inc(1));
     bar.finish_and_clear();
     let report = report?;
-    if args.json {
-        let report = serde_json::json!({ "report": report, "options": options });
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print(&report);
-    }
-    Ok(())
+    let json = serde_json::json!({ "report": report, "options": options });
+    crate::present(args.json, &json, |_| print(&report))
 }
 
 fn print(report: &DuplicateReport) {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use sonotune_curation::{
     CocoFile,
     coco::output,
-    export::{self, ExportOptions, ExportReport},
+    export::{self, ExportOptions, ExportReport, Mixed},
 };
 
 #[derive(Debug, Args)]
@@ -43,39 +43,19 @@ enum Format {
     List,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Mixed {
-    /// The image is left out and counted.
-    Skip,
-    /// An error that names the image.
-    Fail,
-    /// The class of its largest object.
-    Largest,
-    /// All its classes, joined by commas.
-    All,
-}
-
 pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let Format::List = args.format;
     output::prepare(std::slice::from_ref(&args.out), &[&args.file], args.overwrite)?;
-    let mixed = match args.mixed {
-        Mixed::Skip => export::Mixed::Skip,
-        Mixed::Fail => export::Mixed::Fail,
-        Mixed::Largest => export::Mixed::Largest,
-        Mixed::All => export::Mixed::All,
-    };
-    let options = ExportOptions { mixed, names: args.names, prefix: args.prefix.clone() };
+    let (names, prefix) = (args.names, args.prefix.clone());
+    let options = ExportOptions { mixed: args.mixed, names, prefix };
     let file = CocoFile::read(&args.file)?;
     let written = export::write_list(&file, &args.out, &options);
     let report = written.with_context(|| args.file.display().to_string())?;
-    if args.json {
-        let report = serde_json::json!({ "report": report, "out": args.out });
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
+    let json = serde_json::json!({ "report": report, "out": args.out });
+    crate::present(args.json, &json, |_| {
         print(&report);
         println!("wrote {}", args.out.display());
-    }
-    Ok(())
+    })
 }
 
 fn print(report: &ExportReport) {

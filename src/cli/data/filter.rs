@@ -58,14 +58,11 @@ pub(super) fn run(args: &FilterArgs) -> Result<()> {
     let filtered = filter::filter(&mut file, &options);
     let report = filtered.with_context(|| args.file.display().to_string())?;
     file.write(&args.out)?;
-    if args.json {
-        let report = serde_json::json!({ "report": report, "options": options, "out": args.out });
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
+    let json = serde_json::json!({ "report": report, "options": options, "out": args.out });
+    crate::present(args.json, &json, |_| {
         print(&report);
         println!("wrote {}", args.out.display());
-    }
-    Ok(())
+    })
 }
 
 fn print(report: &FilterReport) {

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sonotune_curation::{
     coco::output,
-    merge::{self, MergeReport},
+    merge::{self, Categories, MergeReport},
 };
 
 use sonotune_metrics::table::grid;
@@ -33,31 +33,14 @@ pub(crate) struct MergeArgs {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Categories {
-    /// Same name and same supercategory; one name with two supercategories is an error.
-    Union,
-    /// Same name; the first supercategory stays, differences are printed.
-    ByName,
-}
-
 pub(super) fn run(args: &MergeArgs) -> Result<()> {
     let inputs: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
     output::prepare(std::slice::from_ref(&args.out), &inputs, args.overwrite)?;
     let root = args.root.as_deref().unwrap_or_else(|| merge::default_root(&args.out));
-    let categories = match args.categories {
-        Categories::Union => merge::Categories::Union,
-        Categories::ByName => merge::Categories::ByName,
-    };
-    let (file, report) = merge::merge(&args.files, root, categories)?;
+    let (file, report) = merge::merge(&args.files, root, args.categories)?;
     file.write(&args.out)?;
-    if args.json {
-        let report = serde_json::json!({ "report": report, "out": args.out });
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print(&report, &args.out);
-    }
-    Ok(())
+    let json = serde_json::json!({ "report": report, "out": args.out });
+    crate::present(args.json, &json, |_| print(&report, &args.out))
 }
 
 fn print(report: &MergeReport, out: &Path) {

@@ -88,14 +88,8 @@ pub(super) fn run(args: &PhantomArgs) -> Result<()> {
     bar.finish_and_clear();
     let summary = written?;
     let seconds = started.elapsed().as_secs_f64();
-    if args.json {
-        let report =
-            serde_json::json!({ "summary": summary, "config": config, "seconds": seconds });
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print(&summary, &config, seconds);
-    }
-    Ok(())
+    let report = serde_json::json!({ "summary": summary, "config": config, "seconds": seconds });
+    crate::present(args.json, &report, |_| print(&summary, &config, seconds))
 }
 
 fn print(summary: &Summary, config: &PhantomConfig, seconds: f64) {

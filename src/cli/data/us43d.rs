@@ -85,12 +85,7 @@ pub(super) fn run(args: &Us43dArgs) -> Result<()> {
     if args.list {
         let rows: Vec<Row> =
             survey(&args.root, &options)?.into_iter().map(|(row, _)| row).collect();
-        if args.json {
-            println!("{}", serde_json::to_string_pretty(&rows)?);
-        } else {
-            print_presence(&rows);
-        }
-        return Ok(());
+        return crate::present(args.json, &rows, |rows| print_presence(rows));
     }
     let stop = StopFlag::from_signals()?;
     let bar = Bar::new();
@@ -100,11 +95,7 @@ pub(super) fn run(args: &Us43dArgs) -> Result<()> {
     let built = built?;
     let any = built.datasets.iter().any(|row| row.images > 0);
     let figure = if any { Some(draw(&built, &args.out)?) } else { None };
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&built)?);
-    } else {
-        print(&built, figure.as_deref());
-    }
+    crate::present(args.json, &built, |built| print(built, figure.as_deref()))?;
     refuse_failures(&built)
 }
 

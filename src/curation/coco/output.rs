@@ -4,15 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sonotune_base::Error;
-
-/// Folder of a file.
-#[must_use]
-pub fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
+pub use sonotune_base::fs::folder_of;
 
 /// Creates the folders of `outputs`, unless one of the outputs is an input, or exists and
 /// `overwrite` is not set.

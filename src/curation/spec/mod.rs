@@ -3,7 +3,7 @@
 //! `docs/datasets.md` explains the format; each key has one line here.
 
 #[cfg(test)]
-mod documented;
+mod documented_tests;
 mod parse;
 mod readers;
 mod rules;
@@ -56,7 +56,6 @@ pub struct Spec {
     #[serde(default)]
     pub benchmark: bool,
     /// In the test split, keeps only objects of at least this area, and the largest of each image.
-    #[serde(default)]
     pub test_min_relative_area: Option<f64>,
     /// What to do with an image without an object.
     #[serde(default)]
@@ -69,37 +68,27 @@ pub struct Spec {
     pub tables: Vec<Table>,
     /// Named groups of this regex, matched against the image's path, are recorded: `patient`, `clip`,
     /// `split`. For information that is not part of the key.
-    #[serde(default)]
     pub provenance: Option<String>,
     /// Defects of the reference's conversion, each with the way to reproduce it.
     #[serde(default)]
     pub defects: BTreeMap<String, Defect>,
     /// Images and masks as raster files.
-    #[serde(default)]
     pub rasters: Option<Rasters>,
     /// Images and masks as volumes.
-    #[serde(default)]
     pub volumes: Option<Volumes>,
     /// Images with outlines in JSON files.
-    #[serde(default)]
     pub outlines: Option<Outlines>,
     /// Images annotated in COCO files.
-    #[serde(default)]
     pub coco: Option<Coco>,
     /// Videos with polygons in a table.
-    #[serde(default)]
     pub tracings: Option<Tracings>,
     /// Videos with one mask file per frame.
-    #[serde(default)]
     pub frames: Option<Frames>,
     /// Stacks of images and masks in NumPy files.
-    #[serde(default)]
     pub npy_stacks: Option<NpyStacks>,
     /// Images, each with a pickled dict of masks.
-    #[serde(default)]
     pub npy_dicts: Option<NpyDicts>,
     /// Stacks of images and masks in HDF5 files.
-    #[serde(default)]
     pub hdf5: Option<Hdf5Stacks>,
 }
 

@@ -68,7 +68,6 @@ pub struct Volumes {
     #[serde(default)]
     pub intensity: Intensity,
     /// Flips or rotates each slice and its mask.
-    #[serde(default)]
     pub flip: Option<Flip>,
     /// Uses only the first slice of the image; the mask has one slice.
     #[serde(default)]
@@ -77,7 +76,6 @@ pub struct Volumes {
     #[serde(default)]
     pub mask_channels: bool,
     /// Where the mask is cleared because the image shows nothing.
-    #[serde(default)]
     pub clear: Option<Clear>,
     /// Leaves out slices whose share of foreground, after cleaning, is less than this.
     #[serde(default)]
@@ -139,10 +137,8 @@ pub struct OutlineRule {
     #[serde(default)]
     pub several: bool,
     /// Category of all outlines.
-    #[serde(default)]
     pub category: Option<u8>,
     /// Category by a name in the file's path.
-    #[serde(default)]
     pub class: Option<Class>,
     /// Category by the label within the file (`labelme`).
     #[serde(default)]
@@ -185,7 +181,6 @@ pub struct CocoAnnotations {
     /// Path of the file within the source.
     pub file: String,
     /// Recorded as the official split.
-    #[serde(default)]
     pub split: Option<String>,
 }
 
@@ -260,7 +255,6 @@ pub struct FrameMaskRule {
     pub key: String,
     /// A regex matched against the mask's path; its first group is the frame number, from 0. Without it,
     /// or if it is empty, the masks of a video, in path order, belong to its frames in order.
-    #[serde(default)]
     pub number: Option<String>,
     /// Each frame must have a mask of this rule.
     #[serde(default)]
@@ -268,7 +262,6 @@ pub struct FrameMaskRule {
     /// See [`MaskRule::decode`].
     pub decode: Decode,
     /// See [`MaskRule::category`].
-    #[serde(default)]
     pub category: Option<u8>,
     /// See [`MaskRule::clean`].
     #[serde(default)]
@@ -290,7 +283,6 @@ pub struct NpyStacks {
     #[serde(default)]
     pub intensity: Intensity,
     /// Flips or rotates each image and its mask.
-    #[serde(default)]
     pub flip: Option<Flip>,
     /// What to do with a stack without masks.
     #[serde(default)]
@@ -329,7 +321,6 @@ pub struct Hdf5Stacks {
     /// Dataset with masks, `[N, H, W]`.
     pub mask: String,
     /// Dataset with the clip of each plane, as text.
-    #[serde(default)]
     pub clip: Option<String>,
     /// How numbers become grey levels.
     #[serde(default)]
@@ -337,7 +328,6 @@ pub struct Hdf5Stacks {
     /// See [`MaskRule::decode`].
     pub decode: Decode,
     /// See [`MaskRule::category`].
-    #[serde(default)]
     pub category: Option<u8>,
     /// See [`MaskRule::clean`].
     #[serde(default)]

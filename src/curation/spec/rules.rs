@@ -100,10 +100,8 @@ pub struct MaskRule {
     /// How pixel values become category ids.
     pub decode: Decode,
     /// Category of the foreground, if `decode` does not yield ids itself.
-    #[serde(default)]
     pub category: Option<u8>,
     /// Category of the foreground by a name found elsewhere.
-    #[serde(default)]
     pub class: Option<Class>,
     /// Cleaning steps, applied in this order after decoding.
     #[serde(default)]
@@ -163,12 +161,10 @@ pub enum Decode {
 pub struct Class {
     /// A regex matched against the mask's path; its first group is the name. Without it the name comes
     /// from `tables`.
-    #[serde(default)]
     pub find: Option<String>,
     /// Category by name; 0 drops the mask.
     pub to: BTreeMap<String, u8>,
     /// Category of all other names; without it they are a problem.
-    #[serde(default)]
     pub other: Option<u8>,
 }
 
@@ -232,19 +228,15 @@ pub struct Table {
     /// A regex matched against that column; its groups, joined by `/`, are the image's key.
     pub key: String,
     /// Column with the class name.
-    #[serde(default)]
     pub class: Option<String>,
     /// Column with the patient.
-    #[serde(default)]
     pub patient: Option<String>,
     /// Column that determines the split.
-    #[serde(default)]
     pub split: Option<String>,
     /// Split by the value of that column.
     #[serde(default)]
     pub splits: BTreeMap<String, String>,
     /// Split of all other rows, or of all rows if there is no column.
-    #[serde(default)]
     pub other_split: Option<String>,
     /// An image without a row, in any of the required tables, is a problem.
     #[serde(default)]

@@ -144,8 +144,4 @@ impl Met {
     pub(super) fn take_news(&mut self) -> Vec<BadImage> {
         std::mem::take(&mut self.news)
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.images.len()
-    }
 }

@@ -149,12 +149,6 @@ impl Loader {
         Ok(loader)
     }
 
-    /// Batches left; `None` in training.
-    #[must_use]
-    pub fn remaining(&self) -> Option<u64> {
-        self.end.map(|end| end.saturating_sub(self.next))
-    }
-
     /// Dataset index of each image of the batch that [`next`](Iterator::next) gave last.
     #[must_use]
     pub fn records(&self) -> &[usize] {
@@ -164,12 +158,6 @@ impl Loader {
     /// Images that were skipped for the first time since the last call.
     pub fn newly_skipped(&mut self) -> Vec<BadImage> {
         self.met.take_news()
-    }
-
-    /// Distinct images skipped so far.
-    #[must_use]
-    pub fn num_skipped(&self) -> usize {
-        self.met.len()
     }
 
     /// Counts images that an earlier part of this run has skipped.

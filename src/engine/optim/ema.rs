@@ -16,7 +16,6 @@ pub struct EmaConfig {
     #[serde(default = "default_decay")]
     pub decay: f64,
     /// Starts with a smaller decay; absent: the same at every step.
-    #[serde(default)]
     pub warmup: Option<EmaWarmup>,
 }
 

@@ -15,19 +15,15 @@ pub struct TrainConfig {
     #[serde(default = "one")]
     pub accumulate_batches: u64,
     /// Largest 2-norm of all gradients together; absent: no clipping.
-    #[serde(default)]
     pub clip_grad_norm: Option<f64>,
     /// Also writes the last checkpoint this often; it is always written at evaluations and the end.
-    #[serde(default)]
     pub checkpoint_every_steps: Option<u64>,
     /// How many of the newest checkpoints are kept by step; 0: only the last.
     #[serde(default)]
     pub keep_checkpoints: u64,
     /// Absent: no average.
-    #[serde(default)]
     pub ema: Option<EmaConfig>,
     /// Absent: the run makes all its steps.
-    #[serde(default)]
     pub early_stopping: Option<EarlyStoppingConfig>,
 }
 

@@ -37,21 +37,12 @@ pub(super) struct Curve {
     /// At each recall threshold the best precision of that recall or more; 0 if it is not
     /// reached.
     pub(super) precision: Vec<f64>,
-    /// The score at which each recall threshold is reached; 0 if it is not.
-    pub(super) scores: Vec<f64>,
-}
-
-/// A detection among all of its category.
-struct Ranked {
-    score: f64,
-    /// Position among those of its image, from 0.
-    rank: u32,
 }
 
 /// All curves of a category, by `(area · IoU threshold) · max_dets`.
 fn of_category(params: &Params, cells: &[&Cell]) -> Vec<Option<Curve>> {
     let num_settings = params.num_settings();
-    let (ranked, outcomes) = ranking(cells, Outcomes::words_each(num_settings));
+    let (ranks, outcomes) = ranking(cells, Outcomes::words_each(num_settings));
     let curves: Vec<Vec<Option<Curve>>> = (0..num_settings)
         .into_par_iter()
         .map(|setting| {
@@ -62,7 +53,7 @@ fn of_category(params: &Params, cells: &[&Cell]) -> Vec<Option<Curve>> {
             }
             let bits = outcomes.setting(setting);
             let curve = |&max_dets: &usize| {
-                Some(curve(params, &ranked, bits.clone(), max_dets, num_truths as f64))
+                Some(curve(params, &ranks, bits.clone(), max_dets, num_truths as f64))
             };
             params.max_dets.iter().map(curve).collect()
         })
@@ -87,7 +78,9 @@ impl RankedOutcomes {
     }
 }
 
-fn ranking(cells: &[&Cell], words_each: usize) -> (Vec<Ranked>, RankedOutcomes) {
+/// All detections of a category, most confident first: the position of each among those of its image,
+/// from 0, and its outcomes.
+fn ranking(cells: &[&Cell], words_each: usize) -> (Vec<u32>, RankedOutcomes) {
     let total = cells.iter().map(|c| c.scores.len()).sum();
     let mut order: Vec<(f64, u32, u32)> = Vec::with_capacity(total);
     for (i, cell) in cells.iter().enumerate() {
@@ -99,66 +92,42 @@ fn ranking(cells: &[&Cell], words_each: usize) -> (Vec<Ranked>, RankedOutcomes) 
     for &(_, cell, d) in &order {
         words.extend_from_slice(cells[cell as usize].outcomes.of(d as usize));
     }
-    let ranked = order.into_iter().map(|(score, _, rank)| Ranked { score, rank }).collect();
-    (ranked, RankedOutcomes { words, words_each })
+    let ranks = order.into_iter().map(|(_, _, rank)| rank).collect();
+    (ranks, RankedOutcomes { words, words_each })
 }
 
 /// Precision improves only at true positives, so only they are kept.
 fn curve(
     params: &Params,
-    ranked: &[Ranked],
+    ranks: &[u32],
     outcomes: impl Iterator<Item = (bool, bool)>,
     max_dets: usize,
     num_truths: f64,
 ) -> Curve {
     let (mut true_positives, mut counted) = (0.0, 0.0);
-    // Precision and score at each true positive.
-    let mut found: Vec<(f64, f64)> = Vec::new();
-    let mut first_score = None;
-    for (one, (matched, ignored)) in ranked.iter().zip(outcomes) {
-        if one.rank as usize >= max_dets {
-            continue;
-        }
-        first_score.get_or_insert(one.score);
-        if ignored {
+    // Precision at each true positive.
+    let mut found: Vec<f64> = Vec::new();
+    for (&rank, (matched, ignored)) in ranks.iter().zip(outcomes) {
+        if rank as usize >= max_dets || ignored {
             continue;
         }
         counted += 1.0;
         if matched {
             true_positives += 1.0;
-            found.push((true_positives / (counted + SPACING), one.score));
+            found.push(true_positives / (counted + SPACING));
         }
     }
     for i in (1..found.len()).rev() {
-        found[i - 1].0 = found[i - 1].0.max(found[i].0);
+        found[i - 1] = found[i - 1].max(found[i]);
     }
-    let mut read = ReadOff { next: 0, found: &found, num_truths };
-    let (mut precision, mut scores) = (Vec::new(), Vec::new());
-    for &threshold in &params.recall_thresholds {
-        let (p, mut s) = read.at(threshold);
-        if threshold <= 0.0 {
-            // A recall of 0 is reached by the first detection, whatever it is.
-            s = first_score.unwrap_or(0.0);
+    // Recall thresholds come in ascending order.
+    let mut next = 0;
+    let at = |&threshold: &f64| {
+        while next < found.len() && ((next + 1) as f64) / num_truths < threshold {
+            next += 1;
         }
-        precision.push(p);
-        scores.push(s);
-    }
-    Curve { recall: true_positives / num_truths, precision, scores }
-}
-
-struct ReadOff<'a> {
-    next: usize,
-    found: &'a [(f64, f64)],
-    num_truths: f64,
-}
-
-impl ReadOff<'_> {
-    /// Precision and score where recall reaches `threshold`; thresholds come in ascending order.
-    fn at(&mut self, threshold: f64) -> (f64, f64) {
-        while self.next < self.found.len() && ((self.next + 1) as f64) / self.num_truths < threshold
-        {
-            self.next += 1;
-        }
-        self.found.get(self.next).copied().unwrap_or((0.0, 0.0))
-    }
+        found.get(next).copied().unwrap_or(0.0)
+    };
+    let precision = params.recall_thresholds.iter().map(at).collect();
+    Curve { recall: true_positives / num_truths, precision }
 }

@@ -35,8 +35,6 @@ pub struct CocoResult {
     params: Params,
     /// `[K, A, T, M, R]`
     precision: Vec<f64>,
-    /// Same shape as `precision`.
-    scores: Vec<f64>,
     /// `[K, A, T, M]`
     recall: Vec<f64>,
 }
@@ -65,12 +63,7 @@ impl CocoResult {
         let num_curves =
             params.num_result_categories() * params.num_settings() * params.max_dets.len();
         let num_points = num_curves * params.recall_thresholds.len();
-        Self {
-            params,
-            precision: vec![-1.0; num_points],
-            scores: vec![-1.0; num_points],
-            recall: vec![-1.0; num_curves],
-        }
+        Self { params, precision: vec![-1.0; num_points], recall: vec![-1.0; num_curves] }
     }
 
     /// `position` counts over area range, IoU threshold, `max_dets`.
@@ -79,7 +72,6 @@ impl CocoResult {
         let points = index * self.params.recall_thresholds.len();
         self.recall[index] = curve.recall;
         self.precision[points..][..curve.precision.len()].copy_from_slice(&curve.precision);
-        self.scores[points..][..curve.scores.len()].copy_from_slice(&curve.scores);
     }
 
     /// What was evaluated.
@@ -102,22 +94,6 @@ impl CocoResult {
     #[must_use]
     pub fn average_recall(&self, query: &Query<'_>) -> f64 {
         mean(self.curves(query).map(|i| &self.recall[i]))
-    }
-
-    /// `(recall, precision, score)` at every recall threshold, for one category, IoU threshold, area
-    /// range and `max_dets`: precision is the best at that recall or more, the score is the one at which
-    /// the recall is reached. `None` if there are no objects, or the query names no threshold or no
-    /// category, or one that was not evaluated.
-    #[must_use]
-    pub fn precision_recall_curve(&self, query: &Query<'_>) -> Option<Vec<(f64, f64, f64)>> {
-        let mut curves = self.curves(query);
-        let (Some(only), None) = (curves.next(), curves.next()) else { return None };
-        let points = self.params.recall_thresholds.len();
-        let at = |values: &[f64], r: usize| values[only * points + r];
-        (self.recall[only] >= 0.0).then(|| {
-            let thresholds = self.params.recall_thresholds.iter().enumerate();
-            thresholds.map(|(r, &t)| (t, at(&self.precision, r), at(&self.scores, r))).collect()
-        })
     }
 
     /// The twelve figures of pycocotools, as [`stat_names`] names them. Precision and recall by area,

@@ -46,9 +46,7 @@ pub struct RunConfig {
     pub loader: LoaderConfig,
     pub backbone: Box<dyn BackboneConfig>,
     pub task: Box<dyn TaskConfig>,
-    #[serde(default)]
     pub weights: Option<WeightsConfig>,
-    #[serde(default)]
     pub embedding_cache: Option<EmbeddingCacheConfig>,
     #[serde(default)]
     pub optimizer: OptimizerConfig,

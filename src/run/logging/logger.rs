@@ -185,7 +185,7 @@ impl RunLogger {
 
     /// Logs an evaluation: metrics as `<split>/<name>`, tables to `train.log` and as text.
     pub fn evaluation(&self, step: u64, split: Split, report: &Report) {
-        self.inner().evaluation(step, split_name(split), report);
+        self.inner().evaluation(step, split.name(), report);
     }
 
     /// A picture for TensorBoard. Large ones are scaled down: eight inputs of 1024² at every
@@ -378,12 +378,4 @@ fn status(record: &TrainRecord, time: Option<&MeanTime>, memory: Option<u64>) ->
     let terms = record.losses.get(1..).filter(|terms| terms.len() > 1).unwrap_or_default();
     parts.extend(terms.iter().chain(&record.scalars).map(named));
     parts.join("  ")
-}
-
-fn split_name(split: Split) -> &'static str {
-    match split {
-        Split::Train => "train",
-        Split::Val => "val",
-        Split::Test => "test",
-    }
 }

@@ -9,17 +9,11 @@ pub(crate) struct Measurement {
     pub(crate) name: String,
     #[serde(default = "sonotune")]
     pub(crate) peer: String,
-    #[serde(default)]
     pub(crate) seconds_min: Option<f64>,
-    #[serde(default)]
     pub(crate) seconds_median: Option<f64>,
-    #[serde(default)]
     pub(crate) peak_mib: Option<f64>,
-    #[serde(default)]
     pub(crate) images_per_second: Option<f64>,
-    #[serde(default)]
     pub(crate) skipped: Option<String>,
-    #[serde(default)]
     pub(crate) aim: Option<Aim>,
 }
 

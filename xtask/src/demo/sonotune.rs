@@ -172,14 +172,8 @@ impl Sonotune {
 
     /// Metrics of the test split whose names `wanted` accepts.
     pub(super) fn evaluate(&self, run_dir: &Path, wanted: fn(&str) -> bool) -> Result<Metrics> {
-        let mut command = self.command(&[
-            "eval".to_owned(),
-            "--run".to_owned(),
-            shown(run_dir),
-            "--split".to_owned(),
-            "test".to_owned(),
-            "--json".to_owned(),
-        ]);
+        let args = ["eval", "--run", &shown(run_dir), "--split", "test", "--json"];
+        let mut command = self.command(&args.map(str::to_owned));
         let said = process::output(&mut command)?;
         metrics(&said, wanted)
             .with_context(|| format!("the output of `{}`", process::line(&command)))

@@ -28,11 +28,9 @@ pub(super) fn of_crate(member: &Member, tree: &Tree, sources: &[Source]) -> (Gra
     });
     let folder = member.crate_root.parent().unwrap_or(Path::new(""));
     let files: Vec<File> = own.filter_map(|source| File::new(source, member, folder)).collect();
-    let tests: BTreeSet<PathBuf> = files.iter().flat_map(File::test_files).collect();
-    let files: Vec<_> = files.into_iter().filter(|file| !file.is_in(&tests)).collect();
-    let root = Root::new(&files);
+    let (root, mut faults) = Root::new(&files);
 
-    let (mut graph, mut faults) = (Graph::new(), Vec::new());
+    let mut graph = Graph::new();
     for file in files {
         for Import { from, path, line } in file.imports.paths {
             let place = Place { file: file.path.to_path_buf(), line };
@@ -56,7 +54,7 @@ pub(super) fn of_crate(member: &Member, tree: &Tree, sources: &[Source]) -> (Gra
     (graph, faults)
 }
 
-/// Files with these names are compiled for tests only.
+/// Files with these names are compiled for tests only, and no others are.
 fn is_test_file(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let folders = path.parent().into_iter().flat_map(Path::components);
@@ -84,51 +82,39 @@ impl<'s> File<'s> {
         let imports = imports::of_file(&source.tokens, module.clone());
         Some(Self { path: &source.path, module, imports })
     }
-
-    /// What the file's test modules may be called on disk: files, and folders of further files.
-    fn test_files(&self) -> Vec<PathBuf> {
-        let beside = self.path.parent().unwrap_or(Path::new(""));
-        let stem = self.path.file_stem().unwrap_or_default();
-        let heads_folder = self.module.is_empty() || stem == "mod";
-        let below = if heads_folder { beside.to_path_buf() } else { beside.join(stem) };
-        let names = self.imports.test_modules.iter();
-        names
-            .flat_map(|name| match name.strip_suffix(".rs") {
-                Some(_) => vec![beside.join(name)],
-                None => vec![below.join(format!("{name}.rs")), below.join(name)],
-            })
-            .collect()
-    }
-
-    fn is_in(&self, tests: &BTreeSet<PathBuf>) -> bool {
-        self.path.ancestors().any(|path| tests.contains(path))
-    }
 }
 
 /// What the crate's root offers to its modules.
 struct Root {
     modules: BTreeSet<String>,
     names: BTreeMap<String, ModulePath>,
-    /// Items of each module that the root re-exports whole.
-    globs: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Root {
-    fn new(files: &[File<'_>]) -> Self {
-        let root = files.iter().find(|file| file.module.is_empty());
-        let modules = root.iter().flat_map(|root| root.imports.modules.iter().cloned()).collect();
-        let (mut names, mut globs) = (BTreeMap::new(), BTreeMap::new());
-        for Name { name, path } in root.iter().flat_map(|root| &root.imports.names) {
-            match name {
-                Some(name) => drop(names.insert(name.clone(), path.clone())),
-                None => {
-                    let inside = files.iter().filter(|file| file.module.first() == path.first());
-                    let items = inside.flat_map(|file| file.imports.items.iter().cloned());
-                    globs.insert(path.first().cloned().unwrap_or_default(), items.collect());
+    /// The root, and a fault for each module that it re-exports whole: where a name comes from is
+    /// then not written anywhere.
+    fn new(files: &[File<'_>]) -> (Self, Vec<String>) {
+        let (mut modules, mut names, mut faults) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
+        for root in files.iter().filter(|file| file.module.is_empty()) {
+            modules.extend(root.imports.modules.iter().cloned());
+            for Name { name, path } in &root.imports.names {
+                match name {
+                    Some(name) => drop(names.insert(name.clone(), path.clone())),
+                    None if path
+                        .first()
+                        .is_some_and(|first| root.imports.modules.contains(first)) =>
+                    {
+                        faults.push(format!(
+                            "{}: re-exports everything in `{}`. Name the items.",
+                            root.path.display(),
+                            path.join("::")
+                        ));
+                    }
+                    None => {}
                 }
             }
         }
-        Self { modules, names, globs }
+        (Self { modules, names }, faults)
     }
 
     /// The module that `crate::name` comes from; `None` for what the root itself or another crate
@@ -140,12 +126,8 @@ impl Root {
             if self.modules.contains(name) {
                 return Some(name.to_owned());
             }
-            match self.names.get(name).and_then(|path| path.first()) {
-                Some(first) if first != name => name = first,
-                _ => break,
-            }
+            name = self.names.get(name)?.first()?;
         }
-        let glob = self.globs.iter().find(|(_, items)| items.contains(name));
-        glob.map(|(module, _)| module.clone()).filter(|module| self.modules.contains(module))
+        None
     }
 }

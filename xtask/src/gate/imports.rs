@@ -14,12 +14,8 @@ pub(super) struct Imports {
     pub(super) paths: Vec<Import>,
     /// Modules that the file declares, itself not within an inline one.
     pub(super) modules: Vec<String>,
-    /// Files or folders, as `#[cfg(test)] mod name;` declares them: `name`, or its `#[path]`.
-    pub(super) test_modules: Vec<String>,
     /// The names that `use` brings in, outside inline modules.
     pub(super) names: Vec<Name>,
-    /// Names of items that are declared anywhere in the file.
-    pub(super) items: Vec<String>,
 }
 
 /// A path within the crate that some module mentions.
@@ -94,10 +90,6 @@ impl Scan<'_> {
             "crate" | "self" | "super" if self.separator(1) && !self.after_separator() => {
                 self.path()
             }
-            "struct" | "enum" | "union" | "fn" | "trait" | "type" | "const" | "static" => {
-                self.found.items.push(self.text(1).to_owned());
-                self.at += 1;
-            }
             _ => self.at += 1,
         }
     }
@@ -119,7 +111,6 @@ impl Scan<'_> {
         if self.module.len() == self.depth {
             self.found.modules.push(self.text(1).to_owned());
         }
-        self.found.items.push(self.text(1).to_owned());
     }
 
     /// At `#`: passes over what is compiled for tests only, and over the `#` of other attributes.
@@ -129,12 +120,9 @@ impl Scan<'_> {
             self.at = if whole_file { self.tokens.len() } else { self.at + 1 };
             return;
         }
-        let (mut at, mut test, mut path) = (self.at, false, None);
+        let (mut at, mut test) = (self.at, false);
         while self.token_is(at, "#") && self.token_is(at + 1, "[") {
             test |= self.is_test(at + 1);
-            if self.token_is(at + 2, "path") {
-                path = self.tokens.get(at + 4).map(|token| token.text.trim_matches('"').to_owned());
-            }
             at = self.closing(at + 1) + 1;
         }
         if !test {
@@ -142,7 +130,7 @@ impl Scan<'_> {
             return;
         }
         self.at = at;
-        self.skip_item(path);
+        self.skip_item();
     }
 
     fn token_is(&self, at: usize, text: &str) -> bool {
@@ -172,7 +160,7 @@ impl Scan<'_> {
     }
 
     /// Passes over one item, to its semicolon or closing brace.
-    fn skip_item(&mut self, path: Option<String>) {
+    fn skip_item(&mut self) {
         while self.at < self.tokens.len() {
             match self.text(0) {
                 ";" => return self.at += 1,
@@ -180,11 +168,6 @@ impl Scan<'_> {
                 // A field or a statement without one, at the end of its block.
                 ")" | "]" | "}" => return,
                 "(" | "[" => self.at = self.closing(self.at) + 1,
-                "mod" if self.text(2) == ";" => {
-                    let name = path.clone().unwrap_or_else(|| self.text(1).to_owned());
-                    self.found.test_modules.push(name);
-                    self.at += 1;
-                }
                 _ => self.at += 1,
             }
         }
@@ -321,7 +304,6 @@ mod tests {
                     #[cfg(test)]\nfn f(x: [u8; 3]) { crate::e() }\n#[derive(Debug)]\nstruct S(crate::f::G);\n\
                     #[cfg(not(test))]\nuse crate::h;";
         assert_eq!(paths(text, &["x"]), ["x > f.G:12", "x > h:14"]);
-        assert_eq!(of(text, &["x"]).test_modules, ["c_tests.rs", "d"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 /// Where the order is, for messages.
 pub(super) const FILE: &str = "xtask/layers.toml";
@@ -38,15 +38,17 @@ pub(super) struct Layer {
     pub(super) known_cycles: Vec<Vec<String>>,
 }
 
-impl Layers {
-    /// # Errors
-    /// When the file cannot be read or is malformed.
-    pub(super) fn read(root: &Path) -> Result<Self> {
-        let text =
-            fs::read_to_string(root.join(FILE)).with_context(|| format!("reading {FILE}"))?;
-        toml::from_str(&text).with_context(|| format!("reading {FILE}"))
-    }
+/// Reads one of the files of rules.
+///
+/// # Errors
+/// When it cannot be read or is malformed.
+pub(super) fn read<T: DeserializeOwned>(root: &Path, file: &str) -> Result<T> {
+    let reading = || format!("reading {file}");
+    let text = fs::read_to_string(root.join(file)).with_context(reading)?;
+    toml::from_str(&text).with_context(reading)
+}
 
+impl Layers {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Layer> {
         self.without_libtorch.iter().chain(&self.with_libtorch)
     }

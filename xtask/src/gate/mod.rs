@@ -43,8 +43,8 @@ pub(crate) fn ensure(root: &Path) -> Result<()> {
 fn faults(root: &Path) -> Result<Vec<String>> {
     let tree = tree::Tree::read(root)?;
     let members = manifests::members(root)?;
-    let layers = layers::Layers::read(root)?;
-    let words = words::Words::read(root)?;
+    let layers = layers::read::<layers::Layers>(root, layers::FILE)?;
+    let words = layers::read::<words::Words>(root, words::FILE)?;
     let sources = source::read_all(&tree)?;
     Ok([
         direction::unlisted(&members, &layers),

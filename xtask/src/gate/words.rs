@@ -1,8 +1,8 @@
 //! Habits of translated English, found and answered with better wording.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use regex_lite::Regex;
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ use super::{
     tree::Tree,
 };
 
-const FILE: &str = "xtask/words.toml";
+pub(super) const FILE: &str = "xtask/words.toml";
 
 /// Extensions of other files than Rust that people read.
 const DOCUMENTS: [&str; 5] = ["md", "toml", "py", "cpp", "h"];
@@ -55,14 +55,6 @@ fn compile_some<'de, D: serde::Deserializer<'de>>(
 }
 
 impl Words {
-    /// # Errors
-    /// When the list cannot be read, or an expression in it is malformed.
-    pub(super) fn read(root: &Path) -> Result<Self> {
-        let text =
-            fs::read_to_string(root.join(FILE)).with_context(|| format!("reading {FILE}"))?;
-        toml::from_str(&text).with_context(|| format!("reading {FILE}"))
-    }
-
     /// Every hit in comments, string literals and documents, by habit.
     ///
     /// # Errors

@@ -12,9 +12,10 @@ use sonotune_engine::{
 };
 use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
-use sonotune_testing::shared;
-use sonotune_testing_models::reference::{
-    Reference, assert_close, assert_gradient_norms, load, mm_vit_name,
+use sonotune_testing::{assert_contains, shared};
+use sonotune_testing_models::{
+    model::{categories, merged},
+    reference::{Reference, assert_close, assert_gradient_norms, load, mm_vit_name},
 };
 
 /// One small matrix product and a focal loss in fp32.
@@ -45,15 +46,8 @@ impl Backbone for Features {
     }
 }
 
-fn categories(names: &[&str]) -> Vec<Category> {
-    let category = |(id, name): (i64, &&str)| Category { id, name: (*name).to_owned() };
-    (1..).zip(names).map(category).collect()
-}
-
 fn config(extra: Value) -> Box<dyn TaskConfig> {
-    let mut table = json!({ "type": "classification" });
-    table.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    serde_json::from_value(table).unwrap()
+    serde_json::from_value(merged(json!({ "type": "classification" }), extra)).unwrap()
 }
 
 fn batch(images: Tensor, labels: &[Vec<i64>]) -> Batch {
@@ -203,9 +197,7 @@ fn assert_refused<T>(result: Result<T>, code: u8, parts: &[&str]) {
     let Err(error) = result else { panic!("accepted") };
     let text = format!("{error:#}");
     assert_eq!(exit_code(&error), code, "{text}");
-    for part in parts {
-        assert!(text.contains(part), "{part:?} in {text}");
-    }
+    assert_contains(&text, parts);
 }
 
 #[test]

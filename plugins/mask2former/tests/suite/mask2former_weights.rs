@@ -16,10 +16,10 @@ use mask2former::{
 use serde_json::{Value, from_value, json};
 use sonotune_engine::backbone::{Backbone, BackboneConfig};
 use sonotune_weights as weights;
-use sonotune_weights::{Container, ConvertOptions, LoadReport, WeightsConfig, WeightsPartConfig};
+use sonotune_weights::{Container, ConvertOptions, LoadReport, WeightsConfig};
 use tch::{Device, Tensor, nn::VarStore, no_grad};
 
-use sonotune_testing::python;
+use sonotune_testing::{assert_contains, python};
 use sonotune_testing_models::{
     reference::{assert_close, read},
     upstream::config,
@@ -148,16 +148,17 @@ fn assert_same(got: &Path, expected: &Path, lacking: &[&str]) {
     }
 }
 
+fn convert(from: &Path, to: &str, path: PathBuf) -> PathBuf {
+    let options = ConvertOptions { to: Some(to.to_owned()), ..ConvertOptions::default() };
+    weights::convert(from, &path, &options).unwrap();
+    path
+}
+
 #[test]
 fn mask2former_converts_from_any_naming_to_any_other() {
     let Some(folder) = files() else { return };
     let out = tempfile::tempdir().unwrap();
-    let convert = |from: &Path, to: &str, name: &str| -> PathBuf {
-        let path = out.path().join(name);
-        let options = ConvertOptions { to: Some(to.to_owned()), ..ConvertOptions::default() };
-        weights::convert(from, &path, &options).unwrap();
-        path
-    };
+    let convert = |from: &Path, to: &str, name: &str| convert(from, to, out.path().join(name));
     let counts = ["*.num_batches_tracked", "criterion.empty_weight"];
     let mmdet = folder.join("mmdet3.pth");
     for (i, (file, _)) in FILES.iter().enumerate() {
@@ -208,12 +209,7 @@ const ANEW: [&str; 6] = [
 fn a_head_from_one_file_goes_behind_a_vit_from_another() {
     let Some(folder) = files() else { return };
     let out = tempfile::tempdir().unwrap();
-    let convert = |from: &Path, to: &str, name: &str| -> PathBuf {
-        let path = out.path().join(name);
-        let options = ConvertOptions { to: Some(to.to_owned()), ..ConvertOptions::default() };
-        weights::convert(from, &path, &options).unwrap();
-        path
-    };
+    let convert = |from: &Path, to: &str, name: &str| convert(from, to, out.path().join(name));
     let on_vit = || {
         let vit = json!({
             "type": "sam_vit", "embed_dim": 48, "depth": 4, "num_heads": 2, "mlp_dim": 64,
@@ -239,20 +235,12 @@ fn a_head_from_one_file_goes_behind_a_vit_from_another() {
             .map(|(name, value)| (name, value.detach().copy()))
             .collect();
         let mut config = config(vit_file.clone(), &[]);
-        config.parts = vec![WeightsPartConfig {
-            path: folder.join(file),
-            variables: vec!["panoptic_head.*".to_owned()],
-            convention: None,
-            ignore: Vec::new(),
-            allow_missing: Vec::new(),
-            allow_unexpected: Vec::new(),
-            allow_misshapen: Vec::new(),
-        }];
+        let part = json!({ "path": folder.join(file), "variables": ["panoptic_head.*"] });
+        config.parts = vec![from_value(part).unwrap()];
         let error = model.load(&config).unwrap_err().to_string();
         let allow = "[[weights.parts]] allow_misshapen = [";
-        for words in [allow, "\"panoptic_head.cls_embed.*\"", "\"panoptic_head.pixel_decoder.*\""] {
-            assert!(error.contains(words), "{words} not in {error}");
-        }
+        let patterns = ["\"panoptic_head.cls_embed.*\"", "\"panoptic_head.pixel_decoder.*\""];
+        assert_contains(&error, &[allow, patterns[0], patterns[1]]);
         config.parts[0].allow_misshapen = vec![
             "panoptic_head.cls_embed.*".to_owned(),
             "panoptic_head.pixel_decoder.input_convs.*".to_owned(),
@@ -287,9 +275,8 @@ fn another_number_of_queries_is_refused_by_name_and_number() {
     let Some(folder) = files() else { return };
     for (file, _) in FILES {
         let error = model(5, 20).load(&config(folder.join(file), &[])).unwrap_err().to_string();
-        for part in ["panoptic_head.query_feat.weight", "expected [20, 64], got [12, 64]"] {
-            assert!(error.contains(part), "{error}");
-        }
+        let parts = ["panoptic_head.query_feat.weight", "expected [20, 64], got [12, 64]"];
+        assert_contains(&error, &parts);
     }
 }
 
@@ -308,11 +295,9 @@ fn half_an_attention_is_refused() {
     let path = out.path().join("half.pth");
     weights::save_torch(&path, &tensors).unwrap();
     let error = model(5, 12).load(&config(path, &["*"])).unwrap_err().to_string();
-    for part in
-        ["layers.1.self_attn.attn.in_proj_weight", "only", "layers.1.self_attn.q_proj.weight"]
-    {
-        assert!(error.contains(part), "{error}");
-    }
+    let parts =
+        ["layers.1.self_attn.attn.in_proj_weight", "only", "layers.1.self_attn.q_proj.weight"];
+    assert_contains(&error, &parts);
 }
 
 #[test]

@@ -24,8 +24,9 @@ use sonotune_weights::{WeightsConfig, keymap::Convention};
 use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
 use sonotune_testing::shared;
-use sonotune_testing_models::reference::{
-    Reference, Tensors, assert_close, read, relative_difference,
+use sonotune_testing_models::{
+    model::{merged, plan},
+    reference::{Reference, Tensors, assert_close, read, read_json, relative_difference},
 };
 
 /// Embeddings and one decoder in fp32, relative to the largest value. Ours sums in another order (one
@@ -336,8 +337,7 @@ fn low_resolution(masks: &Tensor, (height, width): Size, embedding: &Embedding) 
 fn parity_sam_head_losses() {
     let Some(folder) = shared("reference/sam_head") else { return };
     let io = read(&folder.join("io.safetensors"));
-    let json: Value =
-        serde_json::from_str(&std::fs::read_to_string(folder.join("io.json")).unwrap()).unwrap();
+    let json = read_json(&folder.join("io.json"));
     let targets = io["resized_gt"].to_kind(Kind::Float);
     for (key, first, count) in [("loss.mm0", 0, 1), ("loss.mm1", 1, 3)] {
         let leaf = |name: &str| io[name].narrow(1, first, count).copy().set_requires_grad(true);
@@ -367,8 +367,7 @@ fn parity_sam_head_losses() {
 fn parity_sam_head_masks_in_original_pixels() {
     let Some(folder) = shared("reference/sam_head") else { return };
     let io = read(&folder.join("io.safetensors"));
-    let json: Value =
-        serde_json::from_str(&std::fs::read_to_string(folder.join("io.json")).unwrap()).unwrap();
+    let json = read_json(&folder.join("io.json"));
     let size =
         |meta: &Value, key: &str| (meta[key][0].as_i64().unwrap(), meta[key][1].as_i64().unwrap());
     let mut first = 0;
@@ -405,31 +404,22 @@ fn ultrasam_task(extra: Value) -> Option<(Box<dyn Task>, Reference, Dataset, Loa
     let reference = Reference::read(&path);
     let vs = VarStore::new(Device::Cpu);
     let backbone = reference.config(json!({})).build(&(vs.root() / "backbone")).unwrap();
-    let spec = backbone.spec().clone();
+    let spec = backbone.spec().input.clone();
     let dataset: Box<dyn DatasetConfig> = from_value(json!({
         "type": "coco", "root": data, "images": "images", "test": "annotations.json",
     }))
     .unwrap();
     let dataset = dataset.open(Split::Test).unwrap();
-    let mut table = json!({
+    let table = json!({
         "type": "sam_prompt",
         "convention": "ultrasam",
         "decoder": { "mlp_dim": reference.json["config"]["decoder"]["mlp_dim"] },
     });
-    table.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    let config: Box<dyn TaskConfig> = from_value(table).unwrap();
+    let config: Box<dyn TaskConfig> = from_value(merged(table, extra)).unwrap();
     let task = config.build(&vs.root(), backbone, &dataset.categories).unwrap();
     weights::load(&vs, &weights_config(&path.join("weights.safetensors"))).unwrap();
-    let plan = LoadPlan {
-        preprocess: from_value(json!({ "image_size": side(&reference), "size_rule": "truncate" }))
-            .unwrap(),
-        augment: Default::default(),
-        loader: Default::default(),
-        spec: spec.input,
-        needs: task.eval_needs(),
-        embeddings: None,
-        seed: 0,
-    };
+    let preprocess = json!({ "image_size": side(&reference), "size_rule": "truncate" });
+    let plan = plan(preprocess, spec, task.eval_needs());
     Some((task, reference, dataset, plan))
 }
 

@@ -1,60 +1,38 @@
 //! Training and scoring of the promptable task on unusual data.
 
 use serde_json::{Value, from_value, json};
-use sonotune_base::{Category, Segmentation};
-use sonotune_dataset::{Object, Record};
-use sonotune_engine::{
-    backbone::BackboneConfig,
-    batch::Batch,
-    loader::{LoadPlan, prepare_batch},
-    task::{Answer, Instance, Prediction, StepOutput, Task, TaskConfig},
-};
-use tch::{Device, Tensor, nn::VarStore, no_grad};
+use sonotune_base::Segmentation;
+use sonotune_dataset::Object;
+use sonotune_engine::task::{Answer, Instance, StepOutput, TaskConfig};
+use tch::Tensor;
 
-use sonotune_testing_models::objects::{disc, record, scalar, total};
+use sonotune_testing::assert_contains;
+use sonotune_testing_models::{
+    model::{Model, merged},
+    objects::{disc, record, scalar, total},
+};
 
 const SIDE: u32 = 64;
 
-struct Model {
-    vs: VarStore,
-    task: Box<dyn Task>,
-    plan: LoadPlan,
-}
-
-fn task_config(extra: Value) -> Box<dyn TaskConfig> {
-    let mut table = json!({
+fn task(extra: Value) -> Value {
+    let task = json!({
         "type": "sam_prompt",
         "convention": "ultrasam",
         "decoder": { "num_heads": 2, "mlp_dim": 32, "dropout": 0.0 },
     });
-    table.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    from_value(table).unwrap()
+    merged(task, extra)
 }
 
 fn build(extra: Value) -> anyhow::Result<Model> {
-    let backbone: Box<dyn BackboneConfig> = from_value(json!({
+    let backbone = json!({
         "type": "sam_vit", "embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1],
         "window_size": 2, "image_size": SIDE, "patch_size": 16, "out_channels": 32,
-    }))?;
-    let vs = VarStore::new(Device::Cpu);
-    let backbone = backbone.build(&(vs.root() / "backbone"))?;
-    let spec = backbone.spec().clone();
-    let categories = [Category { id: 1, name: "object".into() }];
-    let task = task_config(extra).build(&vs.root(), backbone, &categories)?;
-    let plan = LoadPlan {
-        preprocess: from_value(json!({ "image_size": SIDE }))?,
-        augment: Default::default(),
-        loader: Default::default(),
-        spec: spec.input,
-        needs: task.needs(),
-        embeddings: None,
-        seed: 3,
-    };
-    Ok(Model { vs, task, plan })
+    });
+    Model::build(backbone, task(extra), &["object"], SIDE)
 }
 
-fn batch(model: &Model, records: &[Record]) -> Batch {
-    prepare_batch(records, &model.plan).unwrap()
+fn task_config(extra: Value) -> Box<dyn TaskConfig> {
+    from_value(task(extra)).unwrap()
 }
 
 fn names(output: &StepOutput) -> Vec<&str> {
@@ -76,8 +54,8 @@ fn a_step_learns_from_every_object_with_pixels() {
     crowd.is_crowd = true;
     let plain = record(folder.path(), "plain.png", SIDE, vec![disc((30, 40), 12, SIDE), crowd]);
     let empty = record(folder.path(), "empty.png", SIDE, vec![]);
-    let batch = batch(&model, &[vanishing, empty, plain]);
-    let output = model.task.train_step(&batch).unwrap();
+    let batch = model.batch(&[vanishing, empty, plain]);
+    let output = model.step(&batch);
     assert_eq!(scalar(&output, "objects"), 2.0);
     assert_eq!(scalar(&output, "objects_without_pixels"), 1.0);
     assert_eq!(
@@ -98,15 +76,15 @@ fn a_step_learns_from_every_object_with_pixels() {
 fn a_batch_without_objects_teaches_nothing_and_stops_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let model = build(json!({})).unwrap();
-    let batch = batch(&model, &[record(folder.path(), "a.png", SIDE, vec![])]);
-    let output = model.task.train_step(&batch).unwrap();
+    let batch = model.batch(&[record(folder.path(), "a.png", SIDE, vec![])]);
+    let output = model.step(&batch);
     assert_eq!(scalar(&output, "objects"), 0.0);
     let loss = total(&output);
     assert_eq!(loss.double_value(&[]), 0.0);
     loss.backward();
     let gradients = model.vs.variables().into_values().map(|v| v.grad()).filter(Tensor::defined);
     assert!(gradients.map(|g| g.abs().max().double_value(&[])).all(|g| g == 0.0));
-    assert!(no_grad(|| model.task.predict(&batch)).unwrap()[0].instances.is_empty());
+    assert!(model.predict(&batch).instances.is_empty());
 }
 
 #[test]
@@ -114,13 +92,13 @@ fn a_thousand_objects_are_learnt_from_in_part_and_answered_in_full() {
     let folder = tempfile::tempdir().unwrap();
     let model = build(json!({ "training": { "max_objects": 10 } })).unwrap();
     let objects = (0..1000).map(|i| disc((2 + i % 60, 2 + i / 60 * 3), 3, SIDE)).collect();
-    let batch = batch(&model, &[record(folder.path(), "many.png", SIDE, objects)]);
-    let output = model.task.train_step(&batch).unwrap();
+    let batch = model.batch(&[record(folder.path(), "many.png", SIDE, objects)]);
+    let output = model.step(&batch);
     assert_eq!(scalar(&output, "objects"), 10.0);
     assert_eq!(scalar(&output, "objects_beyond_limit"), 990.0);
-    let again = model.task.train_step(&batch).unwrap();
+    let again = model.step(&batch);
     assert_eq!(total(&output).double_value(&[]), total(&again).double_value(&[]));
-    let prediction = no_grad(|| model.task.predict(&batch)).unwrap().remove(0);
+    let prediction = model.predict(&batch);
     // By the centre and by the box, each in the order of the objects.
     let answers: Vec<Answer> = prediction.instances.iter().map(|i| i.answers.unwrap()).collect();
     let expected = (0..2).flat_map(|pass| (0..1000).map(move |object| Answer { object, pass }));
@@ -133,8 +111,8 @@ fn interaction_adds_a_round_of_losses_a_click() {
     let rounds = json!({ "refinement": false, "training": { "interactive_rounds": 2 } });
     let model = build(rounds).unwrap();
     let objects = vec![disc((30, 30), 10, SIDE), disc((50, 12), 6, SIDE)];
-    let batch = batch(&model, &[record(folder.path(), "a.png", SIDE, objects)]);
-    let output = model.task.train_step(&batch).unwrap();
+    let batch = model.batch(&[record(folder.path(), "a.png", SIDE, objects)]);
+    let output = model.step(&batch);
     assert_eq!(output.losses.len(), 9);
     assert!(names(&output).contains(&"loss_dice.1"));
     total(&output).backward();
@@ -148,14 +126,11 @@ fn every_protocol_asks_and_is_scored() {
         build(json!({ "evaluation": { "protocols": protocols, "num_clicks": 3 } })).unwrap();
     // An object without pixels: its box is also empty.
     let objects = vec![disc((30, 30), 10, SIDE), disc((0, 0), 0, SIDE), disc((63, 1), 5, SIDE)];
-    let batch = batch(&model, &[record(folder.path(), "a.png", SIDE, objects)]);
-    let predict = || no_grad(|| model.task.predict(&batch)).unwrap().remove(0);
-    let prediction = predict();
+    let batch = model.batch(&[record(folder.path(), "a.png", SIDE, objects)]);
+    let prediction = model.predict(&batch);
     assert_eq!(prediction.instances.len(), 2 * (4 + 3));
-    assert_eq!(prediction, predict(), "random prompts are the same each time");
-    let mut evaluator = model.task.evaluator().unwrap();
-    evaluator.add(&prediction, &batch.targets[0]).unwrap();
-    let report = evaluator.finish().unwrap();
+    assert_eq!(prediction, model.predict(&batch), "random prompts are the same each time");
+    let report = model.score(prediction.instances, &batch.targets[0]);
     for name in ["center_point/segm_mAP", "noisy_box/bbox_mAP_50", "clicks_3/mIoU", "box/hd95"] {
         assert!(report.get(name).is_some(), "{name}");
     }
@@ -173,7 +148,7 @@ fn scores_are_those_of_the_answers() {
     let folder = tempfile::tempdir().unwrap();
     let model = build(json!({ "evaluation": { "protocols": ["box"] } })).unwrap();
     let objects = vec![disc((30, 30), 10, SIDE), disc((50, 50), 8, SIDE)];
-    let batch = batch(&model, &[record(folder.path(), "a.png", SIDE, objects.clone())]);
+    let batch = model.batch(&[record(folder.path(), "a.png", SIDE, objects.clone())]);
     let perfect = |object: usize| {
         let Segmentation::Runs(mask) = &objects[object].segmentation else { unreachable!() };
         let [x, y, w, h] = objects[object].bbox;
@@ -186,10 +161,7 @@ fn scores_are_those_of_the_answers() {
         }
     };
     let score = |instances: Vec<Instance>| {
-        let prediction = Prediction { instances, ..Prediction::of(&batch.targets[0]) };
-        let mut evaluator = model.task.evaluator().unwrap();
-        evaluator.add(&prediction, &batch.targets[0]).unwrap();
-        let report = evaluator.finish().unwrap();
+        let report = model.score(instances, &batch.targets[0]);
         move |name: &str| report.get(name).unwrap().value
     };
     let all = score(vec![perfect(0), perfect(1)]);
@@ -221,10 +193,8 @@ fn options_that_make_no_sense_are_refused_by_key() {
         (json!({ "everything": { "nms_thresh": 2.0 } }), vec!["task.everything.nms_thresh"]),
         (json!({ "decoder": { "num_heads": 3 } }), vec!["num_heads = 3", "32 channels"]),
     ] {
-        let error = format!("{:#}", build(extra.clone()).err().unwrap());
-        for part in parts {
-            assert!(error.contains(part), "{extra}: {error}");
-        }
+        let error = build(extra.clone()).err().unwrap();
+        assert_contains(&format!("{extra}: {error:#}"), &parts);
     }
 }
 
@@ -252,8 +222,8 @@ fn objects_do_not_see_each_other() {
     let model = build(json!({ "evaluation": { "protocols": ["box"] } })).unwrap();
     let (a, b) = (disc((20, 20), 9, SIDE), disc((45, 40), 12, SIDE));
     let answers = |name: &str, objects: Vec<Object>| {
-        let batch = batch(&model, &[record(folder.path(), name, SIDE, objects)]);
-        no_grad(|| model.task.predict(&batch)).unwrap().remove(0).instances
+        let batch = model.batch(&[record(folder.path(), name, SIDE, objects)]);
+        model.predict(&batch).instances
     };
     let both = answers("both.png", vec![a.clone(), b.clone()]);
     let alone = [answers("a.png", vec![a]).remove(0), answers("b.png", vec![b]).remove(0)];

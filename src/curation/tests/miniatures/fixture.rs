@@ -145,13 +145,9 @@ pub(crate) enum Number {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expected {
     pub(crate) source_file: String,
-    #[serde(default)]
     pub(crate) frame: Option<u32>,
-    #[serde(default)]
     pub(crate) patient: Option<String>,
-    #[serde(default)]
     pub(crate) clip: Option<String>,
-    #[serde(default)]
     pub(crate) split: Option<String>,
     /// `"1: rect 5 5 10 8"`: category and shape, in order.
     #[serde(default)]

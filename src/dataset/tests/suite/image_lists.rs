@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{self, Value, json};
 use sonotune_dataset::{Dataset, DatasetConfig, Split};
+use sonotune_testing::assert_contains;
 
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -31,9 +32,7 @@ fn assert_error(result: Result<Dataset>, code: u8, parts: &[&str]) {
     let error = result.unwrap_err();
     let text = format!("{error:#}");
     assert_eq!(sonotune_base::error::exit_code(&error), code, "{text}");
-    for part in parts {
-        assert!(text.contains(part), "lacks: {part}\n  error: {text}");
-    }
+    assert_contains(&text, parts);
 }
 
 #[test]

@@ -52,13 +52,10 @@ fn dataset(folder: &Path) -> Dataset {
         };
         let (w, h) = (f64::from(width), f64::from(height));
         Record {
-            image_id: ImageId::Unsigned(index as u128),
-            path,
             size: Some((height, width)),
             image_labels: vec![0],
             objects: vec![disc(w * 0.4, h * 0.6, h.min(w) * 0.3), disc(1.0, 1.0, 1.0)],
-            prompts: None,
-            values: Default::default(),
+            ..Record::new(ImageId::Unsigned(index as u128), path)
         }
     };
     let records = IMAGES.iter().enumerate().map(record).collect();

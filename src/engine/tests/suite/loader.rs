@@ -25,29 +25,21 @@ fn dataset(folder: &Path, count: u32) -> Dataset {
         })
         .save(&path)
         .unwrap();
+        let object = Object {
+            category: i % 2,
+            bbox: [1.0, 2.0, 10.0, 5.0],
+            area: 50.0,
+            is_crowd: false,
+            segmentation: Segmentation::None,
+        };
         Record {
-            image_id: ImageId::Unsigned(i.into()),
-            path,
             size: Some((height, width)),
             image_labels: vec![i % 2],
-            objects: vec![Object {
-                category: i % 2,
-                bbox: [1.0, 2.0, 10.0, 5.0],
-                area: 50.0,
-                is_crowd: false,
-                segmentation: Segmentation::None,
-            }],
-            prompts: None,
-            values: Default::default(),
+            objects: vec![object],
+            ..Record::new(ImageId::Unsigned(i.into()), path)
         }
     });
-    Dataset {
-        categories: Vec::new(),
-        records: records.collect(),
-        source: folder.to_owned(),
-        source_sha256: None,
-        notes: Vec::new(),
-    }
+    Dataset { records: records.collect(), source: folder.to_owned(), ..Dataset::default() }
 }
 
 fn plan(batch_size: usize, num_workers: usize) -> LoadPlan {
@@ -123,7 +115,6 @@ fn evaluation_sees_every_image_once_in_order_and_unflipped() {
     let dir = tempfile::tempdir().unwrap();
     let data = Arc::new(dataset(dir.path(), 7));
     let loader = Loader::eval(Arc::clone(&data), plan(3, 2)).unwrap();
-    assert_eq!(loader.remaining(), Some(3));
     let batches = take(loader, usize::MAX);
     assert_eq!(
         batches.iter().map(ids).collect::<Vec<_>>(),
@@ -267,7 +258,6 @@ fn an_evaluation_leaves_bad_images_out_and_says_which_records_are_in() {
         seen.extend(records);
     }
     assert_eq!(seen, [0, 1, 4, 5, 6, 8, 9, 11]);
-    assert_eq!(loader.num_skipped(), 4);
 }
 
 #[test]

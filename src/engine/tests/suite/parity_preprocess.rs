@@ -1,6 +1,6 @@
 //! Network input against the reference's tensors: the same images, sizes and annotations.
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
 use serde_json::{self, Value, json};
 use sonotune_base::image_io::Image;
@@ -18,6 +18,7 @@ use sonotune_engine::{
 use tch::{Kind, Tensor};
 
 use sonotune_testing::shared;
+use sonotune_testing_models::reference::{Tensors, read, read_json};
 
 fn spec() -> InputSpec {
     InputSpec::imagenet(16)
@@ -37,12 +38,10 @@ fn plan(preprocess: PreprocessConfig, needs: TargetNeeds) -> LoadPlan {
 }
 
 /// A reference folder's tensors and the size of its images.
-fn reference(folder: &Path) -> (HashMap<String, Tensor>, Value, u32) {
-    let tensors = Tensor::read_safetensors(folder.join("io.safetensors")).unwrap();
-    let io: Value =
-        serde_json::from_slice(&std::fs::read(folder.join("io.json")).unwrap()).unwrap();
+fn reference(folder: &Path) -> (Tensors, Value, u32) {
+    let io = read_json(&folder.join("io.json"));
     let size = io["config"]["backbone"]["img_size"].as_u64().map_or(128, |s| s as u32);
-    (tensors.into_iter().collect(), io, size)
+    (read(&folder.join("io.safetensors")), io, size)
 }
 
 fn real_images(root: &Path) -> Dataset {

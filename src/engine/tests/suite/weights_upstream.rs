@@ -7,10 +7,13 @@ use sha2::{Digest, Sha256};
 use sonotune_engine::backbone::{Backbone, BackboneConfig};
 use sonotune_weights as weights;
 use sonotune_weights::{ConvertOptions, Dtype};
-use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
+use tch::{Device, Kind, nn::VarStore, no_grad};
 
 use sonotune_testing::{fixture, python};
-use sonotune_testing_models::upstream::{config, published_sizes, run, upstream, vit};
+use sonotune_testing_models::{
+    reference::{assert_close, read_json},
+    upstream::{config, published_sizes, run, upstream, vit},
+};
 
 fn build(config: Value) -> (VarStore, Box<dyn Backbone>) {
     let config: Box<dyn BackboneConfig> = serde_json::from_value(config).unwrap();
@@ -22,8 +25,7 @@ fn build(config: Value) -> (VarStore, Box<dyn Backbone>) {
 #[test]
 fn upstream_checkpoints_read_bit_for_bit() {
     let Some(folder) = upstream() else { return };
-    let index = std::fs::read_to_string(folder.join("checkpoints.json")).unwrap();
-    let index: Value = serde_json::from_str(&index).unwrap();
+    let index = read_json(&folder.join("checkpoints.json"));
     let checkpoints = index.as_object().unwrap();
     assert_eq!(checkpoints.len(), 6);
     for (name, checkpoint) in checkpoints {
@@ -49,13 +51,6 @@ fn upstream_checkpoints_read_bit_for_bit() {
     }
 }
 
-/// Largest difference relative to the largest number.
-fn difference(got: &Tensor, expected: &Tensor) -> f64 {
-    assert_eq!(got.size(), expected.size());
-    let scale = f64::try_from(expected.abs().max()).unwrap();
-    f64::try_from((got - expected).abs().max()).unwrap() / scale
-}
-
 /// Loads each file into a backbone and compares its features with upstream's on the same images.
 fn assert_features(
     folder: &Path,
@@ -76,8 +71,7 @@ fn assert_features(
             assert_eq!(features.len(), levels.len());
             for (got, level) in features.iter().zip(*levels) {
                 // fp32 with other orders of summation: about 1e-6 through a few blocks.
-                let difference = difference(got, &io.read(level).unwrap());
-                assert!(difference < 2e-5, "{file}: {level} differs by {difference:e}");
+                assert_close(&format!("{file}: {level}"), got, &io.read(level).unwrap(), 2e-5);
             }
         }
     }

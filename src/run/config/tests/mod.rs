@@ -52,35 +52,22 @@ struct Lenient {
     depth: u32,
 }
 
-#[typetag::serde(name = "lenient")]
-impl DatasetConfig for Lenient {
-    fn splits(&self) -> Vec<Split> {
-        unreachable!("configs are only read here")
-    }
-    fn open(&self, _: Split) -> Result<Dataset> {
-        unreachable!("configs are only read here")
-    }
+macro_rules! dataset {
+    ($name:literal, $type:ty) => {
+        #[typetag::serde(name = $name)]
+        impl DatasetConfig for $type {
+            fn splits(&self) -> Vec<Split> {
+                unreachable!("configs are only read here")
+            }
+            fn open(&self, _: Split) -> Result<Dataset> {
+                unreachable!("configs are only read here")
+            }
+        }
+    };
 }
-
-#[typetag::serde(name = "pond")]
-impl DatasetConfig for Pond {
-    fn splits(&self) -> Vec<Split> {
-        unreachable!("configs are only read here")
-    }
-    fn open(&self, _: Split) -> Result<Dataset> {
-        unreachable!("configs are only read here")
-    }
-}
-
-#[typetag::serde(name = "river")]
-impl DatasetConfig for River {
-    fn splits(&self) -> Vec<Split> {
-        unreachable!("configs are only read here")
-    }
-    fn open(&self, _: Split) -> Result<Dataset> {
-        unreachable!("configs are only read here")
-    }
-}
+dataset!("lenient", Lenient);
+dataset!("pond", Pond);
+dataset!("river", River);
 
 #[typetag::serde(name = "plain")]
 impl BackboneConfig for Plain {

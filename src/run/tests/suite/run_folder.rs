@@ -12,6 +12,7 @@ use sonotune_engine::device::Precision;
 use sonotune_metrics::{Confusion, Metric, Report, Table};
 use sonotune_run::logging::{LoggerOptions, RunLogger, StepTime, TrainRecord, environment};
 use sonotune_run_folder::{Existing, Faults, RunFolder, RunStatus, Summary};
+use sonotune_testing::assert_contains;
 use tch::Device;
 
 pub(crate) fn options(resume_step: Option<u64>) -> LoggerOptions {
@@ -93,9 +94,8 @@ fn an_earlier_run_is_never_touched_by_default() {
     started(&path);
     let before = content(&path);
     let message = refusal(&path, Existing::Refuse);
-    for part in ["runs/first", "step 20", "checkpoints: 1", "--resume", "--overwrite", "run_dir"] {
-        assert!(message.contains(part), "{part} in {message}");
-    }
+    let said = ["runs/first", "step 20", "checkpoints: 1", "--resume", "--overwrite", "run_dir"];
+    assert_contains(&message, &said);
     assert_eq!(content(&path), before);
 }
 
@@ -195,16 +195,15 @@ fn every_log_says_what_happened() {
     assert_eq!(metrics[2]["per_class/benign/f1"], 0.9);
 
     let log = fs::read_to_string(path.join("train.log")).unwrap();
-    for part in [
+    let said = [
         "Z hello\n",
         "Z world\n",
         "Z step 10/40  eta 0s  loss 0.1000  lr 1e-4  8.0 images/s  data wait 25 %  memory ",
         "MiB  grad_norm 0.5000  accuracy 0.7500\n",
         "Z step 20  val: f1 0.8000\n",
         "Z benign  0.9000\n",
-    ] {
-        assert!(log.contains(part), "{part:?} in {log}");
-    }
+    ];
+    assert_contains(&log, &said);
     assert!(log.lines().all(|line| line.as_bytes().get(19) == Some(&b'Z')), "{log}");
 }
 

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use sam_prompt as _;
 use sonotune_run::{config, decided_by_weights};
+use sonotune_testing::assert_contains;
 use sonotune_weights::save_torch;
 use tch::Tensor;
 
@@ -41,9 +42,7 @@ fn a_part_without_sense_is_refused_with_its_line() {
     ] {
         let text = format!("path = \"a\"\n[[weights.parts]]\n{part}\n");
         let error = format!("{:#}", load(folder.path(), &text).err().unwrap());
-        for word in words {
-            assert!(error.contains(word), "{part}: {error}");
-        }
+        assert_contains(&error, &words);
     }
     let text = "path = \"a\"\n[[weights.parts]]\npath = \"b\"\nvariables = [\"head.*\"]\n";
     let loaded = load(folder.path(), text).unwrap();
@@ -75,9 +74,7 @@ fn files_that_decide_differently_leave_it_to_the_config() {
     let error = decided(&ours, &sam, "mask_decoder.*", "").unwrap_err();
     assert_eq!(sonotune_base::error::exit_code(&error), 2);
     let text = error.to_string();
-    for part in ["ultra.pth decides task.convention=\"ultrasam\"", "sam.pth decides"] {
-        assert!(text.contains(part), "{text}");
-    }
+    assert_contains(&text, &["ultra.pth decides task.convention=\"ultrasam\"", "sam.pth decides"]);
     // A backbone does not decide it, and files that agree need no setting.
     let by_decoder = decided(&ours, &sam, "backbone.*", "").unwrap().unwrap();
     assert_eq!(by_decoder, ["task.convention=\"ultrasam\""]);
