@@ -1,0 +1,9 @@
+//! From the name of an image in an annotation file to its file: names may come from another system, or from
+//! another folder.
+
+mod elsewhere;
+mod folders;
+mod resolve;
+
+pub use elsewhere::{Elsewhere, Places, sibling};
+pub use resolve::resolve;
