@@ -99,7 +99,7 @@ fn nan_is_an_error_only_where_a_number_is_read() {
 fn what_a_file_is_comes_before_what_its_parser_says() {
     for (bytes, said) in [
         (&b""[..], "a.json: is empty (0 bytes)"),
-        (b"PK\x03\x04", "a.json: is a ZIP archive"),
+        (b"PK\x03\x04", "a.json: is not JSON, but a ZIP archive"),
         (b"{'images': []}", "a.json: is a Python dict, not JSON"),
         (b"{\"images\": [{\"file_name\": \"\xe4.png\"}]}", "a.json: is not UTF-8"),
         (b"{\"shapes\": [], \"imagePath\": \"\"}", "a.json: is a file of labelme, not COCO"),

@@ -85,13 +85,13 @@ const KINDS: &[Kind] = &[
     (
         0,
         b"version https://git-lfs",
-        "a Git LFS pointer, which stands for the file itself",
+        "a Git LFS pointer in place of the file",
         "run `git lfs pull` in its repository",
     ),
     (
         0,
         b"/annex/objects/",
-        "a git-annex pointer, which stands for the file itself",
+        "a git-annex pointer in place of the file",
         "run `git annex get` in its repository",
     ),
 ];
@@ -104,18 +104,18 @@ fn other_kind(bytes: &[u8], path: &Path) -> Option<String> {
     if bytes.starts_with(b"\x1f\x8b") {
         let name = path.file_name().unwrap_or_default().display();
         return Some(format!(
-            "is compressed with gzip: unpack it (`gzip -dc < \"{name}\" > unpacked.json`), and name \
+            "is not JSON, but compressed with gzip: unpack it (`gzip -dc < \"{name}\" > unpacked.json`), and name \
              the result"
         ));
     }
     if let Some((.., what, remedy)) = KINDS.iter().find(fits) {
-        return Some(format!("is {what}, not JSON: {remedy}"));
+        return Some(format!("is not JSON, but {what}: {remedy}"));
     }
     if bytes.iter().all(|&byte| byte == 0) {
         return Some("holds only zeros, as an interrupted copy leaves them: copy it again".into());
     }
     if let Some(format) = format_name(bytes) {
-        return Some(format!("is an image ({format}), not JSON: name the annotation file"));
+        return Some(format!("is not JSON, but an image ({format}): name the annotation file"));
     }
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]);
     other_text(head.trim_start_matches('\u{feff}').trim_start())
@@ -150,7 +150,7 @@ fn other_text(head: &str) -> Option<String> {
         _ if line.matches([',', ';', '\t']).count() >= 2 => ("a table, such as CSV", COCO),
         _ => return None,
     };
-    Some(format!("is {what}, not JSON: {remedy}"))
+    Some(format!("is not JSON, but {what}: {remedy}"))
 }
 
 #[cfg(test)]
@@ -192,22 +192,22 @@ mod tests {
         let cases: &[(&[u8], &str)] = &[
             (b"", "is empty (0 bytes)"),
             (b" \n", "is empty (only blanks)"),
-            (b"PK\x03\x04..", "is a ZIP archive, not JSON: unpack it"),
+            (b"PK\x03\x04..", "is not JSON, but a ZIP archive: unpack it"),
             (b"\x1f\x8b\x08", "(`gzip -dc < \"train.json\" > unpacked.json`), and name the result"),
-            (&tar, "is a TAR archive"),
-            (b"\xff\xfe\0\0{\0\0\0", "is a text in UTF-32"),
-            (b"version https://git-lfs.github.com/spec/v1\noid", "is a Git LFS pointer"),
-            (b"\x80\x04\x95", "is a Python pickle"),
+            (&tar, "but a TAR archive"),
+            (b"\xff\xfe\0\0{\0\0\0", "but a text in UTF-32"),
+            (b"version https://git-lfs.github.com/spec/v1\noid", "but a Git LFS pointer"),
+            (b"\x80\x04\x95", "but a Python pickle"),
             (b"\0\0\0\0\0", "holds only zeros"),
-            (b"\x89PNG\r\n\x1a\n", "is an image (PNG)"),
-            (b"\n<!DOCTYPE html>", "is a web page (HTML)"),
-            (b"\xef\xbb\xbf<html>", "is a web page (HTML)"),
-            (b"<?xml version='1.0'?><annotations><image", "is an XML file of CVAT"),
-            (b"<annotation verified=\"no\"><folder>", "is an XML file of Pascal VOC"),
-            (b"<svg>", "is an XML file, not JSON"),
-            (b"0 0.5 0.5 0.2 0.1\n1 0.5", "is a label file of YOLO"),
-            (b"train: a\nval: b\nnames:\n  0: a", "is a data file of YOLO"),
-            (b"filename,width,height\n", "is a table"),
+            (b"\x89PNG\r\n\x1a\n", "but an image (PNG)"),
+            (b"\n<!DOCTYPE html>", "but a web page (HTML)"),
+            (b"\xef\xbb\xbf<html>", "but a web page (HTML)"),
+            (b"<?xml version='1.0'?><annotations><image", "but an XML file of CVAT"),
+            (b"<annotation verified=\"no\"><folder>", "but an XML file of Pascal VOC"),
+            (b"<svg>", "is not JSON, but an XML file: name"),
+            (b"0 0.5 0.5 0.2 0.1\n1 0.5", "but a label file of YOLO"),
+            (b"train: a\nval: b\nnames:\n  0: a", "but a data file of YOLO"),
+            (b"filename,width,height\n", "but a table"),
         ];
         for (bytes, expected) in cases {
             let error = read(bytes).unwrap_err();

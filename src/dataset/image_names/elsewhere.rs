@@ -1,12 +1,17 @@
 //! Images that are missing where the config looks, and are elsewhere: where, and what to write.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
 
 use super::{
     folders::{Folders, folded},
+    paths::tidy,
     resolve::percent_decoded,
 };
-use crate::{files::is_image, findings::tidy};
+use crate::files::is_image;
 
 /// Images looked at to tell where all of them are.
 const SAMPLE: usize = 8;
@@ -33,6 +38,7 @@ pub struct Elsewhere {
     folder: PathBuf,
     /// How many parts of a name count, from its end; `None`: the name as it is.
     parts: Option<usize>,
+    listed: Mutex<Folders>,
 }
 
 impl Elsewhere {
@@ -49,19 +55,24 @@ impl Elsewhere {
         let shorter = (1..=longest).rev().map(|parts| (&places.images, Some(parts)));
         let both = (1..=longest).rev();
         let both = both.flat_map(|parts| others.iter().map(move |folder| (folder, Some(parts))));
-        let mut found = same.chain(shorter).chain(both).map(|(folder, parts)| Self {
-            places: places.clone(),
-            folder: folder.clone(),
-            parts,
-        });
-        found.find(|place| missing.iter().all(|path| place.file(path).is_some()))
+        let mut listed = Folders::default();
+        let mut is_there = |(folder, parts): &(&PathBuf, Option<usize>)| {
+            let file = |path| file(&mut listed, folder, *parts, &places.name(path));
+            let files: Option<Vec<_>> = missing.iter().copied().map(file).collect();
+            // No two images are one file.
+            files.is_some_and(|files| files.iter().collect::<HashSet<_>>().len() == missing.len())
+        };
+        let (folder, parts) = same.chain(shorter).chain(both).find(|place| is_there(place))?;
+        let (folder, places) = (folder.clone(), places.clone());
+        Some(Self { places, folder, parts, listed: Mutex::new(listed) })
     }
 
     /// `images/1.png exists: …`, with what to do.
     #[must_use]
     pub fn hint(&self, path: &Path) -> Option<String> {
-        let (file, written) = self.file(path)?;
         let name = self.places.name(path);
+        let (file, written) =
+            file(&mut *self.listed.lock().ok()?, &self.folder, self.parts, &name)?;
         let quoted = |text: &str| serde_json::to_string(text).unwrap_or_else(|_| text.to_owned());
         let mut remedies = Vec::new();
         if written != name {
@@ -78,24 +89,28 @@ impl Elsewhere {
         }
         Some(format!("{} exists: {}", tidy(&file).display(), remedies.join(" and ")))
     }
+}
 
-    /// The file, and the name that leads to it from `folder`.
-    fn file(&self, path: &Path) -> Option<(PathBuf, String)> {
-        let name = self.places.name(path);
-        let written = match self.parts {
-            None if Path::new(&name).is_absolute() => return None,
-            None => name,
-            Some(count) => {
-                let parts = parts(&name);
-                parts[parts.len().saturating_sub(count)..].join("/")
-            }
-        };
-        let file = Folders::default().find(&self.folder, &written)?;
-        // As it is spelt on this disk.
-        let spelt = file.strip_prefix(&self.folder).ok()?.to_str()?.to_owned();
-        let written = if folded(&spelt) == folded(&written) { spelt } else { written };
-        Some((file, written))
-    }
+/// The file in `folder` that the last `parts` of `name` mean, and the name that leads to it.
+fn file(
+    listed: &mut Folders,
+    folder: &Path,
+    parts: Option<usize>,
+    name: &str,
+) -> Option<(PathBuf, String)> {
+    let written = match parts {
+        None if Path::new(name).is_absolute() => return None,
+        None => name.to_owned(),
+        Some(count) => {
+            let parts = self::parts(name);
+            parts[parts.len().saturating_sub(count)..].join("/")
+        }
+    };
+    let file = listed.find(folder, &written)?;
+    // As it is spelt on this disk.
+    let spelt = file.strip_prefix(folder).ok()?.to_str()?.to_owned();
+    let written = if folded(&spelt) == folded(&written) { spelt } else { written };
+    Some((file, written))
 }
 
 impl Places {

@@ -9,7 +9,7 @@ use std::{
 use unicode_normalization::UnicodeNormalization;
 
 /// Folders that were listed, each once.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Folders(HashMap<PathBuf, HashMap<String, Vec<OsString>>>);
 
 impl Folders {

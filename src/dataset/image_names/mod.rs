@@ -3,7 +3,9 @@
 
 mod elsewhere;
 mod folders;
+mod paths;
 mod resolve;
 
 pub use elsewhere::{Elsewhere, Places, sibling};
+pub use paths::{path_leaves, tidy};
 pub use resolve::resolve;

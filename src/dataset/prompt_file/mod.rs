@@ -156,6 +156,6 @@ mod tests {
         let path = dir.path().join("prompts.json");
         std::fs::write(&path, "<html>").unwrap();
         let error = PromptFile::read(&path).unwrap_err().to_string();
-        assert!(error.contains("prompts.json: is a web page"), "{error}");
+        assert!(error.contains("prompts.json: is not JSON, but a web page"), "{error}");
     }
 }

@@ -211,6 +211,8 @@ fn images_that_are_nowhere_are_not_guessed() {
         (&["0.png", "val/1.png"][..], &["0.png", "1.png"][..]),
         // Only one of several is there.
         (&["images/0.png"], &["/mnt/0.png", "/mnt/1.png"]),
+        // One file for two images.
+        (&["0.png"], &["p1/0.png", "p2/0.png"]),
         (&[], &["0.png"]),
     ] {
         let dir = dataset(files, "train.json", names);
