@@ -30,7 +30,7 @@ impl Shares {
         };
         let coordinates = || polygons.iter().flatten().copied();
         let corners = bbox.map(|[x, y, width, height]| [x, y, x + width, y + height]);
-        if are_shares(coordinates()) || corners.is_some_and(|corners| are_shares(corners)) {
+        if are_shares(coordinates()) || corners.is_some_and(are_shares) {
             self.num_shares += 1;
             self.first.get_or_insert_with(place);
         }

@@ -1,6 +1,9 @@
 //! COCO files with all that they hold: the keys that curation has a use for, and the rest unread.
 
-use serde::de::{Error, MapAccess};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess},
+};
 use serde_json::value::RawValue;
 use sonotune_base::ImageId;
 use sonotune_dataset::coco::{
@@ -99,5 +102,16 @@ fn text<'de, A: MapAccess<'de>>(pair: Pair<'_, A>) -> Result<Option<String>, A::
 
 /// A name that other tools may have written as a number, and floating point as 5.0.
 fn name<'de, A: MapAccess<'de>>(pair: Pair<'_, A>) -> Result<Option<String>, A::Error> {
-    Ok(pair.value::<Option<ImageId>>()?.map(|name| name.to_string()))
+    struct Name(String);
+    impl<'de> Deserialize<'de> for Name {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let name = ImageId::deserialize(deserializer).map_err(|_| {
+                D::Error::custom(
+                    "expected a text or an integer; leave the key out if it is unknown",
+                )
+            })?;
+            Ok(Self(name.to_string()))
+        }
+    }
+    Ok(pair.value::<Option<Name>>()?.map(|Name(name)| name))
 }

@@ -140,6 +140,10 @@ fn faults_name_file_list_index_and_key() {
             "images[0] (id 4): `file_name` is missing",
         ),
         (
+            fault(&image.replace("\"id\"", "\"patient\":NaN,\"id\""), "", category),
+            "images[0] (id 4): `patient`: expected a text or an integer; leave the key out if it is",
+        ),
+        (
             fault(r#"{"file_name":"a","height":1,"width":6}"#, "", category),
             "images[0]: `id` is missing: give each image an `id`",
         ),

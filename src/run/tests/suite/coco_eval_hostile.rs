@@ -109,7 +109,7 @@ const TRUTH_FAULTS: &[(&str, &str, &[&str])] = &[
 const FOUND_FAULTS: &[(&str, &str, &[&str])] = &[
     (FOUND, "", &["is empty (0 bytes)"]),
     (FOUND, "PK\u{3}\u{4}", &["is not JSON, but a ZIP archive"]),
-    (FOUND, "{\"image_id\": 1}\n{\"image_id\": 1}", &["an object with such a list", "image_id"]),
+    (FOUND, "{\"image_id\": 1}\n{\"image_id\": 1}", &["holds 2 JSON values"]),
     (FOUND, "[]\n[]", &["holds 2 JSON values, as a file of JSON lines does"]),
     (FOUND, "{\"boxes\": []}", &["as `annotations` or `predictions`; it has \"boxes\""]),
     (FOUND, "{\"results\": [], \"annotations\": []}", &["has both `results` and `annotations`"]),
