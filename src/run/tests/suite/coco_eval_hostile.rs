@@ -126,7 +126,7 @@ const FOUND_FAULTS: &[(&str, &str, &[&str])] = &[
     (
         "\"score\": 0.5",
         "\"score\": NaN",
-        &["detections[0]: `score`: invalid value: NaN, expected a number at line 2 column 48"],
+        &["detections[0]: `score`: invalid value: NaN, expected a number at line 2 column 49"],
     ),
     ("[1, 0, 2, 2]", "[1, 0, Infinity, 2]", &["detections[0]: `bbox`: invalid value: Infinity"]),
     ("\"score\": 0.5", "\"score\": null", &["detections[0]", "`score` is missing"]),
