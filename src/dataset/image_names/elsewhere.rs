@@ -107,9 +107,9 @@ fn file(
         }
     };
     let file = listed.find(folder, &written)?;
-    // As it is spelt on this disk.
-    let spelt = file.strip_prefix(folder).ok()?.to_str()?.to_owned();
-    let written = if folded(&spelt) == folded(&written) { spelt } else { written };
+    // As it is spelled on this disk.
+    let spelled = file.strip_prefix(folder).ok()?.to_str()?.to_owned();
+    let written = if folded(&spelled) == folded(&written) { spelled } else { written };
     Some((file, written))
 }
 

@@ -1,4 +1,4 @@
-//! Names as another system spells them, read where they have one meaning.
+//! Names as another system spells them, read if they have one meaning.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -40,7 +40,7 @@ pub fn resolve(paths: &mut [&mut PathBuf], folder: &Path) -> Option<String> {
     for (file, names) in found {
         *paths[names[0]] = file;
     }
-    Some(format!("file names of {count} images are spelt differently on this disk: {example}"))
+    Some(format!("file names of {count} images are spelled differently on this disk: {example}"))
 }
 
 fn is_foreign(path: &Path, folder: &Path) -> bool {
@@ -99,7 +99,7 @@ pub(super) fn percent_decoded(name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// What becomes of `names` in a folder that has `files`, relative to it.
+    /// The paths that `names` lead to in a folder that has `files`, relative to it.
     fn read(files: &[&str], names: &[&str]) -> (Vec<String>, Option<String>) {
         let dir = tempfile::tempdir().unwrap();
         for name in files {
@@ -138,7 +138,7 @@ mod tests {
         }
         let (_, note) = read(&["a b.png", "c d.png"], &["a%20b.png", "c%20d.png"]);
         let note = note.unwrap();
-        assert!(note.starts_with("file names of 2 images are spelt differently on this disk: "));
+        assert!(note.starts_with("file names of 2 images are spelled differently on this disk: "));
         assert!(note.contains("a%20b.png is read as ") && note.ends_with("a b.png"), "{note}");
     }
 

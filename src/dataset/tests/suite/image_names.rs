@@ -57,7 +57,7 @@ fn names_of_another_system_are_read_and_noted() {
     let keys = json!({ "train": "train.json", "images": "img", "check_files": "all" });
     let data = open(dir.path(), &keys).unwrap();
     assert!(
-        data.notes[0].starts_with("file names of 2 images are spelt differently"),
+        data.notes[0].starts_with("file names of 2 images are spelled differently"),
         "{:?}",
         data.notes
     );
