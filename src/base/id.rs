@@ -5,8 +5,10 @@ use std::{cmp::Ordering, fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
 
+use crate::json::{restored, spells_nan};
+
 /// Id of an image or annotation: an integer of up to 128 bits (US-43d's tools write UUIDs as
-/// integers), a string, or the position in the file if it does not have an id.
+/// integers), or a string.
 ///
 /// `5` and `"5"` are different ids. JSON output keeps the spelling of the input. Reading uses
 /// the text of the number, since JSON readers round integers that exceed 64 bits; for that,
@@ -112,14 +114,14 @@ impl<'de> Deserialize<'de> for ImageId {
 
 /// Reads one JSON value as an id.
 fn parse_json(json: &str) -> Result<ImageId, String> {
-    if json.starts_with('"') {
+    if json.starts_with('"') && !spells_nan(json) {
         let text: String = serde_json::from_str(json).map_err(|e| e.to_string())?;
         return Ok(ImageId::Text(text.into()));
     }
     if json.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
         return parse_integer(json);
     }
-    let shown: String = json.chars().take(40).collect();
+    let shown: String = restored(json).chars().take(40).collect();
     Err(format!("an id must be an integer or a string, got `{shown}`"))
 }
 

@@ -7,6 +7,7 @@ pub mod error;
 pub mod fs;
 pub mod id;
 pub mod image_io;
+pub mod json;
 pub mod masks;
 pub mod names;
 pub mod panics;

@@ -17,7 +17,7 @@ pub(super) struct CocoEvalArgs {
     #[arg(value_name = "GT")]
     ground_truth: PathBuf,
     /// Detections: a list of {image_id, category_id, score, bbox, segmentation}, or an object with
-    /// such a list as `annotations`.
+    /// such a list as `annotations`, `predictions`, `detections` or `results`.
     #[arg(value_name = "DT")]
     detections: PathBuf,
     /// Compare boxes or masks.

@@ -13,6 +13,7 @@ use sonotune_base::words::did_you_mean;
 use super::{
     ImagePrompts, Statistics,
     files::{find_images, relative_text},
+    image_names::{Elsewhere, Places, sibling},
 };
 use crate::findings::Audit;
 use sonotune_base::Error;
@@ -198,13 +199,23 @@ impl Dataset {
 
     /// Same as [`verify_files`](Self::verify_files), for the first `count` records.
     pub fn verify_first_files(&self, count: usize) -> Result<()> {
+        self.verify(count, None)
+    }
+
+    /// Same as [`verify_first_files`](Self::verify_first_files); if the images are elsewhere, the error says
+    /// so.
+    pub(crate) fn verify(&self, count: usize, places: Option<&Places>) -> Result<()> {
         let looked_at = count.min(self.records.len());
         let missing: Vec<_> =
             self.records[..looked_at].iter().filter(|r| !r.path.is_file()).collect();
         let Some(first) = missing.first() else { return Ok(()) };
+        let paths = self.records[..looked_at].iter().map(|record| record.path.as_path());
+        let elsewhere = places.and_then(|places| Elsewhere::find(paths, places));
+        let hint = elsewhere.and_then(|elsewhere| elsewhere.hint(&first.path));
+        let hint = hint.or_else(|| Some(format!("there is {}", sibling(&first.path)?.display())));
+        let hint = hint.unwrap_or_else(|| "check the image folder in the config".to_owned());
         Err(Error::data(format!(
-            "{}: image {} has no file {} ({} of {looked_at} files checked are missing). Check \
-             the image folder in the config",
+            "{}: image {} has no file {} ({} of {looked_at} files checked are missing); {hint}",
             self.source.display(),
             first.image_id,
             first.path.display(),

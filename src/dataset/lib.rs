@@ -11,10 +11,12 @@ pub mod dataset;
 pub mod files;
 pub mod findings;
 pub mod image_folder;
+pub mod image_names;
 mod input;
 pub mod list_file;
 pub mod prompt_file;
 pub mod prompts;
+pub mod shares;
 pub mod transforms;
 
 use sha2::{Digest, Sha256};

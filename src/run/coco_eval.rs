@@ -7,7 +7,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use sonotune_base::{Error, ImageId, Rle, Segmentation};
-use sonotune_dataset::coco_dataset::{CocoResults, CocoTruths, FoundObject, TruthImage};
+use sonotune_dataset::{
+    coco_dataset::{CocoResults, CocoTruths, FoundObject, TruthImage},
+    shares::Shares,
+};
 use sonotune_metrics::coco::{
     CocoEvaluator, CocoResult, Detection, ImageMatches, IouType, Params, Truth, stat_names,
 };
@@ -89,6 +92,7 @@ pub fn coco_eval(options: &CocoEvalOptions) -> Result<CocoEvalRecord> {
     let result = evaluator.finish();
 
     let mut notes = truths.notes.clone();
+    notes.extend(seen.shares.iter().map(|what| format!("detections: {what}")));
     if seen.num_without_mask > 0 {
         notes.push(format!(
             "{} detections have no mask: their box is used instead",
@@ -125,6 +129,8 @@ struct Seen {
     by_category: Vec<usize>,
     /// Detections whose box is used as their mask.
     num_without_mask: usize,
+    /// Says which boxes are not in pixels.
+    shares: Option<String>,
 }
 
 /// Reads the result file and matches every image; the file's memory is freed afterwards.
@@ -161,8 +167,13 @@ fn match_all(
     for (position, matches) in matched.into_iter().enumerate() {
         evaluator.insert(position as u64, matches);
     }
+    let mut shares = Shares::default();
+    for (entry, one) in found.iter().enumerate() {
+        shares.add(one.bbox, &Segmentation::None, || format!("detections[{entry}]"));
+    }
     Ok(Seen {
         sha256,
+        shares: shares.some(),
         by_category: by_category(&found, truths.categories.len()),
         num_without_mask: found.iter().filter(|one| with_masks && !one.has_mask()).count(),
     })

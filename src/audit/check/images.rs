@@ -7,15 +7,21 @@ use super::{
     objects::sized,
 };
 use sonotune_base::image_io::ExifTurn;
-use sonotune_dataset::findings::{AuditedImage, Code, Example, Place};
+use sonotune_dataset::{
+    findings::{Audit, AuditedImage, Code, Example},
+    image_names::{Elsewhere, sibling},
+};
 
 /// Everything that is wrong with the file of an image that was looked at.
-pub(super) fn check(image: &AuditedImage, look: &Look, place: &Place) -> Vec<(Code, Example)> {
+pub(super) fn check(audit: &Audit, image: &AuditedImage, look: &Look) -> Vec<(Code, Example)> {
+    let place = audit.place(image);
     let one = |code, expected: Option<String>, got: String| {
         vec![(code, Example { place: place.clone(), expected, got })]
     };
     match look {
-        Look::Missing => one(Code::MissingImage, None, missing(&image.path)),
+        Look::Missing => {
+            one(Code::MissingImage, None, missing(&image.path, audit.elsewhere.as_ref()))
+        }
         Look::Empty => one(Code::EmptyFile, None, "a file of 0 bytes".into()),
         Look::NotAnImage(got) => one(Code::NotAnImage, Some("an image".into()), got.clone()),
         Look::Unreadable(why) => {
@@ -66,22 +72,20 @@ fn check_size(image: &AuditedImage, seen: &Seen) -> Option<(Code, Option<String>
     }
 }
 
-/// Why the file is missing, with a similar name in the folder that may be meant.
-fn missing(path: &Path) -> String {
+/// Why the file is missing, and where it may be.
+fn missing(path: &Path, elsewhere: Option<&Elsewhere>) -> String {
     if path.is_dir() {
         return "a folder, not a file".into();
     }
+    if let Some(hint) = elsewhere.and_then(|elsewhere| elsewhere.hint(path)) {
+        return format!("there is no such file, but {hint}");
+    }
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(entries) = std::fs::read_dir(parent) else {
+    if !parent.is_dir() {
         return format!("there is no folder {}", parent.display());
-    };
-    let lower = |path: &Path| path.file_stem().map(|s| s.to_string_lossy().to_lowercase());
-    let meant = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|other| lower(other) == lower(path))
-        .min();
-    match meant.as_deref().and_then(Path::file_name) {
-        Some(name) => format!("there is no such file, but there is {}", name.to_string_lossy()),
+    }
+    match sibling(path).as_deref().and_then(Path::file_name) {
+        Some(name) => format!("there is no such file, but there is {}", name.display()),
         None => "there is no such file".into(),
     }
 }

@@ -8,6 +8,7 @@ use serde::{
 };
 
 use super::{Rle, Segmentation};
+use crate::json::{Integer, Number, Unsigned};
 
 /// `null` and `[]` mean an object without a mask.
 impl<'de> Deserialize<'de> for Segmentation {
@@ -41,11 +42,17 @@ impl<'de> Visitor<'de> for SegmentationVisitor {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Segmentation, A::Error> {
         #[derive(Deserialize)]
         struct Stored {
-            size: [u32; 2],
+            size: [Unsigned; 2],
             counts: Counts,
         }
         let stored = Stored::deserialize(de::value::MapAccessDeserializer::new(map))?;
         let [height, width] = stored.size;
+        let side = |Unsigned(n)| {
+            let wrong =
+                |_| de::Error::invalid_value(Unexpected::Unsigned(n), &"a number of pixels");
+            u32::try_from(n).map_err(wrong)
+        };
+        let (height, width) = (side(height)?, side(width)?);
         Ok(match stored.counts {
             Counts::Text(counts) => Segmentation::Compressed { height, width, counts },
             Counts::Runs(counts) => Segmentation::Runs(Rle { height, width, counts }),
@@ -68,7 +75,7 @@ impl<'de> Deserialize<'de> for Polygon {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Polygon, A::Error> {
                 let mut polygon = Vec::new();
-                while let Some(coordinate) = list.next_element()? {
+                while let Some(Number(coordinate)) = list.next_element()? {
                     polygon.push(coordinate);
                 }
                 polygon.shrink_to_fit();
@@ -100,7 +107,7 @@ impl<'de> Deserialize<'de> for Counts {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Counts, A::Error> {
                 let mut runs = Vec::new();
-                while let Some(run) = list.next_element::<i64>()? {
+                while let Some(Integer(run)) = list.next_element()? {
                     runs.push(u32::try_from(run).map_err(|_| {
                         de::Error::invalid_value(Unexpected::Signed(run), &"a run length")
                     })?);

@@ -1,9 +1,14 @@
 //! COCO files with all that they hold: the keys that curation has a use for, and the rest unread.
 
-use serde::de::{Error, MapAccess};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess},
+};
 use serde_json::value::RawValue;
 use sonotune_base::ImageId;
-use sonotune_dataset::coco::{self, Extra, Fields, File, Manner, Object, Pair, Reader, Unsigned};
+use sonotune_dataset::coco::{
+    self, Extra, Fields, File, Manner, Object, Pair, Reader, Text, Unsigned,
+};
 
 use super::{CategoryRecord, CocoFile, ImageRecord, Info};
 
@@ -50,12 +55,13 @@ impl Fields for Info {
 
     fn take<'de, A: MapAccess<'de>>(&mut self, pair: Pair<'_, A>) -> Result<(), A::Error> {
         match pair.key {
-            "description" => pair.fill(&mut self.description),
-            "url" => pair.fill(&mut self.url),
-            "dataset" => pair.fill(&mut self.dataset),
-            "application" => pair.fill(&mut self.application),
-            _ => self.extra.take(pair),
+            "description" => self.description = text(pair)?,
+            "url" => self.url = text(pair)?,
+            "dataset" => self.dataset = text(pair)?,
+            "application" => self.application = text(pair)?,
+            _ => self.extra.take(pair)?,
         }
+        Ok(())
     }
 }
 
@@ -63,17 +69,17 @@ impl Fields for ImageRecord {
     fn take<'de, A: MapAccess<'de>>(&mut self, pair: Pair<'_, A>) -> Result<(), A::Error> {
         let from = &mut self.provenance;
         match pair.key {
-            "dataset" => self.dataset = pair.value()?,
-            "application" => self.application = pair.value()?,
-            "source_file" => from.source_file = pair.value::<Option<_>>()?.unwrap_or_default(),
-            "patient" => from.patient = text(pair)?,
-            "clip" => from.clip = text(pair)?,
+            "dataset" => self.dataset = text(pair)?,
+            "application" => self.application = text(pair)?,
+            "source_file" => from.source_file = text(pair)?.unwrap_or_default(),
+            "patient" => from.patient = name(pair)?,
+            "clip" => from.clip = name(pair)?,
             "frame" => {
                 let frame = pair.value::<Option<Unsigned>>()?;
                 let frame = frame.map(|n| u32::try_from(n.0)).transpose();
                 from.frame = frame.map_err(|e| A::Error::custom(format!("`frame`: {e}")))?;
             }
-            "official_split" => from.official_split = pair.value()?,
+            "official_split" => from.official_split = text(pair)?,
             _ => self.extra.take(pair)?,
         }
         Ok(())
@@ -83,13 +89,29 @@ impl Fields for ImageRecord {
 impl Fields for CategoryRecord {
     fn take<'de, A: MapAccess<'de>>(&mut self, pair: Pair<'_, A>) -> Result<(), A::Error> {
         match pair.key {
-            "supercategory" => pair.fill(&mut self.supercategory),
-            _ => self.extra.take(pair),
+            "supercategory" => self.supercategory = text(pair)?,
+            _ => self.extra.take(pair)?,
         }
+        Ok(())
     }
 }
 
-/// A name that other tools may have written as a number.
 fn text<'de, A: MapAccess<'de>>(pair: Pair<'_, A>) -> Result<Option<String>, A::Error> {
-    Ok(pair.value::<Option<ImageId>>()?.map(|name| name.to_string()))
+    Ok(pair.value::<Option<Text>>()?.map(|text| text.0))
+}
+
+/// A name that other tools may have written as a number, and floating point as 5.0.
+fn name<'de, A: MapAccess<'de>>(pair: Pair<'_, A>) -> Result<Option<String>, A::Error> {
+    struct Name(String);
+    impl<'de> Deserialize<'de> for Name {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let name = ImageId::deserialize(deserializer).map_err(|_| {
+                D::Error::custom(
+                    "expected a text or an integer; leave the key out if it is unknown",
+                )
+            })?;
+            Ok(Self(name.to_string()))
+        }
+    }
+    Ok(pair.value::<Option<Name>>()?.map(|Name(name)| name))
 }

@@ -5,12 +5,13 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::value::RawValue;
-use sonotune_base::{Error, ImageId, Segmentation};
+use sonotune_base::{Error, ImageId, Segmentation, json::spells_nan};
 use sonotune_dataset::coco::{
     Unsigned, from_slice,
     join::{entry, find, measures, pixels, unknown_category},
+    other_json, text,
 };
 
 use super::{
@@ -35,8 +36,19 @@ impl CocoFile {
     /// # Errors
     /// Same errors as [`read`](Self::read).
     pub fn from_slice(bytes: &[u8], path: &Path) -> Result<Self> {
-        let raw = from_slice(bytes, path)?;
-        join(raw).with_context(|| Error::data(path.display().to_string()))
+        let raw: RawFile = from_slice(bytes, path)?;
+        let located = || Error::data(path.display().to_string());
+        if raw.images.as_ref().is_none_or(Vec::is_empty)
+            && raw.categories.as_ref().is_none_or(Vec::is_empty)
+        {
+            // Such a file is of another kind; a list of nothing has categories at least.
+            let what = text(bytes, path).ok().and_then(|text| other_json(&text));
+            let what = what.unwrap_or_else(|| {
+                "has neither `images` nor `categories`: no COCO file of images?".to_owned()
+            });
+            return Err(anyhow!(what)).with_context(located);
+        }
+        join(raw).with_context(located)
     }
 }
 
@@ -44,14 +56,8 @@ fn join(raw: RawFile) -> Result<CocoFile> {
     let (raw_images, raw_annotations) =
         (raw.images.unwrap_or_default(), raw.annotations.unwrap_or_default());
     let categories = categories(raw.categories.unwrap_or_default());
-    // Such a file is of another kind; a list of nothing has categories at least.
-    ensure!(
-        !(raw_images.is_empty() && categories.is_empty()),
-        "has neither `images` nor `categories`: no COCO file of images?"
-    );
     check_categories(&categories)?;
     let numbers = number_images(&raw_images)?;
-    check_ids(&raw_annotations)?;
     let category_ids: HashSet<u64> = categories.iter().map(|c| c.id).collect();
     let mut annotations = Vec::with_capacity(raw_annotations.len());
     for (i, mut annotation) in raw_annotations.into_iter().enumerate() {
@@ -74,7 +80,7 @@ fn join(raw: RawFile) -> Result<CocoFile> {
 /// Id and name are there: the reader refuses categories without.
 fn categories(raw: Vec<RawCategory>) -> Vec<CategoryRecord> {
     let record =
-        |raw: RawCategory| Some(CategoryRecord { id: raw.id?.0, name: raw.name?, ..raw.rest });
+        |raw: RawCategory| Some(CategoryRecord { id: raw.id?.0, name: raw.name?.0, ..raw.rest });
     raw.into_iter().filter_map(record).collect()
 }
 
@@ -94,13 +100,13 @@ fn check_categories(categories: &[CategoryRecord]) -> Result<()> {
     Ok(())
 }
 
-/// Number of each image, from 1, by its id; an image without an id has its position as id.
+/// Number of each image, from 1, by its id.
 fn number_images(images: &[RawImage]) -> Result<HashMap<ImageId, u64>> {
     let mut numbers = HashMap::with_capacity(images.len());
     for (i, image) in images.iter().enumerate() {
-        let id = image.id.clone().unwrap_or_else(|| ImageId::from(i as u64));
+        let id = image.required_id().with_context(|| entry("images", i, None))?;
         if let Some(first) = numbers.insert(id, i as u64 + 1) {
-            let name = |image: &RawImage| image.file_name.clone().unwrap_or_default();
+            let name = |image: &RawImage| image.required_name().unwrap_or_default().to_owned();
             let j = first as usize - 1;
             bail!(
                 "{} and images[{j}] have the same id ({} and {})",
@@ -113,23 +119,11 @@ fn number_images(images: &[RawImage]) -> Result<HashMap<ImageId, u64>> {
     Ok(numbers)
 }
 
-fn check_ids(annotations: &[RawAnnotation]) -> Result<()> {
-    let mut seen = HashMap::with_capacity(annotations.len());
-    for (i, annotation) in annotations.iter().enumerate() {
-        let Some(id) = &annotation.id else { continue };
-        if let Some(j) = seen.insert(id, i) {
-            bail!("annotations[{j}] and annotations[{i}] have the same id {id}");
-        }
-    }
-    Ok(())
-}
-
 fn joined_image(raw: RawImage, id: u64) -> Result<ImageRecord> {
     let side = |value: Option<Unsigned>, key: &str| -> Result<u32> {
         pixels(key, value.with_context(|| format!("`{key}` is missing"))?.0)
     };
-    let file_name =
-        raw.file_name.filter(|name| !name.is_empty()).context("`file_name` is missing")?.into();
+    let file_name = raw.required_name()?.to_owned();
     let (height, width) = (side(raw.height, "height")?, side(raw.width, "width")?);
     Ok(ImageRecord { id, file_name, height, width, ..raw.rest })
 }
@@ -144,6 +138,10 @@ fn joined_annotation(
     if !category_ids.contains(&category_id) {
         return Err(unknown_category(category_id, category_ids.iter().copied()));
     }
+    ensure!(
+        !raw.segmentation.as_ref().is_some_and(|json| spells_nan(json.get())),
+        "`segmentation` has a coordinate that is NaN or infinite"
+    );
     // Masks stay unread unless they have to tell what the file leaves out.
     let mask = match &raw.segmentation {
         Some(json) if raw.bbox.is_none() || raw.area.is_none() => mask(json)?,

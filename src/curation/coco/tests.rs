@@ -51,6 +51,33 @@ fn nothing_is_lost_and_ids_run_from_1() {
 }
 
 #[test]
+fn nan_that_nobody_reads_and_ids_that_occur_twice_are_written() {
+    let file = read(
+        r#"{"images":[{"id":1,"file_name":"a","height":"9","width":9,"age":NaN,"x":["NaN",-Infinity]}],
+        "categories":[{"id":"0","name":1.50}],"fps":Infinity,
+        "annotations":[{"id":3,"image_id":1,"category_id":0,"bbox":["0",0,2,2],"area":"4"},
+                       {"id":3,"image_id":1,"category_id":0,"bbox":[4,4,2,2],"area":4}]}"#,
+    );
+    let text = written(&file.unwrap());
+    assert_eq!(
+        text,
+        r#"{
+"info":{},
+"fps":Infinity,
+"images":[
+{"id":1,"file_name":"a","height":9,"width":9,"age":NaN,"x":["NaN",-Infinity]}],
+"annotations":[
+{"id":1,"image_id":1,"category_id":0,"bbox":[0,0,2,2],"area":4,"iscrowd":0},
+{"id":2,"image_id":1,"category_id":0,"bbox":[4,4,2,2],"area":4,"iscrowd":0}],
+"categories":[
+{"id":0,"name":"1.50"}]
+}
+"#
+    );
+    assert_eq!(written(&read(&text).unwrap()), text);
+}
+
+#[test]
 fn a_selection_is_numbered_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.json");
@@ -75,7 +102,7 @@ fn a_mask_becomes_compressed_runs() {
 #[test]
 fn what_the_file_leaves_out_comes_from_the_mask() {
     let file = read(
-        r#"{"images":[{"file_name":"a","height":9,"width":9}],"categories":[{"id":0,"name":"c"}],
+        r#"{"images":[{"id":0,"file_name":"a","height":9,"width":9}],"categories":[{"id":0,"name":"c"}],
         "annotations":[{"image_id":0,"category_id":0,"segmentation":[[1,2,5,2,5,5]]}]}"#,
     );
     let file = file.unwrap();
@@ -102,7 +129,7 @@ fn faults_name_file_list_index_and_key() {
         ),
         (
             fault(r#"{"id":4,"file_name":"a","height":"x","width":6}"#, "", category),
-            "images[0]: `height`: invalid type: string \"x\", expected an integer of at least 0",
+            "images[0] (id 4): `height`: invalid type: string \"x\", expected an integer of at least 0",
         ),
         (
             fault(r#"{"id":4,"file_name":"a","height":0,"width":6}"#, "", category),
@@ -113,8 +140,24 @@ fn faults_name_file_list_index_and_key() {
             "images[0] (id 4): `file_name` is missing",
         ),
         (
-            fault(image, &format!("{object},{object}"), category),
-            "annotations[0] and annotations[1] have the same id 9",
+            fault(&image.replace("\"id\"", "\"patient\":NaN,\"id\""), "", category),
+            "images[0] (id 4): `patient`: expected a text or an integer; leave the key out if it is",
+        ),
+        (
+            fault(r#"{"file_name":"a","height":1,"width":6}"#, "", category),
+            "images[0]: `id` is missing: give each image an `id`",
+        ),
+        (
+            fault(
+                image,
+                &object.replace("1,1]", "1,1],\"segmentation\":[[0,NaN,1,1,2,2]]"),
+                category,
+            ),
+            "annotations[0] (id 9): `segmentation` has a coordinate that is NaN or infinite",
+        ),
+        (
+            fault(image, &object.replace("\"area\":1", "\"area\":NaN"), category),
+            "annotations[0] (id 9): `area`: invalid value: NaN, expected a number",
         ),
         (
             fault(image, &object.replace("\"image_id\":4", "\"image_id\":5"), category),
@@ -134,7 +177,7 @@ fn faults_name_file_list_index_and_key() {
         ),
         (
             fault(image, &object.replace("[0,0,1,1]", "[0,0,1]"), category),
-            "annotations[0]: `bbox`: invalid length 3",
+            "annotations[0] (id 9): `bbox`: invalid length 3",
         ),
         (
             fault(image, "7", category),
@@ -144,7 +187,7 @@ fn faults_name_file_list_index_and_key() {
             fault(image, object, &format!("{category},{category}")),
             "categories[0] and categories[1] have the same id 1 (\"cyst\" and \"cyst\")",
         ),
-        (fault(image, object, r#"{"id":1}"#), "categories[0]: `name` is missing"),
+        (fault(image, object, r#"{"id":1}"#), "categories[0] (id 1): `name` is missing"),
     ];
     for (message, part) in cases {
         assert!(message.starts_with(PATH) && message.contains(part), "no `{part}` in: {message}");
@@ -153,4 +196,6 @@ fn faults_name_file_list_index_and_key() {
     assert!(cut.contains("the file ends too early") && cut.contains("images[0]"), "{cut}");
     assert!(format!("{:#}", read("[]").unwrap_err()).contains("a COCO file: an object"));
     assert!(format!("{:#}", read("{}").unwrap_err()).contains("neither `images` nor"));
+    let labelme = r#"{"shapes":[],"imagePath":"a.png"}"#;
+    assert!(format!("{:#}", read(labelme).unwrap_err()).contains("is a file of labelme, not COCO"));
 }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use serde::{Serialize, Serializer, ser::SerializeMap};
-use sonotune_base::fs::atomic_write_with;
+use sonotune_base::{fs::atomic_write_with, json::restored};
 
 use super::{AnnotationRecord, CategoryRecord, CocoFile, Extra, ImageRecord};
 
@@ -54,11 +54,12 @@ impl CocoFile {
             *number = count;
         }
         out.write_all(b"{\n\"info\":")?;
-        serde_json::to_writer(&mut *out, &self.info)?;
+        write_json(out, &self.info)?;
         for (key, value) in &self.extra.0 {
             out.write_all(b",\n")?;
-            serde_json::to_writer(&mut *out, key)?;
-            write!(out, ":{}", value.get())?;
+            write_json(out, key)?;
+            out.write_all(b":")?;
+            write_json(out, value)?;
         }
         let images = self.images.iter().zip(&numbers).zip(chosen);
         let images = images
@@ -83,9 +84,14 @@ fn write_list<T: Serialize>(
     write!(out, ",\n\"{name}\":[")?;
     for (i, entry) in entries.enumerate() {
         out.write_all(if i == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut *out, &entry)?;
+        write_json(out, &entry)?;
     }
     out.write_all(b"]")
+}
+
+/// Writes NaN in a value that was kept unread as the file had it.
+fn write_json(out: &mut impl Write, value: &(impl Serialize + ?Sized)) -> io::Result<()> {
+    out.write_all(restored(&serde_json::to_string(value)?).as_bytes())
 }
 
 struct NumberedImage<'a> {

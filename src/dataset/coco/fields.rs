@@ -6,66 +6,9 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, IgnoredAny, SeqAccess, Unexpected, Visitor},
 };
+use sonotune_base::json::Number;
 
-/// An integer, also where a table that passed through floating point wrote `640.0`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Integer(pub i64);
-
-/// An [`Integer`] of at least 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unsigned(pub u64);
-
-impl<'de> Deserialize<'de> for Integer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let whole = Whole { expected: "an integer of up to 64 bits", signed: true };
-        deserializer.deserialize_any(whole).map(|n| Self(n as i64))
-    }
-}
-
-impl<'de> Deserialize<'de> for Unsigned {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let whole = Whole { expected: "an integer of at least 0", signed: false };
-        deserializer.deserialize_any(whole).map(|n| Self(n as u64))
-    }
-}
-
-/// Reads what an `i64` (signed) or a `u64` can hold.
-struct Whole {
-    expected: &'static str,
-    signed: bool,
-}
-
-impl Visitor<'_> for Whole {
-    type Value = i128;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expected)
-    }
-
-    fn visit_i64<E: de::Error>(self, n: i64) -> Result<i128, E> {
-        if n >= 0 || self.signed {
-            return Ok(n.into());
-        }
-        Err(E::invalid_type(Unexpected::Signed(n), &self))
-    }
-
-    fn visit_u64<E: de::Error>(self, n: u64) -> Result<i128, E> {
-        if !self.signed || i64::try_from(n).is_ok() {
-            return Ok(n.into());
-        }
-        Err(E::invalid_value(Unexpected::Unsigned(n), &self))
-    }
-
-    fn visit_f64<E: de::Error>(self, x: f64) -> Result<i128, E> {
-        // 2⁵³: beyond it, floating point no longer tells neighbours apart.
-        if x.fract() == 0.0 && x.abs() <= 9_007_199_254_740_992.0 && (x >= 0.0 || self.signed) {
-            return Ok(x as i128);
-        }
-        Err(E::invalid_value(Unexpected::Float(x), &self))
-    }
-}
-
-/// `iscrowd`: 0 or 1, as number or truth value.
+/// `iscrowd`: 0 or 1, as number, text or truth value.
 #[derive(Debug, Clone, Copy)]
 pub struct Flag(pub bool);
 
@@ -84,9 +27,20 @@ impl<'de> Deserialize<'de> for Flag {
             }
 
             fn visit_u64<E: de::Error>(self, n: u64) -> Result<Flag, E> {
-                match n {
-                    0 | 1 => Ok(Flag(n == 1)),
-                    _ => Err(E::invalid_value(Unexpected::Unsigned(n), &self)),
+                self.visit_f64(n as f64)
+            }
+
+            fn visit_f64<E: de::Error>(self, x: f64) -> Result<Flag, E> {
+                match x {
+                    0.0 | 1.0 => Ok(Flag(x == 1.0)),
+                    _ => Err(E::invalid_value(Unexpected::Float(x), &self)),
+                }
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Flag, E> {
+                match text {
+                    "0" | "1" => Ok(Flag(text == "1")),
+                    _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
                 }
             }
         }
@@ -132,7 +86,7 @@ impl<'de> Visitor<'de> for BboxVisitor {
         let mut bbox = [0.0; 4];
         let mut length = 0;
         while length < 4 {
-            let Some(side) = list.next_element()? else { break };
+            let Some(Number(side)) = list.next_element()? else { break };
             bbox[length] = side;
             length += 1;
         }

@@ -3,9 +3,12 @@
 use std::marker::PhantomData;
 
 use serde::de::{self, DeserializeOwned, MapAccess};
-use sonotune_base::{ImageId, Segmentation};
+use sonotune_base::{
+    ImageId, Segmentation,
+    json::{Integer, Number, Text},
+};
 
-use super::{Bbox, Fields, Flag, Integer, Manner, Pair};
+use super::{Bbox, Fields, Flag, Manner, Pair};
 
 /// What a COCO file is read from, for messages.
 pub const FILE: &str =
@@ -59,7 +62,7 @@ pub struct File<R: Reader> {
 /// An entry of `images`.
 pub struct Image<R: Reader> {
     pub id: Option<ImageId>,
-    pub file_name: Option<Box<str>>,
+    pub file_name: Option<Text>,
     pub height: Option<R::Side>,
     pub width: Option<R::Side>,
     pub rest: R::OfImage,
@@ -71,7 +74,7 @@ pub struct Annotation<R: Reader> {
     pub image_id: Option<ImageId>,
     pub category_id: Option<R::CategoryId>,
     pub bbox: Option<Bbox>,
-    pub area: Option<f64>,
+    pub area: Option<Number>,
     pub iscrowd: Option<Flag>,
     pub segmentation: Option<R::Mask>,
     pub rest: R::OfAnnotation,
@@ -80,7 +83,7 @@ pub struct Annotation<R: Reader> {
 /// An entry of `categories`.
 pub struct Category<R: Reader> {
     pub id: Option<R::CategoryId>,
-    pub name: Option<String>,
+    pub name: Option<Text>,
     pub rest: R::OfCategory,
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Borrow, collections::HashMap, fmt::Display, hash::Hash};
 use anyhow::{Context, Result, anyhow, ensure};
 use sonotune_base::{ImageId, Segmentation, names::quoted};
 
-use super::{Bbox, Image, Integer, Plain};
+use super::{Bbox, Image, Integer, Number, Plain, Reader};
 
 /// `annotations[3] (id 17)`.
 #[must_use]
@@ -51,6 +51,14 @@ pub fn respelled<I: Borrow<ImageId> + Eq + Hash, V>(id: &ImageId, index: &HashMa
     other.map(|other| format!(", but {} is", spelled(&other))).unwrap_or_default()
 }
 
+/// What is wrong with an annotation that has the id of `annotations[first]`.
+pub(crate) fn same_id(first: usize) -> String {
+    format!(
+        "has the same id as annotations[{first}]: if both are wanted, `sonotune data filter FILE \
+         --out NEW` numbers them anew"
+    )
+}
+
 /// The error of a category that the file does not have.
 pub fn unknown_category<T: Display + Ord>(
     id: T,
@@ -73,6 +81,27 @@ impl<C: serde::de::DeserializeOwned> Image<Plain<C>> {
     }
 }
 
+impl<R: Reader> Image<R> {
+    /// Its id; never its position, which the `image_id` of an annotation may count from 0 or from 1.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn required_id(&self) -> Result<ImageId> {
+        self.id.clone().context(
+            "`id` is missing: give each image an `id`, and use it as `image_id` in its annotations",
+        )
+    }
+
+    /// `file_name`.
+    ///
+    /// # Errors
+    /// When it is missing or empty.
+    pub fn required_name(&self) -> Result<&str> {
+        let name = self.file_name.as_ref().map(|name| name.0.as_str());
+        name.filter(|name| !name.is_empty()).context("`file_name` is missing")
+    }
+}
+
 /// Height or width of an image.
 ///
 /// # Errors
@@ -88,7 +117,7 @@ pub fn pixels<N: Display + Copy + TryInto<u32>>(key: &str, n: N) -> Result<u32> 
 /// When there is neither box nor mask, or a number is out of range.
 pub fn measures(
     bbox: Option<Bbox>,
-    area: Option<f64>,
+    area: Option<Number>,
     mask: &Segmentation,
 ) -> Result<([f64; 4], f64)> {
     let bbox = match bbox {
@@ -97,7 +126,7 @@ pub fn measures(
     };
     check_bbox(bbox)?;
     let area = match area {
-        Some(area) => area,
+        Some(Number(area)) => area,
         None => mask.area()?.unwrap_or(bbox[2] * bbox[3]),
     };
     ensure!(area.is_finite() && area >= 0.0, "area {area} is not a number of pixels");

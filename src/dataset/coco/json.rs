@@ -1,13 +1,21 @@
 //! JSON objects and lists, read key by key into structs, with errors that say where.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, path::Path};
+use std::{
+    borrow::Cow, collections::HashMap, fmt, marker::PhantomData, path::Path, sync::OnceLock,
+};
 
 use anyhow::Result;
 use serde::{
     Deserialize, Deserializer,
     de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use sonotune_base::Error;
+use serde_json::value::RawValue;
+use sonotune_base::{
+    Error, ImageId,
+    json::{quoted_nan, restored},
+};
+
+use super::{Extra, join, text::text, tools::other_json};
 
 /// A struct that takes the pairs of a JSON object one by one.
 ///
@@ -36,10 +44,9 @@ pub trait Fields: Default {
 /// How objects that are not quite in order are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// A repeated key is an error, and so is a list that the file lacks. Errors name the entry.
+    /// A repeated key is an error, and so is a list that the file lacks.
     Strict,
-    /// The last of repeated keys counts, as in Python; a list that the file lacks is empty. Errors
-    /// name the key as well.
+    /// The last of repeated keys counts, as in Python; a list that the file lacks is empty.
     Tolerant,
 }
 
@@ -91,11 +98,7 @@ impl<'de, A: MapAccess<'de>> Pair<'_, A> {
     }
 
     fn seeded<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        let read = self.map.next_value_seed(seed);
-        match self.manner {
-            Manner::Strict => read,
-            Manner::Tolerant => read.map_err(|error| with_key(self.key, &error)),
-        }
+        self.map.next_value_seed(seed).map_err(|error| with_key(self.key, &error))
     }
 
     fn check_first<T>(&self, slot: &Option<T>) -> Result<(), A::Error> {
@@ -106,7 +109,8 @@ impl<'de, A: MapAccess<'de>> Pair<'_, A> {
     }
 }
 
-fn with_key<E: de::Error>(key: &str, error: &E) -> E {
+/// The error of a value with its key.
+pub(super) fn with_key<E: de::Error>(key: &str, error: &E) -> E {
     let error = error.to_string();
     // Lists name themselves with their index.
     if error.starts_with(&format!("{key}[")) {
@@ -195,45 +199,89 @@ pub(super) fn entries<'de, A: SeqAccess<'de>, S: DeserializeSeed<'de> + Copy>(
 /// Reads the bytes of the file at `path`.
 ///
 /// # Errors
-/// Names the file, the place in it (list, index, line, column), what was expected and found.
+/// Names the file, the place in it (list, index, id, key, line, column), what was expected and found.
 pub fn from_slice<T: Fields>(bytes: &[u8], path: &Path) -> Result<T> {
-    let bytes = without_mark(bytes);
-    let read = serde_json::from_slice(bytes).map(|Object(file)| file);
-    read.map_err(|error| located(&error, bytes, path))
+    let read = |json: &[u8]| serde_json::from_slice(json).map(|Object(file)| file);
+    with_nan(&text(bytes, path)?, &OnceLock::new(), read, path, other_json)
 }
 
-/// The text of a file without its byte order mark.
-#[must_use]
-pub fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+/// Reads the [`text`] of the file at `path`; if that fails, with every NaN as a text, which `quoted` holds
+/// then.
+///
+/// # Errors
+/// Same errors as [`from_slice`].
+pub(super) fn with_nan<'a, T>(
+    text: &'a [u8],
+    quoted: &'a OnceLock<Vec<u8>>,
+    read: impl Fn(&'a [u8]) -> serde_json::Result<T>,
+    path: &Path,
+    other: fn(&[u8]) -> Option<String>,
+) -> Result<T> {
+    let error = match read(text) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    match quoted_nan(text) {
+        Cow::Borrowed(_) => Err(located(&error, text, path, other)),
+        Cow::Owned(without) => {
+            let text = quoted.get_or_init(|| without);
+            read(text).map_err(|error| located(&error, text, path, other))
+        }
+    }
 }
 
-/// What is wrong with the JSON in `bytes`, which are those of the file at `path`.
+/// What is wrong with the JSON in `text`, which is that of the file at `path`; `other` says what a file is
+/// that is not of the expected kind.
 #[must_use]
-pub fn located(error: &serde_json::Error, bytes: &[u8], path: &Path) -> anyhow::Error {
+pub fn located(
+    error: &serde_json::Error,
+    text: &[u8],
+    path: &Path,
+    other: fn(&[u8]) -> Option<String>,
+) -> anyhow::Error {
+    let message = placed(error, text);
     // Inside an entry the kind of error is lost, the words are not.
-    let is_eof = error.is_eof() || error.to_string().contains("EOF while parsing");
-    let what = if is_eof && !bytes.is_empty() {
-        "the file ends too early (an interrupted copy?): "
-    } else {
-        ""
+    let is_eof = error.is_eof() || message.contains("EOF while parsing");
+    let what = match with_id(&message, text) {
+        Some(message) => message,
+        None if is_eof => {
+            format!("the file ends too early (an interrupted copy?): {message}")
+        }
+        None if std::str::from_utf8(text).is_err() => {
+            format!("is not UTF-8: save it as UTF-8; {message}")
+        }
+        None if text.trim_ascii_start().starts_with(b"{'") => {
+            format!("is a Python dict, not JSON: write the file with json.dump; {message}")
+        }
+        // A list of the wrong type is one of this format.
+        None if message.starts_with('`') => message,
+        None => other(text).unwrap_or(message),
     };
-    let hint = if near(bytes, error).is_some_and(names_no_number) {
-        ". NaN and Infinity are not valid JSON: write null, or leave the key out"
-    } else {
-        ""
-    };
-    Error::data(format!("{}: {what}{error}{hint}", path.display())).into()
+    Error::data(format!("{}: {what}", path.display())).into()
 }
 
-/// The text around the place of an error.
-fn near<'a>(bytes: &'a [u8], error: &serde_json::Error) -> Option<&'a [u8]> {
-    let line = bytes.split(|&b| b == b'\n').nth(error.line().checked_sub(1)?)?;
-    let start = error.column().saturating_sub(10).min(line.len());
-    Some(&line[start..(error.column() + 9).min(line.len())])
+/// The message with the place in the file as it was before [`quoted_nan`].
+fn placed(error: &serde_json::Error, text: &[u8]) -> String {
+    let message = error.to_string();
+    let (line, column) = (error.line(), error.column());
+    let Some(what) = message.strip_suffix(&format!(" at line {line} column {column}")) else {
+        return message;
+    };
+    let row = text.split(|&byte| byte == b'\n').nth(line.saturating_sub(1)).unwrap_or_default();
+    let before = String::from_utf8_lossy(&row[..column.min(row.len())]);
+    let added = before.len() - restored(&before).len();
+    format!("{what} at line {line} column {}", column - added)
 }
 
-fn names_no_number(text: &[u8]) -> bool {
-    let has = |word: &[u8]| text.windows(word.len()).any(|w| w == word);
-    has(b"NaN") || has(b"Infinity")
+/// The message `annotations[3]: …` with the id of that entry.
+fn with_id(message: &str, text: &[u8]) -> Option<String> {
+    let (list, rest) = message.split_once('[')?;
+    let (index, what) = rest.split_once("]: ")?;
+    let index: usize = index.parse().ok()?;
+    let lists: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(text).ok()?;
+    let entries: Vec<&RawValue> = serde_json::from_str(lists.get(list)?.get()).ok()?;
+    let entry: &RawValue = entries.get(index)?;
+    let Object(keys): Object<Extra> = serde_json::from_str(entry.get()).ok()?;
+    let id = keys.get("id").and_then(|id| ImageId::from_json(id.get()).ok());
+    Some(format!("{}: {what}", join::entry(list, index, id.as_ref())))
 }

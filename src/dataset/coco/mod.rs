@@ -12,6 +12,8 @@ mod file;
 pub mod join;
 mod json;
 mod results;
+mod text;
+mod tools;
 mod truths;
 
 use std::path::Path;
@@ -19,12 +21,17 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sonotune_base::Error;
 
+pub use sonotune_base::json::{Integer, Number, Text, Unsigned};
+
+pub(crate) use crate::coco::text::decoded;
 pub use crate::coco::{
     extra::Extra,
-    fields::{Bbox, Flag, Integer, Unsigned},
+    fields::{Bbox, Flag},
     file::{Annotation, Category, FILE, File, Image, Plain, Reader},
-    json::{Fields, Manner, Object, Pair, from_slice, located, without_mark},
+    json::{Fields, Manner, Object, Pair, from_slice, located},
     results::{CocoResults, FoundObject},
+    text::text,
+    tools::other_json,
     truths::{CocoTruths, TruthCategory, TruthImage, TruthObject},
 };
 use crate::sha256;

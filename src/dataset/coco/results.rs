@@ -3,7 +3,7 @@
 //! The file is read whole, and entries point into it: masks are decoded only when it is their
 //! image's turn.
 
-use std::{cell::RefCell, fmt, path::Path};
+use std::{borrow::Cow, cell::RefCell, fmt, path::Path, sync::OnceLock};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::{
@@ -11,14 +11,16 @@ use serde::{
     de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 use serde_json::value::RawValue;
-use sonotune_base::{Error, ImageId, Segmentation};
+use sonotune_base::{ImageId, Segmentation, names::quoted};
 
 use super::{
-    CocoTruths,
+    CocoTruths, Number,
     fields::bbox_or_nothing,
     join::{check_bbox, find},
-    json::{entries, located, without_mark},
+    json::{entries, with_key, with_nan},
     parse_hashed, read,
+    text::text,
+    tools::lines_of_results,
     truths::OF_TRUTHS,
 };
 
@@ -26,7 +28,13 @@ use super::{
 #[derive(Debug)]
 pub struct CocoResults {
     bytes: Vec<u8>,
+    /// The text that entries point into, if it is not in `bytes`.
+    decoded: OnceLock<Vec<u8>>,
+    quoted: OnceLock<Vec<u8>>,
 }
+
+/// Keys of the list in a file that is an object.
+const LISTS: [&str; 4] = ["annotations", "predictions", "detections", "results"];
 
 /// A detection of a result file.
 #[derive(Debug, Clone, Copy)]
@@ -68,14 +76,15 @@ impl CocoResults {
     /// # Errors
     /// If it cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
-        Ok(Self { bytes: read(path)? })
+        let (decoded, quoted) = Default::default();
+        Ok(Self { bytes: read(path)?, decoded, quoted })
     }
 
     /// The detections in the order of the file, and the SHA-256 of the file.
     ///
     /// The file is a list of objects with `image_id`, `category_id`, `score`, `bbox` or
-    /// `segmentation` or both, or an object with such a list as `annotations`. Masks are not kept
-    /// unless `with_masks` or there is no box.
+    /// `segmentation` or both, or an object with such a list as `annotations` (or `predictions`,
+    /// `detections`, `results`). Masks are not kept unless `with_masks` or there is no box.
     ///
     /// # Errors
     /// A data error that names `path` and the entry that is incomplete, malformed, or of an image or
@@ -86,18 +95,20 @@ impl CocoResults {
         truths: &CocoTruths,
         with_masks: bool,
     ) -> Result<(Vec<FoundObject<'a>>, String)> {
-        let bytes = without_mark(&self.bytes);
         let parse = |bytes: &'a [u8]| {
-            let text = std::str::from_utf8(bytes)
-                .map_err(|e| Error::data(format!("{}: is not UTF-8: {e}", path.display())))?;
-            let list = List { truths, with_masks, last_image: RefCell::default() };
-            let mut json = serde_json::Deserializer::from_str(text);
-            let found = ListSeed { list: &list, is_top: true }.deserialize(&mut json);
-            found
-                .and_then(|found| json.end().map(|()| found))
-                .map_err(|error| located(&error, bytes, path))
+            let text = match text(bytes, path)? {
+                Cow::Borrowed(text) => text,
+                Cow::Owned(text) => self.decoded.get_or_init(|| text),
+            };
+            let read = |json: &'a [u8]| {
+                let list = List { truths, with_masks, last_image: RefCell::default() };
+                let mut json = serde_json::Deserializer::from_slice(json);
+                let found = ListSeed { list: &list, is_top: true }.deserialize(&mut json)?;
+                json.end().map(|()| found)
+            };
+            with_nan(text, &self.quoted, read, path, lines_of_results)
         };
-        parse_hashed(bytes, parse, path)
+        parse_hashed(&self.bytes, parse, path)
     }
 }
 
@@ -108,11 +119,21 @@ struct RawFound<'a> {
     image_id: Option<&'a RawValue>,
     #[serde(borrow)]
     category_id: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "score")]
     score: Option<f64>,
-    #[serde(default, deserialize_with = "bbox_or_nothing")]
+    #[serde(default, deserialize_with = "bbox")]
     bbox: Option<[f64; 4]>,
     #[serde(borrow)]
     segmentation: Option<&'a RawValue>,
+}
+
+fn score<'de, D: Deserializer<'de>>(json: D) -> Result<Option<f64>, D::Error> {
+    let score: Result<Option<Number>, _> = Deserialize::deserialize(json);
+    score.map(|score| score.map(|Number(score)| score)).map_err(|e| with_key("score", &e))
+}
+
+fn bbox<'de, D: Deserializer<'de>>(json: D) -> Result<Option<[f64; 4]>, D::Error> {
+    bbox_or_nothing(json).map_err(|e| with_key("bbox", &e))
 }
 
 /// Reads entries and finds their images and categories.
@@ -191,7 +212,7 @@ impl<'de> Visitor<'de> for EntrySeed<'_, '_> {
     }
 }
 
-/// The list, or at the top of the file an object that has it as `annotations`.
+/// The list, or at the top of the file an object that has it under one of [`LISTS`].
 struct ListSeed<'l, 't> {
     list: &'l List<'t>,
     is_top: bool,
@@ -209,7 +230,7 @@ impl<'de> Visitor<'de> for ListSeed<'_, '_> {
     type Value = Vec<FoundObject<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let top = ", or an object with such a list as `annotations`";
+        let top = ", or an object with such a list as `annotations` or `predictions`";
         write!(f, "a list of detections{}", if self.is_top { top } else { "" })
     }
 
@@ -221,16 +242,24 @@ impl<'de> Visitor<'de> for ListSeed<'_, '_> {
         if !self.is_top {
             return Err(de::Error::invalid_type(Unexpected::Map, &self));
         }
-        let mut found = None;
+        let mut found: Option<(String, Self::Value)> = None;
+        let mut others = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
-            if key != "annotations" {
+            if !LISTS.contains(&key.as_str()) {
                 map.next_value::<IgnoredAny>()?;
-            } else if found.is_none() {
-                found = Some(map.next_value_seed(Self { is_top: false, ..self })?);
+                others.push(key);
+            } else if let Some((first, _)) = found {
+                let twice = format!("has both `{first}` and `{key}`: keep the list of detections");
+                return Err(de::Error::custom(twice));
             } else {
-                return Err(de::Error::duplicate_field("annotations"));
+                let list = map.next_value_seed(Self { is_top: false, ..self });
+                found = Some((key.clone(), list.map_err(|e| with_key(&key, &e))?));
             }
         }
-        found.ok_or_else(|| de::Error::missing_field("annotations"))
+        found.map(|(_, list)| list).ok_or_else(|| {
+            let expected: &dyn de::Expected = &self;
+            let keys = if others.is_empty() { "no keys".into() } else { quoted(&others) };
+            de::Error::custom(format!("expected {expected}; it has {keys}"))
+        })
     }
 }

@@ -9,10 +9,11 @@ use anyhow::{Context, Result, anyhow, ensure};
 use sonotune_base::{Error, ImageId, Segmentation};
 
 use super::{
-    Annotation, Category, File, Image, Plain, from_slice,
-    join::{entry, find, measures, spelled},
+    Annotation, Bbox, Category, File, Image, Plain, from_slice,
+    join::{entry, find, measures, same_id, spelled},
     parse_hashed, read,
 };
+use crate::shares::Shares;
 
 /// What follows "any image" in messages.
 pub(super) const OF_TRUTHS: &str = " of the ground truth";
@@ -69,8 +70,7 @@ pub struct TruthCategory {
 impl CocoTruths {
     /// Reads the ground truth at `path`; without `with_masks`, outlines are checked and discarded.
     ///
-    /// An image without an id gets its position as id. A missing `iscrowd` is 0; missing boxes and
-    /// areas are computed, and noted.
+    /// A missing `iscrowd` is 0; missing boxes and areas are computed, and noted.
     ///
     /// # Errors
     /// A data error that names the file and the entry that is incomplete, contradictory, a duplicate or
@@ -98,10 +98,11 @@ fn assemble(
     let (categories, category_index) = categories(file.categories.unwrap_or_default())?;
     let mut seen: HashMap<ImageId, usize> = HashMap::new();
     let mut num_completed = 0;
+    let mut shares = Shares::default();
     for (i, raw) in file.annotations.unwrap_or_default().into_iter().enumerate() {
         let place = entry("annotations", i, raw.id.as_ref());
         if let Some(j) = raw.id.clone().and_then(|id| seen.insert(id, i)) {
-            return Err(anyhow!("{place} has the same id as annotations[{j}]: ids must differ"));
+            return Err(anyhow!("{place} {}", same_id(j)));
         }
         num_completed += usize::from(raw.bbox.is_none() || raw.area.is_none());
         let owner = find("image_id", raw.image_id.as_ref(), &image_index, OF_TRUTHS);
@@ -109,13 +110,16 @@ fn assemble(
         let category = raw.category_id.as_ref();
         let category = find("category_id", category, &category_index, OF_TRUTHS);
         let category = category.with_context(|| place.clone())?;
-        let mut object = object(raw, i, category, image.size).context(place)?;
+        let own_box = raw.bbox.map(|Bbox(bbox)| bbox);
+        let mut object = object(raw, i, category, image.size).with_context(|| place.clone())?;
+        shares.add(own_box, &object.segmentation, || place);
         if !with_masks {
             object.segmentation = Segmentation::None;
         }
         image.objects.push(object);
     }
-    let mut notes = Vec::new();
+    let shares = shares.some().map(|what| format!("ground truth: {what}"));
+    let mut notes: Vec<String> = shares.into_iter().collect();
     if num_completed > 0 {
         notes.push(format!(
             "{num_completed} objects of the ground truth lacked area or bbox: computed"
@@ -142,8 +146,8 @@ fn images(raw: Vec<Image<Scoring>>) -> Result<(Vec<TruthImage>, HashMap<ImageId,
     let mut images = Vec::with_capacity(raw.len());
     for (i, image) in raw.into_iter().enumerate() {
         let place = entry("images", i, image.id.as_ref());
-        let size = image.size().context(place)?;
-        let id = image.id.unwrap_or_else(|| ImageId::from(i as u64));
+        let size = image.size().with_context(|| place.clone())?;
+        let id = image.required_id().context(place)?;
         images.push(TruthImage { id, size, objects: Vec::new() });
     }
     images.sort_by(|a, b| a.id.cmp(&b.id));
@@ -155,7 +159,7 @@ fn categories(raw: Vec<Category<Scoring>>) -> Result<(Vec<TruthCategory>, HashMa
     let mut categories = Vec::with_capacity(raw.len());
     for (i, label) in raw.into_iter().enumerate() {
         let id = label.id.with_context(|| format!("categories[{i}]: `id` is missing"))?;
-        let name = label.name.unwrap_or_else(|| id.to_string());
+        let name = label.name.map_or_else(|| id.to_string(), |name| name.0);
         categories.push(TruthCategory { id, name });
     }
     ensure!(!categories.is_empty(), "`categories` is empty");

@@ -2,11 +2,14 @@
 
 use std::{collections::HashMap, path::Path};
 
-use crate::coco::join::{entry, find, measures, unknown_category};
+use crate::coco::{
+    Bbox,
+    join::{entry, find, measures, same_id, unknown_category},
+};
 use anyhow::{Context, Result, bail};
 
 use super::{Annotation, CategoryMap, CocoFile, Image};
-use crate::{Dataset, Object, Record};
+use crate::{Dataset, Object, Record, shares::Shares};
 use sonotune_base::{Error, ImageId};
 
 /// Joins annotations to their images. `path` is the path of the file, for messages; `images` is the
@@ -24,28 +27,36 @@ pub(super) fn assemble(
     let (list, annotations) =
         (file.images.unwrap_or_default(), file.annotations.unwrap_or_default());
     let mut records = Vec::with_capacity(list.len());
-    for (i, image) in list.into_iter().enumerate() {
+    for (i, image) in list.iter().enumerate() {
         let place = entry("images", i, image.id.as_ref());
-        records.push(record(image, i, images).with_context(|| located(place))?);
+        records.push(record(image, images).with_context(|| located(place))?);
     }
     let by_id = index_images(&records).map_err(|e| located(e.to_string()))?;
     let owners = find_owners(&annotations, &by_id).map_err(|e| located(format!("{e:#}")))?;
     drop(by_id);
+    check_ids(&annotations).map_err(|e| located(e.to_string()))?;
     reserve_objects(&mut records, &owners);
 
     let (mut num_ignored, mut num_completed) = (0, 0);
+    let mut shares = Shares::default();
     for (i, (mut annotation, owner)) in annotations.into_iter().zip(owners).enumerate() {
         let id = annotation.id.take();
         let record = &mut records[owner as usize];
-        num_completed += usize::from(annotation.bbox.is_none() || annotation.area.is_none());
-        match object(annotation, record.size, &map)
-            .with_context(|| located(entry("annotations", i, id.as_ref())))?
-        {
-            Some(object) => record.objects.push(object),
+        let own_box = annotation.bbox.map(|Bbox(bbox)| bbox);
+        num_completed += usize::from(own_box.is_none() || annotation.area.is_none());
+        let place = || entry("annotations", i, id.as_ref());
+        match object(annotation, record.size, &map).with_context(|| located(place()))? {
+            Some(object) => {
+                shares.add(own_box, &object.segmentation, place);
+                record.objects.push(object);
+            }
             None => num_ignored += 1,
         }
     }
-    let mut notes = Vec::new();
+    if let Some(message) = shares.all() {
+        return Err(located(message).into());
+    }
+    let mut notes: Vec<String> = shares.some().into_iter().collect();
     if num_ignored > 0 {
         notes.push(format!("{num_ignored} objects left out (ignore_categories)"));
     }
@@ -61,17 +72,9 @@ pub(super) fn assemble(
     })
 }
 
-fn record(image: Image, index: usize, folder: &Path) -> Result<Record> {
-    let size = image.size()?;
-    let file_name =
-        image.file_name.filter(|name| !name.is_empty()).context("`file_name` is missing")?;
-    Ok(Record {
-        size,
-        ..Record::new(
-            image.id.unwrap_or_else(|| ImageId::from(index as u64)),
-            folder.join(&*file_name),
-        )
-    })
+fn record(image: &Image, folder: &Path) -> Result<Record> {
+    let path = folder.join(image.required_name()?);
+    Ok(Record { size: image.size()?, ..Record::new(image.required_id()?, path) })
 }
 
 fn index_images(records: &[Record]) -> Result<HashMap<&ImageId, u32>> {
@@ -96,6 +99,18 @@ fn find_owners(annotations: &[Annotation], by_id: &HashMap<&ImageId, u32>) -> Re
             .with_context(|| entry("annotations", i, annotation.id.as_ref()))
     };
     annotations.iter().enumerate().map(owner).collect()
+}
+
+/// Two annotations of one id are one object that was written twice, or two objects.
+fn check_ids(annotations: &[Annotation]) -> Result<()> {
+    let mut seen = HashMap::with_capacity(annotations.len());
+    for (i, annotation) in annotations.iter().enumerate() {
+        let Some(id) = &annotation.id else { continue };
+        if let Some(j) = seen.insert(id, i) {
+            bail!("{} {}", entry("annotations", i, Some(id)), same_id(j));
+        }
+    }
+    Ok(())
 }
 
 /// A list that grows on its own starts with room for four objects; most images have one.

@@ -23,14 +23,20 @@ impl CategoryMap {
     /// Categories as the file at `path` lists them, without those named in `ignored`.
     ///
     /// # Errors
-    /// If an entry lacks id or name or repeats those of another, or an ignored name does not exist.
-    pub(super) fn new(raw: &[RawCategory], ignored: &[String], path: &Path) -> Result<Self> {
+    /// If an entry lacks id or name or repeats those of another, or the file has none of an ignored name
+    /// although it decides, as that of the training split does: another may lack what is ignored.
+    pub(super) fn new(
+        raw: &[RawCategory],
+        ignored: &[String],
+        decides: bool,
+        path: &Path,
+    ) -> Result<Self> {
         let file = path.display();
         let mut categories: Vec<Category> = Vec::new();
         for (i, entry) in raw.iter().enumerate() {
             let fault = |what: &str| Error::data(format!("{file}: categories[{i}]: {what}"));
             let id = entry.id.ok_or_else(|| fault("`id` is missing"))?.0;
-            let name = entry.name.clone().ok_or_else(|| fault("`name` is missing"))?;
+            let name = entry.name.clone().ok_or_else(|| fault("`name` is missing"))?.0;
             if let Some(j) = categories.iter().position(|c| c.id == id) {
                 return Err(fault(&format!("id {id} is also that of categories[{j}]")).into());
             }
@@ -42,7 +48,8 @@ impl CategoryMap {
             categories.push(Category { id, name });
         }
         let names = || categories.iter().map(|c| c.name.as_str());
-        if let Some(name) = ignored.iter().find(|ignored| !names().any(|n| n == *ignored)) {
+        let unknown = ignored.iter().find(|ignored| !names().any(|n| n == *ignored));
+        if let Some(name) = unknown.filter(|_| decides) {
             let hint = did_you_mean(name, names());
             return Err(Error::data(format!(
                 "{file}: has no category \"{name}\"{hint}, which dataset.ignore_categories names"

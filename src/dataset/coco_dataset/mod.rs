@@ -32,7 +32,8 @@ use serde::{
 use super::{Dataset, DatasetConfig, Split, dataset::missing_split};
 use crate::coco_dataset::{assemble::assemble, categories::CategoryMap};
 use crate::findings::Audit;
-use sonotune_base::names::duplicate;
+use crate::image_names::{Places, resolve};
+use sonotune_base::names::{duplicate, quoted};
 use sonotune_base::{Error, pattern};
 
 /// Class indices come from category ids, which must be integers.
@@ -65,9 +66,8 @@ impl Fields for CategoriesOnly {
 
 /// `type = "coco"`: annotation files in COCO's format.
 ///
-/// Polygons, compressed and uncompressed run lengths; ids as integers, strings or absent (then the
-/// position is the id). Categories are matched by name: every split must have the same names, in
-/// any order and with any ids.
+/// Polygons, compressed and uncompressed run lengths; ids as integers or strings. Categories are matched
+/// by name: every split must have the same names, in any order and with any ids.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CocoConfig {
@@ -148,9 +148,14 @@ pub enum CheckFiles {
 
 impl CheckFiles {
     pub(super) fn check(self, dataset: &Dataset) -> Result<()> {
+        self.check_in(dataset, None)
+    }
+
+    /// Same as [`check`](Self::check), with the places where the images may be otherwise.
+    fn check_in(self, dataset: &Dataset, places: Option<&Places>) -> Result<()> {
         match self {
-            Self::Some => dataset.verify_first_files(8),
-            Self::All => dataset.verify_files(),
+            Self::Some => dataset.verify(8, places),
+            Self::All => dataset.verify(usize::MAX, places),
             Self::None => Ok(()),
         }
     }
@@ -205,22 +210,27 @@ impl DatasetConfig for CocoConfig {
         let bytes = read(&path)?;
         let (file, sha256) = parse_hashed(&bytes, |bytes| from_slice(bytes, &path), &path)?;
         let map = self.category_map(split, &path, &file)?;
-        let images = self.root.join(files.images.as_ref().unwrap_or(&self.images));
-        let mut dataset = assemble(file, &path, &images, map)?;
+        let places = self.places(split, files);
+        let mut dataset = assemble(file, &path, &places.images, map)?;
         if !self.values.is_empty() {
             values::add(&mut dataset.records, &self.values, &bytes, &path)?;
         }
         drop(bytes);
         dataset.source_sha256 = Some(sha256);
         dataset.ensure_images()?;
-        exclude(&mut dataset, &self.exclude, &images, split)?;
+        let mut paths: Vec<_> = dataset.records.iter_mut().map(|record| &mut record.path).collect();
+        dataset.notes.extend(resolve(&mut paths, &places.images));
+        exclude(&mut dataset, &self.exclude, &places.images, split)?;
         if !self.keep_empty {
             drop_empty(&mut dataset)?;
+        }
+        if split == Split::Train && self.categories.is_none() {
+            dataset.notes.extend(unused_categories(&dataset, &self.ignore_categories));
         }
         if self.image_label == ImageLabel::FromObjects {
             label_images(&mut dataset);
         }
-        self.check_files.check(&dataset)?;
+        self.check_files.check_in(&dataset, Some(&places))?;
         Ok(dataset)
     }
 
@@ -230,6 +240,15 @@ impl DatasetConfig for CocoConfig {
 }
 
 impl CocoConfig {
+    fn places(&self, split: Split, files: &CocoSplit) -> Places {
+        let (images, key) = match &files.images {
+            Some(images) => (images, format!("dataset.{split}.images")),
+            None => (&self.images, "dataset.images".to_owned()),
+        };
+        let (images, source) = (self.root.join(images), self.root.join(&files.annotations));
+        Places { images, root: self.root.clone(), source, key }
+    }
+
     fn split(&self, split: Split) -> Option<&CocoSplit> {
         match split {
             Split::Train => self.train.as_ref(),
@@ -261,7 +280,8 @@ impl CocoConfig {
     /// so that all splits agree.
     fn category_map(&self, split: Split, path: &Path, file: &CocoFile) -> Result<CategoryMap> {
         let own = file.categories.as_deref().unwrap_or_default();
-        let map = CategoryMap::new(own, &self.ignore_categories, path)?;
+        let decides = split == Split::Train || self.train.is_none();
+        let map = CategoryMap::new(own, &self.ignore_categories, decides, path)?;
         if self.agnostic {
             return Ok(map.agnostic());
         }
@@ -273,7 +293,7 @@ impl CocoConfig {
                 let train = self.root.join(&train.annotations);
                 let file: CategoriesOnly = from_slice(&read(&train)?, &train)?;
                 let own = file.categories.unwrap_or_default();
-                let own = CategoryMap::new(&own, &self.ignore_categories, &train)?;
+                let own = CategoryMap::new(&own, &self.ignore_categories, true, &train)?;
                 map.ordered(&own.names(), &format!("those of {}", train.display()), path)
             }
             _ => Ok(map),
@@ -320,6 +340,40 @@ fn drop_empty(dataset: &mut Dataset) -> Result<()> {
         ));
     }
     dataset.ensure_images()
+}
+
+/// Says which categories have no object, such as the background or a root of other categories; `ignored`
+/// are those that the config leaves out already.
+fn unused_categories(dataset: &Dataset, ignored: &[String]) -> Option<String> {
+    const MAX_NAMED: usize = 8;
+    let mut is_used = vec![false; dataset.categories.len()];
+    for object in dataset.records.iter().flat_map(|record| &record.objects) {
+        is_used[object.category as usize] = true;
+    }
+    if !is_used.contains(&true) {
+        return None;
+    }
+    let names = dataset.category_names().zip(&is_used);
+    let unused: Vec<&str> = names.filter(|(_, used)| !**used).map(|(name, _)| name).collect();
+    let list: Vec<&str> = ignored.iter().map(String::as_str).chain(unused.clone()).collect();
+    let remedy = format!("dataset.ignore_categories = [{}]", quoted(&list));
+    match unused.as_slice() {
+        [] => None,
+        [name] => Some(format!(
+            "category \"{name}\" has no object, but is a class; to leave it out: {remedy}"
+        )),
+        names if names.len() <= MAX_NAMED => Some(format!(
+            "categories {} have no object, but are classes; to leave them out: {remedy}",
+            quoted(names)
+        )),
+        names => Some(format!(
+            "{} of {} categories have no object, but are classes: {} and others; \
+             dataset.ignore_categories leaves them out",
+            names.len(),
+            is_used.len(),
+            quoted(&names[..MAX_NAMED])
+        )),
+    }
 }
 
 fn label_images(dataset: &mut Dataset) {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::findings::{Code, Findings, Place};
+use crate::image_names::Elsewhere;
 use crate::{Dataset, Object, Record};
 use sonotune_base::{Category, ImageId};
 
@@ -20,6 +21,8 @@ pub struct Audit {
     pub images: Vec<AuditedImage>,
     /// Images that are listed but left out by the config.
     pub left_out: Vec<PathBuf>,
+    /// Where missing images are, if it can be told.
+    pub elsewhere: Option<Elsewhere>,
     pub findings: Findings,
 }
 

@@ -64,13 +64,16 @@ codes! {
         "write the entry as the COCO format defines it, or remove it";
     BadNumber "bad-number" Fault
         "a number that is not finite, or negative or zero although it must not be"
-        "correct the number, or leave the key out: box and area are then computed from the mask";
+        "correct the number; without `bbox` or `area`, they are computed from the mask";
+    NormalisedCoordinates "normalised-coordinates" Fault
+        "coordinates are between 0 and 1, where pixels are expected"
+        "multiply x and width by the width of the image, y and height by its height";
     DuplicateImageId "duplicate-image-id" Fault
         "two images have the same id, so annotations cannot be told apart"
         "give each image its own id, and use it in its annotations";
     DuplicateAnnotationId "duplicate-annotation-id" Fault
         "two annotations have the same id"
-        "renumber the annotations (`sonotune data filter` does so when it writes)";
+        "remove one, or number them anew: `sonotune data filter FILE --out NEW`";
     UnknownImage "unknown-image" Fault
         "an annotation belongs to an image that the file does not list"
         "list the image, or remove the annotation; write ids the same way everywhere, as numbers or as text";

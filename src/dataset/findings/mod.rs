@@ -4,11 +4,11 @@
 mod audit;
 mod code;
 mod finding;
-mod paths;
+
+pub use crate::image_names::{path_leaves, tidy};
 
 pub use self::{
     audit::{Audit, AuditedImage, AuditedObject},
     code::{Code, Severity},
     finding::{Example, Finding, Findings, Place},
-    paths::{path_leaves, tidy},
 };

@@ -7,15 +7,21 @@ use csv::StringRecord;
 use sonotune_base::words::did_you_mean;
 
 use super::{PromptedImage, PromptedObject};
-use crate::{ObjectPrompt, PointPrompt};
+use crate::{ObjectPrompt, PointPrompt, coco::decoded};
 use sonotune_base::names::quoted;
 
 const COLUMNS: [&str; 10] =
     ["image", "name", "category", "x", "y", "label", "x0", "y0", "x1", "y1"];
 
 pub(super) fn images(bytes: &[u8]) -> Result<Vec<PromptedImage>> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
+    let bytes = decoded(bytes)?;
+    let header = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    // A spreadsheet writes what its language uses.
+    let delimiter = [b',', b';', b'\t'].into_iter().find(|byte| header.contains(byte));
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .delimiter(delimiter.unwrap_or(b','))
+        .from_reader(&*bytes);
     let columns = Columns::of(reader.headers()?)?;
     let (mut images, mut index): (Vec<PromptedImage>, HashMap<String, usize>) = Default::default();
     for row in reader.records() {
@@ -184,6 +190,17 @@ mod tests {
         assert_eq!(left.category.as_deref(), Some("cyst"));
         assert_eq!((a.objects[1].place.as_str(), b.place.as_str()), ("line 6", "line 3"));
         assert_eq!(b.objects[0].prompt.bbox, Some([0.0, 0.0, 9.0, 9.0]));
+    }
+
+    #[test]
+    fn tables_of_spreadsheets_are_read() {
+        let text = "image;x;y\na.png;1;2.5\n";
+        let utf_16: Vec<u8> =
+            format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for bytes in [text.into(), text.replace(';', "\t").into_bytes(), utf_16] {
+            let points = &images(&bytes).unwrap()[0].objects[0].prompt.points;
+            assert_eq!((points[0].x, points[0].y), (1.0, 2.5));
+        }
     }
 
     #[test]

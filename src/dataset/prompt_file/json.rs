@@ -10,7 +10,10 @@ use serde::{
 
 use super::{PromptedImage, PromptedObject};
 use crate::{ObjectPrompt, PointPrompt};
-use sonotune_base::Segmentation;
+use sonotune_base::{
+    Segmentation,
+    json::{Number, quoted_nan},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,13 +36,14 @@ struct Object {
     #[serde(default)]
     points: Vec<Point>,
     #[serde(rename = "box")]
-    bbox: Option<[f64; 4]>,
+    bbox: Option<[Number; 4]>,
     mask: Option<Segmentation>,
 }
 
-pub(super) fn images(bytes: &[u8]) -> Result<Vec<PromptedImage>> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+pub(super) fn images(text: &[u8]) -> Result<Vec<PromptedImage>> {
+    // NaN is then an error of its key.
+    let text = quoted_nan(text);
+    let mut json = serde_json::Deserializer::from_slice(&text);
     let file: File = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let at = if path == "." { String::new() } else { format!("{path}: ") };
@@ -74,8 +78,9 @@ impl Object {
             !points.is_empty() || self.bbox.is_some() || mask.is_some(),
             "has none of `points`, `box` and `mask`"
         );
+        let bbox = self.bbox.map(|sides| sides.map(|Number(side)| side));
         Ok(PromptedObject {
-            prompt: ObjectPrompt { name: self.name, category: None, points, bbox: self.bbox, mask },
+            prompt: ObjectPrompt { name: self.name, category: None, points, bbox, mask },
             category: self.category,
             place: place.to_owned(),
         })
@@ -99,12 +104,14 @@ impl<'de> Deserialize<'de> for Point {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Point, A::Error> {
                 let mut next = |i| {
-                    let value: Option<f64> = list.next_element()?;
-                    value.ok_or_else(|| de::Error::invalid_length(i, &PointVisitor))
+                    let value: Option<Number> = list.next_element()?;
+                    value
+                        .map(|Number(value)| value)
+                        .ok_or_else(|| de::Error::invalid_length(i, &PointVisitor))
                 };
                 let (x, y) = (next(0)?, next(1)?);
-                let label: Option<f64> = list.next_element()?;
-                let positive = match label {
+                let label: Option<Number> = list.next_element()?;
+                let positive = match label.map(|Number(label)| label) {
                     None => true,
                     Some(label) if label == 1.0 || label == 0.0 => label == 1.0,
                     Some(label) => {
@@ -131,7 +138,7 @@ mod tests {
         let images = images(
             br#"{"images": [{"file_name": "a.png", "objects": [
                 {"name": "left", "category": "cyst", "points": [[1, 2.5], [3, 4, 0]]},
-                {"box": [1, 2, 3, 4], "mask": [[0, 0, 4, 0, 4, 4]]},
+                {"box": [1, "2", 3, 4], "mask": [[0, 0, 4, 0, 4, 4]]},
                 {"mask": {"size": [2, 3], "counts": [0, 6]}}]},
                {"file_name": "b/c.png", "objects": []}]}"#,
         )
@@ -161,7 +168,8 @@ mod tests {
             (object(r#"{"box": [1, 2, 3]}"#), ["images[0].objects[1].box", "line 1 column"]),
             (object(r#"{"points": [[1, 2, 7]]}"#), ["points[0]", "label is 1"]),
             (object(r#"{"points": [[1]]}"#), ["points[0]", "[x, y, label]"]),
-            (object(r#"{"points": [["a", 1]]}"#), ["points[0]", "string"]),
+            (object(r#"{"points": [["a", 1]]}"#), ["points[0]", "string \"a\", expected a number"]),
+            (object(r#"{"box": [1, 2, NaN, 4]}"#), ["objects[1].box", "NaN, expected a number"]),
             (object(r#"{"points": [], "name": "x"}"#), [place, "none of `points`"]),
             (object(r#"{"mask": []}"#), [place, "`mask` is empty"]),
             (object(r#"{"mask": [[1, 2]]}"#), [place, "3 points"]),

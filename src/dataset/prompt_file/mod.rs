@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::ObjectPrompt;
-use sonotune_base::Error;
+use super::{ObjectPrompt, coco::text, shares::are_shares};
+use sonotune_base::{Error, Segmentation};
 
 /// Prompts for a number of images.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,7 +52,7 @@ impl PromptFile {
                 .with_context(|| Error::data(format!("cannot read the prompts {}", path.display())))
         };
         let images = match extension.as_deref() {
-            Some("json") => json::images(&read()?),
+            Some("json") => json::images(&text(&read()?, path)?),
             Some("csv") => csv_table::images(&read()?),
             _ => {
                 return Err(Error::data(format!(
@@ -64,8 +64,39 @@ impl PromptFile {
         };
         let images = images
             .and_then(|images| unique(&images).map(|()| images))
+            .and_then(|images| in_pixels(&images).map(|()| images))
             .map_err(|e| Error::data(format!("{}: {e:#}", path.display())))?;
         Ok(Self { path: path.to_owned(), images })
+    }
+}
+
+/// Refuses a box or mask between 0 and 1, which would be within the first pixel, and points if all are.
+fn in_pixels(images: &[PromptedImage]) -> Result<()> {
+    let objects = || images.iter().flat_map(|image| &image.objects);
+    let fault = |object: &PromptedObject, what: &str| {
+        anyhow::anyhow!(
+            "{}: {what} between 0 and 1: expected pixels of the image; multiply x by its width, y by \
+             its height",
+            object.place
+        )
+    };
+    for object in objects() {
+        // The first pixel is not an object; the whole image may be.
+        if object.prompt.bbox.is_some_and(|bbox| are_shares(bbox) || bbox == [0.0, 0.0, 1.0, 1.0]) {
+            return Err(fault(object, "the box is"));
+        }
+        if let Some(Segmentation::Polygons(polygons)) = &object.prompt.mask
+            && are_shares(polygons.iter().flatten().copied())
+        {
+            return Err(fault(object, "the mask is"));
+        }
+    }
+    let points = objects().flat_map(|object| &object.prompt.points);
+    match objects().next() {
+        Some(first) if are_shares(points.flat_map(|point| [point.x, point.y])) => {
+            Err(fault(first, "all points are"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -82,4 +113,49 @@ fn unique(images: &[PromptedImage]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_the_image_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prompts.json");
+        let read = |objects: &str| {
+            let json =
+                format!(r#"{{"images": [{{"file_name": "a.png", "objects": [{objects}]}}]}}"#);
+            std::fs::write(&path, json).unwrap();
+            PromptFile::read(&path).map(drop).map_err(|error| error.to_string())
+        };
+        for (objects, part) in [
+            (r#"{"box": [4, 4, 9, 9]}, {"box": [0.2, 0.1, 0.7, 1]}"#, "objects[1]: the box is"),
+            (r#"{"box": [0, 0, 1, 1]}"#, "the box is between 0 and 1: expected pixels"),
+            (r#"{"mask": [[0.2, 0.1, 0.7, 0.1, 0.7, 0.5]]}"#, "the mask is between 0 and 1"),
+            (
+                r#"{"points": [[0.2, 0.1]]}, {"points": [[1, 0.5]]}"#,
+                "all points are between 0 and 1",
+            ),
+        ] {
+            let error = read(objects).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+        for objects in [
+            r#"{"points": [[0.5, 0.5]]}, {"points": [[20, 30]]}"#,
+            r#"{"points": [[0, 0]]}"#,
+            r#"{"box": [0.5, 0.5, 12.5, 12.5]}"#,
+        ] {
+            read(objects).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_prompt_file_that_is_not_json_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prompts.json");
+        std::fs::write(&path, "<html>").unwrap();
+        let error = PromptFile::read(&path).unwrap_err().to_string();
+        assert!(error.contains("prompts.json: is not JSON, but a web page"), "{error}");
+    }
 }

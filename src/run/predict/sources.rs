@@ -13,6 +13,7 @@ use sonotune_dataset::{
     Dataset, DatasetConfig, ImagePrompts, ObjectPrompt, PromptFile, PromptedObject, Record, Split,
     coco_dataset::{CheckFiles, CocoConfig, CocoSplit, ImageLabel},
     files::relative_text,
+    image_names::resolve,
 };
 
 /// Category of objects without a name.
@@ -258,8 +259,16 @@ impl Images {
     }
 
     fn prompted(mut self, file: PromptFile) -> Result<Asked> {
-        let names: Vec<_> =
-            file.images.iter().map(|i| (i.place.as_str(), Path::new(&i.file_name))).collect();
+        let mut files: Vec<PathBuf> =
+            file.images.iter().map(|image| self.base.join(&image.file_name)).collect();
+        resolve(&mut files.iter_mut().collect::<Vec<_>>(), &self.base);
+        let named = |file| Path::strip_prefix(file, &self.base).unwrap_or(file);
+        let names: Vec<_> = file
+            .images
+            .iter()
+            .zip(&files)
+            .map(|(image, file)| (image.place.as_str(), named(file)))
+            .collect();
         let indices = self.indices(&names, &file.path)?;
         let mut objects: HashMap<usize, Vec<PromptedObject>> = HashMap::new();
         for (index, image) in indices.into_iter().zip(file.images) {

@@ -4,14 +4,14 @@ use sonotune_base::words::did_you_mean;
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use crate::coco::{
-    Bbox, Extra, Flag, Integer,
+    Bbox, Extra, Flag, Integer, Number,
     join::{measures, respelled, spelled},
 };
 
 use super::{
     Index,
     categories::Classes,
-    lenient::{Lax, Lists, Refused, entry, required, value},
+    lenient::{Lists, Refused, entry, required, value},
 };
 use crate::{
     Object,
@@ -101,7 +101,7 @@ fn object(
     let (own_box, own_area) = (bbox(keys)?, area(keys)?);
     let is_crowd: Option<Flag> = value(keys, "iscrowd", Code::MalformedEntry)?;
     let Some(category) = *category else { return Ok(None) };
-    let (bbox, area) = measures(own_box.map(Bbox), own_area, &segmentation)
+    let (bbox, area) = measures(own_box.map(Bbox), own_area.map(Number), &segmentation)
         .map_err(|error| Refused::new(Code::MalformedEntry, format!("{error:#}")))?;
     let is_crowd = is_crowd.is_some_and(|flag| flag.0);
     let object = Object { category, bbox, area, is_crowd, segmentation };
@@ -109,10 +109,10 @@ fn object(
 }
 
 fn bbox(keys: &Extra) -> Result<Option<[f64; 4]>, Refused> {
-    let Some(sides) = value::<Vec<Lax>>(keys, "bbox", Code::MalformedEntry)? else {
+    let Some(sides) = value::<Vec<Number>>(keys, "bbox", Code::MalformedEntry)? else {
         return Ok(None);
     };
-    let sides: Vec<f64> = sides.into_iter().map(|Lax(side)| side).collect();
+    let sides: Vec<f64> = sides.into_iter().map(|Number(side)| side).collect();
     let Ok(bbox) = <[f64; 4]>::try_from(sides.as_slice()) else {
         let got = format!("`bbox` has {} numbers, not [x, y, width, height]", sides.len());
         return Err(Refused::new(Code::MalformedEntry, got));
@@ -128,11 +128,11 @@ fn bbox(keys: &Extra) -> Result<Option<[f64; 4]>, Refused> {
 }
 
 fn area(keys: &Extra) -> Result<Option<f64>, Refused> {
-    match value::<Lax>(keys, "area", Code::MalformedEntry)? {
-        Some(Lax(area)) if !area.is_finite() || area < 0.0 => {
+    match value::<Number>(keys, "area", Code::MalformedEntry)? {
+        Some(Number(area)) if !area.is_finite() || area < 0.0 => {
             Err(Refused::new(Code::BadNumber, format!("`area` is {area}, not a number of pixels")))
         }
-        area => Ok(area.map(|Lax(area)| area)),
+        area => Ok(area.map(|Number(area)| area)),
     }
 }
 

@@ -5,17 +5,18 @@ use std::{
     path::Path,
 };
 
-use crate::coco::{Integer, read};
+use crate::coco::{Integer, Text, read, text};
 use serde_json::value::RawValue;
 
 use super::super::CocoConfig;
-use super::lenient::{Lists, Refused, entry, quoted_nan, required};
+use super::lenient::{Lists, Refused, entry, required};
 use crate::{
     Split,
     findings::{Audit, Code, Findings, Place},
 };
 use sonotune_base::{
     Category,
+    json::quoted_nan,
     names::{mismatch, quoted},
 };
 
@@ -85,7 +86,8 @@ fn listed(
     for (i, raw) in entries.iter().enumerate() {
         let category = entry(raw).and_then(|keys| {
             let Integer(id) = required(&keys, "id")?;
-            Ok(Category { id, name: required(&keys, "name")? })
+            let Text(name) = required(&keys, "name")?;
+            Ok(Category { id, name })
         });
         let category = match category {
             Ok(category) => category,
@@ -131,8 +133,9 @@ fn expected(config: &CocoConfig, split: Split, own: &[Category]) -> (Vec<String>
     };
     let train = config.root.join(&train.annotations);
     let names = read(&train).ok().and_then(|bytes| {
-        let bytes = quoted_nan(&bytes);
-        let lists = Lists::read(&bytes, &train).ok()?;
+        let text = text(&bytes, &train).ok()?;
+        let text = quoted_nan(&text);
+        let lists = Lists::read(&text, &train).ok()?;
         let mut names: Vec<String> =
             listed(&lists.categories, &train, None).into_iter().map(|c| c.name).collect();
         names.retain(|name| !config.ignore_categories.contains(name));

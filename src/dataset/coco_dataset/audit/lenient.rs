@@ -4,54 +4,18 @@
 //! fault, while here each value stays unread until it is asked for, and its fault is a finding. Single
 //! values are read by the same types.
 
-use std::{borrow::Cow, path::Path};
+use std::path::Path;
 
-use crate::coco::{Extra, FILE, Object, located, without_mark};
+use crate::coco::{Extra, FILE, Object, located, other_json};
 use anyhow::Result;
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, DeserializeOwned, Visitor},
-};
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::findings::{Code, Findings, Place};
-use sonotune_base::Error;
-
-/// The text of a file in which NaN and Infinity, which are not valid JSON but which Python writes
-/// anyway, are strings: `"NaN"`. [`Lax`] reads them.
-pub(super) fn quoted_nan(bytes: &[u8]) -> Cow<'_, [u8]> {
-    let bytes = without_mark(bytes);
-    if serde_json::from_slice::<de::IgnoredAny>(bytes).is_ok() {
-        return Cow::Borrowed(bytes);
-    }
-    let mut out = Vec::with_capacity(bytes.len() + 64);
-    let (mut at, mut in_text) = (0, false);
-    while let Some(&byte) = bytes.get(at) {
-        let word: &[u8] = if in_text { b"" } else { no_number(&bytes[at..]) };
-        if !word.is_empty() {
-            out.push(b'"');
-            out.extend_from_slice(word);
-            out.push(b'"');
-            at += word.len();
-            continue;
-        }
-        // An escaped quote does not end a string.
-        if in_text && byte == b'\\' && at + 1 < bytes.len() {
-            out.push(byte);
-            at += 1;
-        } else if byte == b'"' {
-            in_text = !in_text;
-        }
-        out.push(bytes[at]);
-        at += 1;
-    }
-    Cow::Owned(out)
-}
-
-fn no_number(rest: &[u8]) -> &'static [u8] {
-    let words: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
-    words.into_iter().find(|word| rest.starts_with(word)).unwrap_or(b"")
-}
+use sonotune_base::{
+    Error,
+    json::{restored, spells_nan},
+};
 
 /// The lists of a COCO file, with unparsed entries.
 #[derive(Debug, Default)]
@@ -75,20 +39,21 @@ struct TopLevel<'a> {
 }
 
 impl<'a> Lists<'a> {
-    /// Reads what [`quoted_nan`] made of the file at `path`.
+    /// Reads what [`quoted_nan`](sonotune_base::json::quoted_nan) made of the file at `path`.
     ///
     /// # Errors
     /// If it is not JSON, or not an object with the three lists.
     pub(super) fn read(bytes: &'a [u8], path: &Path) -> Result<Self> {
         let refused = |what: String| Error::data(format!("{}: {what}", path.display()));
         let first = bytes.iter().find(|b| !b.is_ascii_whitespace());
+        let other = |or: String| refused(other_json(bytes).unwrap_or(or));
         if first.is_some_and(|&b| b != b'{') {
-            return Err(refused(FILE.to_owned()).into());
+            return Err(other(format!("expected {FILE}")).into());
         }
         let top: TopLevel<'_> =
-            serde_json::from_slice(bytes).map_err(|e| located(&e, bytes, path))?;
+            serde_json::from_slice(bytes).map_err(|e| located(&e, bytes, path, other_json))?;
         let list = |key: &str, raw: Option<&'a RawValue>| -> Result<Vec<&'a RawValue>> {
-            let raw = raw.ok_or_else(|| refused(format!("`{key}` is missing: expected {FILE}")))?;
+            let raw = raw.ok_or_else(|| other(format!("`{key}` is missing: expected {FILE}")))?;
             serde_json::from_str(raw.get())
                 .map_err(|_| refused(format!("`{key}` is not a list, but {}", shown(raw))).into())
         };
@@ -141,10 +106,7 @@ pub(super) fn value<T: DeserializeOwned>(
     }
     let Some(raw) = keys.get(key).filter(|raw| raw.get() != "null") else { return Ok(None) };
     serde_json::from_str(raw.get()).map(Some).map_err(|error| {
-        let text = raw.get();
-        let no_number =
-            ["\"NaN\"", "\"Infinity\"", "\"-Infinity\""].iter().any(|w| text.contains(w));
-        if no_number || error.to_string().contains("number out of range") {
+        if spells_nan(raw.get()) || error.to_string().contains("number out of range") {
             return Refused::new(Code::BadNumber, format!("`{key}` is {}", shown(raw)));
         }
         Refused::new(code, format!("`{key}`: {}", short(&error)))
@@ -166,76 +128,34 @@ fn short(error: &serde_json::Error) -> String {
 /// The beginning of a value.
 fn shown(raw: &RawValue) -> String {
     const LENGTH: usize = 60;
-    let text = raw.get().replace("\"NaN\"", "NaN").replace("Infinity\"", "Infinity");
-    let text = text.replace("\"Infinity", "Infinity").replace("\"-Infinity", "-Infinity");
+    let text = restored(raw.get());
     if text.chars().count() <= LENGTH {
-        return text;
+        return text.into_owned();
     }
     text.chars().take(LENGTH).chain("...".chars()).collect()
 }
 
-/// A number, or one of the words of [`quoted_nan`].
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Lax(pub(super) f64);
-
-impl<'de> Deserialize<'de> for Lax {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct LaxVisitor;
-        impl Visitor<'_> for LaxVisitor {
-            type Value = Lax;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a number")
-            }
-
-            fn visit_f64<E: de::Error>(self, x: f64) -> Result<Lax, E> {
-                Ok(Lax(x))
-            }
-
-            fn visit_i64<E: de::Error>(self, n: i64) -> Result<Lax, E> {
-                Ok(Lax(n as f64))
-            }
-
-            fn visit_u64<E: de::Error>(self, n: u64) -> Result<Lax, E> {
-                Ok(Lax(n as f64))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Lax, E> {
-                match text {
-                    "NaN" => Ok(Lax(f64::NAN)),
-                    "Infinity" => Ok(Lax(f64::INFINITY)),
-                    "-Infinity" => Ok(Lax(f64::NEG_INFINITY)),
-                    _ => Err(E::invalid_type(de::Unexpected::Str(text), &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(LaxVisitor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use sonotune_base::json::{Number, quoted_nan};
 
-    #[test]
-    fn words_that_are_no_numbers_become_texts_and_texts_stay() {
-        let json = br#"{"a": NaN, "NaN \" NaN": [-Infinity, Infinity, 1], "b\\": NaN}"#;
-        let expected = r#"{"a": "NaN", "NaN \" NaN": ["-Infinity", "Infinity", 1], "b\\": "NaN"}"#;
-        assert_eq!(std::str::from_utf8(&quoted_nan(json)).unwrap(), expected);
-        assert!(matches!(quoted_nan(br#"{"a": "NaN"}"#), Cow::Borrowed(_)));
-    }
+    use super::*;
 
     #[test]
     fn a_value_that_is_no_number_is_told_from_one_of_another_type() {
         let read = |json: &str| {
-            let raw: Box<RawValue> = serde_json::from_str(json).unwrap();
+            let raw: Box<RawValue> = serde_json::from_slice(&quoted_nan(json.as_bytes())).unwrap();
             let keys = Extra(vec![("area".into(), raw)]);
-            value::<f64>(&keys, "area", Code::MalformedEntry).unwrap_err()
+            value::<Number>(&keys, "area", Code::MalformedEntry).unwrap_err()
         };
         for (json, code, got) in [
             ("1e999", Code::BadNumber, "`area` is 1e999"),
-            ("\"NaN\"", Code::BadNumber, "`area` is NaN"),
-            ("\"4\"", Code::MalformedEntry, "`area`: invalid type: string \"4\", expected f64"),
+            ("-Infinity", Code::BadNumber, "`area` is -Infinity"),
+            (
+                "\"4 px\"",
+                Code::MalformedEntry,
+                "`area`: invalid type: string \"4 px\", expected a number",
+            ),
         ] {
             let refused = read(json);
             assert_eq!((refused.code, refused.got.as_str()), (code, got));

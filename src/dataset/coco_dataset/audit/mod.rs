@@ -9,43 +9,66 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::coco::{Extra, Integer, read};
+use crate::coco::{Extra, Integer, Text, read, text};
 use serde_json::value::RawValue;
 
 use super::{CocoConfig, ImageLabel};
 use crate::coco_dataset::audit::{
     annotations::annotations,
     categories::Classes,
-    lenient::{Lists, Refused, entry, quoted_nan, required, value},
+    lenient::{Lists, Refused, entry, required, value},
 };
 use crate::{
     Split,
     findings::{Audit, AuditedImage, Code, Place, path_leaves},
+    image_names::{Elsewhere, resolve},
+    shares::Shares,
 };
-use sonotune_base::{ImageId, pattern};
+use sonotune_base::{ImageId, json::quoted_nan, pattern};
 
 /// Reads as much as possible of the file of `split`.
 pub(super) fn audit(config: &CocoConfig, split: Split) -> Audit {
     let Some(files) = config.split(split) else { return Audit::default() };
     let source = config.root.join(&files.annotations);
-    let folder = config.root.join(files.images.as_ref().unwrap_or(&config.images));
-    let root = if config.root.as_os_str().is_empty() { &folder } else { &config.root };
+    let places = config.places(split, files);
+    let folder = &places.images;
+    let root = if config.root.as_os_str().is_empty() { folder } else { &config.root };
     let mut audit = Audit { source, root: Some(root.clone()), ..Audit::default() };
     let bytes = match read(&audit.source) {
         Ok(bytes) => bytes,
         Err(error) => return unreadable(audit, &error),
     };
-    let bytes = quoted_nan(&bytes);
-    let lists = match Lists::read(&bytes, &audit.source) {
+    let text = match text(&bytes, &audit.source) {
+        Ok(text) => text,
+        Err(error) => return unreadable(audit, &error),
+    };
+    let text = quoted_nan(&text);
+    let lists = match Lists::read(&text, &audit.source) {
         Ok(lists) => lists,
         Err(error) => return unreadable(audit, &error),
     };
     let classes = Classes::read(config, split, &lists, &mut audit);
-    let images = Images { folder: &folder, config };
+    let images = Images { folder, config };
     let index = images.read(&lists, &mut audit);
     let annotated = annotations(&lists, &index, &classes, &mut audit);
     images.finish(&annotated, &mut audit);
+    normalised(&mut audit);
+    let paths = audit.images.iter().map(|image| image.path.as_path());
+    audit.elsewhere = Elsewhere::find(paths, &places);
     audit
+}
+
+/// Reports coordinates from 0 to 1, if all objects have them: opening refuses such a file.
+fn normalised(audit: &mut Audit) {
+    let mut shares = Shares::default();
+    for object in audit.images.iter().flat_map(|image| &image.objects) {
+        let place = || format!("annotations[{}]", object.entry.unwrap_or_default());
+        let own_box = Some(object.object.bbox).filter(|_| object.own_box);
+        shares.add(own_box, &object.object.segmentation, place);
+    }
+    if let Some(got) = shares.all().and_then(|_| shares.some()) {
+        audit.findings.add(Code::NormalisedCoordinates, Place::file(&audit.source), got);
+    }
 }
 
 fn unreadable(mut audit: Audit, error: &anyhow::Error) -> Audit {
@@ -73,8 +96,8 @@ impl Images<'_> {
         for (i, raw) in lists.images.iter().enumerate() {
             let place = || Place::entry(&audit.source, format!("images[{i}]"));
             let read = entry(raw).and_then(|keys| {
-                let id: Option<ImageId> = value(&keys, "id", Code::MalformedEntry)?;
-                Ok((keys, id.unwrap_or_else(|| ImageId::from(i as u64))))
+                let id: ImageId = required(&keys, "id")?;
+                Ok((keys, id))
             });
             let read = Refused::report(read, &mut audit.findings, place);
             let Some((keys, id)) = read else { continue };
@@ -100,6 +123,10 @@ impl Images<'_> {
             index.entry(id).or_insert(Some(audit.images.len()));
             audit.images.push(image);
         }
+        resolve(
+            &mut audit.images.iter_mut().map(|image| &mut image.path).collect::<Vec<_>>(),
+            self.folder,
+        );
         self.outside_root(audit);
         index
     }
@@ -111,7 +138,7 @@ impl Images<'_> {
         image_id: ImageId,
         dataset: Option<&str>,
     ) -> Result<AuditedImage, Refused> {
-        let name: String = required(keys, "file_name")?;
+        let Text(name) = required(keys, "file_name")?;
         if name.is_empty() {
             return Err(Refused::new(Code::MalformedEntry, "`file_name` is empty"));
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde_json::{self, Value, json};
-use sonotune_base::{ImageId, Segmentation};
+use sonotune_base::Segmentation;
 use sonotune_dataset::{Dataset, DatasetConfig, Split};
 use sonotune_testing::assert_contains;
 
@@ -98,29 +98,26 @@ fn ids_of_any_kind_find_their_annotations_and_come_back_as_spelled() {
             {{"id": -7, "file_name": "b.png"}},
             {{"id": "scan/3", "file_name": "c.png"}},
             {{"id": "18", "file_name": "d.png"}},
-            {{"id": 18, "file_name": "e.png"}},
-            {{"file_name": "f.png"}}],
+            {{"id": 18, "file_name": "e.png"}}],
         "annotations": [
             {{"id": {uuid}, "image_id": {uuid}, "category_id": 1, "bbox": [0, 0, 1, 1]}},
             {{"id": "x", "image_id": -7, "category_id": 1, "bbox": [1, 0, 1, 1]}},
             {{"image_id": "scan/3", "category_id": 1, "bbox": [2, 0, 1, 1]}},
             {{"image_id": "18", "category_id": 1, "bbox": [3, 0, 1, 1]}},
-            {{"image_id": 18, "category_id": 1, "bbox": [4, 0, 1, 1]}},
-            {{"image_id": 5, "category_id": 1, "bbox": [5, 0, 1, 1]}}],
+            {{"image_id": 18, "category_id": 1, "bbox": [4, 0, 1, 1]}}],
         "categories": [{{"id": 1, "name": "object"}}]}}"#
     );
     let files = Files::new(&[("a.json", &text)]);
     let data = files.open(Split::Test, json!({ "test": "a.json" })).unwrap();
     let spelled: Vec<_> =
         data.records.iter().map(|r| serde_json::to_string(&r.image_id).unwrap()).collect();
-    assert_eq!(spelled, [uuid, "-7", "\"scan/3\"", "\"18\"", "18", "5"]);
-    assert_eq!(data.records[5].image_id, ImageId::from(5), "no id: the position counts");
+    assert_eq!(spelled, [uuid, "-7", "\"scan/3\"", "\"18\"", "18"]);
     for (i, record) in data.records.iter().enumerate() {
         assert_eq!(record.objects.len(), 1);
         assert_eq!(record.objects[0].bbox[0], i as f64);
         assert_eq!(record.objects[0].area, 1.0, "computed from the box");
     }
-    assert_eq!(data.notes, ["6 objects lacked area or bbox: computed"]);
+    assert_eq!(data.notes, ["5 objects lacked area or bbox: computed"]);
 }
 
 #[test]
@@ -218,6 +215,60 @@ fn objects_can_be_one_class_or_left_out_by_class() {
         let error = format!("{:#}", open(keys).unwrap_err());
         assert!(error.contains(part), "{part}: {error}");
     }
+}
+
+#[test]
+fn a_category_without_objects_is_noted_and_can_be_left_out() {
+    let root = r#"[{"id": 0, "name": "lesions", "supercategory": "none"}, "#;
+    let with_root = PLAIN.replace(r#""categories": ["#, &format!(r#""categories": {root}"#));
+    let files =
+        Files::new(&[("train.json", &with_root), ("val.json", &with_root), ("plain.json", PLAIN)]);
+    let keys = json!({ "train": "train.json", "val": "val.json" });
+    let data = files.open(Split::Train, keys.clone()).unwrap();
+    let note = "category \"lesions\" has no object, but is a class; to leave it out: \
+                dataset.ignore_categories = [\"lesions\"]";
+    assert_eq!(data.notes, [note]);
+    assert!(files.open(Split::Val, keys.clone()).unwrap().notes.is_empty());
+    for val in ["val.json", "plain.json"] {
+        let mut obeyed = keys.clone();
+        obeyed["ignore_categories"] = json!(["lesions"]);
+        obeyed["val"] = json!(val);
+        for split in [Split::Train, Split::Val] {
+            let data = files.open(split, obeyed.clone()).unwrap();
+            assert_eq!(data.category_names().collect::<Vec<_>>(), ["malignant", "benign"]);
+            assert!(data.notes.is_empty(), "{:?}", data.notes);
+        }
+    }
+    // Who lists the categories wants them.
+    let mut listed = keys;
+    listed["categories"] = json!(["lesions", "malignant", "benign"]);
+    assert!(files.open(Split::Train, listed).unwrap().notes.is_empty());
+}
+
+#[test]
+fn numbers_as_texts_and_texts_as_numbers_are_read() {
+    let text = PLAIN
+        .replace(r#""height": 5, "width": 6"#, r#""height": "5", "width": "6.0", "age": NaN"#)
+        .replace("[1, 1, 3, 2]", r#"["1", "1.0", 3, 2]"#)
+        .replace(r#""area": 6, "iscrowd": 0"#, r#""area": "6", "iscrowd": "0""#)
+        .replace("[[1, 1, 4, 1, 4, 3, 1, 3]]", r#"[["1", 1, 4, 1, 4, 3, 1, 3]]"#)
+        .replace(
+            r#""size": [2, 3], "counts": [2, 3, 1]"#,
+            r#""size": ["2", 3.0], "counts": [2, "3", 1.0]"#,
+        )
+        .replace(r#""category_id": 9"#, r#""category_id": "9""#)
+        .replace(r#""malignant""#, "1");
+    let files = Files::new(&[("plain.json", PLAIN), ("train.json", &text)]);
+    let plain = files.open(Split::Train, json!({ "train": "plain.json" })).unwrap();
+    let data = files.open(Split::Train, json!({ "train": "train.json" })).unwrap();
+    assert_eq!(data.category_names().collect::<Vec<_>>(), ["1", "benign"]);
+    let records = |data: &Dataset| {
+        data.records.iter().map(|r| format!("{:?} {:?}", r.size, r.objects)).collect::<Vec<_>>()
+    };
+    assert_eq!(records(&data), records(&plain));
+    let audit = files.config(json!({ "train": "train.json" })).audit(Split::Train);
+    assert!(!audit.findings.has_faults(), "{:?}", audit.findings);
+    assert_eq!(records(&audit.dataset()), records(&plain));
 }
 
 #[test]

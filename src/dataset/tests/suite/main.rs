@@ -6,3 +6,4 @@
 mod coco;
 mod coco_hostile;
 mod image_lists;
+mod image_names;

@@ -34,11 +34,17 @@ fn score(folder: &Path, truth: &[u8], found: &[u8], iou_type: IouType) -> Result
 fn every_spelling_of_ids_and_masks_is_understood() {
     let folder = tempfile::tempdir().unwrap();
     let enveloped = format!("{{\"info\": {{\"annotations\": 3}}, \"annotations\": {FOUND}}}");
+    let predictions = format!("{{\"predictions\": {FOUND}, \"time\": NaN}}");
+    let texts = FOUND.replace("0.5,", "\"0.5\",").replace("[1, 0, 2, 2]", "[\"1\", 0, \"2.0\", 2]");
+    let wide: Vec<u8> =
+        format!("\u{feff}{FOUND}").encode_utf16().flat_map(u16::to_le_bytes).collect();
     let marked = format!("\u{feff}{FOUND}\n");
-    for found in [FOUND, enveloped.as_str(), marked.as_str()] {
+    for found in
+        [FOUND.into(), enveloped.into(), predictions.into(), texts.into(), marked.into(), wide]
+    {
+        let found: Vec<u8> = found;
         for iou_type in [IouType::Bbox, IouType::Segm] {
-            let record =
-                score(folder.path(), TRUTH.as_bytes(), found.as_bytes(), iou_type).unwrap();
+            let record = score(folder.path(), TRUTH.as_bytes(), &found, iou_type).unwrap();
             assert!((record.stats[0] - 1.0).abs() < 1e-12, "{iou_type:?}: {:?}", record.stats);
             assert_eq!((record.counts.images, record.counts.crowds), (3, 1));
             assert_eq!(record.counts.detections, 3);
@@ -58,6 +64,16 @@ fn an_empty_list_scores_zero() {
 }
 
 #[test]
+fn boxes_in_shares_of_the_image_are_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = FOUND.replacen("[1, 0, 2, 2]", "[0.1, 0.2, 0.5, 0.5]", 1);
+    let record = score(folder.path(), TRUTH.as_bytes(), found.as_bytes(), IouType::Bbox).unwrap();
+    let note = "detections: 1 of 3 objects with coordinates between 0 and 1, less than a pixel; the \
+                first is detections[0]";
+    assert!(record.notes.iter().any(|n| n == note), "{:?}", record.notes);
+}
+
+#[test]
 fn the_annotation_of_id_zero_counts_and_is_noted() {
     let folder = tempfile::tempdir().unwrap();
     let truth = TRUTH.replacen("\"id\": 70", "\"id\": 0", 1);
@@ -68,7 +84,9 @@ fn the_annotation_of_id_zero_counts_and_is_noted() {
 
 /// Replaces the first occurrence of a text, and what the error must say then.
 const TRUTH_FAULTS: &[(&str, &str, &[&str])] = &[
-    (TRUTH, "", &["EOF while parsing"]),
+    (TRUTH, "", &["is empty (0 bytes)"]),
+    (TRUTH, FOUND, &["is a list of annotations or detections, not COCO"]),
+    ("{\"id\": 5.0}", "{}", &["images[2]: `id` is missing: give each image an `id`"]),
     (TRUTH, "[]", &["an object with the lists `images`, `annotations`, `categories`"]),
     ("{\"id\": 5.0}", "{\"id\": 1}", &["two entries of `images` have the id 1"]),
     ("{\"id\": \"b\"}", "{\"id\": 1}", &["two entries of `categories` have the id 1"]),
@@ -89,9 +107,15 @@ const TRUTH_FAULTS: &[(&str, &str, &[&str])] = &[
 ];
 
 const FOUND_FAULTS: &[(&str, &str, &[&str])] = &[
-    (FOUND, "", &["EOF while parsing"]),
+    (FOUND, "", &["is empty (0 bytes)"]),
+    (FOUND, "PK\u{3}\u{4}", &["is not JSON, but a ZIP archive"]),
+    (FOUND, "{\"image_id\": 1}\n{\"image_id\": 1}", &["holds 2 JSON values"]),
+    (FOUND, "[]\n[]", &["holds 2 JSON values, as a file of JSON lines does"]),
+    (FOUND, "{\"boxes\": []}", &["as `annotations` or `predictions`; it has \"boxes\""]),
+    (FOUND, "{\"results\": [], \"annotations\": []}", &["has both `results` and `annotations`"]),
+    (FOUND, "{\"predictions\": {}}", &["`predictions`: invalid type: map, expected a list"]),
     (FOUND, "5", &["a list of detections, or an object with such a list as `annotations`"]),
-    (FOUND, "{}", &["missing field `annotations`"]),
+    (FOUND, "{}", &["expected a list of detections, or an object", "it has no keys"]),
     (FOUND, "[[]]", &["detections[0]", "an object with `image_id`"]),
     (FOUND, "[{}]", &["detections[0]: `category_id` is missing"]),
     ("\"counts\": \"231\"}},\n {\"image_id\": \"two\"", "", &["detections[0]"]),
@@ -99,16 +123,25 @@ const FOUND_FAULTS: &[(&str, &str, &[&str])] = &[
     ("\"image_id\": 5", "\"image_id\": 5.5", &["detections[2]", "image_id", "got `5.5`"]),
     ("\"image_id\": 5", "\"image_id\": \"5\"", &["detections[2]", "but 5 is: spell both alike"]),
     ("\"category_id\": \"b\"", "\"category_id\": \"c\"", &["detections[1]", "category_id \"c\""]),
-    ("\"score\": 0.5", "\"score\": NaN", &["detections[0]", "NaN and Infinity are not valid JSON"]),
+    (
+        "\"score\": 0.5",
+        "\"score\": NaN",
+        &["detections[0]: `score`: invalid value: NaN, expected a number at line 2 column 49"],
+    ),
+    ("[1, 0, 2, 2]", "[1, 0, Infinity, 2]", &["detections[0]: `bbox`: invalid value: Infinity"]),
     ("\"score\": 0.5", "\"score\": null", &["detections[0]", "`score` is missing"]),
-    ("\"score\": 0.5", "\"score\": \"0.5\"", &["detections[0]", "invalid type: string"]),
+    (
+        "\"score\": 0.5",
+        "\"score\": \"high\"",
+        &["detections[0]: `score`: invalid type: string \"high\", expected a number"],
+    ),
     ("\"score\": 0.5", "\"score\": 1e999", &["detections[0]", "number out of range"]),
     ("[1, 0, 2, 2]", "[1, 0, 2]", &["detections[0]", "a bbox of four numbers"]),
     ("[1, 0, 2, 2]", "[1, 0, 2, 2, 2]", &["detections[0]", "a bbox of four numbers"]),
     ("[1, 0, 2, 2]", "[1, 0, 2, -2]", &["detections[0]", "width and height of at least 0"]),
     ("}}]", "}}, 3]", &["detections[3]"]),
     ("}}]", "}}", &["the file ends too early"]),
-    ("}}]", "}}] 3", &["trailing characters"]),
+    ("}}]", "}}] 3", &["holds 2 JSON values"]),
     (
         "\"segmentation\": {\"size\": [2, 3], \"counts\": \"231\"}}]",
         "\"segmentation\": []}]",

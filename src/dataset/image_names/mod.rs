@@ -1,0 +1,11 @@
+//! From the name of an image in an annotation file to its file: names may come from another system, or from
+//! another folder.
+
+mod elsewhere;
+mod folders;
+mod paths;
+mod resolve;
+
+pub use elsewhere::{Elsewhere, Places, sibling};
+pub use paths::{path_leaves, tidy};
+pub use resolve::resolve;
