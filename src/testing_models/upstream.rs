@@ -46,6 +46,7 @@ pub fn run(command: &mut Command) -> String {
 pub fn config(path: PathBuf, allow_missing: &[&str]) -> WeightsConfig {
     WeightsConfig {
         path,
+        state_dict: None,
         convention: None,
         overlay: None,
         ignore: Vec::new(),

@@ -242,6 +242,7 @@ fn a_head_from_one_file_goes_behind_a_vit_from_another() {
         config.parts = vec![WeightsPartConfig {
             path: folder.join(file),
             variables: vec!["panoptic_head.*".to_owned()],
+            state_dict: None,
             convention: None,
             ignore: Vec::new(),
             allow_missing: Vec::new(),

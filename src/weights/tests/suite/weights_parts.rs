@@ -29,6 +29,7 @@ fn part(path: PathBuf, variables: &[&str]) -> WeightsPartConfig {
     WeightsPartConfig {
         path,
         variables: variables.iter().map(ToString::to_string).collect(),
+        state_dict: None,
         convention: None,
         ignore: Vec::new(),
         allow_missing: Vec::new(),
