@@ -156,13 +156,13 @@ fn only_prefix<'a>(
     });
     let paths: Vec<_> = own.chain(rivals.into_iter().map(|(path, _)| path)).collect();
     Err(Error::weights(format!(
-        "{}: it holds {} state dicts that follow `{}`: {}; name the one to use as `state_dict` next \
-         to the file's `path` in [weights], or with --state-dict: state_dict = {:?}",
+        "{}: it holds {} state dicts that follow `{}`: {}; choose one, such as state_dict = {:?} next to \
+         the file's `path` in [weights], or --state-dict",
         file.path().display(),
         paths.len(),
         convention.name,
         paths.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", "),
-        paths[0],
+        paths[0]
     ))
     .into())
 }
