@@ -104,17 +104,17 @@ pub(crate) fn recognise_if_known(
             None => (None, By::Keys),
         },
     };
-    // `module` is a wrapper only if the names make no sense otherwise.
+    // `module` can also be a model's own; it is taken for a wrapper if more of the name then fits.
     let certain = &WRAPPERS[..WRAPPERS.len() - 1];
-    for wrappers in [certain, &WRAPPERS] {
-        let mut fits = fits(names(file), wrappers);
-        fits.retain(|(convention, _)| named.is_none_or(|named| named == *convention));
-        // Names that fit as they are come before others that fit in part.
-        let at = fits.iter().position(|(_, prefixes)| prefixes.contains("")).unwrap_or(0);
-        if let Some((convention, prefixes)) = fits.get(at) {
-            let prefix = only_prefix(file, convention, prefixes)?;
-            return Ok(Some(recognised(file, convention, prefix, wrappers, by)));
-        }
+    let all = [certain, &WRAPPERS].into_iter().flat_map(|wrappers| {
+        fits(names(file), wrappers).into_iter().map(move |fit| (wrappers, fit))
+    });
+    let fit = all
+        .filter(|(_, (convention, _))| named.is_none_or(|named| named == *convention))
+        .min_by_key(|(_, (_, prefixes))| prefixes.iter().map(|prefix| prefix.len()).min());
+    if let Some((wrappers, (convention, prefixes))) = fit {
+        let prefix = only_prefix(file, convention, &prefixes)?;
+        return Ok(Some(recognised(file, convention, prefix, wrappers, by)));
     }
     Ok(named.map(|convention| recognised(file, convention, "", certain, by)))
 }

@@ -116,6 +116,21 @@ fn prefixes_and_wrappers_come_off_in_any_order() {
 }
 
 #[test]
+fn the_encoder_alone_loads_under_any_prefix() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.pth");
+    for prefix in ["", "encoder.", "module.vit."] {
+        let tensor = |(name, shape): (String, _)| {
+            (name.replace("image_encoder.", prefix), Saved::Tensor(shape, 2))
+        };
+        save(&path, &Saved::Dict(sam().into_iter().map(tensor).collect()));
+        let (vs, report) = load(config(&path)).unwrap();
+        assert_eq!(report.recognised.convention.name, "sam_image_encoder");
+        assert_eq!((value(&vs), report.recognised.prefix.as_str()), (2.0, prefix));
+    }
+}
+
+#[test]
 fn names_without_the_prefix_are_not_the_model_s() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.pth");
