@@ -25,6 +25,9 @@ pub(super) enum WeightsVerb {
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
     file: PathBuf,
+    /// Path of the state dict within the file, such as `model_ema`; found automatically if omitted.
+    #[arg(long, value_name = "PATH")]
+    state_dict: Option<String>,
     /// One line per tensor instead of one per group.
     #[arg(long)]
     all: bool,
@@ -39,6 +42,9 @@ pub(super) struct ConvertArgs {
     input: PathBuf,
     /// Output file, ending in .safetensors, .pth or .pt.
     output: PathBuf,
+    /// Path of the state dict within the input, such as `model_ema`; found automatically if omitted.
+    #[arg(long, value_name = "PATH")]
+    state_dict: Option<String>,
     /// Naming convention of the input; recognised automatically if omitted.
     #[arg(long, value_name = "CONVENTION")]
     from: Option<String>,
@@ -101,7 +107,8 @@ pub(super) fn run(verb: WeightsVerb) -> Result<()> {
 }
 
 fn inspect(args: &InspectArgs) -> Result<()> {
-    let inspection = Inspection::of(&weights::open(&args.file)?);
+    let inspection =
+        Inspection::of(&weights::open_state_dict(&args.file, args.state_dict.as_deref())?);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&inspection)?);
     } else {
@@ -112,6 +119,7 @@ fn inspect(args: &InspectArgs) -> Result<()> {
 
 fn convert(args: ConvertArgs) -> Result<()> {
     let options = ConvertOptions {
+        state_dict: args.state_dict,
         from: args.from,
         to: args.to,
         dtype: args.dtype.as_deref().map(float_dtype).transpose()?,

@@ -6,7 +6,10 @@ use anyhow::Result;
 use tch::{Device, nn};
 
 use crate::config::{Loaded, RunConfig};
-use sonotune_base::{Category, Error};
+use sonotune_base::{
+    Category, Error,
+    error::{ErrorKind, exit_code},
+};
 use sonotune_engine::loader::LoadPlan;
 use sonotune_engine::{
     backbone::BackboneSpec,
@@ -128,7 +131,17 @@ impl<'a> Model<'a> {
             let backbone = serde_json::to_value(&*self.config.backbone)?;
             weights::Overlay::open(path)?.check_backbone(&backbone)?;
         }
-        weights::load(&self.vs, source)
+        weights::load(&self.vs, source).map_err(|error| {
+            let is_weights = exit_code(&error) == ErrorKind::Weights.exit_code();
+            let shapes = weights::shapes(source).ok().filter(|_| is_weights);
+            match shapes.and_then(|shapes| self.config.backbone.other_sizes(&shapes)) {
+                None => error,
+                Some(sizes) => {
+                    let words = "by its shapes, the file is for [backbone]";
+                    Error::weights(format!("{error:#}\n  {words} {sizes}")).into()
+                }
+            }
+        })
     }
 
     /// Number of values in trainable and in all variables.
@@ -161,19 +174,20 @@ pub struct Decided {
 /// When the weights cannot be read, follow no known naming convention, or decide differently.
 pub fn decided_by_weights(loaded: &Loaded) -> Result<Option<Decided>> {
     let Some(source) = &loaded.config.weights else { return Ok(None) };
-    let decide = |path: &Path, convention: Option<&str>| -> Result<Vec<String>> {
-        let file = weights::open(path)?;
-        let recognised = recognise(&file, convention)?;
+    type Name = Option<String>;
+    let decide = |path: &Path, state_dict: &Name, convention: &Name| -> Result<Vec<String>> {
+        let file = weights::open_state_dict(path, state_dict.as_deref())?;
+        let recognised = recognise(&file, convention.as_deref())?;
         let own = checkpoint::read_progress(path).ok().and_then(|p| p.convention);
         let convention = own.as_deref().unwrap_or(recognised.convention.name);
         let decided = loaded.config.task.decided_by_weights(convention);
         Ok(decided.iter().map(|(key, value)| format!("task.{key}={value}")).collect())
     };
-    let mut options = decide(&source.path, source.convention.as_deref())?;
+    let mut options = decide(&source.path, &source.state_dict, &source.convention)?;
     let mut by = &source.path;
     let is_backbones = |pattern: &String| pattern.starts_with("backbone.");
     for part in source.parts.iter().filter(|part| !part.variables.iter().all(is_backbones)) {
-        let theirs = decide(&part.path, part.convention.as_deref())?;
+        let theirs = decide(&part.path, &part.state_dict, &part.convention)?;
         if options.is_empty() {
             (options, by) = (theirs, &part.path);
         } else if !theirs.is_empty() && theirs != options {

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct WeightsConfig {
     pub path: PathBuf,
+    /// Dotted path of the state dict within the file, or the start of its tensors' names, if the file
+    /// holds several (`model_ema`).
+    #[serde(default)]
+    pub state_dict: Option<String>,
     /// Naming convention of the file; recognised if absent.
     pub convention: Option<String>,
     /// What a run has trained, saved alone: applied on top of the file at `path`.
@@ -38,6 +42,9 @@ pub struct WeightsPartConfig {
     pub path: PathBuf,
     /// Patterns of the model variables that come from this file and from no other.
     pub variables: Vec<String>,
+    /// Same as [`WeightsConfig::state_dict`].
+    #[serde(default)]
+    pub state_dict: Option<String>,
     /// Naming convention of the file; recognised if absent.
     pub convention: Option<String>,
     /// Same as [`WeightsConfig::ignore`].

@@ -12,9 +12,10 @@ use tch::Tensor;
 use super::{
     Dtype, WeightsFile,
     keymap::{
-        CONVENTION_KEY, Convention, Part, Piece, Place, RUN_KEY, Recognised, recognise, strip,
+        CONVENTION_KEY, Convention, Part, Piece, Place, RUN_KEY, Recognised, recognise,
+        recognise_if_known,
     },
-    open, save_safetensors, save_torch,
+    open_state_dict, save_safetensors, save_torch,
 };
 use crate::addition;
 use sonotune_base::{Error, pattern};
@@ -24,6 +25,8 @@ use sonotune_base::{Error, pattern};
 pub struct ConvertOptions {
     /// Naming convention of the input; recognised if absent.
     pub from: Option<String>,
+    /// Dotted path of the state dict within the input; looked for if absent.
+    pub state_dict: Option<String>,
     /// Naming convention of the output; absent: names stay as they are.
     pub to: Option<String>,
     /// Number format of floating-point tensors; absent: as it is.
@@ -72,16 +75,17 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions) -> Result<
         .into());
     }
     let to = options.to.as_deref().map(Convention::by_name).transpose()?;
-    let file = open(input)?;
-    let recognised = recognise(&file, options.from.as_deref());
+    let file = open_state_dict(input, options.state_dict.as_deref())?;
     // Names need to be understood only if they are to change.
-    let from =
-        if to.is_some() || options.from.is_some() { Some(recognised?) } else { recognised.ok() };
-    if let (Some(from), Some(to)) = (from, to) {
+    let from = match to {
+        Some(_) => Some(recognise(&file, options.from.as_deref())?),
+        None => recognise_if_known(&file, options.from.as_deref())?,
+    };
+    if let (Some(from), Some(to)) = (&from, to) {
         refuse_additions(&file, from, to, options)?;
     }
-    let convention = to.or(from.map(|from| from.convention));
-    let names = names(&file, from.zip(convention), options)?;
+    let convention = to.or(from.as_ref().map(|from| from.convention));
+    let names = names(&file, from.as_ref().zip(convention), options)?;
     let mut cast = 0;
     let tensors = names
         .outputs
@@ -114,7 +118,7 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions) -> Result<
 /// would silently be the pretrained one again.
 fn refuse_additions(
     file: &WeightsFile,
-    from: Recognised,
+    from: &Recognised,
     to: &Convention,
     options: &ConvertOptions,
 ) -> Result<()> {
@@ -180,7 +184,7 @@ impl Names {
 
 fn names(
     file: &WeightsFile,
-    conventions: Option<(Recognised, &Convention)>,
+    conventions: Option<(&Recognised, &Convention)>,
     options: &ConvertOptions,
 ) -> Result<Names> {
     let mut names = Names { outputs: Vec::new(), left_out: Vec::new() };
@@ -200,14 +204,14 @@ fn names(
             names.left_out.push(key);
             continue;
         }
-        let theirs = strip(&key, from.prefix);
+        let (theirs, place, known_part) = from.place(&key);
         if from.convention == to {
             // Every part already has its name; its prefix is dropped only if names change at all.
             let name = if options.to.is_some() { theirs.into_owned() } else { key.clone() };
             names.add(name, whole(&key));
             continue;
         }
-        let pieces = match from.convention.to_ours(&theirs) {
+        let pieces = match place {
             Place::Ours(pieces) => pieces,
             Place::Dropped => {
                 names.left_out.push(key);
@@ -223,7 +227,7 @@ fn names(
                     names.add(name, source);
                 }
             }
-            None if from.convention.is_known_part(&theirs) => names.left_out.push(key),
+            None if known_part => names.left_out.push(key),
             None => unknown.push(key),
         }
     }
@@ -286,7 +290,7 @@ fn check(
     file: &WeightsFile,
     names: &Names,
     unknown: &[String],
-    conventions: Option<(Recognised, &Convention)>,
+    conventions: Option<(&Recognised, &Convention)>,
 ) -> Result<()> {
     let path = file.path().display();
     if let (Some(first), Some((from, to))) = (unknown.first(), conventions) {

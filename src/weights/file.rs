@@ -66,12 +66,22 @@ pub struct WeightsFile {
 /// # Errors
 /// When the file cannot be read, is of an unknown kind, is damaged or holds no tensor.
 pub fn open(path: &Path) -> Result<WeightsFile> {
-    WeightsFile::open(path)
+    open_state_dict(path, None)
+}
+
+/// Same as [`open`], with the dotted path of the state dict within the file, or the start of its
+/// tensors' names (`model_ema`); `None`: it is looked for.
+///
+/// # Errors
+/// Same errors as [`open`]; also when there is no tensor under that path.
+pub fn open_state_dict(path: &Path, state_dict: Option<&str>) -> Result<WeightsFile> {
+    let state_dict = state_dict.unwrap_or_default().trim_end_matches('.');
+    WeightsFile::open(path, state_dict)
         .map_err(|error| Error::weights(format!("{}: {error:#}", path.display())).into())
 }
 
 impl WeightsFile {
-    fn open(path: &Path) -> Result<Self> {
+    fn open(path: &Path, state_dict: &str) -> Result<Self> {
         let file = File::open(path).context("cannot open it")?;
         let meta = file.metadata()?;
         anyhow::ensure!(meta.is_file(), "not a regular file");
@@ -85,12 +95,13 @@ impl WeightsFile {
                 Form::Tar => Container::TorchTar,
             };
             let archive = form.open(&file, file_len)?;
-            (container, find_state_dict(&archive)?, BTreeMap::new())
+            (container, find_state_dict(&archive, state_dict)?, BTreeMap::new())
         } else if safetensors::is(&head, file_len) {
-            let (contents, metadata) = safetensors::open(&file, file_len)?;
+            let (mut contents, metadata) = safetensors::open(&file, file_len)?;
+            contents.narrow(state_dict)?;
             (Container::Safetensors, contents, metadata)
         } else if head.starts_with(&[0x80])
-            && let Some(contents) = open_numpy(&file, file_len)?
+            && let Some(contents) = open_numpy(&file, file_len, state_dict)?
         {
             (Container::NumpyPickle, contents, BTreeMap::new())
         } else {
@@ -140,6 +151,11 @@ impl WeightsFile {
     #[must_use]
     pub fn others(&self) -> &[OtherContent] {
         &self.contents.others
+    }
+
+    /// Containers that could also be the state dict: path, and names of the tensors.
+    pub(super) fn rivals(&self) -> &[(String, Vec<String>)] {
+        &self.contents.rivals
     }
 
     /// The text metadata of a `.safetensors` file.

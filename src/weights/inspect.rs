@@ -12,7 +12,7 @@ use sonotune_base::words::{abbreviated, bytes};
 use super::{
     Container, OtherContent, TensorEntry, WeightsFile,
     dtype::Dtype,
-    keymap::{Recognised, recognise},
+    keymap::{Recognised, recognise_if_known},
 };
 
 /// The contents of a file; nothing is read beyond the names.
@@ -25,6 +25,9 @@ pub struct Inspection {
     pub state_dict: String,
     /// `None` if the keys fit no known convention.
     pub convention: Option<Recognised>,
+    /// Why the convention is open although keys fit one: several state dicts do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unclear: Option<String>,
     /// Number of values in all tensors together.
     pub parameters: u64,
     pub tensor_bytes: u64,
@@ -45,12 +48,17 @@ impl Inspection {
         for entry in file.entries() {
             *dtypes.entry(entry.dtype).or_insert(0) += 1;
         }
+        let (convention, unclear) = match recognise_if_known(file, None) {
+            Ok(convention) => (convention, None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
         Self {
             path: file.path().to_owned(),
             container: file.container(),
             file_bytes: file.file_len(),
             state_dict: file.found_at().to_owned(),
-            convention: recognise(file, None).ok(),
+            convention,
+            unclear,
             parameters: file.entries().iter().map(TensorEntry::numel).sum(),
             tensor_bytes: file.entries().iter().map(TensorEntry::nbytes).sum(),
             dtypes,
@@ -69,7 +77,10 @@ impl Inspection {
             Some(recognised) => {
                 let _ = writeln!(text, "convention  {}", recognised.words());
             }
-            None => text += "convention  unknown\n",
+            None => {
+                let _ =
+                    writeln!(text, "convention  {}", self.unclear.as_deref().unwrap_or("unknown"));
+            }
         }
         if !self.state_dict.is_empty() {
             let _ = writeln!(text, "state dict  under `{}`", self.state_dict);

@@ -7,6 +7,7 @@
 //! own size suggests.
 
 mod additions;
+mod advice;
 mod allow;
 mod bytes;
 mod config;
@@ -14,6 +15,7 @@ mod convert;
 mod dtype;
 mod entry;
 mod file;
+mod finite;
 mod inspect;
 pub mod keymap;
 mod load;
@@ -33,9 +35,10 @@ pub use config::{WeightsConfig, WeightsPartConfig};
 pub use convert::{ConvertOptions, ConvertReport, convert};
 pub use dtype::Dtype;
 pub use entry::{Span, TensorEntry};
-pub use file::{Container, WeightsFile, open};
+pub use file::{Container, WeightsFile, open, open_state_dict};
+pub use finite::not_finite;
 pub use inspect::Inspection;
-pub use load::{load, load_file};
+pub use load::{load, load_file, shapes};
 pub use overlay::{BaseFile, Overlay, OverlayInfo, OverlayReport, save_overlay};
 pub use parts::is_claimed;
 pub use report::{Cast, LoadReport, Loaded, Misshapen, Missing, Resized, Unplaced};

@@ -16,7 +16,7 @@ use sonotune_base::{Error, pattern};
 /// A file, the variables it has to give, and how far it may differ from them.
 pub(super) struct Source<'a> {
     pub(super) file: &'a WeightsFile,
-    pub(super) recognised: Recognised,
+    pub(super) recognised: &'a Recognised,
     /// Path as the config spells it.
     pub(super) path: &'a Path,
     pub(super) allowed: Allowed<'a>,
@@ -43,7 +43,7 @@ impl<'a> Source<'a> {
     /// The file at `[weights] path`.
     pub(super) fn main(
         file: &'a WeightsFile,
-        recognised: Recognised,
+        recognised: &'a Recognised,
         config: &'a WeightsConfig,
     ) -> Self {
         let allowed = Allowed {
@@ -58,7 +58,7 @@ impl<'a> Source<'a> {
     /// A file at `[[weights.parts]] path`.
     pub(super) fn part(
         file: &'a WeightsFile,
-        recognised: Recognised,
+        recognised: &'a Recognised,
         config: &'a WeightsPartConfig,
     ) -> Self {
         let allowed = Allowed {

@@ -10,7 +10,7 @@ use super::{
     allow::Ignored,
     dtype::Dtype,
     entry::TensorEntry,
-    keymap::{Part, Piece, Place, strip},
+    keymap::{Part, Piece, Place},
     overlay::{Overlay, OverlayReport},
     parts::Source,
     report::{Cast, LoadReport, Loaded, Misshapen, Missing, Resized, Unplaced},
@@ -27,11 +27,11 @@ pub(super) struct Plan<'a> {
 /// One tensor on its way into a variable.
 pub(super) struct Copy<'a> {
     /// The overlay, if the entry comes from it.
-    file: &'a WeightsFile,
-    entry: &'a TensorEntry,
+    pub(super) file: &'a WeightsFile,
+    pub(super) entry: &'a TensorEntry,
     /// First row and number of rows to copy; `None`: all.
     rows: Option<(i64, i64)>,
-    variable: String,
+    pub(super) variable: String,
     /// First row and number of rows of the variable that they go into; `None`: all.
     into: Option<(i64, i64)>,
     /// Shape of those rows.
@@ -53,11 +53,9 @@ pub(super) fn compare<'a>(
     let overlaid = |name: &str| overlay.is_some_and(|overlay| overlay.has(name));
     let is_ours = |piece: &Piece| source.gives(&piece.name) && variables.contains_key(&piece.name);
     for entry in file.entries() {
-        let key = strip(&entry.name, recognised.prefix);
+        let (key, place_of, known_part) = recognised.place(&entry.name);
         let unplaced = || Unplaced { key: entry.name.clone(), shape: entry.shape.clone() };
-        let known_part = recognised.convention.is_known_part(&key);
         let report = &mut plan.report;
-        let place_of = recognised.convention.to_ours(&key);
         if ignored.takes(&entry.name, &key, &place_of) {
             report.ignored.push(unplaced());
             continue;
@@ -147,14 +145,24 @@ impl<'a> Sources<'a> {
 }
 
 impl Copy<'_> {
+    /// Reads the tensor, or its rows.
+    pub(super) fn stored(&self) -> Result<Tensor> {
+        let whole = self.file.read(&self.entry.name)?;
+        Ok(match self.rows {
+            Some((first, count)) => whole.f_narrow(0, first, count)?,
+            None => whole,
+        })
+    }
+
+    /// The row of the file's tensor that is copied first.
+    pub(super) fn first_row(&self) -> i64 {
+        self.rows.map_or(0, |(first, _)| first)
+    }
+
     /// Reads the tensor, and copies it into its variable.
     pub(super) fn make(&self, variables: &BTreeMap<String, Tensor>) -> Result<()> {
         let Some(variable) = variables.get(&self.variable) else { return Ok(()) };
-        let whole = self.file.read(&self.entry.name)?;
-        let mut stored = match self.rows {
-            Some((first, count)) => whole.f_narrow(0, first, count)?,
-            None => whole,
-        };
+        let mut stored = self.stored()?;
         if let Some(resize) = self.resize {
             stored = resize
                 .apply(&stored, &self.shape)

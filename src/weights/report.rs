@@ -12,6 +12,7 @@ use super::{
     keymap::{Part, Recognised},
     overlay::OverlayReport,
     parts::Source,
+    plan::Copy,
     words::{count, grouped},
 };
 use crate::addition;
@@ -130,7 +131,7 @@ pub struct Misshapen {
 }
 
 /// Names shown per list on a terminal; `weights.json` has them all.
-const SHOWN: usize = 6;
+pub(super) const SHOWN: usize = 6;
 
 impl LoadReport {
     pub(super) fn new(source: &Source<'_>) -> Self {
@@ -145,7 +146,7 @@ impl LoadReport {
                 .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
                 .map(|time| time.as_secs()),
             state_dict: file.found_at().to_owned(),
-            recognised: source.recognised,
+            recognised: source.recognised.clone(),
             loaded: Vec::new(),
             cast: Vec::new(),
             resized: Vec::new(),
@@ -182,47 +183,21 @@ impl LoadReport {
         std::iter::once(self).chain(&self.parts)
     }
 
-    fn misfit(&self) -> Option<String> {
-        let lists = self.wrong();
-        if lists.is_empty() {
+    /// The table of the config whose patterns apply to a copy; `None` for the overlay, to which none do.
+    pub(super) fn table(&self, copy: &Copy<'_>) -> Option<&'static str> {
+        if self.overlay.as_ref().is_some_and(|overlay| overlay.path == copy.file.path()) {
             return None;
         }
-        let mut message = format!(
-            "{} does not fit the model (naming convention {}); nothing was loaded",
-            self.path.display(),
-            self.recognised.words()
-        );
-        let table = if self.is_part() { "[[weights.parts]]" } else { "[weights]" };
-        for (list, key) in lists {
-            let _ = write!(message, "\n  {list}\n    allow it: {table} {key}");
-        }
-        Some(message)
+        let loads = |report: &&Self| report.loaded.iter().any(|l| l.variable == copy.variable);
+        self.files().find(loads).map(Self::own_table)
+    }
+
+    pub(super) fn own_table(&self) -> &'static str {
+        if self.is_part() { "[[weights.parts]]" } else { "[weights]" }
     }
 
     fn is_part(&self) -> bool {
         !self.variables.is_empty()
-    }
-
-    fn wrong(&self) -> Vec<(String, String)> {
-        let mut lists = Vec::new();
-        if !self.missing.is_empty() {
-            let names = self.missing.iter().map(|m| m.variable.as_str());
-            let pattern = leave("allow_missing", names);
-            let shown = self.missing.iter().map(|m| format!("{} {:?}", m.variable, m.shape));
-            lists.push((list("missing in the file", shown), pattern));
-        }
-        if !self.unexpected.is_empty() {
-            let names = self.unexpected.iter().map(|u| u.key.as_str());
-            let pattern = leave("allow_unexpected", names);
-            let shown = self.unexpected.iter().map(|u| format!("{} {:?}", u.key, u.shape));
-            lists.push((list("unexpected in the file", shown), pattern));
-        }
-        if !self.misshapen.is_empty() {
-            let names = self.misshapen.iter().map(|m| m.variable.as_str());
-            let pattern = leave("allow_misshapen", names);
-            lists.push((list("misshapen", self.misshapen.iter().map(Misshapen::words)), pattern));
-        }
-        lists
     }
 
     /// A few lines per file for a terminal: counts, then everything that did not simply load.
@@ -279,7 +254,7 @@ impl LoadReport {
 }
 
 impl Misshapen {
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         if self.expected == self.got {
             return format!(
                 "{}: expected {}, got {}",
@@ -296,15 +271,6 @@ impl Resized {
     }
 }
 
-/// The config line that allows all names.
-fn leave<'a>(key: &str, names: impl Iterator<Item = &'a str>) -> String {
-    format!("{key} = {:?}", common_patterns(&names.collect::<Vec<_>>()))
-}
-
-fn list(title: &str, items: impl ExactSizeIterator<Item = String>) -> String {
-    format!("{title} ({}): {}", items.len(), listed(items, SHOWN))
-}
-
 fn grouped_additions(new: &[Missing]) -> Vec<String> {
     let kinds = new.iter().filter_map(|missing| addition(&missing.variable));
     let counts = count(kinds.map(str::to_owned));
@@ -314,62 +280,4 @@ fn grouped_additions(new: &[Missing]) -> Vec<String> {
 fn grouped_casts(casts: &[Cast]) -> Vec<String> {
     let counts = count(casts.iter().map(|cast| format!("{} -> {}", cast.from, cast.to)));
     counts.into_iter().map(|(name, n)| format!("{n} of {name}")).collect()
-}
-
-/// Up to this many patterns are listed before one that would cover most of a model.
-const PATTERNS: usize = 4;
-
-/// Patterns that cover all names and little more.
-fn common_patterns(names: &[&str]) -> Vec<String> {
-    let common = common_start(names);
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for name in names {
-        let rest = name.get(common.len()..).unwrap_or_default();
-        let next = rest.split('.').next().unwrap_or_default();
-        match groups.iter_mut().find(|(known, _)| *known == next) {
-            Some((_, group)) => group.push(name),
-            None => groups.push((next, vec![name])),
-        }
-    }
-    let is_wide = common.matches('.').count() < 2;
-    let are_names = groups.iter().all(|(next, _)| next.parse::<u64>().is_err());
-    if is_wide && are_names && groups.len() <= PATTERNS {
-        return groups.iter().map(|(_, group)| common_pattern(group)).collect();
-    }
-    vec![common_pattern(names)]
-}
-
-/// A pattern that covers all names: what they have in common up to a dot, then `*`.
-fn common_pattern(names: &[&str]) -> String {
-    match names {
-        [only] => (*only).to_owned(),
-        _ => format!("{}*", common_start(names)),
-    }
-}
-
-/// What all names begin with, up to a dot.
-fn common_start<'a>(names: &[&'a str]) -> &'a str {
-    let mut common = names.first().copied().unwrap_or_default();
-    for name in names {
-        let same = common.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
-        common = common.get(..same).unwrap_or_default();
-    }
-    let dot = common.rfind('.').map_or(0, |dot| dot + 1);
-    common.get(..dot).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_suggested_patterns_cover_the_names_and_little_more() {
-        let patterns = |names: &[&str]| common_patterns(names).join(" ");
-        assert_eq!(patterns(&["head.fc.weight", "head.fc.bias"]), "head.fc.*");
-        assert_eq!(patterns(&["head.fc.weight"]), "head.fc.weight");
-        assert_eq!(patterns(&["head.a", "neck.b.c", "neck.b.d"]), "head.a neck.b.*");
-        assert_eq!(patterns(&["layers.1.a", "layers.10.a"]), "layers.*");
-        assert_eq!(patterns(&["x.a.b", "x.a.c", "x.d.0.e", "x.d.1.e"]), "x.a.* x.d.*");
-        assert_eq!(patterns(&["x.a", "x.b", "x.c", "x.d", "x.e"]), "x.*");
-    }
 }

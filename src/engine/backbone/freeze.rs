@@ -1,6 +1,6 @@
 //! Which variables of a backbone stay as they are.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::Result;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -30,17 +30,18 @@ pub enum Freeze {
 }
 
 impl Freeze {
-    /// Turns off the gradient of the chosen ones of `names`, variables below `vs`, each with its
+    /// Turns off the gradient of the chosen ones of the backbone's variables, whose names give their
     /// place. They keep their name and their file entry.
     ///
     /// # Errors
     /// When a pattern matches no variable, or there are fewer blocks.
     pub(super) fn apply(
         &self,
-        vs: &nn::Path,
+        own: &nn::VarStore,
         num_blocks: usize,
-        names: &[(String, Place)],
+        place: impl Fn(&str) -> Place,
     ) -> Result<()> {
+        let variables: BTreeMap<String, Tensor> = own.variables().into_iter().collect();
         if let Self::First(count) = self
             && *count > num_blocks
         {
@@ -51,16 +52,16 @@ impl Freeze {
         }
         if let Self::Patterns(patterns) = self
             && let Some(idle) =
-                patterns.iter().find(|p| !names.iter().any(|(name, _)| matches(p, name)))
+                patterns.iter().find(|p| !variables.keys().any(|name| matches(p, name)))
         {
-            let example = names.last().map_or("", |(name, _)| name.as_str());
+            let example = variables.keys().next().map_or("", String::as_str);
             return Err(Error::config(format!(
                 "backbone.freeze: pattern \"{idle}\" matches no variable of the backbone; names look like \"{example}\""
             ))
             .into());
         }
-        for (name, _) in names.iter().filter(|(name, place)| self.chooses(name, *place)) {
-            if let Some(variable) = find(vs, name) {
+        for (name, variable) in variables {
+            if self.chooses(&name, place(&name)) {
                 let _ = variable.set_requires_grad(false);
             }
         }
@@ -90,12 +91,17 @@ pub(super) enum Place {
     Rest,
 }
 
-/// The variable `name` (dots between its parts) below `vs`.
-fn find(vs: &nn::Path, name: &str) -> Option<Tensor> {
-    match name.split_once('.') {
-        Some((head, rest)) => find(&(vs / head), rest),
-        None => vs.get(name),
+/// Gives `vs` the variables of a backbone, which it has built in a store of its own: a path does not list
+/// what is below it. Returns them by name.
+pub(super) fn publish(own: &nn::VarStore, vs: &nn::Path) -> BTreeMap<String, Tensor> {
+    let variables: BTreeMap<String, Tensor> = own.variables().into_iter().collect();
+    for (name, variable) in &variables {
+        let mut parts: Vec<&str> = name.split('.').collect();
+        let last = parts.pop().unwrap_or_default();
+        let path = parts.into_iter().fold(vs.clone(), |path, part| path / part);
+        let _ = path.add(last, variable.shallow_clone(), variable.requires_grad());
     }
+    variables
 }
 
 impl Serialize for Freeze {

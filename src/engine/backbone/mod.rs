@@ -32,6 +32,13 @@ pub trait BackboneConfig: Debug + Send + Sync {
         let _ = variables;
         Ok(0)
     }
+
+    /// The sizes that a file's backbone has, as lines of this table (`arch = "large"`), if they differ
+    /// from these. `shapes` are those of the file's tensors by variable; by default nothing is known.
+    fn other_sizes(&self, shapes: &BTreeMap<String, Vec<i64>>) -> Option<String> {
+        let _ = shapes;
+        None
+    }
 }
 
 /// What is known about a backbone before any forward pass.

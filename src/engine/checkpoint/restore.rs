@@ -135,6 +135,12 @@ fn read_variable(file: &WeightsFile, path: &Path, name: &str, shape: &[i64]) -> 
         ))
         .into());
     }
+    if let Some(found) = weights::not_finite(&value, value.kind(), 0)? {
+        return Err(Error::weights(format!(
+            "checkpoint {shown}: `{name}` holds {found}; use another checkpoint of the run"
+        ))
+        .into());
+    }
     Ok(value)
 }
 

@@ -152,6 +152,17 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_that_is_not_finite_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let tiny = Tiny::new();
+        let _ = no_grad(|| tiny.weight.narrow(0, 1, 2).fill_(f64::NAN));
+        Snapshot::live(&tiny.state()).write(folder.path(), false, 0).unwrap();
+        let error = checkpoint::load_model(&folder.path().join(LAST), &tiny.vs).unwrap_err();
+        let words = "`weight` holds 2 values that are not finite, the first at [1]: NaN";
+        assert!(error.to_string().contains(words), "{error}");
+    }
+
+    #[test]
     fn the_size_is_known_before_the_file_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let tiny = Tiny::new();

@@ -48,24 +48,6 @@ impl Linear {
         self.lora = Some(Lora::new(vs, size, parts, (in_features, out_features)));
     }
 
-    /// Whether any of its variables requires a gradient.
-    #[must_use]
-    pub fn learns(&self) -> bool {
-        self.weight.requires_grad()
-            || self.bias.requires_grad()
-            || self.lora.as_ref().is_some_and(Lora::learns)
-    }
-
-    /// Another handle of the same variables.
-    #[must_use]
-    pub fn shallow_clone(&self) -> Self {
-        Self {
-            weight: self.weight.shallow_clone(),
-            bias: self.bias.shallow_clone(),
-            lora: self.lora.as_ref().map(Lora::shallow_clone),
-        }
-    }
-
     /// `[..., in]` to `[..., out]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let y = linear(x, &self.weight, Some(&self.bias));

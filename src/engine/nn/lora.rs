@@ -72,18 +72,6 @@ impl Lora {
         }
     }
 
-    pub(super) fn learns(&self) -> bool {
-        self.parts.iter().any(|(_, f)| f.a.requires_grad() || f.b.requires_grad())
-    }
-
-    pub(super) fn shallow_clone(&self) -> Self {
-        let parts = self.parts.iter().map(|(part, factors)| {
-            let Factors { a, b } = factors;
-            (*part, Factors { a: a.shallow_clone(), b: b.shallow_clone() })
-        });
-        Self { parts: parts.collect(), scale: self.scale, out_features: self.out_features }
-    }
-
     /// `y + scale · x Aᵀ Bᵀ`, for `[..., in]` and `[..., out]`.
     ///
     /// A path beside the weight, not folded into it: in fp32 both take the same time (folding

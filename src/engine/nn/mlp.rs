@@ -31,18 +31,6 @@ impl Mlp {
         }
     }
 
-    /// Whether any of its variables requires a gradient.
-    #[must_use]
-    pub(crate) fn learns(&self) -> bool {
-        self.lin1.learns() || self.lin2.learns()
-    }
-
-    /// Another handle of the same variables.
-    #[must_use]
-    pub(crate) fn shallow_clone(&self) -> Self {
-        Self { lin1: self.lin1.shallow_clone(), lin2: self.lin2.shallow_clone() }
-    }
-
     /// `[..., embed_dim]` to the same.
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let mut hidden = self.lin1.forward(x);

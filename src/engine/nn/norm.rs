@@ -17,18 +17,6 @@ impl LayerNorm {
         Self { weight: vs.ones("weight", &[channels]), bias: vs.zeros("bias", &[channels]), eps }
     }
 
-    /// Whether any of its variables requires a gradient.
-    #[must_use]
-    pub fn learns(&self) -> bool {
-        self.weight.requires_grad() || self.bias.requires_grad()
-    }
-
-    /// Another handle of the same variables.
-    #[must_use]
-    pub fn shallow_clone(&self) -> Self {
-        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone(), eps: self.eps }
-    }
-
     /// `[..., C]` to the same.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)

@@ -50,6 +50,16 @@ impl Findings {
         self.in_range(key, "a number from 0 to below 1", got, (0.0..1.0).contains(&got));
     }
 
+    fn state_dict(&mut self, table: &str, path: Option<&str>) {
+        if path == Some("") {
+            self.error(
+                &format!("{table}.state_dict"),
+                "expected a path such as \"model_ema\", got an empty one (leave the key out to have \
+                 the state dict found)",
+            );
+        }
+    }
+
     /// Patterns that allow weights to differ from the model.
     fn patterns(&mut self, table: &str, lists: &[(&str, &[String])]) {
         for (key, patterns) in lists {
@@ -125,6 +135,7 @@ impl RunConfig {
                 "expected a file, got an empty path (leave [weights] out for a random start)",
             );
         }
+        findings.state_dict("weights", weights.state_dict.as_deref());
         findings.patterns(
             "weights",
             &[
@@ -154,6 +165,7 @@ impl RunConfig {
             if part.variables.iter().any(String::is_empty) {
                 findings.error(&format!("{table}.variables"), "an empty pattern matches nothing");
             }
+            findings.state_dict(&table, part.state_dict.as_deref());
             findings.patterns(
                 &table,
                 &[

@@ -17,15 +17,14 @@ mod recognise;
 mod resnets;
 mod rule;
 mod tables;
-
-use std::borrow::Cow;
+mod wrappers;
 
 use anyhow::Result;
 use serde::Serialize;
 use sonotune_base::words::question;
 
-pub(super) use recognise::RUN_KEY;
 pub use recognise::{By, CONVENTION_KEY, Recognised, recognise};
+pub(super) use recognise::{RUN_KEY, recognise_if_known};
 pub use rule::{Part, Piece, Rule};
 pub use tables::CONVENTIONS;
 
@@ -97,8 +96,7 @@ impl Convention {
     /// Our name for one of theirs.
     #[must_use]
     pub fn to_ours(&self, theirs: &str) -> Place {
-        let dropped = self.dropped.iter().any(|part| pattern::matches(part, theirs));
-        if dropped || self.is_training_state(theirs) {
+        if self.is_dropped(theirs) || self.is_training_state(theirs) {
             return Place::Dropped;
         }
         let mut pieces = Vec::new();
@@ -139,6 +137,10 @@ impl Convention {
         self.known_parts.iter().any(|part| pattern::matches(part, theirs))
     }
 
+    fn is_dropped(&self, theirs: &str) -> bool {
+        self.dropped.iter().any(|part| pattern::matches(part, theirs))
+    }
+
     /// Whether a key is not part of the model.
     #[must_use]
     pub fn is_training_state(&self, theirs: &str) -> bool {
@@ -159,11 +161,6 @@ impl Serialize for Convention {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name)
     }
-}
-
-/// A key without the prefix that all keys of its file have (`module.` of data-parallel runs).
-pub(super) fn strip<'a>(key: &'a str, prefix: &str) -> Cow<'a, str> {
-    Cow::Borrowed(key.strip_prefix(prefix).unwrap_or(key))
 }
 
 #[cfg(test)]

@@ -90,6 +90,20 @@ pub const CONVENTIONS: &[Convention] = &[
         training_state: &[],
     },
     Convention {
+        name: "sam_image_encoder",
+        title: "the image encoder of segment-anything alone",
+        marks: &["blocks.{N}.attn.rel_pos_h", "blocks.{N}.mlp.lin1.weight"],
+        rules: &[
+            rule("pos_embed", "backbone.pos_embed"),
+            rule("patch_embed.*", "backbone.patch_embed.*"),
+            rule("blocks.{N}.*", "backbone.blocks.{N}.*"),
+            rule("neck.*", "backbone.neck.*"),
+        ],
+        known_parts: &["neck.*"],
+        dropped: &[],
+        training_state: &[],
+    },
+    Convention {
         name: "mmdet_resnet",
         title: "mmpretrain's and mmdetection's models on a ResNet backbone",
         marks: &["backbone.conv1.weight", "backbone.layer1.0.conv1.weight"],

@@ -4,6 +4,7 @@
 //! All three keep one pickle of the saved object, in which tensors are calls of
 //! `torch._utils._rebuild_tensor_v2` on storages, and the storages' bytes beside it.
 
+mod find;
 mod legacy;
 mod numpy;
 mod rebuild;
@@ -21,9 +22,9 @@ use super::{
     pickle::{Graph, Id},
 };
 
+pub(super) use find::{Contents, find as find_state_dict};
 pub(super) use numpy::open as open_numpy;
 pub use state_dict::OtherContent;
-pub(super) use state_dict::{Contents, find as find_state_dict};
 pub use write::save_torch;
 
 /// The saved object, before tensors are looked for in it.

@@ -16,7 +16,7 @@ use crate::{
 ///
 /// # Errors
 /// When it is damaged.
-pub(crate) fn open(file: &File, file_len: u64) -> Result<Option<Contents>> {
+pub(crate) fn open(file: &File, file_len: u64, state_dict: &str) -> Result<Option<Contents>> {
     let (graph, root, _) = Machine::run_leaving_bytes(BufReader::new(file))?;
     let (storages, tensors, visits) = (HashMap::new(), HashMap::new(), Cell::default());
     let archive = Archive { graph, root, storages, tensors, visits };
@@ -24,7 +24,7 @@ pub(crate) fn open(file: &File, file_len: u64) -> Result<Option<Contents>> {
     if arrays.count() == 0 {
         return Ok(None);
     }
-    let contents = find_state_dict(&archive)?;
+    let contents = find_state_dict(&archive, state_dict)?;
     for entry in &contents.entries {
         Span::checked(entry.storage.start, entry.storage.len, file_len)?;
     }

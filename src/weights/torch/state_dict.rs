@@ -1,4 +1,4 @@
-//! Finds the model's weights in a saved object, and what else it holds.
+//! The tensors of a saved object under their dotted names, and what else it holds.
 
 use std::collections::HashSet;
 
@@ -20,27 +20,6 @@ pub struct OtherContent {
     pub what: String,
 }
 
-/// The model's weights and what else the file holds.
-#[derive(Debug, Default)]
-pub(crate) struct Contents {
-    /// Dotted path of the state dict; empty at the top.
-    pub(crate) found_at: String,
-    pub(crate) entries: Vec<TensorEntry>,
-    pub(crate) others: Vec<OtherContent>,
-}
-
-/// Keys under which training frameworks put a model's state dict, most specific first.
-const WRAPPERS: [&str; 8] = [
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "module",
-    "net",
-    "network",
-    "weights",
-];
-
 /// Levels of nesting followed; a state dict has one, a whole pickled module about ten.
 const MAX_DEPTH: usize = 40;
 /// Values visited in one file. A pickle can name one value in many places, so walking it may
@@ -48,64 +27,26 @@ const MAX_DEPTH: usize = 40;
 /// may occur in a hundred thousand places.
 const MAX_VISITS: u64 = 1 << 24;
 /// Bytes of names that count as one value.
-const NAME_BYTES: u64 = 16;
+pub(super) const NAME_BYTES: u64 = 16;
 
-/// Finds the state dict: under a well-known key (also nested), else the whole object.
-pub(crate) fn find(archive: &Archive) -> Result<Contents> {
-    let mut at = archive.root;
-    let mut path: Vec<&str> = Vec::new();
-    let mut others = Vec::new();
-    while path.len() < 4 {
-        let holds_tensors = |id| Walk::new(archive).any_tensor(id);
-        let wrapper = WRAPPERS
-            .iter()
-            .find_map(|key| Some((*key, archive.graph.get(at, key)?)))
-            .filter(|&(_, inner)| archive.tensor(inner, "").is_ok_and(|found| found.is_none()))
-            .filter(|&(_, inner)| holds_tensors(inner));
-        let Some((key, inner)) = wrapper else { break };
-        for (other, value) in archive.graph.pairs(at) {
-            let name = archive.key(other);
-            archive.spend(name.len() as u64 / NAME_BYTES);
-            archive.ensure_bounded()?;
-            if name != key {
-                let name = join(&path.join("."), &name);
-                others.push(OtherContent { name, what: describe(archive, value) });
-            }
-        }
-        path.push(key);
-        at = inner;
-    }
-    let mut walk = Walk::new(archive);
-    walk.flatten(at, "", 0)?;
-    archive.ensure_bounded()?;
-    others.extend(walk.others);
-    let mut contents = Contents { found_at: path.join("."), entries: Vec::new(), others };
-    // Python keeps the later one of two equal names.
-    let mut seen = HashSet::new();
-    contents.entries =
-        walk.entries.into_iter().rev().filter(|e| seen.insert(e.name.clone())).collect();
-    contents.entries.reverse();
-    Ok(contents)
-}
-
-fn join(prefix: &str, name: &str) -> String {
+pub(super) fn join(prefix: &str, name: &str) -> String {
     if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     archive: &'a Archive,
     /// Containers on the way to the current one: a cycle returns to one of them.
     open: Vec<Id>,
-    entries: Vec<TensorEntry>,
-    others: Vec<OtherContent>,
+    pub(super) entries: Vec<TensorEntry>,
+    pub(super) others: Vec<OtherContent>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(archive: &'a Archive) -> Self {
+    pub(super) fn new(archive: &'a Archive) -> Self {
         Self { archive, open: Vec::new(), entries: Vec::new(), others: Vec::new() }
     }
 
-    fn flatten(&mut self, id: Id, name: &str, depth: usize) -> Result<()> {
+    pub(super) fn flatten(&mut self, id: Id, name: &str, depth: usize) -> Result<()> {
         match self.archive.tensor(id, name)? {
             Some(Found::Tensor(entry)) => {
                 // Many tensors may share one tuple of sizes.
@@ -150,7 +91,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether there is a tensor anywhere below; each value is visited once.
-    fn any_tensor(&mut self, id: Id) -> bool {
+    pub(super) fn any_tensor(&mut self, id: Id) -> bool {
         self.count_tensors(id, true) > 0
     }
 
@@ -178,7 +119,7 @@ impl<'a> Walk<'a> {
 
 impl Archive {
     /// Counts towards [`MAX_VISITS`].
-    fn spend(&self, visits: u64) {
+    pub(super) fn spend(&self, visits: u64) {
         self.visits.set(self.visits.get().saturating_add(visits));
     }
 
@@ -186,7 +127,7 @@ impl Archive {
         self.visits.get() > MAX_VISITS
     }
 
-    fn ensure_bounded(&self) -> Result<()> {
+    pub(super) fn ensure_bounded(&self) -> Result<()> {
         ensure!(
             !self.is_exhausted(),
             "its containers unfold to more than {MAX_VISITS} values, or to names of that size"
@@ -194,7 +135,7 @@ impl Archive {
         Ok(())
     }
 
-    fn key(&self, id: Id) -> String {
+    pub(super) fn key(&self, id: Id) -> String {
         match self.graph.node(id) {
             Node::Str(text) => text.to_string(),
             Node::Int(value) => value.to_string(),
@@ -290,7 +231,7 @@ fn scalars(archive: &Archive, pairs: &[(Id, Id)]) -> String {
 }
 
 /// Describes a value in a few words.
-fn describe(archive: &Archive, id: Id) -> String {
+pub(super) fn describe(archive: &Archive, id: Id) -> String {
     let graph = &archive.graph;
     let container = |kind: String, len: usize| {
         let tensors = Walk::new(archive).count_tensors(id, false);

@@ -34,20 +34,6 @@ impl BlockSizes {
             vec![(3, width, self.stride), (3, out, 1)]
         }
     }
-
-    /// Names of the block's trainable variables.
-    pub(super) fn variable_names(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        for index in 1..=self.branch().len() {
-            names.push(format!("conv{index}.weight"));
-            names.push(format!("bn{index}.weight"));
-            names.push(format!("bn{index}.bias"));
-        }
-        if self.has_downsample() {
-            names.extend(["0.weight", "1.weight", "1.bias"].map(|n| format!("downsample.{n}")));
-        }
-        names
-    }
 }
 
 /// Basic block (two 3×3) or bottleneck (1×1, 3×3, 1×1), with a projected shortcut where shapes

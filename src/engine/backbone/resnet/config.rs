@@ -1,5 +1,7 @@
 //! The `[backbone]` table of `type = "resnet"`.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tch::nn;
@@ -48,23 +50,25 @@ impl Default for ResNetConfig {
 }
 
 /// The structure that `depth` selects.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) bottleneck: bool,
     pub(super) blocks: [usize; 4],
 }
 
+/// The published depths.
+const PLANS: [(i64, Plan); 5] = [
+    (18, Plan { bottleneck: false, blocks: [2, 2, 2, 2] }),
+    (34, Plan { bottleneck: false, blocks: [3, 4, 6, 3] }),
+    (50, Plan { bottleneck: true, blocks: [3, 4, 6, 3] }),
+    (101, Plan { bottleneck: true, blocks: [3, 4, 23, 3] }),
+    (152, Plan { bottleneck: true, blocks: [3, 8, 36, 3] }),
+];
+
 impl ResNetConfig {
     pub(super) fn plan(&self) -> Result<Plan> {
-        let (bottleneck, blocks) = match self.depth {
-            18 => (false, [2, 2, 2, 2]),
-            34 => (false, [3, 4, 6, 3]),
-            50 => (true, [3, 4, 6, 3]),
-            101 => (true, [3, 4, 23, 3]),
-            152 => (true, [3, 8, 36, 3]),
-            other => {
-                return fault(format!("backbone.depth = {other}: 18, 34, 50, 101 or 152"));
-            }
+        let Some(&(_, plan)) = PLANS.iter().find(|(depth, _)| *depth == self.depth) else {
+            return fault(format!("backbone.depth = {}: 18, 34, 50, 101 or 152", self.depth));
         };
         if self.base_channels < 1 {
             return fault(format!(
@@ -79,7 +83,7 @@ impl ResNetConfig {
                 "backbone.out_indices = {indices:?}: stages from 0 to 3, ascending, at least one"
             ));
         }
-        Ok(Plan { bottleneck, blocks })
+        Ok(plan)
     }
 }
 
@@ -96,11 +100,37 @@ impl BackboneConfig for ResNetConfig {
     fn build(&self, vs: &nn::Path) -> Result<Box<dyn Backbone>> {
         Ok(Box::new(ResNet::new(vs, self)?))
     }
+
+    fn other_sizes(&self, shapes: &BTreeMap<String, Vec<i64>>) -> Option<String> {
+        let has = |name: String| shapes.contains_key(&name);
+        let blocks = [1, 2, 3, 4].map(|layer| {
+            let block = |n: &usize| has(format!("backbone.layer{layer}.{n}.conv1.weight"));
+            (0..).take_while(block).count()
+        });
+        let plan = Plan { bottleneck: has("backbone.layer1.0.conv3.weight".to_owned()), blocks };
+        let (depth, _) = PLANS.iter().find(|(_, published)| *published == plan)?;
+        (*depth != self.depth).then(|| format!("depth = {depth}"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_another_depth_names_it() {
+        let mut shapes = BTreeMap::new();
+        for (layer, blocks) in [(1, 3), (2, 4), (3, 23), (4, 3)] {
+            for (block, conv) in (0..blocks).flat_map(|block| [(block, 1), (block, 3)]) {
+                shapes.insert(format!("backbone.layer{layer}.{block}.conv{conv}.weight"), vec![]);
+            }
+        }
+        for (depth, expected) in [(50, Some("depth = 101")), (101, None)] {
+            let config = ResNetConfig { depth, ..ResNetConfig::default() };
+            assert_eq!(config.other_sizes(&shapes).as_deref(), expected);
+        }
+        assert_eq!(ResNetConfig::default().other_sizes(&BTreeMap::new()), None);
+    }
 
     #[test]
     fn contradictions_name_the_key() {

@@ -8,7 +8,10 @@ use super::{
     config::ResNetConfig,
     frozen_norm::{ConvNorm, ConvNormSpec},
 };
-use crate::backbone::{Backbone, BackboneSpec, Level, freeze::Place};
+use crate::backbone::{
+    Backbone, BackboneSpec, Level,
+    freeze::{Place, publish},
+};
 use sonotune_dataset::InputSpec;
 
 /// ResNet without its classifier.
@@ -25,6 +28,8 @@ pub(super) struct ResNet {
 impl ResNet {
     pub(super) fn new(vs: &nn::Path, config: &ResNetConfig) -> Result<Self> {
         let plan = config.plan()?;
+        let own = nn::VarStore::new(vs.device());
+        let (outer, vs) = (vs, &own.root());
         let base = config.base_channels;
         let stem = ConvNorm::new(&ConvNormSpec {
             conv: vs / "conv1",
@@ -36,9 +41,6 @@ impl ResNet {
             zero_init_norm: false,
             norm_requires_grad: config.norm_requires_grad,
         });
-        let mut names: Vec<(String, Place)> = ["conv1.weight", "bn1.weight", "bn1.bias"]
-            .map(|name| (name.to_owned(), Place::Stem))
-            .into();
         let (mut stages, mut levels) = (Vec::new(), Vec::new());
         let mut in_channels = base;
         for (stage, &count) in plan.blocks.iter().enumerate() {
@@ -54,16 +56,13 @@ impl ResNet {
                 };
                 let path = format!("layer{}", stage + 1);
                 blocks.push(Block::new(&(vs / &path / index), sizes));
-                let of_block = sizes.variable_names().into_iter();
-                names.extend(
-                    of_block.map(|name| (format!("{path}.{index}.{name}"), Place::Block(stage))),
-                );
                 in_channels = sizes.out_channels();
             }
             stages.push(blocks);
             levels.push(Level { channels: in_channels, stride: 4 << stage });
         }
-        config.freeze.apply(vs, 4, &names)?;
+        config.freeze.apply(&own, 4, place)?;
+        let _ = publish(&own, outer);
         let levels = config.out_indices.iter().map(|&index| levels[index]).collect();
         Ok(Self {
             stem,
@@ -72,6 +71,11 @@ impl ResNet {
             spec: BackboneSpec { input: InputSpec::imagenet(32), levels },
         })
     }
+}
+
+fn place(name: &str) -> Place {
+    let stage = name.strip_prefix("layer").and_then(|rest| rest.split('.').next()?.parse().ok());
+    stage.map_or(Place::Stem, |stage: usize| Place::Block(stage - 1))
 }
 
 impl Backbone for ResNet {

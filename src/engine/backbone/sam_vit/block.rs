@@ -1,6 +1,8 @@
 //! One transformer block.
 
 use crate::nn::Dims;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use anyhow::Result;
 use tch::{Tensor, nn};
 
@@ -14,24 +16,6 @@ use crate::nn::{
     attention::{AttentionKernel, RelPosAttention},
     lora::LoraPart,
 };
-
-/// Names of a block's variables.
-pub(super) const BLOCK_VARIABLES: [&str; 14] = [
-    "norm1.weight",
-    "norm1.bias",
-    "attn.qkv.weight",
-    "attn.qkv.bias",
-    "attn.proj.weight",
-    "attn.proj.bias",
-    "attn.rel_pos_h",
-    "attn.rel_pos_w",
-    "norm2.weight",
-    "norm2.bias",
-    "mlp.lin1.weight",
-    "mlp.lin1.bias",
-    "mlp.lin2.weight",
-    "mlp.lin2.bias",
-];
 
 /// Sizes of a block.
 #[derive(Debug, Clone, Copy)]
@@ -79,37 +63,6 @@ impl Block {
         self.adapters = config.adapter.as_ref().map(|config| Adapters::new(vs, config, embed_dim));
     }
 
-    /// Another handle of the same variables.
-    pub(super) fn shallow_clone(&self) -> Self {
-        Self {
-            norm1: self.norm1.shallow_clone(),
-            attn: self.attn.shallow_clone(),
-            norm2: self.norm2.shallow_clone(),
-            mlp: self.mlp.shallow_clone(),
-            adapters: self.adapters.as_ref().map(Adapters::shallow_clone),
-        }
-    }
-
-    /// Whether any of its variables is trained. A frozen block keeps nothing for backward anyway.
-    pub(super) fn learns(&self) -> bool {
-        let Self { norm1, attn, norm2, mlp, adapters } = self;
-        let attention = [&attn.rel_pos_h, &attn.rel_pos_w].map(Tensor::requires_grad);
-        norm1.learns()
-            || norm2.learns()
-            || mlp.learns()
-            || attn.qkv.learns()
-            || attn.proj.learns()
-            || attention.contains(&true)
-            || adapters.as_ref().is_some_and(Adapters::learns)
-    }
-
-    /// Like [`forward`](Self::forward), but keeps only `x` for backward, which computes the rest again.
-    pub(super) fn forward_checkpointed(&self, x: &Tensor) -> Result<Tensor> {
-        let block = self.shallow_clone();
-        let again = move |x: &Tensor| block.forward(x).map_err(|error| format!("{error:#}"));
-        Ok(sonotune_shim::checkpoint(x, again)?)
-    }
-
     /// `[B, H, W, C]` to the same.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut attended = self.attn.forward(&self.norm1.forward(x))?;
@@ -125,6 +78,41 @@ impl Block {
         };
         Ok(residual(branch, &x))
     }
+}
+
+/// A block that backward can run again, and its variables.
+#[derive(Debug)]
+pub(super) struct SharedBlock {
+    block: Arc<Mutex<Block>>,
+    variables: Vec<Tensor>,
+}
+
+impl SharedBlock {
+    pub(super) fn new(block: Block, variables: Vec<Tensor>) -> Self {
+        Self { block: Arc::new(Mutex::new(block)), variables }
+    }
+
+    /// Whether any variable is trained. A frozen block keeps nothing for backward anyway.
+    pub(super) fn learns(&self) -> bool {
+        self.variables.iter().any(Tensor::requires_grad)
+    }
+
+    /// See [`Block::forward`].
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        lock(&self.block).forward(x)
+    }
+
+    /// Like [`forward`](Self::forward), but keeps only `x` for backward, which computes the rest again.
+    pub(super) fn forward_checkpointed(&self, x: &Tensor) -> Result<Tensor> {
+        let block = Arc::clone(&self.block);
+        let again = move |x: &Tensor| lock(&block).forward(x).map_err(|error| format!("{error:#}"));
+        Ok(sonotune_shim::checkpoint(x, again)?)
+    }
+}
+
+/// A forward changes nothing in a block, so a panic in one leaves it whole.
+fn lock(block: &Mutex<Block>) -> MutexGuard<'_, Block> {
+    block.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Adds in place to the branch's output, which nothing else needs (not even its backward). Under
@@ -164,16 +152,6 @@ impl Attention {
         if lora.has(LoraTarget::Proj) {
             let whole = LoraPart { name: "", first_row: 0, rows: embed_dim };
             self.proj.add_lora(&(vs / "proj"), lora.size(), &[whole]);
-        }
-    }
-
-    fn shallow_clone(&self) -> Self {
-        Self {
-            qkv: self.qkv.shallow_clone(),
-            proj: self.proj.shallow_clone(),
-            rel_pos_h: self.rel_pos_h.shallow_clone(),
-            rel_pos_w: self.rel_pos_w.shallow_clone(),
-            sizes: self.sizes,
         }
     }
 

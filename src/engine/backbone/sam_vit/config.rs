@@ -76,6 +76,21 @@ pub enum Arch {
     Huge,
 }
 
+impl Arch {
+    /// Width, depth, heads and blocks with global attention.
+    fn sizes(self) -> (i64, i64, i64, &'static [usize]) {
+        match self {
+            Self::Base => (768, 12, 12, &[2, 5, 8, 11]),
+            Self::Large => (1024, 24, 16, &[5, 11, 17, 23]),
+            Self::Huge => (1280, 32, 16, &[7, 15, 23, 31]),
+        }
+    }
+
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
 impl Default for SamVitConfig {
     fn default() -> Self {
         Self {
@@ -117,11 +132,7 @@ pub(super) struct Sizes {
 impl SamVitConfig {
     /// Fills in what `arch` gives and checks that the whole fits together.
     pub(super) fn sizes(&self) -> Result<Sizes> {
-        let (embed_dim, depth, num_heads, global): (_, _, _, &[usize]) = match self.arch {
-            Arch::Base => (768, 12, 12, &[2, 5, 8, 11]),
-            Arch::Large => (1024, 24, 16, &[5, 11, 17, 23]),
-            Arch::Huge => (1280, 32, 16, &[7, 15, 23, 31]),
-        };
+        let (embed_dim, depth, num_heads, global) = self.arch.sizes();
         let positive = |key: &str, value: i64| {
             if value > 0 {
                 Ok(value)
@@ -149,11 +160,11 @@ impl SamVitConfig {
         let global_attn_indexes = match &self.global_attn_indexes {
             Some(indexes) => indexes.clone(),
             // The presets' blocks belong to the presets' depths.
-            None if self.depth.is_none_or(|d| d == depth_of(self.arch)) => global.to_vec(),
+            None if self.depth.is_none_or(|d| d == self.arch.sizes().1) => global.to_vec(),
             None => {
                 return fault(format!(
                     "backbone.depth = {depth} differs from arch = \"{}\": give global_attn_indexes as well",
-                    format!("{:?}", self.arch).to_lowercase()
+                    self.arch.name()
                 ));
             }
         };
@@ -221,14 +232,6 @@ impl SamVitConfig {
     }
 }
 
-fn depth_of(arch: Arch) -> i64 {
-    match arch {
-        Arch::Base => 12,
-        Arch::Large => 24,
-        Arch::Huge => 32,
-    }
-}
-
 pub(super) fn fault<T>(message: String) -> Result<T> {
     Err(Error::config(message).into())
 }
@@ -241,6 +244,24 @@ inventory::submit! {
 impl BackboneConfig for SamVitConfig {
     fn build(&self, vs: &nn::Path) -> Result<Box<dyn Backbone>> {
         Ok(Box::new(ImageEncoder::new(vs, self)?))
+    }
+
+    fn other_sizes(&self, shapes: &BTreeMap<String, Vec<i64>>) -> Option<String> {
+        let norm = |block: i64| shapes.get(&format!("backbone.blocks.{block}.norm1.weight"));
+        let &[embed_dim] = norm(0)?.as_slice() else { return None };
+        let depth = (0..).find(|&block| norm(block).is_none())?;
+        let own = self.sizes().ok()?;
+        if (own.embed_dim, own.depth as i64) == (embed_dim, depth) {
+            return None;
+        }
+        let fits = |arch: &Arch| (arch.sizes().0, arch.sizes().1) == (embed_dim, depth);
+        let Some(arch) = [Arch::Base, Arch::Large, Arch::Huge].into_iter().find(fits) else {
+            return Some(format!("embed_dim = {embed_dim}, depth = {depth}"));
+        };
+        let has_sizes = self.embed_dim.or(self.depth).or(self.num_heads).or(self.mlp_dim).is_some()
+            || self.global_attn_indexes.is_some();
+        let alone = if has_sizes { " without sizes of its own" } else { "" };
+        Some(format!("arch = \"{}\"{alone}", arch.name()))
     }
 
     fn merge(&self, variables: &mut BTreeMap<String, Tensor>) -> Result<usize> {
@@ -266,6 +287,26 @@ mod tests {
             (1280, 32, 16, 5120)
         );
         assert_eq!(sizes.global_attn_indexes, [7, 15, 23, 31]);
+    }
+
+    #[test]
+    fn a_file_of_another_size_names_its_arch() {
+        let shapes = |width: i64, depth: usize| -> BTreeMap<String, Vec<i64>> {
+            let name = |block| format!("backbone.blocks.{block}.norm1.weight");
+            (0..depth).map(|block| (name(block), vec![width])).collect()
+        };
+        for (text, width, depth, expected) in [
+            ("", 768, 12, None),
+            ("", 1024, 24, Some("arch = \"large\"")),
+            ("arch = \"large\"", 1280, 32, Some("arch = \"huge\"")),
+            ("arch = \"huge\"", 768, 12, Some("arch = \"base\"")),
+            ("embed_dim = 96", 768, 12, Some("arch = \"base\" without sizes of its own")),
+            ("", 384, 12, Some("embed_dim = 384, depth = 12")),
+            ("", 0, 0, None),
+        ] {
+            let config: SamVitConfig = toml::from_str(text).unwrap();
+            assert_eq!(config.other_sizes(&shapes(width, depth)).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -170,15 +170,6 @@ impl Adapters {
         Self { space: adapter("Space_Adapter"), mlp: adapter("MLP_Adapter"), scale: config.scale }
     }
 
-    pub(super) fn learns(&self) -> bool {
-        self.space.learns() || self.mlp.learns()
-    }
-
-    pub(super) fn shallow_clone(&self) -> Self {
-        let Self { space, mlp, scale } = self;
-        Self { space: space.shallow_clone(), mlp: mlp.shallow_clone(), scale: *scale }
-    }
-
     /// The attention's output, adapted.
     pub(super) fn after_attention(&self, x: Tensor) -> Tensor {
         let change = self.space.forward(&x);
@@ -206,14 +197,6 @@ impl Adapter {
             down: Linear::with_init(&(vs / "D_fc1"), embed_dim, hidden_dim, first),
             up: Linear::with_init(&(vs / "D_fc2"), hidden_dim, embed_dim, last),
         }
-    }
-
-    fn learns(&self) -> bool {
-        self.down.learns() || self.up.learns()
-    }
-
-    fn shallow_clone(&self) -> Self {
-        Self { down: self.down.shallow_clone(), up: self.up.shallow_clone() }
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {

@@ -1,4 +1,4 @@
-//! `[[weights.parts]]` in a config.
+//! `[weights]` and `[[weights.parts]]` in a config.
 
 use std::{fs, path::Path};
 
@@ -39,6 +39,10 @@ fn a_part_without_sense_is_refused_with_its_line() {
         ("path = \"b\"\nvariables = [\"*\"]", vec!["weights.parts.0.variables", "`weights.path`"]),
         ("path = \"b\"\nvariables = [\"a\"]\noverlay = \"c\"", vec!["overlay", "config.toml:"]),
         ("path = \"b\"\nvariables = [\"a\"]\nignore = [\"\"]", vec!["weights.parts.0.ignore"]),
+        (
+            "path = \"b\"\nvariables = [\"a\"]\nstate_dict = \"\"",
+            vec!["weights.parts.0.state_dict"],
+        ),
     ] {
         let text = format!("path = \"a\"\n[[weights.parts]]\n{part}\n");
         let error = format!("{:#}", load(folder.path(), &text).err().unwrap());
@@ -49,6 +53,40 @@ fn a_part_without_sense_is_refused_with_its_line() {
     let copy = folder.path().join("copy.toml");
     fs::write(&copy, &loaded.resolved).unwrap();
     assert_eq!(config::load(&copy, &[]).unwrap().config.weights, loaded.config.weights);
+}
+
+#[test]
+fn a_file_for_another_backbone_names_its_sizes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("w.pth");
+    let norm = |width: i64, block: i64| {
+        let name = format!("image_encoder.blocks.{block}.norm1.weight");
+        (name, Tensor::ones([width], (tch::Kind::Float, tch::Device::Cpu)))
+    };
+    let text = format!("path = {:?}\n", file.display().to_string());
+    let loaded = load(folder.path(), &text).unwrap();
+    let sizes = [
+        "backbone={ type = \"sam_vit\", embed_dim = 32, depth = 2, num_heads = 2, image_size = 64, \
+         global_attn_indexes = [1] }",
+        "task={ type = \"sam_prompt\", decoder = { num_heads = 2, mlp_dim = 32 } }",
+    ];
+    let loaded = loaded.with_overrides(&sizes.map(str::to_owned)).unwrap();
+    let category = sonotune_base::Category { id: 1, name: "object".to_owned() };
+    let config = &loaded.config;
+    let model = sonotune_run::Model::build(config, tch::Device::Cpu, vec![category]).unwrap();
+    for (width, depth, expected) in [
+        (64, 3, Some("for [backbone] embed_dim = 64, depth = 3")),
+        (1024, 24, Some("for [backbone] arch = \"large\" without sizes of its own")),
+        (32, 2, None),
+    ] {
+        save_torch(&file, &(0..depth).map(|block| norm(width, block)).collect::<Vec<_>>()).unwrap();
+        let source = loaded.config.weights.as_ref().unwrap();
+        let error = model.load_pretrained(source).unwrap_err();
+        assert_eq!(sonotune_base::error::exit_code(&error), 4);
+        let text = error.to_string();
+        assert_eq!(text.contains("by its shapes"), expected.is_some(), "{text}");
+        assert!(text.contains(expected.unwrap_or("missing in the file")), "{text}");
+    }
 }
 
 /// SAM's decoder on UltraSam's ViT: the convention cannot be guessed.

@@ -138,7 +138,7 @@ fn an_mmengine_checkpoint_reads_by_name_and_names_the_rest() {
 }
 
 /// A model whose variables have the shapes a file's would have, under our names.
-fn model(variables: &[(&str, &[i64])]) -> VarStore {
+pub(crate) fn model(variables: &[(&str, &[i64])]) -> VarStore {
     let vs = VarStore::new(Device::Cpu);
     for (name, shape) in variables {
         let mut parts: Vec<&str> = name.split('.').collect();
