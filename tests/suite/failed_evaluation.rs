@@ -1,39 +1,19 @@
 //! A failed evaluation loses no steps, and one that would fail is refused before the first step.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
 use serde_json::Value;
 use sonotune_engine::checkpoint;
 
-use crate::support::{PROMPTS, assert_fails, assert_success, phantoms, sonotune, tiny_run};
-
-const CLASSIFICATION: &str = "type = \"classification\"";
-
-/// A copy of the phantoms, and the path of the first validation image.
-fn copied(folder: &Path) -> (PathBuf, PathBuf) {
-    let (from, to) = (phantoms().join("phantoms"), folder.join("phantoms"));
-    for part in ["annotations", "images"] {
-        fs::create_dir_all(to.join(part)).unwrap();
-        for entry in fs::read_dir(from.join(part)).unwrap() {
-            let path = entry.unwrap().path();
-            fs::copy(&path, to.join(part).join(path.file_name().unwrap())).unwrap();
-        }
-    }
-    let text = fs::read_to_string(to.join("annotations/val.json")).unwrap();
-    let annotations: Value = serde_json::from_str(&text).unwrap();
-    let name = annotations["images"][0]["file_name"].as_str().unwrap();
-    let image = [to.join("images").join(name), to.join(name)].into_iter().find(|p| p.exists());
-    (to, image.unwrap())
-}
+use crate::support::{
+    CLASSIFICATION, Copied, MASK2FORMER, PROMPTS, assert_fails, assert_success, sonotune, tiny_run,
+};
 
 #[test]
 fn a_run_whose_evaluation_failed_goes_on_from_the_step_before_it() {
     let folder = tempfile::tempdir().unwrap();
-    let (root, image) = copied(folder.path());
-    let root = format!("dataset.root={}", root.display());
+    let data = Copied::to(&folder.path().join("data"));
+    let (root, image) = (data.root(), data.image("val", 0));
     let train = |name: &str| {
         let run = format!("run_dir={}", folder.path().join(name).display());
         let more = ["evaluation.every_steps=3", "evaluation.best_metric=box/mIoU"];
@@ -42,7 +22,11 @@ fn a_run_whose_evaluation_failed_goes_on_from_the_step_before_it() {
     assert_success(&train("through"));
 
     let whole = fs::read(&image).unwrap();
-    fs::write(&image, &whole[..whole.len() / 2]).unwrap();
+    // Its header is intact: only decoding it fails.
+    let mut damaged = whole.clone();
+    let middle = whole.len() / 2;
+    damaged[middle..middle + 40].fill(0x55);
+    fs::write(&image, damaged).unwrap();
     let name = image.file_name().unwrap().to_string_lossy().into_owned();
     assert_fails(&train("failed"), 3, &[&name]);
     let last = |run: &str| folder.path().join(run).join("checkpoints").join(checkpoint::LAST);
@@ -79,13 +63,8 @@ fn a_metric_that_the_task_does_not_report_is_refused_with_the_config() {
 
 #[test]
 fn tasks_report_the_metrics_that_they_declare() {
-    let mask2former = "type = \"mask2former\"\nnum_queries = 4\nfeat_channels = 32\nnum_heads = 4\n\
-                       neck = \"simple_feature_pyramid\"\n\
-                       pixel_decoder = { num_layers = 1, feedforward_channels = 32 }\n\
-                       transformer_decoder = { num_layers = 1, feedforward_channels = 32 }\n\
-                       training = { num_points = 32 }";
     let clicks = format!("{PROMPTS}\nevaluation = {{ protocols = [\"clicks\", \"box\"] }}");
-    for task in [CLASSIFICATION, &clicks, mask2former] {
+    for task in [CLASSIFICATION, &clicks, MASK2FORMER] {
         let folder = tempfile::tempdir().unwrap();
         let more = ["train.max_steps=1", "--json"];
         let output = tiny_run(folder.path(), task, &more);

@@ -218,7 +218,7 @@ fn variables(file: &str) -> Vec<(String, Tensor)> {
 /// Scores of all validation images.
 fn scores(loaded: &Loaded, source: &ModelSource) -> Vec<f64> {
     let config = &loaded.config;
-    let dataset = config.dataset.open(Split::Val).unwrap();
+    let dataset = config.dataset().unwrap().open(Split::Val).unwrap();
     let opened = Model::open(config, Device::Cpu, source, &dataset.categories).unwrap();
     let plan = LoadPlan {
         preprocess: config.preprocess.clone(),
@@ -256,7 +256,7 @@ fn what_trained_is_saved_alone_and_lies_on_its_base_to_the_bit() {
     // Base and overlay together equal the checkpoint: the best one, of step 5 or 10.
     let weights = format!("weights={{path=\"{}\", overlay=\"{file}\"}}", place.pretrained());
     let loaded = place.loaded(&[FROZEN, LORA, &weights]);
-    let categories = loaded.config.dataset.open(Split::Val).unwrap().categories;
+    let categories = loaded.config.dataset().unwrap().open(Split::Val).unwrap().categories;
     let opened =
         Model::open(&loaded.config, Device::Cpu, &ModelSource::Pretrained, &categories).unwrap();
     let mut both: Vec<_> = opened.model.vs.variables().into_iter().collect();
@@ -314,7 +314,7 @@ fn a_run_on_weights_of_two_files_records_both_and_lies_on_its_base_alone() {
     let with_part = both.replacen(", parts", &format!(", overlay=\"{file}\", parts"), 1);
     for weights in [format!("weights={{path=\"{base}\", overlay=\"{file}\"}}"), with_part] {
         let loaded = place.loaded(&[FROZEN, LORA, &weights]);
-        let categories = loaded.config.dataset.open(Split::Val).unwrap().categories;
+        let categories = loaded.config.dataset().unwrap().open(Split::Val).unwrap().categories;
         let opened =
             Model::open(&loaded.config, Device::Cpu, &ModelSource::Pretrained, &categories)
                 .unwrap();
