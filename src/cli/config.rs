@@ -1,6 +1,6 @@
 //! `sonotune config`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -14,7 +14,7 @@ use sonotune_run::config::{self, Loaded};
 pub(super) enum ConfigVerb {
     /// Print the resolved config: parents merged, overrides applied, defaults written out.
     Show(ShowArgs),
-    /// Check configs without touching data, weights or a device.
+    /// Check configs, and their data as training does before its first step; no weights, no device.
     Validate(ValidateArgs),
     /// List every key that a config can contain.
     Keys(KeysArgs),
@@ -65,7 +65,7 @@ pub(super) fn run(verb: ConfigVerb) -> Result<()> {
 }
 
 fn show(args: &ShowArgs) -> Result<()> {
-    let loaded = config::load(&args.config, &args.overrides)?;
+    let loaded = config::load_for_prediction(&args.config, &args.overrides)?;
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
@@ -85,7 +85,7 @@ fn show(args: &ShowArgs) -> Result<()> {
 
 fn validate(args: &ValidateArgs) -> Result<()> {
     let results: Vec<_> =
-        args.configs.iter().map(|path| (path, config::check(path, &args.overrides))).collect();
+        args.configs.iter().map(|path| (path, check(path, &args.overrides))).collect();
     let num_bad = results.iter().filter(|(_, result)| result.is_err()).count();
     if args.json {
         let files: Vec<Value> = results
@@ -108,6 +108,16 @@ fn validate(args: &ValidateArgs) -> Result<()> {
         return Ok(());
     }
     Err(Error::config(format!("{num_bad} of {} configs invalid", results.len())).into())
+}
+
+/// Checks a config, then its data.
+fn check(path: &Path, overrides: &[String]) -> Result<Loaded, Vec<Problem>> {
+    let mut loaded = config::check(path, overrides)?;
+    match sonotune_run::check_data(&loaded.config) {
+        Ok(notes) => loaded.warnings.extend(notes.into_iter().map(Problem::warning)),
+        Err(error) => return Err(vec![Problem::error(format!("{error:#}")).key("dataset")]),
+    }
+    Ok(loaded)
 }
 
 fn found(result: &Result<Loaded, Vec<Problem>>) -> &[Problem] {

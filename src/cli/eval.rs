@@ -11,7 +11,7 @@ use sonotune_metrics::table;
 use sonotune_report as report;
 use sonotune_report::{By, Kept};
 use sonotune_run as run;
-use sonotune_run::EvalOptions;
+use sonotune_run::{EvalOptions, config};
 use sonotune_run_folder::RunFiles;
 
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(super) struct EvalArgs {
 }
 
 pub(super) fn run(args: &EvalArgs) -> Result<()> {
-    let (loaded, source) = args.model.load(&args.overrides)?;
+    let (loaded, source) = args.model.load(&args.overrides, config::load)?;
     let run::Evaluated { record, shown } =
         run::evaluate(&loaded, &EvalOptions { split: args.split, source })?;
     let json = serde_json::to_string_pretty(&record)?;

@@ -158,14 +158,17 @@ struct ModelArgs {
 }
 
 impl ModelArgs {
-    fn load(&self, overrides: &[String]) -> Result<(Loaded, ModelSource)> {
+    /// `read` reads the config file.
+    fn load(
+        &self,
+        overrides: &[String],
+        read: fn(&Path, &[String]) -> Result<Loaded>,
+    ) -> Result<(Loaded, ModelSource)> {
         match (&self.run, &self.config) {
             (Some(run), _) => {
                 Ok((load_run(run, overrides)?, model_source(self.checkpoint.as_deref())))
             }
-            (None, Some(config)) => {
-                Ok((run_config::load(config, overrides)?, ModelSource::Pretrained))
-            }
+            (None, Some(config)) => Ok((read(config, overrides)?, ModelSource::Pretrained)),
             (None, None) => Err(Error::config("give --run RUN_DIR or --config FILE").into()),
         }
     }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use sonotune_base::Error;
 use sonotune_run as run;
-use sonotune_run::{MaskFiles, PredictOptions, PredictRecord, PromptSource};
+use sonotune_run::{MaskFiles, PredictOptions, PredictRecord, PromptSource, config};
 
 #[derive(Debug, Args)]
 pub(super) struct PredictArgs {
@@ -87,7 +87,7 @@ fn score(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: &PredictArgs) -> Result<()> {
-    let (loaded, source) = args.model.load(&args.overrides)?;
+    let (loaded, source) = args.model.load(&args.overrides, config::load_for_prediction)?;
     let record = run::predict(
         &loaded,
         &PredictOptions {

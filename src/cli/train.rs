@@ -28,6 +28,9 @@ pub(super) struct TrainArgs {
     /// the run did after it is discarded.
     #[arg(long, value_name = "STEP|FILE", requires = "resume")]
     checkpoint: Option<String>,
+    /// With --resume: go on although annotations or images have changed since the run began.
+    #[arg(long, requires = "resume")]
+    changed_data: bool,
     /// Replace the run already in run_dir.
     #[arg(long)]
     overwrite: bool,
@@ -57,7 +60,8 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         which => super::model_source(which),
     };
     let stop = StopFlag::from_signals()?;
-    let outcome = run::train(&loaded, &TrainOptions { existing, resume_from, stop })?;
+    let options = TrainOptions { existing, resume_from, changed_data: args.changed_data, stop };
+    let outcome = run::train(&loaded, &options)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&outcome)?);
     }
@@ -70,6 +74,9 @@ fn dry_run(args: &TrainArgs, loaded: &Loaded) -> Result<()> {
     crate::present(args.json, &report, |report| {
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
+        }
+        for note in &report.notes {
+            eprintln!("warning: {note}");
         }
         print!("{report}");
     })?;

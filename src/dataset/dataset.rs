@@ -57,6 +57,13 @@ pub trait DatasetConfig: Debug + Send + Sync {
     /// The splits this config names, in the order of [`Split::ALL`].
     fn splits(&self) -> Vec<Split>;
 
+    /// The file or folder that a split is read from, if it is one; for a split that is not named,
+    /// `None`.
+    fn source(&self, split: Split) -> Option<PathBuf> {
+        let _ = split;
+        None
+    }
+
     /// Opens one split: reads annotations, not pixels. Every split of a config has the same
     /// categories in the same order.
     ///
@@ -129,6 +136,27 @@ pub struct Object {
     pub area: f64,
     pub is_crowd: bool,
     pub segmentation: Segmentation,
+}
+
+impl Object {
+    /// Whether it has a box and no mask.
+    #[must_use]
+    pub fn is_box_only(&self) -> bool {
+        matches!(self.segmentation, Segmentation::None)
+    }
+
+    /// Whether its mask is its box: one polygon along the box, as tools write it that know boxes only.
+    #[must_use]
+    pub fn is_outlined_by_its_box(&self) -> bool {
+        let Segmentation::Polygons(polygons) = &self.segmentation else { return false };
+        let [polygon] = &polygons[..] else { return false };
+        let [x, y, width, height] = self.bbox;
+        let near = |a: f64, b: f64| (a - b).abs() < 0.5;
+        let is_corner = |p: &[f64]| {
+            (near(p[0], x) || near(p[0], x + width)) && (near(p[1], y) || near(p[1], y + height))
+        };
+        (8..=10).contains(&polygon.len()) && polygon.chunks_exact(2).all(is_corner)
+    }
 }
 
 impl Dataset {

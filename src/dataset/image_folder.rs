@@ -54,6 +54,10 @@ impl DatasetConfig for ImageFolderConfig {
         Split::ALL.into_iter().filter(|&s| self.split(s).is_some()).collect()
     }
 
+    fn source(&self, split: Split) -> Option<PathBuf> {
+        self.split(split).map(|path| self.root.join(path))
+    }
+
     fn open(&self, split: Split) -> Result<Dataset> {
         let Some(folder) = self.split(split) else {
             return Err(missing_split(split, &self.splits()));

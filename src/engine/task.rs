@@ -15,7 +15,7 @@ use crate::{
     batch::{Batch, Target},
 };
 use sonotune_base::{Category, ImageId, Rle, Size};
-use sonotune_dataset::TargetNeeds;
+use sonotune_dataset::{Dataset, TargetNeeds};
 use sonotune_metrics::{Metric, Report};
 
 /// The `[task]` table of a config: plain data until [`build`](Self::build).
@@ -55,6 +55,22 @@ pub trait TaskConfig: Debug + Send + Sync {
     /// is refused on opening when an image lacks one of them.
     fn values(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// What the task learns from and is scored on. A split without any of it is refused before the
+    /// first step, and reported by `sonotune data check`. `None`: not known; nothing is refused.
+    fn learns_from(&self) -> Option<TargetNeeds> {
+        None
+    }
+
+    /// Checks the labels of a split before the first step: what it refuses would end the run at some
+    /// step or evaluation.
+    ///
+    /// # Errors
+    /// If the task cannot use an image's annotation; names the image.
+    fn check_labels(&self, dataset: &Dataset) -> Result<()> {
+        let _ = dataset;
+        Ok(())
     }
 
     /// Names of the metrics that the evaluator reports, so that an `evaluation.best_metric` that it

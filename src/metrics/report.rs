@@ -12,6 +12,10 @@ pub struct Report {
     /// What the figures depend on besides weights and data: protocol, options, counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<(String, String)>,
+    /// What a reader must know to take the figures for what they are, one sentence each: what was not
+    /// scored, and predictions that tell nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// For a heat map, if the task assigns categories.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Confusion>,

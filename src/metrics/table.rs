@@ -27,6 +27,9 @@ pub fn report(report: &Report) -> String {
         text += "\n";
         text += &plain(table);
     }
+    for note in &report.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
     text
 }
 
@@ -102,12 +105,13 @@ mod tests {
                 Metric::new("per_class/a/f1", 1.0),
             ],
             tables: vec![table()],
+            notes: vec!["no image of \"b\"".to_owned()],
             ..Report::default()
         };
         assert_eq!(
             super::report(&report),
             "f1        0.2500\naccuracy     n/a\n\nPer class\nclass      recall   n\n\
-             gut|artig  0.5000  12\n嚢胞          n/a   0\n"
+             gut|artig  0.5000  12\n嚢胞          n/a   0\nnote: no image of \"b\"\n"
         );
     }
 

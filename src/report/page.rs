@@ -94,6 +94,7 @@ fn overview(run: &Records) -> Markup {
             @if let Some(summary) = &run.summary {
                 @let report = sonotune_metrics::Report { metrics: summary.metrics.clone(), ..Default::default() };
                 (scores::cards(&report.headline()))
+                (scores::notes(&summary.notes))
             }
             dl {
                 dt { "task" } dd { (run.config_value("task", "type").unwrap_or("unknown")) }

@@ -36,6 +36,7 @@ pub(super) fn evaluation(evaluation: &Evaluation) -> Markup {
                 @if evaluation.averaged { " (moving average)" }
             }
             (cards(&shown.report.headline()))
+            (notes(&shown.report.notes))
             @for of in tables { (table(of)) }
             @if let Some(of) = &shown.report.confusion { (confusion(of)) }
             @if let Some(ranked) = &shown.ranked { (pictures(ranked)) }
@@ -55,6 +56,13 @@ pub(super) fn cards(metrics: &[&Metric]) -> Markup {
         ul.cards {
             @for metric in metrics { li { b { (score(metric.value)) } span { (metric.name) } } }
         }
+    }
+}
+
+/// What a reader must know about the figures.
+pub(super) fn notes(notes: &[String]) -> Markup {
+    html! {
+        @if !notes.is_empty() { ul.items.notes { @for note in notes { li { (note) } } } }
     }
 }
 

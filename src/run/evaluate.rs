@@ -120,7 +120,8 @@ pub(super) fn score(
     if dataset.records.is_empty() {
         return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
     }
-    let mut evaluator = model.task.evaluator()?;
+    let scoring = || "the task panicked while scoring".to_owned();
+    let mut evaluator = determinism::guarded(scoring, || model.task.evaluator())?;
     let (mut pictures, mut ranking) = (Vec::new(), Ranking::default());
     let plan = model.eval_plan(plan);
     let mut batches = Loader::eval(dataset.clone(), plan.clone())?;
@@ -128,8 +129,7 @@ pub(super) fn score(
         let batch = batch?;
         let predictions = predict_batch(model, &batch)?;
         for (index, (prediction, target)) in predictions.iter().zip(&batch.targets).enumerate() {
-            evaluator
-                .add(prediction, target)
+            determinism::guarded(scoring, || evaluator.add(prediction, target))
                 .with_context(|| format!("scoring {}", target.path.display()))?;
             let drawing = Drawing { model, target, prediction };
             let record = &dataset.records[batches.records()[index]];
@@ -142,7 +142,7 @@ pub(super) fn score(
             }
         }
     }
-    let mut report = evaluator.finish()?;
+    let mut report = determinism::guarded(scoring, || evaluator.finish())?;
     let notes = dataset.notes.iter().map(|note| ("dataset".to_owned(), note.clone()));
     report.conditions.extend(notes);
     let skipped = batches.newly_skipped();

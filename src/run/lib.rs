@@ -10,6 +10,7 @@
 
 mod coco_eval;
 pub mod config;
+mod data_record;
 pub mod doctor;
 mod drawing;
 mod dry_run;
@@ -25,6 +26,7 @@ mod prepared;
 mod report;
 mod scored_images;
 mod skipped;
+mod splits;
 mod train;
 mod trial;
 
@@ -37,5 +39,6 @@ pub use export::{Export, ExportOptions, ExportRecord, export};
 pub use largest_batch::LargestBatch;
 pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};
 pub use predict::{MaskFiles, PredictOptions, PredictRecord, PromptSource, predict};
+pub use splits::check_data;
 pub use train::{TrainOptions, TrainOutcome, train};
 pub use trial::EvaluatedBatch;

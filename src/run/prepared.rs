@@ -1,11 +1,7 @@
 //! Everything that a training run is made of: built and checked before the first step, in the same way
 //! for a run and its dry run.
 
-use std::sync::Arc;
-
 use anyhow::Result;
-use sonotune_base::Error;
-use sonotune_dataset::{Dataset, Split};
 use sonotune_engine::{
     checkpoint::Progress,
     device,
@@ -14,14 +10,13 @@ use sonotune_engine::{
 };
 use sonotune_weights::LoadReport;
 
-use crate::{config::RunConfig, embed, model::Model, scored_images};
+use crate::{config::RunConfig, embed, model::Model, splits::Splits};
 
 /// The parts of a training run.
 #[derive(Debug)]
 pub(crate) struct Prepared<'a> {
     pub(crate) model: Model<'a>,
-    pub(crate) train_set: Arc<Dataset>,
-    pub(crate) val_set: Option<Arc<Dataset>>,
+    pub(crate) splits: Splits,
     /// What was loaded from the pretrained weights, if there are any and they were asked for.
     pub(crate) weights: Option<LoadReport>,
     pub(crate) optimizer: Optimizer,
@@ -46,9 +41,8 @@ impl<'a> Prepared<'a> {
     /// Errors of every kind: config, data, weights.
     pub(crate) fn new(config: &'a RunConfig, start: Start) -> Result<Self> {
         let chosen = device::prepare(config.device, config.deterministic)?;
-        let train_set = train_set(config)?;
-        let val_set = validation_set(config)?;
-        let model = Model::build(config, chosen.device, train_set.categories.clone())?;
+        let splits = Splits::open(config, start)?;
+        let model = Model::build(config, chosen.device, splits.train.categories.clone())?;
         let weights = match &config.weights {
             Some(source) if start == Start::Config => Some(model.load_pretrained(source)?),
             _ => None,
@@ -59,7 +53,7 @@ impl<'a> Prepared<'a> {
         let ema = config.train.ema.as_ref();
         let ema = ema.map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
         let device_reason = chosen.reason;
-        Ok(Self { model, train_set, val_set, weights, optimizer, ema, device_reason })
+        Ok(Self { model, splits, weights, optimizer, ema, device_reason })
     }
 }
 
@@ -88,28 +82,4 @@ pub(crate) fn start(model: &Model<'_>) -> Progress {
         evaluation_pending: false,
         averaged: false,
     }
-}
-
-fn train_set(config: &RunConfig) -> Result<Arc<Dataset>> {
-    let dataset = config.dataset.open(Split::Train)?;
-    if dataset.records.is_empty() {
-        return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
-    }
-    dataset.require_values(&config.task.values())?;
-    Ok(Arc::new(dataset))
-}
-
-/// The validation split, if the dataset has one.
-fn validation_set(config: &RunConfig) -> Result<Option<Arc<Dataset>>> {
-    if config.dataset.splits().contains(&Split::Val) {
-        return scored_images::open(config, Split::Val).map(Some);
-    }
-    if let Some(metric) = &config.evaluation.best_metric {
-        return Err(Error::config(format!(
-            "evaluation.best_metric = \"{metric}\" needs a validation split: give [dataset] val, \
-             or leave best_metric out"
-        ))
-        .into());
-    }
-    Ok(None)
 }

@@ -15,7 +15,7 @@ use sonotune_dataset::{Dataset, Record, Split};
 /// Same errors as [`DatasetConfig::open`](sonotune_dataset::DatasetConfig::open); of kind config when no
 /// image is left.
 pub(super) fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
-    let mut dataset = config.dataset.open(split)?;
+    let mut dataset = config.dataset()?.open(split)?;
     let evaluation = &config.evaluation;
     dataset.require_values(&config.task.values())?;
     let all = dataset.records.len();

@@ -10,6 +10,7 @@ use sonotune_dataset::Split;
 pub(super) const CONFIG: &str = "config.toml";
 pub(super) const ENVIRONMENT: &str = "env.json";
 pub(super) const WEIGHTS: &str = "weights.json";
+pub(super) const DATA: &str = "data.json";
 pub(super) const LOG: &str = "train.log";
 pub(super) const METRICS: &str = "metrics.jsonl";
 pub(super) const SUMMARY: &str = "summary.json";
@@ -52,6 +53,7 @@ pub(super) fn is_score(name: &str) -> bool {
 /// | `config.toml` | the resolved config |
 /// | `env.json` | [`Environment`](super::Environment); marks the folder as a run folder |
 /// | `weights.json` | what was loaded from where |
+/// | `data.json` | annotations and image files at the start, to notice changes on resuming |
 /// | `train.log` | everything printed, with time stamps |
 /// | `metrics.jsonl` | one JSON object per log line and evaluation |
 /// | `events.out.tfevents.*` | TensorBoard |
@@ -106,6 +108,12 @@ impl RunFiles {
     #[must_use]
     pub fn weights(&self) -> PathBuf {
         self.0.join(WEIGHTS)
+    }
+
+    /// The annotations and image files that the run was started with.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.0.join(DATA)
     }
 
     #[must_use]

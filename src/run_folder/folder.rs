@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     Environment, RunFiles,
     files::{
-        CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS_PREFIX, LOG, METRICS, REPORT, REPORT_DATA,
+        CHECKPOINTS, CONFIG, DATA, ENVIRONMENT, EVENTS_PREFIX, LOG, METRICS, REPORT, REPORT_DATA,
         SKIPPED, SUMMARY, WEIGHTS, is_score,
     },
     leftovers,
@@ -288,7 +288,7 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
     let mut rest = Vec::new();
     for name in names {
         let entry = path.join(name);
-        let ours = [CONFIG, ENVIRONMENT, WEIGHTS, METRICS, SUMMARY, SKIPPED, REPORT]
+        let ours = [CONFIG, ENVIRONMENT, WEIGHTS, DATA, METRICS, SUMMARY, SKIPPED, REPORT]
             .contains(&name.as_str())
             || name.starts_with(EVENTS_PREFIX)
             || is_score(name)

@@ -27,6 +27,9 @@ pub struct Summary {
     pub best: Option<BestModel>,
     /// Metrics of the last evaluation.
     pub metrics: Vec<Metric>,
+    /// What a reader of these must know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What went wrong without ending the run.
     #[serde(flatten)]
     pub faults: Faults,

@@ -6,19 +6,17 @@ use std::{
 };
 
 use crate::support::{
-    PROMPTS, assert_fails, assert_success, copy_phantoms, eval, last, phantoms, read_json, resume,
-    sonotune, tiny_run,
+    Copied, PROMPTS, assert_fails, assert_success, eval, last, read_json, resume, sonotune,
+    tiny_run,
 };
 
 /// A copy of the phantoms with three bad images in each split: truncated, missing, and with a
 /// header that claims ten gigapixels.
 pub(crate) fn harmed(folder: &Path) -> PathBuf {
-    let to = folder.join("harmed");
-    copy_phantoms(&phantoms().join("phantoms"), &to);
+    let copied = Copied::to(&folder.join("harmed"));
     for split in ["train", "val"] {
-        let annotations = read_json(&to.join(format!("annotations/{split}.json")));
-        let image =
-            |index: usize| to.join(annotations["images"][index]["file_name"].as_str().unwrap());
+        let images = [0, 1, 2].map(|index| copied.image(split, index));
+        let image = |index: usize| &images[index];
         let half = fs::read(image(0)).unwrap();
         fs::write(image(0), &half[..half.len() / 2]).unwrap();
         fs::remove_file(image(1)).unwrap();
@@ -28,7 +26,7 @@ pub(crate) fn harmed(folder: &Path) -> PathBuf {
         huge[29..33].copy_from_slice(&checksum.to_be_bytes());
         fs::write(image(2), huge).unwrap();
     }
-    to
+    copied.0
 }
 
 #[test]
@@ -41,8 +39,14 @@ fn a_run_with_bad_images_lists_them_and_resumes_exactly() {
         tiny_run(folder.path(), PROMPTS, &[&common[..], more].concat())
     };
     let skip = "loader.bad_images=skip";
-    // Missing files are refused before the first step, damaged ones when their step comes.
-    let failed = train("fails", &["loader.shuffle=false", "loader.num_workers=1"]);
+    // Those to be scored are refused before the first step, those to train on when their step comes.
+    let failed = train("fails", &[]);
+    assert_fails(&failed, 3, &["val.json: 3 of", "cannot be used; the first is image"]);
+    assert!(!folder.path().join("fails").exists());
+    let few = train("fails", &[skip, "loader.max_bad_images=2"]);
+    assert_fails(&few, 3, &["val.json: 3 of", "more than loader.max_bad_images = 2 allows"]);
+    let one = ["~dataset.val", "loader.shuffle=false", "loader.num_workers=1"];
+    let failed = train("fails", &one);
     assert_fails(&failed, 3, &["training step 0", "image 1 of 4 (position 0)", ".png"]);
 
     assert_success(&train("through", &[skip]));

@@ -56,7 +56,12 @@ fn config_validate_reports_each_file_and_exits_with_2() {
     assert_eq!(problem["line"], 3);
     assert_eq!(problem["file"], bad);
     let good = sonotune(&["config", "validate", SHIPPED, "--set", "seed=3"]);
-    assert_eq!(stdout(&good), format!("{SHIPPED}: ok\n"));
+    let printed = stdout(&good);
+    let (first, rest) = printed.split_once('\n').unwrap();
+    assert_eq!(first, format!("{SHIPPED}: ok"));
+    // `cargo xtask demo` makes its data.
+    let is_absent = rest.contains("warning: the data was not checked: it is not on this machine");
+    assert!(rest.is_empty() || is_absent, "{printed}");
     let set = sonotune(&["config", "validate", SHIPPED, "--set", "loader.batch_size=0"]);
     assert_eq!(set.status.code(), Some(2));
     let text = String::from_utf8_lossy(&set.stdout);

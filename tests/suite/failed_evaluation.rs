@@ -1,33 +1,19 @@
 //! A failed evaluation loses no steps, and one that would fail is refused before the first step.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
 use sonotune_engine::checkpoint;
 
 use crate::support::{
-    MASK2FORMER, PROMPTS, assert_contains, assert_fails, assert_success, copy_phantoms, json,
-    phantoms, read_json, resume, sonotune, tiny_run,
+    CLASSIFICATION, Copied, MASK2FORMER, PROMPTS, assert_contains, assert_fails, assert_success,
+    json, resume, sonotune, tiny_run,
 };
-
-const CLASSIFICATION: &str = "type = \"classification\"";
-
-/// A copy of the phantoms, and the path of the first validation image.
-fn copied(folder: &Path) -> (PathBuf, PathBuf) {
-    let to = folder.join("phantoms");
-    copy_phantoms(&phantoms().join("phantoms"), &to);
-    let annotations = read_json(&to.join("annotations/val.json"));
-    let image = to.join(annotations["images"][0]["file_name"].as_str().unwrap());
-    (to, image)
-}
 
 #[test]
 fn a_run_whose_evaluation_failed_goes_on_from_the_step_before_it() {
     let folder = tempfile::tempdir().unwrap();
-    let (root, image) = copied(folder.path());
-    let root = format!("dataset.root={}", root.display());
+    let data = Copied::to(&folder.path().join("data"));
+    let (root, image) = (data.root(), data.image("val", 0));
     let train = |name: &str| {
         let run = format!("run_dir={}", folder.path().join(name).display());
         let more = ["evaluation.every_steps=3", "evaluation.best_metric=box/mIoU"];
@@ -36,7 +22,11 @@ fn a_run_whose_evaluation_failed_goes_on_from_the_step_before_it() {
     assert_success(&train("through"));
 
     let whole = fs::read(&image).unwrap();
-    fs::write(&image, &whole[..whole.len() / 2]).unwrap();
+    // Its header is intact: only decoding it fails.
+    let mut damaged = whole.clone();
+    let middle = whole.len() / 2;
+    damaged[middle..middle + 40].fill(0x55);
+    fs::write(&image, damaged).unwrap();
     let name = image.file_name().unwrap().to_string_lossy().into_owned();
     assert_fails(&train("failed"), 3, &[&name]);
     let last = |run: &str| folder.path().join(run).join("checkpoints").join(checkpoint::LAST);

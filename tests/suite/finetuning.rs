@@ -206,7 +206,7 @@ fn variables(file: &str) -> Vec<(String, Tensor)> {
 /// Asserts that the pretrained model of a config has these variables and no others.
 #[track_caller]
 fn assert_opens(loaded: &Loaded, expected: &[(String, Tensor)]) {
-    let categories = loaded.config.dataset.open(Split::Val).unwrap().categories;
+    let categories = loaded.config.dataset().unwrap().open(Split::Val).unwrap().categories;
     let source = ModelSource::Pretrained;
     let opened = Model::open(&loaded.config, Device::Cpu, &source, &categories).unwrap();
     let variables = opened.model.vs.variables();
@@ -219,7 +219,7 @@ fn assert_opens(loaded: &Loaded, expected: &[(String, Tensor)]) {
 /// Scores of all validation images.
 fn scores(loaded: &Loaded, source: &ModelSource) -> Vec<f64> {
     let config = &loaded.config;
-    let dataset = config.dataset.open(Split::Val).unwrap();
+    let dataset = config.dataset().unwrap().open(Split::Val).unwrap();
     let opened = Model::open(config, Device::Cpu, source, &dataset.categories).unwrap();
     let plan = LoadPlan {
         preprocess: config.preprocess.clone(),

@@ -259,6 +259,16 @@ fn pretrained_weights_need_no_dataset() {
     assert_eq!(names, ["object", "cyst"]);
     let ids: Vec<_> = list(&document, "annotations").iter().map(|a| &a["category_id"]).collect();
     assert_eq!(ids, [2, 1]);
+    // Not even the table; the other verbs need it.
+    let mut table: toml::Table = fs::read_to_string(&config).unwrap().parse().unwrap();
+    table.remove("dataset");
+    fs::write(&config, table.to_string()).unwrap();
+    assert_success(&sonotune(&[&predict[..], &["--overwrite"]].concat()));
+    assert_eq!(answers(&document), answers(&place.json("out")));
+    let missing = ["pretrained.toml: missing table `[dataset]`"];
+    assert_fails(&sonotune(&["eval", "--config", &config]), 2, &missing);
+    assert_fails(&sonotune(&["train", &config]), 2, &missing);
+    assert_fails(&sonotune(&["data", "check", &config]), 2, &missing);
     // The same weights, the same answers.
     assert_success(&place.ask("run", &json!([{"points": [[9, 9]]}, {"points": [[9, 9]]}])));
     assert_eq!(answers(&document), answers(&place.json("run")));

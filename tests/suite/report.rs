@@ -245,6 +245,7 @@ fn extreme_evaluation() -> Report {
             rows: names.iter().map(|name| vec![name.clone(), "n/a".to_owned()]).collect(),
         }],
         conditions: vec![("a&b".into(), "<td>".into())],
+        notes: vec![format!("<script>alert(5)</script> no image of {long}")],
         confusion: Some(Confusion { counts: vec![vec![123_456; 43]; 43], names }),
     }
 }
@@ -261,6 +262,7 @@ fn hostile_names_stay_text_and_the_largest_run_still_fits() {
     let said = [
         "&lt;script&gt;alert(1)&lt;/script&gt;",
         "&lt;script&gt;alert(2)",
+        "&lt;script&gt;alert(5)",
         "onload=alert(4)",
         "a &lt;b&gt;warning",
         "3 &lt;b&gt;records",

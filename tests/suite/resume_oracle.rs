@@ -65,7 +65,7 @@ pub(crate) const DROPOUT: &str = "type = \"sam_prompt\"\nconvention = \"ultrasam
                        decoder = { num_heads = 2, mlp_dim = 32, dropout = 0.1 }";
 
 fn options(existing: Existing, resume_from: ModelSource) -> TrainOptions {
-    TrainOptions { existing, resume_from, stop: StopFlag::default() }
+    TrainOptions { existing, resume_from, changed_data: false, stop: StopFlag::default() }
 }
 
 fn set(key: &str, value: &Path) -> String {
@@ -153,12 +153,11 @@ fn every_step(channels: u32, task: &str, metric: &str, max_steps: u64) {
     }
 }
 
-/// Runs one of the tests below in its own process: dropout and sampled points are drawn from the
+/// Runs an ignored test in its own process: dropout and sampled points are drawn from the
 /// process's generator, which other tests at the same time would disturb.
-fn alone(test: &str) {
-    let name = format!("resume_oracle::{test}");
+pub(crate) fn alone(test: &str) {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--ignored", "--nocapture"])
+        .args(["--exact", test, "--ignored", "--nocapture"])
         // With tensors this small, threads would only wait for each other.
         .env("OMP_NUM_THREADS", "1")
         .output()
@@ -173,7 +172,7 @@ fn alone(test: &str) {
 
 #[test]
 fn a_promptable_run_goes_on_from_every_step() {
-    alone("sam_prompt_every_step");
+    alone("resume_oracle::sam_prompt_every_step");
 }
 
 #[test]
@@ -184,7 +183,7 @@ fn sam_prompt_every_step() {
 
 #[test]
 fn a_classifier_goes_on_from_every_step() {
-    alone("classification_every_step");
+    alone("resume_oracle::classification_every_step");
 }
 
 #[test]
@@ -195,7 +194,7 @@ fn classification_every_step() {
 
 #[test]
 fn a_run_stopped_before_an_evaluation_makes_up_for_it() {
-    alone("classification_stopped_before_an_evaluation");
+    alone("resume_oracle::classification_stopped_before_an_evaluation");
 }
 
 #[test]
@@ -227,7 +226,7 @@ fn classification_stopped_before_an_evaluation() {
 
 #[test]
 fn an_instance_segmenter_goes_on_from_every_step() {
-    alone("mask2former_every_step");
+    alone("resume_oracle::mask2former_every_step");
 }
 
 #[test]

@@ -95,6 +95,51 @@ pub(crate) fn copy_phantoms(from: &Path, to: &Path) {
     }
 }
 
+/// A copy of [`phantoms`] to change.
+pub(crate) struct Copied(pub(crate) PathBuf);
+
+impl Copied {
+    pub(crate) fn to(root: &Path) -> Self {
+        copy_phantoms(&phantoms().join("phantoms"), root);
+        Self(root.to_owned())
+    }
+
+    /// The override that makes a run use it.
+    pub(crate) fn root(&self) -> String {
+        format!("dataset.root={}", self.0.display())
+    }
+
+    pub(crate) fn file(&self, split: &str) -> PathBuf {
+        self.0.join(format!("annotations/{split}.json"))
+    }
+
+    pub(crate) fn annotations(&self, split: &str) -> Value {
+        read_json(&self.file(split))
+    }
+
+    /// The file of an image of a split.
+    pub(crate) fn image(&self, split: &str, index: usize) -> PathBuf {
+        let annotations = self.annotations(split);
+        let name = annotations["images"][index]["file_name"].as_str().unwrap();
+        let places = [self.0.join("images").join(name), self.0.join(name)];
+        places.into_iter().find(|path| path.exists()).unwrap()
+    }
+
+    /// Changes the annotation file of a split.
+    pub(crate) fn edit(&self, split: &str, change: impl FnOnce(&mut Value)) {
+        let mut annotations = self.annotations(split);
+        change(&mut annotations);
+        fs::write(self.file(split), annotations.to_string()).unwrap();
+    }
+
+    /// Changes every object of a split.
+    pub(crate) fn edit_objects(&self, split: &str, change: impl Fn(&mut Value)) {
+        self.edit(split, |file| {
+            file["annotations"].as_array_mut().unwrap().iter_mut().for_each(change);
+        });
+    }
+}
+
 /// The promptable task, small, for [`tiny_run`].
 pub(crate) const PROMPTS: &str = "type = \"sam_prompt\"\nconvention = \"ultrasam\"\n\
                        decoder = { num_heads = 2, mlp_dim = 32 }";
@@ -114,6 +159,9 @@ pub(crate) fn write_config(folder: &Path, root: &Path) -> PathBuf {
     let tiny = Tiny::run(folder).without("augment").data(root);
     tiny.task("type = \"classification\"").write()
 }
+
+/// Classification with its defaults, for [`tiny_run`].
+pub(crate) const CLASSIFICATION: &str = "type = \"classification\"";
 
 /// Six steps of a tiny model on [`phantoms`]; `task` is the `[task]` table.
 pub(crate) fn tiny_run(folder: &Path, task: &str, more: &[&str]) -> Output {

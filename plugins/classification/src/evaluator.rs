@@ -6,7 +6,7 @@ use sonotune_engine::{
     task::instances::percent,
 };
 
-use crate::labels::labels_of;
+use crate::{labels::labels_of_target, notes::notes};
 
 /// Means over categories and images, then figures of each category.
 const SINGLE: [&str; 5] = ["precision", "recall", "f1", "accuracy", "auroc"];
@@ -23,7 +23,7 @@ pub(crate) fn metric_names(multi_label: bool) -> Vec<String> {
 /// Scores image-level predictions.
 ///
 /// Metrics are fractions; `precision`, `recall` and `f1` are means over all categories, where those
-/// without images count as 0; `auroc` (one against the rest) and `map` are means over the categories
+/// without images count as 0 (their own figures are undefined); `auroc` (one against the rest) and `map` are means over the categories
 /// for which they are defined, NaN if there are none.
 #[derive(Debug)]
 pub(crate) struct ClassificationEvaluator {
@@ -59,7 +59,7 @@ impl ClassificationEvaluator {
             named(&SINGLE, &[&means[..], &[accuracy, auroc]].concat())
         };
         for (name, class) in self.category_names.iter().zip(classes) {
-            let values = [class.precision, class.recall, class.f1, class.auroc];
+            let values = figures(class);
             metrics.extend(PER_CLASS.iter().zip(values).map(|(figure, value)| {
                 Metric::highest(format!("per_class/{name}/{figure}"), value)
             }));
@@ -76,7 +76,7 @@ impl ClassificationEvaluator {
             .category_names
             .iter()
             .zip(classes)
-            .map(|(name, c)| cells(name, [c.precision, c.recall, c.f1, c.auroc], c.support()))
+            .map(|(name, c)| cells(name, figures(c), c.support()))
             .collect();
         let mean = macro_mean(classes);
         let auroc = mean_defined(classes.iter().map(|c| c.auroc));
@@ -101,7 +101,7 @@ impl ClassificationEvaluator {
 
 impl Evaluator for ClassificationEvaluator {
     fn add(&mut self, prediction: &Prediction, target: &Target) -> Result<()> {
-        let truth = labels_of(target, &self.category_names, self.multi_label)?;
+        let truth = labels_of_target(target, &self.category_names, self.multi_label)?;
         self.last_score = image_score(&truth, &prediction.scores, self.multi_label);
         self.images.add(&truth, &prediction.labels, &prediction.scores)
     }
@@ -118,6 +118,7 @@ impl Evaluator for ClassificationEvaluator {
         let mut report = Report {
             metrics: self.metrics(&classes),
             tables: vec![self.per_class_table(&classes)],
+            notes: notes(&self.images, &self.category_names, &classes, self.multi_label),
             ..Report::default()
         };
         if let Some(threshold) = self.threshold {
@@ -129,6 +130,17 @@ impl Evaluator for ClassificationEvaluator {
             report.confusion = Some(Confusion { names: self.category_names.clone(), counts });
         }
         Ok(report)
+    }
+}
+
+/// Figures of a category, in the order of [`PER_CLASS`]. Without images of it there is nothing to recall;
+/// if it was not predicted either, it was not tried at all.
+fn figures(class: &ClassMetrics) -> [f64; 4] {
+    let ClassMetrics { precision, recall, f1, auroc, false_positives, .. } = *class;
+    match (class.support(), false_positives) {
+        (0, 0) => [f64::NAN, f64::NAN, f64::NAN, auroc],
+        (0, _) => [precision, f64::NAN, f64::NAN, auroc],
+        _ => [precision, recall, f1, auroc],
     }
 }
 

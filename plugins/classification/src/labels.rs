@@ -1,16 +1,28 @@
 //! The true categories of an image, checked.
 
+use std::path::Path;
+
 use sonotune_engine::prelude::*;
 
-/// Category indices of an image; exactly one unless `multi_label`.
-pub(crate) fn labels_of(
+/// [`labels_of`] the image of a target.
+pub(crate) fn labels_of_target(
     target: &Target,
     category_names: &[String],
     multi_label: bool,
 ) -> Result<Vec<usize>> {
-    let image = || format!("image {} ({})", target.image_id, target.path.display());
-    let mut labels = Vec::with_capacity(target.image_labels.len());
-    for &label in &target.image_labels {
+    labels_of(&target.image_labels, (&target.image_id, &target.path), category_names, multi_label)
+}
+
+/// Category indices of an image; exactly one unless `multi_label`.
+pub(crate) fn labels_of(
+    given: &[i64],
+    (image_id, path): (&ImageId, &Path),
+    category_names: &[String],
+    multi_label: bool,
+) -> Result<Vec<usize>> {
+    let image = || format!("image {image_id} ({})", path.display());
+    let mut labels = Vec::with_capacity(given.len());
+    for &label in given {
         let known = usize::try_from(label).ok().filter(|&label| label < category_names.len());
         labels.push(known.ok_or_else(|| {
             Error::data(format!(

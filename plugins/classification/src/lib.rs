@@ -13,6 +13,7 @@ mod evaluator;
 mod head;
 mod labels;
 mod loss;
+mod notes;
 mod task;
 
 pub use config::{ClassificationConfig, LossConfig};

@@ -6,7 +6,7 @@ use crate::{
     config::ClassificationConfig,
     evaluator::{ClassificationEvaluator, metric_names},
     head::LinearHead,
-    labels::{labels_of, multi_hot},
+    labels::{labels_of, labels_of_target, multi_hot},
     loss::ClassificationLoss,
 };
 
@@ -39,6 +39,21 @@ impl TaskConfig for ClassificationConfig {
             threshold: self.multi_label.then(|| self.threshold.unwrap_or(0.5)),
             category_names: categories.iter().map(|c| c.name.clone()).collect(),
         }))
+    }
+
+    fn learns_from(&self) -> Option<TargetNeeds> {
+        Some(TargetNeeds::ImageLabels)
+    }
+
+    fn check_labels(&self, dataset: &Dataset) -> Result<()> {
+        self.check_categories(&dataset.categories)?;
+        let names: Vec<String> = dataset.category_names().map(str::to_owned).collect();
+        let check = |record: &Record| {
+            let labels: Vec<i64> = record.image_labels.iter().map(|&l| i64::from(l)).collect();
+            let image = (&record.image_id, &*record.path);
+            labels_of(&labels, image, &names, self.multi_label).map(drop)
+        };
+        dataset.records.iter().try_for_each(check)
     }
 
     fn metric_names(&self) -> Option<Vec<String>> {
@@ -113,7 +128,7 @@ impl Task for Classifier {
         let labels = batch
             .targets
             .iter()
-            .map(|target| labels_of(target, &self.category_names, self.multi_label()))
+            .map(|target| labels_of_target(target, &self.category_names, self.multi_label()))
             .collect::<Result<Vec<_>>>()?;
         let logits = self.logits(batch, true)?;
         let targets = multi_hot(&labels, self.category_names.len()).to_device(logits.device());

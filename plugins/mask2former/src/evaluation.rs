@@ -2,7 +2,10 @@
 
 use sonotune_engine::{
     prelude::*,
-    task::instances::{Annotated, Counts, InstanceScorer, panoptic_quality},
+    task::instances::{
+        Annotated, Answers, Counts, InstanceScorer, not_scored, nothing_found, panoptic_quality,
+        scored_kinds,
+    },
 };
 
 /// `[task.evaluation]`.
@@ -40,6 +43,7 @@ pub(crate) struct InstanceEvaluator {
     config: EvaluationConfig,
     scorer: InstanceScorer,
     counts: Counts,
+    answers: Answers,
     /// Minimum score of an instance that counts in the score of an image.
     min_score: f64,
     last_quality: Option<f64>,
@@ -52,8 +56,8 @@ impl InstanceEvaluator {
         min_score: f64,
     ) -> Result<Self> {
         let scorer = InstanceScorer::new(categories.len(), false)?;
-        let counts = Counts::default();
-        Ok(Self { categories, config, scorer, counts, min_score, last_quality: None })
+        let (counts, answers) = (Counts::default(), Answers::default());
+        Ok(Self { categories, config, scorer, counts, answers, min_score, last_quality: None })
     }
 }
 
@@ -61,8 +65,11 @@ impl Evaluator for InstanceEvaluator {
     fn add(&mut self, prediction: &Prediction, target: &Target) -> Result<()> {
         let image = Annotated::of(target)?;
         self.counts.add(&image);
+        self.answers.add(&prediction.instances, self.min_score);
         let shown = prediction.instances.iter().filter(|i| i.score >= self.min_score);
-        self.last_quality = panoptic_quality(&image, shown)?;
+        // Its masks are not to be compared with boxes.
+        let has_masks = target.objects.iter().all(|o| !o.is_box_only());
+        self.last_quality = panoptic_quality(&image, shown)?.filter(|_| has_masks);
         self.scorer.add(&image, &prediction.instances)
     }
 
@@ -75,9 +82,13 @@ impl Evaluator for InstanceEvaluator {
             return Err(Error::data("there is no object to score the model on").into());
         }
         let scores = self.scorer.finish()?;
-        let mut metrics = scores.metrics();
-        metrics.extend(scores.per_class(&self.categories));
         let counts = std::mem::take(&mut self.counts);
+        let kinds = scored_kinds(counts.has_masks());
+        let mut metrics = scores.metrics(kinds);
+        metrics.extend(scores.per_class(&self.categories, kinds));
+        let mut notes = not_scored(&counts, &scores, &self.categories);
+        notes.extend(nothing_found(&counts, &scores));
+        notes.extend(std::mem::take(&mut self.answers).notes(self.min_score));
         let conditions = [
             ("max_per_image", self.config.max_per_image.to_string()),
             ("max_dets", "mAP 100, others 1000".to_owned()),
@@ -89,7 +100,8 @@ impl Evaluator for InstanceEvaluator {
         ];
         Ok(Report {
             metrics,
-            tables: vec![scores.by_category(&self.categories)],
+            tables: vec![scores.by_category(&self.categories, kinds)],
+            notes,
             conditions: conditions.map(|(name, value)| (name.to_owned(), value)).into(),
             confusion: None,
         })

@@ -49,6 +49,10 @@ impl TaskConfig for Mask2FormerConfig {
         }))
     }
 
+    fn learns_from(&self) -> Option<TargetNeeds> {
+        Some(TargetNeeds::Masks)
+    }
+
     fn metric_names(&self) -> Option<Vec<String>> {
         Some(InstanceScores::metric_names())
     }

@@ -56,6 +56,10 @@ impl TaskConfig for SamPromptConfig {
         true
     }
 
+    fn learns_from(&self) -> Option<TargetNeeds> {
+        Some(TargetNeeds::Masks)
+    }
+
     fn metric_names(&self) -> Option<Vec<String>> {
         Some(metric_names(self.evaluation.passes()))
     }
@@ -122,7 +126,7 @@ impl Task for SamPrompt {
         let config = &self.config.evaluation;
         Ok(Box::new(PromptEvaluator::new(
             config.passes(),
-            self.categories.len(),
+            self.categories.clone(),
             config.class_agnostic,
             self.conditions(),
         )?))

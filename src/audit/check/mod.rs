@@ -7,6 +7,7 @@ mod balance;
 mod images;
 mod leaks;
 mod look;
+mod masks;
 mod objects;
 mod text;
 mod unlisted;
@@ -41,13 +42,15 @@ pub struct CheckOptions {
     pub distance: u32,
     /// How many times more frequent one class may be than another.
     pub max_ratio: f64,
+    /// Whether the task learns masks.
+    pub masks: bool,
 }
 
 impl CheckOptions {
     /// The usual limits.
     #[must_use]
     pub fn new(decode: Option<DecodeOptions>) -> Self {
-        Self { decode, distance: 4, max_ratio: 100.0 }
+        Self { decode, distance: 4, max_ratio: 100.0, masks: false }
     }
 }
 
@@ -124,6 +127,9 @@ pub fn check(
         for image in audit.images.iter().filter(|image| image.without_objects) {
             findings.add(Code::ImageWithoutObjects, audit.place(image), "it has no annotations");
         }
+    }
+    for ((_, audit), findings) in audits.iter().zip(&mut findings).filter(|_| options.masks) {
+        masks::check(audit, findings);
     }
     let statistics: Vec<Statistics> =
         audits.iter().map(|(_, audit)| Statistics::of(&audit.dataset())).collect();

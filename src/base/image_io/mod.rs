@@ -4,18 +4,20 @@
 //! OpenCV bit for bit. JPEG decoders differ by a few levels where chroma is upsampled and in the
 //! last bit of the inverse DCT, as the standard allows.
 
+mod cut_off;
 mod header;
 mod jpeg;
 mod pixels;
 
 use std::{
-    io::{Cursor, Read},
+    io::{BufRead, Cursor, Read, Seek},
     path::Path,
 };
 
 use anyhow::{Context, Result};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, metadata::Orientation};
 
+pub use crate::image_io::cut_off::check_header;
 pub use crate::image_io::header::{ExifTurn, Header, format_name, read_header};
 use crate::{Error, panics::catching};
 
@@ -78,12 +80,15 @@ pub fn decode_file(path: &Path, options: DecodeOptions) -> Result<Image> {
 /// # Errors
 /// Same errors as [`decode_file`].
 pub fn read_size(path: &Path, options: DecodeOptions) -> Result<(u32, u32)> {
+    read_turned(path, options).map(|(size, _)| size)
+}
+
+/// Same as [`read_size`], and whether EXIF swaps height and width.
+fn read_turned(path: &Path, options: DecodeOptions) -> Result<((u32, u32), bool)> {
     let bytes = read_file(path)?;
     without_panic(|| {
         let mut decoder = open(&bytes, options)?;
-        let (width, height) = decoder.dimensions();
-        let turned = options.exif && swaps_sides(decoder.orientation()?);
-        Ok(if turned { (width, height) } else { (height, width) })
+        turned_size(&mut decoder, options)
     })
     .map_err(|reason| Error::data(format!("image {}: {reason:#}", path.display())).into())
 }
@@ -94,13 +99,7 @@ pub fn read_size(path: &Path, options: DecodeOptions) -> Result<(u32, u32)> {
 /// Kind data if it cannot be read, or is larger than any image within the limits; no kind if the
 /// machine is at fault.
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let failed = |e: std::io::Error| {
-        let what = format!("image {}: cannot read", path.display());
-        if is_of_machine(&e) {
-            return anyhow::Error::new(e).context(what);
-        }
-        anyhow::Error::from(Error::data(format!("{what}: {e}")))
-    };
+    let failed = |e| cannot_read(path, e);
     let file = std::fs::File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     if length > MAX_FILE_BYTES {
@@ -113,6 +112,14 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(length as usize);
     file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
+}
+
+fn cannot_read(path: &Path, error: std::io::Error) -> anyhow::Error {
+    let what = format!("image {}: cannot read", path.display());
+    if is_of_machine(&error) {
+        return anyhow::Error::new(error).context(what);
+    }
+    Error::data(format!("{what}: {error}")).into()
 }
 
 /// Whether memory or file handles ran out, so that the file need not be at fault.
@@ -147,14 +154,25 @@ fn without_panic<T>(decode: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 fn open(bytes: &[u8], options: DecodeOptions) -> Result<impl ImageDecoder + '_> {
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    let format = reader.format().with_context(|| {
-        let what = if bytes.is_empty() { "the file is empty" } else { "not an image" };
-        format!("{what} (supported: PNG, JPEG, BMP, TIFF and WebP, recognised by content)")
-    })?;
-    if format == ImageFormat::Jpeg {
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+    if known_format(&reader, bytes.is_empty())? == ImageFormat::Jpeg {
         jpeg::check_complete(bytes)?;
     }
+    limited(reader, options)
+}
+
+fn known_format<R: BufRead + Seek>(reader: &ImageReader<R>, is_empty: bool) -> Result<ImageFormat> {
+    reader.format().with_context(|| {
+        let what = if is_empty { "the file is empty" } else { "not an image" };
+        format!("{what} (supported: PNG, JPEG, BMP, TIFF and WebP, recognised by content)")
+    })
+}
+
+/// A decoder that has read the header, within the limits.
+fn limited<'a, R: BufRead + Seek + 'a>(
+    mut reader: ImageReader<R>,
+    options: DecodeOptions,
+) -> Result<impl ImageDecoder + 'a> {
     let mut limits = Limits::no_limits();
     // 16-bit RGBA and the decoder's own buffers.
     limits.max_alloc = Some(options.max_pixels.saturating_mul(16).saturating_add(64 << 20));
@@ -169,6 +187,16 @@ fn open(bytes: &[u8], options: DecodeOptions) -> Result<impl ImageDecoder + '_> 
         options.max_pixels
     );
     Ok(decoder)
+}
+
+/// `(height, width)` as it will be decoded, and whether EXIF swaps them.
+fn turned_size(
+    decoder: &mut impl ImageDecoder,
+    options: DecodeOptions,
+) -> Result<((u32, u32), bool)> {
+    let (width, height) = decoder.dimensions();
+    let turned = options.exif && swaps_sides(decoder.orientation()?);
+    Ok((if turned { (width, height) } else { (height, width) }, turned))
 }
 
 fn swaps_sides(orientation: Orientation) -> bool {

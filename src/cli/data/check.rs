@@ -9,11 +9,12 @@ use sonotune_base::words::counted;
 
 use sonotune_audit::check::{self, CheckOptions, DatasetCheck};
 use sonotune_base::Error;
+use sonotune_dataset::TargetNeeds;
 use sonotune_run::config;
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Config file; only `[dataset]` and `[preprocess]` are used.
+    /// Config file; only `[dataset]`, `[preprocess]` and what the task learns from are used.
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
     /// Overrides, e.g. `dataset.root=data/other`.
@@ -45,10 +46,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<()> {
         decode: (!args.quick).then(|| config.preprocess.decode_options()),
         distance: args.distance,
         max_ratio: args.max_ratio,
+        masks: config.task.learns_from() == Some(TargetNeeds::Masks)
+            && !config.train.allow_boxes_as_masks,
     };
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    let found = check::check(&*config.dataset, options, &|| {
+    let found = check::check(config.dataset()?, options, &|| {
         bar.inc(1);
         bar.set_message(format!("{} images", bar.position()));
     });

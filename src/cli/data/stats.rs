@@ -43,7 +43,7 @@ pub(crate) fn run(args: &StatsArgs) -> Result<()> {
     let decode = config.preprocess.decode_options();
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    let survey = survey(&*config.dataset, decode, &|| {
+    let survey = survey(config.dataset()?, decode, &|| {
         bar.inc(1);
         bar.set_message(format!("{} images", bar.position()));
     });

@@ -139,9 +139,9 @@ pub enum ImageLabel {
 #[serde(rename_all = "snake_case")]
 pub enum CheckFiles {
     /// The first eight: finds a wrong folder at once.
-    #[default]
     Some,
-    /// Every one: seconds on a local disk, minutes on a network.
+    /// Every one: a second on a local disk, minutes on a slow network.
+    #[default]
     All,
     None,
 }
@@ -199,6 +199,10 @@ inventory::submit! {
 impl DatasetConfig for CocoConfig {
     fn splits(&self) -> Vec<Split> {
         Split::ALL.into_iter().filter(|&s| self.split(s).is_some()).collect()
+    }
+
+    fn source(&self, split: Split) -> Option<PathBuf> {
+        self.split(split).map(|files| self.root.join(&files.annotations))
     }
 
     fn open(&self, split: Split) -> Result<Dataset> {

@@ -149,6 +149,18 @@ codes! {
     ImageWithoutObjects "image-without-objects" Doubt
         "an image without any annotated object"
         "annotate it; if it really shows nothing, keep it as it is (dataset.keep_empty)";
+    NothingToLearn "nothing-to-learn" Fault
+        "a split without any object, crowds not counted, although the task learns from objects"
+        "annotate some, or leave the split out of the config";
+    NoMasks "no-masks" Fault
+        "no object of a split has a mask, only a box, although the task learns masks"
+        "annotate masks; with train.allow_boxes_as_masks = true each box counts as a mask";
+    BoxWithoutMask "box-without-mask" Doubt
+        "an object without a mask among others that have one: its box counts as its mask"
+        "annotate its mask, or remove the object";
+    MasksAreBoxes "masks-are-boxes" Doubt
+        "every mask of a split is exactly its box, although the task learns masks"
+        "check whether boxes were exported as masks; if so, annotate masks";
     CategoryWithoutObjects "category-without-objects" Doubt
         "a category that has no object or image, although some are expected"
         "leave the category out (dataset.ignore_categories), or split the data again";

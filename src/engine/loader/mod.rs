@@ -22,6 +22,7 @@ mod workers;
 
 pub use bad::BadImage;
 pub use config::{BadImages, LoaderConfig};
+pub use prepare::check_size;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -91,7 +91,10 @@ fn in_file(record: &Record) -> String {
 
 /// Whether the decoded image, which EXIF may have rotated by 90 degrees, has the size that the
 /// annotations claim.
-fn check_size(
+///
+/// # Errors
+/// A data error if it has not.
+pub fn check_size(
     got: (u32, u32),
     transposed: bool,
     expected: Option<(u32, u32)>,

@@ -14,6 +14,7 @@
 //! # assert!(map_50(&[]).unwrap().is_nan());
 //! ```
 
+mod notes;
 mod quality;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use sonotune_dataset::Object;
 use sonotune_metrics::coco::{CocoEvaluator, CocoResult, Detection, IouType, Params, Query, Truth};
 use sonotune_metrics::{Metric, Table};
 
+pub use notes::{Answers, not_scored, nothing_found};
 pub use quality::panoptic_quality;
 pub use sonotune_base::words::{number, percent};
 
@@ -82,9 +84,18 @@ pub struct Counts {
     pub crowds: u64,
     /// Objects whose mask is empty.
     pub objects_without_pixels: u64,
+    /// Objects with a box and no mask: the box counts as their mask.
+    pub boxes_only: u64,
 }
 
 impl Counts {
+    /// Whether there are masks to score against. Without any, a score of masks would be one of boxes
+    /// under the wrong name: it is left out.
+    #[must_use]
+    pub fn has_masks(&self) -> bool {
+        self.objects == 0 || self.boxes_only < self.objects
+    }
+
     /// Counts an image.
     pub fn add(&mut self, image: &Annotated) {
         let crowds = image.objects.iter().filter(|o| o.is_crowd).count() as u64;
@@ -95,7 +106,15 @@ impl Counts {
         self.objects += image.objects.len() as u64 - crowds;
         self.crowds += crowds;
         self.objects_without_pixels += empty as u64;
+        let boxes = image.objects.iter().filter(|o| !o.is_crowd && o.is_box_only()).count();
+        self.boxes_only += boxes as u64;
     }
+}
+
+/// The kinds of figures that can be scored: without masks, those of boxes alone.
+#[must_use]
+pub fn scored_kinds(has_masks: bool) -> &'static [IouType] {
+    if has_masks { &[IouType::Bbox, IouType::Segm] } else { &[IouType::Bbox] }
 }
 
 /// Scores the boxes and masks of one stream of predictions together.
@@ -237,21 +256,20 @@ impl InstanceScores {
         figures.chain(per_class).collect()
     }
 
-    /// [`figures`](Self::figures) of boxes, then of masks.
+    /// [`figures`](Self::figures) of these kinds.
     #[must_use]
-    pub fn metrics(&self) -> Vec<Metric> {
-        let kinds = [IouType::Bbox, IouType::Segm];
-        let figures = kinds.into_iter().flat_map(|kind| self.figures(kind));
+    pub fn metrics(&self, kinds: &[IouType]) -> Vec<Metric> {
+        let figures = kinds.iter().flat_map(|&kind| self.figures(kind));
         figures.map(|(name, value)| Metric::highest(name, value)).collect()
     }
 
     /// For each category `per_class/<name>/bbox_mAP`, `…/bbox_mAP_50`, and the same with `segm`; NaN
     /// if it has no objects.
     #[must_use]
-    pub fn per_class<S: AsRef<str>>(&self, names: &[S]) -> Vec<Metric> {
+    pub fn per_class<S: AsRef<str>>(&self, names: &[S], kinds: &[IouType]) -> Vec<Metric> {
         let mut metrics = Vec::new();
         for (category, name) in names.iter().enumerate() {
-            for kind in [IouType::Bbox, IouType::Segm] {
+            for &kind in kinds {
                 for (figure, iou) in PER_CLASS {
                     let name = format!("per_class/{}/{}_{figure}", name.as_ref(), kind.as_str());
                     metrics.push(Metric::highest(
@@ -267,7 +285,7 @@ impl InstanceScores {
     /// mAP and mAP50 of each category, in percent, and the number of its objects. The means of the
     /// columns, over the categories that have objects, are [`figures`](Self::figures).
     #[must_use]
-    pub fn by_category<S: AsRef<str>>(&self, names: &[S]) -> Table {
+    pub fn by_category<S: AsRef<str>>(&self, names: &[S], kinds: &[IouType]) -> Table {
         let header = ["category", "bbox mAP", "bbox mAP50", "segm mAP", "segm mAP50", "objects"];
         let agnostic = self.bbox.params().class_agnostic;
         let row = |(category, objects): (usize, &u64)| {
@@ -275,7 +293,10 @@ impl InstanceScores {
                 Some(name) if !agnostic => name.as_ref(),
                 _ => "all categories as one",
             };
-            let precision = |kind, iou| percent(self.precision(kind, iou, "all", Some(category)));
+            let precision = |kind, iou| match kinds.contains(&kind) {
+                true => percent(self.precision(kind, iou, "all", Some(category))),
+                false => percent(f64::NAN),
+            };
             vec![
                 name.to_owned(),
                 precision(IouType::Bbox, None),
@@ -314,6 +335,7 @@ mod tests {
     use super::*;
     use sonotune_base::{ImageId, Segmentation};
 
+    const BOTH: &[IouType] = &[IouType::Bbox, IouType::Segm];
     const SIDE: u32 = 100;
 
     fn square(x: f64, y: f64, side: f64) -> Rle {
@@ -361,7 +383,7 @@ mod tests {
     }
 
     fn value(scores: &InstanceScores, name: &str) -> f64 {
-        scores.metrics().iter().find(|m| m.name == name).unwrap().value
+        scores.metrics(BOTH).iter().find(|m| m.name == name).unwrap().value
     }
 
     #[test]
@@ -383,7 +405,7 @@ mod tests {
             assert!((value(&scores, name) - expected).abs() < 1e-12, "{name}");
         }
         assert!(value(&scores, "bbox_mAP_s").is_nan() && value(&scores, "segm_mAP_l").is_nan());
-        let names: Vec<_> = scores.metrics().into_iter().map(|m| m.name).collect();
+        let names: Vec<_> = scores.metrics(BOTH).into_iter().map(|m| m.name).collect();
         assert_eq!(names[..3], ["bbox_mAP", "bbox_mAP_50", "bbox_mAP_75"]);
         assert_eq!(
             names[6..],
@@ -423,12 +445,12 @@ mod tests {
         scorer.add(&image, &[found(0, a, 0.9), found(0, b, 0.8)]).unwrap();
         scorer.add(&annotated(vec![]), &[]).unwrap();
         let scores = scorer.finish().unwrap();
-        let table = scores.by_category(&["cyst", "mass", "node"]);
+        let table = scores.by_category(&["cyst", "mass", "node"], BOTH);
         assert_eq!(table.rows[0], ["cyst", "100.0", "100.0", "100.0", "100.0", "1"]);
         assert_eq!(table.rows[1], ["mass", "0.0", "0.0", "0.0", "0.0", "1"]);
         assert_eq!(table.rows[2], ["node", "n/a", "n/a", "n/a", "n/a", "0"]);
         assert!((value(&scores, "bbox_mAP") - 0.5).abs() < 1e-12);
-        let metrics = scores.per_class(&["cyst", "mass", "node"]);
+        let metrics = scores.per_class(&["cyst", "mass", "node"], BOTH);
         let of = |name: &str| metrics.iter().find(|m| m.name == name).unwrap().value;
         assert!((of("per_class/cyst/segm_mAP_50") - 1.0).abs() < 1e-12);
         assert_eq!(of("per_class/mass/bbox_mAP"), 0.0);
@@ -436,7 +458,7 @@ mod tests {
 
         let mut agnostic = InstanceScorer::new(3, true).unwrap();
         agnostic.add(&image, &[found(0, a, 0.9), found(0, b, 0.8)]).unwrap();
-        let rows = agnostic.finish().unwrap().by_category(&["cyst", "mass", "node"]).rows;
+        let rows = agnostic.finish().unwrap().by_category(&["cyst", "mass", "node"], BOTH).rows;
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0][1..], ["100.0", "100.0", "100.0", "100.0", "2"]);
     }
@@ -454,6 +476,7 @@ mod tests {
             objects: 2,
             crowds: 1,
             objects_without_pixels: 1,
+            boxes_only: 2,
         };
         assert_eq!(counts, expected);
     }

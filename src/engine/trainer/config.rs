@@ -25,6 +25,12 @@ pub struct TrainConfig {
     pub ema: Option<EmaConfig>,
     /// Absent: the run makes all its steps.
     pub early_stopping: Option<EarlyStoppingConfig>,
+    /// Trains even if no image of the training split has an object (or category) to learn from.
+    #[serde(default)]
+    pub allow_no_objects: bool,
+    /// Trains a task that learns masks even if no object of a split has one: boxes stand in for them.
+    #[serde(default)]
+    pub allow_boxes_as_masks: bool,
 }
 
 fn one() -> u64 {

@@ -43,7 +43,28 @@ impl Schema for RunConfig {
 /// # Errors
 /// Of kind config; one text that names every problem with file, line and key.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
+    let loaded = load_for_prediction(path, overrides)?;
+    match missing_dataset(&loaded) {
+        Some(problem) => Err(Error::config(problem.to_string()).into()),
+        None => Ok(loaded),
+    }
+}
+
+/// Same as [`load`], also without `[dataset]`.
+///
+/// # Errors
+/// Same errors as [`load`].
+pub fn load_for_prediction(path: &Path, overrides: &[String]) -> Result<Loaded> {
     config::load(path, overrides)
+}
+
+fn missing_dataset(loaded: &Loaded) -> Option<Problem> {
+    let file = loaded.path().display();
+    loaded
+        .config
+        .dataset
+        .is_none()
+        .then(|| Problem::error(format!("{file}: {}", schema::NO_DATASET)).key("dataset"))
 }
 
 /// Reads the config of a run; see [`config::check`].
@@ -51,7 +72,8 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
 /// # Errors
 /// Every problem.
 pub fn check(path: &Path, overrides: &[String]) -> Result<Loaded, Vec<Problem>> {
-    config::check(path, overrides)
+    let loaded = config::check(path, overrides)?;
+    missing_dataset(&loaded).map_or(Ok(loaded), |problem| Err(vec![problem]))
 }
 
 /// The backbones, tasks and datasets that are linked in.

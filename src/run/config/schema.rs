@@ -3,8 +3,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use sonotune_base::Error;
 use sonotune_dataset::{
     DatasetConfig,
     transforms::{AugmentConfig, PreprocessConfig},
@@ -37,7 +39,9 @@ pub struct RunConfig {
     pub deterministic: Deterministic,
     /// The run's folder; must not exist yet, unless `--overwrite` or `--resume` is given.
     pub run_dir: PathBuf,
-    pub dataset: Box<dyn DatasetConfig>,
+    /// Absent: the config is for `predict` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<Box<dyn DatasetConfig>>,
     #[serde(default)]
     pub preprocess: PreprocessConfig,
     #[serde(default)]
@@ -58,6 +62,20 @@ pub struct RunConfig {
     #[serde(default)]
     pub logging: LoggingConfig,
 }
+
+impl RunConfig {
+    /// The `[dataset]` table.
+    ///
+    /// # Errors
+    /// Of kind config if there is none.
+    pub fn dataset(&self) -> Result<&dyn DatasetConfig> {
+        self.dataset.as_deref().ok_or_else(|| Error::config(NO_DATASET).into())
+    }
+}
+
+/// Why a config without `[dataset]` is refused.
+pub(super) const NO_DATASET: &str =
+    "missing table `[dataset]`: only `predict --config` can do without it";
 
 /// `[evaluation]`: when and how the model is scored in training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ use super::{
     largest_batch::{LargestBatch, largest},
     model::{Model, decided_by_weights},
     prepared::{self, Prepared, Start},
+    splits::Splits,
     trial::{self, prepare_usable},
 };
 use crate::config::{Loaded, RunConfig, known_keys};
@@ -51,7 +52,8 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
     let prepared = Prepared::new(config, Start::Config)?;
-    let Prepared { model, train_set, val_set, optimizer, ema, .. } = prepared;
+    let Prepared { model, splits, optimizer, ema, .. } = prepared;
+    let Splits { train: train_set, val: val_set, notes } = splits;
     let weights = match &prepared.weights {
         Some(report) => report.summary().trim_end().to_owned(),
         None => format!("weights: none given; random start with seed {}", config.seed),
@@ -71,6 +73,7 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let mut report = DryRunReport::new(config, train_set.records.len());
     report.device = prepared.device_reason;
     report.weights = weights;
+    report.notes = notes;
     (report.parameters, report.trainable) = (parameters, trainable);
     report.checkpoint_bytes = checkpoint_bytes;
     report.weights_bytes = model.vs.variables().values().map(memory::size).sum();

@@ -16,6 +16,8 @@ pub struct DryRunReport {
     pub fits: bool,
     /// What does not fit, one sentence each.
     pub problems: Vec<String>,
+    /// What is worth a warning about the data, one sentence each.
+    pub notes: Vec<String>,
     /// What to change, the least costly first.
     pub advice: Vec<String>,
     pub device: String,
@@ -93,6 +95,7 @@ impl DryRunReport {
         Self {
             fits: true,
             problems: Vec::new(),
+            notes: Vec::new(),
             advice: Vec::new(),
             device: String::new(),
             weights: String::new(),

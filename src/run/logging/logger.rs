@@ -312,6 +312,9 @@ impl Inner {
         let headline: Vec<String> =
             headline.map(|m| format!("{} {}", m.name, significant(m.value))).collect();
         self.say(&format!("step {step}  {split}: {}", headline.join("  ")));
+        for note in &report.notes {
+            self.say(&format!("step {step}  {split}: note: {note}"));
+        }
         for table in &report.tables {
             self.log(&sonotune_metrics::table::plain(table));
             let tag = format!("{split}/{}", table.title);

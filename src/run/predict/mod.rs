@@ -20,16 +20,19 @@ use crate::predict::{
     sources::{Asked, base_of},
 };
 pub use crate::predict::{masks::MaskFiles, sources::PromptSource};
-use crate::{config::Loaded, logging::pictures};
+use crate::{
+    config::{Loaded, RunConfig},
+    logging::pictures,
+};
 use sonotune_base::{
-    Category,
+    Category, Error,
     error::{ErrorKind, exit_code},
 };
 use sonotune_dataset::{Dataset, ImagePrompts, ObjectPrompt, Split, files::relative_text};
 use sonotune_engine::loader::BadImages;
 use sonotune_engine::{
     batch::{Batch, Target},
-    device,
+    checkpoint, device,
     loader::{LoadPlan, Loader, prepare_batch},
     task::{Instance, Prediction},
 };
@@ -95,7 +98,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
     let asked = Asked::gather(&options.prompts, &options.images)?;
     let categories = match options.source {
         ModelSource::Pretrained if takes_prompts => asked.categories(None)?,
-        ModelSource::Pretrained => config.dataset.open(Split::Train)?.categories,
+        ModelSource::Pretrained => known_categories(config)?,
         _ => Vec::new(),
     };
     let Opened { model, path: checkpoint, beside, averaged, .. } =
@@ -146,6 +149,23 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
         notes: &record.notes,
     })?;
     Ok(record)
+}
+
+/// The categories of pretrained weights: those of the dataset; without one, those that a checkpoint
+/// of a run was trained for.
+fn known_categories(config: &RunConfig) -> Result<Vec<Category>> {
+    if config.dataset.is_some() {
+        return Ok(config.dataset()?.open(Split::Train)?.categories);
+    }
+    let weights = config.weights.as_ref().map(|weights| &weights.path);
+    match weights.map(|path| checkpoint::read_progress(path)) {
+        Some(Ok(progress)) => Ok(progress.categories),
+        _ => Err(Error::config(
+            "missing table `[dataset]`: this task predicts categories, and only [dataset] or a \
+             checkpoint of a run as weights.path says which",
+        )
+        .into()),
+    }
 }
 
 /// The config whose task uses the protocol that the source names.

@@ -15,11 +15,13 @@ use super::{
     prepared::{self, Prepared, Start},
     report,
     skipped::SkippedList,
+    splits::{Splits, lacks_masks},
     trial,
 };
 use crate::logging::environment;
 use crate::{
     config::Loaded,
+    data_record::DataRecord,
     logging::{LoggerOptions, RunLogger},
 };
 use setup::{Introduction, Resumed};
@@ -35,6 +37,8 @@ pub struct TrainOptions {
     pub existing: Existing,
     /// The checkpoint that a resumed run continues from.
     pub resume_from: ModelSource,
+    /// Resume even if annotations or images have changed since the run began.
+    pub changed_data: bool,
     pub stop: StopFlag,
 }
 
@@ -64,8 +68,14 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         _ => Start::Config,
     };
     let prepared = Prepared::new(config, start)?;
-    let Prepared { model, train_set, val_set, mut optimizer, mut ema, .. } = prepared;
+    let Prepared { model, splits, mut optimizer, mut ema, .. } = prepared;
+    let Splits { train: train_set, val: val_set, mut notes } = splits;
     require_best_metric(&model, val_set.as_ref())?;
+    let data =
+        DataRecord::of([(Split::Train, Some(&*train_set)), (Split::Val, val_set.as_deref())]);
+    if options.existing == Existing::Resume {
+        notes.extend(data.require_unchanged(&config.run_dir, options.changed_data)?);
+    }
 
     let folder = RunFolder::create(&config.run_dir, options.existing)?;
     let progress = if folder.is_resumed() {
@@ -75,6 +85,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         prepared::start(&model)
     };
     let logger = begin_log(&folder, loaded, model.device(), &progress)?;
+    data.write(&folder)?;
     let introduction = Introduction {
         loaded,
         decided: decided.as_ref().map_or(&[], |decided| &decided.options),
@@ -84,6 +95,7 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         step: progress.step,
         train_set: &train_set,
         val_set: val_set.as_deref(),
+        notes: &notes,
     };
     introduction.write(&folder, &logger)?;
 
@@ -113,8 +125,10 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
 fn require_best_metric(model: &Model, val_set: Option<&Arc<Dataset>>) -> Result<()> {
     let config = model.config;
     match val_set {
+        // Without masks, scores of masks are not reported, either.
         Some(val_set)
-            if config.evaluation.best_metric.is_some() && config.task.metric_names().is_none() =>
+            if config.evaluation.best_metric.is_some()
+                && (config.task.metric_names().is_none() || lacks_masks(config, val_set)) =>
         {
             trial::evaluate(model, val_set, &model.load_plan()).map(drop)
         }

@@ -157,6 +157,7 @@ impl Run<'_> {
                 checkpoint,
             }),
             metrics: self.last_report.as_ref().map(|r| r.metrics.clone()).unwrap_or_default(),
+            notes: self.last_report.as_ref().map(|r| r.notes.clone()).unwrap_or_default(),
             faults: self.faults(),
             next_commands,
         }

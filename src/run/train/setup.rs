@@ -88,6 +88,8 @@ pub(super) struct Introduction<'a> {
     pub(super) step: u64,
     pub(super) train_set: &'a Dataset,
     pub(super) val_set: Option<&'a Dataset>,
+    /// What is worth a warning about the data.
+    pub(super) notes: &'a [String],
 }
 
 impl Introduction<'_> {
@@ -113,6 +115,7 @@ impl Introduction<'_> {
             Some(dataset) => logger.info(&format!("val: {}", dataset.summary().trim_end())),
             None => logger.warn("the dataset has no validation split: nothing is evaluated"),
         }
+        self.notes.iter().for_each(|note| logger.warn(note));
         Ok(())
     }
 

@@ -51,6 +51,7 @@ impl Run<'_> {
             let batches = self.load(&mut feed)?;
             let values = self.step(&mut feed, batches)?;
             self.log(&values)?;
+            self.writer.poll()?;
             let due = self.due(stop);
             if due.save {
                 self.save(&due)?;
@@ -104,7 +105,6 @@ impl Run<'_> {
         let time = StepTime { step_seconds, data_seconds: feed.data_seconds, images };
         self.logger.tick(self.progress.step, time);
         self.warn_if_starved(feed, time);
-        self.writer.poll()?;
         Ok(values)
     }
 
@@ -165,6 +165,8 @@ impl Run<'_> {
         if !self.progress.evaluation_pending {
             return Ok(());
         }
+        // An evaluation may need more memory than a step: the process may be killed for it.
+        self.writer.wait()?;
         let is_best = self.evaluate()?;
         self.progress.evaluation_pending = false;
         self.write_checkpoint(is_best)

@@ -6,7 +6,10 @@ use sonotune_engine::{
         overlap::{OverlapMeans, Spacing, overlap},
     },
     prelude::*,
-    task::instances::{Annotated, Counts, InstanceScorer, figure_names, number, percent},
+    task::instances::{
+        Annotated, Answers, Counts, InstanceScorer, figure_names, not_scored, nothing_found,
+        number, percent,
+    },
 };
 
 /// Metrics of the overlap of each object with its own answer.
@@ -27,6 +30,7 @@ pub(crate) fn metric_names(passes: Vec<String>) -> Vec<String> {
 #[derive(Debug)]
 pub(crate) struct PromptEvaluator {
     passes: Vec<Pass>,
+    categories: Vec<String>,
     conditions: Vec<(String, String)>,
     counts: Counts,
     /// Mean IoU of the answers of the first pass on the most recently added image.
@@ -38,21 +42,23 @@ struct Pass {
     name: String,
     scorer: InstanceScorer,
     overlap: OverlapMeans,
+    answers: Answers,
 }
 
 impl PromptEvaluator {
     pub(crate) fn new(
         passes: Vec<String>,
-        num_categories: usize,
+        categories: Vec<String>,
         class_agnostic: bool,
         conditions: Vec<(String, String)>,
     ) -> Result<Self> {
         let pass = |name| {
-            let scorer = InstanceScorer::new(num_categories, class_agnostic)?;
-            Ok(Pass { name, scorer, overlap: OverlapMeans::default() })
+            let scorer = InstanceScorer::new(categories.len(), class_agnostic)?;
+            let (overlap, answers) = (OverlapMeans::default(), Answers::default());
+            Ok(Pass { name, scorer, overlap, answers })
         };
         let passes = passes.into_iter().map(pass).collect::<Result<_>>()?;
-        Ok(Self { passes, conditions, counts: Counts::default(), last_iou: None })
+        Ok(Self { passes, categories, conditions, counts: Counts::default(), last_iou: None })
     }
 }
 
@@ -68,7 +74,9 @@ impl Evaluator for PromptEvaluator {
                 .collect();
             let iou = pass.add(&image, &answers)?;
             if index == 0 {
-                self.last_iou = iou;
+                // Its masks are not to be compared with boxes.
+                let has_masks = target.objects.iter().all(|object| !object.is_box_only());
+                self.last_iou = iou.filter(|_| has_masks);
             }
         }
         Ok(())
@@ -101,7 +109,7 @@ impl Evaluator for PromptEvaluator {
         };
         let mut report = Report::default();
         for pass in std::mem::take(&mut self.passes) {
-            pass.report(&mut report.metrics, &mut table.rows)?;
+            pass.report(&self.counts, &self.categories, &mut report, &mut table.rows)?;
         }
         report.tables.push(table);
         report.conditions = std::mem::take(&mut self.conditions);
@@ -122,6 +130,7 @@ impl Pass {
     /// The mean IoU of the answers on this image, if it is defined.
     fn add(&mut self, image: &Annotated, answers: &[&Instance]) -> Result<Option<f64>> {
         let mut of_image = OverlapMeans::default();
+        self.answers.add(answers.iter().copied(), 0.0);
         self.scorer.add(image, answers.iter().copied())?;
         for instance in answers {
             let of_object = instance.answers.and_then(|a| image.masks().get(a.object));
@@ -136,30 +145,54 @@ impl Pass {
         Ok((iou.count > 0).then(|| iou.value()))
     }
 
-    fn report(mut self, metrics: &mut Vec<Metric>, rows: &mut Vec<Vec<String>>) -> Result<()> {
+    fn report(
+        mut self,
+        counts: &Counts,
+        categories: &[String],
+        report: &mut Report,
+        rows: &mut Vec<Vec<String>>,
+    ) -> Result<()> {
         let scores = self.scorer.finish()?;
         let overlap = self.overlap;
         let mut row = vec![self.name.clone()];
         let full = |name: &str| format!("{}/{name}", self.name);
+        // Without masks, what is compared with masks is left out.
+        let has_masks = counts.has_masks();
         for kind in [IouType::Segm, IouType::Bbox] {
+            let scored = has_masks || kind == IouType::Bbox;
             let figures = scores.figures(kind);
             let figure = |(name, value): &(String, f64)| Metric::highest(full(name), *value);
-            metrics.extend(figures.iter().map(figure));
+            report.metrics.extend(figures.iter().map(figure).filter(|_| scored));
             // mAP and mAP_50.
-            row.extend(figures[..2].iter().map(|(_, value)| percent(*value)));
+            let cell = |value: f64| percent(if scored { value } else { f64::NAN });
+            row.extend(figures[..2].iter().map(|(_, value)| cell(*value)));
         }
         let (iou, dice, hd95) = (overlap.iou(), overlap.dice(), overlap.hd95());
         let undefined = overlap.num_one_empty() as f64;
         let [of_iou, of_dice, of_hd95, of_undefined] = OVERLAPS.map(full);
-        metrics.extend([
+        let overlaps = [
             Metric::highest(of_iou, iou.value()),
             Metric::highest(of_dice, dice.value()),
             Metric::lowest(of_hd95, hd95.value()),
             Metric::new(of_undefined, undefined),
-        ]);
-        row.extend([percent(iou.value()), percent(dice.value()), number(hd95.value())]);
+        ];
+        if has_masks {
+            report.metrics.extend(overlaps);
+            row.extend([percent(iou.value()), percent(dice.value()), number(hd95.value())]);
+        } else {
+            row.extend([percent(f64::NAN), percent(f64::NAN), number(f64::NAN)]);
+        }
         row.push(overlap.num_pairs().to_string());
         rows.push(row);
+        let own = nothing_found(counts, &scores).into_iter().chain(self.answers.notes(0.0));
+        let own = own.map(|note| format!("{}: {note}", self.name));
+        let common = not_scored(counts, &scores, categories).into_iter();
+        for note in common.chain(own) {
+            // What is true of the split is true of every pass.
+            if !report.notes.contains(&note) {
+                report.notes.push(note);
+            }
+        }
         Ok(())
     }
 }

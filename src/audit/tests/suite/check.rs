@@ -93,6 +93,49 @@ fn a_folder_of_an_unknown_class_is_reported_and_the_others_read() {
 }
 
 #[test]
+fn a_task_that_learns_masks_is_told_of_those_that_lack() {
+    let dir = tempfile::tempdir().unwrap();
+    let square = json!([[5.0, 5.0, 20.0, 5.0, 20.0, 20.0, 5.0, 20.0]]);
+    let triangle = json!([[5.0, 5.0, 20.0, 5.0, 20.0, 20.0]]);
+    let (none, null) = (json!([]), Value::Null);
+    // Segmentations of two objects, whether both are crowds, and what is found.
+    let cases = [
+        ([&triangle, &triangle], 0, vec![]),
+        ([&none, &null], 0, vec![(Code::NoMasks, 1)]),
+        ([&none, &triangle], 0, vec![(Code::BoxWithoutMask, 1)]),
+        ([&square, &square], 0, vec![(Code::MasksAreBoxes, 1)]),
+        ([&square, &triangle], 0, vec![]),
+        ([&none, &triangle], 1, vec![(Code::NothingToLearn, 1)]),
+    ];
+    for (segmentations, crowds, expected) in cases {
+        let image = |i: usize| {
+            save(&dir.path().join(format!("{i}.png")), i as u32);
+            json!({ "id": i, "file_name": format!("{i}.png"), "height": 40, "width": 40 })
+        };
+        let object = |i: usize| {
+            json!({ "id": i, "image_id": i, "category_id": 1, "iscrowd": crowds, "area": 225.0,
+                    "bbox": [5.0, 5.0, 15.0, 15.0], "segmentation": segmentations[i] })
+        };
+        let file = json!({ "images": [image(0), image(1)], "annotations": [object(0), object(1)],
+                           "categories": [{ "id": 1, "name": "a" }] });
+        fs::write(dir.path().join("train.json"), file.to_string()).unwrap();
+        let table = json!({ "type": "coco", "root": dir.path(), "train": "train.json" });
+        let config: Box<dyn DatasetConfig> = serde_json::from_value(table).unwrap();
+        let found = |masks: bool| {
+            let options = CheckOptions { masks, ..CheckOptions::new(None) };
+            let report = check(&*config, options, &|| ()).unwrap();
+            let of_masks =
+                [Code::NothingToLearn, Code::NoMasks, Code::BoxWithoutMask, Code::MasksAreBoxes];
+            let found = codes(&report).into_iter().map(|(_, code, count)| (code, count));
+            found.filter(|(code, _)| of_masks.contains(code)).collect::<Vec<_>>()
+        };
+        assert_eq!(found(true), expected, "{segmentations:?}");
+        // Other tasks do not care.
+        assert_eq!(found(false), []);
+    }
+}
+
+#[test]
 fn every_code_is_documented_and_every_documented_code_is_one() {
     let path = sonotune_testing::root().join("docs/data-check.md");
     let text = fs::read_to_string(path).unwrap();

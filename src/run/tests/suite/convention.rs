@@ -24,6 +24,7 @@ fn a_run_records_the_convention_and_starts_another_likewise() {
             &sonotune_run::TrainOptions {
                 existing: sonotune_run_folder::Existing::Refuse,
                 resume_from: sonotune_run::ModelSource::Last,
+                changed_data: false,
                 stop: sonotune_base::stop::StopFlag::default(),
             },
         )

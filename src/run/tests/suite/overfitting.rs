@@ -22,6 +22,7 @@ fn overfitted(config: &str, metric: &str) -> Option<f64> {
     let options = sonotune_run::TrainOptions {
         existing: sonotune_run_folder::Existing::Refuse,
         resume_from: sonotune_run::ModelSource::Last,
+        changed_data: false,
         stop: sonotune_base::stop::StopFlag::default(),
     };
     let metrics = sonotune_run::train(&loaded, &options).unwrap().summary.metrics;

@@ -227,6 +227,7 @@ fn a_full_disk_loses_records_and_not_the_run() {
         peak_memory_bytes: None,
         best: None,
         metrics: report().metrics,
+        notes: Vec::new(),
         faults: Faults::default(),
         next_commands: vec!["sonotune eval".into()],
     };
