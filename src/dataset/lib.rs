@@ -15,6 +15,7 @@ mod input;
 pub mod list_file;
 pub mod prompt_file;
 pub mod prompts;
+mod text;
 pub mod transforms;
 
 use sha2::{Digest, Sha256};

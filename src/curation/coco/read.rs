@@ -51,7 +51,6 @@ fn join(raw: RawFile) -> Result<CocoFile> {
     );
     check_categories(&categories)?;
     let numbers = number_images(&raw_images)?;
-    check_ids(&raw_annotations)?;
     let category_ids: HashSet<u64> = categories.iter().map(|c| c.id).collect();
     let mut annotations = Vec::with_capacity(raw_annotations.len());
     for (i, mut annotation) in raw_annotations.into_iter().enumerate() {
@@ -111,17 +110,6 @@ fn number_images(images: &[RawImage]) -> Result<HashMap<ImageId, u64>> {
         }
     }
     Ok(numbers)
-}
-
-fn check_ids(annotations: &[RawAnnotation]) -> Result<()> {
-    let mut seen = HashMap::with_capacity(annotations.len());
-    for (i, annotation) in annotations.iter().enumerate() {
-        let Some(id) = &annotation.id else { continue };
-        if let Some(j) = seen.insert(id, i) {
-            bail!("annotations[{j}] and annotations[{i}] have the same id {id}");
-        }
-    }
-    Ok(())
 }
 
 fn joined_image(raw: RawImage, id: u64) -> Result<ImageRecord> {

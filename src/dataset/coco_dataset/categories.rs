@@ -3,7 +3,6 @@
 use std::{collections::HashMap, path::Path};
 
 use anyhow::Result;
-use sonotune_base::words::did_you_mean;
 
 use super::RawCategory;
 use sonotune_base::{Category, Error, names::mismatch};
@@ -23,7 +22,7 @@ impl CategoryMap {
     /// Categories as the file at `path` lists them, without those named in `ignored`.
     ///
     /// # Errors
-    /// If an entry lacks id or name or repeats those of another, or an ignored name does not exist.
+    /// If an entry lacks id or name or repeats those of another, or none is left.
     pub(super) fn new(raw: &[RawCategory], ignored: &[String], path: &Path) -> Result<Self> {
         let file = path.display();
         let mut categories: Vec<Category> = Vec::new();
@@ -40,14 +39,6 @@ impl CategoryMap {
                 );
             }
             categories.push(Category { id, name });
-        }
-        let names = || categories.iter().map(|c| c.name.as_str());
-        if let Some(name) = ignored.iter().find(|ignored| !names().any(|n| n == *ignored)) {
-            let hint = did_you_mean(name, names());
-            return Err(Error::data(format!(
-                "{file}: has no category \"{name}\"{hint}, which dataset.ignore_categories names"
-            ))
-            .into());
         }
         let (left_out, kept): (Vec<_>, Vec<_>) =
             categories.into_iter().partition(|c| ignored.contains(&c.name));

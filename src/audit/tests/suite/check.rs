@@ -93,6 +93,119 @@ fn a_folder_of_an_unknown_class_is_reported_and_the_others_read() {
 }
 
 #[test]
+fn what_is_strange_in_class_folders_is_reported_and_the_rest_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["cyst/a", "cyst/b", "cyst/b_mask", "mass/c", "mass/d", "beside"];
+    for (i, name) in names.iter().enumerate() {
+        save(&dir.path().join(format!("train/{name}.png")), i as u32);
+    }
+    for name in ["cyst/x.dcm", "cyst/y.DCM", "cyst/z", "scan/1.gif", "README.md", "Thumbs.db"] {
+        let path = dir.path().join("train").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+    let mut table = json!({ "type": "image_folder", "root": dir.path(), "train": "train" });
+    let report = checked(table.clone(), true);
+    let train = || "train".to_owned();
+    assert_eq!(
+        codes(&report),
+        [
+            (train(), Code::ClassWithoutImages, 1),
+            (train(), Code::MaskAmongImages, 1),
+            (train(), Code::PassedOver, 3),
+            (train(), Code::CategoryWithoutObjects, 1),
+        ]
+    );
+    let found = |code: Code| {
+        let of = report.findings().find(|(_, f)| f.code == code).unwrap().1;
+        of.examples.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    for (code, part) in [
+        (Code::ClassWithoutImages, "not read as images (1 .gif)"),
+        (Code::MaskAmongImages, "b.png: dataset.exclude = [\"*_mask*\"]"),
+        (Code::PassedOver, "2 files ending in .dcm, not read as images, such as x.dcm"),
+        (Code::PassedOver, "1 file without an ending"),
+        (Code::PassedOver, "1 file ending in .png, in no class folder, such as beside.png"),
+    ] {
+        assert!(found(code).contains(part), "{part}: {}", found(code));
+    }
+    // The advice can be followed.
+    table["exclude"] = json!(["*_mask*", "scan"]);
+    fs::remove_file(dir.path().join("train/beside.png")).unwrap();
+    assert_eq!(codes(&checked(table, true)), [(train(), Code::PassedOver, 2)]);
+}
+
+#[test]
+fn nearly_equal_classes_and_contradicting_labels_are_doubted() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, seed) in [("0", 0), ("1", 1), ("2", 2), ("3", 3), ("copy", 0), ("val", 1)] {
+        save(&dir.path().join(format!("{name}.png")), seed);
+    }
+    let list = "0.png benign\n1.png Benign\n2.png cyst 1\n3.png cyst 2\ncopy.png Benign\n";
+    fs::write(dir.path().join("train.txt"), list.replace("g ", "g\t")).unwrap();
+    fs::write(dir.path().join("val.txt"), "val.png\tbenign\n").unwrap();
+    let table = json!({ "type": "list_file", "root": dir.path(), "train": "train.txt",
+                        "val": "val.txt" });
+    let report = checked(table, true);
+    assert_eq!(
+        codes(&report),
+        [
+            ("train".into(), Code::ContradictingLabels, 1),
+            ("train".into(), Code::IdenticalImages, 1),
+            ("-".into(), Code::ContradictingLabels, 1),
+            ("-".into(), Code::SharedImage, 1),
+            ("-".into(), Code::SimilarCategories, 1),
+        ]
+    );
+    let text = report.text(9).to_string();
+    for part in [
+        "labelled \"Benign\", but ",
+        "0.png with the same pixels is labelled \"benign\"",
+        "\"Benign\" (2 images) and \"benign\" (2 images) differ only in letter case",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn objects_on_equal_pixels_contradict_each_other_by_their_classes() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c", "d"] {
+        save(&dir.path().join(format!("{name}.png")), 7);
+    }
+    let image = |id: u32, name: &str| {
+        json!({ "id": id, "file_name": name, "height": 40, "width": 40,
+                                               "patient_id": "p" })
+    };
+    let object = |image: u32, category: u32| json!({ "image_id": image, "category_id": category, "bbox": [5, 5, 20, 20], "area": 400 });
+    let file = |images: Vec<Value>, annotations: Vec<Value>| {
+        json!({ "images": images, "annotations": annotations,
+                "categories": [{ "id": 1, "name": "cyst" }, { "id": 2, "name": "mass" }] })
+    };
+    let train = file(
+        vec![image(1, "a.png"), image(2, "b.png"), image(3, "c.png")],
+        vec![object(1, 1), object(1, 2), object(2, 2), object(2, 1)],
+    );
+    let val = file(vec![image(1, "d.png")], vec![object(1, 2), object(1, 1)]);
+    fs::write(dir.path().join("train.json"), train.to_string()).unwrap();
+    fs::write(dir.path().join("val.json"), val.to_string()).unwrap();
+    let table = json!({ "type": "coco", "root": dir.path(), "train": "train.json",
+                        "val": "val.json" });
+    let report = checked(table, true);
+    let found: Vec<_> = report
+        .findings()
+        .filter(|(_, f)| matches!(f.code, Code::ContradictingLabels | Code::SharedPatient))
+        .map(|(_, f)| (f.code, f.count))
+        .collect();
+    // Of the three in training, one has no objects; that of val agrees with the first.
+    assert_eq!(
+        found,
+        [(Code::ContradictingLabels, 1), (Code::ContradictingLabels, 1), (Code::SharedPatient, 1)]
+    );
+    assert!(report.text(9).to_string().contains("labelled no class, but "));
+}
+
+#[test]
 fn every_code_is_documented_and_every_documented_code_is_one() {
     let path = sonotune_testing::root().join("docs/data-check.md");
     let text = fs::read_to_string(path).unwrap();

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::coco::{Extra, Integer, read};
+use crate::coco::{Extra, Integer, patient::patient_of, read};
 use serde_json::value::RawValue;
 
 use super::{CocoConfig, ImageLabel};
@@ -138,7 +138,7 @@ impl Images<'_> {
             image_labels: Vec::new(),
             objects: Vec::new(),
             without_objects: true,
-            patient: text("patient").map(within),
+            patient: patient_of(keys).map(|name| within(name.into_owned())),
             clip: text("clip").map(within),
         })
     }
