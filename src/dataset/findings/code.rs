@@ -125,6 +125,9 @@ codes! {
     ConstantImage "constant-image" Doubt
         "all pixels of an image are equal"
         "leave it out, or export it again";
+    TwoToneImage "two-tone-image" Doubt
+        "the pixels of an image have only two values, as those of a mask"
+        "if it is a mask, leave it out (dataset.exclude)";
     BadPolygon "bad-polygon" Fault
         "a polygon with fewer than three points, or an odd number of coordinates"
         "remove the polygon, or write it as [[x0, y0, x1, y1, x2, y2, ...], ...]";

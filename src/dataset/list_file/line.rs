@@ -74,12 +74,11 @@ fn fields(line: &str) -> Result<(&str, &str, bool), String> {
         let [first, second] = fields[..] else { return Err(columns(line, fields.len())) };
         return ordered(line, unquoted(first), unquoted(second), false);
     }
-    let ends = line.char_indices().filter(|&(at, c)| {
-        separates(c)
-            && is_image(Path::new(&line[..at]))
-            && !line[at..].trim_start_matches(separates).is_empty()
-    });
-    if let Some((at, _)) = ends.last() {
+    let ends = |&(at, c): &(usize, char)| {
+        let follows = !line[at..].trim_start_matches(separates).is_empty();
+        separates(c) && follows && is_image(Path::new(&line[..at]))
+    };
+    if let Some((at, _)) = line.char_indices().rev().find(ends) {
         let rest = &line[at..];
         let label = rest.trim_start_matches(separates);
         let by_comma = rest[..rest.len() - label.len()].contains([',', ';']);

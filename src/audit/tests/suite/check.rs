@@ -136,6 +136,21 @@ fn what_is_strange_in_class_folders_is_reported_and_the_rest_read() {
 }
 
 #[test]
+fn an_image_of_two_values_may_be_a_mask() {
+    let dir = tempfile::tempdir().unwrap();
+    for (seed, name) in ["cyst/a.png", "cyst/b.png", "mass/c.png"].into_iter().enumerate() {
+        save(&dir.path().join("train").join(name), seed as u32);
+    }
+    let mask = image::GrayImage::from_fn(40, 40, |x, _| image::Luma([255 * u8::from(x > 9)]));
+    mask.save(dir.path().join("train/mass/c_lesion.png")).unwrap();
+    let mut table = json!({ "type": "image_folder", "root": dir.path(), "train": "train" });
+    let found = codes(&checked(table.clone(), true));
+    assert_eq!(found, [("train".into(), Code::TwoToneImage, 1)]);
+    table["exclude"] = json!(["*_lesion*"]);
+    assert_eq!(codes(&checked(table, true)), []);
+}
+
+#[test]
 fn nearly_equal_classes_and_contradicting_labels_are_doubted() {
     let dir = tempfile::tempdir().unwrap();
     for (name, seed) in [("0", 0), ("1", 1), ("2", 2), ("3", 3), ("copy", 0), ("val", 1)] {
