@@ -212,7 +212,7 @@ fn objects_on_equal_pixels_contradict_each_other_by_their_classes() {
         .filter(|(_, f)| matches!(f.code, Code::ContradictingLabels | Code::SharedPatient))
         .map(|(_, f)| (f.code, f.count))
         .collect();
-    // Of the three in training, one has no objects; that of val agrees with the first.
+    // One of the three in training has no objects; that of val agrees with the first.
     assert_eq!(
         found,
         [(Code::ContradictingLabels, 1), (Code::ContradictingLabels, 1), (Code::SharedPatient, 1)]
