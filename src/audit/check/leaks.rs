@@ -97,6 +97,18 @@ pub(super) fn check(
         image.clip.as_deref().filter(|_| image.patient.is_none()).map(ToOwned::to_owned)
     };
     groups(audits, Code::SharedClip, "clip", clip, across);
+    // A key that says less than the patient, or possibly nothing.
+    let images = audits.iter().flat_map(|(_, audit)| &audit.images);
+    let keys: BTreeSet<&str> =
+        images.flat_map(|image| &image.parts).map(|(key, _)| &**key).collect();
+    for key in keys {
+        let value = |image: &AuditedImage| {
+            let told = image.patient.is_some() || image.clip.is_some();
+            let (_, value) = image.parts.iter().find(|(other, _)| !told && **other == *key)?;
+            Some(String::from(&**value))
+        };
+        groups(audits, Code::SharedKey, key, value, across);
+    }
 }
 
 /// Images with equal pixels; returns the positions of those that an earlier split also has.

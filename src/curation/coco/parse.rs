@@ -1,12 +1,9 @@
 //! COCO files with all that they hold: the keys that curation has a use for, and the rest unread.
 
-use std::borrow::Cow;
-
 use serde::de::{Error, MapAccess};
 use serde_json::value::RawValue;
-use sonotune_dataset::coco::{
-    self, Extra, Fields, File, Manner, Object, Pair, Reader, Unsigned, patient,
-};
+use sonotune_base::ImageId;
+use sonotune_dataset::coco::{self, Extra, Fields, File, Manner, Object, Pair, Reader, Unsigned};
 
 use super::{CategoryRecord, CocoFile, ImageRecord, Info};
 
@@ -94,8 +91,5 @@ impl Fields for CategoryRecord {
 
 /// A name that other tools may have written as a number.
 fn text<'de, A: MapAccess<'de>>(pair: Pair<'_, A>) -> Result<Option<String>, A::Error> {
-    let Some(raw) = pair.value::<Option<Box<RawValue>>>()? else { return Ok(None) };
-    let name = patient::text(&raw).map(Cow::into_owned);
-    let refused = || A::Error::custom(format!("expected a text or a number, got {}", raw.get()));
-    name.map(Some).ok_or_else(refused)
+    Ok(pair.value::<Option<ImageId>>()?.map(|name| name.to_string()))
 }

@@ -10,7 +10,7 @@ use sonotune_base::{
     Error,
     words::{did_you_mean, listed},
 };
-use sonotune_dataset::coco::patient::{known, may_group, names_patient, patient_of, text};
+use sonotune_dataset::coco::patient::{known, names_patient, parts_of, patient_of, text};
 
 use crate::coco::{CocoFile, ImageRecord};
 
@@ -92,12 +92,10 @@ impl Told {
 fn candidates(file: &CocoFile) -> Vec<String> {
     let mut values: BTreeMap<&str, (HashSet<Cow<'_, str>>, usize)> = BTreeMap::new();
     for image in &file.images {
-        for (key, raw) in image.extra.0.iter().filter(|(key, _)| may_group(key)) {
-            if let Some(value) = text(raw).and_then(known) {
-                let (distinct, count) = values.entry(&**key).or_default();
-                distinct.insert(value);
-                *count += 1;
-            }
+        for (key, value) in parts_of(&image.extra) {
+            let (distinct, count) = values.entry(key).or_default();
+            distinct.insert(value);
+            *count += 1;
         }
     }
     let shared = values.into_iter().filter(|(_, (distinct, count))| distinct.len() < *count);

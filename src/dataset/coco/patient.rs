@@ -28,7 +28,7 @@ const PATIENT: [&str; 17] = [
 ];
 
 /// Keys whose values may belong to a patient, or to a part of what a patient's images show.
-const PARTS: [&str; 31] = [
+const PARTS: [&str; 25] = [
     "case",
     "caseid",
     "caseno",
@@ -42,23 +42,17 @@ const PARTS: [&str; 31] = [
     "examid",
     "examination",
     "examinationid",
-    "visit",
     "visitid",
-    "session",
     "sessionid",
-    "scan",
     "scanid",
-    "series",
     "seriesid",
     "seriesinstanceuid",
-    "sequence",
     "sequenceid",
     "video",
     "videoid",
     "videoname",
     "clipid",
     "volumeid",
-    "person",
     "personid",
 ];
 
@@ -94,15 +88,21 @@ pub fn patient_of(keys: &Extra) -> Option<Cow<'_, str>> {
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, name)| name)
 }
 
+/// Keys other than the patient's that may group images, with their values.
+pub fn parts_of(keys: &Extra) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    keys.0
+        .iter()
+        .filter(|(key, _)| may_group(key))
+        .filter_map(|(key, value)| Some((&**key, known(text(value)?)?)))
+}
+
 /// Whether a key names the patient.
 #[must_use]
 pub fn names_patient(key: &str) -> bool {
     PATIENT.contains(&&*folded(key))
 }
 
-/// Whether the images of a patient may have equal values of this key.
-#[must_use]
-pub fn may_group(key: &str) -> bool {
+fn may_group(key: &str) -> bool {
     PARTS.contains(&&*folded(key))
 }
 

@@ -188,6 +188,9 @@ codes! {
     SharedClip "shared-clip" Fault
         "a clip's frames are in several splits: scores there are too good"
         "merge the splits (`sonotune data merge --root IMAGES`), then split them by clip (`sonotune data split`)";
+    SharedKey "shared-key" Doubt
+        "images of several splits have the same value of a key that may mean a patient, such as `case_id`"
+        "if it does, merge the splits (`sonotune data merge --root IMAGES`), then split them by it (`sonotune data split --group-by KEY`)";
     UnlistedImage "unlisted-image" Doubt
         "an image is in a folder of the dataset, but no split lists it"
         "list it, or move it elsewhere; nothing is wrong if it is kept for another purpose";

@@ -194,6 +194,7 @@ impl ListFileConfig {
                 without_objects: false,
                 patient: None,
                 clip: None,
+                parts: Vec::new(),
             });
         }
         audit.categories = numbered(names);

@@ -221,6 +221,47 @@ fn objects_on_equal_pixels_contradict_each_other_by_their_classes() {
 }
 
 #[test]
+fn a_key_that_may_mean_a_patient_is_doubted_if_splits_share_its_values() {
+    let dir = tempfile::tempdir().unwrap();
+    for (seed, name) in ["a", "b", "c"].into_iter().enumerate() {
+        save(&dir.path().join(format!("{name}.png")), seed as u32);
+    }
+    let write = |split: &str, images: &[(&str, &str)]| {
+        let entry = |(id, (name, keys)): (usize, &(&str, &str))| {
+            let keys: Value = serde_json::from_str(keys).unwrap();
+            let mut image = json!({ "id": id, "file_name": name, "height": 40, "width": 40 });
+            image.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+            image
+        };
+        let object = |id: usize| json!({ "image_id": id, "category_id": 1, "bbox": [5, 5, 20, 20], "area": 400 });
+        let file = json!({ "images": images.iter().enumerate().map(entry).collect::<Vec<_>>(),
+            "annotations": (0..images.len()).map(object).collect::<Vec<_>>(),
+            "categories": [{ "id": 1, "name": "cyst" }] });
+        fs::write(dir.path().join(format!("{split}.json")), file.to_string()).unwrap();
+    };
+    let table = json!({ "type": "coco", "root": dir.path(), "train": "train.json",
+                        "val": "val.json" });
+    for (train, val, found) in [
+        (r#"{"case_id":7}"#, r#"{"case_id":"7"}"#, Some(Code::SharedKey)),
+        (r#"{"case_id":7}"#, r#"{"case_id":8}"#, None),
+        (r#"{"case_id":""}"#, r#"{"case_id":""}"#, None),
+        (r#"{"case_id":7,"PatientID":"a"}"#, r#"{"case_id":7,"PatientID":"b"}"#, None),
+        (
+            r#"{"case_id":7,"PatientID":"a"}"#,
+            r#"{"case_id":8,"PatientID":"a"}"#,
+            Some(Code::SharedPatient),
+        ),
+        (r#"{"patient":""}"#, r#"{"patient":""}"#, None),
+    ] {
+        write("train", &[("a.png", train), ("b.png", "{}")]);
+        write("val", &[("c.png", val)]);
+        let report = checked(table.clone(), true);
+        let codes: Vec<Code> = report.findings().map(|(_, f)| f.code).collect();
+        assert_eq!(codes, Vec::from_iter(found), "{train} {val}");
+    }
+}
+
+#[test]
 fn every_code_is_documented_and_every_documented_code_is_one() {
     let path = sonotune_testing::root().join("docs/data-check.md");
     let text = fs::read_to_string(path).unwrap();

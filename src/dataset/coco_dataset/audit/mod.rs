@@ -9,7 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::coco::{Extra, Integer, patient::patient_of, read};
+use crate::coco::{
+    Extra, Integer,
+    patient::{parts_of, patient_of},
+    read,
+};
 use serde_json::value::RawValue;
 
 use super::{CocoConfig, ImageLabel};
@@ -140,6 +144,9 @@ impl Images<'_> {
             without_objects: true,
             patient: patient_of(keys).map(|name| within(name.into_owned())),
             clip: text("clip").map(within),
+            parts: parts_of(keys)
+                .map(|(key, value)| (key.into(), within(value.into_owned())))
+                .collect(),
         })
     }
 
