@@ -151,9 +151,12 @@ fn chosen(areas: &BTreeMap<usize, f64>, mixed: Mixed) -> Option<Vec<usize>> {
     }
 }
 
-/// Readers of lists trim lines, end them at `\n` and treat `#` as a comment.
+/// Readers of lists trim lines, end them at `\n`, treat `#` as a comment, and take tabs and quotes for
+/// what separates path and label.
 fn check_path(path: &str) -> Result<()> {
-    let is_plain = path.trim() == path && !path.starts_with('#') && !path.contains(['\n', '\r']);
+    let is_plain = path.trim() == path
+        && !path.starts_with(['#', '"', '\''])
+        && !path.contains(['\n', '\r', '\t']);
     if is_plain {
         return Ok(());
     }

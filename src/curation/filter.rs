@@ -3,7 +3,10 @@
 //! In US-43d's published test file of MMOTU-2D, each image keeps only the objects with at least 0.95
 //! of the area of its largest one, where 0.05 was meant; `min_relative_area = 0.95` reproduces it.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    str::FromStr,
+};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -22,10 +25,33 @@ pub struct FilterOptions {
     pub exclude: Vec<String>,
     /// Unless empty, keep only images whose dataset, application or `file_name` matches one of these.
     pub only: Vec<String>,
+    /// Give categories other names; those that then have the same name become one.
+    pub rename: Vec<Rename>,
     /// Unless empty, keep only categories that match one of these, and their objects.
     pub category: Vec<String>,
     /// Drop images without objects, including those that had none to begin with.
     pub drop_empty: bool,
+}
+
+/// Another name for a category.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rename {
+    pub from: String,
+    pub to: String,
+}
+
+impl FromStr for Rename {
+    type Err = String;
+
+    /// `OLD=NEW`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((from, to)) if !from.is_empty() && !to.trim().is_empty() => {
+                Ok(Self { from: from.to_owned(), to: to.to_owned() })
+            }
+            _ => Err("expected OLD=NEW, two names of categories".to_owned()),
+        }
+    }
 }
 
 /// How much was left out, by reason.
@@ -42,7 +68,7 @@ pub struct FilterReport {
     pub objects_by_relative_area: usize,
 }
 
-/// Filters `file` in place: first images by name, then objects by category, then
+/// Filters `file` in place: first images by name, then, with new names, objects by category, then
 /// small objects (relative to the largest remaining object of the image), then images
 /// without objects.
 ///
@@ -52,6 +78,7 @@ pub fn filter(file: &mut CocoFile, options: &FilterOptions) -> Result<FilterRepo
     check(options)?;
     let mut report = FilterReport::default();
     by_name(file, options, &mut report)?;
+    rename(file, &options.rename)?;
     by_category(file, options, &mut report)?;
     by_area(file, options, &mut report);
     if options.drop_empty {
@@ -133,6 +160,33 @@ fn nothing_follows(file: &CocoFile, option: &str, wanted: &str) -> anyhow::Error
     Error::data(format!("{option} \"{wanted}\" matches no image{near}{there}")).into()
 }
 
+fn rename(file: &mut CocoFile, names: &[Rename]) -> Result<()> {
+    for Rename { from, to } in names {
+        let Some(at) = file.categories.iter().position(|c| c.name == *from) else {
+            return Err(no_category("--rename", from, file));
+        };
+        let same = file.categories.iter().position(|c| c.name == *to && c.name != *from);
+        let Some(same) = same else {
+            file.categories[at].name.clone_from(to);
+            continue;
+        };
+        let (old, new) = (file.categories[at].id, file.categories[same].id);
+        for annotation in file.annotations.iter_mut().filter(|a| a.category_id == old) {
+            annotation.category_id = new;
+        }
+        file.categories.remove(at);
+    }
+    Ok(())
+}
+
+fn no_category(option: &str, wanted: &str, file: &CocoFile) -> anyhow::Error {
+    let known: Vec<&str> = file.categories.iter().map(|c| &*c.name).collect();
+    let near = did_you_mean(&wanted.replace('*', ""), known.iter().copied());
+    let known = names::quoted(&known);
+    let message = format!("{option} \"{wanted}\" matches no category{near}; they are {known}");
+    Error::data(message).into()
+}
+
 fn by_category(
     file: &mut CocoFile,
     options: &FilterOptions,
@@ -141,14 +195,9 @@ fn by_category(
     if options.category.is_empty() {
         return Ok(());
     }
-    let known: Vec<&str> = file.categories.iter().map(|c| &*c.name).collect();
     for wanted in &options.category {
-        if !known.iter().any(|name| pattern::matches(wanted, name)) {
-            let near = did_you_mean(&wanted.replace('*', ""), known.iter().copied());
-            let known = names::quoted(&known);
-            let message =
-                format!("--category \"{wanted}\" matches no category{near}; they are {known}");
-            return Err(Error::data(message).into());
+        if !file.categories.iter().any(|category| pattern::matches(wanted, &category.name)) {
+            return Err(no_category("--category", wanted, file));
         }
     }
     file.categories.retain(|c| options.category.iter().any(|p| pattern::matches(p, &c.name)));
@@ -238,6 +287,23 @@ mod tests {
     }
 
     #[test]
+    fn categories_of_one_new_name_become_one() {
+        let names = |pairs: &[&str]| {
+            let rename = pairs.iter().map(|pair| pair.parse().unwrap()).collect();
+            let mut file = file();
+            filter(&mut file, &FilterOptions { rename, ..FilterOptions::default() }).unwrap();
+            let ids: Vec<u64> = file.annotations.iter().map(|a| a.category_id).collect();
+            (file.categories.into_iter().map(|c| (c.id, c.name)).collect::<Vec<_>>(), ids)
+        };
+        let (categories, ids) = names(&["malignant=benign"]);
+        assert_eq!((categories, ids), (vec![(1, "benign".to_owned())], vec![1; 6]));
+        let (categories, ids) = names(&["benign=lesion", "malignant=lesion"]);
+        assert_eq!((categories, ids), (vec![(1, "lesion".to_owned())], vec![1; 6]));
+        let (categories, ids) = names(&["benign=malignant"]);
+        assert_eq!((categories, ids), (vec![(2, "malignant".to_owned())], vec![2; 6]));
+    }
+
+    #[test]
     fn a_pattern_that_follows_nothing_names_its_neighbour() {
         let refuse =
             |options: FilterOptions| filter(&mut file(), &options).unwrap_err().to_string();
@@ -248,6 +314,12 @@ mod tests {
         let category =
             FilterOptions { category: vec!["bening".into()], ..FilterOptions::default() };
         assert!(refuse(category).contains("(did you mean \"benign\"?)"));
+        let rename = |pairs: &[&str]| FilterOptions {
+            rename: pairs.iter().map(|pair| pair.parse().unwrap()).collect(),
+            ..FilterOptions::default()
+        };
+        assert!(refuse(rename(&["bening=x"])).contains("(did you mean \"benign\"?)"));
+        assert!("benign".parse::<Rename>().unwrap_err().contains("OLD=NEW"));
         let all = FilterOptions { exclude: vec!["*".into()], ..FilterOptions::default() };
         assert_eq!(refuse(all), "no images left");
         let share = FilterOptions { min_relative_area: Some(5.0), ..FilterOptions::default() };

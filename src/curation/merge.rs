@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
-use sonotune_base::Error;
+use sonotune_base::{Error, words};
 
 use crate::coco::{CategoryRecord, CocoFile, Extra, Info, layout, output::folder_of};
 
@@ -29,6 +29,8 @@ pub struct MergeReport {
     pub categories: Vec<String>,
     /// Names whose supercategories differ between the files.
     pub conflicts: Vec<String>,
+    /// Pairs of names that are nearly equal, and yet two categories.
+    pub similar: Vec<String>,
     /// Other top-level keys, e.g. `licenses`, that are not carried over: their meaning is specific
     /// to each file.
     pub left_out: Vec<String>,
@@ -192,6 +194,19 @@ impl Merged {
         }
     }
 
+    fn similar(&self) -> Vec<String> {
+        let names = &self.report.categories;
+        let shown = |name: &String| {
+            let of = self.categories.get(name).map(|(_, dataset)| format!(" of {dataset}"));
+            format!("\"{name}\"{}", of.unwrap_or_default())
+        };
+        let pairs = (1..names.len()).flat_map(|j| (0..j).map(move |i| (&names[i], &names[j])));
+        let similar = pairs.filter_map(|(a, b)| {
+            Some(format!("{} and {} {}", shown(a), shown(b), words::likeness(a, b)?))
+        });
+        similar.collect()
+    }
+
     fn finish(mut self) -> (CocoFile, MergeReport) {
         let mut datasets: Vec<&str> = Vec::new();
         for source in &self.report.sources {
@@ -208,6 +223,7 @@ impl Merged {
         self.report.images = self.file.images.len();
         self.report.objects = self.file.annotations.len();
         self.report.categories = self.file.categories.iter().map(|c| c.name.clone()).collect();
+        self.report.similar = self.similar();
         self.report.left_out = self.left_out.into_iter().collect();
         (self.file, self.report)
     }
@@ -286,6 +302,21 @@ mod tests {
         let (file, report) = merge(&files, root.path(), Categories::ByName).unwrap();
         assert_eq!(report.conflicts, [conflict]);
         assert_eq!(file.categories[1].supercategory.as_deref(), Some("artery"));
+    }
+
+    #[test]
+    fn names_that_are_nearly_equal_are_reported() {
+        let root = tempfile::tempdir().unwrap();
+        let files = [
+            dataset(root.path(), "A", ("benign", "nodule")),
+            dataset(root.path(), "B", ("Benign ", "nodule")),
+            dataset(root.path(), "C", ("cyst 1", "nodule")),
+            dataset(root.path(), "D", ("cyst 2", "nodule")),
+        ];
+        let (file, report) = merge(&files, root.path(), Categories::Union).unwrap();
+        assert_eq!(file.categories.len(), 5);
+        let how = "differ only in letter case, white space or punctuation";
+        assert_eq!(report.similar, [format!("\"benign\" of A and \"Benign \" of B {how}")]);
     }
 
     #[test]

@@ -1,22 +1,42 @@
 //! Image files on disk.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use walkdir::{DirEntry, WalkDir};
 
 use sonotune_base::Error;
 
-/// File extensions of the formats that can be decoded, lower case.
-pub const IMAGE_EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
+/// File extensions of the formats that can be decoded, lower case. Browsers and Windows write JPEG under
+/// several.
+pub const IMAGE_EXTENSIONS: [&str; 13] = [
+    "png", "jpg", "jpeg", "jpe", "jif", "jfif", "pjp", "pjpeg", "bmp", "dib", "tif", "tiff", "webp",
+];
 
-/// Images below a folder.
-#[derive(Debug)]
+/// Files and folders, in lower case, that systems and network disks leave among those of a user.
+const CLUTTER: [&str; 11] = [
+    "__macosx",
+    "@eadir",
+    "@recycle",
+    "#recycle",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "__pycache__",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+];
+
+/// Files below a folder, sorted by path.
+#[derive(Debug, Default)]
 pub struct Found {
-    /// Sorted by path.
     pub images: Vec<PathBuf>,
-    /// Other visible files.
-    pub num_others: usize,
+    /// Everything else, apart from [clutter](is_clutter).
+    pub others: Vec<PathBuf>,
 }
 
 /// Whether the name has the extension of an image, in upper or lower case.
@@ -26,15 +46,24 @@ pub fn is_image(path: &Path) -> bool {
         .is_some_and(|e| IMAGE_EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()))
 }
 
-/// All images below `folder`, sorted by path. Hidden files and folders are skipped, links are
-/// followed.
+/// Whether a file or folder is hidden, or was left by the system rather than the user: `__MACOSX`,
+/// `@eaDir`, `Thumbs.db`.
+#[must_use]
+pub fn is_clutter(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        name.as_encoded_bytes().starts_with(b".")
+            || CLUTTER.iter().any(|clutter| name.eq_ignore_ascii_case(clutter))
+    })
+}
+
+/// All files below `folder`. [Clutter](is_clutter) is skipped, links are followed.
 ///
 /// # Errors
 /// If the folder is missing or part of it is unreadable, or links form a cycle.
 pub fn find_images(folder: &Path) -> Result<Found> {
     require_folder(folder)?;
-    let mut found = Found { images: Vec::new(), num_others: 0 };
-    let visible = |entry: &DirEntry| entry.depth() == 0 || !is_hidden(entry.path());
+    let mut found = Found::default();
+    let visible = |entry: &DirEntry| entry.depth() == 0 || !is_clutter(entry.path());
     for entry in WalkDir::new(folder).follow_links(true).into_iter().filter_entry(visible) {
         let entry = entry.map_err(|e| Error::data(e.to_string()))?;
         if entry.file_type().is_dir() {
@@ -43,34 +72,36 @@ pub fn find_images(folder: &Path) -> Result<Found> {
         if is_image(entry.path()) {
             found.images.push(entry.into_path());
         } else {
-            found.num_others += 1;
+            found.others.push(entry.into_path());
         }
     }
     found.images.sort();
+    found.others.sort();
     Ok(found)
 }
 
-/// Visible subfolders of `folder`, sorted by name, and the number of visible files next to them.
+/// Subfolders of `folder` and the files next to them, sorted by name, without [clutter](is_clutter).
 ///
 /// # Errors
 /// If the folder is missing or unreadable.
-pub fn sub_folders(folder: &Path) -> Result<(Vec<PathBuf>, usize)> {
+pub fn sub_folders(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     require_folder(folder)?;
     let unreadable = || Error::data(format!("cannot list the folder {}", folder.display()));
-    let (mut folders, mut num_files) = (Vec::new(), 0);
+    let (mut folders, mut files) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(folder).with_context(unreadable)? {
         let path = entry.with_context(unreadable)?.path();
-        if is_hidden(&path) {
+        if is_clutter(&path) {
             continue;
         }
         if path.is_dir() {
             folders.push(path);
         } else {
-            num_files += 1;
+            files.push(path);
         }
     }
     folders.sort();
-    Ok((folders, num_files))
+    files.sort();
+    Ok((folders, files))
 }
 
 fn require_folder(folder: &Path) -> Result<()> {
@@ -81,8 +112,30 @@ fn require_folder(folder: &Path) -> Result<()> {
     Err(Error::data(format!("{}: {what}", folder.display())).into())
 }
 
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+/// Files by their ending in lower case: `.gif`, `.nii.gz`; `None` for those without one.
+#[must_use]
+pub fn by_ending(files: &[PathBuf]) -> BTreeMap<Option<String>, Vec<&Path>> {
+    let mut endings: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for file in files {
+        endings.entry(ending(file)).or_default().push(&**file);
+    }
+    endings
+}
+
+fn ending(file: &Path) -> Option<String> {
+    let last = file.extension()?.to_string_lossy().to_lowercase();
+    let inner = Path::new(file.file_stem()?).extension().filter(|_| last == "gz");
+    let inner = inner.map(|inner| format!(".{}", inner.to_string_lossy().to_lowercase()));
+    Some(format!("{}.{last}", inner.unwrap_or_default()))
+}
+
+/// `3 .dcm, 1 without an ending`: how many files have which ending.
+#[must_use]
+pub fn endings(files: &[PathBuf]) -> String {
+    let count = |(ending, files): (Option<String>, Vec<&Path>)| {
+        format!("{} {}", files.len(), ending.as_deref().unwrap_or("without an ending"))
+    };
+    by_ending(files).into_iter().map(count).collect::<Vec<_>>().join(", ")
 }
 
 /// `file` relative to `base`, with `/` between its parts.
@@ -96,21 +149,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_are_found_in_order_and_hidden_files_are_not() {
+    fn images_are_found_in_order_and_clutter_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["b/2.PNG", "b/1.jpeg", "a.tif", ".hidden.png", ".git/x.png", "notes.txt"] {
+        let images = ["a.tif", "b/1.jpeg", "b/2.PNG", "b/3.jfif", "b/4.JPE", "b/5.dib"];
+        let others = ["notes", "notes.txt", "scan.NII.gz", "v.gz"];
+        let clutter = [
+            ".hidden.png",
+            ".git/x.png",
+            "b/.ipynb_checkpoints/1-checkpoint.png",
+            "__MACOSX/b/._1.png",
+            "@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg",
+            "b/Thumbs.db",
+            "b/desktop.ini",
+        ];
+        for name in images.iter().chain(&others).chain(&clutter) {
             let path = dir.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         }
         let found = find_images(dir.path()).unwrap();
-        let names: Vec<_> = found.images.iter().map(|p| relative_text(p, dir.path())).collect();
+        let names = |files: &[PathBuf]| -> Vec<String> {
+            files.iter().map(|p| relative_text(p, dir.path())).collect()
+        };
         assert_eq!(
-            (names, found.num_others),
-            (vec!["a.tif".into(), "b/1.jpeg".into(), "b/2.PNG".to_owned()], 1)
+            (names(&found.images), names(&found.others)),
+            (images.map(str::to_owned).into(), others.map(str::to_owned).into())
         );
-        let (folders, num_files) = sub_folders(dir.path()).unwrap();
-        assert_eq!((folders.len(), num_files), (1, 2));
+        assert_eq!(endings(&found.others), "1 without an ending, 1 .gz, 1 .nii.gz, 1 .txt");
+        let (folders, files) = sub_folders(dir.path()).unwrap();
+        assert_eq!((names(&folders), files.len()), (vec!["b".to_owned()], 5));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod list_file;
 pub mod prompt_file;
 pub mod prompts;
 pub mod shares;
+mod text;
 pub mod transforms;
 
 use sha2::{Digest, Sha256};

@@ -248,12 +248,16 @@ const DEFECTS: &[(&str, Plant)] = &[
     ("an image is there twice, as BMP", |set| {
         let (i, j) = (set.image("train"), set.image("train"));
         save(&set.decoded("train", i), &set.path("train", j), ImageFormat::Bmp);
+        let class = set.annotation("train", i)["category_id"].clone();
+        set.annotation("train", j)["category_id"] = class;
         vec![set.at("train", "identical-images", j)]
     }),
     ("an image of two splits, as RGB", |set| {
         let (i, j) = (set.image("train"), set.image("val"));
         let colour = DynamicImage::ImageLuma8(set.decoded("train", i)).to_rgb8();
         colour.save_with_format(set.path("val", j), ImageFormat::Tiff).unwrap();
+        let class = set.annotation("train", i)["category_id"].clone();
+        set.annotation("val", j)["category_id"] = class;
         let file = set.name("val", j);
         vec![spot("", "shared-image", &file, "")]
     }),

@@ -38,6 +38,10 @@ pub(super) fn check(audit: &Audit, image: &AuditedImage, look: &Look) -> Vec<(Co
             if seen.is_constant() {
                 let got = format!("every pixel is {:?}", seen.pixels.lowest);
                 found.extend(one(Code::ConstantImage, None, got));
+            } else if seen.is_two_tone() {
+                let (low, high) = (seen.pixels.lowest, seen.pixels.highest);
+                let got = format!("its only values are {low:?} and {high:?}");
+                found.extend(one(Code::TwoToneImage, None, got));
             }
             found
         }

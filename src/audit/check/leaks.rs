@@ -1,6 +1,6 @@
 //! What splits share: images, patients, clips.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::{
     near::components,
@@ -11,6 +11,7 @@ use super::{
     Looked,
     look::{Look, Seen},
 };
+use sonotune_base::names::quoted;
 use sonotune_dataset::Split;
 use sonotune_dataset::findings::{Audit, AuditedImage, Code, Findings, Place};
 
@@ -34,6 +35,32 @@ impl Member<'_> {
 
     fn shown(&self) -> String {
         self.image.path.display().to_string()
+    }
+
+    /// Names of the classes of the image and of its objects; `None` if they could not be read.
+    fn classes(&self) -> Option<BTreeSet<&str>> {
+        let objects = self.image.objects.iter().map(|o| o.object.category);
+        let indices = self.image.image_labels.iter().copied().chain(objects);
+        let name = |index| self.audit.categories.get(index as usize).map(|c| &*c.name);
+        let classes: BTreeSet<&str> = indices.filter_map(name).collect();
+        (!classes.is_empty() || self.image.without_objects).then_some(classes)
+    }
+
+    /// How the classes of two images with equal pixels contradict each other.
+    fn contradicts(&self, other: &Self) -> Option<String> {
+        // A file that is listed twice in one split has a finding of its own.
+        if self.file == other.file && self.split == other.split {
+            return None;
+        }
+        let (own, others) = (self.classes()?, other.classes()?);
+        let shown = |classes: BTreeSet<&str>| match classes.into_iter().collect::<Vec<_>>() {
+            none if none.is_empty() => "no class".to_owned(),
+            classes => quoted(&classes),
+        };
+        (own != others).then(|| {
+            let (own, others, path) = (shown(own), shown(others), other.shown());
+            format!("labelled {own}, but {path} with the same pixels is labelled {others}")
+        })
     }
 }
 
@@ -70,6 +97,18 @@ pub(super) fn check(
         image.clip.as_deref().filter(|_| image.patient.is_none()).map(ToOwned::to_owned)
     };
     groups(audits, Code::SharedClip, "clip", clip, across);
+    // A key that says less than the patient, or possibly nothing.
+    let images = audits.iter().flat_map(|(_, audit)| &audit.images);
+    let keys: BTreeSet<&str> =
+        images.flat_map(|image| &image.parts).map(|(key, _)| &**key).collect();
+    for key in keys {
+        let value = |image: &AuditedImage| {
+            let told = image.patient.is_some() || image.clip.is_some();
+            let (_, value) = image.parts.iter().find(|(other, _)| !told && **other == *key)?;
+            Some(String::from(&**value))
+        };
+        groups(audits, Code::SharedKey, key, value, across);
+    }
 }
 
 /// Images with equal pixels; returns the positions of those that an earlier split also has.
@@ -97,6 +136,11 @@ fn identical(
         if let Some(first) = in_same.filter(|first| first.file != member.file) {
             let got = format!("the same pixels as {}", first.shown());
             findings[member.split].add(Code::IdenticalImages, member.place(), got);
+        }
+        let contradiction = |&j: &usize| Some((members[j].split, member.contradicts(&members[j])?));
+        if let Some((split, got)) = earlier.iter().find_map(contradiction) {
+            let of_split = (split == member.split).then(|| &mut findings[split]);
+            of_split.unwrap_or(&mut *across).add(Code::ContradictingLabels, member.place(), got);
         }
         let elsewhere = earlier.iter().map(|&j| &members[j]).find(|m| m.split != member.split);
         if let Some(first) = elsewhere {

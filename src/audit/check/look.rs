@@ -47,6 +47,8 @@ pub struct PixelSums {
     pub squares: [u64; 3],
     pub lowest: [u8; 3],
     pub highest: [u8; 3],
+    /// Most distinct values in a channel of one image.
+    pub levels: u16,
 }
 
 /// Looks at the file at `path`; without `options`, only checks that it exists.
@@ -100,6 +102,12 @@ impl Seen {
         self.pixels.lowest == self.pixels.highest
     }
 
+    /// Whether there are two values, as in a mask.
+    #[must_use]
+    pub fn is_two_tone(&self) -> bool {
+        self.pixels.levels == 2
+    }
+
     /// Whether EXIF specifies any rotation or mirroring.
     #[must_use]
     pub fn has_orientation(&self) -> bool {
@@ -134,6 +142,8 @@ impl PixelSums {
         }
         sums.count = u64::from(image.height) * u64::from(image.width);
         for (channel, counts) in counts.iter().enumerate() {
+            let levels = counts.iter().filter(|&&count| count > 0).count() as u16;
+            sums.levels = sums.levels.max(levels);
             for (value, &count) in (0u64..).zip(counts) {
                 sums.sum[channel] += value * count;
                 sums.squares[channel] += value * value * count;
@@ -152,6 +162,7 @@ impl PixelSums {
             self.lowest = [u8::MAX; 3];
         }
         self.count += other.count;
+        self.levels = self.levels.max(other.levels);
         for channel in 0..3 {
             self.sum[channel] += other.sum[channel];
             self.squares[channel] += other.squares[channel];
@@ -197,6 +208,7 @@ mod tests {
             (2, [6, 4, 12], [1, 2, 3], [5, 2, 9])
         );
         assert_eq!(sums.mean_and_sd(), ([3.0, 2.0, 6.0], [2.0, 0.0, 3.0]));
+        assert_eq!(sums.levels, 2);
         let grey = Image { height: 1, width: 1, channels: 1, pixels: vec![0], transposed: false };
         sums.add(&PixelSums::of(&grey));
         assert_eq!((sums.count, sums.squares, sums.lowest), (3, [26, 8, 90], [0; 3]));

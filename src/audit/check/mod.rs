@@ -4,6 +4,7 @@
 //! decoded once, for its fingerprint, its statistics and the checks of its masks.
 
 mod balance;
+mod classes;
 mod images;
 mod leaks;
 mod look;
@@ -136,6 +137,7 @@ pub fn check(
     let mut across = Findings::default();
     leaks::check(&audits, &looked, options.distance, &mut findings, &mut across);
     balance::check(&audits, &statistics, options.max_ratio, &mut findings);
+    classes::check(&audits, &statistics, &mut across);
     unlisted::check(&audits, &mut across);
     open_all(config, &audits, &mut findings);
     Ok(report(audits, statistics, findings, across))

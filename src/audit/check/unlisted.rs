@@ -8,7 +8,7 @@ use std::{
 use sonotune_dataset::findings::{Audit, Code, Findings, Place};
 use sonotune_dataset::{
     Split,
-    files::is_image,
+    files::{is_clutter, is_image},
     findings::{path_leaves, tidy},
 };
 
@@ -33,7 +33,7 @@ pub(super) fn check(audits: &[(Split, Audit)], across: &mut Findings) {
         let Ok(entries) = std::fs::read_dir(listed_as) else { continue };
         let mut files: Vec<PathBuf> = entries
             .filter_map(|entry| entry.ok().map(|entry| folder.join(entry.file_name())))
-            .filter(|path| is_image(path) && !is_hidden(path) && !listed.contains(path))
+            .filter(|path| is_image(path) && !is_clutter(path) && !listed.contains(path))
             .filter(|path| path.is_file())
             .collect();
         files.sort();
@@ -42,8 +42,4 @@ pub(super) fn check(audits: &[(Split, Audit)], across: &mut Findings) {
             across.add(Code::UnlistedImage, place, "no split lists it");
         }
     }
-}
-
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }

@@ -10,5 +10,5 @@ mod sizes;
 pub use counts::{abbreviated, counted, listed, with_commas};
 pub use duration::duration;
 pub use figures::{number, percent, score, share, short, significant, two_decimals};
-pub use near::{aside, closest, did_you_mean, question};
+pub use near::{aside, closest, did_you_mean, likeness, question};
 pub use sizes::{bytes, exact_bytes};

@@ -39,9 +39,125 @@ pub fn question<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -
     closest(word, candidates).map(|near| format!("did you mean `{near}`?"))
 }
 
+/// Why two different names probably mean the same, as a clause: `differ only in letter case`. `None`
+/// for names that may well be two: numbers and single letters tell classes apart (`cyst 1` and
+/// `cyst 2`), and so does a sign (`HER2+` and `HER2-`).
+#[must_use]
+pub fn likeness(a: &str, b: &str) -> Option<&'static str> {
+    if a == b {
+        return None;
+    }
+    let without_space = |name: &str| name.split_whitespace().collect::<String>();
+    let (lower_a, lower_b) = (a.to_lowercase(), b.to_lowercase());
+    let (words_a, words_b) = (words(a), words(b));
+    if lower_a == lower_b {
+        Some("differ only in letter case")
+    } else if without_space(a) == without_space(b) && words_a.concat() == words_b.concat() {
+        Some("differ only in white space")
+    } else if words_a.concat() == words_b.concat() {
+        Some("differ only in letter case, white space or punctuation")
+    } else if words_a.len() == words_b.len() {
+        let mut differing = words_a.iter().zip(&words_b).filter(|(a, b)| a != b);
+        let typo = differing.next().is_some_and(|(a, b)| is_typo(a, b));
+        (typo && differing.next().is_none()).then_some("are nearly equal")
+    } else {
+        None
+    }
+}
+
+/// The words and numbers of a name in lower case, without what separates them. A sign at the
+/// beginning or the end is a word, and so is what separates two digits: `1.5` is not `15`.
+fn words(name: &str) -> Vec<String> {
+    let kind = |c: char| match c {
+        _ if c.is_whitespace() || matches!(c, '_' | '-' | '.' | '\'' | '"' | '`') => 0,
+        _ if c.is_numeric() => 1,
+        _ if c.is_alphabetic() => 2,
+        _ => 3,
+    };
+    let characters: Vec<char> = name.trim().to_lowercase().chars().collect();
+    let mut words: Vec<String> = Vec::new();
+    for (i, run) in characters.chunk_by(|a, b| kind(*a) == kind(*b)).scan(0, |at, run| {
+        *at += run.len();
+        Some((*at, run))
+    }) {
+        let (before, after) = (characters.get((i - run.len()).wrapping_sub(1)), characters.get(i));
+        let is_digit = |c: Option<&char>| c.is_some_and(|c| c.is_numeric());
+        let is_sign = run.contains(&'-')
+            && (before.is_none() && is_digit(after) || after.is_none() && before.is_some());
+        if kind(run[0]) != 0 || is_sign || is_digit(before) && is_digit(after) {
+            words.push(run.iter().collect());
+        }
+    }
+    words
+}
+
+/// Whether two words differ as a slip of the keyboard does. Short words that differ in a letter are
+/// often two (`ileum`, `ilium`).
+fn is_typo(a: &str, b: &str) -> bool {
+    let (short, long) = if a.chars().count() <= b.chars().count() { (a, b) } else { (b, a) };
+    let length = short.chars().count();
+    if short.chars().any(char::is_numeric) || long.chars().any(char::is_numeric) {
+        return false;
+    }
+    if strsim::osa_distance(a, b) != 1 || short.chars().next() != long.chars().next() {
+        return false;
+    }
+    let is_plural = long.strip_suffix('s') == Some(short);
+    if long.chars().count() > length {
+        return length >= if is_plural { 4 } else { 5 };
+    }
+    let is_swap = strsim::levenshtein(a, b) > 1;
+    if is_swap { length >= 5 } else { length >= 6 && a.chars().last() == b.chars().last() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_one_class_are_alike_and_names_of_two_are_not() {
+        for (a, b, how) in [
+            ("benign", "Benign", "differ only in letter case"),
+            ("benign", " benign ", "differ only in white space"),
+            ("left lobe", "left  lobe", "differ only in white space"),
+            ("benign", "benign\u{a0}", "differ only in white space"),
+            ("benign", "benign_", "differ only in letter case, white space or punctuation"),
+            ("BI-RADS 2", "birads2", "differ only in letter case, white space or punctuation"),
+            ("Left_Lobe", "left lobe", "differ only in letter case, white space or punctuation"),
+            ("bening", "benign", "are nearly equal"),
+            ("begign", "benign", "are nearly equal"),
+            ("benig", "benign", "are nearly equal"),
+            ("malignant tumour", "Malignent tumour", "are nearly equal"),
+            ("cyst", "cysts", "are nearly equal"),
+        ] {
+            assert_eq!((likeness(a, b), likeness(b, a)), (Some(how), Some(how)), "{a:?} {b:?}");
+        }
+        for (a, b) in [
+            ("benign", "malignant"),
+            ("cyst 1", "cyst 2"),
+            ("cyst 1", "cyst 12"),
+            ("left", "left2"),
+            ("BI-RADS 2", "BI-RADS 3"),
+            ("BI-RADS 4a", "BI-RADS 4b"),
+            ("1.5", "15"),
+            ("grade 1-2", "grade 12"),
+            ("HER2+", "HER2-"),
+            ("HER2", "HER2-"),
+            ("1", "-1"),
+            ("nodule A", "nodule B"),
+            ("stage ii", "stage iii"),
+            ("mass", "mask"),
+            ("ileum", "ilium"),
+            ("medial", "median"),
+            ("anterior", "interior"),
+            ("left ventricle", "right ventricle"),
+            ("normal", "abnormal"),
+            ("left", "left"),
+            ("", "a"),
+        ] {
+            assert_eq!((likeness(a, b), likeness(b, a)), (None, None), "{a:?} {b:?}");
+        }
+    }
 
     #[test]
     fn a_misspelt_name_finds_its_neighbour() {

@@ -7,7 +7,7 @@ use clap::Args;
 use sonotune_curation::{
     CocoFile,
     coco::output,
-    filter::{self, FilterOptions, FilterReport},
+    filter::{self, FilterOptions, FilterReport, Rename},
 };
 
 #[derive(Debug, Args)]
@@ -30,6 +30,9 @@ pub(crate) struct FilterArgs {
     /// Keep only images whose dataset, application or file name matches.
     #[arg(long, value_name = "PATTERN", num_args = 1..)]
     only: Vec<String>,
+    /// Give a category another name; categories that then have the same name become one.
+    #[arg(long, value_name = "OLD=NEW", num_args = 1..)]
+    rename: Vec<Rename>,
     /// Keep only objects of categories that match.
     #[arg(long, value_name = "PATTERN", num_args = 1..)]
     category: Vec<String>,
@@ -51,6 +54,7 @@ pub(super) fn run(args: &FilterArgs) -> Result<()> {
         min_relative_area: args.min_relative_area,
         exclude: args.exclude.clone(),
         only: args.only.clone(),
+        rename: args.rename.clone(),
         category: args.category.clone(),
         drop_empty: args.drop_empty,
     };

@@ -55,6 +55,12 @@ fn print(report: &MergeReport, out: &Path) {
     for conflict in &report.conflicts {
         println!("kept the first: {conflict}");
     }
+    for similar in &report.similar {
+        println!(
+            "kept as two categories: {similar}; if they are one, give them the same name first \
+             (`sonotune data filter --rename`)"
+        );
+    }
     if !report.left_out.is_empty() {
         println!("left out because it is specific to each file: {}", report.left_out.join(", "));
     }

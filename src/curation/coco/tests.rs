@@ -89,6 +89,16 @@ fn a_selection_is_numbered_anew() {
 }
 
 #[test]
+fn annotations_of_one_id_are_numbered_anew() {
+    let file = read(
+        r#"{"images":[{"id":4,"file_name":"a","height":9,"width":9}],"categories":[{"id":0,"name":"c"}],
+        "annotations":[{"id":7,"image_id":4,"category_id":0,"bbox":[0,0,1,1],"area":1},
+        {"id":7,"image_id":4,"category_id":0,"bbox":[2,2,1,1],"area":1}]}"#,
+    );
+    assert_eq!(file.unwrap().annotations.iter().map(|a| a.id).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
 fn a_mask_becomes_compressed_runs() {
     let mask = Rle::from_mask(&[0, 0, 0, 0, 1, 1, 0, 1, 0], (3, 3)).unwrap();
     let object = AnnotationRecord::from_mask(3, 2, &mask).unwrap();

@@ -7,12 +7,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use sonotune_base::Error;
-use walkdir::{DirEntry, WalkDir};
+use sonotune_dataset::files::find_images;
 
 use crate::coco::{CocoFile, layout};
-
-/// Extensions of image files in a folder, in lower case.
-const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
 
 /// The images to compare.
 #[derive(Debug, Default)]
@@ -70,18 +67,9 @@ impl Sources {
     fn add_folder(&mut self, folder: &Path, known: &mut HashMap<PathBuf, usize>) -> Result<()> {
         let real = folder.canonicalize().with_context(|| folder.display().to_string())?;
         let dataset = real.file_name().map(|name| name.to_string_lossy().into_owned());
-        let is_hidden = |entry: &DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
-        let visible = |entry: &DirEntry| entry.depth() == 0 || !is_hidden(entry);
-        let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
-        for entry in walk.into_iter().filter_entry(visible) {
-            let entry = entry.map_err(|e| Error::data(e.to_string()))?;
-            let ending = entry.path().extension().and_then(|e| e.to_str()).unwrap_or_default();
-            if entry.file_type().is_file()
-                && ENDINGS.contains(&ending.to_ascii_lowercase().as_str())
-            {
-                let file = self.index_of(entry.into_path(), known);
-                self.entries.push(Entry { file, dataset: dataset.clone(), split: None });
-            }
+        for image in find_images(folder)?.images {
+            let file = self.index_of(image, known);
+            self.entries.push(Entry { file, dataset: dataset.clone(), split: None });
         }
         Ok(())
     }

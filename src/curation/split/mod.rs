@@ -26,9 +26,11 @@
 //! Official validation images take part in the folds; official test images are in a separate
 //! `test.json`.
 
+mod copies;
 mod fill;
 mod folds;
 mod groups;
+mod keys;
 mod official;
 mod presence;
 mod report;
@@ -42,6 +44,7 @@ use serde::Serialize;
 use sonotune_base::{Error, seed::Rng, words::counted};
 
 use crate::coco::{CocoFile, output};
+pub use crate::split::copies::Copies;
 use crate::split::groups::Group;
 pub use crate::split::report::{Absence, PartSummary, SplitReport, UnitCounts};
 
@@ -80,6 +83,10 @@ pub struct SplitOptions {
     /// This many folds instead of one validation split.
     pub folds: Option<usize>,
     pub by: By,
+    /// Key of the image entries whose equal values stay together, in place of `by`.
+    pub group_by: Option<String>,
+    /// What to do about images that are in the file twice.
+    pub copies: Copies,
     pub seed: u64,
     pub official: Official,
     /// Whether to give each split the same share of every category's objects.
@@ -93,6 +100,8 @@ impl Default for SplitOptions {
             test: 0.0,
             folds: None,
             by: By::Auto,
+            group_by: None,
+            copies: Copies::Ignore,
             seed: 0,
             official: Official::Keep,
             stratify: false,
@@ -119,14 +128,19 @@ pub struct Plan {
     pub report: SplitReport,
 }
 
-/// Divides the images of `file`.
+/// Divides the images of `file`, whatever their pixels.
 ///
 /// # Errors
 /// If an option is out of range, an image does not specify the unit to group by, the official
 /// split divides a group, or a split would be empty.
 pub fn plan(file: &CocoFile, options: &SplitOptions) -> Result<Plan> {
+    plan_together(file, options, &[])
+}
+
+/// Same as [`plan`]; the images of each list of `together` are also in one group.
+fn plan_together(file: &CocoFile, options: &SplitOptions, together: &[Vec<usize>]) -> Result<Plan> {
     check(options)?;
-    let mut groups = groups::of(file, options.by)?;
+    let mut groups = groups::unite(groups::of(file, options)?, together);
     official::apply(file, &mut groups, options)?;
     let mut rng = Rng::at(options.seed, &[SPLIT]);
     let absences = match options.folds {
@@ -140,7 +154,10 @@ pub fn plan(file: &CocoFile, options: &SplitOptions) -> Result<Plan> {
             parts[image] = group.part();
         }
     }
-    let report = report::of(file, &groups, absences);
+    let mut report = report::of(file, &groups, absences);
+    if options.group_by.is_none() && matches!(options.by, By::Auto | By::Patient) {
+        report.tell(keys::Told::of(file));
+    }
     Ok(Plan { parts, report })
 }
 
@@ -157,8 +174,15 @@ pub fn split_file(
     overwrite: bool,
 ) -> Result<SplitReport> {
     let file = CocoFile::read(input)?;
-    let Plan { parts, mut report } = plan(&file, options)
-        .with_context(|| Error::data(format!("cannot split {}", input.display())))?;
+    let in_file = || Error::data(format!("cannot split {}", input.display()));
+    let copies::Found { together, unreadable } =
+        copies::find(&file, input, options.copies).with_context(in_file)?;
+    let unites = options.copies != Copies::Report;
+    let plan = plan_together(&file, options, if unites { &together } else { &[] });
+    let Plan { parts, mut report } = plan.with_context(in_file)?;
+    report.unreadable = unreadable;
+    report.copies = together.len();
+    report.parted = report::parted(&file, &parts, &together);
     let folder = folder.unwrap_or_else(|| output::folder_of(input));
     let outputs = outputs(&parts, options.folds);
     let paths: Vec<PathBuf> = outputs.iter().map(|o| folder.join(&o.name)).collect();

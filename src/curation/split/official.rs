@@ -58,11 +58,15 @@ fn part_of(file: &CocoFile, group: &Group, keeps_val: bool) -> Result<Option<Par
         let other = place(image).context(Error::data("official split"))?;
         if other != part {
             let name = |part: Option<Part>| part.unwrap_or(Part::Train);
+            let (what, remedy) = if group.is_united {
+                ("images that are the same", "leave such images apart (--duplicates report)")
+            } else {
+                (&*group.name, "group by image (--by image)")
+            };
             return Err(Error::data(format!(
-                "the official split divides {}: image {} is for {}, image {} for {}. To keep that \
-                 split, group by image (--by image); to keep the group together, draw a new split \
+                "the official split divides {what}: image {} is for {}, image {} for {}. To keep \
+                 that split, {remedy}; to keep the group together, draw a new split \
                  (--official ignore)",
-                group.describe(file),
                 first.file_name,
                 name(part),
                 image.file_name,

@@ -178,17 +178,17 @@ pub(super) fn absences(file: &CocoFile, groups: &[Group]) -> Vec<Absence> {
             category: category.name.clone(),
             groups: showing.len(),
             missing_from: missing.iter().map(ToString::to_string).collect(),
-            reason: reason(file, &showing),
+            reason: reason(&showing),
         })
     };
     file.categories.iter().enumerate().filter_map(absence).collect()
 }
 
-fn reason(file: &CocoFile, showing: &[&Group]) -> String {
+fn reason(showing: &[&Group]) -> String {
     let movable = showing.iter().filter(|g| !g.official && g.may_validate).count();
     match (showing, movable) {
         ([], _) => "it has no objects".into(),
-        ([only], _) => format!("only {} shows it", only.describe(file)),
+        ([only], _) => format!("only {} shows it", only.name),
         (_, 0) => "the official split places all groups that show it".into(),
         (_, 1) => "the official split leaves only one group to place".into(),
         _ if showing.iter().all(|g| g.part() == Part::Test) => {

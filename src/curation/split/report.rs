@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Part,
     groups::{Group, Unit},
+    keys::Told,
 };
 use crate::coco::CocoFile;
 
@@ -19,6 +20,18 @@ pub struct SplitReport {
     pub parts: Vec<PartSummary>,
     /// Categories that a split lacks.
     pub absences: Vec<Absence>,
+    /// Keys other than `patient` that gave the patients.
+    pub patient_keys: Vec<String>,
+    /// Images without a known patient, in a file that has patients.
+    pub without_patient: usize,
+    /// Keys that were not used, and that may group the images of a patient.
+    pub candidate_keys: Vec<String>,
+    /// How many sets of images are the same.
+    pub copies: usize,
+    /// Those sets whose images are in several splits, by file name.
+    pub parted: Vec<Vec<String>>,
+    /// Why images could not be compared with others.
+    pub unreadable: Vec<String>,
     /// Files that were written.
     pub files: Vec<PathBuf>,
     /// Files of an earlier split in the same folder; their images may also be in this split's files.
@@ -28,6 +41,8 @@ pub struct SplitReport {
 /// Number of groups by the unit that keeps their images together.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct UnitCounts {
+    /// Values of the key to group by.
+    pub keys: usize,
     pub patients: usize,
     pub clips: usize,
     /// Files with several frames.
@@ -60,6 +75,7 @@ pub(super) fn of(file: &CocoFile, groups: &[Group], absences: Vec<Absence>) -> S
     let mut parts: BTreeMap<usize, PartSummary> = BTreeMap::new();
     for group in groups {
         *match group.unit {
+            Unit::Key => &mut units.keys,
             Unit::Patient => &mut units.patients,
             Unit::Clip => &mut units.clips,
             Unit::File => &mut units.files,
@@ -81,9 +97,30 @@ pub(super) fn of(file: &CocoFile, groups: &[Group], absences: Vec<Absence>) -> S
         categories: file.categories.iter().map(|c| c.name.clone()).collect(),
         parts: parts.into_values().collect(),
         absences,
+        patient_keys: Vec::new(),
+        without_patient: 0,
+        candidate_keys: Vec::new(),
+        copies: 0,
+        parted: Vec::new(),
+        unreadable: Vec::new(),
         files: Vec::new(),
         stale: Vec::new(),
     }
+}
+
+impl SplitReport {
+    pub(super) fn tell(&mut self, told: Told) {
+        self.patient_keys = told.patient_keys;
+        self.without_patient = told.without_patient;
+        self.candidate_keys = told.candidates;
+    }
+}
+
+/// The sets of images that are not in one part.
+pub(super) fn parted(file: &CocoFile, parts: &[Part], together: &[Vec<usize>]) -> Vec<Vec<String>> {
+    let is_parted = |images: &&Vec<usize>| images.iter().any(|&i| parts[i] != parts[images[0]]);
+    let name = |&i: &usize| file.images[i].file_name.to_string();
+    together.iter().filter(is_parted).map(|images| images.iter().map(name).collect()).collect()
 }
 
 fn rank(part: Part) -> usize {

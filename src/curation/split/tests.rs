@@ -285,6 +285,137 @@ fn images_that_tell_no_patient_are_counted() {
     );
 }
 
+/// A file whose image `i` has these further keys.
+fn with_keys(keys: &[&str]) -> CocoFile {
+    let image = |(i, keys): (usize, &&str)| {
+        let comma = if keys.is_empty() { "" } else { "," };
+        format!(r#"{{"file_name":"{i}.png","height":8,"width":8{comma}{keys}}}"#)
+    };
+    let images: Vec<String> = keys.iter().enumerate().map(image).collect();
+    let json = format!(
+        r#"{{"images":[{}],"annotations":[],"categories":[{{"id":1,"name":"c"}}]}}"#,
+        images.join(",")
+    );
+    CocoFile::from_slice(json.as_bytes(), Path::new("all.json")).unwrap()
+}
+
+/// Images that stay together, as lists of their indices.
+fn together(file: &CocoFile, options: &SplitOptions) -> Vec<Vec<usize>> {
+    groups::of(file, options).unwrap().into_iter().map(|group| group.images).collect()
+}
+
+#[test]
+fn patients_are_found_under_other_keys_and_unknown_ones_are_not_one() {
+    let auto = SplitOptions::default();
+    let lists: [(&[&str], &[&[usize]]); 6] = [
+        (&[r#""patient_id":7"#, r#""patient_id":8"#, r#""patient_id":7.0"#], &[&[0, 2], &[1]]),
+        (&[r#""PatientID":"a""#, r#""PatientID":"a""#], &[&[0, 1]]),
+        (&[r#""patient":"""#, r#""patient":"""#, r#""patient":"a""#], &[&[0], &[1], &[2]]),
+        (&[r#""patient":null"#, r#""patient":null"#], &[&[0], &[1]]),
+        (&[r#""patient":"unknown""#, r#""patient":"unknown""#], &[&[0], &[1]]),
+        (&[r#""patient":"","clip":"c""#, r#""patient":"","clip":"c""#], &[&[0, 1]]),
+    ];
+    for (keys, expected) in lists {
+        assert_eq!(together(&with_keys(keys), &auto), expected, "{keys:?}");
+    }
+    let keys: Vec<&str> = (0..6)
+        .map(|i| if i < 4 { r#""subject":"s","case_id":1"# } else { r#""subject":"","case_id":2"# })
+        .collect();
+    let report = plan(&with_keys(&keys), &auto).unwrap().report;
+    assert_eq!((&report.patient_keys[..], report.without_patient), (&["subject".into()][..], 2));
+    assert_eq!((report.units.patients, report.units.images), (1, 2));
+    assert_eq!(report.candidate_keys, ["case_id"]);
+    let by_patient = SplitOptions { by: By::Patient, ..auto };
+    let error = plan(&with_keys(&keys), &by_patient).unwrap_err().to_string();
+    assert!(error.contains("2 of 6 images do not specify their `patient`"), "{error}");
+}
+
+#[test]
+fn images_are_grouped_by_any_key() {
+    let by = |key: &str| SplitOptions { group_by: Some(key.into()), ..SplitOptions::default() };
+    let file = with_keys(&[r#""case_id":1"#, r#""case_id":2"#, r#""case_id":1"#]);
+    assert_eq!(together(&file, &by("case_id")), [vec![0, 2], vec![1]]);
+    let report = plan(&file, &by("case_id")).unwrap().report;
+    assert_eq!((report.units.keys, report.candidate_keys.len()), (2, 0));
+    // What the division by patient proposes is what it takes.
+    let proposed = plan(&file, &SplitOptions::default()).unwrap().report.candidate_keys;
+    assert_eq!(proposed, ["case_id"]);
+    let error = plan(&file, &by("case")).unwrap_err();
+    assert_eq!(sonotune_base::error::exit_code(&error), 2);
+    assert!(
+        error
+            .to_string()
+            .contains("--group-by case: no image has a value of it (did you mean \"case_id\"?)")
+    );
+    let file = with_keys(&[r#""case_id":1"#, r#""case_id":null"#]);
+    let error = plan(&file, &by("case_id")).unwrap_err().to_string();
+    assert!(error.contains("1 of 2 images do not specify their `case_id`, the first is 1.png"));
+    // A key that no two images share proposes nothing.
+    let file = with_keys(&[r#""exam":1"#, r#""exam":2"#]);
+    assert!(plan(&file, &SplitOptions::default()).unwrap().report.candidate_keys.is_empty());
+}
+
+#[test]
+fn copies_stay_together_or_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("images")).unwrap();
+    let save = |name: &str, seed: u32, ending: &str| {
+        let picture = image::GrayImage::from_fn(40, 40, |x, y| {
+            let hash = (x / 5 * 31 + y / 5 * 17 + 1009 * seed).wrapping_mul(2_654_435_761);
+            image::Luma([(hash >> 24) as u8])
+        });
+        let path = folder.path().join("images").join(format!("{name}.png"));
+        let format =
+            if ending == "png" { image::ImageFormat::Png } else { image::ImageFormat::Bmp };
+        picture.save_with_format(path, format).unwrap();
+    };
+    // 1 is 0, file for file; 3 is 2, pixel for pixel.
+    for (name, seed, ending) in
+        [("0", 0, "png"), ("1", 0, "png"), ("2", 2, "png"), ("3", 2, "bmp"), ("4", 4, "png")]
+    {
+        save(name, seed, ending);
+    }
+    let input = folder.path().join("all.json");
+    let file = with_keys(&[""; 5]);
+    file.write(&input).unwrap();
+    for seed in 0..12 {
+        let split = |copies: Copies| {
+            let options = SplitOptions { val: 0.4, seed, copies, ..SplitOptions::default() };
+            let report = split_file(&input, None, &options, true).unwrap();
+            let val = CocoFile::read(&folder.path().join("val.json")).unwrap();
+            let val: HashSet<String> = val.images.iter().map(|i| i.file_name.to_string()).collect();
+            let is_parted = |a: &str, b: &str| val.contains(a) != val.contains(b);
+            (report, is_parted("0.png", "1.png"), is_parted("2.png", "3.png"))
+        };
+        let (report, files, pixels) = split(Copies::Report);
+        assert_eq!((report.copies, report.parted.len()), (1, usize::from(files)));
+        if let Some(parted) = report.parted.first() {
+            assert_eq!(*parted, ["0.png", "1.png"]);
+        }
+        assert_eq!((split(Copies::Ignore).1, split(Copies::Ignore).2), (files, pixels));
+        for copies in [Copies::Identical, Copies::Near] {
+            let (report, files, pixels) = split(copies);
+            assert_eq!((report.copies, report.parted.len(), files, pixels), (2, 0, false, false));
+        }
+    }
+}
+
+#[test]
+fn an_official_split_through_copies_is_refused_with_a_way_out() {
+    let mut file = of_categories(&[&[1], &[1, 2], &[1], &[2]], 2);
+    file.images[1].provenance.official_split = Some("test".into());
+    let options = SplitOptions::default();
+    let same = [vec![0, 1], vec![1, 3]];
+    let error = plan_together(&file, &options, &same).unwrap_err().to_string();
+    for part in ["divides images that are the same", "1.png for test", "--duplicates report"] {
+        assert!(error.contains(part), "no `{part}` in {error}");
+    }
+    let options = SplitOptions { official: Official::Ignore, ..options };
+    let found = plan_together(&file, &options, &same).unwrap();
+    assert_eq!((found.parts[0], found.parts[1]), (found.parts[1], found.parts[3]));
+    assert_eq!(found.report.parts.iter().map(|p| p.groups).sum::<usize>(), 2);
+}
+
 #[test]
 fn shares_out_of_range_are_refused() {
     let file = of_categories(&[&[1], &[1], &[1]], 1);

@@ -11,6 +11,7 @@ mod fields;
 mod file;
 pub mod join;
 mod json;
+pub mod patient;
 mod results;
 mod text;
 mod tools;

@@ -3,7 +3,6 @@
 use std::{collections::HashMap, path::Path};
 
 use anyhow::Result;
-use sonotune_base::words::did_you_mean;
 
 use super::RawCategory;
 use sonotune_base::{Category, Error, names::mismatch};
@@ -23,14 +22,8 @@ impl CategoryMap {
     /// Categories as the file at `path` lists them, without those named in `ignored`.
     ///
     /// # Errors
-    /// If an entry lacks id or name or repeats those of another, or the file has none of an ignored name
-    /// although it decides, as that of the training split does: another may lack what is ignored.
-    pub(super) fn new(
-        raw: &[RawCategory],
-        ignored: &[String],
-        decides: bool,
-        path: &Path,
-    ) -> Result<Self> {
+    /// If an entry lacks id or name or repeats those of another, or none is left.
+    pub(super) fn new(raw: &[RawCategory], ignored: &[String], path: &Path) -> Result<Self> {
         let file = path.display();
         let mut categories: Vec<Category> = Vec::new();
         for (i, entry) in raw.iter().enumerate() {
@@ -46,15 +39,6 @@ impl CategoryMap {
                 );
             }
             categories.push(Category { id, name });
-        }
-        let names = || categories.iter().map(|c| c.name.as_str());
-        let unknown = ignored.iter().find(|ignored| !names().any(|n| n == *ignored));
-        if let Some(name) = unknown.filter(|_| decides) {
-            let hint = did_you_mean(name, names());
-            return Err(Error::data(format!(
-                "{file}: has no category \"{name}\"{hint}, which dataset.ignore_categories names"
-            ))
-            .into());
         }
         let (left_out, kept): (Vec<_>, Vec<_>) =
             categories.into_iter().partition(|c| ignored.contains(&c.name));

@@ -33,8 +33,11 @@ use super::{Dataset, DatasetConfig, Split, dataset::missing_split};
 use crate::coco_dataset::{assemble::assemble, categories::CategoryMap};
 use crate::findings::Audit;
 use crate::image_names::{Places, resolve};
-use sonotune_base::names::{duplicate, quoted};
 use sonotune_base::{Error, pattern};
+use sonotune_base::{
+    names::{duplicate, quoted},
+    words::did_you_mean,
+};
 
 /// Class indices come from category ids, which must be integers.
 type Training = Plain<Integer>;
@@ -284,8 +287,8 @@ impl CocoConfig {
     /// so that all splits agree.
     fn category_map(&self, split: Split, path: &Path, file: &CocoFile) -> Result<CategoryMap> {
         let own = file.categories.as_deref().unwrap_or_default();
-        let decides = split == Split::Train || self.train.is_none();
-        let map = CategoryMap::new(own, &self.ignore_categories, decides, path)?;
+        self.check_ignored(split, own, path)?;
+        let map = CategoryMap::new(own, &self.ignore_categories, path)?;
         if self.agnostic {
             return Ok(map.agnostic());
         }
@@ -297,11 +300,41 @@ impl CocoConfig {
                 let train = self.root.join(&train.annotations);
                 let file: CategoriesOnly = from_slice(&read(&train)?, &train)?;
                 let own = file.categories.unwrap_or_default();
-                let own = CategoryMap::new(&own, &self.ignore_categories, true, &train)?;
+                let own = CategoryMap::new(&own, &self.ignore_categories, &train)?;
                 map.ordered(&own.names(), &format!("those of {}", train.display()), path)
             }
             _ => Ok(map),
         }
+    }
+}
+
+impl CocoConfig {
+    /// # Errors
+    /// If no split has a category that is to be ignored. One split may lack it: that is a reason to
+    /// ignore it.
+    fn check_ignored(&self, split: Split, own: &[RawCategory], path: &Path) -> Result<()> {
+        let names = |list: &[RawCategory]| {
+            list.iter().filter_map(|c| c.name.as_ref().map(|t| t.0.clone())).collect()
+        };
+        let own: Vec<String> = names(own);
+        let mut unknown: Vec<&String> =
+            self.ignore_categories.iter().filter(|name| !own.contains(name)).collect();
+        for other in self.splits().into_iter().filter(|&other| other != split) {
+            let Some(files) = self.split(other).filter(|_| !unknown.is_empty()) else { continue };
+            let path = self.root.join(&files.annotations);
+            // A file that cannot be read is reported when its split is opened.
+            let read = read(&path).and_then(|bytes| from_slice::<CategoriesOnly>(&bytes, &path));
+            let Ok(file) = read else { continue };
+            let others: Vec<String> = names(&file.categories.unwrap_or_default());
+            unknown.retain(|name| !others.contains(name));
+        }
+        let Some(name) = unknown.first() else { return Ok(()) };
+        let hint = did_you_mean(name, own.iter().map(String::as_str));
+        Err(Error::data(format!(
+            "{}: has no category \"{name}\"{hint}, which dataset.ignore_categories names",
+            path.display()
+        ))
+        .into())
     }
 }
 

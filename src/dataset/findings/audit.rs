@@ -43,6 +43,8 @@ pub struct AuditedImage {
     /// Patient and clip, distinguished by dataset.
     pub patient: Option<Box<str>>,
     pub clip: Option<Box<str>>,
+    /// Keys that may group the images of a patient, and their values, distinguished by dataset.
+    pub parts: Vec<(Box<str>, Box<str>)>,
 }
 
 /// An object.
@@ -132,6 +134,7 @@ impl From<Dataset> for Audit {
             objects: record.objects.into_iter().map(object).collect(),
             patient: None,
             clip: None,
+            parts: Vec::new(),
         };
         Self {
             categories: dataset.categories,

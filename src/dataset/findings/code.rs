@@ -85,13 +85,25 @@ codes! {
         "keep one of them, and point the annotations to it";
     CategoriesDiffer "categories-differ" Fault
         "the splits, or split and config, do not have the same categories"
-        "use the same names in every split; list unwanted ones in dataset.ignore_categories";
+        "use the same names in every split; in COCO files, dataset.ignore_categories leaves unwanted ones out";
+    SimilarCategories "similar-categories" Doubt
+        "the names of two classes are nearly equal"
+        "if they are one class, give it one name (COCO: `sonotune data filter --rename`); nothing is wrong if they are two";
     DuplicateFile "duplicate-file" Fault
         "the same image file is listed twice in one split"
         "list it once, with all of its objects";
     PathOutsideRoot "path-outside-root" Doubt
         "an image's path leaves the dataset's folder"
         "move the image below dataset.root, or set dataset.root higher";
+    ClassWithoutImages "class-without-images" Fault
+        "a class folder has no image that can be read"
+        "convert its files to PNG, copy it again, or leave the folder out (dataset.exclude)";
+    MaskAmongImages "mask-among-images" Fault
+        "a mask is among the images of a class folder"
+        "leave the masks out (dataset.exclude with the patterns shown); if they are images, dataset.exclude = [] keeps them";
+    PassedOver "passed-over" Doubt
+        "files in class folders that are not read"
+        "convert images to PNG, and move those beside the class folders into one; nothing is wrong with other files";
     MissingImage "missing-image" Fault
         "an image file is missing"
         "add it, or correct `file_name`, dataset.root or dataset.images";
@@ -116,6 +128,9 @@ codes! {
     ConstantImage "constant-image" Doubt
         "all pixels of an image are equal"
         "leave it out, or export it again";
+    TwoToneImage "two-tone-image" Doubt
+        "the pixels of an image have only two values, as those of a mask"
+        "if it is a mask, leave it out (dataset.exclude)";
     BadPolygon "bad-polygon" Fault
         "a polygon with fewer than three points, or an odd number of coordinates"
         "remove the polygon, or write it as [[x0, y0, x1, y1, x2, y2, ...], ...]";
@@ -163,7 +178,7 @@ codes! {
         "check whether boxes were exported as masks; if so, annotate masks";
     CategoryWithoutObjects "category-without-objects" Doubt
         "a category that has no object or image, although some are expected"
-        "leave the category out (dataset.ignore_categories), or split the data again";
+        "leave the category out (COCO: dataset.ignore_categories; folders: dataset.exclude), or split the data again";
     SingleCategory "single-category" Doubt
         "all images have the same class: there is nothing to tell apart"
         "add images of another class";
@@ -173,18 +188,24 @@ codes! {
     IdenticalImages "identical-images" Doubt
         "two images of one split have the same pixels"
         "remove one of them";
+    ContradictingLabels "contradicting-labels" Fault
+        "two images have the same pixels and different classes"
+        "look at them; keep the one with the right class, or leave both out";
     SharedImage "shared-image" Fault
         "an image of one split is also in another, pixel for pixel: scores there are meaningless"
-        "remove it from one of the splits";
+        "remove it from one of the splits (COCO: `sonotune data filter --exclude`)";
     NearDuplicate "near-duplicate" Doubt
         "an image looks like one of another split: re-encoded, brightened, mirrored or a neighbouring frame"
-        "look at both; keep them in one split (`sonotune data split`)";
+        "look at both; if they belong together, merge the splits and split them again (`sonotune data split --duplicates near`)";
     SharedPatient "shared-patient" Fault
         "a patient's images are in several splits: scores there are too good"
-        "split by patient (`sonotune data split`)";
+        "merge the splits (`sonotune data merge --root IMAGES`), then split them by patient (`sonotune data split`)";
     SharedClip "shared-clip" Fault
         "a clip's frames are in several splits: scores there are too good"
-        "split by clip (`sonotune data split`)";
+        "merge the splits (`sonotune data merge --root IMAGES`), then split them by clip (`sonotune data split`)";
+    SharedKey "shared-key" Doubt
+        "images of several splits have the same value of a key that may mean a patient, such as `case_id`"
+        "if it does, merge the splits (`sonotune data merge --root IMAGES`), then split them by it (`sonotune data split --group-by KEY`)";
     UnlistedImage "unlisted-image" Doubt
         "an image is in a folder of the dataset, but no split lists it"
         "list it, or move it elsewhere; nothing is wrong if it is kept for another purpose";

@@ -136,6 +136,175 @@ fn a_task_that_learns_masks_is_told_of_those_that_lack() {
 }
 
 #[test]
+fn what_is_strange_in_class_folders_is_reported_and_the_rest_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["cyst/a", "cyst/b", "cyst/b_mask", "mass/c", "mass/d", "beside"];
+    for (i, name) in names.iter().enumerate() {
+        save(&dir.path().join(format!("train/{name}.png")), i as u32);
+    }
+    for name in ["cyst/x.dcm", "cyst/y.DCM", "cyst/z", "scan/1.gif", "README.md", "Thumbs.db"] {
+        let path = dir.path().join("train").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+    let mut table = json!({ "type": "image_folder", "root": dir.path(), "train": "train" });
+    let report = checked(table.clone(), true);
+    let train = || "train".to_owned();
+    assert_eq!(
+        codes(&report),
+        [
+            (train(), Code::ClassWithoutImages, 1),
+            (train(), Code::MaskAmongImages, 1),
+            (train(), Code::PassedOver, 3),
+            (train(), Code::CategoryWithoutObjects, 1),
+        ]
+    );
+    let found = |code: Code| {
+        let of = report.findings().find(|(_, f)| f.code == code).unwrap().1;
+        of.examples.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    for (code, part) in [
+        (Code::ClassWithoutImages, "not read as images (1 .gif)"),
+        (Code::MaskAmongImages, "b.png: dataset.exclude = [\"*_mask*\"]"),
+        (Code::PassedOver, "2 files ending in .dcm, not read as images, such as x.dcm"),
+        (Code::PassedOver, "1 file without an ending"),
+        (Code::PassedOver, "1 file ending in .png, in no class folder, such as beside.png"),
+    ] {
+        assert!(found(code).contains(part), "{part}: {}", found(code));
+    }
+    // The advice can be followed.
+    table["exclude"] = json!(["*_mask*", "scan"]);
+    fs::remove_file(dir.path().join("train/beside.png")).unwrap();
+    assert_eq!(codes(&checked(table, true)), [(train(), Code::PassedOver, 2)]);
+}
+
+#[test]
+fn an_image_of_two_values_may_be_a_mask() {
+    let dir = tempfile::tempdir().unwrap();
+    for (seed, name) in ["cyst/a.png", "cyst/b.png", "mass/c.png"].into_iter().enumerate() {
+        save(&dir.path().join("train").join(name), seed as u32);
+    }
+    let mask = image::GrayImage::from_fn(40, 40, |x, _| image::Luma([255 * u8::from(x > 9)]));
+    mask.save(dir.path().join("train/mass/c_lesion.png")).unwrap();
+    let mut table = json!({ "type": "image_folder", "root": dir.path(), "train": "train" });
+    let found = codes(&checked(table.clone(), true));
+    assert_eq!(found, [("train".into(), Code::TwoToneImage, 1)]);
+    table["exclude"] = json!(["*_lesion*"]);
+    assert_eq!(codes(&checked(table, true)), []);
+}
+
+#[test]
+fn nearly_equal_classes_and_contradicting_labels_are_doubted() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, seed) in [("0", 0), ("1", 1), ("2", 2), ("3", 3), ("copy", 0), ("val", 1)] {
+        save(&dir.path().join(format!("{name}.png")), seed);
+    }
+    let list = "0.png benign\n1.png Benign\n2.png cyst 1\n3.png cyst 2\ncopy.png Benign\n";
+    fs::write(dir.path().join("train.txt"), list.replace("g ", "g\t")).unwrap();
+    fs::write(dir.path().join("val.txt"), "val.png\tbenign\n").unwrap();
+    let table = json!({ "type": "list_file", "root": dir.path(), "train": "train.txt",
+                        "val": "val.txt" });
+    let report = checked(table, true);
+    assert_eq!(
+        codes(&report),
+        [
+            ("train".into(), Code::ContradictingLabels, 1),
+            ("train".into(), Code::IdenticalImages, 1),
+            ("-".into(), Code::ContradictingLabels, 1),
+            ("-".into(), Code::SharedImage, 1),
+            ("-".into(), Code::SimilarCategories, 1),
+        ]
+    );
+    let text = report.text(9).to_string();
+    for part in [
+        "labelled \"Benign\", but ",
+        "0.png with the same pixels is labelled \"benign\"",
+        "\"Benign\" (2 images) and \"benign\" (2 images) differ only in letter case",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn objects_on_equal_pixels_contradict_each_other_by_their_classes() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c", "d"] {
+        save(&dir.path().join(format!("{name}.png")), 7);
+    }
+    let image = |id: u32, name: &str| {
+        json!({ "id": id, "file_name": name, "height": 40, "width": 40,
+                                               "patient_id": "p" })
+    };
+    let object = |image: u32, category: u32| json!({ "image_id": image, "category_id": category, "bbox": [5, 5, 20, 20], "area": 400 });
+    let file = |images: Vec<Value>, annotations: Vec<Value>| {
+        json!({ "images": images, "annotations": annotations,
+                "categories": [{ "id": 1, "name": "cyst" }, { "id": 2, "name": "mass" }] })
+    };
+    let train = file(
+        vec![image(1, "a.png"), image(2, "b.png"), image(3, "c.png")],
+        vec![object(1, 1), object(1, 2), object(2, 2), object(2, 1)],
+    );
+    let val = file(vec![image(1, "d.png")], vec![object(1, 2), object(1, 1)]);
+    fs::write(dir.path().join("train.json"), train.to_string()).unwrap();
+    fs::write(dir.path().join("val.json"), val.to_string()).unwrap();
+    let table = json!({ "type": "coco", "root": dir.path(), "train": "train.json",
+                        "val": "val.json" });
+    let report = checked(table, true);
+    let found: Vec<_> = report
+        .findings()
+        .filter(|(_, f)| matches!(f.code, Code::ContradictingLabels | Code::SharedPatient))
+        .map(|(_, f)| (f.code, f.count))
+        .collect();
+    // One of the three in training has no objects; that of val agrees with the first.
+    assert_eq!(
+        found,
+        [(Code::ContradictingLabels, 1), (Code::ContradictingLabels, 1), (Code::SharedPatient, 1)]
+    );
+    assert!(report.text(9).to_string().contains("labelled no class, but "));
+}
+
+#[test]
+fn a_key_that_may_mean_a_patient_is_doubted_if_splits_share_its_values() {
+    let dir = tempfile::tempdir().unwrap();
+    for (seed, name) in ["a", "b", "c"].into_iter().enumerate() {
+        save(&dir.path().join(format!("{name}.png")), seed as u32);
+    }
+    let write = |split: &str, images: &[(&str, &str)]| {
+        let entry = |(id, (name, keys)): (usize, &(&str, &str))| {
+            let keys: Value = serde_json::from_str(keys).unwrap();
+            let mut image = json!({ "id": id, "file_name": name, "height": 40, "width": 40 });
+            image.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+            image
+        };
+        let object = |id: usize| json!({ "image_id": id, "category_id": 1, "bbox": [5, 5, 20, 20], "area": 400 });
+        let file = json!({ "images": images.iter().enumerate().map(entry).collect::<Vec<_>>(),
+            "annotations": (0..images.len()).map(object).collect::<Vec<_>>(),
+            "categories": [{ "id": 1, "name": "cyst" }] });
+        fs::write(dir.path().join(format!("{split}.json")), file.to_string()).unwrap();
+    };
+    let table = json!({ "type": "coco", "root": dir.path(), "train": "train.json",
+                        "val": "val.json" });
+    for (train, val, found) in [
+        (r#"{"case_id":7}"#, r#"{"case_id":"7"}"#, Some(Code::SharedKey)),
+        (r#"{"case_id":7}"#, r#"{"case_id":8}"#, None),
+        (r#"{"case_id":""}"#, r#"{"case_id":""}"#, None),
+        (r#"{"case_id":7,"PatientID":"a"}"#, r#"{"case_id":7,"PatientID":"b"}"#, None),
+        (
+            r#"{"case_id":7,"PatientID":"a"}"#,
+            r#"{"case_id":8,"PatientID":"a"}"#,
+            Some(Code::SharedPatient),
+        ),
+        (r#"{"patient":""}"#, r#"{"patient":""}"#, None),
+    ] {
+        write("train", &[("a.png", train), ("b.png", "{}")]);
+        write("val", &[("c.png", val)]);
+        let report = checked(table.clone(), true);
+        let codes: Vec<Code> = report.findings().map(|(_, f)| f.code).collect();
+        assert_eq!(codes, Vec::from_iter(found), "{train} {val}");
+    }
+}
+
+#[test]
 fn every_code_is_documented_and_every_documented_code_is_one() {
     let path = sonotune_testing::root().join("docs/data-check.md");
     let text = fs::read_to_string(path).unwrap();

@@ -9,7 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::coco::{Extra, Integer, Text, read, text};
+use crate::coco::{
+    Extra, Integer, Text,
+    patient::{parts_of, patient_of},
+    read, text,
+};
 use serde_json::value::RawValue;
 
 use super::{CocoConfig, ImageLabel};
@@ -165,8 +169,11 @@ impl Images<'_> {
             image_labels: Vec::new(),
             objects: Vec::new(),
             without_objects: true,
-            patient: text("patient").map(within),
+            patient: patient_of(keys).map(|name| within(name.into_owned())),
             clip: text("clip").map(within),
+            parts: parts_of(keys)
+                .map(|(key, value)| (key.into(), within(value.into_owned())))
+                .collect(),
         })
     }
 

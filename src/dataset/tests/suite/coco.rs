@@ -272,6 +272,25 @@ fn numbers_as_texts_and_texts_as_numbers_are_read() {
 }
 
 #[test]
+fn a_category_of_one_split_alone_can_be_ignored() {
+    let more = PLAIN.replace("malignant", "cyst");
+    assert_ne!(more, PLAIN);
+    let files = Files::new(&[("a.json", PLAIN), ("b.json", &more)]);
+    let keys = |ignored: &[&str]| {
+        json!({ "train": "a.json", "val": "b.json", "check_files": "none",
+                "ignore_categories": ignored })
+    };
+    let error = files.open(Split::Val, keys(&[])).unwrap_err().to_string();
+    assert!(error.contains("List unwanted categories in dataset.ignore_categories"), "{error}");
+    for split in [Split::Train, Split::Val] {
+        let data = files.open(split, keys(&["malignant", "cyst"])).unwrap();
+        assert_eq!(data.category_names().collect::<Vec<_>>(), ["benign"]);
+        let error = files.open(split, keys(&["malignant", "cysts"])).unwrap_err().to_string();
+        assert!(error.contains("no category \"cysts\""), "{error}");
+    }
+}
+
+#[test]
 fn config_mistakes_are_named() {
     let files = Files::new(&[("a.json", PLAIN)]);
     let error = files.open(Split::Val, json!({ "train": "a.json" })).unwrap_err();

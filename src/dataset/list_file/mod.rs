@@ -6,6 +6,8 @@
 //! images/case2.png   malignant,cyst
 //! ```
 //!
+//! Tabs, commas, quotes and the label before the path are understood, as is UTF-16.
+//!
 //! ```toml
 //! [dataset]
 //! type = "list_file"
@@ -15,20 +17,25 @@
 //! categories = ["benign", "malignant", "cyst"]
 //! ```
 
+mod line;
+
 use std::{
+    borrow::Cow,
     collections::HashMap,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use sonotune_base::words::did_you_mean;
+use sonotune_base::words::{counted, did_you_mean};
 
+use self::line::{Line, lines};
 use super::{
     Dataset, DatasetConfig, Record, Split,
     dataset::missing_split,
     image_folder::{check_names, numbered},
     sha256,
+    text::decode,
 };
 use crate::{
     coco_dataset::CheckFiles,
@@ -39,9 +46,10 @@ use sonotune_base::{ImageId, names::quoted};
 
 /// `type = "list_file"`: images for classification, listed line by line as `path label`.
 ///
-/// The label is what follows the last white space, so paths may contain spaces. It is a class
-/// name, or else a class index; several labels of one image are separated by commas. Empty lines
-/// and lines that start with `#` are skipped.
+/// The path ends with the ending of an image (without one: at the last white space), so paths may
+/// contain spaces. The label is a class name, or else a class index; several labels of one image are
+/// separated by commas. A label of several words follows a tab or is in quotes, unless `categories`
+/// names it. Empty lines and lines that start with `#` are skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListFileConfig {
@@ -82,14 +90,16 @@ impl DatasetConfig for ListFileConfig {
             return Err(missing_split(split, &self.splits()));
         };
         let source = self.root.join(list);
-        let text = read(&source)?;
-        let lines = parse(&text, &source)?;
-        let names = self.category_names(&source, &lines)?;
+        let bytes = read(&source)?;
+        let text = text(&bytes, &source)?;
         let images = self.root.join(&self.images);
+        let mut notes = Vec::new();
+        let lines = parse(&text, &source, &images, &mut notes)?;
+        let names = self.category_names(&source, &lines)?;
         let record = |line: &Line<'_>| {
             Ok(Record {
                 image_labels: labels(line, &names, &source)?,
-                ..Record::new(ImageId::from(line.path), images.join(line.path))
+                ..Record::new(ImageId::from(&*line.path), images.join(&*line.path))
             })
         };
         let records = lines.iter().map(record).collect::<Result<Vec<_>>>()?;
@@ -97,8 +107,8 @@ impl DatasetConfig for ListFileConfig {
             categories: numbered(names),
             records,
             source,
-            source_sha256: Some(sha256(text.as_bytes())),
-            notes: Vec::new(),
+            source_sha256: Some(sha256(&bytes)),
+            notes,
         };
         dataset.ensure_images()?;
         self.check_files.check(&dataset)?;
@@ -108,11 +118,15 @@ impl DatasetConfig for ListFileConfig {
     fn audit(&self, split: Split) -> Audit {
         let Some(list) = self.split(split) else { return Audit::default() };
         let mut audit = Audit { source: self.root.join(list), ..Audit::default() };
-        match read(&audit.source) {
+        let bytes = read(&audit.source);
+        match bytes.and_then(|bytes| Ok(text(&bytes, &audit.source)?.into_owned())) {
             Ok(text) => self.audit_lines(&text, &mut audit),
             Err(error) => {
+                // The place says which file it is.
+                let prefix = format!("{}: ", audit.source.display());
+                let text = format!("{error:#}").replacen(&prefix, "", 1);
                 let place = Place::file(&audit.source);
-                audit.findings.add(Code::UnreadableAnnotations, place, format!("{error:#}"));
+                audit.findings.add(Code::UnreadableAnnotations, place, text);
             }
         }
         audit
@@ -135,7 +149,12 @@ impl ListFileConfig {
             return Ok(names.clone());
         }
         match self.train.as_ref().map(|train| self.root.join(train)) {
-            Some(train) if train != source => names_of(&parse(&read(&train)?, &train)?, &train),
+            Some(train) if train != source => {
+                let bytes = read(&train)?;
+                let images = self.root.join(&self.images);
+                let text = text(&bytes, &train)?;
+                names_of(&parse(&text, &train, &images, &mut Vec::new())?, &train)
+            }
             _ => names_of(lines, source),
         }
     }
@@ -148,35 +167,17 @@ impl ListFileConfig {
         let source = audit.source.clone();
         let place = |number: usize| Place::entry(&source, format!("line {number}"));
         let mut findings = Findings::default();
-        let mut lines: Vec<Line<'_>> = Vec::new();
-        let mut first_line = HashMap::new();
-        for line in split_lines(text) {
-            match line {
-                Ok(line) => match first_line.insert(line.path, line.number) {
-                    Some(first) => {
-                        let got = format!("{} is already in line {first}", line.path);
-                        let image = Some(images.join(line.path));
-                        let place = Place { image, ..place(line.number) };
-                        findings.add(Code::DuplicateFile, place, got);
-                    }
-                    None => lines.push(line),
-                },
-                Err((number, line)) => {
-                    let (expected, got) = ("`path label`", format!("`{line}`"));
-                    findings.add_expected(Code::MalformedEntry, place(number), expected, got);
-                }
-            }
-        }
-        let names = self.category_names(&source, &lines).unwrap_or_else(|error| {
+        let read = readable(text, &images, place, &mut findings);
+        let names = self.category_names(&source, &read).unwrap_or_else(|error| {
             let place = Place::file(&source);
             findings.add(Code::CategoriesDiffer, place, format!("{error:#}"));
             Vec::new()
         });
-        for line in lines {
-            let path = images.join(line.path);
+        for line in read {
+            let path = images.join(&*line.path);
             let place = Place { image: Some(path.clone()), ..place(line.number) };
             let image_labels = class_indices(&line, &names).unwrap_or_else(|label| {
-                let got = unknown_label(label, &names);
+                let got = unknown_label(&line, label, &names);
                 // Without names, unknown labels are expected.
                 if !names.is_empty() {
                     findings.add(Code::UnknownCategory, place.clone(), got);
@@ -185,10 +186,10 @@ impl ListFileConfig {
             });
             if path_leaves(&path, root) {
                 let expected = format!("a path below {}", root.display());
-                findings.add_expected(Code::PathOutsideRoot, place, expected, line.path);
+                findings.add_expected(Code::PathOutsideRoot, place, expected, &*line.path);
             }
             audit.images.push(AuditedImage {
-                image_id: ImageId::from(line.path),
+                image_id: ImageId::from(&*line.path),
                 path,
                 entry: Some(format!("line {}", line.number)),
                 size: None,
@@ -197,6 +198,7 @@ impl ListFileConfig {
                 without_objects: false,
                 patient: None,
                 clip: None,
+                parts: Vec::new(),
             });
         }
         audit.categories = numbered(names);
@@ -204,51 +206,99 @@ impl ListFileConfig {
     }
 }
 
-/// One image of a list.
-#[derive(Debug)]
-struct Line<'a> {
-    /// Counted from 1.
-    number: usize,
-    path: &'a str,
-    labels: &'a str,
+/// The lines that can be read, each image once.
+fn readable<'a>(
+    text: &'a str,
+    images: &Path,
+    place: impl Fn(usize) -> Place,
+    findings: &mut Findings,
+) -> Vec<Line<'a>> {
+    let mut read: Vec<Line<'a>> = Vec::new();
+    let mut first_line = HashMap::new();
+    for line in lines(text) {
+        match line.map(|line| slashed(line, images).0) {
+            Ok(line) => match first_line.insert(line.path.clone(), (line.number, line.labels)) {
+                Some(first) => {
+                    let image = Some(images.join(&*line.path));
+                    let place = Place { image, ..place(line.number) };
+                    findings.add(Code::DuplicateFile, place, repeated(&line, first));
+                }
+                None => read.push(line),
+            },
+            Err((number, got)) => {
+                findings.add_expected(Code::MalformedEntry, place(number), "`path label`", got);
+            }
+        }
+    }
+    read
 }
 
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path)
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path)
         .with_context(|| Error::data(format!("cannot read the list {}", path.display())))
 }
 
-fn parse<'a>(text: &'a str, source: &Path) -> Result<Vec<Line<'a>>> {
-    let mut lines: Vec<Line<'a>> = Vec::new();
-    let mut first_line = HashMap::new();
-    let fault =
-        |number: usize, what: String| Error::data(format!("{}:{number}: {what}", source.display()));
-    for line in split_lines(text) {
-        let line = line.map_err(|(number, line)| {
-            fault(number, format!("expected `path label`, got `{line}`"))
-        })?;
-        if let Some(first) = first_line.insert(line.path, line.number) {
-            let what = format!("{} is already in line {first}", line.path);
-            return Err(fault(line.number, what).into());
-        }
-        lines.push(line);
-    }
-    Ok(lines)
+fn text<'a>(bytes: &'a [u8], source: &Path) -> Result<Cow<'a, str>> {
+    decode(bytes).map_err(|what| Error::data(format!("{}: {what}", source.display())).into())
 }
 
-/// The lines that are not empty; for one that is not `path label`, its number and text.
-fn split_lines(text: &str) -> impl Iterator<Item = Result<Line<'_>, (usize, &str)>> {
-    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim).zip(1..);
-    let filled = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
-    filled.map(|(line, number)| {
-        let (path, labels) = line.rsplit_once(char::is_whitespace).ok_or((number, line))?;
-        Ok(Line { number, path: path.trim_end(), labels })
-    })
+/// The lines of the list `source`; `images` is the folder of the images.
+fn parse<'a>(
+    text: &'a str,
+    source: &Path,
+    images: &Path,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Line<'a>>> {
+    let mut read: Vec<Line<'a>> = Vec::new();
+    let mut first_line = HashMap::new();
+    let mut num_slashed = 0;
+    let fault =
+        |number: usize, what: String| Error::data(format!("{}:{number}: {what}", source.display()));
+    for line in lines(text) {
+        let line = line
+            .map_err(|(number, got)| fault(number, format!("expected `path label`, got {got}")))?;
+        let (line, is_slashed) = slashed(line, images);
+        num_slashed += usize::from(is_slashed);
+        if let Some(first) = first_line.insert(line.path.clone(), (line.number, line.labels)) {
+            return Err(fault(line.number, repeated(&line, first)).into());
+        }
+        read.push(line);
+    }
+    if num_slashed > 0 {
+        let paths = counted(num_slashed, "path");
+        notes.push(format!("{paths} with backslashes, as Windows writes them, read with slashes"));
+    }
+    Ok(read)
+}
+
+/// What is wrong with a line whose path another one, given by number and labels, also has.
+fn repeated(line: &Line<'_>, (number, labels): (usize, &str)) -> String {
+    let path = &line.path;
+    if labels == line.labels {
+        return format!("{path} is already in line {number}");
+    }
+    let here = line.labels;
+    format!("{path} is already in line {number}, labelled \"{labels}\" there and \"{here}\" here")
+}
+
+/// A line with the path of Windows as a path of any system, unless there is a file of that very name.
+fn slashed<'a>(line: Line<'a>, images: &Path) -> (Line<'a>, bool) {
+    if !line.path.contains('\\') || images.join(&*line.path).exists() {
+        return (line, false);
+    }
+    let path = line.path.replace('\\', "/").into();
+    (Line { path, ..line }, true)
 }
 
 /// Class names if the config gives none.
 fn names_of(lines: &[Line<'_>], source: &Path) -> Result<Vec<String>> {
-    let mut names: Vec<&str> = lines.iter().flat_map(|line| line.labels.split(',')).collect();
+    for line in lines {
+        if let Some(label) = line.unclear() {
+            let what = unclear_label(label);
+            return Err(Error::data(format!("{}:{}: {what}", source.display(), line.number)).into());
+        }
+    }
+    let mut names: Vec<&str> = lines.iter().flat_map(Line::each).collect();
     names.sort_unstable();
     names.dedup();
     let numbers: Option<Vec<u32>> = names.iter().map(|n| n.parse().ok()).collect();
@@ -271,13 +321,13 @@ fn names_of(lines: &[Line<'_>], source: &Path) -> Result<Vec<String>> {
 /// Class indices of a line, ascending: each label a name, or else an index.
 fn labels(line: &Line<'_>, names: &[String], source: &Path) -> Result<Vec<u32>> {
     class_indices(line, names).map_err(|label| {
-        let what = unknown_label(label, names);
+        let what = unknown_label(line, label, names);
         Error::data(format!("{}:{}: {what}", source.display(), line.number)).into()
     })
 }
 
 /// Same as [`labels`], or the first label that is not a class.
-fn class_indices<'a>(line: &Line<'a>, names: &[String]) -> Result<Vec<u32>, &'a str> {
+fn class_indices<'a>(line: &'a Line<'_>, names: &[String]) -> Result<Vec<u32>, &'a str> {
     let index_of = |label: &str| {
         let by_name = names.iter().position(|name| name == label);
         by_name.or_else(|| label.parse().ok().filter(|&index: &usize| index < names.len()))
@@ -287,15 +337,27 @@ fn class_indices<'a>(line: &Line<'a>, names: &[String]) -> Result<Vec<u32>, &'a 
         return Ok(vec![index as u32]);
     }
     let index = |label| index_of(label).map(|index| index as u32).ok_or(label);
-    let mut indices = line.labels.split(',').map(index).collect::<Result<Vec<_>, _>>()?;
+    let mut indices = line.each().map(index).collect::<Result<Vec<_>, _>>()?;
     indices.sort_unstable();
     indices.dedup();
     Ok(indices)
 }
 
-fn unknown_label(label: &str, names: &[String]) -> String {
+/// Without the names of the classes, a label and a further column cannot be told from two words.
+fn unclear_label(label: &str) -> String {
     format!(
-        "label \"{label}\" is not a class{}; the classes are {}, or their indices 0 to {}",
+        "the label \"{label}\" contains a blank. If it is one label, put a tab between path and label \
+         or quotes around the label, or name the classes in dataset.categories"
+    )
+}
+
+fn unknown_label(line: &Line<'_>, label: &str, names: &[String]) -> String {
+    let blank = match line.unclear() {
+        Some(unclear) if unclear == label => "; it contains a blank: is it one label?",
+        _ => "",
+    };
+    format!(
+        "label \"{label}\" is not a class{}{blank}; the classes are {}, or their indices 0 to {}",
         did_you_mean(label, names.iter().map(String::as_str)),
         quoted(names),
         names.len().saturating_sub(1)

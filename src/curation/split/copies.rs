@@ -1,0 +1,106 @@
+//! Images that are in a file twice, under different names.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use rayon::prelude::*;
+use serde::Serialize;
+use sonotune_base::image_io::{DecodeOptions, decode_file};
+use sonotune_dataset::sha256;
+
+use crate::{
+    coco::{CocoFile, layout},
+    duplicates::{DuplicateOptions, Print, components},
+};
+
+/// What to do about images that are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Copies {
+    /// Images are not opened.
+    Ignore,
+    /// Identical files in different splits are reported.
+    Report,
+    /// Images with the same pixels stay together.
+    Identical,
+    /// Images that look alike also stay together, as [`duplicates`](crate::duplicates) finds them.
+    Near,
+}
+
+/// Lists of images, by index, of which all are the same.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) together: Vec<Vec<usize>>,
+    /// Why an image was compared with no other.
+    pub(super) unreadable: Vec<String>,
+}
+
+/// Finds the copies among the images of `file`, which was read from `path`.
+///
+/// # Errors
+/// If the folder of the images is not there, and the images are to be decoded.
+pub(super) fn find(file: &CocoFile, path: &Path, copies: Copies) -> Result<Found> {
+    let distance = match copies {
+        Copies::Ignore => return Ok(Found::default()),
+        Copies::Report => {
+            let Ok(folder) = layout::find_images(path, file) else { return Ok(Found::default()) };
+            return Ok(Found {
+                together: equal_files(&paths(file, &folder)),
+                unreadable: Vec::new(),
+            });
+        }
+        Copies::Identical => None,
+        Copies::Near => Some(DuplicateOptions::default().distance),
+    };
+    let paths = paths(file, &layout::find_images(path, file)?);
+    let max_pixels = DuplicateOptions::default().max_pixels;
+    let print = |path: &PathBuf| {
+        let image = decode_file(path, DecodeOptions { exif: false, max_pixels });
+        image.map(|image| Print::of(&image.into_grey_if_equal()))
+    };
+    let printed: Vec<Result<Print>> = paths.par_iter().map(print).collect();
+    let (mut images, mut prints, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, print) in printed.into_iter().enumerate() {
+        match print {
+            Ok(print) => {
+                images.push(i);
+                prints.push(print);
+            }
+            Err(error) => unreadable.push(format!("{error:#}")),
+        }
+    }
+    let together = match distance {
+        Some(distance) => gathered(components(&prints, distance).into_iter().zip(images)),
+        None => gathered(prints.into_iter().map(|print| print.pixels).zip(images)),
+    };
+    Ok(Found { together, unreadable })
+}
+
+fn paths(file: &CocoFile, folder: &Path) -> Vec<PathBuf> {
+    file.images.iter().map(|image| folder.join(&image.file_name)).collect()
+}
+
+/// Files with equal bytes. Only those of equal size are read.
+fn equal_files(paths: &[PathBuf]) -> Vec<Vec<usize>> {
+    let size = |path: &PathBuf| std::fs::metadata(path).ok().map(|metadata| metadata.len());
+    let sizes: Vec<Option<u64>> = paths.par_iter().map(size).collect();
+    let sizes = sizes.into_iter().enumerate().filter_map(|(i, size)| Some((size?, i)));
+    let candidates = gathered(sizes).concat();
+    let hashed: Vec<Option<(String, usize)>> = candidates
+        .par_iter()
+        .map(|&i| Some((sha256(&std::fs::read(&paths[i]).ok()?), i)))
+        .collect();
+    gathered(hashed.into_iter().flatten())
+}
+
+/// The lists of images that share a key, in the order of their first.
+fn gathered<K: Eq + std::hash::Hash>(keys: impl Iterator<Item = (K, usize)>) -> Vec<Vec<usize>> {
+    let mut lists: HashMap<K, Vec<usize>> = HashMap::new();
+    keys.for_each(|(key, image)| lists.entry(key).or_default().push(image));
+    let mut lists: Vec<Vec<usize>> = lists.into_values().filter(|list| list.len() > 1).collect();
+    lists.sort_unstable();
+    lists
+}
