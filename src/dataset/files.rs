@@ -1,11 +1,18 @@
 //! Image files on disk.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use walkdir::{DirEntry, WalkDir};
 
-use sonotune_base::Error;
+use sonotune_base::{
+    Error,
+    image_io::{format_name, other_kind},
+};
 
 /// File extensions of the formats that can be decoded, lower case.
 pub const IMAGE_EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
@@ -17,6 +24,31 @@ pub struct Found {
     pub images: Vec<PathBuf>,
     /// Other visible files.
     pub num_others: usize,
+    /// The first of them by path.
+    pub other: Option<PathBuf>,
+}
+
+impl Found {
+    /// What the other files are, for a folder without images.
+    #[must_use]
+    pub fn others_in_words(&self) -> Option<String> {
+        let other = self.other.as_deref()?;
+        let name = other.file_name().unwrap_or_default().to_string_lossy();
+        let mut head = Vec::new();
+        let file = File::open(other).and_then(|file| file.take(4096).read_to_end(&mut head));
+        let is = match (file.ok().and_then(|_| other_kind(&head)), format_name(&head)) {
+            (Some(kind), _) => format!(": {kind}"),
+            (None, Some(format)) => {
+                let ending = format.to_lowercase();
+                format!(": a {format}; end its name in .{ending}, so that it is found")
+            }
+            (None, None) => String::new(),
+        };
+        Some(match self.num_others {
+            1 => format!("there is one file with another ending, {name}{is}"),
+            n => format!("there are {n} files with other endings, such as {name}{is}"),
+        })
+    }
 }
 
 /// Whether the name has the extension of an image, in upper or lower case.
@@ -33,7 +65,7 @@ pub fn is_image(path: &Path) -> bool {
 /// If the folder is missing or part of it is unreadable, or links form a cycle.
 pub fn find_images(folder: &Path) -> Result<Found> {
     require_folder(folder)?;
-    let mut found = Found { images: Vec::new(), num_others: 0 };
+    let mut found = Found { images: Vec::new(), num_others: 0, other: None };
     let visible = |entry: &DirEntry| entry.depth() == 0 || !is_hidden(entry.path());
     for entry in WalkDir::new(folder).follow_links(true).into_iter().filter_entry(visible) {
         let entry = entry.map_err(|e| Error::data(e.to_string()))?;
@@ -44,6 +76,9 @@ pub fn find_images(folder: &Path) -> Result<Found> {
             found.images.push(entry.into_path());
         } else {
             found.num_others += 1;
+            if found.other.as_deref().is_none_or(|other| entry.path() < other) {
+                found.other = Some(entry.into_path());
+            }
         }
     }
     found.images.sort();
@@ -111,6 +146,32 @@ mod tests {
         );
         let (folders, num_files) = sub_folders(dir.path()).unwrap();
         assert_eq!((folders.len(), num_files), (1, 2));
+    }
+
+    #[test]
+    fn the_files_of_a_folder_without_images_are_told_by_content() {
+        let mut dicom = vec![0; 128];
+        dicom.extend(b"DICM");
+        let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+        png.resize(40, 1);
+        let cases = [
+            (
+                vec!["b.dcm", "a.dcm"],
+                &dicom,
+                "2 files with other endings, such as a.dcm: a DICOM file",
+            ),
+            (vec!["scan"], &dicom, "one file with another ending, scan: a DICOM file; export"),
+            (vec!["a.img"], &png, "a.img: a PNG; end its name in .png"),
+            (vec!["notes.txt"], &b"hello".to_vec(), "one file with another ending, notes.txt"),
+        ];
+        for (names, bytes, expected) in cases {
+            let dir = tempfile::tempdir().unwrap();
+            for name in names {
+                std::fs::write(dir.path().join(name), bytes).unwrap();
+            }
+            let error = crate::Dataset::from_images(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("no images; there ") && error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -1,23 +1,27 @@
-//! Decodes image files to 8-bit pixels, as OpenCV's `imread` does (but in RGB order).
+//! Decodes image files, to 8-bit pixels as OpenCV's `imread` does (but in RGB order), or at full depth.
 //!
 //! PNG, JPEG, BMP, TIFF and WebP, distinguished by their content, never by their name. PNG agrees with
 //! OpenCV bit for bit. JPEG decoders differ by a few levels where chroma is upsampled and in the
 //! last bit of the inverse DCT, as the standard allows.
 
 mod header;
+mod indices;
 mod jpeg;
-mod pixels;
+mod kind;
+mod samples;
+mod source;
+mod tiff;
 
-use std::{
-    io::{Cursor, Read},
-    path::Path,
-};
+use std::{io::Read, path::Path};
 
 use anyhow::{Context, Result};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, metadata::Orientation};
+use image::{DynamicImage, metadata::Orientation};
 
-pub use crate::image_io::header::{ExifTurn, Header, format_name, read_header};
 use crate::{Error, panics::catching};
+pub use header::{ExifTurn, Header, format_name, read_header};
+pub use kind::other_kind;
+pub use samples::{Samples, Values};
+use source::Source;
 
 /// Largest file read into memory: well above any 8- or 16-bit image within the pixel limit.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -65,7 +69,8 @@ impl Image {
 /// palettes are looked up; grey stays one channel.
 ///
 /// # Errors
-/// Kind data, naming the file: missing, of unknown format, truncated, corrupt, or too large.
+/// Kind data, naming the file: missing, of unknown format, truncated, corrupt, too large, or with values
+/// that 8 bits would not show.
 /// Never panics, whatever the file holds.
 pub fn decode_file(path: &Path, options: DecodeOptions) -> Result<Image> {
     let bytes = read_file(path)?;
@@ -80,9 +85,9 @@ pub fn decode_file(path: &Path, options: DecodeOptions) -> Result<Image> {
 pub fn read_size(path: &Path, options: DecodeOptions) -> Result<(u32, u32)> {
     let bytes = read_file(path)?;
     without_panic(|| {
-        let mut decoder = open(&bytes, options)?;
-        let (width, height) = decoder.dimensions();
-        let turned = options.exif && swaps_sides(decoder.orientation()?);
+        let mut source = Source::open(&bytes, options)?;
+        let (width, height) = source.dimensions();
+        let turned = options.exif && swaps_sides(source.orientation()?);
         Ok(if turned { (width, height) } else { (height, width) })
     })
     .map_err(|reason| Error::data(format!("image {}: {reason:#}", path.display())).into())
@@ -128,15 +133,24 @@ fn is_of_machine(error: &std::io::Error) -> bool {
 /// Same errors as [`decode_file`], without the file name.
 pub fn decode_bytes(bytes: &[u8], options: DecodeOptions) -> Result<Image> {
     without_panic(|| {
-        let mut decoder = open(bytes, options)?;
-        let orientation =
-            if options.exif { decoder.orientation()? } else { Orientation::NoTransforms };
-        let (width, height) = decoder.dimensions();
-        let color = decoder.color_type();
-        let mut raw = vec![0; usize::try_from(decoder.total_bytes())?];
-        decoder.read_image(&mut raw)?;
-        let (channels, pixels) = pixels::to_8bit(raw, color)?;
+        let (samples, orientation) = Source::open(bytes, options)?.samples(options)?;
+        let Samples { height, width, channels, .. } = samples;
+        let pixels = samples.into_8bit()?;
         orient(Image { height, width, channels, pixels, transposed: false }, orientation)
+    })
+}
+
+/// Decodes a file's `bytes` at full depth, with the indices of a palette and the alpha channel.
+///
+/// # Errors
+/// Same errors as [`decode_file`], without the file name.
+pub fn decode_samples(bytes: &[u8], options: DecodeOptions) -> Result<Samples> {
+    without_panic(|| {
+        let (mut samples, orientation) = Source::open(bytes, options)?.samples(options)?;
+        if samples.index.is_none() {
+            samples.index = indices::of(bytes)?;
+        }
+        Ok(samples.turned(orientation))
     })
 }
 
@@ -144,31 +158,6 @@ pub fn decode_bytes(bytes: &[u8], options: DecodeOptions) -> Result<Image> {
 /// run without naming it.
 fn without_panic<T>(decode: impl FnOnce() -> Result<T>) -> Result<T> {
     catching(|| "corrupt: the decoder gave up".to_owned(), decode)
-}
-
-fn open(bytes: &[u8], options: DecodeOptions) -> Result<impl ImageDecoder + '_> {
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    let format = reader.format().with_context(|| {
-        let what = if bytes.is_empty() { "the file is empty" } else { "not an image" };
-        format!("{what} (supported: PNG, JPEG, BMP, TIFF and WebP, recognised by content)")
-    })?;
-    if format == ImageFormat::Jpeg {
-        jpeg::check_complete(bytes)?;
-    }
-    let mut limits = Limits::no_limits();
-    // 16-bit RGBA and the decoder's own buffers.
-    limits.max_alloc = Some(options.max_pixels.saturating_mul(16).saturating_add(64 << 20));
-    reader.limits(limits);
-    let decoder = reader.into_decoder()?;
-    let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    anyhow::ensure!(pixels > 0, "it has no pixels ({height}x{width})");
-    anyhow::ensure!(
-        pixels <= options.max_pixels,
-        "its header claims {height}x{width} = {pixels} pixels, the limit is {} (preprocess.max_pixels)",
-        options.max_pixels
-    );
-    Ok(decoder)
 }
 
 fn swaps_sides(orientation: Orientation) -> bool {
