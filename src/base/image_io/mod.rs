@@ -133,7 +133,7 @@ fn is_of_machine(error: &std::io::Error) -> bool {
 /// Same errors as [`decode_file`], without the file name.
 pub fn decode_bytes(bytes: &[u8], options: DecodeOptions) -> Result<Image> {
     without_panic(|| {
-        let (samples, orientation) = Source::open(bytes, options)?.samples(options)?;
+        let (samples, orientation) = Source::open(bytes, options)?.samples(options, false)?;
         let Samples { height, width, channels, .. } = samples;
         let pixels = samples.into_8bit()?;
         orient(Image { height, width, channels, pixels, transposed: false }, orientation)
@@ -146,7 +146,8 @@ pub fn decode_bytes(bytes: &[u8], options: DecodeOptions) -> Result<Image> {
 /// Same errors as [`decode_file`], without the file name.
 pub fn decode_samples(bytes: &[u8], options: DecodeOptions) -> Result<Samples> {
     without_panic(|| {
-        let (mut samples, orientation) = Source::open(bytes, options)?.samples(options)?;
+        let source = Source::open(bytes, options)?;
+        let (mut samples, orientation) = source.samples(options, true)?;
         if samples.index.is_none() {
             samples.index = indices::of(bytes)?;
         }

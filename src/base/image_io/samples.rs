@@ -47,8 +47,14 @@ impl Values {
 
     /// The channels `keep` of pixels that have `channels`.
     pub(super) fn pick(&self, channels: usize, keep: &[usize]) -> Self {
-        fn of<T: Copy>(values: &[T], channels: usize, keep: &[usize]) -> Vec<T> {
-            values.chunks_exact(channels).flat_map(|p| keep.iter().map(move |&k| p[k])).collect()
+        fn of<T: Copy + Default>(values: &[T], channels: usize, keep: &[usize]) -> Vec<T> {
+            let mut out = vec![T::default(); values.len() / channels * keep.len()];
+            for (to, from) in out.chunks_exact_mut(keep.len()).zip(values.chunks_exact(channels)) {
+                for (value, &channel) in to.iter_mut().zip(keep) {
+                    *value = from[channel];
+                }
+            }
+            out
         }
         match self {
             Self::U8(values) => Self::U8(of(values, channels, keep)),
@@ -75,7 +81,7 @@ pub struct Samples {
     pub channels: usize,
     /// `[H, W, C]`, row-major.
     pub values: Values,
-    /// `[H, W]`, if the file has an alpha channel.
+    /// `[H, W]`, if the file has an alpha channel and it was asked for.
     pub alpha: Option<Values>,
     /// `[H, W]`, if the file has a palette.
     pub index: Option<Values>,
@@ -89,6 +95,7 @@ impl Samples {
         (width, height): (u32, u32),
         raw: Vec<u8>,
         color: ColorType,
+        with_alpha: bool,
     ) -> Result<Self> {
         let words = |raw: &[u8]| {
             Values::U16(raw.chunks_exact(2).map(|w| u16::from_ne_bytes([w[0], w[1]])).collect())
@@ -104,8 +111,8 @@ impl Samples {
             other => bail!("its pixels are {other:?}; only integers and floats are supported"),
         };
         let (values, alpha) = match color.channel_count() {
-            2 => (values.pick(2, &[0]), Some(values.pick(2, &[1]))),
-            4 => (values.pick(4, &[0, 1, 2]), Some(values.pick(4, &[3]))),
+            2 => (values.pick(2, &[0]), with_alpha.then(|| values.pick(2, &[1]))),
+            4 => (values.pick(4, &[0, 1, 2]), with_alpha.then(|| values.pick(4, &[3]))),
             _ => (values, None),
         };
         let channels = if color.has_color() { 3 } else { 1 };

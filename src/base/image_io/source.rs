@@ -118,7 +118,11 @@ impl<'a> Source<'a> {
     }
 
     /// All values, as stored, and the orientation to apply if the options ask for it.
-    pub(super) fn samples(mut self, options: DecodeOptions) -> Result<(Samples, Orientation)> {
+    pub(super) fn samples(
+        mut self,
+        options: DecodeOptions,
+        with_alpha: bool,
+    ) -> Result<(Samples, Orientation)> {
         let orientation =
             if options.exif { self.orientation()? } else { Orientation::NoTransforms };
         let samples = match (self.decoder, &self.directory) {
@@ -129,7 +133,7 @@ impl<'a> Source<'a> {
                     (ImageError::Unsupported(_), Some(tiff)) => anyhow::Error::msg(tiff.refusal()),
                     (error, _) => explain(error, self.format),
                 })?;
-                let mut samples = Samples::from_raw(size, raw, color)?;
+                let mut samples = Samples::from_raw(size, raw, color, with_alpha)?;
                 samples.is_lossy = match (self.format, tiff) {
                     (ImageFormat::Jpeg, _) => true,
                     (ImageFormat::WebP, _) => self.bytes.windows(4).take(64).any(|c| c == b"VP8 "),
