@@ -21,7 +21,7 @@ const VERSION: u32 = 2;
 /// Hashes of everything that determines the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fingerprint {
-    /// Of the spec with its choices, the policy, and the names and contents of the source's files.
+    /// Hash of the spec with its choices, the policy, and the names and contents of the source's files.
     pub(super) whole: String,
     /// The same with sizes and times in place of contents: if it is unchanged, so are the contents, and
     /// they need not be read.
@@ -29,7 +29,7 @@ pub(super) struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Of this conversion; takes the contents' part from an earlier conversion in `out` if no file
+    /// The fingerprint of this conversion, taken from an earlier one in `out` if no file
     /// has been touched since.
     pub(super) fn of(
         spec: &Spec,

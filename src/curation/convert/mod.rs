@@ -242,8 +242,8 @@ impl Conversion<'_> {
         }
         if images().all(|image| image.brightest <= 1) {
             bail!(Error::data(format!(
-                "all {count} images are black: no grey level is above 1 of 255. Do image and mask files \
-                 have their roles in the spec?\n{}{FIX}",
+                "all {count} images are black: no grey level is above 1 of 255. Are images and masks \
+                 swapped in the spec?\n{}{FIX}",
                 self.plan.matched()
             )));
         }

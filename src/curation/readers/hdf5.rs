@@ -112,7 +112,7 @@ impl<'a> Hdf5Reader<'a> {
 }
 
 impl Hdf5Reader<'_> {
-    /// The range of a unit's numbers, if they might not be grey levels; else of none.
+    /// The range of a unit's numbers; (0, 0) if all of them are grey levels by their type.
     fn range(&self, images: &Stack<'_>, planes: &[u32]) -> Result<(f64, f64)> {
         let mut range = (0.0_f64, 0.0_f64);
         if self.settings.intensity != Intensity::Exact || images.is_bytes() {
