@@ -29,6 +29,12 @@ pub enum ProblemKind {
     FrameCount,
     /// An outline that does not cover any pixel of the image.
     OutOfFrame,
+    /// A mask that can be read in several ways, with different objects.
+    AmbiguousMask,
+    /// A mask whose values lossy compression changed.
+    LossyMask,
+    /// A mask whose header places it elsewhere than its image.
+    Geometry,
 }
 
 impl ProblemKind {
@@ -46,6 +52,9 @@ impl ProblemKind {
             Self::Unreadable => "that cannot be read",
             Self::FrameCount => "with frames missing",
             Self::OutOfFrame => "with an outline outside the image",
+            Self::AmbiguousMask => "with a mask that can be read in several ways",
+            Self::LossyMask => "with a mask that lossy compression changed",
+            Self::Geometry => "with a mask in a different place or orientation",
         }
     }
 }

@@ -172,7 +172,14 @@ impl Dataset {
         let (base, files) = if path.is_file() {
             (path.parent().unwrap_or(Path::new("")), vec![path.to_path_buf()])
         } else {
-            (path, find_images(path)?.images)
+            let found = find_images(path)?;
+            if found.images.is_empty()
+                && let Some(others) = found.others_in_words()
+            {
+                let message = format!("{}: no images; {others}", path.display());
+                return Err(Error::data(message).into());
+            }
+            (path, found.images)
         };
         let records = files
             .into_iter()

@@ -2,13 +2,18 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 use walkdir::{DirEntry, WalkDir};
 
-use sonotune_base::Error;
+use sonotune_base::{
+    Error,
+    image_io::{format_name, other_kind},
+};
 
 /// File extensions of the formats that can be decoded, lower case. Browsers and Windows write JPEG under
 /// several.
@@ -37,6 +42,29 @@ pub struct Found {
     pub images: Vec<PathBuf>,
     /// Everything else, apart from [clutter](is_clutter).
     pub others: Vec<PathBuf>,
+}
+
+impl Found {
+    /// What the other files are, for a folder without images.
+    #[must_use]
+    pub fn others_in_words(&self) -> Option<String> {
+        let other = self.others.first()?;
+        let name = other.file_name().unwrap_or_default().to_string_lossy();
+        let mut head = Vec::new();
+        let file = File::open(other).and_then(|file| file.take(4096).read_to_end(&mut head));
+        let is = match (file.ok().and_then(|_| other_kind(&head)), format_name(&head)) {
+            (Some(kind), _) => format!(": {kind}"),
+            (None, Some(format)) => {
+                let ending = format.to_lowercase();
+                format!(": a {format}; end its name in .{ending}, so that it is found")
+            }
+            (None, None) => String::new(),
+        };
+        Some(match self.others.len() {
+            1 => format!("there is one file with another ending, {name}{is}"),
+            n => format!("there are {n} files with other endings, such as {name}{is}"),
+        })
+    }
 }
 
 /// Whether the name has the extension of an image, in upper or lower case.
@@ -178,6 +206,32 @@ mod tests {
         assert_eq!(endings(&found.others), "1 without an ending, 1 .gz, 1 .nii.gz, 1 .txt");
         let (folders, files) = sub_folders(dir.path()).unwrap();
         assert_eq!((names(&folders), files.len()), (vec!["b".to_owned()], 5));
+    }
+
+    #[test]
+    fn the_files_of_a_folder_without_images_are_told_by_content() {
+        let mut dicom = vec![0; 128];
+        dicom.extend(b"DICM");
+        let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+        png.resize(40, 1);
+        let cases = [
+            (
+                vec!["b.dcm", "a.dcm"],
+                &dicom,
+                "2 files with other endings, such as a.dcm: a DICOM file",
+            ),
+            (vec!["scan"], &dicom, "one file with another ending, scan: a DICOM file; export"),
+            (vec!["a.img"], &png, "a.img: a PNG; end its name in .png"),
+            (vec!["notes.txt"], &b"hello".to_vec(), "one file with another ending, notes.txt"),
+        ];
+        for (names, bytes, expected) in cases {
+            let dir = tempfile::tempdir().unwrap();
+            for name in names {
+                std::fs::write(dir.path().join(name), bytes).unwrap();
+            }
+            let error = crate::Dataset::from_images(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("no images; there ") && error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Numbers as a file stores them, and their conversion to 8-bit pixels or labels.
 
-use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+use anyhow::{Context, Result, bail};
 use sonotune_base::Error;
 
-use crate::Pixels;
+use crate::{Intensity, Pixels};
 
 /// Type of one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dtype {
+    /// True and false: 1 and 0 as labels, 255 and 0 as grey levels unless they are wrapped.
+    Bool,
     U8,
     I8,
     U16,
@@ -26,7 +27,7 @@ impl Dtype {
     #[must_use]
     pub fn size(self) -> usize {
         match self {
-            Self::U8 | Self::I8 => 1,
+            Self::Bool | Self::U8 | Self::I8 => 1,
             Self::U16 | Self::I16 => 2,
             Self::U32 | Self::I32 | Self::F32 => 4,
             Self::U64 | Self::I64 | Self::F64 => 8,
@@ -103,6 +104,7 @@ impl Elements {
             };
         }
         match self.dtype {
+            Dtype::Bool => Values::Bool(indices.map(|i| self.bytes[i] != 0).collect()),
             Dtype::U8 => Values::U8(indices.map(|i| self.bytes[i]).collect()),
             Dtype::I8 => ints!(i8),
             Dtype::U16 => ints!(u16),
@@ -142,12 +144,36 @@ impl Elements {
 /// Numbers, represented exactly.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
+    Bool(Vec<bool>),
     U8(Vec<u8>),
     Int(Vec<i64>),
     Float(Vec<f64>),
 }
 
 impl Values {
+    /// The numbers as `f64`, changed by `change`.
+    pub(super) fn changed(self, change: impl Fn(f64) -> f64) -> Self {
+        Self::Float(match self {
+            Self::Bool(values) => {
+                values.into_iter().map(|v| change(f64::from(u8::from(v)))).collect()
+            }
+            Self::U8(values) => values.into_iter().map(|v| change(f64::from(v))).collect(),
+            Self::Int(values) => values.into_iter().map(|v| change(v as f64)).collect(),
+            Self::Float(values) => values.into_iter().map(change).collect(),
+        })
+    }
+
+    /// The position of the first number that `intensity` cannot turn into a grey level.
+    fn first_without_level(&self, intensity: Intensity) -> Option<(usize, f64)> {
+        let Self::Float(values) = self else { return None };
+        let has_none = |value: f64| match intensity {
+            Intensity::Wrap => false,
+            Intensity::Exact => !value.is_finite(),
+            Intensity::Clip | Intensity::Range | Intensity::Window(_) => value.is_nan(),
+        };
+        values.iter().copied().enumerate().find(|&(_, value)| has_none(value))
+    }
+
     fn range(&self) -> Option<(f64, f64)> {
         fn of(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
             values.filter(|v| v.is_finite()).fold(None, |range, v| {
@@ -155,65 +181,10 @@ impl Values {
             })
         }
         match self {
+            Self::Bool(values) => of(values.iter().map(|&v| f64::from(u8::from(v)))),
             Self::U8(values) => of(values.iter().map(|&v| f64::from(v))),
             Self::Int(values) => of(values.iter().map(|&v| v as f64)),
             Self::Float(values) => of(values.iter().copied()),
-        }
-    }
-}
-
-/// How numbers become 8-bit grey levels.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Intensity {
-    /// Truncate the fraction and keep the lowest 8 bits: 300 becomes 44, like a cast in C or NumPy.
-    #[default]
-    Wrap,
-    /// Round (halves to even) and clip to 0..=255.
-    Clip,
-    /// Stretch the range of all numbers of the file, smallest to largest, to 0..=255.
-    Range,
-    /// Stretch these two values to 0 and 255; values outside are clipped.
-    Window([f64; 2]),
-}
-
-impl Intensity {
-    /// Rejects a window without width.
-    ///
-    /// # Errors
-    /// When `low < high` does not hold.
-    pub fn check(self) -> Result<()> {
-        match self {
-            Self::Window([low, high]) if !(low.is_finite() && high.is_finite() && low < high) => {
-                Err(Error::config(format!(
-                    "intensity: in the window [{low}, {high}] the first bound must be smaller than \
-                     the second"
-                ))
-                .into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether [`Plane::to_pixels`] needs the range of the whole file.
-    pub(super) fn needs_range(self) -> bool {
-        self == Self::Range
-    }
-
-    fn apply(self, value: f64, range: (f64, f64)) -> u8 {
-        let stretch = |low: f64, high: f64| {
-            if high > low {
-                ((value - low) / (high - low) * 255.0).round_ties_even() as u8
-            } else {
-                0
-            }
-        };
-        match self {
-            // `as` saturates from float to i64, NaN becomes 0; the second one wraps.
-            Self::Wrap => value as i64 as u8,
-            Self::Clip => value.round_ties_even() as u8,
-            Self::Range => stretch(range.0, range.1),
-            Self::Window([low, high]) => stretch(low, high),
         }
     }
 }
@@ -229,11 +200,12 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Converts to 8-bit grey levels or colours. `range` is that of the whole file and used by
-    /// [`Intensity::Range`] only.
+    /// Converts to 8-bit grey levels or colours. `range` is that of the whole file, or of what is known of
+    /// it; [`Intensity::Range`] and [`Intensity::Exact`] use it.
     ///
     /// # Errors
-    /// When the plane has neither 1 nor 3 channels, or a size beyond `u32`.
+    /// When the plane has neither 1 nor 3 channels, a size beyond `u32`, numbers that
+    /// [`Intensity::Exact`] refuses, or NaN, except with [`Intensity::Wrap`].
     pub fn to_pixels(&self, intensity: Intensity, range: (f64, f64)) -> Result<Pixels> {
         if self.channels != 1 && self.channels != 3 {
             return Err(Error::data(format!(
@@ -242,14 +214,33 @@ impl Plane {
             ))
             .into());
         }
+        let is_bool = matches!(self.values, Values::Bool(_));
+        if !is_bool {
+            intensity.check_range(range)?;
+        }
+        if let Some((at, value)) = self.values.first_without_level(intensity) {
+            let (row, column) = self.place(at);
+            bail!(Error::data(format!(
+                "row {row}, column {column} holds {value}, which has no grey level; replace it in the file, \
+                 or set the spec's `intensity` to \"wrap\", which takes NaN as 0"
+            )));
+        }
         let data = match (&self.values, intensity) {
-            (Values::U8(values), Intensity::Wrap | Intensity::Clip) => values.clone(),
+            (Values::Bool(values), _) => {
+                let light = if intensity == Intensity::Wrap { 1 } else { 255 };
+                values.iter().map(|&v| u8::from(v) * light).collect()
+            }
+            (Values::U8(values), Intensity::Wrap | Intensity::Clip | Intensity::Exact) => {
+                values.clone()
+            }
             (Values::U8(values), _) => {
                 let table: Vec<u8> =
                     (0..=255).map(|v| intensity.apply(f64::from(v), range)).collect();
                 values.iter().map(|&v| table[usize::from(v)]).collect()
             }
-            (Values::Int(values), Intensity::Wrap) => values.iter().map(|&v| v as u8).collect(),
+            (Values::Int(values), Intensity::Wrap | Intensity::Exact) => {
+                values.iter().map(|&v| v as u8).collect()
+            }
             (Values::Int(values), _) => {
                 values.iter().map(|&v| intensity.apply(v as f64, range)).collect()
             }
@@ -270,12 +261,13 @@ impl Plane {
             return Err(Error::data(format!("labels have 1 channel, these have {channels}")).into());
         }
         let no_label = |i: usize, value: &dyn std::fmt::Display| {
-            let (row, column) = (i / self.width, i % self.width);
+            let (row, column) = self.place(i);
             Error::data(format!(
                 "row {row}, column {column} holds {value}; labels are whole numbers from 0 to 255"
             ))
         };
         let data = match &self.values {
+            Values::Bool(values) => values.iter().map(|&v| u8::from(v)).collect(),
             Values::U8(values) => values.clone(),
             Values::Int(values) => values
                 .iter()
@@ -293,6 +285,42 @@ impl Plane {
                 .collect::<Result<_, _>>()?,
         };
         self.pixels(data)
+    }
+
+    /// Row and column of a value.
+    fn place(&self, at: usize) -> (usize, usize) {
+        let row = (self.width * self.channels).max(1);
+        (at / row, at % row / self.channels.max(1))
+    }
+
+    /// Smallest and largest finite number; both 0 if there is none.
+    #[must_use]
+    pub fn range(&self) -> (f64, f64) {
+        self.values.range().unwrap_or_default()
+    }
+
+    /// The labels as whole numbers, with their full depth.
+    ///
+    /// # Errors
+    /// Names a value that is not a whole number from 0 to 4294967295, and where it is.
+    pub fn to_numbers(&self) -> Result<Vec<u32>> {
+        let exact = |(i, value): (usize, f64)| {
+            if value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value) {
+                return Ok(value as u32);
+            }
+            let (row, column) = self.place(i);
+            bail!(Error::data(format!(
+                "row {row}, column {column} holds {value}; labels are whole numbers from 0"
+            )))
+        };
+        match &self.values {
+            Values::Bool(values) => Ok(values.iter().map(|&v| u32::from(v)).collect()),
+            Values::U8(values) => Ok(values.iter().map(|&v| u32::from(v)).collect()),
+            Values::Int(values) => {
+                values.iter().map(|&v| v as f64).enumerate().map(exact).collect()
+            }
+            Values::Float(values) => values.iter().copied().enumerate().map(exact).collect(),
+        }
     }
 
     fn pixels(&self, data: Vec<u8>) -> Result<Pixels> {

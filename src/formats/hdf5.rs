@@ -11,8 +11,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use hdf5_pure::{ChunkCacheConfig, DType, FileAccessProperties, Layout};
 use sonotune_base::{Error, words::bytes};
 
-use super::elements::{Dtype, Elements, Intensity, Plane, Walk};
-use crate::Pixels;
+use super::elements::{Dtype, Elements, Plane, Walk};
+use crate::{Intensity, Pixels};
 
 /// Most unpacked bytes of a dataset held at a time.
 pub const MAX_WINDOW_BYTES: u64 = 512 << 20;
@@ -174,6 +174,12 @@ impl Stack<'_> {
         self.shape[0]
     }
 
+    /// Whether its numbers are bytes or truth values, so that all of them are grey levels.
+    #[must_use]
+    pub fn is_bytes(&self) -> bool {
+        matches!(self.dtype, Dtype::U8 | Dtype::Bool)
+    }
+
     /// How many planes are read at a time; a range for [`Stack::planes`] should start at a multiple
     /// of it.
     #[must_use]
@@ -296,7 +302,7 @@ fn read_rows(
         };
     }
     let bytes = match dtype {
-        Dtype::U8 | Dtype::I8 => dataset.read_raw_rows(start, count)?,
+        Dtype::Bool | Dtype::U8 | Dtype::I8 => dataset.read_raw_rows(start, count)?,
         Dtype::U16 => native!(read_u16_rows),
         Dtype::I16 => native!(read_i16_rows),
         Dtype::U32 => native!(read_u32_rows),
@@ -322,7 +328,7 @@ fn number_type(dtype: &DType) -> Result<Dtype> {
         DType::F32 => Dtype::F32,
         DType::F64 => Dtype::F64,
         // h5py's bool.
-        DType::Enum(names) if names.len() == 2 => Dtype::U8,
+        DType::Enum(names) if names.len() == 2 => Dtype::Bool,
         other => bail!("its type is {other}; expected numbers of 1 to 8 bytes"),
     })
 }

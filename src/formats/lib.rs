@@ -4,6 +4,7 @@
 
 mod elements;
 pub mod hdf5;
+mod intensity;
 pub mod npy;
 pub mod npy_dict;
 mod pixels;
@@ -13,7 +14,8 @@ pub mod volume;
 #[cfg(any(test, feature = "miniatures"))]
 pub mod write;
 
-pub use elements::{Dtype, Intensity, Plane, Values};
+pub use elements::{Dtype, Plane, Values};
+pub use intensity::Intensity;
 pub use pixels::Pixels;
 
 /// Path of a test fixture.

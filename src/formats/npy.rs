@@ -11,8 +11,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use sonotune_base::Error;
 
-use super::elements::{Dtype, Elements, Intensity, Plane, Values, Walk};
-use crate::Pixels;
+use super::elements::{Dtype, Elements, Plane, Walk};
+use crate::{Intensity, Pixels};
 
 /// A real header is one line of about a hundred bytes.
 const MAX_HEADER_BYTES: usize = 1 << 16;
@@ -124,11 +124,7 @@ impl Array {
                 Dtype::F32 => f64::from(v as f32 * scale as f32),
                 _ => v * scale,
             };
-            plane.values = Values::Float(match plane.values {
-                Values::U8(v) => v.into_iter().map(|v| times(f64::from(v))).collect(),
-                Values::Int(v) => v.into_iter().map(|v| times(v as f64)).collect(),
-                Values::Float(v) => v.into_iter().map(times).collect(),
-            });
+            plane.values = plane.values.changed(times);
         }
         let range = if intensity.needs_range() {
             let (low, high) = self.range();
@@ -234,7 +230,8 @@ impl Header {
 pub(super) fn number_type(descr: &str) -> Result<(Dtype, bool)> {
     let big_endian = descr.starts_with('>');
     let dtype = match descr.trim_start_matches(['|', '<', '>', '=']) {
-        "u1" | "b1" | "?" => Dtype::U8,
+        "b1" | "?" => Dtype::Bool,
+        "u1" => Dtype::U8,
         "i1" => Dtype::I8,
         "u2" => Dtype::U16,
         "i2" => Dtype::I16,

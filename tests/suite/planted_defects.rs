@@ -106,6 +106,20 @@ const DEFECTS: &[(&str, Plant)] = &[
         spots
     }),
     ("EXIF turns a square", |set| write_image(set, "exif-orientation", save_turned)),
+    ("a TIFF of two pages", |set| {
+        write_image(set, "several-pages", |image, path| {
+            save(image, path, ImageFormat::Tiff);
+            let mut bytes = fs::read(path).unwrap();
+            // The second page is a copy of the first one's directory, at the end.
+            let at = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+            let link = at + 2 + 12 * usize::from(bytes[at]);
+            let copy = bytes[at..link + 4].to_vec();
+            let end = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+            bytes[link..link + 4].copy_from_slice(&end);
+            bytes.extend(copy);
+            fs::write(path, bytes).unwrap();
+        })
+    }),
     ("one grey level", |set| {
         write_image(set, "constant-image", |_, path| {
             save(&GrayImage::from_pixel(64, 64, Luma([7])), path, ImageFormat::Png);

@@ -35,6 +35,11 @@ pub(super) fn check(audit: &Audit, image: &AuditedImage, look: &Look) -> Vec<(Co
                 .into_iter()
                 .flat_map(|(code, expected, got)| one(code, expected, got))
                 .collect();
+            if seen.header.pages > 1 {
+                let got =
+                    format!("{} pages or frames, of which the first is used", seen.header.pages);
+                found.extend(one(Code::SeveralPages, Some("one image".into()), got));
+            }
             if seen.is_constant() {
                 let got = format!("every pixel is {:?}", seen.pixels.lowest);
                 found.extend(one(Code::ConstantImage, None, got));

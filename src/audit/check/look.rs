@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::print::Print;
 
 use sonotune_base::image_io::{
-    self, DecodeOptions, ExifTurn, Header, Image, decode_bytes, format_name, read_header,
+    self, DecodeOptions, ExifTurn, Header, Image, decode_bytes, format_name, other_kind,
+    read_header,
 };
 
 /// What a file turned out to be.
@@ -67,7 +68,7 @@ pub fn look_at(path: &Path, options: Option<DecodeOptions>) -> Look {
         Err(error) => return Look::Unreadable(format!("{error:#}")),
     };
     if format_name(&bytes).is_none() {
-        return Look::NotAnImage(beginning(&bytes));
+        return Look::NotAnImage(other_kind(&bytes).unwrap_or_else(|| beginning(&bytes)));
     }
     let seen = read_header(&bytes).and_then(|header| {
         let image = decode_bytes(&bytes, options)?;
@@ -226,8 +227,10 @@ mod tests {
         assert!(matches!(look_at(&dir.path().join("none.png"), options), Look::Missing));
         assert!(matches!(look_at(dir.path(), options), Look::Missing));
         assert!(matches!(look("empty.png", b""), Look::Empty));
-        let Look::NotAnImage(what) = look("text.png", b"<html>\n") else { panic!("no image") };
-        assert_eq!(what, "a file that begins with \"<html>\\n\"");
+        let Look::NotAnImage(what) = look("text.png", b"hello\n") else { panic!("no image") };
+        assert_eq!(what, "a file that begins with \"hello\\n\"");
+        let Look::NotAnImage(what) = look("page.png", b"<html>\n") else { panic!("no image") };
+        assert!(what.starts_with("a web page (HTML)"), "{what}");
         assert!(matches!(look("cut.png", b"\x89PNG\r\n\x1a\nxx"), Look::Unreadable(_)));
         let path = dir.path().join("large.png");
         image::GrayImage::new(20, 20).save(&path).unwrap();

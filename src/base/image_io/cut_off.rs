@@ -7,10 +7,10 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use image::{ImageFormat, ImageReader};
+use image::{ImageDecoder, ImageFormat, ImageReader};
 
 use super::{
-    DecodeOptions, cannot_read, decode_file, known_format, limited, read_turned, turned_size,
+    DecodeOptions, cannot_read, decode_file, read_turned, source, swaps_sides, turned_size,
     without_panic,
 };
 use crate::Error;
@@ -28,26 +28,28 @@ pub fn check_header(path: &Path, options: DecodeOptions) -> Result<((u32, u32), 
     let length = file.metadata().map_err(failed)?.len();
     let mut start = [0; 16];
     let known = (&mut file).take(16).read(&mut start).map_err(failed)?;
-    match image::guess_format(&start[..known]) {
-        // Its end is not told by its header.
-        Ok(ImageFormat::Jpeg) => return read_turned(path, options),
+    let format = match source::format(&start[..known]) {
+        Some(format @ (ImageFormat::Png | ImageFormat::WebP)) => format,
         // Where their pixels end, only the decoder works out; they are rare, and quickly decoded.
-        Ok(ImageFormat::Bmp | ImageFormat::Tiff) => {
+        Some(ImageFormat::Bmp | ImageFormat::Tiff) => {
             let image = decode_file(path, options)?;
             return Ok(((image.height, image.width), image.transposed));
         }
-        _ => {}
-    }
+        // The header of a JPEG does not tell its end; reading says more about other files.
+        _ => return read_turned(path, options),
+    };
     without_panic(|| {
         file.rewind()?;
-        let mut reader = ImageReader::new(BufReader::new(&file)).with_guessed_format()?;
-        let format = known_format(&reader, length == 0)?;
-        reader.set_format(format);
-        let size = turned_size(&mut limited(reader, options)?, options)?;
+        let mut reader = ImageReader::with_format(BufReader::new(&file), format);
+        reader.limits(source::limits(options));
+        let mut decoder = reader.into_decoder()?;
+        source::check_pixels(decoder.dimensions(), options)?;
+        let turned = options.exif && swaps_sides(decoder.orientation()?);
+        let size = turned_size(decoder.dimensions(), turned);
+        drop(decoder);
         match format {
             ImageFormat::Png => check_png(&mut file, length)?,
-            ImageFormat::WebP => check_webp(&start, length)?,
-            _ => {}
+            _ => check_webp(&start, length)?,
         }
         Ok(size)
     })

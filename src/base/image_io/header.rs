@@ -1,13 +1,12 @@
 //! Reads the header of an image file without its pixels.
 
-use std::io::Cursor;
-
 use anyhow::{Context, Result};
-use image::{
-    ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, guess_format, metadata::Orientation,
-};
+use image::{ImageFormat, Limits, metadata::Orientation};
 
-use super::{swaps_sides, without_panic};
+use super::{
+    source::{Source, format},
+    swaps_sides, without_panic,
+};
 
 /// A file's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +22,8 @@ pub struct Header {
     pub bits_per_channel: u8,
     /// Orientation according to EXIF.
     pub orientation: ExifTurn,
+    /// Number of images in the file, of which the first is decoded: pages of a TIFF, frames of an animation.
+    pub pages: u32,
 }
 
 /// An EXIF orientation.
@@ -39,7 +40,11 @@ pub enum ExifTurn {
 /// The format of a file by its content; `None` if it is not supported.
 #[must_use]
 pub fn format_name(bytes: &[u8]) -> Option<&'static str> {
-    Some(match guess_format(bytes).ok()? {
+    name(format(bytes)?)
+}
+
+pub(super) fn name(format: ImageFormat) -> Option<&'static str> {
+    Some(match format {
         ImageFormat::Png => "PNG",
         ImageFormat::Jpeg => "JPEG",
         ImageFormat::Bmp => "BMP",
@@ -56,23 +61,23 @@ pub fn format_name(bytes: &[u8]) -> Option<&'static str> {
 pub fn read_header(bytes: &[u8]) -> Result<Header> {
     without_panic(|| {
         let format = format_name(bytes).context("not an image in a supported format")?;
-        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-        let mut decoder = reader.into_decoder()?;
-        let (width, height) = decoder.dimensions();
-        let color: ExtendedColorType = decoder.original_color_type();
-        let channels = color.channel_count().max(1);
-        let orientation = match decoder.orientation()? {
+        let mut source = Source::sniff(bytes, Limits::default())?;
+        let (width, height) = source.dimensions();
+        let orientation = match source.orientation()? {
             Orientation::NoTransforms => ExifTurn::Upright,
             turn if swaps_sides(turn) => ExifTurn::Quarter,
             _ => ExifTurn::Mirrored,
         };
-        let bits_per_channel = (color.bits_per_pixel() / u16::from(channels)) as u8;
-        Ok(Header { format, height, width, channels, bits_per_channel, orientation })
+        let (channels, bits_per_channel) = source.depth();
+        let pages = source.pages();
+        Ok(Header { format, height, width, channels, bits_per_channel, orientation, pages })
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     #[test]
@@ -87,6 +92,7 @@ mod tests {
             channels: 3,
             bits_per_channel: 16,
             orientation: ExifTurn::Upright,
+            pages: 1,
         };
         assert_eq!(read_header(&bytes).unwrap(), expected);
         assert!(read_header(b"no image").is_err() && read_header(&bytes[..20]).is_err());

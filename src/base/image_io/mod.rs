@@ -1,4 +1,4 @@
-//! Decodes image files to 8-bit pixels, as OpenCV's `imread` does (but in RGB order).
+//! Decodes image files, to 8-bit pixels as OpenCV's `imread` does (but in RGB order), or at full depth.
 //!
 //! PNG, JPEG, BMP, TIFF and WebP, distinguished by their content, never by their name. PNG agrees with
 //! OpenCV bit for bit. JPEG decoders differ by a few levels where chroma is upsampled and in the
@@ -6,20 +6,24 @@
 
 mod cut_off;
 mod header;
+mod indices;
 mod jpeg;
-mod pixels;
+mod kind;
+mod samples;
+mod source;
+mod tiff;
 
-use std::{
-    io::{BufRead, Cursor, Read, Seek},
-    path::Path,
-};
+use std::{io::Read, path::Path};
 
 use anyhow::{Context, Result};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, metadata::Orientation};
+use image::{DynamicImage, metadata::Orientation};
 
-pub use crate::image_io::cut_off::check_header;
-pub use crate::image_io::header::{ExifTurn, Header, format_name, read_header};
 use crate::{Error, panics::catching};
+pub use cut_off::check_header;
+pub use header::{ExifTurn, Header, format_name, read_header};
+pub use kind::other_kind;
+pub use samples::{Samples, Values};
+use source::Source;
 
 /// Largest file read into memory: well above any 8- or 16-bit image within the pixel limit.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -67,7 +71,8 @@ impl Image {
 /// palettes are looked up; grey stays one channel.
 ///
 /// # Errors
-/// Kind data, naming the file: missing, of unknown format, truncated, corrupt, or too large.
+/// Kind data, naming the file: missing, of unknown format, truncated, corrupt, too large, or with values
+/// that 8 bits would not show.
 /// Never panics, whatever the file holds.
 pub fn decode_file(path: &Path, options: DecodeOptions) -> Result<Image> {
     let bytes = read_file(path)?;
@@ -87,8 +92,9 @@ pub fn read_size(path: &Path, options: DecodeOptions) -> Result<(u32, u32)> {
 fn read_turned(path: &Path, options: DecodeOptions) -> Result<((u32, u32), bool)> {
     let bytes = read_file(path)?;
     without_panic(|| {
-        let mut decoder = open(&bytes, options)?;
-        turned_size(&mut decoder, options)
+        let mut source = Source::open(&bytes, options)?;
+        let turned = options.exif && swaps_sides(source.orientation()?);
+        Ok(turned_size(source.dimensions(), turned))
     })
     .map_err(|reason| Error::data(format!("image {}: {reason:#}", path.display())).into())
 }
@@ -135,15 +141,25 @@ fn is_of_machine(error: &std::io::Error) -> bool {
 /// Same errors as [`decode_file`], without the file name.
 pub fn decode_bytes(bytes: &[u8], options: DecodeOptions) -> Result<Image> {
     without_panic(|| {
-        let mut decoder = open(bytes, options)?;
-        let orientation =
-            if options.exif { decoder.orientation()? } else { Orientation::NoTransforms };
-        let (width, height) = decoder.dimensions();
-        let color = decoder.color_type();
-        let mut raw = vec![0; usize::try_from(decoder.total_bytes())?];
-        decoder.read_image(&mut raw)?;
-        let (channels, pixels) = pixels::to_8bit(raw, color)?;
+        let (samples, orientation) = Source::open(bytes, options)?.samples(options, false)?;
+        let Samples { height, width, channels, .. } = samples;
+        let pixels = samples.into_8bit()?;
         orient(Image { height, width, channels, pixels, transposed: false }, orientation)
+    })
+}
+
+/// Decodes a file's `bytes` at full depth, with the indices of a palette and the alpha channel.
+///
+/// # Errors
+/// Same errors as [`decode_file`], without the file name.
+pub fn decode_samples(bytes: &[u8], options: DecodeOptions) -> Result<Samples> {
+    without_panic(|| {
+        let source = Source::open(bytes, options)?;
+        let (mut samples, orientation) = source.samples(options, true)?;
+        if samples.index.is_none() {
+            samples.index = indices::of(bytes)?;
+        }
+        Ok(samples.turned(orientation))
     })
 }
 
@@ -153,50 +169,9 @@ fn without_panic<T>(decode: impl FnOnce() -> Result<T>) -> Result<T> {
     catching(|| "corrupt: the decoder gave up".to_owned(), decode)
 }
 
-fn open(bytes: &[u8], options: DecodeOptions) -> Result<impl ImageDecoder + '_> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    if known_format(&reader, bytes.is_empty())? == ImageFormat::Jpeg {
-        jpeg::check_complete(bytes)?;
-    }
-    limited(reader, options)
-}
-
-fn known_format<R: BufRead + Seek>(reader: &ImageReader<R>, is_empty: bool) -> Result<ImageFormat> {
-    reader.format().with_context(|| {
-        let what = if is_empty { "the file is empty" } else { "not an image" };
-        format!("{what} (supported: PNG, JPEG, BMP, TIFF and WebP, recognised by content)")
-    })
-}
-
-/// A decoder that has read the header, within the limits.
-fn limited<'a, R: BufRead + Seek + 'a>(
-    mut reader: ImageReader<R>,
-    options: DecodeOptions,
-) -> Result<impl ImageDecoder + 'a> {
-    let mut limits = Limits::no_limits();
-    // 16-bit RGBA and the decoder's own buffers.
-    limits.max_alloc = Some(options.max_pixels.saturating_mul(16).saturating_add(64 << 20));
-    reader.limits(limits);
-    let decoder = reader.into_decoder()?;
-    let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    anyhow::ensure!(pixels > 0, "it has no pixels ({height}x{width})");
-    anyhow::ensure!(
-        pixels <= options.max_pixels,
-        "its header claims {height}x{width} = {pixels} pixels, the limit is {} (preprocess.max_pixels)",
-        options.max_pixels
-    );
-    Ok(decoder)
-}
-
 /// `(height, width)` as it will be decoded, and whether EXIF swaps them.
-fn turned_size(
-    decoder: &mut impl ImageDecoder,
-    options: DecodeOptions,
-) -> Result<((u32, u32), bool)> {
-    let (width, height) = decoder.dimensions();
-    let turned = options.exif && swaps_sides(decoder.orientation()?);
-    Ok((if turned { (width, height) } else { (height, width) }, turned))
+fn turned_size((width, height): (u32, u32), turned: bool) -> ((u32, u32), bool) {
+    (if turned { (width, height) } else { (height, width) }, turned)
 }
 
 fn swaps_sides(orientation: Orientation) -> bool {

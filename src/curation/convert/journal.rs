@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sonotune_base::{Rle, fs::AppendFile};
 
+use super::fingerprint::Fingerprint;
 use crate::{problem::Problem, readers::Unit};
 
 pub(super) const JOURNAL: &str = ".conversion.jsonl";
@@ -37,6 +38,8 @@ pub(super) struct WrittenImage {
     /// Length of the file: a crash may have lost data that the system had not yet written.
     pub(super) bytes: u64,
     pub(super) crc32: u32,
+    /// Largest value of a pixel.
+    pub(super) brightest: u8,
     pub(super) objects: Vec<WrittenObject>,
 }
 
@@ -56,6 +59,8 @@ impl WrittenObject {
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     fingerprint: String,
+    #[serde(default)]
+    times: String,
 }
 
 /// The journal of a running conversion.
@@ -74,13 +79,14 @@ struct State {
 impl Journal {
     /// Opens or starts the journal in `out`. Drops entries whose images are not complete on disk, and
     /// everything after a truncated line.
-    pub(super) fn open(out: &Path, fingerprint: &str, units: &[Unit]) -> Result<Self> {
+    pub(super) fn open(out: &Path, fingerprint: &Fingerprint, units: &[Unit]) -> Result<Self> {
         let path = out.join(JOURNAL);
         let header = header(fingerprint)?;
         let text = sonotune_base::fs::read_if_exists(&path)?.unwrap_or_default();
         let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
         let mut finished = Vec::new();
-        if lines.next() == Some(header.as_str()) {
+        // Only the contents count, not the times.
+        if read_header(lines.next()).is_some_and(|header| header.fingerprint == fingerprint.whole) {
             for line in lines {
                 let Ok(entry) = serde_json::from_str::<Finished>(line) else { break };
                 let is_of_plan = units.get(entry.unit).is_some_and(|unit| unit.key == entry.key);
@@ -142,12 +148,24 @@ impl Journal {
     }
 }
 
-fn header(fingerprint: &str) -> Result<String> {
-    Ok(serde_json::to_string(&Header { fingerprint: fingerprint.to_owned() })?)
+fn header(fingerprint: &Fingerprint) -> Result<String> {
+    let Fingerprint { whole: fingerprint, times } = fingerprint.clone();
+    Ok(serde_json::to_string(&Header { fingerprint, times })?)
+}
+
+fn read_header(line: Option<&str>) -> Option<Header> {
+    serde_json::from_str(line?).ok()
+}
+
+/// The fingerprint of the unfinished conversion in `out`.
+pub(super) fn earlier(out: &Path) -> Result<Option<Fingerprint>> {
+    let text = sonotune_base::fs::read_if_exists(&out.join(JOURNAL))?;
+    let header = read_header(text.as_deref().and_then(|text| text.lines().next()));
+    Ok(header.map(|header| Fingerprint { whole: header.fingerprint, times: header.times }))
 }
 
 /// Starts the journal of a conversion that has not done anything yet.
-pub(super) fn start(out: &Path, fingerprint: &str) -> Result<()> {
+pub(super) fn start(out: &Path, fingerprint: &Fingerprint) -> Result<()> {
     rewrite(&out.join(JOURNAL), &header(fingerprint)?, &[]).map(drop)
 }
 

@@ -13,6 +13,7 @@
 //! conversion is complete.
 
 mod assemble;
+mod fingerprint;
 mod journal;
 mod names;
 mod report;
@@ -35,6 +36,7 @@ use crate::{
     readers::{self, Plan, Reader},
     spec::Spec,
 };
+use fingerprint::Fingerprint;
 use journal::{Finished, Journal};
 use sonotune_archive as archive;
 use sonotune_archive::{Limits, Tree};
@@ -96,8 +98,12 @@ pub fn convert(
 ) -> Result<Converted> {
     let reader = readers::of(spec)?;
     target::keep_apart(source, out)?;
-    let fingerprint = target::fingerprint(spec, source, options)?;
     let _lock = target::lock(out)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads.unwrap_or(0))
+        .build()
+        .context("starting worker threads")?;
+    let fingerprint = pool.install(|| Fingerprint::of(spec, source, options, out, stop))?;
     if let Some(complete) = target::prepare(out, &fingerprint, options.overwrite)? {
         return Ok(complete);
     }
@@ -110,10 +116,6 @@ pub fn convert(
     progress(Progress::Planned { units: plan.units.len(), finished: journal.finished().len() });
     let conversion =
         Conversion { spec, reader: reader.as_ref(), tree: &tree, plan: &plan, names: &names, out };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads.unwrap_or(0))
-        .build()
-        .context("starting worker threads")?;
     pool.install(|| conversion.run(&journal, options.on_problem, progress, stop))?;
     let finished = journal.into_finished();
     let converted = conversion.report(finished, &fingerprint, options)?;
@@ -154,6 +156,9 @@ fn plan_source(
     }
     Ok(plan)
 }
+
+/// What to do about a result that is refused.
+const FIX: &str = "fix the source or the spec and convert again with --overwrite";
 
 struct Conversion<'a> {
     spec: &'a Spec,
@@ -224,12 +229,41 @@ impl Conversion<'_> {
         })
     }
 
+    /// Refuses a result that shows nothing: the spec does not fit the source.
+    fn ensure_content(&self, finished: &[Finished]) -> Result<()> {
+        let images = || finished.iter().flat_map(|entry| &entry.images);
+        let count = images().count();
+        if count == 0 {
+            let empty: usize = finished.iter().map(|entry| entry.empty).sum();
+            bail!(Error::data(format!(
+                "no image is left: {empty} have no object and are left out (`empty` in the spec)\n{}{FIX}",
+                self.plan.matched()
+            )));
+        }
+        if images().all(|image| image.brightest <= 1) {
+            bail!(Error::data(format!(
+                "all {count} images are black: no grey level is above 1 of 255. Are images and masks \
+                 swapped in the spec?\n{}{FIX}",
+                self.plan.matched()
+            )));
+        }
+        if self.spec.empty.is_none() && images().all(|image| image.objects.is_empty()) {
+            bail!(Error::data(format!(
+                "none of {count} images has an object. Look at a mask, and check `decode` in the spec; if \
+                 the images show nothing, write empty = \"keep\"\n{}{FIX}",
+                self.plan.matched()
+            )));
+        }
+        Ok(())
+    }
+
     fn report(
         &self,
         finished: Vec<Finished>,
-        fingerprint: &str,
+        fingerprint: &Fingerprint,
         options: &Options,
     ) -> Result<Converted> {
+        self.ensure_content(&finished)?;
         let file = assemble::coco(self.spec, &self.plan.units, &finished)?;
         let converted =
             Converted::new(self.spec, self.plan, &finished, &file, fingerprint, options);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Options, journal::Finished};
+use super::{Options, fingerprint::Fingerprint, journal::Finished};
 use crate::{
     CocoFile,
     problem::{OnProblem, Problem},
@@ -15,8 +15,11 @@ use crate::{
 pub struct Converted {
     /// Name of the dataset.
     pub name: String,
-    /// Hash of the spec, its choices, and the file names and sizes of the source.
+    /// Hash of the spec, its choices, and the names and contents of the source's files.
     pub fingerprint: String,
+    /// Hash of the same, with the files' sizes and times in place of their contents.
+    #[serde(default)]
+    pub source_times: String,
     /// Number of images written.
     pub images: usize,
     /// Number of those that have no object.
@@ -62,7 +65,7 @@ impl Converted {
         plan: &Plan,
         finished: &[Finished],
         file: &CocoFile,
-        fingerprint: &str,
+        fingerprint: &Fingerprint,
         options: &Options,
     ) -> Self {
         let images = || finished.iter().flat_map(|entry| &entry.images);
@@ -79,7 +82,8 @@ impl Converted {
         let late = finished.iter().filter_map(|entry| entry.problem.clone());
         Self {
             name: spec.name.clone(),
-            fingerprint: fingerprint.to_owned(),
+            fingerprint: fingerprint.whole.clone(),
+            source_times: fingerprint.times.clone(),
             images: file.images.len(),
             images_without_object: images().filter(|image| image.objects.is_empty()).count(),
             categories: categories.collect(),

@@ -1,60 +1,21 @@
 //! The output folder: which conversion owns it, what it holds, how it is completed.
 
-use std::{fs, io::Read, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 use sonotune_base::Error;
 
 use super::{
-    Converted, Options,
+    Converted,
+    fingerprint::Fingerprint,
     journal::{self, JOURNAL},
 };
-use crate::{CocoFile, spec::Spec};
+use crate::CocoFile;
 use sonotune_archive as archive;
 
 /// Folder for unpacked archives.
 pub(super) const SOURCE: &str = ".source";
 const REPORT: &str = "conversion.json";
-/// Incremented whenever the same spec and source would give different files.
-const VERSION: u32 = 1;
-
-/// Hash of everything that determines the output: the spec with its choices, the policy, and the
-/// names and sizes of the source's files (for an archive also its head and tail, which contain its
-/// directory of checksums).
-pub(super) fn fingerprint(spec: &Spec, source: &Path, options: &Options) -> Result<String> {
-    let mut hash = Sha256::new();
-    hash.update(format!("{VERSION}\n{spec:?}\n{:?}\n", options.on_problem));
-    let metadata = fs::metadata(source)
-        .map_err(|error| Error::data(format!("source {}: {error}", source.display())))?;
-    if metadata.is_dir() {
-        for entry in walkdir::WalkDir::new(source).sort_by_file_name() {
-            let entry = entry.map_err(|error| Error::data(format!("source: {error}")))?;
-            if entry.file_type().is_file() {
-                let length = entry.metadata().map_or(0, |m| m.len());
-                let path = entry.path().strip_prefix(source).unwrap_or(entry.path());
-                hash.update(format!("{}\0{length}\n", path.display()));
-            }
-        }
-    } else {
-        hash.update(format!("{}\n", metadata.len()));
-        hash.update(ends(source).with_context(|| format!("reading {}", source.display()))?);
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn ends(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::{Seek, SeekFrom};
-    const PIECE: u64 = 1 << 20;
-    let mut file = fs::File::open(path)?;
-    let length = file.metadata()?.len();
-    let mut bytes = Vec::new();
-    Read::by_ref(&mut file).take(PIECE).read_to_end(&mut bytes)?;
-    file.seek(SeekFrom::Start(length.saturating_sub(PIECE)))?;
-    file.take(PIECE).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Creates the folder `out` if it does not exist, and keeps other processes from converting into it
 /// while the returned handle is open.
 pub(super) fn lock(out: &Path) -> Result<fs::File> {
@@ -74,8 +35,23 @@ pub(super) fn lock(out: &Path) -> Result<fs::File> {
     }
 }
 
+fn report(out: &Path) -> Result<Option<Converted>> {
+    let text = sonotune_base::fs::read_if_exists(&out.join(REPORT))?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// The fingerprint of the complete conversion in `out`.
+pub(super) fn earlier(out: &Path) -> Result<Option<Fingerprint>> {
+    let report = report(out)?;
+    Ok(report.map(|report| Fingerprint { whole: report.fingerprint, times: report.source_times }))
+}
+
 /// Prepares `out`. Returns the existing report if `out` is already complete for this fingerprint.
-pub(super) fn prepare(out: &Path, fingerprint: &str, overwrite: bool) -> Result<Option<Converted>> {
+pub(super) fn prepare(
+    out: &Path,
+    fingerprint: &Fingerprint,
+    overwrite: bool,
+) -> Result<Option<Converted>> {
     let shown = out.display();
     let entries = match fs::read_dir(out) {
         Ok(entries) => entries.count(),
@@ -84,12 +60,11 @@ pub(super) fn prepare(out: &Path, fingerprint: &str, overwrite: bool) -> Result<
             bail!(Error::config(format!("output folder {shown}: {error}; choose another")))
         }
     };
-    let report = sonotune_base::fs::read_if_exists(&out.join(REPORT))?;
-    let report = report.and_then(|text| serde_json::from_str::<Converted>(&text).ok());
+    let report = report(out)?;
     let journal = sonotune_base::fs::read_if_exists(&out.join(JOURNAL))?;
-    let same_journal = journal.as_ref().is_some_and(|text| text.contains(fingerprint));
+    let same_journal = journal.as_ref().is_some_and(|text| text.contains(&fingerprint.whole));
     match report {
-        Some(report) if report.fingerprint == fingerprint && is_complete(out) => {
+        Some(report) if report.fingerprint == fingerprint.whole && is_complete(out) => {
             journal::remove(out)?;
             remove_folder(&out.join(SOURCE))?;
             return Ok(Some(Converted { already_complete: true, ..report }));
@@ -97,12 +72,12 @@ pub(super) fn prepare(out: &Path, fingerprint: &str, overwrite: bool) -> Result<
         _ if same_journal || entries == 0 || is_only_begun(out, journal.as_deref())? => {}
         Some(_) | None if overwrite && (report.is_some() || journal.is_some()) => clear(out)?,
         Some(_) => bail!(Error::config(format!(
-            "{shown} holds a conversion with a different spec, choices or source; choose \
-             another folder, or pass --overwrite to replace it"
+            "{shown} holds a conversion with a different spec, choices or source (files with other \
+             names or contents); choose another folder, or pass --overwrite to replace it"
         ))),
         None if journal.is_some() => bail!(Error::config(format!(
-            "{shown} holds an unfinished conversion with a different spec, choices or \
-             source; choose another folder, or pass --overwrite to replace it"
+            "{shown} holds an unfinished conversion with a different spec, choices or source (files \
+             with other names or contents); choose another folder, or pass --overwrite to replace it"
         ))),
         None => bail!(Error::config(format!(
             "{shown} exists, is not empty and does not hold a conversion (no {REPORT}), so nothing is \

@@ -73,7 +73,7 @@ impl<'a> UnitWriter<'a> {
             return Err(Fault::Fatal(Error::interrupted(message).into()));
         }
         let objects = self.objects(&frame).map_err(Fault::Fatal)?;
-        let leave_out = match self.spec.empty {
+        let leave_out = match self.spec.empty.unwrap_or_default() {
             Empty::Keep => false,
             Empty::Skip => objects.is_empty(),
             Empty::SkipUnmarked => !frame.marked,
@@ -108,6 +108,7 @@ impl<'a> UnitWriter<'a> {
             frame: frame.frame,
             bytes: bytes.len() as u64,
             crc32: crc32fast::hash(bytes),
+            brightest: frame.image.data.iter().copied().max().unwrap_or(0),
             objects,
         })
     }

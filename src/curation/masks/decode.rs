@@ -7,13 +7,39 @@ use sonotune_base::Error;
 
 use crate::{Pixels, spec::Decode};
 
-/// A compiled [`Decode`] rule: a table for grey values, a list for colours.
+/// A compiled [`Decode`] rule.
 #[derive(Debug, Clone)]
 pub enum Decoder {
-    /// Category by grey value.
-    Grey(Box<[Meaning; 256]>),
+    /// Category by grey value, with a table for those of 8 bits.
+    Grey(Rule, Box<[Meaning; 256]>),
     /// Category by RGB colour.
     Colors(Vec<([u8; 3], u8)>),
+}
+
+/// Category by grey value, for values of any depth.
+#[derive(Debug, Clone)]
+pub enum Rule {
+    /// This value and above are the category.
+    AtLeast(u32, u8),
+    /// Only this value is the category.
+    Equal(u32, u8),
+    /// Categories by value, and whether others are background.
+    Values(BTreeMap<u32, u8>, bool),
+}
+
+impl Rule {
+    fn meaning(&self, value: u32) -> Meaning {
+        let binary = |is: bool, id: u8| Meaning::Category(if is { id } else { 0 });
+        match self {
+            Self::AtLeast(least, id) => binary(value >= *least, *id),
+            Self::Equal(equal, id) => binary(value == *equal, *id),
+            Self::Values(map, else_background) => match map.get(&value) {
+                Some(&id) => Meaning::Category(id),
+                None if value == 0 || *else_background => Meaning::Category(0),
+                None => Meaning::Unknown,
+            },
+        }
+    }
 }
 
 /// What a value means.
@@ -40,32 +66,85 @@ impl Decoder {
     /// # Errors
     /// Of kind config, when a key is not a grey value or colour.
     pub fn new(decode: &Decode, foreground: u8) -> Result<Self> {
-        let grey = |meaning: &dyn Fn(u8) -> Meaning| {
-            let mut table = [Meaning::Unknown; 256];
-            for (value, entry) in (0..=255).zip(&mut table) {
-                *entry = meaning(value);
+        let rule = match decode {
+            Decode::Nonzero => Rule::AtLeast(1, foreground),
+            Decode::AtLeast(least) => Rule::AtLeast(*least, foreground),
+            Decode::Equal(equal) => Rule::Equal(*equal, foreground),
+            Decode::Values(map) => Rule::Values(grey_values(map)?, false),
+            Decode::ValuesElseBackground(map) => Rule::Values(grey_values(map)?, true),
+            Decode::Colors(map) => return Ok(Self::Colors(colors(map, |c| c)?)),
+            Decode::ColorsBgr(map) => {
+                return Ok(Self::Colors(colors(map, |[b, g, r]| [r, g, b])?));
             }
-            Self::Grey(Box::new(table))
         };
-        let binary = |is: bool| Meaning::Category(if is { foreground } else { 0 });
-        Ok(match decode {
-            Decode::Nonzero => grey(&|value| binary(value != 0)),
-            Decode::AtLeast(least) => grey(&|value| binary(value >= *least)),
-            Decode::Equal(equal) => grey(&|value| binary(value == *equal)),
-            Decode::Values(map) => {
-                let map = grey_values(map)?;
-                grey(&|value| match map.get(&value) {
-                    Some(&id) => Meaning::Category(id),
-                    None if value == 0 => Meaning::Category(0),
-                    None => Meaning::Unknown,
-                })
+        let mut table = [Meaning::Unknown; 256];
+        for (value, entry) in (0..).zip(&mut table) {
+            *entry = rule.meaning(value);
+        }
+        Ok(Self::Grey(rule, Box::new(table)))
+    }
+
+    /// Whether it compares colours.
+    #[must_use]
+    pub fn is_of_colors(&self) -> bool {
+        matches!(self, Self::Colors(_))
+    }
+
+    /// The smallest value of the foreground, if that is all it says.
+    #[must_use]
+    pub fn threshold(&self) -> Option<u32> {
+        match self {
+            Self::Grey(Rule::AtLeast(least, _), _) => Some(*least),
+            _ => None,
+        }
+    }
+
+    /// Category ids of grey values of any depth, and the unknown values (decoded as background).
+    #[must_use]
+    pub fn decode_numbers(&self, numbers: &[u32]) -> (Vec<u8>, Vec<UnknownValue>) {
+        let meaning = |value: u32| match self {
+            Self::Grey(rule, _) => rule.meaning(value),
+            Self::Colors(_) if value == 0 => Meaning::Category(0),
+            Self::Colors(_) => Meaning::Unknown,
+        };
+        let mut unknown = BTreeMap::<u32, u64>::new();
+        let data = numbers.iter().map(|&value| match meaning(value) {
+            Meaning::Category(id) => id,
+            Meaning::Unknown => {
+                *unknown.entry(value).or_default() += 1;
+                0
             }
-            Decode::ValuesElseBackground(map) => {
-                let map = grey_values(map)?;
-                grey(&|value| Meaning::Category(map.get(&value).copied().unwrap_or(0)))
+        });
+        let data = data.collect();
+        let unknown = unknown
+            .into_iter()
+            .map(|(value, pixels)| UnknownValue { value: value.to_string(), pixels });
+        (data, unknown.collect())
+    }
+
+    /// Why a mask whose values lossy compression changed does not show the foreground, in words.
+    #[must_use]
+    pub fn blurred(&self, mask: &Pixels) -> Option<String> {
+        /// How far compression usually moves a value.
+        const REACH: u32 = 16;
+        let Self::Grey(rule, _) = self else { return None };
+        let near = |value: u32, kept: u32| value != kept && value.abs_diff(kept) <= REACH;
+        let is_blurred = |value: u32| match rule {
+            Rule::AtLeast(1, _) => (1..=2 * REACH).contains(&value),
+            Rule::AtLeast(..) => false,
+            Rule::Equal(equal, _) => near(value, *equal),
+            Rule::Values(map, else_background) => {
+                *else_background && !map.contains_key(&value) && map.keys().any(|&k| near(value, k))
             }
-            Decode::Colors(map) => Self::Colors(colors(map, |c| c)?),
-            Decode::ColorsBgr(map) => Self::Colors(colors(map, |[b, g, r]| [r, g, b])?),
+        };
+        let grey = grey(mask);
+        let pixels = grey.iter().filter(|&&value| is_blurred(u32::from(value))).count();
+        (pixels > 0).then(|| {
+            format!(
+                "went through lossy compression (such as JPEG), which changed the values of {pixels} pixels \
+                 near those that `decode` compares; write `decode = {{ at_least = 128 }}`, or save the mask \
+                 as PNG"
+            )
         })
     }
 
@@ -73,7 +152,7 @@ impl Decoder {
     #[must_use]
     pub fn decode(&self, mask: &Pixels) -> (Pixels, Vec<UnknownValue>) {
         let (data, unknown) = match self {
-            Self::Grey(table) => decode_grey(table, mask),
+            Self::Grey(_, table) => decode_grey(table, mask),
             Self::Colors(list) => decode_colors(list, mask),
         };
         let unknown =
@@ -82,11 +161,13 @@ impl Decoder {
     }
 }
 
-fn grey_values(map: &BTreeMap<String, u8>) -> Result<BTreeMap<u8, u8>> {
-    let parse = |(key, &id): (&String, &u8)| match key.trim().parse::<u8>() {
+fn grey_values(map: &BTreeMap<String, u8>) -> Result<BTreeMap<u32, u8>> {
+    let parse = |(key, &id): (&String, &u8)| match key.trim().parse::<u32>() {
         Ok(value) => Ok((value, id)),
         Err(_) => {
-            bail!(Error::config(format!("decode: `{key}` is not a grey value from 0 to 255")))
+            bail!(Error::config(format!(
+                "decode: `{key}` is not a grey value, a whole number from 0"
+            )))
         }
     };
     map.iter().map(parse).collect()
@@ -221,8 +302,8 @@ mod tests {
 
     #[test]
     fn keys_that_are_no_values_are_refused() {
-        let map = BTreeMap::from([("256".to_owned(), 1)]);
+        let map = BTreeMap::from([("-1".to_owned(), 1)]);
         let error = Decoder::new(&Decode::Values(map), 0).unwrap_err().to_string();
-        assert!(error.contains("`256` is not a grey value"), "{error}");
+        assert!(error.contains("`-1` is not a grey value"), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use regex::Regex;
 
-use super::{Emit, MaskFile, Plan, Reader, Unit, decode, pairing::Pairing, rasters::labels};
+use super::{Emit, MaskFile, Plan, Reader, Unit, decode_mask, pairing::Pairing, rasters::labels};
 use crate::{
     Frame, Mask, Pixels,
     problem::{Fault, Problem, ProblemKind},
@@ -112,7 +112,7 @@ impl Reader for FrameReader<'_> {
                 frame: Some(index as u32),
             };
             for file in files {
-                let pixels = decode(&tree.path(&file.path), &file.path)?;
+                let (pixels, _) = decode_mask(&tree.path(&file.path), &file.path)?;
                 let (labels, marked) = labels(&self.rules[file.rule], file, pixels, &frame.image)?;
                 frame.marked |= marked;
                 frame.masks.push(Mask::Labels(labels));

@@ -9,12 +9,16 @@ use super::{
 };
 use crate::{
     Frame, Mask, Provenance,
+    masks::StoredMask,
     problem::{Fault, Problem, ProblemKind},
     select::Selector,
     spec::{Hdf5Stacks, MaskRule},
 };
 use sonotune_archive::Tree;
-use sonotune_formats::{Plane, hdf5::Hdf5};
+use sonotune_formats::{
+    Intensity, Plane,
+    hdf5::{Hdf5, Stack},
+};
 
 pub(super) struct Hdf5Reader<'a> {
     settings: &'a Hdf5Stacks,
@@ -22,8 +26,6 @@ pub(super) struct Hdf5Reader<'a> {
     rule: MaskRule,
 }
 
-/// Unused: the spec refuses the only intensity that needs the range.
-const NO_RANGE: (f64, f64) = (0.0, 0.0);
 /// Planes per unit if no dataset names the clips.
 const PLANES: usize = 256;
 
@@ -82,15 +84,15 @@ impl<'a> Hdf5Reader<'a> {
     fn frame(
         &self,
         index: usize,
-        image: &Plane,
+        (image, range): (&Plane, (f64, f64)),
         mask: &Plane,
         path: &str,
     ) -> Result<Frame, Problem> {
         let unreadable = |error: anyhow::Error| {
             Problem::unreadable(&error.context(format!("{path}, plane {index}")))
         };
-        let image = image.to_pixels(self.settings.intensity, NO_RANGE).map_err(unreadable)?;
-        let plane = mask.to_labels().map_err(unreadable)?;
+        let image = image.to_pixels(self.settings.intensity, range).map_err(unreadable)?;
+        let plane = StoredMask::of_plane(mask).map_err(unreadable)?;
         let file = MaskFile {
             path: format!("{path}, plane {index}"),
             rule: 0,
@@ -106,6 +108,25 @@ impl<'a> Hdf5Reader<'a> {
             left_out: false,
             frame: Some(index as u32),
         })
+    }
+}
+
+impl Hdf5Reader<'_> {
+    /// The range of a unit's numbers; (0, 0) if all of them are grey levels by their type.
+    fn range(&self, images: &Stack<'_>, planes: &[u32]) -> Result<(f64, f64)> {
+        let mut range = (0.0_f64, 0.0_f64);
+        if self.settings.intensity != Intensity::Exact || images.is_bytes() {
+            return Ok(range);
+        }
+        for run in planes.chunk_by(|a, b| a + 1 == *b) {
+            let (Some(&first), Some(&last)) = (run.first(), run.last()) else { continue };
+            images.planes(first as usize..last as usize + 1, |_, plane| {
+                let (low, high) = plane.range();
+                range = (range.0.min(low), range.1.max(high));
+                Ok(())
+            })?;
+        }
+        Ok(range)
     }
 }
 
@@ -139,6 +160,7 @@ impl Reader for Hdf5Reader<'_> {
         let file = Hdf5::open(&tree.path(path)).map_err(unreadable)?;
         let images = file.stack(&self.settings.image).map_err(unreadable)?;
         let masks = file.stack(&self.settings.mask).map_err(unreadable)?;
+        let numbers = self.range(&images, planes).map_err(unreadable)?;
         for run in planes.chunk_by(|a, b| a + 1 == *b) {
             let (Some(&first), Some(&last)) = (run.first(), run.last()) else { continue };
             let window = images.window().clamp(1, 64);
@@ -159,7 +181,7 @@ impl Reader for Hdf5Reader<'_> {
                     })
                     .map_err(unreadable)?;
                 for ((index, image), mask) in range.zip(&shown).zip(&marked) {
-                    emit(self.frame(index, image, mask, path)?)?;
+                    emit(self.frame(index, (image, numbers), mask, path)?)?;
                 }
             }
         }

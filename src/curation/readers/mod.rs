@@ -19,11 +19,15 @@ mod volumes;
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
-use sonotune_base::{Error, Segmentation};
+use sonotune_base::{
+    Error, Segmentation,
+    image_io::{self, DecodeOptions, ExifTurn, Header, Samples},
+};
 
 use crate::{
     Frame, Pixels, Provenance,
-    problem::{Fault, Problem},
+    masks::StoredMask,
+    problem::{Fault, Problem, ProblemKind},
     spec::{Reader as Settings, Spec},
 };
 use sonotune_archive::Tree;
@@ -162,15 +166,12 @@ pub fn of<'a>(spec: &'a Spec) -> Result<Box<dyn Reader + 'a>> {
 /// Largest image read: larger than any scanner's, and small enough for memory.
 const MAX_PIXELS: u64 = 1 << 28;
 
-/// Decodes the file at `path`, which is `name` within the source.
-fn decode(path: &Path, name: &str) -> Result<Pixels, Problem> {
-    let bytes = read_bytes(path, name)?;
-    decode_bytes(&bytes, name)
-}
+const DECODE: DecodeOptions = DecodeOptions { exif: true, max_pixels: MAX_PIXELS };
 
+/// Decodes an image file's `bytes`; `name` is its path within the source.
 fn decode_bytes(bytes: &[u8], name: &str) -> Result<Pixels, Problem> {
-    let options = sonotune_base::image_io::DecodeOptions { exif: true, max_pixels: MAX_PIXELS };
-    let image = sonotune_base::image_io::decode_bytes(bytes, options)
+    header(bytes, name)?;
+    let image = image_io::decode_bytes(bytes, DECODE)
         .map_err(|error| Problem::unreadable(&error.context(name.to_owned())))?;
     Ok(Pixels {
         height: image.height,
@@ -178,6 +179,42 @@ fn decode_bytes(bytes: &[u8], name: &str) -> Result<Pixels, Problem> {
         channels: image.channels,
         data: image.pixels,
     })
+}
+
+/// Decodes a mask file at full depth, and says how EXIF turned it.
+fn decode_mask(path: &Path, name: &str) -> Result<(StoredMask, ExifTurn), Problem> {
+    let bytes = read_bytes(path, name)?;
+    let turn = header(&bytes, name)?.orientation;
+    let samples = samples(&bytes, name)?;
+    let mask = StoredMask::of_samples(samples);
+    let mask =
+        mask.map_err(|words| Problem::new(ProblemKind::Unreadable, format!("{name}: {words}")))?;
+    Ok((mask, turn))
+}
+
+fn samples(bytes: &[u8], name: &str) -> Result<Samples, Problem> {
+    image_io::decode_samples(bytes, DECODE)
+        .map_err(|error| Problem::unreadable(&error.context(name.to_owned())))
+}
+
+/// The header of a file with one image.
+fn header(bytes: &[u8], name: &str) -> Result<Header, Problem> {
+    // What is not an image is explained when it is decoded.
+    let header = match image_io::read_header(bytes) {
+        Ok(header) => header,
+        Err(_) => image_io::decode_bytes(bytes, DECODE)
+            .and_then(|_| image_io::read_header(bytes))
+            .map_err(|error| Problem::unreadable(&error.context(name.to_owned())))?,
+    };
+    if header.pages > 1 {
+        let pages = header.pages;
+        let message = format!(
+            "{name}: has {pages} pages or frames, and only the first would be used; save each as a file \
+             of its own, for example with tiffsplit"
+        );
+        return Err(Problem::new(ProblemKind::Unreadable, message));
+    }
+    Ok(header)
 }
 
 fn read_bytes(path: &Path, name: &str) -> Result<Vec<u8>, Problem> {

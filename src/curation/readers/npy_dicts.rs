@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Frame, Mask,
+    masks::StoredMask,
     png::verbatim,
     problem::{Fault, Problem, ProblemKind},
     spec::{MaskRule, NpyDicts, Spec},
@@ -55,7 +56,8 @@ impl Reader for NpyDictReader<'_> {
             }
             for (mask_name, array) in &arrays {
                 let category = known.get(mask_name).copied().unwrap_or(0);
-                let plane = array.labels(0).map_err(|error| {
+                let plane = array.plane(0).and_then(|plane| StoredMask::of_plane(&plane));
+                let plane = plane.map_err(|error| {
                     Problem::unreadable(&error.context(format!("{}, {mask_name}", file.path)))
                 })?;
                 let named = MaskFile { category, ..file.clone() };

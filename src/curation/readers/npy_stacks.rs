@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     Frame, Mask,
+    masks::StoredMask,
     problem::{Fault, Problem, ProblemKind},
     spec::{NpyStacks, Spec},
 };
@@ -27,13 +28,15 @@ impl<'a> NpyStackReader<'a> {
 
     fn frame(
         &self,
-        stack: &Array,
+        (name, stack): (&str, &Array),
         masks: &[(&MaskFile, Array)],
         index: usize,
     ) -> Result<Frame, Problem> {
         let settings = self.settings;
         let unreadable = |error: anyhow::Error| Problem::unreadable(&error);
-        let image = stack.pixels(index, settings.scale, settings.intensity).map_err(unreadable)?;
+        let image = stack.pixels(index, settings.scale, settings.intensity);
+        let image =
+            image.map_err(|error| unreadable(error.context(format!("{name}, plane {index}"))))?;
         let mut frame = Frame {
             image,
             encoded: None,
@@ -43,7 +46,9 @@ impl<'a> NpyStackReader<'a> {
             frame: Some(index as u32),
         };
         for (file, mask) in masks {
-            let plane = mask.labels(index).map_err(|e| unreadable(e.context(file.path.clone())))?;
+            let plane = mask.plane(index).and_then(|plane| StoredMask::of_plane(&plane));
+            let plane = plane
+                .map_err(|e| unreadable(e.context(format!("{}: plane {index}", file.path))))?;
             let rule = &settings.masks[file.rule];
             let (labels, marked) = labels(rule, file, plane, &frame.image)?;
             frame.marked |= marked;
@@ -86,7 +91,7 @@ impl Reader for NpyStackReader<'_> {
             masks.push((file, mask));
         }
         for index in 0..count {
-            emit(self.frame(&stack, &masks, index)?)?;
+            emit(self.frame((name, &stack), &masks, index)?)?;
         }
         Ok(())
     }

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::{
-    Emit, MaskFile, Plan, Reader, Unit, decode, decode_bytes, pairing::Pairing, read_bytes,
+    Emit, MaskFile, Plan, Reader, Unit, decode_bytes, decode_mask, header, pairing::Pairing,
+    read_bytes, samples,
 };
 use crate::{
     Frame, Mask, Pixels,
-    masks::{Decoder, UnknownValue, clean, fit},
+    masks::{Decoder, StoredMask, UnknownValue, clean, fit},
     png::verbatim,
     problem::{Fault, Problem, ProblemKind},
     spec::{Decode, MaskRule, Rasters, Spec},
 };
 use sonotune_archive::Tree;
+use sonotune_base::image_io::{self, ExifTurn};
+use sonotune_formats::{Intensity, Plane, Values};
 
 pub(super) struct RasterReader<'a> {
     settings: &'a Rasters,
@@ -37,13 +40,15 @@ impl Reader for RasterReader<'_> {
     fn read(&self, tree: &Tree, unit: &Unit, emit: &mut Emit<'_>) -> Result<(), Fault> {
         let name = &unit.provenance.source_file;
         let bytes = read_bytes(&tree.path(name), name)?;
-        let image = decode_bytes(&bytes, name)?;
+        let turn = header(&bytes, name)?.orientation;
+        let image = self.image(&bytes, name)?;
         let mut marked = false;
         let mut masks = Vec::with_capacity(unit.masks.len());
         for file in &unit.masks {
-            let pixels = decode(&tree.path(&file.path), &file.path)?;
+            let (mask, mask_turn) = decode_mask(&tree.path(&file.path), &file.path)?;
+            check_turn((name, turn, &image), (&file.path, mask_turn, &mask))?;
             let rule = &self.settings.masks[file.rule];
-            let (labels, any) = labels(rule, file, pixels, &image)?;
+            let (labels, any) = labels(rule, file, mask, &image)?;
             marked |= any;
             masks.push(Mask::Labels(labels));
         }
@@ -58,18 +63,83 @@ impl Reader for RasterReader<'_> {
     }
 }
 
-/// Category ids of a mask file's pixels at the image's size, and whether any was foreground
+impl RasterReader<'_> {
+    fn image(&self, bytes: &[u8], name: &str) -> Result<Pixels, Problem> {
+        let Some(intensity) = self.settings.intensity else {
+            return decode_bytes(bytes, name).map_err(|problem| with_intensity(problem, bytes));
+        };
+        let image = samples(bytes, name)?;
+        let (height, width, channels) = (image.height, image.width, image.channels);
+        if let image_io::Values::U8(data) = image.values {
+            return Ok(Pixels { height, width, channels, data });
+        }
+        let range = image.values.range().unwrap_or_default();
+        let values = Values::Float(image.values.iter().collect());
+        let plane = Plane { height: height as usize, width: width as usize, channels, values };
+        plane
+            .to_pixels(intensity, range)
+            .map_err(|error| Problem::unreadable(&error.context(name.to_owned())))
+    }
+}
+
+/// Adds the key that says how numbers beyond 8 bits become grey levels, if they are the problem.
+fn with_intensity(problem: Problem, bytes: &[u8]) -> Problem {
+    let Ok(image) = image_io::decode_samples(bytes, super::DECODE) else { return problem };
+    let Some((low, high)) = image.values.range() else { return problem };
+    if matches!(image.values, image_io::Values::U8(_)) {
+        return problem;
+    }
+    let window = Intensity::suggestion(low, high);
+    let message = format!("{}; or set rasters.intensity, for example to {window}", problem.message);
+    Problem { message, ..problem }
+}
+
+/// Refuses a mask that EXIF turns differently from its image, if sizes do not tell whether it was drawn on
+/// the image as stored or as shown.
+fn check_turn(
+    (image_name, image_turn, image): (&str, ExifTurn, &Pixels),
+    (mask_name, mask_turn, mask): (&str, ExifTurn, &StoredMask),
+) -> Result<(), Problem> {
+    if image_turn == mask_turn {
+        return Ok(());
+    }
+    let size = (image.height, image.width);
+    let is_quarter = [image_turn, mask_turn].iter().all(|turn| *turn != ExifTurn::Mirrored);
+    if is_quarter && size.0 != size.1 && (mask.width, mask.height) != size {
+        // Upright, or of a size that `resize` is about.
+        return Ok(());
+    }
+    let words = |turn: ExifTurn| match turn {
+        ExifTurn::Upright => "upright",
+        ExifTurn::Mirrored => "mirrored or upside down",
+        ExifTurn::Quarter => "rotated by 90 degrees",
+    };
+    Err(Problem::new(
+        ProblemKind::AmbiguousMask,
+        format!(
+            "{mask_name}: is {} according to EXIF, its image {image_name} {}, so they may not match; \
+             store both upright, without an orientation in EXIF",
+            words(mask_turn),
+            words(image_turn)
+        ),
+    ))
+}
+
+/// Category ids of a mask's pixels at the image's size, and whether any was foreground
 /// before cleaning.
 pub(super) fn labels(
     rule: &MaskRule,
     file: &MaskFile,
-    pixels: Pixels,
+    mask: impl Into<StoredMask>,
     image: &Pixels,
 ) -> Result<(Pixels, bool), Problem> {
+    let mask = mask.into();
     let decoder = Decoder::new(&rule.decode, file.category).map_err(|e| Problem::unreadable(&e))?;
-    let (labels, unknown) = decoder.decode(&pixels);
+    let (labels, unknown) = mask.decode(&decoder, rule.compare).map_err(|(kind, words)| {
+        Problem::new(kind, format!("{}: {words} (masks[{}])", file.path, file.rule))
+    })?;
     if !unknown.is_empty() {
-        return Err(unknown_values(rule, file, &unknown));
+        return Err(unknown_values(rule, file, &unknown, mask.note()));
     }
     let marked = labels.data.iter().any(|&id| id != 0);
     let mut labels = fit(labels, (image.height, image.width), rule.resize).map_err(|mask| {
@@ -86,7 +156,12 @@ pub(super) fn labels(
     Ok((labels, marked))
 }
 
-fn unknown_values(rule: &MaskRule, file: &MaskFile, unknown: &[UnknownValue]) -> Problem {
+fn unknown_values(
+    rule: &MaskRule,
+    file: &MaskFile,
+    unknown: &[UnknownValue],
+    note: &str,
+) -> Problem {
     let shown: Vec<String> =
         unknown.iter().take(5).map(|u| format!("{} in {} pixels", u.value, u.pixels)).collect();
     let more = if unknown.len() > 5 {
@@ -103,7 +178,7 @@ fn unknown_values(rule: &MaskRule, file: &MaskFile, unknown: &[UnknownValue]) ->
     Problem::new(
         ProblemKind::UnknownValue,
         format!(
-            "{}: masks[{}].decode does not know {}{more}; it knows {known}",
+            "{}: masks[{}].decode does not know {}{more}; it knows {known}{note}",
             file.path,
             file.rule,
             shown.join(", "),

@@ -5,6 +5,9 @@ use std::{fs, path::Path};
 use anyhow::Result;
 use sonotune_base::{error::ErrorKind, stop::StopFlag};
 
+mod mask_values;
+mod values;
+
 use crate::{
     Pixels,
     convert::{Converted, Options, convert},

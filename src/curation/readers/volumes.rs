@@ -5,9 +5,9 @@ use anyhow::Result;
 use super::{Emit, MaskFile, Plan, Reader, Unit, pairing::Pairing, rasters::labels};
 use crate::{
     Frame, Mask, Pixels,
-    masks::{foreground, keep_where, outside},
+    masks::{StoredMask, foreground, keep_where, outside},
     problem::{Fault, Problem, ProblemKind},
-    spec::{Clear, Flip, Spec, Volumes},
+    spec::{Clear, Flip, GeometryRule, Spec, Volumes},
 };
 use sonotune_archive::Tree;
 use sonotune_formats::volume::{View, Volume};
@@ -50,6 +50,7 @@ impl Reader for VolumeReader<'_> {
         };
         for (_, mask) in &masks {
             self.check_counts(&image, mask, channels(mask))?;
+            self.check_geometry(&image, mask)?;
         }
         let lines = match self.settings.clear {
             Some(Clear::BlackLines) => Some(BlackLines::of(&image)?),
@@ -96,11 +97,34 @@ impl VolumeReader<'_> {
         ))
     }
 
+    /// Refuses a mask that its header places elsewhere than the image.
+    fn check_geometry(&self, image: &Source, mask: &Source) -> Result<(), Problem> {
+        let (Some(of_image), Some(of_mask)) = (&image.volume.geometry, &mask.volume.geometry)
+        else {
+            return Ok(());
+        };
+        if self.settings.geometry == GeometryRule::Ignore {
+            return Ok(());
+        }
+        let sizes = |source: &Source| View::ALL.map(|view| source.volume.num_planes(view));
+        let (of_both, of_one) = (sizes(image), sizes(mask));
+        let shape = std::array::from_fn(|axis| of_both[axis].min(of_one[axis]));
+        let Some(difference) = of_image.difference(of_mask, shape) else { return Ok(()) };
+        Err(Problem::new(
+            ProblemKind::Geometry,
+            format!(
+                "{}: {difference} ({}); resample the mask to the image's grid, or write \
+                 volumes.geometry = \"ignore\" if voxels with the same indices belong together",
+                mask.name, image.name
+            ),
+        ))
+    }
+
     fn add_mask(
         &self,
         frame: &mut Frame,
         file: &MaskFile,
-        plane: Pixels,
+        plane: StoredMask,
         index: usize,
         lines: Option<&BlackLines>,
     ) -> Result<(), Problem> {
@@ -199,13 +223,16 @@ impl Source {
     }
 
     /// `channel` is set if each volume of the mask is a separate mask.
-    fn labels(&self, index: usize, channel: Option<usize>) -> Result<Pixels, Problem> {
+    fn labels(&self, index: usize, channel: Option<usize>) -> Result<StoredMask, Problem> {
         let (plane, own) = match channel {
             Some(channel) => (index, Some(channel)),
             None => self.place(index),
         };
-        let labels = self.volume.labels(self.view, plane, own);
-        labels.map_err(|error| Problem::unreadable(&error.context(self.name.clone())))
+        let labels = self.volume.plane(self.view, plane, own);
+        let labels = labels.and_then(|labels| StoredMask::of_plane(&labels));
+        labels.map_err(|error| {
+            Problem::unreadable(&error.context(format!("{}: slice {plane}", self.name)))
+        })
     }
 }
 

@@ -82,10 +82,11 @@ fn every_word_is_named() {
     are_named("The dataset", [keys::<Category>(), keys::<sonotune_archive::Inner>()].concat());
     are_named("Files and keys", [words::<Duplicates>(), words::<Unpaired>()].concat());
     are_named("Masks", [words::<Decode>(), words::<Clean>(), words::<Resize>()].concat());
-    are_named("Masks", [keys::<Class>(), keys::<Opening>()].concat());
+    are_named("Masks", [keys::<Class>(), keys::<Opening>(), words::<Compare>()].concat());
     are_named("`[[tables]]`", words::<TableFormat>());
     are_named("`[volumes]`", [words::<View>(), words::<Intensity>()].concat());
     are_named("`[volumes]`", [words::<Flip>(), words::<Clear>()].concat());
+    are_named("`[volumes]`", words::<GeometryRule>());
     are_named("`[outlines]`", [words::<OutlineFormat>(), words::<PolygonRule>()].concat());
     are_named("`[tracings]`", words::<TracingPoints>());
     are_named("Defects", keys::<Defect>());

@@ -15,11 +15,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use readers::{
-    Clear, Coco, CocoAnnotations, Flip, FrameMaskRule, Frames, Hdf5Stacks, NpyDicts, NpyStacks,
-    OutlineFormat, OutlineRule, Outlines, Rasters, Reader, TracingPoints, Tracings, Volumes,
+    Clear, Coco, CocoAnnotations, Flip, FrameMaskRule, Frames, GeometryRule, Hdf5Stacks, NpyDicts,
+    NpyStacks, OutlineFormat, OutlineRule, Outlines, Rasters, Reader, TracingPoints, Tracings,
+    Volumes,
 };
 pub use rules::{
-    Class, Clean, Decode, Duplicates, Files, MaskRule, Opening, Resize, Strings, Table,
+    Class, Clean, Compare, Decode, Duplicates, Files, MaskRule, Opening, Resize, Strings, Table,
     TableFormat, Unpaired,
 };
 
@@ -57,9 +58,10 @@ pub struct Spec {
     pub benchmark: bool,
     /// In the test split, keeps only objects of at least this area, and the largest of each image.
     pub test_min_relative_area: Option<f64>,
-    /// What to do with an image without an object.
+    /// What to do with an image without an object. If it is not written, images are kept, but a dataset in
+    /// which none has an object is refused.
     #[serde(default)]
-    pub empty: Empty,
+    pub empty: Option<Empty>,
     /// What to do with a mask that covers the whole image.
     #[serde(default)]
     pub full_frame: FullFrame,

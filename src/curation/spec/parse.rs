@@ -183,12 +183,18 @@ impl Spec {
             map.values().map(|&id| (place.to_owned(), id)).collect()
         };
         match self.reader()? {
-            Reader::Rasters(rasters) => of_rules("rasters.masks", &rasters.masks),
+            Reader::Rasters(rasters) => {
+                rasters.intensity.unwrap_or_default().check().context("rasters.intensity")?;
+                of_rules("rasters.masks", &rasters.masks)
+            }
             Reader::Volumes(volumes) => {
                 volumes.intensity.check().context("volumes.intensity")?;
                 of_rules("volumes.masks", &volumes.masks)
             }
-            Reader::NpyStacks(stacks) => of_rules("npy_stacks.masks", &stacks.masks),
+            Reader::NpyStacks(stacks) => {
+                stacks.intensity.check().context("npy_stacks.intensity")?;
+                of_rules("npy_stacks.masks", &stacks.masks)
+            }
             Reader::Frames(frames) => {
                 let rules: Vec<_> = frames.masks.iter().map(FrameMaskRule::as_mask_rule).collect();
                 of_rules("frames.masks", &rules)
@@ -256,9 +262,33 @@ impl MaskRule {
     }
 }
 
+/// What may be written for a key that a spec must have.
+const CHOICES: &[(&str, &str)] = &[
+    (
+        "view",
+        "view = \"axial\" takes slices along the slowest axis of the file, \"sagittal\" along x, \"coronal\" \
+         along y",
+    ),
+    ("access", "access is \"open\", \"registration\" or \"request\""),
+    ("rule", "rule is \"pillow\" or \"opencv\": how they fill a polygon"),
+    (
+        "decode",
+        "decode is \"nonzero\", { at_least = 128 }, { equal = 255 }, { values = { 1 = 1 } }, \
+         { values_else_background = { 1 = 1 } }, { colors = { \"255,0,0\" = 1 } } or \
+         { colors_bgr = { \"0,0,255\" = 1 } }",
+    ),
+    ("key", "key is a regex over the path whose groups give the key, for example '([^/]+)\\.png$'"),
+    ("categories", "categories = [{ id = 1, name = \"nodule\", supercategory = \"nodule\" }]"),
+];
+
 /// A hint with the name most similar to the misspelt one in serde's `message` (``unknown field `x`,
 /// expected one of `y` ``).
 fn suggestion(message: &str) -> String {
+    if let Some(missing) = message.strip_prefix("missing field `") {
+        let name = missing.split('`').next().unwrap_or_default();
+        let choices = CHOICES.iter().find(|(key, _)| *key == name);
+        return choices.map(|(_, choices)| format!("\n{choices}")).unwrap_or_default();
+    }
     let Some(rest) = message.strip_prefix("unknown ") else { return String::new() };
     let mut names = rest.split('`').skip(1).step_by(2);
     let Some(unknown) = names.next() else { return String::new() };

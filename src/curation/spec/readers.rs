@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::rules::{Class, Clean, Decode, Files, MaskRule, Strings, Unpaired};
+use super::rules::{Class, Clean, Compare, Decode, Files, MaskRule, Strings, Unpaired};
 use sonotune_formats::{Intensity, polygon::PolygonRule, volume::View};
 
 /// The one reader of a spec.
@@ -46,6 +46,10 @@ pub struct Rasters {
     pub images: Files,
     /// The mask files; their objects are listed in this order.
     pub masks: Vec<MaskRule>,
+    /// How an image's numbers of more than 8 bits become grey levels. Without it, 16 bits keep their upper
+    /// half, which must show something.
+    #[serde(default)]
+    pub intensity: Option<Intensity>,
     /// What to do with an image without a mask.
     #[serde(default)]
     pub unpaired: Unpaired,
@@ -64,6 +68,9 @@ pub struct Volumes {
     pub unpaired: Unpaired,
     /// The direction in which slices are taken.
     pub view: View,
+    /// What to do with a mask whose voxels are elsewhere in space than those of the image.
+    #[serde(default)]
+    pub geometry: GeometryRule,
     /// How an image's numbers become grey levels.
     #[serde(default)]
     pub intensity: Intensity,
@@ -80,6 +87,17 @@ pub struct Volumes {
     /// Leaves out slices whose share of foreground, after cleaning, is less than this.
     #[serde(default)]
     pub min_foreground: f64,
+}
+
+/// What to do with a mask whose header places its voxels elsewhere than the image's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GeometryRule {
+    /// A problem that names the difference.
+    #[default]
+    Compare,
+    /// Voxels with the same indices belong together, whatever the headers say.
+    Ignore,
 }
 
 /// How slices are flipped or rotated.
@@ -261,6 +279,9 @@ pub struct FrameMaskRule {
     pub required: bool,
     /// See [`MaskRule::decode`].
     pub decode: Decode,
+    /// See [`MaskRule::compare`].
+    #[serde(default)]
+    pub compare: Option<Compare>,
     /// See [`MaskRule::category`].
     pub category: Option<u8>,
     /// See [`MaskRule::clean`].
@@ -358,6 +379,7 @@ impl FrameMaskRule {
             key: self.key.clone(),
             several: true,
             decode: self.decode.clone(),
+            compare: self.compare,
             category: self.category,
             clean: self.clean.clone(),
             ..MaskRule::pairing_only()

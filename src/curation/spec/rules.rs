@@ -99,6 +99,10 @@ pub struct MaskRule {
     pub required: bool,
     /// How pixel values become category ids.
     pub decode: Decode,
+    /// What `decode` compares. Without it the colour, or the index of a palette if only that fits; a mask
+    /// that fits in several ways is a problem.
+    #[serde(default)]
+    pub compare: Option<Compare>,
     /// Category of the foreground, if `decode` does not yield ids itself.
     pub category: Option<u8>,
     /// Category of the foreground by a name found elsewhere.
@@ -123,6 +127,7 @@ impl MaskRule {
             several: false,
             required: false,
             decode: Decode::Nonzero,
+            compare: None,
             category: None,
             class: None,
             clean: Vec::new(),
@@ -141,9 +146,9 @@ pub enum Decode {
     /// Every value except 0 is foreground.
     Nonzero,
     /// This value and above are foreground.
-    AtLeast(u8),
+    AtLeast(u32),
     /// Only this value is foreground; others are background.
-    Equal(u8),
+    Equal(u32),
     /// Category by value; others except 0 are unknown, which is a problem.
     Values(BTreeMap<String, u8>),
     /// Category by value; others are background.
@@ -153,6 +158,18 @@ pub enum Decode {
     Colors(BTreeMap<String, u8>),
     /// Like `colors`, with colours written `"blue,green,red"`.
     ColorsBgr(BTreeMap<String, u8>),
+}
+
+/// Which numbers of a mask's pixels `decode` compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compare {
+    /// Grey value or colour; a palette is looked up.
+    Color,
+    /// The index in the palette.
+    Index,
+    /// The alpha channel.
+    Alpha,
 }
 
 /// A category by a name that is found outside the mask.

@@ -115,9 +115,11 @@ fn foreground_has_one_category() {
 
 #[test]
 fn a_value_that_is_none_is_told_before_any_image_is_read() {
-    let message =
-        refused("decode = { at_least = 128 }\ncategory = 1", "decode = { values = { 256 = 1 } }");
-    says(&message, &["rasters.masks[0]: decode: `256` is not a grey value from 0 to 255"]);
+    let message = refused(
+        "decode = { at_least = 128 }\ncategory = 1",
+        "decode = { values = { \"1.5\" = 1 } }",
+    );
+    says(&message, &["rasters.masks[0]: decode: `1.5` is not a grey value, a whole number from 0"]);
     let message =
         refused("decode = { at_least = 128 }\ncategory = 1", "decode = { colors = { red = 1 } }");
     says(&message, &["`red` is not a colour", "\"255,128,0\""]);

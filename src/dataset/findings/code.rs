@@ -125,6 +125,9 @@ codes! {
     ExifOrientation "exif-orientation" Doubt
         "EXIF rotates or mirrors the image, and its size does not show in which orientation it was annotated"
         "view it with its masks (`sonotune data stats --out`); preferably store the pixels upright without the tag";
+    SeveralPages "several-pages" Doubt
+        "an image file has several pages or frames, and only the first is used"
+        "save each as a file of its own, for example with tiffsplit, and annotate those";
     ConstantImage "constant-image" Doubt
         "all pixels of an image are equal"
         "leave it out, or export it again";

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{
-    Volume, checked_bytes,
+    Geometry, Volume, checked_bytes,
     source::{Packing, Source},
 };
 use crate::elements::{Dtype, Elements};
@@ -61,7 +61,40 @@ pub(super) fn open(path: &Path) -> Result<Volume> {
         None => keys.flag("ElementByteOrderMSB")?.unwrap_or(false),
     };
     let elements = Elements { dtype, big_endian, bytes };
-    Ok(Volume { shape, spacing, components, elements, scale: None, range: OnceLock::new() })
+    let geometry = geometry(&keys, rank)?;
+    let range = OnceLock::new();
+    Ok(Volume { shape, spacing, geometry, components, elements, scale: None, range })
+}
+
+/// From the matrix of directions, one row per axis, if there is one.
+fn geometry(keys: &Keys, rank: usize) -> Result<Option<Geometry>> {
+    let list = |names: [&str; 3]| -> Result<Option<Vec<f64>>> {
+        for name in names {
+            if let Some(list) = keys.list::<f64>(name)? {
+                return Ok(Some(list));
+            }
+        }
+        Ok(None)
+    };
+    let Some(directions) = list(["TransformMatrix", "Rotation", "Orientation"])? else {
+        return Ok(None);
+    };
+    if rank < 2 || directions.len() != rank * rank {
+        return Ok(None);
+    }
+    let spacing = keys.list::<f64>("ElementSpacing")?.unwrap_or_default();
+    let offset = list(["Offset", "Position", "Origin"])?.unwrap_or_default();
+    let unit = |axis: usize| std::array::from_fn(|to| f64::from(u8::from(axis == to)));
+    let steps = std::array::from_fn(|axis| {
+        if axis >= rank {
+            return unit(axis);
+        }
+        let step = spacing.get(axis).copied().unwrap_or(1.0);
+        let along = |to: usize| if to < rank { directions[axis * rank + to] * step } else { 0.0 };
+        std::array::from_fn(along)
+    });
+    let origin = std::array::from_fn(|to| offset.get(to).copied().unwrap_or(0.0));
+    Ok(Some(Geometry { steps, origin }))
 }
 
 /// The bytes of the data, after the header or in the file it names.

@@ -1,20 +1,23 @@
 //! Volumes and stacks of frames: NIfTI-1, NIfTI-2 and MetaImage, recognised by their content.
 //!
 //! Axes and values are as in SimpleITK: arrays are (z, y, x), a series is (t, z, y, x), rescaling
-//! by the header is applied, orientation is ignored.
+//! by the header is applied. Voxels are taken in the order of the file, whatever their [`Geometry`].
 
+mod geometry;
 mod metaimage;
 mod nifti;
 mod source;
+
+pub use geometry::Geometry;
 
 use std::{fs::File, io::Read, path::Path, sync::OnceLock};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
-use sonotune_base::{Error, words};
+use sonotune_base::{Error, image_io::other_kind, words};
 
-use super::elements::{Elements, Intensity, Plane, Values, Walk};
-use crate::Pixels;
+use super::elements::{Elements, Plane, Walk};
+use crate::{Intensity, Pixels};
 
 /// Largest volume held in memory, in bytes. The largest sweep known is 0.35 GB.
 pub const MAX_VOLUME_BYTES: u64 = 8 << 30;
@@ -32,6 +35,11 @@ pub enum View {
     Coronal,
 }
 
+impl View {
+    /// The views along x, y and z.
+    pub const ALL: [Self; 3] = [Self::Sagittal, Self::Coronal, Self::Axial];
+}
+
 /// A volume in memory, in the number type of its file; planes are made on demand.
 #[derive(Debug)]
 pub struct Volume {
@@ -40,6 +48,8 @@ pub struct Volume {
     /// Distance between neighbours along each axis of `shape`, in the units of the file. Not used
     /// here.
     pub spacing: Vec<f64>,
+    /// Where its voxels are in space, if the header says.
+    pub geometry: Option<Geometry>,
     /// Numbers per element: 3 for colours, else 1. They are stored next to each other.
     pub components: usize,
     elements: Elements,
@@ -81,6 +91,12 @@ impl Volume {
         ensure!(!head.is_empty(), "is empty");
         if metaimage::is_header(&head) {
             return metaimage::open(path);
+        }
+        // The data of a pair may begin with anything.
+        let is_data = path.extension().is_some_and(|extension| extension == "img");
+        let ours = |kind: &String| kind.starts_with("a NIfTI") || kind.starts_with("a gzip");
+        if let Some(kind) = other_kind(&head).filter(|kind| !is_data && !ours(kind)) {
+            bail!("it is neither a NIfTI file nor a MetaImage but {kind}");
         }
         nifti::open(path)
     }
@@ -146,11 +162,7 @@ impl Volume {
         let values = self.elements.walk(Walk { start, rows, columns, channels: (c, 1) });
         let values = match self.scale {
             None => values,
-            Some(scale) => Values::Float(match values {
-                Values::U8(v) => v.into_iter().map(|v| scale.apply(f64::from(v))).collect(),
-                Values::Int(v) => v.into_iter().map(|v| scale.apply(v as f64)).collect(),
-                Values::Float(v) => v.into_iter().map(|v| scale.apply(v)).collect(),
-            }),
+            Some(scale) => values.changed(|value| scale.apply(value)),
         };
         Ok(Plane { height: rows.0, width: columns.0, channels: c, values })
     }

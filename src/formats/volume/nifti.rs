@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Scale, Volume, checked_bytes, source::Source};
+use super::{Geometry, Scale, Volume, checked_bytes, source::Source};
 use crate::elements::{Dtype, Elements};
 
 /// The relevant parts of a header.
@@ -20,6 +20,7 @@ struct Header {
     data_start: u64,
     slope: f64,
     intercept: f64,
+    geometry: Option<Geometry>,
     /// Whether the data are in a separate file.
     is_pair: bool,
     /// Bytes read so far.
@@ -51,6 +52,7 @@ pub(super) fn open(path: &Path) -> Result<Volume> {
     let spacing = (0..shape.len()).rev().map(|i| header.pixdim.get(i).copied().unwrap_or(1.0));
     Ok(Volume {
         spacing: spacing.collect(),
+        geometry: header.geometry,
         shape,
         components,
         elements,
@@ -117,6 +119,10 @@ impl Fields<'_> {
         i16::from_be_bytes(self.array(at))
     }
 
+    fn i32(&self, at: usize) -> i32 {
+        i32::from_be_bytes(self.array(at))
+    }
+
     fn i64(&self, at: usize) -> i64 {
         i64::from_be_bytes(self.array(at))
     }
@@ -151,6 +157,12 @@ impl Fields<'_> {
             data_start: start as u64,
             slope: self.f32(112),
             intercept: self.f32(116),
+            geometry: geometry(
+                (self.i16(252).into(), self.i16(254).into()),
+                std::array::from_fn(|i| self.f32(76 + 4 * i)),
+                std::array::from_fn(|i| self.f32(256 + 4 * i)),
+                std::array::from_fn(|i| self.f32(280 + 4 * i)),
+            ),
             is_pair,
             len: 348,
         })
@@ -174,10 +186,51 @@ impl Fields<'_> {
             data_start: start as u64,
             slope: self.f64(176),
             intercept: self.f64(184),
+            geometry: geometry(
+                (self.i32(344), self.i32(348)),
+                std::array::from_fn(|i| self.f64(104 + 8 * i)),
+                std::array::from_fn(|i| self.f64(352 + 8 * i)),
+                std::array::from_fn(|i| self.f64(400 + 8 * i)),
+            ),
             is_pair,
             len: 540,
         })
     }
+}
+
+/// The affine map of the header, with x and y negated: NIfTI counts towards right and front, the
+/// other formats towards left and back. `codes` are those of qform and sform; `pixdim` starts with the sign
+/// of the third axis.
+fn geometry(
+    (qform, sform): (i32, i32),
+    pixdim: [f64; 4],
+    [b, c, d, x, y, z]: [f64; 6],
+    rows: [f64; 12],
+) -> Option<Geometry> {
+    let (matrix, origin) = if sform > 0 {
+        let row = |r: usize| [rows[4 * r], rows[4 * r + 1], rows[4 * r + 2]];
+        ([row(0), row(1), row(2)], [rows[3], rows[7], rows[11]])
+    } else if qform > 0 {
+        let a = (1.0 - (b * b + c * c + d * d)).max(0.0).sqrt();
+        let rotation = [
+            [a * a + b * b - c * c - d * d, 2.0 * (b * c - a * d), 2.0 * (b * d + a * c)],
+            [2.0 * (b * c + a * d), a * a + c * c - b * b - d * d, 2.0 * (c * d - a * b)],
+            [2.0 * (b * d - a * c), 2.0 * (c * d + a * b), a * a + d * d - c * c - b * b],
+        ];
+        let sign = if pixdim[0] < 0.0 { -1.0 } else { 1.0 };
+        let scales = [pixdim[1], pixdim[2], pixdim[3] * sign];
+        let scaled = |row: [f64; 3]| std::array::from_fn(|axis| row[axis] * scales[axis]);
+        (rotation.map(scaled), [x, y, z])
+    } else {
+        return None;
+    };
+    let left_back = [-1.0, -1.0, 1.0];
+    let step = |axis: usize| std::array::from_fn(|to| matrix[to][axis] * left_back[to]);
+    let geometry = Geometry {
+        steps: std::array::from_fn(step),
+        origin: std::array::from_fn(|to| origin[to] * left_back[to]),
+    };
+    geometry.is_regular().then_some(geometry)
 }
 
 /// Slowest axis first. ITK omits axes of length 1 beyond the third at the slow end.

@@ -5,7 +5,7 @@ use sonotune_base::error::exit_code;
 
 use super::*;
 use crate::{
-    fixture,
+    Values, fixture,
     write::{Numbers, metaimage, nifti},
 };
 
@@ -20,6 +20,7 @@ struct Expected {
 
 fn floats(values: Values) -> Vec<f64> {
     match values {
+        Values::Bool(v) => v.into_iter().map(|v| f64::from(u8::from(v))).collect(),
         Values::U8(v) => v.into_iter().map(f64::from).collect(),
         Values::Int(v) => v.into_iter().map(|v| v as f64).collect(),
         Values::Float(v) => v,
@@ -100,14 +101,25 @@ fn a_series_needs_its_channel_named() {
 fn intensities() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("v.mha");
-    let numbers = [-1.0, 300.0, 2.5, f32::NAN, 3.5, 127.4];
-    metaimage(&path, &[1, 2, 3], Numbers::F32(&numbers), true).unwrap();
-    let volume = Volume::open(&path).unwrap();
+    let with = |fourth: f32| {
+        let numbers = [-1.0, 300.0, 2.5, fourth, 3.5, 127.4];
+        metaimage(&path, &[1, 2, 3], Numbers::F32(&numbers), true).unwrap();
+        Volume::open(&path).unwrap()
+    };
+    let volume = with(f32::NAN);
+    let of = |intensity| volume.pixels(View::Axial, 0, None, intensity).map(|p| p.data);
+    assert_eq!(of(Intensity::Wrap).unwrap(), [255, 44, 2, 0, 3, 127]);
+    for intensity in [Intensity::Clip, Intensity::Range, Intensity::Window([0.0, 9.0])] {
+        let error = of(intensity).unwrap_err().to_string();
+        assert!(error.contains("row 1, column 0 holds NaN"), "{error}");
+    }
+    let volume = with(0.0);
+    let error = volume.pixels(View::Axial, 0, None, Intensity::Exact).unwrap_err().to_string();
+    assert!(error.contains("from -1 to 300") && error.contains("window = [-1, 300]"), "{error}");
     let of = |intensity| volume.pixels(View::Axial, 0, None, intensity).unwrap().data;
-    assert_eq!(of(Intensity::Wrap), [255, 44, 2, 0, 3, 127]);
     assert_eq!(of(Intensity::Clip), [0, 255, 2, 0, 4, 127]);
     assert_eq!(volume.range(), (-1.0, 300.0));
-    assert_eq!(of(Intensity::Range), [0, 255, 3, 0, 4, 109]);
+    assert_eq!(of(Intensity::Range), [0, 255, 3, 1, 4, 109]);
     assert_eq!(of(Intensity::Window([0.0, 100.0])), [0, 255, 6, 0, 9, 255]);
 
     let spec: BTreeMap<String, Intensity> =
@@ -282,4 +294,61 @@ fn what_is_written_is_read() {
         assert_eq!(volume.range(), (-3.0, 900.0));
     }
     assert!(nifti(&folder.path().join("x.nii"), &[5], Numbers::U8(&[1])).is_err());
+}
+
+#[test]
+fn headers_of_one_geometry_agree() {
+    let folder = tempfile::tempdir().unwrap();
+    let (nii, mha) = (folder.path().join("a.nii"), folder.path().join("a.mha"));
+    nifti(&nii, &[2, 2, 2], Numbers::U8(&[7; 8])).unwrap();
+    metaimage(&mha, &[2, 2, 2], Numbers::U8(&[7; 8]), false).unwrap();
+    let geometry = |path: &PathBuf| Volume::open(path).unwrap().geometry;
+    assert_eq!((geometry(&nii), geometry(&mha)), (None, None));
+
+    // Voxels go 2 towards left, 1 towards front and 1 towards head, from (10, -20, 5).
+    let text = fs::read(&mha).unwrap();
+    let keys = b"ElementSpacing = 2 1 1\nTransformMatrix = 1 0 0 0 -1 0 0 0 1\nOffset = 10 -20 5\n";
+    let spacing = b"ElementSpacing = 1 1 1\n";
+    let at = text.windows(spacing.len()).position(|w| w == spacing).unwrap();
+    fs::write(&mha, [&text[..at], keys, &text[at + spacing.len()..]].concat()).unwrap();
+    let meta = geometry(&mha).unwrap();
+    assert_eq!(meta.steps, [[2.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]]);
+
+    // The same as a rotation by half a turn about z, and as a matrix; NIfTI counts towards right and front.
+    let plain = fs::read(&nii).unwrap();
+    let write = |fields: &[(usize, f32)], codes: [i16; 2]| {
+        let mut bytes = plain.clone();
+        for (code, at) in codes.iter().zip([252, 254]) {
+            bytes[at..at + 2].copy_from_slice(&code.to_le_bytes());
+        }
+        for (at, value) in fields {
+            bytes[*at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        fs::write(&nii, bytes).unwrap();
+        geometry(&nii).unwrap()
+    };
+    let offset = [(268, -10.0), (272, 20.0), (276, 5.0)];
+    let matrix = [(280, -2.0), (292, -10.0), (300, 1.0), (308, 20.0), (320, 1.0), (324, 5.0)];
+    // About y, and the third axis the other way round: x and z are negated, then z again.
+    let rotated = [&[(76, -1.0), (80, 2.0), (260, 1.0)][..], &offset].concat();
+    for nifti in [write(&matrix, [0, 1]), write(&rotated, [1, 0])] {
+        assert_eq!(meta.difference(&nifti, [2, 2, 2]), None, "{nifti:?}");
+    }
+    let plain = write(&[(280, 1.0), (300, 1.0), (320, 1.0)], [0, 2]);
+    let words = meta.difference(&plain, [2, 2, 2]).unwrap();
+    assert!(words.contains("along x, the mask goes towards right"), "{words}");
+    // An axis of one voxel has no direction.
+    assert!(meta.difference(&plain, [1, 2, 2]).is_some_and(|words| words.contains("voxel")));
+}
+
+#[test]
+fn other_volumes_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.nii");
+    let dicom = [&[0; 128][..], b"DICM"].concat();
+    let cases: [(&[u8], &str); 2] = [(b"NRRD0005\n", "an NRRD volume"), (&dicom, "a DICOM file")];
+    for (bytes, expected) in cases {
+        fs::write(&path, bytes).unwrap();
+        assert!(open_error(&path).contains(expected));
+    }
 }
