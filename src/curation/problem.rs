@@ -29,6 +29,10 @@ pub enum ProblemKind {
     FrameCount,
     /// An outline that does not cover any pixel of the image.
     OutOfFrame,
+    /// A shape without area, such as a line.
+    NoArea,
+    /// An object with a box at most.
+    NoMask,
 }
 
 impl ProblemKind {
@@ -46,6 +50,8 @@ impl ProblemKind {
             Self::Unreadable => "that cannot be read",
             Self::FrameCount => "with frames missing",
             Self::OutOfFrame => "with an outline outside the image",
+            Self::NoArea => "with a shape that has no area",
+            Self::NoMask => "with an object that has no mask",
         }
     }
 }

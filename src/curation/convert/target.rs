@@ -12,12 +12,13 @@ use super::{
 };
 use crate::{CocoFile, spec::Spec};
 use sonotune_archive as archive;
+use sonotune_archive::Listing;
 
 /// Folder for unpacked archives.
 pub(super) const SOURCE: &str = ".source";
 const REPORT: &str = "conversion.json";
 /// Incremented whenever the same spec and source would give different files.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Hash of everything that determines the output: the spec with its choices, the policy, and the
 /// names and sizes of the source's files (for an archive also its head and tail, which contain its
@@ -28,13 +29,8 @@ pub(super) fn fingerprint(spec: &Spec, source: &Path, options: &Options) -> Resu
     let metadata = fs::metadata(source)
         .map_err(|error| Error::data(format!("source {}: {error}", source.display())))?;
     if metadata.is_dir() {
-        for entry in walkdir::WalkDir::new(source).sort_by_file_name() {
-            let entry = entry.map_err(|error| Error::data(format!("source: {error}")))?;
-            if entry.file_type().is_file() {
-                let length = entry.metadata().map_or(0, |m| m.len());
-                let path = entry.path().strip_prefix(source).unwrap_or(entry.path());
-                hash.update(format!("{}\0{length}\n", path.display()));
-            }
+        for (path, length) in Listing::of(source, None)?.files {
+            hash.update(format!("{}\0{length}\n", path.display()));
         }
     } else {
         hash.update(format!("{}\n", metadata.len()));
@@ -150,7 +146,7 @@ fn is_only_begun(out: &Path, journal: Option<&str>) -> Result<bool> {
 }
 
 /// Refuses an output folder inside the source, where it would be read as part of the dataset, and a
-/// source inside the output folder, where it might be replaced.
+/// source inside the output folder, where it might be replaced. Where links lead is part of the source.
 pub(super) fn keep_apart(source: &Path, out: &Path) -> Result<()> {
     let source = fs::canonicalize(source)
         .map_err(|error| Error::data(format!("source {}: {error}", source.display())))?;
@@ -162,18 +158,22 @@ pub(super) fn keep_apart(source: &Path, out: &Path) -> Result<()> {
         Some(fs::canonicalize(folder).ok()?.join(rest))
     });
     let out = resolved.unwrap_or(absolute);
-    let (source_shown, out_shown) = (source.display(), out.display());
-    if out.starts_with(&source) {
-        bail!(Error::config(format!(
-            "the output folder {out_shown} is inside the source {source_shown}, so its files would \
-             be read as part of the source; choose a folder outside it"
-        )));
-    }
-    if source.starts_with(&out) {
-        bail!(Error::config(format!(
-            "the source {source_shown} is inside the output folder {out_shown}; choose another output \
-             folder"
-        )));
+    let linked = if source.is_dir() { Listing::of(&source, None)?.linked } else { Vec::new() };
+    for place in linked.iter().chain([&source]) {
+        let what = if *place == source { "the source" } else { "a linked folder of the source," };
+        let (place_shown, out_shown) = (place.display(), out.display());
+        if out.starts_with(place) {
+            bail!(Error::config(format!(
+                "the output folder {out_shown} is inside {what} {place_shown}, so its files would \
+                 be read as part of the source; choose a folder outside it"
+            )));
+        }
+        if place.starts_with(&out) {
+            bail!(Error::config(format!(
+                "{what} {place_shown} is inside the output folder {out_shown}; choose another output \
+                 folder"
+            )));
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod coco;
 mod frames;
 mod hdf5;
+mod labelme;
 mod npy_dicts;
 mod npy_stacks;
 mod outlines;
@@ -47,12 +48,25 @@ pub enum Detail {
     /// Mask files only.
     #[default]
     Files,
-    /// Outlines with their categories, one object each.
-    Outlines(Vec<(u8, Segmentation)>),
+    /// Outlines on an image, which must have this size (height, width) if one is given.
+    Outlines { size: Option<(u32, u32)>, outlines: Vec<Outline> },
     /// Polygons in frames of a video, in ascending order.
     Tracings(Vec<Tracing>),
     /// These planes of a stack, in ascending order.
     Planes(Vec<u32>),
+}
+
+/// An object in a COCO file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outline {
+    /// Position among the file's annotations.
+    pub index: usize,
+    /// From 1.
+    pub category: u8,
+    /// As the file gives it.
+    pub segmentation: Segmentation,
+    /// Several objects that nobody told apart.
+    pub is_crowd: bool,
 }
 
 /// A polygon in one frame of a video.
@@ -181,6 +195,8 @@ fn decode_bytes(bytes: &[u8], name: &str) -> Result<Pixels, Problem> {
 }
 
 fn read_bytes(path: &Path, name: &str) -> Result<Vec<u8>, Problem> {
-    std::fs::read(path)
-        .map_err(|error| Problem::unreadable(&Error::data(format!("{name}: {error}")).into()))
+    std::fs::read(path).map_err(|error| {
+        let why = sonotune_archive::reason(path, &error);
+        Problem::unreadable(&Error::data(format!("{name}: {why}")).into())
+    })
 }

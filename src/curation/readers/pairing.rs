@@ -44,8 +44,9 @@ impl<'a> Pairing<'a> {
         unpaired: Unpaired,
     ) -> Result<Self> {
         let place = format!("{table}.images");
+        let list = if table == "outlines" { "outlines" } else { "masks" };
         let roles = masks.iter().enumerate().map(|(index, rule)| {
-            let place = format!("{table}.masks[{index}]");
+            let place = format!("{table}.{list}[{index}]");
             let selector = Selector::of_masks(&place, rule)?;
             let find = rule.class.as_ref().and_then(|class| class.find.as_ref());
             let class = find.map(|find| regex(&format!("{place}.class.find"), find)).transpose()?;

@@ -19,7 +19,7 @@ pub use readers::{
     OutlineFormat, OutlineRule, Outlines, Rasters, Reader, TracingPoints, Tracings, Volumes,
 };
 pub use rules::{
-    Class, Clean, Decode, Duplicates, Files, MaskRule, Opening, Resize, Strings, Table,
+    Class, Clean, Decode, Duplicates, Files, MaskRule, Opening, Resize, Sizes, Strings, Table,
     TableFormat, Unpaired,
 };
 
