@@ -78,11 +78,10 @@ impl Listing {
     }
 }
 
-/// The link that leads nowhere, if that is the error.
+/// The link that leads nowhere, or to itself, if that is the error.
 fn dangling(error: &walkdir::Error) -> Option<PathBuf> {
     let path = error.path().filter(|path| path.is_symlink())?;
-    let missing = error.io_error().is_some_and(|e| e.kind() == io::ErrorKind::NotFound);
-    missing.then(|| path.to_owned())
+    fs::metadata(path).is_err().then(|| path.to_owned())
 }
 
 /// Why the file at `path` could not be read.

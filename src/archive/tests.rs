@@ -163,13 +163,14 @@ fn links_of_a_folder_are_followed_but_not_in_circles() {
     fs::write(bench.path("a/2.txt"), "two").unwrap();
     symlink("../../disk", bench.path("a/set")).unwrap();
     symlink("gone.txt", bench.path("a/3.txt")).unwrap();
+    symlink("4.txt", bench.path("a/4.txt")).unwrap();
     for (link, target) in [("a/up", ".."), ("a/out", "../.."), ("root", "/")] {
         symlink(target, bench.path(link)).unwrap();
     }
     symlink(bench.path("a"), disk.join("back")).unwrap();
     let tree = bench.unpack("", &[]).unwrap();
     let keys: Vec<_> = tree.files.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["a/2.txt", "a/3.txt", "a/set/more/1.txt"]);
+    assert_eq!(keys, ["a/2.txt", "a/3.txt", "a/4.txt", "a/set/more/1.txt"]);
     assert_eq!((tree.links, tree.read("a/set/more/1.txt").unwrap().as_slice()), (4, &b"one"[..]));
     let error = format!("{:#}", tree.read("a/3.txt").unwrap_err());
     assert_eq!(error, "a/3.txt: is a link to gone.txt, which does not exist");

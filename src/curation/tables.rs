@@ -81,6 +81,26 @@ impl Tables {
         self.rows.get(key)
     }
 
+    /// Names a table none of whose rows is about one of these images: its `key` gives other keys than
+    /// theirs. Of a required table each image without a row is told.
+    pub(crate) fn unrelated<'k>(
+        &self,
+        tables: &[Table],
+        images: impl Iterator<Item = &'k String> + Clone,
+    ) -> Option<String> {
+        let has_row =
+            |key: &String, index| self.row(key).is_some_and(|r| r.tables.contains(&index));
+        let unrelated = |index: &usize| !images.clone().any(|key| has_row(key, *index));
+        let is_told = |table: &Table| table.optional || table.required;
+        let index = (0..tables.len()).filter(|&i| !is_told(&tables[i])).find(unrelated)?;
+        let rows = &mut self.rows.iter().filter(|(_, row)| row.tables.contains(&index));
+        let (theirs, ours) = (rows.next()?.0, images.clone().next()?);
+        Some(format!(
+            "tables[{index}]: none of its rows is about an image: their keys are like `{theirs}`, those \
+             of images like `{ours}`; tables[{index}].key must give the latter"
+        ))
+    }
+
     /// Files of the required tables that lack a row for the image; `None` if complete.
     /// Tables that share one kind of row (one list per split) complete each other.
     #[must_use]

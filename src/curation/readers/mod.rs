@@ -24,6 +24,7 @@ use sonotune_base::{Error, Segmentation};
 
 use crate::{
     Frame, Pixels, Provenance,
+    exports::Export,
     problem::{Fault, Problem},
     spec::{Reader as Settings, Spec},
 };
@@ -184,8 +185,12 @@ fn decode(path: &Path, name: &str) -> Result<Pixels, Problem> {
 
 fn decode_bytes(bytes: &[u8], name: &str) -> Result<Pixels, Problem> {
     let options = sonotune_base::image_io::DecodeOptions { exif: true, max_pixels: MAX_PIXELS };
-    let image = sonotune_base::image_io::decode_bytes(bytes, options)
-        .map_err(|error| Problem::unreadable(&error.context(name.to_owned())))?;
+    let image = sonotune_base::image_io::decode_bytes(bytes, options).map_err(|error| {
+        let text = std::str::from_utf8(bytes).ok();
+        let export = text.and_then(Export::of).map(|export| export.refused(name));
+        let error = export.map_or_else(|| error.context(name.to_owned()), Into::into);
+        Problem::unreadable(&error)
+    })?;
     Ok(Pixels {
         height: image.height,
         width: image.width,

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use regex::Regex;
-use sonotune_base::words::{closest, question};
+use sonotune_base::{
+    Error,
+    words::{closest, question},
+};
 
 use super::{Detail, MaskFile, Plan, RoleCount, Unit};
 use crate::{
@@ -66,6 +69,9 @@ impl<'a> Pairing<'a> {
         let tables = Tables::read(&self.spec.tables, tree)?;
         let images = self.images.1.select(tree, &mut plan.problems)?;
         plan.roles.push(role_count(&self.images.0, &images));
+        if let Some(wrong) = tables.unrelated(&self.spec.tables, images.by_key.keys()) {
+            bail!(Error::data(wrong));
+        }
         let mut masks = Vec::new();
         for role in &self.masks {
             let selection = role.selector.select(tree, &mut plan.problems)?;

@@ -291,7 +291,7 @@ fn tables_tell_their_columns_and_missing_rows() {
 #[test]
 fn tables_are_read_as_spreadsheets_save_them_and_must_agree_with_themselves() {
     let source = Source::of_four();
-    let tables = TABLE.replace("required", "class = \"class\"\nrequired");
+    let tables = TABLE.replace("required = true", "class = \"class\"");
     let masks = MASKS.replace("{ values = { 255 = 1 } }", "\"nonzero\"")
         + "class = { to = { benign = 1, malign = 2 } }\n";
     let spec = format!("{HEAD}{tables}{IMAGES}{masks}");
@@ -322,6 +322,10 @@ fn tables_are_read_as_spreadsheets_save_them_and_must_agree_with_themselves() {
         let first = format!("list.csv, line 6: the {what} of `b` is `");
         says(&source.refused(&spec), &[&first, "`, but list.csv, line 3, says `"]);
     }
+    source.write("list.csv", b"patient,image,class\nx,a_mask,benign\n");
+    let unrelated = "tables[0]: none of its rows is about an image: their keys are like `a_mask`, those of \
+                     images like `a`; tables[0].key must give the latter";
+    says(&source.refused(&spec), &[unrelated]);
     source.write("list.csv", b"PK\x03\x04");
     says(&source.refused(&spec), &["list.csv: is a spreadsheet", "save a spreadsheet as CSV"]);
     source.write("list.csv", b"patient,image,class\n1,a,b\xf6sartig\n");

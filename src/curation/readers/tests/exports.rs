@@ -178,6 +178,16 @@ fn shapes_without_area_are_named_and_can_be_dropped() {
         bad["label"] = json!("marker");
         assert_eq!(labelme(json!([good, bad])).converted(&spec).annotations.len(), 1, "{kind}");
     }
+    // Labels that a Chinese system wrote in its own encoding.
+    let source = labelme(json!([shape("circle", json!([[40, 30], [50, 30]]))]));
+    let text = fs::read(source.path("a.json")).unwrap();
+    let at = text.windows(6).position(|w| w == b"nodule").unwrap();
+    let text = [&text[..at], b"\xc1\xbc", &text[at + 6..]].concat();
+    source.write("a.json", &text);
+    says(
+        &source.refused(&spec),
+        &["no entry for the label `", "The file is not UTF-8: save it as"],
+    );
     for (kind, points) in [("cuboid", json!([[1, 1]])), ("circle", json!([[1, 1], [2, 2], [3, 3]]))]
     {
         let message = labelme(json!([shape(kind, points)])).refused(&spec);
@@ -300,6 +310,11 @@ fn a_file_of_another_tool_is_named_with_what_can_be_read() {
         source.write("all.json", text.as_bytes());
         says(&source.refused(&format!("{HEAD}{COCO}")), &[&format!("all.json: is {names}")]);
     }
+    // As a mask.
+    let source = Source::of_four();
+    source.rename("masks/a.png", "masks/old");
+    source.write("masks/a.png", labelme_file.as_bytes());
+    says(&source.refused(&super::spec()), &["masks/a.png: is a labelme file, which this reader"]);
     // Among files of the right form, a single one is a problem of its image.
     let source = labelme(json!([shape("rectangle", json!([[10, 10], [40, 30]]))]));
     source.write("b.png", &blank(60, 80));
