@@ -13,7 +13,7 @@ use walkdir::{DirEntry, WalkDir};
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// Path below the folder and size in bytes of each file, sorted by path. A link that leads nowhere is
-    /// among them, with no bytes: whoever needs it is told why it cannot be read.
+    /// among them, with no bytes: reading it says why that fails.
     pub files: Vec<(PathBuf, u64)>,
     /// Where links to folders lead.
     pub linked: Vec<PathBuf>,

@@ -22,7 +22,7 @@ impl CsvFile {
     /// separator is the one that gives most of the columns `needed`.
     ///
     /// # Errors
-    /// Kind data: the file is no text, or a row has too few or too many entries.
+    /// Kind data: the file is not text, or a row has too few or too many entries.
     pub(crate) fn read(
         bytes: &[u8],
         path: &str,
@@ -54,7 +54,7 @@ impl CsvFile {
     /// Reads lines of words that blanks separate.
     ///
     /// # Errors
-    /// Kind data: the file is no text.
+    /// Kind data: the file is not text.
     pub(crate) fn of_words(bytes: &[u8], path: &str, columns: &[String]) -> Result<Self> {
         let text = decode(bytes, path)?;
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! Annotation files told apart by their form, to say what a file is if a reader expects another.
+//! Tells annotation files of other tools by their form, to name what a reader cannot read.
 
 use serde_json::Value;
 use sonotune_base::Error;

@@ -82,7 +82,7 @@ impl Tables {
     }
 
     /// Names a table none of whose rows is about one of these images: its `key` gives other keys than
-    /// theirs. Of a required table each image without a row is told.
+    /// theirs. For a required table each image without a row is a problem of its own.
     pub(crate) fn unrelated<'k>(
         &self,
         tables: &[Table],

@@ -11,7 +11,7 @@ pub(crate) const GARBLED: char = char::REPLACEMENT_CHARACTER;
 /// become [`GARBLED`], since they often are where nobody reads.
 ///
 /// # Errors
-/// If the bytes are no text, or in another encoding; says what they seem to be.
+/// If the bytes are not text, or in another encoding; says what they seem to be.
 pub(crate) fn decode<'a>(bytes: &'a [u8], path: &str) -> Result<Cow<'a, str>, Error> {
     let units = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
         let (pairs, odd) = rest.as_chunks::<2>();
