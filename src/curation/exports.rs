@@ -83,17 +83,19 @@ impl Export {
     pub(crate) fn refused(self, path: &str) -> Error {
         let coco = "and read that with [coco]";
         let (name, remedy) = match self {
-            Self::Coco => ("COCO annotations", "read them with [coco]".to_owned()),
+            Self::Coco => ("a file of COCO annotations", "read them with [coco]".to_owned()),
             Self::CocoResults => {
                 ("a list of COCO predictions", "name the COCO annotations instead".to_owned())
             }
-            Self::CreateMl => ("CreateML boxes", format!("export COCO with outlines {coco}")),
+            Self::CreateMl => {
+                ("a file of CreateML boxes", format!("export COCO with outlines {coco}"))
+            }
             Self::Cvat => ("an XML export of CVAT", format!("export `COCO 1.0` from CVAT {coco}")),
             Self::Datumaro => {
                 ("a Datumaro export", format!("export `COCO 1.0` from CVAT or Datumaro {coco}"))
             }
             Self::GeoJson => {
-                ("GeoJSON", "export masks as images and read them with [rasters]".to_owned())
+                ("a GeoJSON file", "export masks as images and read them with [rasters]".to_owned())
             }
             Self::LabelStudio | Self::LabelStudioMin => (
                 match self {
@@ -108,9 +110,10 @@ impl Export {
             Self::Labelme => {
                 ("a labelme file", "read it with [outlines] and format = \"labelme\"".to_owned())
             }
-            Self::PascalVoc => {
-                ("Pascal VOC boxes", format!("export COCO with outlines from their tool {coco}"))
-            }
+            Self::PascalVoc => (
+                "a file of Pascal VOC boxes",
+                format!("export COCO with outlines from their tool {coco}"),
+            ),
             Self::Supervisely => {
                 ("a Supervisely file", format!("export COCO from Supervisely {coco}"))
             }
@@ -123,7 +126,7 @@ impl Export {
                 "export masks as images and read them with [rasters]".to_owned(),
             ),
             Self::Yolo => (
-                "YOLO labels",
+                "a file of YOLO labels",
                 format!("export COCO from their tool (`COCO Segmentation` in Roboflow) {coco}"),
             ),
         };

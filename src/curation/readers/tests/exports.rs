@@ -293,10 +293,15 @@ fn a_file_of_another_tool_is_named_with_what_can_be_read() {
         (via.as_str(), "an export of VIA, which this reader does not read; choose `Export Ann"),
         (&studio, "a JSON export of Label Studio, which this reader does not read; export `COCO`"),
         (cvat, "an XML export of CVAT, which this reader does not read; export `COCO 1.0`"),
-        ("0 0.5 0.5 0.2 0.1\n", "YOLO labels, which this reader does not read; export COCO"),
+        (
+            "0 0.5 0.5 0.2 0.1\n",
+            "a file of YOLO labels, which this reader does not read; export COCO",
+        ),
     ];
     let outlines = format!("{HEAD}{LABELME}");
-    for (text, names) in both.into_iter().chain([(&*coco, "COCO annotations, which this")]) {
+    for (text, names) in
+        both.into_iter().chain([(&*coco, "a file of COCO annotations, which this")])
+    {
         // Beside its image, or one file for all.
         for name in ["a.json", "export.json"] {
             let source = of_one();

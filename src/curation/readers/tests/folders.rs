@@ -22,7 +22,7 @@ fn a_linked_folder_is_part_of_the_source() {
     assert_eq!((file.images.len(), file.annotations.len()), (4, 4));
     assert_eq!(file.images[0].provenance.source_file, "set/images/a.png");
     assert!(source.convert(&spec).unwrap().already_complete);
-    // What has changed behind the link is converted again.
+    // A change in the linked folder is converted.
     source.picture("set/images/e.png", 9);
     source.picture("set/masks/e.png", 255);
     assert_eq!(source.converted(&spec).images.len(), 5);
