@@ -173,6 +173,24 @@ impl<'a> Gate<'a> {
         Err(unreadable(self.target.archive, &what))
     }
 
+    /// The text of a stored name. `by_hand` unpacks the archive for a given encoding of names.
+    ///
+    /// # Errors
+    /// If it is not UTF-8: in a guessed encoding it would be another name.
+    pub(super) fn text(&self, name: &[u8], by_hand: &str) -> Result<String> {
+        let text = str::from_utf8(name).map(str::to_owned);
+        text.map_err(|_| {
+            Error::data(format!(
+                "{}: entry \"{}\" has a name that is not UTF-8, and the archive does not say what \
+                 its encoding is; unpack it by hand with the encoding of the system that packed it \
+                 (Chinese Windows: GBK, as in `{by_hand}`) and pass the folder",
+                self.target.archive,
+                name.escape_ascii()
+            ))
+            .into()
+        })
+    }
+
     pub(super) fn refuse(&self, entry: &str, wrong: &str) -> anyhow::Error {
         Error::data(format!(
             "{}: entry {entry:?} {wrong}; the archive is not unpacked. Download it again from its \
@@ -219,14 +237,18 @@ impl<'a> Gate<'a> {
     }
 }
 
+/// Whether a name is marked as that of a folder.
+pub(super) fn is_folder(name: &str) -> bool {
+    name.ends_with(['/', '\\'])
+}
+
 /// A name as a relative path of plain components, empty for the root; otherwise what is wrong with it.
+/// A backslash separates folders: some packers on Windows write it.
 fn clean(name: &str) -> Result<String, String> {
     if name.contains('\0') {
         return Err("has a NUL byte in its name".to_owned());
     }
-    if name.contains('\\') {
-        return Err("has a backslash in its name, which is not a separator in archives".to_owned());
-    }
+    let name = name.replace('\\', "/");
     if name.starts_with('/') {
         return Err("has an absolute path, which leads out of the folder".to_owned());
     }
@@ -250,13 +272,14 @@ mod tests {
 
     #[test]
     fn names_that_lead_out_are_refused() {
-        for name in
-            ["/etc/passwd", "../x", "a/../../x", "a/..", "C:/x", "c:x", "a\\b", "a\0b", "//x"]
-        {
+        let outside = ["/etc/passwd", "../x", "a/../../x", "a/..", "C:/x", "c:x", "a\0b", "//x"];
+        for name in outside {
             assert!(clean(name).is_err(), "{name:?}");
+            assert!(clean(&name.replace('/', "\\")).is_err(), "{name:?}");
         }
         assert!(clean(&"x".repeat(256)).is_err());
         assert_eq!(clean("./a//b/./c.png").unwrap(), "a/b/c.png");
+        assert_eq!(clean("a\\b/c\\d.png").unwrap(), "a/b/c/d.png");
         assert_eq!(clean("..a/b..").unwrap(), "..a/b..");
         assert_eq!(clean("./").unwrap(), "");
     }

@@ -11,6 +11,7 @@
 
 mod entry;
 mod format;
+mod listing;
 #[cfg(any(test, feature = "miniatures"))]
 pub mod pack;
 mod rar;
@@ -33,6 +34,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
 use sonotune_base::{Error, stop::StopFlag};
 
+pub use listing::{Listing, reason};
 pub use tree::Tree;
 
 use entry::{Gate, LeftOut};

@@ -72,7 +72,9 @@ pub(super) fn unpack(volumes: &[Source], gate: &mut Gate<'_>) -> Result<()> {
     let members = volume_members(&archives).map_err(|e| fail(&e))?;
     let mut places = HashMap::new();
     for member in &members {
-        let name = name(member);
+        let decoded = member.decoded_name(None);
+        let stored = decoded.as_deref().unwrap_or(&member.meta.name);
+        let name = gate.text(stored, "unar -e gbk ARCHIVE")?;
         let entry = Entry {
             name: &name,
             kind: kind(member),
@@ -207,17 +209,6 @@ fn volume_name(first: &str, number: usize) -> Option<String> {
     let (letter, number) = ((number - 2) / 100, (number - 2) % 100);
     let letter = char::from(b'r' + u8::try_from(letter).ok().filter(|l| *l <= b'z' - b'r')?);
     Some(format!("{stem}.{letter}{number:02}"))
-}
-
-/// The name with `/`: before RAR 5 the separator is a backslash.
-fn name(member: &ArchiveMember) -> String {
-    let decoded = member.decoded_name(None);
-    let bytes = decoded.as_deref().unwrap_or(&member.meta.name);
-    let name = String::from_utf8_lossy(bytes);
-    match member.meta.family {
-        ArchiveFamily::Rar50Plus => name.into_owned(),
-        _ => name.replace('\\', "/"),
-    }
 }
 
 fn kind(member: &ArchiveMember) -> Kind {

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Changes when the same archive would be unpacked differently.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const RECORD: &str = "unpacked.json";
 const FILES: &str = "files";
 const LOCK: &str = ".lock";

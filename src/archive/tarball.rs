@@ -7,10 +7,14 @@ use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
 
 use super::{
-    entry::{Entry, Gate, Kind},
+    entry::{Entry, Gate, Kind, is_folder},
     source::Source,
     write::{BUFFER_LEN, check_space, damaged, unreadable},
 };
+
+/// How to unpack names in another encoding.
+const BY_HAND: &str =
+    "python3 -c \"import tarfile; tarfile.open('ARCHIVE', encoding='gbk').extractall('FOLDER')\"";
 
 pub(super) fn unpack(source: &Source, gzipped: bool, gate: &mut Gate<'_>) -> Result<()> {
     let packed = BufReader::with_capacity(BUFFER_LEN, source.cursor());
@@ -29,7 +33,7 @@ fn unpack_stream(stream: impl Read, gate: &mut Gate<'_>) -> Result<()> {
     let entries = archive.entries().map_err(|e| unreadable(target.archive, &e))?;
     for entry in entries {
         let mut file = entry.map_err(|e| after(target.archive, &last, &e))?;
-        let name = String::from_utf8_lossy(&file.path_bytes()).into_owned();
+        let name = gate.text(&file.path_bytes(), BY_HAND)?;
         let Some(kind) = kind(file.header().entry_type(), &name) else { continue };
         let entry = Entry { name: &name, kind, size: file.size(), packed: None, encrypted: false };
         if let Some(path) = gate.admit(&entry)? {
@@ -59,7 +63,7 @@ fn kind(entry: EntryType, name: &str) -> Option<Kind> {
         EntryType::Fifo => Kind::Special("a pipe"),
         EntryType::XGlobalHeader => return None,
         // Old tars mark folders only by the name.
-        _ if name.ends_with('/') => Kind::Folder,
+        _ if is_folder(name) => Kind::Folder,
         _ => Kind::File,
     })
 }

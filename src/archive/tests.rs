@@ -144,11 +144,10 @@ fn a_folder_is_read_in_place() {
     fs::write(bench.folder.path().join("secret"), "s").unwrap();
     std::os::unix::fs::symlink("b/1.png", bench.path("inside.png")).unwrap();
     std::os::unix::fs::symlink("../secret", bench.path("outside.png")).unwrap();
-    std::os::unix::fs::symlink("..", bench.path("loop")).unwrap();
     let tree = bench.unpack("", &[inner("**/*.zip", Into::Beside)]).unwrap();
     let keys: Vec<_> = tree.files.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["a.txt", "b/1.png", "b/2.png", "inside.png"]);
-    assert_eq!((tree.hidden, tree.links), (3, 2));
+    assert_eq!(keys, ["a.txt", "b/1.png", "b/2.png", "inside.png", "outside.png"]);
+    assert_eq!((tree.hidden, tree.links), (3, 0));
     assert_eq!(tree.unmatched, ["**/*.zip"]);
     assert!(!bench.work().exists(), "nothing to unpack");
     assert_eq!(content(&Tree::open(&bench.path("")).unwrap()), content(&tree));
@@ -386,3 +385,4 @@ fn inner_archives_are_written_in_snake_case() {
 
 mod forms;
 mod hostile;
+mod listing;

@@ -9,9 +9,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use sonotune_base::Error;
-use walkdir::{DirEntry, WalkDir};
+use walkdir::WalkDir;
 
-use super::entry::{LeftOut, is_hidden};
+use super::{
+    entry::{LeftOut, is_hidden},
+    listing::{Listing, reason},
+};
 
 /// The files of a dataset by their path in it, wherever they are on disk.
 #[derive(Debug, Clone, Default)]
@@ -22,8 +25,8 @@ pub struct Tree {
     pub archives: Vec<String>,
     /// Files left out: their name begins with a dot, or they are below `__MACOSX` or `.git`.
     pub hidden: u64,
-    /// Links left out: all in archives, and in folders those that lead out of the folder, links to
-    /// folders, and anything that is neither a file nor a folder.
+    /// Links left out: all in archives, and in folders those to a folder that holds them; and anything
+    /// that is neither a file nor a folder.
     pub links: u64,
     /// Globs of inner archives that matched nothing. Not an error: those archives may already be
     /// unpacked.
@@ -57,7 +60,8 @@ impl Tree {
     /// # Errors
     /// Of kind data, naming the file.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
-        fs::read(self.path(name)).map_err(|e| Error::data(format!("{name}: {e}")).into())
+        let path = self.path(name);
+        fs::read(&path).map_err(|e| Error::data(format!("{name}: {}", reason(&path, &e))).into())
     }
 }
 
@@ -82,26 +86,26 @@ pub(super) struct Nodes {
 impl Nodes {
     /// Adds the files of `folder`, except those below `skip`.
     pub(super) fn add_folder(&mut self, folder: &Path, skip: Option<&Path>) -> Result<()> {
-        let root = fs::canonicalize(folder)
-            .map_err(|e| Error::data(format!("cannot read {}: {e}", folder.display())))?;
         // A work folder inside the source is not part of the dataset.
-        let skip = skip.and_then(|skip| fs::canonicalize(skip).ok());
-        let walk = WalkDir::new(&root).into_iter();
-        for entry in walk.filter_entry(|entry| Some(entry.path()) != skip.as_deref()) {
-            let entry =
-                entry.map_err(|e| Error::data(format!("cannot read {}: {e}", folder.display())))?;
-            if entry.file_type().is_dir() {
-                continue;
-            }
-            let key = key(&root, entry.path());
+        let listing = Listing::of(folder, skip)?;
+        self.left_out.links += listing.others;
+        for (path, _) in listing.files {
+            let key = key(&path);
             if is_hidden(&key) {
                 self.left_out.hidden += 1;
-            } else if is_readable(&root, &entry) {
-                let path = folder.join(entry.path().strip_prefix(&root)?);
-                self.insert(key, Node { path, depth: 0, origin: String::new() })?;
-            } else {
-                self.left_out.links += 1;
+                continue;
             }
+            if path.to_str().is_none() {
+                return Err(Error::data(format!(
+                    "{}/{}: its name is not UTF-8; rename it (all names in GBK: `convmv -r -f gbk -t \
+                     utf8 --notest FOLDER`)",
+                    folder.display(),
+                    path.as_os_str().as_encoded_bytes().escape_ascii()
+                ))
+                .into());
+            }
+            let path = folder.join(path);
+            self.insert(key, Node { path, depth: 0, origin: String::new() })?;
         }
         Ok(())
     }
@@ -120,7 +124,7 @@ impl Nodes {
             if entry.file_type().is_dir() {
                 continue;
             }
-            let key = join(place, &key(folder, entry.path()));
+            let key = join(place, &key(entry.path().strip_prefix(folder)?));
             let node = Node { path: entry.into_path(), depth, origin: archive.to_owned() };
             self.insert(key.clone(), node)?;
             keys.push(key);
@@ -189,19 +193,9 @@ pub(super) fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
-fn key(root: &Path, path: &Path) -> String {
-    let relative = path.strip_prefix(root).unwrap_or(path);
+fn key(relative: &Path) -> String {
     let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
     parts.join("/")
-}
-
-/// Whether an entry of a folder is a file, or a link to one in the same folder.
-fn is_readable(root: &Path, entry: &DirEntry) -> bool {
-    if !entry.path_is_symlink() {
-        return entry.file_type().is_file();
-    }
-    // A broken link cannot be read either.
-    fs::canonicalize(entry.path()).is_ok_and(|target| target.starts_with(root) && target.is_file())
 }
 
 fn same_content(one: &Path, other: &Path) -> io::Result<bool> {

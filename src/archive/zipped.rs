@@ -8,7 +8,7 @@ use sonotune_base::Error;
 use zip::{SUPPORTED_COMPRESSION_METHODS, ZipArchive, read::ZipFileEntry};
 
 use super::{
-    entry::{Entry, Gate, Kind},
+    entry::{Entry, Gate, Kind, is_folder},
     source::{Cursor, Source},
     split,
     write::{BUFFER_LEN, check_space, damaged, unreadable},
@@ -28,7 +28,7 @@ pub(super) fn unpack(source: &Source, gate: &mut Gate<'_>) -> Result<()> {
     let mut jobs = Vec::new();
     for index in 0..zip.len() {
         let file = zip.by_index_data(index).map_err(|e| unreadable(target.archive, &e))?;
-        let name = name(&file);
+        let name = name(&file, gate)?;
         let entry = Entry {
             name: &name,
             kind: kind(&file, &name),
@@ -88,13 +88,28 @@ fn check_directory(source: &Source, zip: &mut ZipArchive<Cursor>, gate: &Gate<'_
     Ok(())
 }
 
-/// The name: UTF-8 if valid, flagged or not (macOS does not flag it), else code page 437.
-fn name(file: &ZipFileEntry<'_>) -> String {
-    match (str::from_utf8(file.name_raw()), file.name()) {
-        (Ok(name), _) => name.to_owned(),
-        (Err(_), Ok(name)) => name.into_owned(),
-        (Err(_), Err(_)) => String::from_utf8_lossy(file.name_raw()).into_owned(),
+/// The name: UTF-8 if valid, flagged or not (macOS does not flag it), or else the code page of a
+/// Western system.
+fn name(file: &ZipFileEntry<'_>, gate: &Gate<'_>) -> Result<String> {
+    let raw = file.name_raw();
+    match file.name() {
+        Ok(name) if str::from_utf8(raw).is_ok() || is_western(raw) => Ok(name.into_owned()),
+        _ => {
+            let archive = gate.target.archive.rsplit('/').next().unwrap_or_default();
+            let by_hand =
+                format!("python3 -m zipfile --metadata-encoding gbk -e '{archive}' FOLDER");
+            gate.text(raw, &by_hand)
+        }
     }
+}
+
+/// Whether a name consists of ASCII and accented letters that code pages 437 and 850 share, and does
+/// not look like two-byte characters, which come in rows.
+fn is_western(name: &[u8]) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii() || matches!(byte, 0x80..=0x9a | 0xa0..=0xa5 | 0xe1);
+    let is_pair = |pair: &[u8]| pair[0] > 0x80 && pair[1] >= 0x40;
+    name.iter().all(|&byte| is_letter(byte))
+        && !name.windows(4).any(|four| is_pair(&four[..2]) && is_pair(&four[2..]))
 }
 
 fn check_method(archive: &str, file: &ZipFileEntry<'_>, path: &str) -> Result<()> {
@@ -110,7 +125,7 @@ fn check_method(archive: &str, file: &ZipFileEntry<'_>, path: &str) -> Result<()
 }
 
 fn kind(file: &ZipFileEntry<'_>, name: &str) -> Kind {
-    if name.ends_with('/') {
+    if is_folder(name) {
         return Kind::Folder;
     }
     file.unix_mode().map_or(Kind::File, Kind::of_mode)

@@ -30,8 +30,8 @@ pub enum Mask {
     /// One channel of category ids, 0 for background. Each 8-connected component of a category becomes
     /// an object.
     Labels(Pixels),
-    /// One object, whether connected or not.
-    Object { category: u8, mask: Rle },
+    /// One object, whether connected or not; or a crowd, several that nobody told apart.
+    Object { category: u8, mask: Rle, is_crowd: bool },
 }
 
 /// Where an image comes from; every field goes into its COCO record.

@@ -7,8 +7,10 @@
 pub mod agnostic;
 pub mod coco;
 pub mod convert;
+mod csv_file;
 pub mod duplicates;
 pub mod export;
+mod exports;
 pub mod figure;
 pub mod filter;
 pub mod frame;
@@ -21,6 +23,7 @@ pub mod select;
 pub mod spec;
 pub mod split;
 pub mod tables;
+mod text;
 pub mod us43d;
 
 pub use coco::CocoFile;

@@ -35,6 +35,10 @@ pub enum ProblemKind {
     LossyMask,
     /// A mask whose header places it elsewhere than its image.
     Geometry,
+    /// A shape without area, such as a line.
+    NoArea,
+    /// An object with a box at most.
+    NoMask,
 }
 
 impl ProblemKind {
@@ -55,6 +59,8 @@ impl ProblemKind {
             Self::AmbiguousMask => "with a mask that can be read in several ways",
             Self::LossyMask => "with a mask that lossy compression changed",
             Self::Geometry => "with a mask in a different place or orientation",
+            Self::NoArea => "with a shape that has no area",
+            Self::NoMask => "with an object that has no mask",
         }
     }
 }

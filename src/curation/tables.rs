@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use sonotune_base::{Error, words::did_you_mean};
+use sonotune_base::Error;
 
 use crate::{
+    csv_file::CsvFile,
     select::{KeyRule, globs, nothing_matches},
     spec::{Table, TableFormat},
 };
@@ -35,7 +36,7 @@ impl Tables {
     ///
     /// # Errors
     /// Kind config if a rule is malformed; kind data if a file is missing, unreadable, or
-    /// lacks a column (the message lists the columns it has).
+    /// lacks a column (the message lists the columns it has), or two rows of a table disagree.
     pub fn read(tables: &[Table], tree: &Tree) -> Result<Self> {
         let mut all = Self::default();
         for (index, table) in tables.iter().enumerate() {
@@ -51,8 +52,9 @@ impl Tables {
                 bail!(Error::data(nothing_matches(&place, &table.files.0, tree)));
             }
             let mut rows = 0;
+            let mut seen = BTreeMap::new();
             for path in &paths {
-                rows += all.read_file(tree, path, index, table, &key)?;
+                rows += all.read_file(tree, path, (index, table), &key, &mut seen)?;
             }
             let example = all.example.take();
             if rows == 0 {
@@ -79,6 +81,26 @@ impl Tables {
         self.rows.get(key)
     }
 
+    /// Names a table none of whose rows is about one of these images: its `key` gives other keys than
+    /// theirs. For a required table each image without a row is a problem of its own.
+    pub(crate) fn unrelated<'k>(
+        &self,
+        tables: &[Table],
+        images: impl Iterator<Item = &'k String> + Clone,
+    ) -> Option<String> {
+        let has_row =
+            |key: &String, index| self.row(key).is_some_and(|r| r.tables.contains(&index));
+        let unrelated = |index: &usize| !images.clone().any(|key| has_row(key, *index));
+        let is_told = |table: &Table| table.optional || table.required;
+        let index = (0..tables.len()).filter(|&i| !is_told(&tables[i])).find(unrelated)?;
+        let rows = &mut self.rows.iter().filter(|(_, row)| row.tables.contains(&index));
+        let (theirs, ours) = (rows.next()?.0, images.clone().next()?);
+        Some(format!(
+            "tables[{index}]: none of its rows is about an image: their keys are like `{theirs}`, those \
+             of images like `{ours}`; tables[{index}].key must give the latter"
+        ))
+    }
+
     /// Files of the required tables that lack a row for the image; `None` if complete.
     /// Tables that share one kind of row (one list per split) complete each other.
     #[must_use]
@@ -96,39 +118,65 @@ impl Tables {
         &mut self,
         tree: &Tree,
         path: &str,
-        index: usize,
-        table: &Table,
+        (index, table): (usize, &Table),
         key: &KeyRule,
+        seen: &mut BTreeMap<String, Seen>,
     ) -> Result<usize> {
-        let (header, records) = records(tree, path, table)?;
-        let column = |name: &str| {
-            header.iter().position(|known| known == name).ok_or_else(|| {
-                let near = did_you_mean(name, header.iter().map(String::as_str));
-                let known = header.join(", ");
-                Error::data(format!("{path}: no column `{name}`{near}; it has {known}"))
-            })
-        };
-        let optional = |name: &Option<String>| name.as_deref().map(column).transpose();
-        let key_column = column(&table.key_column)?;
-        let (class, patient, split) =
-            (optional(&table.class)?, optional(&table.patient)?, optional(&table.split)?);
+        let file = open(tree, path, table)?;
+        let optional = |name: &Option<String>| name.as_deref().map(|n| file.column(n)).transpose();
+        let key_column = file.column(&table.key_column)?;
+        let columns = [optional(&table.class)?, optional(&table.patient)?, optional(&table.split)?];
         let mut matched = 0;
-        for record in &records {
-            let field = |at: usize| record.get(at).cloned();
-            let Some(text) = field(key_column) else { continue };
-            let Some((key, _)) = key.key(&text) else {
-                self.example.get_or_insert(text);
+        for (line, row) in &file.rows {
+            let entry = |at: usize| file.entry(*line, row, at);
+            let Some(text) = entry(key_column)? else { continue };
+            let Some((key, _)) = key.key(text) else {
+                self.example.get_or_insert_with(|| text.to_owned());
                 continue;
             };
             matched += 1;
+            let mut told = [None, None, None];
+            for (told, column) in told.iter_mut().zip(columns) {
+                *told = column.map(entry).transpose()?.flatten().map(str::to_owned);
+            }
+            let split = told[2].take().and_then(|value| table.splits.get(&value).cloned());
+            told[2] = split.or_else(|| table.other_split.clone());
+            let place = format!("{path}, line {line}");
+            seen.entry(key.clone()).or_default().agree(&key, &place, &told)?;
+            let [class, patient, split] = told;
             let row = self.rows.entry(key).or_default();
             row.tables.push(index);
-            let told = split.and_then(field).and_then(|v| table.splits.get(&v).cloned());
-            overwrite(&mut row.split, told.or_else(|| table.other_split.clone()));
-            overwrite(&mut row.class, class.and_then(field));
-            overwrite(&mut row.patient, patient.and_then(field));
+            overwrite(&mut row.split, split);
+            overwrite(&mut row.class, class);
+            overwrite(&mut row.patient, patient);
         }
         Ok(matched)
+    }
+}
+
+/// What one table has said about an image: class, patient and split, each with its place.
+#[derive(Debug, Default)]
+struct Seen([Option<(String, String)>; 3]);
+
+impl Seen {
+    /// Takes note of another row.
+    ///
+    /// # Errors
+    /// Kind data: the row contradicts an earlier one.
+    fn agree(&mut self, key: &str, place: &str, told: &[Option<String>; 3]) -> Result<()> {
+        let names = ["class", "patient", "split"];
+        for ((known, told), name) in self.0.iter_mut().zip(told).zip(names) {
+            let Some(told) = told else { continue };
+            match known {
+                None => *known = Some((told.clone(), place.to_owned())),
+                Some((earlier, _)) if earlier == told => {}
+                Some((earlier, first)) => bail!(Error::data(format!(
+                    "{place}: the {name} of `{key}` is `{told}`, but {first}, says `{earlier}`; \
+                     correct the table, or let `key` tell the two rows apart"
+                ))),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -138,32 +186,15 @@ fn overwrite(old: &mut Option<String>, new: Option<String>) {
     }
 }
 
-type Records = (Vec<String>, Vec<Vec<String>>);
-
-fn records(tree: &Tree, path: &str, table: &Table) -> Result<Records> {
+fn open(tree: &Tree, path: &str, table: &Table) -> Result<CsvFile> {
     let bytes = tree.read(path)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     match table.format {
-        TableFormat::Words => {
-            let rows =
-                text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect());
-            Ok((table.columns.clone(), rows.filter(|row: &Vec<String>| !row.is_empty()).collect()))
-        }
+        TableFormat::Words => CsvFile::of_words(&bytes, path, &table.columns),
         TableFormat::Csv => {
-            let mut reader = csv::ReaderBuilder::new()
-                .has_headers(table.columns.is_empty())
-                .trim(csv::Trim::All)
-                .from_reader(text.as_bytes());
-            let fail = |error: csv::Error| Error::data(format!("{path}: {error}"));
-            let header = match table.columns.is_empty() {
-                true => reader.headers().map_err(fail)?.iter().map(str::to_owned).collect(),
-                false => table.columns.clone(),
-            };
-            let rows = reader
-                .records()
-                .map(|record| record.map(|r| r.iter().map(str::to_owned).collect()).map_err(fail));
-            Ok((header, rows.collect::<Result<_, _>>()?))
+            let others = [&table.class, &table.patient, &table.split].into_iter().flatten();
+            let needed: Vec<&str> =
+                [&table.key_column].into_iter().chain(others).map(String::as_str).collect();
+            CsvFile::read(&bytes, path, &table.columns, &needed)
         }
     }
 }

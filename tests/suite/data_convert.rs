@@ -207,24 +207,28 @@ fn source_and_output_may_not_lie_in_each_other() {
     assert_success(&place.convert_to("raw", "raw-coco", &[]));
 }
 
-/// Links within the source are treated as files; those that lead out of it are left out.
+/// Links of the source are followed, except in circles; what is converted are files, not links.
 #[test]
-fn links_in_the_source_lead_nowhere_else() {
+fn links_in_the_source_are_followed() {
     let place = Place::new(2);
-    fs::write(place.path("secret.png"), png(&picture(9))).unwrap();
+    fs::create_dir(place.path("disk")).unwrap();
+    fs::write(place.path("disk/3.png"), png(&picture(9))).unwrap();
     symlink("0.png", place.path("raw/img/2.png")).unwrap();
     symlink("0.png", place.path("raw/seg/2.png")).unwrap();
-    symlink("../../secret.png", place.path("raw/img/3.png")).unwrap();
-    symlink("nowhere.png", place.path("raw/img/4.png")).unwrap();
-    // A loop.
+    symlink("../../disk/3.png", place.path("raw/img/3.png")).unwrap();
+    symlink("0.png", place.path("raw/seg/3.png")).unwrap();
     symlink("..", place.path("raw/img/up")).unwrap();
     let output = place.changes_only_out(|| place.convert(&[]));
-    assert_contains(&stdout(&output), &["3 images"]);
+    assert_contains(&stdout(&output), &["4 images"]);
     let out = snapshot(&place.path("out"));
     let pictures: Vec<_> =
         out.keys().filter(|path| path.extension().is_some_and(|e| e == "png")).collect();
-    assert_eq!(pictures.len(), 3, "{pictures:?}");
+    assert_eq!(pictures.len(), 4, "{pictures:?}");
     assert!(!out.values().any(|bytes| bytes == b"a link"));
+    symlink("nowhere.png", place.path("raw/img/4.png")).unwrap();
+    symlink("0.png", place.path("raw/seg/4.png")).unwrap();
+    let output = place.convert_to("raw", "again", &[]);
+    assert_fails(&output, 3, &["img/4.png: is a link to nowhere.png, which does not exist"]);
 }
 
 /// A link in place of an output folder would lead the images elsewhere.

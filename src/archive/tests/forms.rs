@@ -2,7 +2,10 @@
 
 use sevenz_rust2::{ArchiveEntry, ArchiveWriter};
 
-use super::*;
+use super::{
+    hostile::{Raw, assert_says, tar_of, zip_of},
+    *,
+};
 
 const RAR5: &[u8] = b"Rar!\x1a\x07\x01\0";
 
@@ -217,4 +220,48 @@ fn wide_split(name: &str, bytes: &[u8]) -> [Vec<u8>; 2] {
     last.extend_from_slice(&[0xff; 16]);
     last.extend_from_slice(&[0; 2]);
     [b"PK\x07\x08 whatever came before".to_vec(), last]
+}
+
+#[test]
+fn backslashes_separate_folders_in_every_format() {
+    for name in ["images\\0001.png", "images/more\\0001.png"] {
+        let key = name.replace('\\', "/");
+        let folder = Raw::new(&format!("{}\\", key.rsplit_once('/').unwrap().0), b"");
+        let packed = entries(&[(name, "x")]);
+        let mut archives = vec![
+            zip_of(&[folder, Raw::new(name, b"x")]),
+            tar_of(&[(name, tar::EntryType::Regular, b"x")]),
+        ];
+        for format in [Format::RarStored, Format::SevenZ] {
+            archives.push(pack_files(format, &packed, "x").unwrap().remove(0).1);
+        }
+        for bytes in archives {
+            let bench = Bench::new();
+            fs::write(bench.path("x.bin"), bytes).unwrap();
+            assert_eq!(content(&bench.unpack("x.bin", &[]).unwrap()), texts(&[(&key, "x")]));
+        }
+    }
+}
+
+#[test]
+fn names_in_an_unnamed_encoding_are_refused_unless_one_reading_is_plain() {
+    let zip = |name: &[u8]| zip_of(&[Raw::new("", b"x").named(name)]);
+    // Chinese in GBK, katakana in Shift-JIS, Cyrillic in code page 866, Korean in code page 949.
+    let foreign: [&[u8]; 4] =
+        [b"\xc1\xbc\xd0\xd41.png", b"\x83e\x83X\x83g.png", b"\xac\xa0\xe1.png", b"\xc7\xd1.png"];
+    for name in foreign {
+        let shown = format!("entry \"{}\" has a name that is not UTF-8", name.escape_ascii());
+        let by_hand = "`python3 -m zipfile --metadata-encoding gbk -e 'x.zip' FOLDER`";
+        assert_says(&Bench::new().refusal("x.zip", &zip(name)), &[&shown, by_hand]);
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        header.set_size(0);
+        header.set_cksum();
+        let tar = [header.as_bytes().as_slice(), &[0; 1024]].concat();
+        assert_says(&Bench::new().refusal("x.tar", &tar), &[&shown, "tarfile.open("]);
+    }
+    let bench = Bench::new();
+    fs::write(bench.path("x.zip"), zip(b"Gef\x84\xe1_B\x94.png")).unwrap();
+    let tree = bench.unpack("x.zip", &[]).unwrap();
+    assert_eq!(content(&tree), texts(&[("Gefäß_Bö.png", "x")]));
 }

@@ -44,6 +44,7 @@ pub(super) fn coco(spec: &Spec, units: &[Unit], finished: &[Finished]) -> Result
                 let category = u64::from(object.category);
                 let mut annotation = AnnotationRecord::from_mask(id, category, &mask)?;
                 annotation.id = file.annotations.len() as u64 + 1;
+                annotation.iscrowd = object.is_crowd;
                 file.annotations.push(annotation);
             }
         }

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
+use sonotune_archive::Listing;
 use sonotune_base::{Error, stop::StopFlag};
 
 use super::{Options, journal, target};
@@ -68,16 +69,10 @@ fn files(source: &Path) -> Result<Vec<(String, PathBuf)>> {
     if !metadata.is_dir() {
         return Ok(vec![(String::new(), source.to_owned())]);
     }
-    let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(source).follow_links(true).sort_by_file_name() {
-        // A link to nowhere does not hold anything.
-        let Ok(entry) = entry else { continue };
-        if entry.file_type().is_file() {
-            let name = entry.path().strip_prefix(source).unwrap_or(entry.path());
-            files.push((name.display().to_string(), entry.path().to_owned()));
-        }
-    }
-    Ok(files)
+    let listed = Listing::of(source, None)?.files.into_iter();
+    let files = listed.map(|(name, _)| (name.display().to_string(), source.join(name)));
+    // A link that leads nowhere does not hold anything.
+    Ok(files.filter(|(_, path)| path.exists()).collect())
 }
 
 /// Size and times of a file. Any change sets the second time, and no program can reset it.

@@ -48,11 +48,12 @@ pub(super) struct WrittenImage {
 pub(super) struct WrittenObject {
     pub(super) category: u8,
     pub(super) counts: String,
+    pub(super) is_crowd: bool,
 }
 
 impl WrittenObject {
     pub(super) fn new(category: u8, mask: &Rle) -> Self {
-        Self { category, counts: mask.to_compressed() }
+        Self { category, counts: mask.to_compressed(), is_crowd: false }
     }
 }
 

@@ -12,10 +12,12 @@ use super::{
 };
 use crate::CocoFile;
 use sonotune_archive as archive;
+use sonotune_archive::Listing;
 
 /// Folder for unpacked archives.
 pub(super) const SOURCE: &str = ".source";
 const REPORT: &str = "conversion.json";
+
 /// Creates the folder `out` if it does not exist, and keeps other processes from converting into it
 /// while the returned handle is open.
 pub(super) fn lock(out: &Path) -> Result<fs::File> {
@@ -125,7 +127,7 @@ fn is_only_begun(out: &Path, journal: Option<&str>) -> Result<bool> {
 }
 
 /// Refuses an output folder inside the source, where it would be read as part of the dataset, and a
-/// source inside the output folder, where it might be replaced.
+/// source inside the output folder, where it might be replaced. Where links lead is part of the source.
 pub(super) fn keep_apart(source: &Path, out: &Path) -> Result<()> {
     let source = fs::canonicalize(source)
         .map_err(|error| Error::data(format!("source {}: {error}", source.display())))?;
@@ -137,18 +139,22 @@ pub(super) fn keep_apart(source: &Path, out: &Path) -> Result<()> {
         Some(fs::canonicalize(folder).ok()?.join(rest))
     });
     let out = resolved.unwrap_or(absolute);
-    let (source_shown, out_shown) = (source.display(), out.display());
-    if out.starts_with(&source) {
-        bail!(Error::config(format!(
-            "the output folder {out_shown} is inside the source {source_shown}, so its files would \
-             be read as part of the source; choose a folder outside it"
-        )));
-    }
-    if source.starts_with(&out) {
-        bail!(Error::config(format!(
-            "the source {source_shown} is inside the output folder {out_shown}; choose another output \
-             folder"
-        )));
+    let linked = if source.is_dir() { Listing::of(&source, None)?.linked } else { Vec::new() };
+    for place in linked.iter().chain([&source]) {
+        let what = if *place == source { "the source" } else { "a linked folder of the source," };
+        let (place_shown, out_shown) = (place.display(), out.display());
+        if out.starts_with(place) {
+            bail!(Error::config(format!(
+                "the output folder {out_shown} is inside {what} {place_shown}, so its files would \
+                 be read as part of the source; choose a folder outside it"
+            )));
+        }
+        if place.starts_with(&out) {
+            bail!(Error::config(format!(
+                "{what} {place_shown} is inside the output folder {out_shown}; choose another output \
+                 folder"
+            )));
+        }
     }
     Ok(())
 }

@@ -120,9 +120,10 @@ impl<'a> UnitWriter<'a> {
         for mask in &frame.masks {
             let labels = match mask {
                 Mask::Labels(labels) => labels,
-                Mask::Object { category, mask } => {
+                Mask::Object { category, mask, is_crowd } => {
                     if mask.area() > 0 {
-                        objects.push(WrittenObject::new(*category, mask));
+                        let object = WrittenObject::new(*category, mask);
+                        objects.push(WrittenObject { is_crowd: *is_crowd, ..object });
                     }
                     continue;
                 }

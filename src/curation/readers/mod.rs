@@ -6,6 +6,7 @@
 mod coco;
 mod frames;
 mod hdf5;
+mod labelme;
 mod npy_dicts;
 mod npy_stacks;
 mod outlines;
@@ -26,6 +27,7 @@ use sonotune_base::{
 
 use crate::{
     Frame, Pixels, Provenance,
+    exports::Export,
     masks::StoredMask,
     problem::{Fault, Problem, ProblemKind},
     spec::{Reader as Settings, Spec},
@@ -51,12 +53,25 @@ pub enum Detail {
     /// Mask files only.
     #[default]
     Files,
-    /// Outlines with their categories, one object each.
-    Outlines(Vec<(u8, Segmentation)>),
+    /// Outlines on an image, which must have this size (height, width) if one is given.
+    Outlines { size: Option<(u32, u32)>, outlines: Vec<Outline> },
     /// Polygons in frames of a video, in ascending order.
     Tracings(Vec<Tracing>),
     /// These planes of a stack, in ascending order.
     Planes(Vec<u32>),
+}
+
+/// An object in a COCO file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outline {
+    /// Position among the file's annotations.
+    pub index: usize,
+    /// From 1.
+    pub category: u8,
+    /// As the file gives it.
+    pub segmentation: Segmentation,
+    /// Several objects that nobody told apart.
+    pub is_crowd: bool,
 }
 
 /// A polygon in one frame of a video.
@@ -171,14 +186,21 @@ const DECODE: DecodeOptions = DecodeOptions { exif: true, max_pixels: MAX_PIXELS
 /// Decodes an image file's `bytes`; `name` is its path within the source.
 fn decode_bytes(bytes: &[u8], name: &str) -> Result<Pixels, Problem> {
     header(bytes, name)?;
-    let image = image_io::decode_bytes(bytes, DECODE)
-        .map_err(|error| Problem::unreadable(&error.context(name.to_owned())))?;
+    let image =
+        image_io::decode_bytes(bytes, DECODE).map_err(|error| undecodable(error, bytes, name))?;
     Ok(Pixels {
         height: image.height,
         width: image.width,
         channels: image.channels,
         data: image.pixels,
     })
+}
+
+/// Why a file is not an image: if it is another tool's export, that tool.
+fn undecodable(error: anyhow::Error, bytes: &[u8], name: &str) -> Problem {
+    let export = std::str::from_utf8(bytes).ok().and_then(Export::of);
+    let refused = export.map(|export| export.refused(name));
+    Problem::unreadable(&refused.map_or_else(|| error.context(name.to_owned()), Into::into))
 }
 
 /// Decodes a mask file at full depth, and says how EXIF turned it.
@@ -204,7 +226,7 @@ fn header(bytes: &[u8], name: &str) -> Result<Header, Problem> {
         Ok(header) => header,
         Err(_) => image_io::decode_bytes(bytes, DECODE)
             .and_then(|_| image_io::read_header(bytes))
-            .map_err(|error| Problem::unreadable(&error.context(name.to_owned())))?,
+            .map_err(|error| undecodable(error, bytes, name))?,
     };
     if header.pages > 1 {
         let pages = header.pages;
@@ -218,6 +240,8 @@ fn header(bytes: &[u8], name: &str) -> Result<Header, Problem> {
 }
 
 fn read_bytes(path: &Path, name: &str) -> Result<Vec<u8>, Problem> {
-    std::fs::read(path)
-        .map_err(|error| Problem::unreadable(&Error::data(format!("{name}: {error}")).into()))
+    std::fs::read(path).map_err(|error| {
+        let why = sonotune_archive::reason(path, &error);
+        Problem::unreadable(&Error::data(format!("{name}: {why}")).into())
+    })
 }

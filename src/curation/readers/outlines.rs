@@ -1,18 +1,20 @@
 //! Images with outlines in JSON files.
 
-use anyhow::Result;
-use serde::Deserialize;
+use anyhow::{Result, bail};
 
 use super::{
     Emit, MaskFile, Plan, Reader, Unit, decode_bytes,
-    pairing::{Pairing, unknown_label},
+    labelme::{Drawing, Labelme},
+    pairing::Pairing,
     read_bytes,
 };
 use crate::{
     Frame, Mask, Pixels,
+    exports::Export,
     png::verbatim,
     problem::{Fault, Problem, ProblemKind},
     spec::{MaskRule, OutlineFormat, OutlineRule, Outlines, Spec},
+    text::decode,
 };
 use sonotune_archive::Tree;
 use sonotune_formats::polygon::{PolygonRule, fill, vertex};
@@ -20,23 +22,6 @@ use sonotune_formats::polygon::{PolygonRule, fill, vertex};
 pub(super) struct OutlineReader<'a> {
     settings: &'a Outlines,
     pairing: Pairing<'a>,
-}
-
-/// An outline in a file.
-struct Outline {
-    category: u8,
-    points: Vec<(f64, f64)>,
-}
-
-#[derive(Deserialize)]
-struct Labelme {
-    shapes: Vec<Shape>,
-}
-
-#[derive(Deserialize)]
-struct Shape {
-    label: String,
-    points: Vec<(f64, f64)>,
 }
 
 impl<'a> OutlineReader<'a> {
@@ -47,37 +32,31 @@ impl<'a> OutlineReader<'a> {
         Ok(Self { settings, pairing })
     }
 
-    fn outlines(&self, tree: &Tree, file: &MaskFile) -> Result<Vec<Outline>, Problem> {
+    fn masks(&self, tree: &Tree, file: &MaskFile, image: &Pixels) -> Result<Vec<Mask>, Problem> {
         let bytes = read_bytes(&tree.path(&file.path), &file.path)?;
-        // Some files have labels in other encodings: bytes that are not UTF-8 occur in no relevant key.
-        let text = String::from_utf8_lossy(&bytes);
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let text = decode(&bytes, &file.path).map_err(|e| Problem::unreadable(&e.into()))?;
         let fail = |error: serde_json::Error| {
-            Problem::new(ProblemKind::Unreadable, format!("{}: {error}", file.path))
+            let other = Export::of(&text).map(|export| export.refused(&file.path).to_string());
+            let message = other.unwrap_or_else(|| format!("{}: {error}", file.path));
+            Problem::new(ProblemKind::Unreadable, message)
         };
+        let rule = self.settings.rule;
         match self.settings.format {
             OutlineFormat::Points => {
-                let points = serde_json::from_str(text).map_err(fail)?;
-                Ok(vec![Outline { category: file.category, points }])
+                let points: Vec<(f64, f64)> = serde_json::from_str(&text).map_err(fail)?;
+                if file.category == 0 {
+                    return Ok(Vec::new());
+                }
+                let mask = filled(&points, image, rule, &file.path)?;
+                Ok(vec![Mask::Labels(labelled(mask, image, file.category))])
             }
             OutlineFormat::Labelme => {
+                let shapes: Labelme = serde_json::from_str(&text).map_err(fail)?;
                 let labels = &self.settings.outlines[file.rule].labels;
-                let shapes = serde_json::from_str::<Labelme>(text).map_err(fail)?.shapes;
-                shapes
-                    .into_iter()
-                    .map(|shape| match labels.get(&shape.label) {
-                        Some(&category) => Ok(Outline { category, points: shape.points }),
-                        None => Err(Problem::new(
-                            ProblemKind::UnknownLabel,
-                            unknown_label(
-                                &file.path,
-                                &shape.label,
-                                &format!("outlines.outlines[{}].labels", file.rule),
-                                labels.keys(),
-                            ),
-                        )),
-                    })
-                    .collect()
+                let place = &format!("outlines.outlines[{}].labels", file.rule);
+                let drawing = Drawing { path: &file.path, image, rule, labels, place };
+                shapes.check_size(self.settings.sizes, &drawing)?;
+                shapes.masks(&drawing)
             }
         }
     }
@@ -85,7 +64,17 @@ impl<'a> OutlineReader<'a> {
 
 impl Reader for OutlineReader<'_> {
     fn plan(&self, tree: &Tree) -> Result<Plan> {
-        self.pairing.plan(tree)
+        let plan = self.pairing.plan(tree)?;
+        // One file for all images, as some tools write, would otherwise be without a partner.
+        for role in plan.roles.iter().skip(1).filter(|role| !role.example.is_empty()) {
+            let bytes = tree.read(&role.example)?;
+            let export = decode(&bytes, &role.example).ok().and_then(|text| Export::of(&text));
+            let own = (self.settings.format == OutlineFormat::Labelme).then_some(Export::Labelme);
+            if let Some(other) = export.filter(|_| export != own) {
+                bail!(other.refused(&role.example));
+            }
+        }
+        Ok(plan)
     }
 
     fn read(&self, tree: &Tree, unit: &Unit, emit: &mut Emit<'_>) -> Result<(), Fault> {
@@ -94,13 +83,7 @@ impl Reader for OutlineReader<'_> {
         let image = decode_bytes(&bytes, name)?;
         let mut masks = Vec::new();
         for file in &unit.masks {
-            for outline in self.outlines(tree, file)? {
-                if outline.category == 0 {
-                    continue;
-                }
-                let mask = filled(&outline.points, &image, self.settings.rule, &file.path)?;
-                masks.push(Mask::Labels(labelled(mask, &image, outline.category)));
-            }
+            masks.extend(self.masks(tree, file, &image)?);
         }
         let marked = !masks.is_empty();
         let encoded = verbatim(&bytes).map(Into::into);
@@ -108,13 +91,22 @@ impl Reader for OutlineReader<'_> {
     }
 }
 
-/// 1 within the polygon; a problem if it covers no pixel of the image.
+/// 1 within the polygon; a problem if it has no area or covers no pixel of the image.
 pub(super) fn filled(
     points: &[(f64, f64)],
     image: &Pixels,
     rule: PolygonRule,
     place: &str,
 ) -> Result<Vec<u8>, Problem> {
+    if is_flat(points) {
+        return Err(Problem::new(
+            ProblemKind::NoArea,
+            format!(
+                "{place}: the outline has no area: all of its points ({}) lie on one line",
+                points.len()
+            ),
+        ));
+    }
     let (height, width) = (image.height as usize, image.width as usize);
     let vertices: Option<Vec<(i32, i32)>> = points.iter().map(|&(x, y)| vertex(x, y)).collect();
     let vertices = vertices.ok_or_else(|| {
@@ -129,6 +121,15 @@ pub(super) fn filled(
         ));
     }
     Ok(mask)
+}
+
+/// Whether all points are on one line.
+fn is_flat(points: &[(f64, f64)]) -> bool {
+    let Some(&(x0, y0)) = points.first() else { return true };
+    let offsets = points.iter().map(|&(x, y)| (x - x0, y - y0));
+    let longest = |a: &(f64, f64), b: &(f64, f64)| a.0.hypot(a.1).total_cmp(&b.0.hypot(b.1));
+    let Some((dx, dy)) = offsets.clone().max_by(longest) else { return true };
+    offsets.into_iter().all(|(x, y)| (dx * y - dy * x).abs() <= 1e-9 * (dx * dx + dy * dy))
 }
 
 /// The mask with its category for 1.

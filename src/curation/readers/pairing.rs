@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use regex::Regex;
-use sonotune_base::words::{closest, question};
+use sonotune_base::{
+    Error,
+    words::{closest, question},
+};
 
 use super::{Detail, MaskFile, Plan, RoleCount, Unit};
 use crate::{
@@ -44,8 +47,9 @@ impl<'a> Pairing<'a> {
         unpaired: Unpaired,
     ) -> Result<Self> {
         let place = format!("{table}.images");
+        let list = if table == "outlines" { "outlines" } else { "masks" };
         let roles = masks.iter().enumerate().map(|(index, rule)| {
-            let place = format!("{table}.masks[{index}]");
+            let place = format!("{table}.{list}[{index}]");
             let selector = Selector::of_masks(&place, rule)?;
             let find = rule.class.as_ref().and_then(|class| class.find.as_ref());
             let class = find.map(|find| regex(&format!("{place}.class.find"), find)).transpose()?;
@@ -65,6 +69,9 @@ impl<'a> Pairing<'a> {
         let tables = Tables::read(&self.spec.tables, tree)?;
         let images = self.images.1.select(tree, &mut plan.problems)?;
         plan.roles.push(role_count(&self.images.0, &images));
+        if let Some(wrong) = tables.unrelated(&self.spec.tables, images.by_key.keys()) {
+            bail!(Error::data(wrong));
+        }
         let mut masks = Vec::new();
         for role in &self.masks {
             let selection = role.selector.select(tree, &mut plan.problems)?;

@@ -1,5 +1,8 @@
 //! What a new user reads when spec and source do not match.
 
+mod exports;
+mod folders;
+
 use std::{fs, path::Path};
 
 use anyhow::Result;
@@ -9,7 +12,7 @@ mod mask_values;
 mod values;
 
 use crate::{
-    Pixels,
+    CocoFile, Pixels,
     convert::{Converted, Options, convert},
     png,
     spec::{Choice, Spec},
@@ -85,6 +88,12 @@ impl Source {
         let options = Options { overwrite: true, ..Options::default() };
         let out: &Path = &self.0.path().join("out");
         convert(&spec, &self.path(""), out, &options, &|_| {}, &StopFlag::default())
+    }
+
+    /// The COCO file that this spec makes of it.
+    fn converted(&self, spec: &str) -> CocoFile {
+        self.convert(spec).unwrap_or_else(|error| panic!("{error:#}"));
+        CocoFile::read(&self.0.path().join("out/annotations/all.json")).unwrap()
     }
 
     /// The message when this spec is refused because it does not match the source.
@@ -280,6 +289,50 @@ fn tables_tell_their_columns_and_missing_rows() {
     );
     let message = source.refused(&spec.replace("'^([^.]+)'", "'^(x[^.]+)'"));
     says(&message, &["no row of list.csv", "`^(x[^.]+)`", "column `image`", "like `a.png`"]);
+}
+
+#[test]
+fn tables_are_read_as_spreadsheets_save_them_and_must_agree_with_themselves() {
+    let source = Source::of_four();
+    let tables = TABLE.replace("required = true", "class = \"class\"");
+    let masks = MASKS.replace("{ values = { 255 = 1 } }", "\"nonzero\"")
+        + "class = { to = { benign = 1, malign = 2 } }\n";
+    let spec = format!("{HEAD}{tables}{IMAGES}{masks}");
+    let table = "patient;image;class\r\n1;a;benign\r\n1;b;benign\r\n;c;malign\r\n2;d;malign\r\n";
+    let utf16 = |text: &str| {
+        let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+        [0xff, 0xfe].into_iter().chain(units).collect::<Vec<u8>>()
+    };
+    // Twice the same is no contradiction, nor is an empty entry.
+    let repeated = format!("{table}1;a;benign\r\n;b;\r\n");
+    for bytes in [
+        table.as_bytes().to_vec(),
+        table.replace(';', "\t").into_bytes(),
+        utf16(&table.replace(';', "\t")),
+        format!("sep=;\r\n{table}").into_bytes(),
+        repeated.into_bytes(),
+    ] {
+        source.write("list.csv", &bytes);
+        let file = source.converted(&spec);
+        let categories: Vec<_> = file.annotations.iter().map(|a| a.category_id).collect();
+        let patients: Vec<_> =
+            file.images.iter().map(|image| image.provenance.patient.as_deref()).collect();
+        assert_eq!(categories, [1, 1, 2, 2]);
+        assert_eq!(patients, [Some("1"), Some("1"), None, Some("2")]);
+    }
+    for (row, what) in [("1;b;malign", "class"), ("3;b;benign", "patient")] {
+        source.write("list.csv", format!("{table}{row}").as_bytes());
+        let first = format!("list.csv, line 6: the {what} of `b` is `");
+        says(&source.refused(&spec), &[&first, "`, but list.csv, line 3, says `"]);
+    }
+    source.write("list.csv", b"patient,image,class\nx,a_mask,benign\n");
+    let unrelated = "tables[0]: none of its rows is about an image: their keys are like `a_mask`, those of \
+                     images like `a`; tables[0].key must give the latter";
+    says(&source.refused(&spec), &[unrelated]);
+    source.write("list.csv", b"PK\x03\x04");
+    says(&source.refused(&spec), &["list.csv: is a spreadsheet", "save a spreadsheet as CSV"]);
+    source.write("list.csv", b"patient,image,class\n1,a,b\xf6sartig\n");
+    says(&source.refused(&spec), &["list.csv, line 2: `b\u{fffd}sartig` is not UTF-8"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     Frame, Mask, Pixels,
+    csv_file::CsvFile,
     problem::{Fault, Problem, ProblemKind},
     select::{KeyRule, globs, nothing_matches},
     spec::{Spec, TracingPoints, Tracings, Unpaired},
@@ -58,28 +59,19 @@ impl<'a> TracingReader<'a> {
     }
 
     fn read_table(&self, tree: &Tree, path: &str, rows: &mut Rows, plan: &mut Plan) -> Result<()> {
-        let bytes = tree.read(path)?;
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(&bytes[..]);
-        let fail = |error: csv::Error| Error::data(format!("{path}: {error}"));
-        let header = reader.headers().map_err(fail)?.clone();
-        let column = |name: &String| {
-            header.iter().position(|known| known == name).ok_or_else(|| {
-                let known: Vec<&str> = header.iter().collect();
-                Error::data(format!("{path}: no column `{name}`; it has {}", known.join(", ")))
-            })
-        };
         let settings = self.settings;
-        let (name, frame) = (column(&settings.name_column)?, column(&settings.frame_column)?);
         let points: &[String] = match &settings.points {
             TracingPoints::Chords(columns) => columns,
             TracingPoints::Contour(columns) => columns,
         };
-        let points = points.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+        let needed = [&settings.name_column, &settings.frame_column].into_iter().chain(points);
+        let needed: Vec<&str> = needed.map(String::as_str).collect();
+        let table = CsvFile::read(&tree.read(path)?, path, &[], &needed)?;
+        let columns = needed.iter().map(|name| table.column(name)).collect::<Result<Vec<_>>>()?;
+        let (name, frame, points) = (columns[0], columns[1], &columns[2..]);
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        for record in reader.records() {
-            let record = record.map_err(fail)?;
-            let line = record.position().map_or(0, csv::Position::line);
-            let field = |at: usize| record.get(at).unwrap_or_default();
+        for (line, row) in &table.rows {
+            let field = |at: usize| row.get(at).map_or("", String::as_str);
             if settings.no_frame.iter().any(|none| none == field(frame)) {
                 continue;
             }
@@ -92,7 +84,8 @@ impl<'a> TracingReader<'a> {
                 continue;
             };
             let number = |at: usize| {
-                field(at).parse::<f64>().map_err(|_| {
+                let number = field(at).parse().ok().filter(|number: &f64| number.is_finite());
+                number.ok_or_else(|| {
                     Error::data(format!("{path}, line {line}: `{}` is not a number", field(at)))
                 })
             };

@@ -88,6 +88,7 @@ fn every_word_is_named() {
     are_named("`[volumes]`", [words::<Flip>(), words::<Clear>()].concat());
     are_named("`[volumes]`", words::<GeometryRule>());
     are_named("`[outlines]`", [words::<OutlineFormat>(), words::<PolygonRule>()].concat());
+    are_named("`[outlines]`", words::<Sizes>());
     are_named("`[tracings]`", words::<TracingPoints>());
     are_named("Defects", keys::<Defect>());
 }

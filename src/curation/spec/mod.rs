@@ -20,8 +20,8 @@ pub use readers::{
     Volumes,
 };
 pub use rules::{
-    Class, Clean, Compare, Decode, Duplicates, Files, MaskRule, Opening, Resize, Strings, Table,
-    TableFormat, Unpaired,
+    Class, Clean, Compare, Decode, Duplicates, Files, MaskRule, Opening, Resize, Sizes, Strings,
+    Table, TableFormat, Unpaired,
 };
 
 use sonotune_archive::Inner;

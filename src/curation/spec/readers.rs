@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::rules::{Class, Clean, Compare, Decode, Files, MaskRule, Strings, Unpaired};
+use super::rules::{Class, Clean, Compare, Decode, Files, MaskRule, Sizes, Strings, Unpaired};
 use sonotune_formats::{Intensity, polygon::PolygonRule, volume::View};
 
 /// The one reader of a spec.
@@ -138,6 +138,9 @@ pub struct Outlines {
     /// What to do with an image without outlines.
     #[serde(default)]
     pub unpaired: Unpaired,
+    /// Whether the image must have the size that a labelme file gives.
+    #[serde(default)]
+    pub sizes: Sizes,
 }
 
 /// How files of outlines are found and what the outlines show.
@@ -173,7 +176,7 @@ pub enum OutlineFormat {
     Labelme,
 }
 
-/// Images annotated in COCO files; each ring of a polygon is an object.
+/// Images annotated in COCO files; an annotation is an object.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Coco {
@@ -181,12 +184,18 @@ pub struct Coco {
     pub images: Files,
     /// The COCO files.
     pub annotations: Vec<CocoAnnotations>,
-    /// Category by the category name in the COCO file.
+    /// Category by the category name in the COCO file; 0 drops its objects.
     #[serde(default)]
     pub categories: BTreeMap<String, u8>,
     /// Uses the category ids of the files unchanged, whatever their names.
     #[serde(default)]
     pub by_id: bool,
+    /// Whether each ring of a polygon is an object.
+    #[serde(default)]
+    pub each_ring: bool,
+    /// Whether the images must have the sizes that the files give.
+    #[serde(default)]
+    pub sizes: Sizes,
     /// What to do with images without an entry, and with entries without an image.
     #[serde(default)]
     pub unpaired: Unpaired,

@@ -229,6 +229,17 @@ pub enum Resize {
     Overlay,
 }
 
+/// What to do about an image whose size differs from the one in its annotation file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sizes {
+    /// A problem that names both: the outlines may belong to an image of another size.
+    #[default]
+    Check,
+    /// The outlines fit the image, whatever the file says.
+    Ignore,
+}
+
 /// A side file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -267,7 +278,7 @@ pub struct Table {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TableFormat {
-    /// Comma-separated; the first line is the header.
+    /// Separated by commas, semicolons, tabs or bars; the first line is the header.
     Csv,
     /// Words separated by blanks, without a header.
     Words,
