@@ -224,8 +224,8 @@ impl Work<'_> {
     ) -> Result<(PathBuf, LeftOut, Vec<String>)> {
         if depth > self.limits.max_depth {
             return Err(Error::data(format!(
-                "{key}: archives are nested more than {} deep, as in a bomb; \
-                 unpack it by hand if you trust it, and pass the folder",
+                "{key}: archives are nested more than {} deep, as in a zip bomb; \
+                 if you trust it, unpack it by hand and pass the folder",
                 self.limits.max_depth
             ))
             .into());

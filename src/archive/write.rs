@@ -42,8 +42,8 @@ impl Budget {
             return Ok(());
         }
         Err(Error::data(format!(
-            "{archive}: more than {} entries, the limit for one call, as in a bomb; \
-             unpack it by hand if you trust it, and pass the folder",
+            "{archive}: more than {} entries, the limit for one call, as a zip bomb \
+             would; if you trust it, unpack it by hand and pass the folder",
             self.max_files
         ))
         .into())
@@ -55,8 +55,8 @@ impl Budget {
             return Ok(());
         }
         Err(Error::data(format!(
-            "{archive}: unpacks to more than {} bytes, the limit for one call, as in a bomb; \
-             unpack it by hand if you trust it, and pass the folder",
+            "{archive}: unpacks to more than {} bytes, the limit for one call, as a zip bomb \
+             would; if you trust it, unpack it by hand and pass the folder",
             self.max_bytes
         ))
         .into())

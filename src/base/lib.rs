@@ -16,6 +16,7 @@ pub mod pickle;
 pub mod seed;
 pub mod stop;
 mod storage;
+pub mod unicode;
 pub mod words;
 
 pub use category::Category;

@@ -34,7 +34,7 @@ pub trait Schema: Serialize + DeserializeOwned {
     /// Ranges, and keys that contradict each other; each problem names its key.
     fn validate(&self) -> Vec<Problem>;
 
-    /// Refuses what is linked in, if two of it share a name.
+    /// Checks that no two linked-in types share a name.
     ///
     /// # Errors
     /// Names them.

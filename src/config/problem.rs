@@ -51,7 +51,7 @@ impl Problem {
         self
     }
 
-    /// The dotted key that it is about.
+    /// Sets the dotted key that the problem concerns.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = key.into();

@@ -48,7 +48,7 @@ pub struct Registered {
     pub summary: String,
 }
 
-/// All that is linked in, by table and name.
+/// Every type that is linked in, by table and name.
 ///
 /// The names are those that deserialisation accepts; typetag does not expose them, but lists them
 /// in the error for an unknown name.

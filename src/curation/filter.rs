@@ -183,7 +183,8 @@ fn no_category(option: &str, wanted: &str, file: &CocoFile) -> anyhow::Error {
     let known: Vec<&str> = file.categories.iter().map(|c| &*c.name).collect();
     let near = did_you_mean(&wanted.replace('*', ""), known.iter().copied());
     let known = names::quoted(&known);
-    let message = format!("{option} \"{wanted}\" matches no category{near}; they are {known}");
+    let message =
+        format!("{option} \"{wanted}\" matches no category{near}; the categories are {known}");
     Error::data(message).into()
 }
 

@@ -10,7 +10,6 @@ pub mod convert;
 mod csv_file;
 pub mod duplicates;
 pub mod export;
-mod exports;
 pub mod figure;
 pub mod filter;
 pub mod frame;

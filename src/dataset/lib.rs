@@ -8,6 +8,7 @@ pub mod coco;
 pub mod coco_dataset;
 mod counts;
 pub mod dataset;
+pub mod exports;
 pub mod files;
 pub mod findings;
 pub mod image_folder;

@@ -11,7 +11,7 @@ use crate::{
 const EMPTY: Rgb<u8> = Rgb([240, 244, 248]);
 const FULL: Rgb<u8> = Rgb([8, 64, 129]);
 const LABEL_SIZE: f32 = 16.0;
-/// Longest name that is written in full, pixels.
+/// Width up to which a name is written in full, in pixels.
 const LABEL_WIDTH: f32 = 200.0;
 
 /// Counts of pairs of classes, e.g. a confusion matrix.

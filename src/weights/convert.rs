@@ -316,8 +316,8 @@ fn check(
         let parts: Vec<Part> = made_of.iter().filter_map(|source| source.to).collect();
         if !parts.is_empty() && !Part::cover(&parts) {
             return Err(Error::weights(format!(
-                "{path}: `{name}` is made of several tensors, of which only {} are there; leave \
-                 them out with --drop PATTERN",
+                "{path}: `{name}` is assembled from several tensors, but only {} are present; \
+                 leave them out with --drop PATTERN",
                 parts.iter().map(Part::to_string).collect::<Vec<_>>().join(", ")
             ))
             .into());

@@ -15,7 +15,7 @@ use super::{
     keymap::{Recognised, recognise_if_known},
 };
 
-/// The contents of a file; nothing is read beyond the names.
+/// The contents of a file. Reads the names, not the values.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
     pub path: PathBuf,

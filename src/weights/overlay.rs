@@ -176,8 +176,10 @@ pub fn save_overlay(path: &Path, tensors: &[(String, Tensor)], info: &OverlayInf
     save_safetensors(path, tensors, &metadata)
 }
 
+/// Refuses an overlay as the base of a model.
+///
 /// # Errors
-/// When `file`, which is to be a model's base, is itself an overlay.
+/// If `file` is an overlay; names the base it needs.
 pub(super) fn refuse_as_base(file: &WeightsFile) -> Result<()> {
     let Some(text) = file.metadata().get(OVERLAY_KEY) else { return Ok(()) };
     let base = serde_json::from_str::<OverlayInfo>(text)

@@ -132,8 +132,8 @@ impl<'a> Sources<'a> {
             if !parts.is_empty() && !Part::cover(&parts) {
                 let keys: Vec<_> = sources.iter().map(|(_, key)| format!("`{key}`")).collect();
                 return Err(Error::weights(format!(
-                    "{}: the variable `{variable}` is made of several tensors, of which only {} \
-                     are there; is the file complete?",
+                    "{}: the variable `{variable}` is assembled from several tensors, but only {} \
+                     are present; is the file complete?",
                     file.path().display(),
                     keys.join(", ")
                 ))

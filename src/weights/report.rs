@@ -70,7 +70,7 @@ pub struct LoadReport {
     pub parts: Vec<LoadReport>,
 }
 
-/// A variable that got its values; one of several entries if the file keeps it in several tensors.
+/// A variable that was loaded; it has several entries if the file stores it as several tensors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Loaded {
     pub variable: String,

@@ -176,8 +176,9 @@ fn share_builds(config: &Path) {
     let (manifest, flags) = (read("Cargo.toml"), read(".cargo/config.toml"));
     let profiles = &manifest[manifest.find("[profile.dev]").unwrap()..];
     let flags = &flags[flags.find("[target.").unwrap()..];
-    let ours: String =
-        OURS.iter().map(|name| format!("[profile.dev.package.{name}]\nopt-level = 0\n")).collect();
+    let table = |name: &&str| format!("[profile.dev.package.{name}]\n");
+    let others = OURS.iter().map(table).filter(|table| !profiles.contains(table));
+    let ours: String = others.map(|table| table + "opt-level = 0\n").collect();
     let own = fs::read_to_string(config).unwrap();
     fs::write(config, format!("{own}\n{flags}\n{profiles}\n{ours}")).unwrap();
 }

@@ -55,7 +55,7 @@ pub enum LossConfig {
         #[serde(default = "two")]
         gamma: f64,
     },
-    /// One category among all, without scaling.
+    /// Softmax cross entropy over all categories, unscaled.
     CrossEntropy {
         /// Share of the target that is distributed over all categories.
         #[serde(default)]

@@ -69,7 +69,7 @@ impl TwoWayTransformer {
     }
 }
 
-/// Adds in place to the first, which nothing else needs; under autocast it is 16-bit, and the sum may
+/// Adds in place to `attended`, which nothing else uses; under autocast it is 16-bit, but the sum must
 /// not be.
 fn add(mut attended: Tensor, tokens: &Tensor) -> Tensor {
     if attended.kind() == tokens.kind() { attended.g_add_(tokens) } else { attended + tokens }

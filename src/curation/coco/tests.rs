@@ -207,5 +207,5 @@ fn faults_name_file_list_index_and_key() {
     assert!(format!("{:#}", read("[]").unwrap_err()).contains("a COCO file: an object"));
     assert!(format!("{:#}", read("{}").unwrap_err()).contains("neither `images` nor"));
     let labelme = r#"{"shapes":[],"imagePath":"a.png"}"#;
-    assert!(format!("{:#}", read(labelme).unwrap_err()).contains("is a file of labelme, not COCO"));
+    assert!(format!("{:#}", read(labelme).unwrap_err()).contains("is a labelme file, not COCO"));
 }

@@ -8,12 +8,11 @@ use sonotune_base::{Error, Segmentation, words::counted};
 use super::{
     Detail, Emit, Outline, Plan, Reader, RoleCount, Unit, decode_bytes,
     pairing::{Pairing, nearest, sort, unknown_label},
-    read_bytes,
+    read_bytes, refused_export,
 };
 use crate::{
     CocoFile, Frame, Mask, Pixels,
     coco::AnnotationRecord,
-    exports::Export,
     png::verbatim,
     problem::{Fault, Problem, ProblemKind},
     select::KeyRule,
@@ -22,6 +21,7 @@ use crate::{
     text::decode,
 };
 use sonotune_archive::Tree;
+use sonotune_dataset::exports::Export;
 
 pub(super) struct CocoReader<'a> {
     spec: &'a Spec,
@@ -68,7 +68,7 @@ impl<'a> CocoReader<'a> {
         let file = CocoFile::from_slice(&bytes, std::path::Path::new(path)).map_err(|error| {
             let export = decode(&bytes, path).ok().and_then(|text| Export::of(&text));
             let other = export.filter(|export| *export != Export::Coco);
-            other.map_or(error, |other| other.refused(path).into())
+            other.map_or(error, |other| refused_export(other, path).into())
         })?;
         let ids = self.category_ids(path, &file)?;
         let mut objects = BTreeMap::<u64, (Vec<Outline>, Vec<usize>)>::new();

@@ -27,12 +27,12 @@ use sonotune_base::{
 
 use crate::{
     Frame, Pixels, Provenance,
-    exports::Export,
     masks::StoredMask,
     problem::{Fault, Problem, ProblemKind},
     spec::{Reader as Settings, Spec},
 };
 use sonotune_archive::Tree;
+use sonotune_dataset::exports::Export;
 
 /// What is read together: an image, a volume or a video with its masks.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -101,7 +101,7 @@ pub struct Plan {
     pub units: Vec<Unit>,
     /// What was wrong; the affected units are not in `units`.
     pub problems: Vec<Problem>,
-    /// Files by role, for display: what matched what.
+    /// Files by role, for display: which pattern matched how many.
     pub roles: Vec<RoleCount>,
     /// Images left out because the spec says so.
     pub skipped: Vec<String>,
@@ -196,10 +196,22 @@ fn decode_bytes(bytes: &[u8], name: &str) -> Result<Pixels, Problem> {
     })
 }
 
+/// What the file at `path` of another tool is, and what can be read instead.
+fn refused_export(export: Export, path: &str) -> Error {
+    let remedy = match (export.to_coco(), export) {
+        (Some(coco), _) => format!("{coco} and read that with [coco]"),
+        (None, Export::Coco) => "read it with [coco]".to_owned(),
+        (None, Export::CocoResults) => "name the COCO annotations instead".to_owned(),
+        (None, Export::Labelme) => "read it with [outlines] and format = \"labelme\"".to_owned(),
+        _ => "export masks as images and read them with [rasters]".to_owned(),
+    };
+    Error::data(format!("{path}: is {}, which this reader does not read; {remedy}", export.name()))
+}
+
 /// Why a file is not an image: if it is another tool's export, that tool.
 fn undecodable(error: anyhow::Error, bytes: &[u8], name: &str) -> Problem {
     let export = std::str::from_utf8(bytes).ok().and_then(Export::of);
-    let refused = export.map(|export| export.refused(name));
+    let refused = export.map(|export| refused_export(export, name));
     Problem::unreadable(&refused.map_or_else(|| error.context(name.to_owned()), Into::into))
 }
 

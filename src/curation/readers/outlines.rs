@@ -6,17 +6,17 @@ use super::{
     Emit, MaskFile, Plan, Reader, Unit, decode_bytes,
     labelme::{Drawing, Labelme},
     pairing::Pairing,
-    read_bytes,
+    read_bytes, refused_export,
 };
 use crate::{
     Frame, Mask, Pixels,
-    exports::Export,
     png::verbatim,
     problem::{Fault, Problem, ProblemKind},
     spec::{MaskRule, OutlineFormat, OutlineRule, Outlines, Spec},
     text::decode,
 };
 use sonotune_archive::Tree;
+use sonotune_dataset::exports::Export;
 use sonotune_formats::polygon::{PolygonRule, fill, vertex};
 
 pub(super) struct OutlineReader<'a> {
@@ -36,7 +36,8 @@ impl<'a> OutlineReader<'a> {
         let bytes = read_bytes(&tree.path(&file.path), &file.path)?;
         let text = decode(&bytes, &file.path).map_err(|e| Problem::unreadable(&e.into()))?;
         let fail = |error: serde_json::Error| {
-            let other = Export::of(&text).map(|export| export.refused(&file.path).to_string());
+            let other =
+                Export::of(&text).map(|export| refused_export(export, &file.path).to_string());
             let message = other.unwrap_or_else(|| format!("{}: {error}", file.path));
             Problem::new(ProblemKind::Unreadable, message)
         };
@@ -71,7 +72,7 @@ impl Reader for OutlineReader<'_> {
             let export = decode(&bytes, &role.example).ok().and_then(|text| Export::of(&text));
             let own = (self.settings.format == OutlineFormat::Labelme).then_some(Export::Labelme);
             if let Some(other) = export.filter(|_| export != own) {
-                bail!(other.refused(&role.example));
+                bail!(refused_export(other, &role.example));
             }
         }
         Ok(plan)

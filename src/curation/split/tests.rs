@@ -289,7 +289,7 @@ fn images_that_tell_no_patient_are_counted() {
 fn with_keys(keys: &[&str]) -> CocoFile {
     let image = |(i, keys): (usize, &&str)| {
         let comma = if keys.is_empty() { "" } else { "," };
-        format!(r#"{{"file_name":"{i}.png","height":8,"width":8{comma}{keys}}}"#)
+        format!(r#"{{"id":{i},"file_name":"{i}.png","height":8,"width":8{comma}{keys}}}"#)
     };
     let images: Vec<String> = keys.iter().enumerate().map(image).collect();
     let json = format!(

@@ -24,7 +24,6 @@ use sonotune_base::Error;
 
 pub use sonotune_base::json::{Integer, Number, Text, Unsigned};
 
-pub(crate) use crate::coco::text::decoded;
 pub use crate::coco::{
     extra::Extra,
     fields::{Bbox, Flag},

@@ -102,7 +102,7 @@ fn what_a_file_is_comes_before_what_its_parser_says() {
         (b"PK\x03\x04", "a.json: is not JSON, but a ZIP archive"),
         (b"{'images': []}", "a.json: is a Python dict, not JSON"),
         (b"{\"images\": [{\"file_name\": \"\xe4.png\"}]}", "a.json: is not UTF-8"),
-        (b"{\"shapes\": [], \"imagePath\": \"\"}", "a.json: is a file of labelme, not COCO"),
+        (b"{\"shapes\": [], \"imagePath\": \"\"}", "a.json: is a labelme file, not COCO"),
         (b"{\"id\": 1}\n{\"id\": 2}", "a.json: holds 2 JSON values, as a file of JSON lines"),
     ] {
         let error = from_slice::<File<Plain<Integer>>>(bytes, Path::new("a.json")).err().unwrap();

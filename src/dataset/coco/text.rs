@@ -2,8 +2,10 @@
 
 use std::{borrow::Cow, path::Path};
 
-use anyhow::{Context, Result};
-use sonotune_base::{Error, image_io::format_name};
+use super::tools::remedy;
+use crate::exports::Export;
+use anyhow::Result;
+use sonotune_base::{Error, image_io::format_name, unicode::to_utf8};
 
 /// The JSON in the bytes of the file at `path`: UTF-8 without a byte order mark, decoded from UTF-16 if need
 /// be.
@@ -12,7 +14,7 @@ use sonotune_base::{Error, image_io::format_name};
 /// Says what the file is if it is not JSON, or that it is empty.
 pub fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<Cow<'a, [u8]>> {
     let refused = |what: String| Error::data(format!("{}: {what}", path.display())).into();
-    let text = match decoded(bytes).map_err(|error| refused(error.to_string()))? {
+    let text = match to_utf8(bytes).map_err(|what| refused(what.to_owned()))? {
         Cow::Borrowed(text) => text,
         decoded => return Ok(decoded),
     };
@@ -27,36 +29,6 @@ pub fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<Cow<'a, [u8]>> {
             None => Ok(Cow::Borrowed(text)),
         },
     }
-}
-
-/// UTF-8 without a byte order mark, from UTF-8 or UTF-16.
-///
-/// # Errors
-/// If it is not valid UTF-16.
-pub(crate) fn decoded(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
-    let Some(units) = utf_16(bytes) else {
-        return Ok(Cow::Borrowed(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)));
-    };
-    let text: Result<String, _> = char::decode_utf16(units).collect();
-    let text = text.context("is UTF-16, but not valid: export it again")?;
-    Ok(Cow::Owned(text.trim_start_matches('\u{feff}').as_bytes().to_owned()))
-}
-
-/// The units of UTF-16, which shows by its mark, or by the zero in its first character: a file of JSON
-/// begins with ASCII.
-fn utf_16(bytes: &[u8]) -> Option<impl Iterator<Item = u16>> {
-    let read: fn([u8; 2]) -> u16 = match *bytes {
-        [0xff, 0xfe, 0, 0, ..] => return None,
-        [0xff, 0xfe, ..] => u16::from_le_bytes,
-        [b'{' | b'[', 0, next, ..] if next != 0 => u16::from_le_bytes,
-        [0xfe, 0xff, ..] | [0, b'{' | b'[', ..] => u16::from_be_bytes,
-        _ => return None,
-    };
-    Some(bytes.chunks(2).map(move |pair| match *pair {
-        [a, b] => read([a, b]),
-        // Half a character: not valid.
-        _ => 0xd800,
-    }))
 }
 
 /// A signature at an offset, what it stands for, and what to do.
@@ -74,8 +46,6 @@ const KINDS: &[Kind] = &[
     (0, b"BZh", "compressed with bzip2", "unpack it, and name the result"),
     (0, b"\xfd7zXZ\0", "compressed with xz", "unpack it, and name the result"),
     (0, b"\x28\xb5\x2f\xfd", "compressed with Zstandard", "unpack it, and name the result"),
-    (0, b"\xff\xfe\0\0", "a text in UTF-32", "save it as UTF-8"),
-    (0, b"\0\0\xfe\xff", "a text in UTF-32", "save it as UTF-8"),
     (0, b"\x80", "a Python pickle", "write the annotations with json.dump"),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", AS_JSON),
     (0, b"\x93NUMPY", "a NumPy array", AS_JSON),
@@ -124,26 +94,17 @@ fn other_kind(bytes: &[u8], path: &Path) -> Option<String> {
 /// Texts that are not JSON, by their beginning.
 fn other_text(head: &str) -> Option<String> {
     const COCO: &str = "name a COCO file instead";
+    if let Some(tool) = Export::of_text(head) {
+        return Some(format!("is not JSON, but {}: {}", tool.name(), remedy(tool)));
+    }
     let line = head.lines().next().unwrap_or_default();
-    let numbers: Vec<Option<f64>> = line.split_whitespace().map(|word| word.parse().ok()).collect();
     let has_key = |key: &str| head.lines().any(|line| line.starts_with(key));
     let (what, remedy) = match head.to_lowercase() {
         low if low.starts_with("<!doctype html") || low.starts_with("<html") => (
             "a web page (HTML), such as one that asks for a login",
             "download the file again, logged in",
         ),
-        low if low.starts_with('<') => match () {
-            () if low.contains("<annotations>") => {
-                ("an XML file of CVAT", "in CVAT, export the task as \"COCO 1.0\"")
-            }
-            () if low.contains("<annotation") => {
-                ("an XML file of Pascal VOC", "export or convert the annotations to COCO")
-            }
-            () => ("an XML file", COCO),
-        },
-        _ if numbers.len() >= 5 && numbers.iter().all(Option::is_some) => {
-            ("a label file of YOLO", "export or convert the labels to COCO")
-        }
+        low if low.starts_with('<') => ("an XML file", COCO),
         _ if has_key("names:") && (has_key("train:") || has_key("nc:")) => {
             ("a data file of YOLO (YAML)", "export or convert the labels to COCO")
         }
@@ -165,22 +126,9 @@ mod tests {
 
     #[test]
     fn json_is_read_in_every_encoding_that_shows() {
-        const JSON: &str = " {\"é\": \"𝄞\"}";
-        let units = |mark: bool| {
-            let text = if mark { format!("\u{feff}{JSON}") } else { JSON.trim().to_owned() };
-            text.encode_utf16().collect::<Vec<u16>>()
-        };
-        let little = |mark| units(mark).into_iter().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
-        let big = |mark| units(mark).into_iter().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
-        for bytes in [JSON.into(), format!("\u{feff}{JSON}").into_bytes(), little(true), big(true)]
-        {
-            assert_eq!(read(&bytes).unwrap(), JSON);
-        }
-        for bytes in [little(false), big(false)] {
-            assert_eq!(read(&bytes).unwrap(), JSON.trim());
-        }
-        let half = &little(true)[..little(true).len() - 1];
-        assert!(read(half).unwrap_err().contains("is UTF-16, but not valid"));
+        let utf16: Vec<u8> = "{\"é\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(read(&utf16).unwrap(), "{\"é\"}");
+        assert!(read(&utf16[..utf16.len() - 1]).unwrap_err().contains("UTF-16, but is damaged"));
         // JSON with mistakes is the parser's business.
         assert_eq!(read(b"images: {").unwrap(), "images: {");
     }
@@ -195,17 +143,17 @@ mod tests {
             (b"PK\x03\x04..", "is not JSON, but a ZIP archive: unpack it"),
             (b"\x1f\x8b\x08", "(`gzip -dc < \"train.json\" > unpacked.json`), and name the result"),
             (&tar, "but a TAR archive"),
-            (b"\xff\xfe\0\0{\0\0\0", "but a text in UTF-32"),
+            (b"\xff\xfe\0\0{\0\0\0", "is text in UTF-32"),
             (b"version https://git-lfs.github.com/spec/v1\noid", "but a Git LFS pointer"),
             (b"\x80\x04\x95", "but a Python pickle"),
             (b"\0\0\0\0\0", "holds only zeros"),
             (b"\x89PNG\r\n\x1a\n", "but an image (PNG)"),
             (b"\n<!DOCTYPE html>", "but a web page (HTML)"),
             (b"\xef\xbb\xbf<html>", "but a web page (HTML)"),
-            (b"<?xml version='1.0'?><annotations><image", "but an XML file of CVAT"),
-            (b"<annotation verified=\"no\"><folder>", "but an XML file of Pascal VOC"),
+            (b"<?xml version='1.0'?><annotations><image", "but an XML export of CVAT"),
+            (b"<annotation verified=\"no\"><folder>", "but a file of Pascal VOC boxes"),
             (b"<svg>", "is not JSON, but an XML file: name"),
-            (b"0 0.5 0.5 0.2 0.1\n1 0.5", "but a label file of YOLO"),
+            (b"0 0.5 0.5 0.2 0.1\n1 0.5 0.5 0.1 0.1", "but a file of YOLO labels"),
             (b"train: a\nval: b\nnames:\n  0: a", "but a data file of YOLO"),
             (b"filename,width,height\n", "but a table"),
         ];

@@ -6,68 +6,18 @@ use serde_json::value::RawValue;
 use sonotune_base::names::quoted;
 
 use super::FILE;
-
-/// Where a tool's keys are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
-    /// In the object that is the file.
-    Top,
-    /// In the first entry of the list or object that is the file.
-    Entry,
-}
-
-/// Where its keys are, those it always has, its name, and what to do.
-type Tool = (At, &'static [&'static str], &'static str, &'static str);
-
-const EXPORT: &str = "export the annotations as COCO";
-
-const TOOLS: &[Tool] = &[
-    (
-        At::Top,
-        &["shapes", "imagePath"],
-        "a file of labelme",
-        "convert the folder of such files with `sonotune data convert` (`[outlines]` with `format = \"labelme\"`)",
-    ),
-    (At::Top, &["_via_img_metadata"], "a project of VIA", "in VIA, export the annotations as COCO"),
-    (
-        At::Entry,
-        &["filename", "regions"],
-        "a file of VIA",
-        "in VIA, export the annotations as COCO",
-    ),
-    (At::Entry, &["data", "annotations"], "a file of Label Studio", EXPORT),
-    (At::Entry, &["data", "completions"], "a file of Label Studio", EXPORT),
-    (At::Entry, &["annotation_id", "annotator"], "a file of Label Studio", EXPORT),
-    (At::Top, &["data", "annotations"], "a file of Label Studio", EXPORT),
-    (At::Top, &["items", "categories"], "a file of Datumaro", EXPORT),
-    (At::Top, &["objects", "size"], "a file of Supervisely", EXPORT),
-    (At::Top, &["data_row"], "a file of Labelbox", EXPORT),
-    (At::Entry, &["data_row"], "a file of Labelbox", EXPORT),
-    (At::Top, &["item", "annotations"], "a file of V7 Darwin", EXPORT),
-    (At::Entry, &["image", "annotations"], "a file of Create ML", EXPORT),
-    (At::Top, &["features", "type"], "GeoJSON", EXPORT),
-    (At::Entry, &["geometry", "properties"], "GeoJSON", EXPORT),
-    (
-        At::Entry,
-        &["image_id", "category_id"],
-        "a list of annotations or detections",
-        "name the file that also lists the images and categories",
-    ),
-];
+use crate::exports::Export;
 
 /// What `text` is if it is JSON but not COCO, as the rest of a message. `None` if it has COCO's lists, or if
 /// its beginning is not JSON.
 pub fn other_json(text: &[u8]) -> Option<String> {
     let (first, count) = values(text)?;
     let (top, entry) = (keys(first), first_entry(first).map(keys).unwrap_or_default());
-    let has = |at: At, key: &str| match at {
-        At::Top => top.iter().any(|k| k == key),
-        At::Entry => entry.iter().any(|k| k == key),
-    };
-    let is_coco = ["images", "annotations", "categories"].iter().all(|list| has(At::Top, list));
-    let tool = TOOLS.iter().find(|(at, keys, ..)| keys.iter().all(|key| has(*at, key)));
-    match tool.filter(|_| !is_coco) {
-        Some((.., name, remedy)) => Some(format!("is {name}, not COCO: {remedy}")),
+    let is_coco =
+        ["images", "annotations", "categories"].iter().all(|l| top.iter().any(|k| k == l));
+    let tool = Export::of_keys(&top, &entry).filter(|tool| *tool != Export::Coco);
+    match tool {
+        Some(tool) => Some(format!("is {}, not COCO: {}", tool.name(), remedy(tool))),
         None if count > 1 => Some(format!("{}: expected {FILE}", json_lines(count))),
         None if is_coco || top.is_empty() => None,
         None => {
@@ -76,6 +26,17 @@ pub fn other_json(text: &[u8]) -> Option<String> {
             Some(format!("has the keys {}{more}: expected {FILE}", quoted(shown)))
         }
     }
+}
+
+/// How to get a COCO file from what a tool wrote.
+pub(super) fn remedy(tool: Export) -> &'static str {
+    tool.to_coco().unwrap_or(match tool {
+        Export::Labelme => {
+            "convert the folder of such files with `sonotune data convert` (`[outlines]` with `format = \"labelme\"`)"
+        }
+        Export::CocoResults => "name the file that also lists the images and categories",
+        _ => "export the annotations as COCO",
+    })
 }
 
 /// What a result file is if it holds several JSON values.
@@ -115,16 +76,19 @@ mod tests {
     #[test]
     fn files_of_other_tools_are_named() {
         for (json, expected) in [
-            (r#"{"version": "5", "shapes": [], "imagePath": "a.png"}"#, "is a file of labelme"),
-            (r#"{"_via_settings": {}, "_via_img_metadata": {}}"#, "is a project of VIA"),
-            (r#"{"a.png1": {"filename": "a.png", "regions": []}}"#, "is a file of VIA"),
-            (r#"[{"id": 1, "data": {}, "annotations": []}]"#, "is a file of Label Studio"),
-            (r#"{"info": {}, "items": [], "categories": {}}"#, "is a file of Datumaro"),
-            (r#"{"tags": [], "size": {}, "objects": []}"#, "is a file of Supervisely"),
-            ("{\"data_row\": {}}\n{\"data_row\": {}}", "is a file of Labelbox"),
-            (r#"[{"image": "a.png", "annotations": []}]"#, "is a file of Create ML"),
-            (r#"{"type": "FeatureCollection", "features": []}"#, "is GeoJSON"),
-            (r#"[{"image_id": 1, "category_id": 1}]"#, "is a list of annotations or detections"),
+            (r#"{"version": "5", "shapes": [], "imagePath": "a.png"}"#, "is a labelme file"),
+            (r#"{"_via_settings": {}, "_via_img_metadata": {}}"#, "is an export of VIA"),
+            (r#"{"a.png1": {"filename": "a.png", "regions": []}}"#, "is an export of VIA"),
+            (r#"[{"id": 1, "data": {}, "annotations": []}]"#, "is a JSON export of Label Studio"),
+            (r#"{"info": {}, "items": [], "categories": {}}"#, "is a Datumaro export"),
+            (r#"{"tags": [], "size": {}, "objects": []}"#, "is a Supervisely file"),
+            ("{\"data_row\": {}}\n{\"data_row\": {}}", "is an export of Labelbox"),
+            (r#"[{"image": "a.png", "annotations": []}]"#, "is a file of Create ML boxes"),
+            (r#"{"type": "FeatureCollection", "features": []}"#, "is a GeoJSON file"),
+            (
+                r#"[{"image_id": 1, "category_id": 1}]"#,
+                "is a list of COCO predictions or annotations",
+            ),
             ("{\"id\": 1}\n{\"id\": 2}\n\n{\"id\"", "holds 2 JSON values, as a file of JSON lines"),
             (
                 r#"{"image": [], "annotation": []}"#,

@@ -7,14 +7,14 @@ use csv::StringRecord;
 use sonotune_base::words::did_you_mean;
 
 use super::{PromptedImage, PromptedObject};
-use crate::{ObjectPrompt, PointPrompt, coco::decoded};
-use sonotune_base::names::quoted;
+use crate::{ObjectPrompt, PointPrompt};
+use sonotune_base::{names::quoted, unicode::to_utf8};
 
 const COLUMNS: [&str; 10] =
     ["image", "name", "category", "x", "y", "label", "x0", "y0", "x1", "y1"];
 
 pub(super) fn images(bytes: &[u8]) -> Result<Vec<PromptedImage>> {
-    let bytes = decoded(bytes)?;
+    let bytes = to_utf8(bytes).map_err(|what| anyhow!(what))?;
     let header = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
     // A spreadsheet writes what its language uses.
     let delimiter = [b',', b';', b'\t'].into_iter().find(|byte| header.contains(byte));

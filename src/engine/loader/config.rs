@@ -12,7 +12,7 @@ pub struct LoaderConfig {
     pub num_workers: usize,
     /// Batches prepared ahead.
     pub prefetch_batches: usize,
-    /// A new order each epoch in training.
+    /// Shuffles the training images anew every epoch.
     pub shuffle: bool,
     /// What to do with an image that cannot be used.
     pub bad_images: BadImages,

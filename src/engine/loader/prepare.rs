@@ -52,7 +52,7 @@ enum Content {
 pub(super) fn prepare(plan: &Plan, record: &Record, change: Augmentation) -> Result<Prepared> {
     caught(|| prepare_unguarded(plan, record, change)).unwrap_or_else(|message| {
         let path = record.path.display();
-        Err(Error::data(format!("image {path}: preparing it failed: {message}")).into())
+        Err(Error::data(format!("image {path} cannot be prepared: {message}")).into())
     })
 }
 

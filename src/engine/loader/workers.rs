@@ -169,7 +169,7 @@ fn serve(
 fn work(plan: &Plan, dataset: &Dataset, job: &Job) -> Option<Result<Finished>> {
     let Job { batch, slot, place } = job;
     // A panic here is the image's own error, and its neighbours are not kept waiting.
-    let filled = catching(|| "preparing it failed".to_owned(), || fill(plan, dataset, *place));
+    let filled = catching(|| "cannot be prepared".to_owned(), || fill(plan, dataset, *place));
     let filled = filled.map_err(|error| {
         let (image, of) = (slot + 1, plan.loader.batch_size);
         let (batch, position) = (batch.step, place.position);
@@ -243,7 +243,7 @@ mod tests {
             let (done, finished) = workers.receive().unwrap();
             let error = format!("{:#}", finished.unwrap_err());
             let expected =
-                format!("batch {step}, image 1 of 8 (position 7): preparing it failed: index");
+                format!("batch {step}, image 1 of 8 (position 7): cannot be prepared: index");
             assert!(done == step && error.starts_with(&expected), "{error}");
         }
         assert_eq!(workers.work_done().1, 2);

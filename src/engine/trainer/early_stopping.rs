@@ -10,7 +10,7 @@ use sonotune_metrics::Direction;
 pub struct EarlyStoppingConfig {
     /// Evaluations in a row without improvement after which the run ends.
     pub patience: u64,
-    /// An improvement is more than this.
+    /// A score counts as improved if it improves by more than this.
     #[serde(default)]
     pub min_delta: f64,
 }

@@ -70,7 +70,7 @@ pub struct Detection<'a> {
     pub score: f64,
     /// XYWH, pixels of the image.
     pub bbox: [f64; 4],
-    /// Absent: that of the mask for [`IouType::Segm`], of the box for [`IouType::Bbox`].
+    /// If absent, the mask's area for [`IouType::Segm`], the box's for [`IouType::Bbox`].
     pub area: Option<f64>,
     /// Needed for [`IouType::Segm`].
     pub mask: Option<&'a Rle>,

@@ -323,9 +323,9 @@ impl RunConfig {
             ),
             Some(every) if every.saturating_mul(stopping.patience + 1) >= self.train.max_steps => {
                 let message = format!(
-                    "the first evaluation and {} more, one every {every} steps, are not done before \
-                     the run ends at step {}: it never stops early",
-                    stopping.patience, self.train.max_steps
+                    "never takes effect: the run ends at step {}, before the first evaluation and {} \
+                     more, one every {every} steps",
+                    self.train.max_steps, stopping.patience
                 );
                 findings.warning("train.early_stopping.patience", message);
             }

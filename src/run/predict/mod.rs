@@ -193,7 +193,7 @@ struct Predicting<'a> {
     plan: LoadPlan,
     min_score: f64,
     outputs: Outputs<'a>,
-    /// What the names of images are relative to.
+    /// Folder that image names are relative to.
     base: PathBuf,
     categories: &'a [Category],
     failures: Vec<String>,

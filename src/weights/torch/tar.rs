@@ -107,9 +107,9 @@ fn read_tensors(
             anyhow::bail!("a tensor is not described by a triple");
         };
         let storage = key_text(&graph, storage)?;
-        let &(span, dtype) = storages
-            .get(&storage)
-            .with_context(|| format!("a tensor of the unknown storage {storage}"))?;
+        let &(span, dtype) = storages.get(&storage).with_context(|| {
+            format!("a tensor refers to storage {storage}, which the file does not hold")
+        })?;
         let ndim = i32::from_le_bytes(pickles.array()?);
         ensure!((0..=64).contains(&ndim), "a tensor has {ndim} dimensions");
         // The number of dimensions was once written as eight bytes.

@@ -278,7 +278,7 @@ fn an_object_with_a_box_and_no_mask_is_a_problem() {
         let message = source.refused(&spec);
         let named = "a.png: 1 object without a mask in all.json (annotations[1]), and a box";
         says(&message, &["1 with an object that has no mask", named]);
-        let dropped = spec.replace("nodule = 1", "nodule = 0");
+        let dropped = format!("empty = \"keep\"\n{}", spec.replace("nodule = 1", "nodule = 0"));
         assert!(source.converted(&dropped).annotations.is_empty());
     }
 }

@@ -72,7 +72,7 @@ pub enum Arch {
     Base,
     /// ViT-L: 1024 wide, 24 blocks of 16 heads, global 5, 11, 17, 23.
     Large,
-    /// ViT-H: 1280 wide, 32 blocks of 16 heads, global 7, 15, 23, 31.
+    /// ViT-H: 1280 wide, 32 blocks of 16 heads, global attention in blocks 7, 15, 23 and 31.
     Huge,
 }
 

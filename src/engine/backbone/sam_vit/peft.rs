@@ -32,11 +32,11 @@ pub struct LoraConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LoraTarget {
-    /// The queries' third of `attn.qkv`.
+    /// The third of `attn.qkv` that computes the queries.
     Q,
-    /// The keys' third.
+    /// The third of `qkv` that computes the keys.
     K,
-    /// The values' third.
+    /// The third of `qkv` that computes the values.
     V,
     /// `attn.proj`.
     Proj,
