@@ -85,7 +85,7 @@ fn the_annotation_of_id_zero_counts_and_is_noted() {
 /// Replaces the first occurrence of a text, and what the error must say then.
 const TRUTH_FAULTS: &[(&str, &str, &[&str])] = &[
     (TRUTH, "", &["is empty (0 bytes)"]),
-    (TRUTH, FOUND, &["is a list of annotations or detections, not COCO"]),
+    (TRUTH, FOUND, &["is a list of COCO predictions or annotations, not COCO"]),
     ("{\"id\": 5.0}", "{}", &["images[2]: `id` is missing: give each image an `id`"]),
     (TRUTH, "[]", &["an object with the lists `images`, `annotations`, `categories`"]),
     ("{\"id\": 5.0}", "{\"id\": 1}", &["two entries of `images` have the id 1"]),
