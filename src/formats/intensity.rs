@@ -40,7 +40,7 @@ impl Intensity {
         }
     }
 
-    /// Whether [`Plane::to_pixels`] needs the range of the whole file.
+    /// Whether [`Plane::to_pixels`](crate::elements::Plane::to_pixels) needs the range of the whole file.
     pub(super) fn needs_range(self) -> bool {
         matches!(self, Self::Range | Self::Exact)
     }

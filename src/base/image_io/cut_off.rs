@@ -20,7 +20,7 @@ use crate::Error;
 /// WebP file.
 ///
 /// # Errors
-/// Same errors as [`decode_file`](super::decode_file). Pixels are not looked at: a file that passes
+/// Same errors as [`decode_file`]. Pixels are not looked at: a file that passes
 /// may still be damaged.
 pub fn check_header(path: &Path, options: DecodeOptions) -> Result<((u32, u32), bool)> {
     let failed = |e| cannot_read(path, e);
