@@ -22,7 +22,7 @@ pub struct PhantomImage {
     pub patient: usize,
     /// Geometry of the beams.
     pub probe: ProbeType,
-    /// Centre frequency.
+    /// Centre frequency of the probe.
     pub frequency_mhz: f64,
     /// Depth of the field of view.
     pub depth_mm: f64,

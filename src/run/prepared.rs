@@ -25,7 +25,7 @@ pub(crate) struct Prepared<'a> {
     pub(crate) device_reason: String,
 }
 
-/// What the variables start from.
+/// Where the initial values of the variables come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
     /// The pretrained weights of the config, or random values if it names none.

@@ -29,7 +29,7 @@ pub(super) fn keep_counts(
     keep(logger, Kept::of(run_dir).write_counts(&counts));
 }
 
-/// Writes `report.html` once training has ended, in whatever way.
+/// Writes `report.html` once training has ended, however it ended.
 pub(super) fn after_training(logger: &RunLogger, run_dir: &Path) {
     match report::write(run_dir) {
         Ok(path) => logger.info(&format!("report: {}", path.display())),

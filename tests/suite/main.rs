@@ -30,6 +30,7 @@ mod predict_prompts;
 mod prompts_support;
 mod random_failures;
 mod raw_support;
+mod real_datasets;
 mod report;
 mod resume_killed;
 mod resume_oracle;

@@ -21,7 +21,7 @@ impl LinearAxis {
         Self { ticks, scale }
     }
 
-    /// Distance of `value` from the origin, pixels.
+    /// Distance of `value` from the origin, in pixels.
     #[must_use]
     pub fn place(&self, value: f32) -> f32 {
         value * self.scale
