@@ -169,15 +169,17 @@ impl Dataset {
         if !path.exists() {
             return Err(Error::data(format!("{}: no such file or folder", path.display())).into());
         }
+        let mut notes = Vec::new();
         let (base, files) = if path.is_file() {
             (path.parent().unwrap_or(Path::new("")), vec![path.to_path_buf()])
         } else {
             let found = find_images(path)?;
-            if found.images.is_empty()
-                && let Some(others) = found.others_in_words()
-            {
-                let message = format!("{}: no images; {others}", path.display());
-                return Err(Error::data(message).into());
+            if let Some(others) = found.others_in_words() {
+                if found.images.is_empty() {
+                    let message = format!("{}: no images; {others}", path.display());
+                    return Err(Error::data(message).into());
+                }
+                notes.push(format!("left out: {others}"));
             }
             (path, found.images)
         };
@@ -185,7 +187,7 @@ impl Dataset {
             .into_iter()
             .map(|file| Record::new(ImageId::Text(relative_text(&file, base).into()), file))
             .collect();
-        let dataset = Self { records, source: path.to_path_buf(), ..Self::default() };
+        let dataset = Self { records, notes, source: path.to_path_buf(), ..Self::default() };
         dataset.ensure_images()?;
         Ok(dataset)
     }

@@ -11,12 +11,15 @@ use sonotune_base::Rle;
 
 use crate::support::{assert_success, read_json, sonotune};
 
+/// The mask files of an image.
+type Masks = fn(&Path) -> Vec<PathBuf>;
+
 /// A mask file decoded the plain way, to the size of its image: `(height, width)`.
 type Decode = fn(&Path, (u32, u32)) -> Vec<bool>;
 
 #[test]
 fn published_datasets_convert_pixel_for_pixel() {
-    let sets: [(&str, &str, fn(&Path) -> Vec<PathBuf>, Decode); 3] = [
+    let sets: [(&str, &str, Masks, Decode); 3] = [
         ("busi", "BUSI", busi_masks, |path, _| grey(path).1.iter().map(|&v| v >= 150).collect()),
         (
             "stu-hospital",
@@ -40,7 +43,7 @@ fn published_datasets_convert_pixel_for_pixel() {
     }
 }
 
-fn compare(source: &Path, out: &Path, masks: fn(&Path) -> Vec<PathBuf>, decode: Decode) {
+fn compare(source: &Path, out: &Path, masks: Masks, decode: Decode) {
     let coco = read_json(&out.join("annotations/all.json"));
     let mut objects: HashMap<u64, Vec<Rle>> = HashMap::new();
     for object in coco["annotations"].as_array().unwrap() {

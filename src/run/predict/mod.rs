@@ -120,7 +120,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
         base: base_of(&options.images).to_owned(),
         categories: &categories,
         failures: Vec::new(),
-        notes: Notes::default(),
+        notes: Notes { others: dataset.notes.clone(), ..Notes::default() },
     };
     predicting.all(&dataset)?;
     let Predicting { outputs, failures, notes, min_score, .. } = predicting;

@@ -281,6 +281,7 @@ fn bare_images_have_their_relative_path_as_id() {
     let dir = tree(&[("b/2.png", ""), ("1.webp", ""), ("b/x.csv", "")]);
     let data = Dataset::from_images(dir.path()).unwrap();
     assert_eq!(listed(&data), [("1.webp".into(), vec![]), ("b/2.png".into(), vec![])]);
+    assert_eq!(data.notes, ["left out: there is one file with another ending, x.csv"]);
     let one = Dataset::from_images(&dir.path().join("b/2.png")).unwrap();
     assert_eq!(listed(&one), [("2.png".into(), vec![])]);
 
