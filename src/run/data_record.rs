@@ -115,8 +115,8 @@ impl SplitRecord {
             }
             if touched > 0 {
                 notes.push(format!(
-                    "{} of the {split} split were written since the run began, with the same size: \
-                     the run goes on as if the pixels were the same",
+                    "{split} split: {} written since the run began, with the same size: the run goes on \
+                     as if the pixels were the same",
                     counted(touched, "image file")
                 ));
             }

@@ -23,8 +23,8 @@ pub(crate) fn metric_names(multi_label: bool) -> Vec<String> {
 /// Scores image-level predictions.
 ///
 /// Metrics are fractions; `precision`, `recall` and `f1` are means over all categories, where those
-/// without images count as 0 (their own figures are undefined); `auroc` (one against the rest) and `map` are means over the categories
-/// for which they are defined, NaN if there are none.
+/// without images count as 0 (their own figures are undefined); `auroc` (one against the rest) and `map`
+/// are means over the categories for which they are defined, NaN if there are none.
 #[derive(Debug)]
 pub(crate) struct ClassificationEvaluator {
     category_names: Vec<String>,

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 
-/// Refuses a JPEG of 12 bits or without losses, and one that ends before its end-of-image marker. The decoder would fill the rest with
-/// grey, and the model would be trained on half an image.
+/// Refuses a JPEG of 12 bits or without losses, and one that ends before its end-of-image marker: the
+/// decoder would fill the rest with grey, and the model would be trained on half an image.
 ///
 /// Walks the segments up to the first scan; in scan data 0xFF is escaped, so the marker's two
 /// bytes can only be the marker. Thumbnails inside EXIF segments have their own marker and are

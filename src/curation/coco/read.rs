@@ -44,7 +44,8 @@ impl CocoFile {
             // Such a file is of another kind; a list of nothing has categories at least.
             let what = text(bytes, path).ok().and_then(|text| other_json(&text));
             let what = what.unwrap_or_else(|| {
-                "has neither `images` nor `categories`: no COCO file of images?".to_owned()
+                "has neither `images` nor `categories`, so it is not a COCO file of images"
+                    .to_owned()
             });
             return Err(anyhow!(what)).with_context(located);
         }
