@@ -270,7 +270,7 @@ fn data_that_changed_since_a_run_began_is_noticed_on_resuming() {
     let time = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
     fs::File::options().write(true).open(&image).unwrap().set_modified(time).unwrap();
     assert_success(&resume(&[]));
-    assert!(log().contains("1 image file of the train split were written"), "{}", log());
+    assert!(log().contains("train split: 1 image file written since the run began"), "{}", log());
 
     image::GrayImage::new(64, 64).save(&image).unwrap();
     let more = ["--changed-data", "train.max_steps=5"];
