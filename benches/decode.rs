@@ -87,5 +87,7 @@ fn plan(resample: Resample, num_workers: usize) -> LoadPlan {
         needs: TargetNeeds::ImageLabels,
         seed: 0,
         embeddings: None,
+        pixels: Default::default(),
+        preparation: None,
     }
 }

@@ -19,5 +19,9 @@ pub use crate::{
     backbone::{Backbone, BackboneConfig, BackboneSpec, Level},
     batch::{Batch, Target},
     nn::Dims,
-    task::{Answer, Evaluator, Instance, Loss, Prediction, StepOutput, Task, TaskConfig},
+    task::{
+        Answer, Evaluator, Instance, Loss, Prediction, Preparation, Prepared, StepOutput, Task,
+        TaskConfig,
+    },
+    upload,
 };

@@ -25,6 +25,7 @@ mod predict;
 mod prepared;
 mod report;
 mod scored_images;
+mod scoring;
 mod skipped;
 mod splits;
 mod train;

@@ -191,7 +191,7 @@ impl Trying<'_> {
             return Ok(Some(available));
         }
         let mut peak_of = |count: usize| -> Result<Option<u64>> {
-            self.one_step(vec![first_images(batch, count)])?;
+            self.one_step(vec![batch.first(count)])?;
             Ok(meter.peaks().0)
         };
         let (one, two) = (peak_of(1)?, peak_of(2)?);
@@ -255,7 +255,7 @@ impl Trying<'_> {
         let mut count = batch.targets.len() / 2;
         while count > 0 {
             memory::give_back(self.model.device());
-            match self.one_step(vec![first_images(&batch, count)]) {
+            match self.one_step(vec![batch.first(count)]) {
                 Ok(_) => {
                     fits = count;
                     break;
@@ -291,14 +291,6 @@ impl Trying<'_> {
             fits,
         })
     }
-}
-
-/// The first `count` images of a batch.
-fn first_images(batch: &Batch, count: usize) -> Batch {
-    let mut part = batch.shallow_clone();
-    part.images = part.images.narrow(0, 0, count as i64);
-    part.targets.truncate(count);
-    part
 }
 
 /// Refuses a run that does not fit into memory, or whose checkpoints do not fit on the disk.
