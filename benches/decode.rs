@@ -52,7 +52,7 @@ fn measure(format: &str, resample: Resample) -> Result<Value> {
     Ok(figures)
 }
 
-/// Images of the network's own size as bytes, the way to a GPU; into ordinary memory where there is none.
+/// Images of the network's own size as bytes, the way to a GPU; into ordinary memory if there is none.
 fn for_gpu() -> Result<Value> {
     let folder = images().join("png-1024");
     draw(&folder)?;

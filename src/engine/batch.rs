@@ -1,6 +1,6 @@
 //! What the loader hands to a task.
 
-use std::{any::Any, collections::BTreeMap, ops::Deref, sync::Arc};
+use std::{any::Any, collections::BTreeMap, fmt::Debug, ops::Deref, sync::Arc};
 
 use anyhow::{Context, Result};
 use sonotune_shim as shim;
@@ -9,7 +9,6 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     backbone::{Backbone, BackboneSpec},
     pixels::RawPixels,
-    task::{Preparation, Prepared},
     upload,
 };
 use sonotune_base::{Error, ImageId, Size};
@@ -252,6 +251,23 @@ impl<T> Deref for MadeFor<'_, T> {
             Self::Step(prepared) => prepared,
         }
     }
+}
+
+/// The part of a training step that needs no model: choosing objects, drawing prompts and points, making
+/// targets. The threads of the loader run it, on the CPU, ahead of the step: a GPU need not wait
+/// until it has told the host what to draw from.
+pub trait Preparation: Debug + Send + Sync {
+    /// A function of the batch alone: of its targets, the size of its images and its seed.
+    ///
+    /// # Errors
+    /// If the batch cannot be used for training; names the image.
+    fn prepare(&self, batch: &Batch) -> Result<Box<dyn Prepared>>;
+}
+
+/// What a [`Preparation`] makes of a batch; [`Batch::prepared`] gives it back to the task.
+pub trait Prepared: Debug + Any + Send {
+    /// Its tensors, which the engine moves to the device of the batch.
+    fn tensors(&mut self) -> Vec<&mut Tensor>;
 }
 
 /// Checks that a backbone gave what its spec promises: heads are built from the spec alone.

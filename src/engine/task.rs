@@ -5,14 +5,14 @@
 
 pub mod instances;
 
-use std::{any::Any, collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use anyhow::Result;
 use tch::{Tensor, nn};
 
 use crate::{
     backbone::Backbone,
-    batch::{Batch, Target},
+    batch::{Batch, Preparation, Target},
 };
 use sonotune_base::{Category, ImageId, Rle, Size};
 use sonotune_dataset::{Dataset, TargetNeeds};
@@ -132,23 +132,6 @@ pub trait Task: Debug + Send {
     /// # Errors
     /// When there is nothing that could be scored.
     fn evaluator(&self) -> Result<Box<dyn Evaluator>>;
-}
-
-/// The part of a training step that needs no model: choosing objects, drawing prompts and points, making
-/// targets. The threads of the loader run it, on the CPU, ahead of the step: a GPU need not wait
-/// until it has told the host what to draw from.
-pub trait Preparation: Debug + Send + Sync {
-    /// A function of the batch alone: of its targets, the size of its images and its seed.
-    ///
-    /// # Errors
-    /// If the batch cannot be used for training; names the image.
-    fn prepare(&self, batch: &Batch) -> Result<Box<dyn Prepared>>;
-}
-
-/// What a [`Preparation`] makes of a batch; [`Batch::prepared`] gives it back to the task.
-pub trait Prepared: Debug + Any + Send {
-    /// Its tensors, which the engine moves to the device of the batch.
-    fn tensors(&mut self) -> Vec<&mut Tensor>;
 }
 
 /// One named term of the training loss.

@@ -15,7 +15,7 @@
 
 namespace {
 
-// The device's copy engine reads and writes pinned memory by itself. From pageable memory libtorch
+// The device's copy engine reads and writes pinned memory on its own. From pageable memory libtorch
 // would copy while the host waits, and everything queued before with it.
 at::Tensor in_pinned_memory(const at::Tensor &tensor) {
   return tensor.is_pinned() ? tensor : tensor.pin_memory();

@@ -26,7 +26,7 @@ pub(crate) struct InstancePreparation {
 /// What a step learns from, and where it looks.
 #[derive(Debug)]
 pub(crate) struct ChosenInstances {
-    /// Of each image.
+    /// The objects of each image.
     pub(crate) objects: Vec<Objects>,
     /// `[3]` f32: number of objects with a query, of those not learnt from (crowds, or without a pixel in
     /// the input), and of those beyond the number of queries.

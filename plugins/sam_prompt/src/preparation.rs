@@ -20,7 +20,7 @@ mod stream {
 pub(crate) struct PromptPreparation {
     pub(crate) training: TrainingConfig,
     pub(crate) convention: Convention,
-    /// Of the features that masks are decoded from, pixels.
+    /// Pixels of the input per feature that masks are decoded from, on each axis.
     pub(crate) stride: i64,
 }
 

@@ -36,7 +36,10 @@ use crate::loader::{
     starved::Load,
     workers::{Finished, Workers},
 };
-use crate::{batch::Batch, embedding_cache::Embeddings, task::Preparation};
+use crate::{
+    batch::{Batch, Preparation},
+    embedding_cache::Embeddings,
+};
 use sonotune_base::{
     Error,
     seed::{BATCH, Rng},

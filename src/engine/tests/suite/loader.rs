@@ -16,9 +16,8 @@ use sonotune_dataset::{
     transforms::{AugmentConfig, PadOrder, PadTo, PreprocessConfig, Resample},
 };
 use sonotune_engine::{
-    batch::Batch,
+    batch::{Batch, Preparation, Prepared},
     loader::{BadImages, LoadPlan, Loader, LoaderConfig, Pixels, prepare_batch},
-    task::{Preparation, Prepared},
 };
 use tch::{Device, Kind, Tensor};
 
