@@ -3,6 +3,7 @@
 
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/_foreach_add.h>
 #include <ATen/ops/_foreach_lerp.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
@@ -63,8 +64,7 @@ char *shim_fused_adamw(size_t n, tensor *params, tensor *grads, tensor *exp_avgs
          s = list(n, steps);
     std::vector<at::Tensor> no_amsgrad;
     // The caller of a fused optimiser increments the steps, as torch.optim does.
-    for (auto &step : s)
-      step.add_(1);
+    at::_foreach_add_(s, 1);
     at::_fused_adamw_(p, g, m, v, no_amsgrad, s, lr, beta1, beta2, weight_decay, eps, false, false,
                       std::nullopt, optional(found_inf_or_null));
   });
