@@ -156,7 +156,7 @@ struct DeformableSampling : torch::autograd::Function<DeformableSampling> {
 
 // As mmcv's `multi_scale_deformable_attn_pytorch`: per level a grid_sampler of [B·heads, D, h, w] at
 // [B·heads, Q, P], then the weighted sum. mmcv stacks the samples of all levels first, which are by far the
-// largest tensor; here each level is summed by itself, which halves the peak and the traffic.
+// largest tensor; here each level is summed on its own, which halves the peak and the traffic.
 at::Tensor composite(const Shape &s, const at::Tensor &value, const at::Tensor &locations, const at::Tensor &weights,
                      const std::vector<Level> &levels) {
   auto grids = locations.mul(2).sub(1);
