@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use sonotune_engine::device::{self, DeviceChoice, Precision, autocast};
+use sonotune_engine::device::{self, AttentionBackend, DeviceChoice, Precision, autocast};
 use sonotune_run::logging::environment;
 use sonotune_run::{
     doctor::{self, Check, Status, probe::Probe},
@@ -21,7 +21,7 @@ use sonotune_run_folder::Environment;
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
     /// Device to examine.
-    #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
+    #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
     /// Folder that runs will be written to.
     #[arg(long, value_name = "FOLDER", default_value = "runs")]
@@ -75,7 +75,7 @@ fn examine(args: &DoctorArgs) -> Findings {
         Ok(speed) => Ok((speed.fp32_error, speed.bf16_error)),
         Err(error) => Err(format!("{error:#}")),
     };
-    let wants_cuda = args.device == DeviceChoice::Cuda;
+    let wants_cuda = args.device.is_cuda();
     let probe = Probe { device, wants_cuda, run_dir: &args.run_dir };
     let checks = doctor::checks(&doctor::probe::facts(&probe, errors));
     let cuda_memory = match device {
@@ -86,7 +86,7 @@ fn examine(args: &DoctorArgs) -> Findings {
         status: checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok),
         checks,
         device: words,
-        environment: environment(device, Precision::Fp32, 0),
+        environment: environment(device.into(), AttentionBackend::default(), 0),
         speed: speed.ok(),
         peak_memory_bytes: peak_memory(device),
         cuda_memory_free_bytes: cuda_memory.map(|m| m.free),

@@ -55,7 +55,7 @@ pub(crate) struct RelPosAttention<'a> {
 pub(crate) struct Constants {
     /// By size of the grid, width, dtype and device.
     positions: Kept<((i64, i64), i64, Kind, Device)>,
-    /// Of rows and of columns, by size and device.
+    /// For rows and for columns, by size and device.
     pairs: [Kept<(i64, Device)>; 2],
 }
 

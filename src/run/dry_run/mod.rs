@@ -71,9 +71,9 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
         step: 0,
     };
     let mut report = DryRunReport::new(config, train_set.records.len());
-    report.device = prepared.device_reason;
+    report.device = prepared.device.describe();
     report.weights = weights;
-    report.notes = notes;
+    report.notes = notes.into_iter().chain(prepared.device.notes).collect();
     (report.parameters, report.trainable) = (parameters, trainable);
     report.checkpoint_bytes = checkpoint_bytes;
     report.weights_bytes = model.vs.variables().values().map(memory::size).sum();

@@ -16,7 +16,7 @@ pub struct DryRunReport {
     pub fits: bool,
     /// What does not fit, one sentence each.
     pub problems: Vec<String>,
-    /// What is worth a warning about the data, one sentence each.
+    /// What is worth a note about the data and the device, one sentence each.
     pub notes: Vec<String>,
     /// What to change, the least costly first.
     pub advice: Vec<String>,
