@@ -9,6 +9,8 @@ use crate::{ShimError, ffi};
 pub struct CudaMemory {
     pub allocated_peak: i64,
     pub reserved_peak: i64,
+    /// What the process holds of the device's memory.
+    pub reserved: i64,
     pub free: i64,
     pub total: i64,
 }
@@ -97,6 +99,7 @@ pub fn cuda_memory(index: usize) -> Result<CudaMemory, ShimError> {
             index as i32,
             &mut memory.allocated_peak,
             &mut memory.reserved_peak,
+            &mut memory.reserved,
             &mut memory.free,
             &mut memory.total,
         )

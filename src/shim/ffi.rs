@@ -120,6 +120,7 @@ unsafe extern "C" {
         device_index: c_int,
         allocated_peak: *mut i64,
         reserved_peak: *mut i64,
+        reserved: *mut i64,
         free_bytes: *mut i64,
         total_bytes: *mut i64,
     ) -> *mut c_char;

@@ -124,12 +124,13 @@ char *shim_adopt_f32(float *data, const int64_t *sizes, size_t num_sizes, void *
 }
 
 char *shim_cuda_memory(int device_index, int64_t *allocated_peak, int64_t *reserved_peak,
-                       int64_t *free_bytes, int64_t *total_bytes) {
+                       int64_t *reserved, int64_t *free_bytes, int64_t *total_bytes) {
   return guarded([&] {
     auto stats = at::accelerator::getDeviceStats(static_cast<c10::DeviceIndex>(device_index));
     auto aggregate = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
     *allocated_peak = stats.allocated_bytes[aggregate].peak;
     *reserved_peak = stats.reserved_bytes[aggregate].peak;
+    *reserved = stats.reserved_bytes[aggregate].current;
     auto [free, total] = at::accelerator::getMemoryInfo(static_cast<c10::DeviceIndex>(device_index));
     *free_bytes = static_cast<int64_t>(free);
     *total_bytes = static_cast<int64_t>(total);

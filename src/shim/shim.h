@@ -84,7 +84,7 @@ char *shim_cuda_has_bf16(int *has);
 char *shim_set_allocator(const char *settings);
 char *shim_allocator_is_expandable(int *expandable);
 char *shim_cuda_memory(int device_index, int64_t *allocated_peak, int64_t *reserved_peak,
-                       int64_t *free_bytes, int64_t *total_bytes);
+                       int64_t *reserved, int64_t *free_bytes, int64_t *total_bytes);
 char *shim_cuda_reset_peak(int device_index);
 char *shim_cuda_empty_cache(void);
 const char *shim_torch_version(void);

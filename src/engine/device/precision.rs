@@ -65,8 +65,8 @@ impl PrecisionChoice {
             (Self::Fp32, true, true) => (
                 Precision::Fp32,
                 note(
-                    "precision = \"fp32\" leaves the GPU's tensor cores idle: \"bf16\" (the default \
-                     on a GPU) and \"tf32\" are several times as fast",
+                    "precision = \"fp32\" leaves the GPU's tensor cores idle; \"bf16\" (the default \
+                     on a GPU) and \"tf32\" use them",
                 ),
             ),
             (Self::Auto, true, false) => (

@@ -4,6 +4,7 @@ use std::{fs, time::SystemTime};
 
 use tch::Device;
 
+use crate::gpus;
 use sonotune_engine::device::{AttentionBackend, Place};
 use sonotune_run_folder::Environment;
 
@@ -18,7 +19,7 @@ pub fn environment(place: Place, attention: AttentionBackend, seed: u64) -> Envi
         libtorch: sonotune_shim::torch_version(),
         device: device_label(device),
         device_name: match device {
-            Device::Cuda(_) => gpu_model(),
+            Device::Cuda(index) => gpus::model(index),
             _ => cpu_model.clone(),
         },
         precision: precision.name().to_owned(),
@@ -61,18 +62,6 @@ fn value_of(text: &str, key: &str, separator: char) -> Option<String> {
 fn cpu_model() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     value_of(&text, "model name", ':').or_else(|| value_of(&text, "CPU part", ':'))
-}
-
-/// libtorch's stable interface does not report a GPU's name; NVIDIA's driver does, but in an order that
-/// may differ from CUDA's. So a name is given only if all GPUs share it.
-fn gpu_model() -> Option<String> {
-    let folders = fs::read_dir("/proc/driver/nvidia/gpus").ok()?;
-    let models: Vec<String> = folders
-        .filter_map(|folder| fs::read_to_string(folder.ok()?.path().join("information")).ok())
-        .filter_map(|text| value_of(&text, "Model", ':'))
-        .collect();
-    let same = models.windows(2).all(|pair| pair[0] == pair[1]);
-    models.into_iter().next().filter(|_| same)
 }
 
 fn operating_system() -> String {
