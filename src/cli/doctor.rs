@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use sonotune_engine::device::{self, DeviceChoice, Precision, autocast};
+use sonotune_engine::device::{self, AttentionBackend, DeviceChoice, Precision, autocast};
 use sonotune_run::logging::environment;
 use sonotune_run::{
     doctor::{self, Check, Status, probe::Probe},
@@ -21,7 +21,7 @@ use sonotune_run_folder::Environment;
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
     /// Device to examine.
-    #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
+    #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
     /// Folder that runs will be written to.
     #[arg(long, value_name = "FOLDER", default_value = "runs")]
@@ -75,7 +75,7 @@ fn examine(args: &DoctorArgs) -> Findings {
         Ok(speed) => Ok((speed.fp32_error, speed.bf16_error)),
         Err(error) => Err(format!("{error:#}")),
     };
-    let wants_cuda = args.device == DeviceChoice::Cuda;
+    let wants_cuda = args.device.is_cuda();
     let probe = Probe { device, wants_cuda, run_dir: &args.run_dir };
     let checks = doctor::checks(&doctor::probe::facts(&probe, errors));
     let cuda_memory = match device {
@@ -86,7 +86,7 @@ fn examine(args: &DoctorArgs) -> Findings {
         status: checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok),
         checks,
         device: words,
-        environment: environment(device, Precision::Fp32, 0),
+        environment: environment(device.into(), AttentionBackend::default(), 0),
         speed: speed.ok(),
         peak_memory_bytes: peak_memory(device),
         cuda_memory_free_bytes: cuda_memory.map(|m| m.free),
@@ -118,35 +118,70 @@ fn print_findings(findings: &Findings) {
 }
 
 fn speed(device: Device) -> Result<Speed> {
-    // A processor without instructions for bf16 is about fifty times slower in it.
-    let side = if device.is_cuda() { 1024 } else { 512 };
-    let (fp32_gflops, fp32_error) = matrix_product(side, device, Precision::Fp32)?;
-    let (bf16_gflops, bf16_error) = matrix_product(side, device, Precision::Bf16)?;
+    let fp32_error = error(device, Precision::Fp32)?;
+    let bf16_error = error(device, Precision::Bf16)?;
+    let (side, fp32_gflops) = fastest(device)?;
+    let bf16_gflops = gflops(side, device, Kind::BFloat16)?;
     Ok(Speed { side, fp32_gflops, bf16_gflops, fp32_error, bf16_error })
 }
 
-/// Speed in GFLOP/s, and the largest difference from fp64 over the largest value.
-fn matrix_product(side: i64, device: Device, precision: Precision) -> Result<(f64, f64)> {
+/// Largest difference of a matrix product from fp64, over the largest value.
+fn error(device: Device, precision: Precision) -> Result<f64> {
+    const SIDE: i64 = 512;
     tch::manual_seed(0);
-    let [a, b] = [(); 2].map(|()| Tensor::randn([side, side], (Kind::Float, Device::Cpu)));
+    let [a, b] = [(); 2].map(|()| Tensor::randn([SIDE, SIDE], (Kind::Float, Device::Cpu)));
     let expected = a.to_kind(Kind::Double).f_matmul(&b.to_kind(Kind::Double))?;
     let (a, b) = (a.f_to_device(device)?, b.f_to_device(device)?);
     let _scope = autocast(precision, device)?;
-    let product = || a.f_matmul(&b).context("multiplying matrices");
-    let got = product()?.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?;
-    let difference = (&got - &expected).abs().max() / expected.abs().max();
+    let got = a.f_matmul(&b).context("multiplying matrices")?;
+    let got = got.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?;
+    Ok(f64::try_from((&got - &expected).abs().max() / expected.abs().max())?)
+}
 
+/// Side of the matrices and speed in GFLOP/s in fp32. A GPU is done with small ones before the host has
+/// asked for the next, so they grow until a product takes long enough or memory is scarce.
+fn fastest(device: Device) -> Result<(i64, f64)> {
+    const LARGEST: i64 = 8192;
+    // A processor without instructions for bf16 is about fifty times slower in it.
+    let Device::Cuda(index) = device else { return Ok((512, gflops(512, device, Kind::Float)?)) };
+    let fits = |side: i64| {
+        let free = sonotune_shim::cuda_memory(index).map_or(0, |memory| memory.free);
+        // Two factors and two products of four bytes, and as much again for the library.
+        side * side * 32 < free
+    };
+    let (mut side, mut speed) = (1024, gflops(1024, device, Kind::Float)?);
+    while side < LARGEST && operations(side) / speed < 0.01 && fits(2 * side) {
+        side *= 2;
+        speed = gflops(side, device, Kind::Float)?;
+    }
+    Ok((side, speed))
+}
+
+/// Billions of operations of a product.
+fn operations(side: i64) -> f64 {
+    2.0 * (side as f64).powi(3) / 1e9
+}
+
+/// Speed of matrix products in GFLOP/s.
+fn gflops(side: i64, device: Device, kind: Kind) -> Result<f64> {
     const REPEATS: i32 = 10;
     const ENOUGH: Duration = Duration::from_secs(1);
-    let begin = Instant::now();
+    let [a, b] = [(); 2].map(|()| Tensor::f_randn([side, side], (Kind::Float, device)));
+    let (a, b) = (a?.f_to_kind(kind)?, b?.f_to_kind(kind)?);
+    let product = || a.f_matmul(&b).context("multiplying matrices");
+    // Reading a value waits for the device.
+    let wait = |result: &Tensor| -> Result<()> {
+        f64::try_from(result.f_get(0)?.f_get(0)?.f_to_kind(Kind::Double)?)?;
+        Ok(())
+    };
     let mut last = product()?;
-    let mut repeats = 1;
+    wait(&last)?;
+    let begin = Instant::now();
+    let mut repeats = 0;
     while repeats < REPEATS && begin.elapsed() < ENOUGH {
         last = product()?;
         repeats += 1;
     }
-    // Reading a value waits for the device.
-    let _ = f64::try_from(last.f_get(0)?.f_get(0)?)?;
-    let operations = 2.0 * (side as f64).powi(3) * f64::from(repeats);
-    Ok((operations / begin.elapsed().as_secs_f64() / 1e9, f64::try_from(difference)?))
+    wait(&last)?;
+    Ok(operations(side) * f64::from(repeats) / begin.elapsed().as_secs_f64())
 }

@@ -59,12 +59,14 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
             println!("{note}");
         }
         println!(
-            "{} images of {}, checkpoint {} (step {}{}); written to {}",
+            "{} images of {}, checkpoint {} (step {}{}), computed in {} on {}; written to {}",
             record.num_images,
             record.dataset.display(),
             super::weights_words(&record.checkpoint, &record.beside),
             record.step,
             if record.averaged { ", moving average" } else { "" },
+            record.precision,
+            record.device,
             path.display()
         );
     }

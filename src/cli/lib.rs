@@ -98,6 +98,8 @@ enum Verb {
 /// Parses the process's arguments, runs the command, and reports errors with their exit code.
 #[must_use]
 pub fn run() -> ExitCode {
+    // First of all, while there are no other threads.
+    sonotune_shim::number_cuda_devices_by_bus();
     let cli = Cli::parse();
     // Training allocates the same large blocks at every step; scoring a file needs each only once,
     // and its peak is a tenth lower when they are given back.

@@ -116,7 +116,7 @@ impl Filling<'_> {
             spec: &self.model.spec,
             variables: &variables,
             preprocess: &self.model.config.preprocess,
-            precision: self.model.config.precision,
+            precision: self.model.precision,
             dtype: self.cache.dtype,
         })?;
         let images = self.watch.hash(train, val)?;
@@ -210,7 +210,7 @@ impl Filling<'_> {
     fn embed(&self, backbone: &dyn Backbone, batch: Batch) -> Result<Vec<Entry>> {
         let batch = batch.to_device(self.model.device())?;
         let levels = no_grad(|| -> Result<Vec<Tensor>> {
-            let _scope = autocast(self.model.config.precision, self.model.device())?;
+            let _scope = autocast(self.model.precision, self.model.device())?;
             let levels = backbone.forward(&batch.images, false)?;
             Ok(levels.into_iter().map(|level| level.to_device(Device::Cpu)).collect())
         })?;

@@ -12,6 +12,7 @@ use super::{
     skipped,
 };
 use crate::config::Loaded;
+use crate::logging::device_label;
 use sonotune_base::Error;
 use sonotune_dataset::{Dataset, Split, Statistics};
 use sonotune_engine::device::autocast;
@@ -41,10 +42,10 @@ pub struct Evaluated {
 pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<Evaluated> {
     let decided = decided(loaded, &options.source)?;
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
-    let device = device::prepare(config.device, config.deterministic)?.device;
+    let place = device::prepare(config.compute())?.place;
     let dataset = scored_images::open(config, options.split)?;
     let Opened { model, path: checkpoint, beside, step, averaged, .. } =
-        Model::open(config, device, &options.source, &dataset.categories)?;
+        Model::open(config, place, &options.source, &dataset.categories)?;
     require_same_categories(&model, &dataset, &checkpoint)?;
     let scored = score(&model, dataset.clone(), &model.load_plan(), 0)?;
     let shown = Shown {
@@ -59,6 +60,8 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<Evaluated> {
         beside,
         step,
         averaged,
+        device: device_label(place.device),
+        precision: place.precision.name().to_owned(),
         split: options.split,
         dataset: dataset.source.clone(),
         dataset_sha256: dataset.source_sha256.clone(),
@@ -124,7 +127,7 @@ pub(super) fn predict_batch(model: &Model, batch: &Batch) -> Result<Vec<Predicti
         model.task.predict(&on_device)
     };
     let predictions = no_grad(|| -> Result<Vec<Prediction>> {
-        let _scope = autocast(model.config.precision, model.device())?;
+        let _scope = autocast(model.precision, model.device())?;
         determinism::guarded(|| predicting(batch), predict)
     })?;
     anyhow::ensure!(

@@ -18,6 +18,7 @@ mod embed;
 mod embedding_key;
 mod evaluate;
 mod export;
+mod gpus;
 mod largest_batch;
 pub mod logging;
 mod model;

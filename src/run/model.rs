@@ -10,11 +10,14 @@ use sonotune_base::{
     Category, Error,
     error::{ErrorKind, exit_code},
 };
-use sonotune_engine::loader::LoadPlan;
 use sonotune_engine::{
     backbone::BackboneSpec,
     checkpoint::{self, Restored},
     task::Task,
+};
+use sonotune_engine::{
+    device::{Place, Precision},
+    loader::LoadPlan,
 };
 use sonotune_run_folder::RunFiles;
 use sonotune_weights as weights;
@@ -25,6 +28,8 @@ use sonotune_weights::{LoadReport, WeightsConfig, keymap::recognise};
 pub struct Model<'a> {
     pub config: &'a RunConfig,
     pub vs: nn::VarStore,
+    /// Number format in which it computes.
+    pub precision: Precision,
     pub task: Box<dyn Task>,
     /// Spec of the backbone, which the task owns.
     pub spec: BackboneSpec,
@@ -67,13 +72,18 @@ impl<'a> Model<'a> {
     ///
     /// # Errors
     /// When backbone or task refuse their options or the categories.
-    pub fn build(config: &'a RunConfig, device: Device, categories: Vec<Category>) -> Result<Self> {
+    pub fn build(
+        config: &'a RunConfig,
+        place: impl Into<Place>,
+        categories: Vec<Category>,
+    ) -> Result<Self> {
+        let Place { device, precision } = place.into();
         tch::manual_seed(config.seed as i64);
         let vs = nn::VarStore::new(device);
         let backbone = config.backbone.build(&(vs.root() / "backbone"))?;
         let spec = backbone.spec().clone();
         let task = config.task.build(&vs.root(), backbone, &categories)?;
-        Ok(Self { config, vs, task, spec, categories })
+        Ok(Self { config, vs, precision, task, spec, categories })
     }
 
     /// Builds the model of a finished run from one of its checkpoints, with the moving average if there
@@ -83,11 +93,11 @@ impl<'a> Model<'a> {
     /// When the checkpoint is absent, damaged or of another model.
     pub fn from_checkpoint(
         config: &'a RunConfig,
-        device: Device,
+        place: impl Into<Place>,
         path: &Path,
     ) -> Result<(Self, Restored)> {
         let progress = checkpoint::read_progress(path)?;
-        let model = Self::build(config, device, progress.categories)?;
+        let model = Self::build(config, place, progress.categories)?;
         let restored = checkpoint::load_model(path, &model.vs)?;
         Ok((model, restored))
     }
@@ -99,13 +109,13 @@ impl<'a> Model<'a> {
     /// When the weights are absent, damaged or of another model.
     pub fn open(
         config: &'a RunConfig,
-        device: Device,
+        place: impl Into<Place>,
         source: &ModelSource,
         categories: &[Category],
     ) -> Result<Opened<'a>> {
         let path = source.resolve(config)?;
         if *source == ModelSource::Pretrained {
-            let model = Self::build(config, device, categories.to_vec())?;
+            let model = Self::build(config, place, categories.to_vec())?;
             let report = model.load_pretrained(pretrained(config)?)?;
             let parts = report.parts.iter().map(|part| part.path.clone());
             let beside = parts.chain(report.overlay.iter().map(|o| o.path.clone())).collect();
@@ -118,8 +128,7 @@ impl<'a> Model<'a> {
                 weights: Some(report),
             });
         }
-        let (model, Restored { progress, averaged }) =
-            Self::from_checkpoint(config, device, &path)?;
+        let (model, Restored { progress, averaged }) = Self::from_checkpoint(config, place, &path)?;
         let beside = Vec::new();
         Ok(Opened { model, path, beside, step: progress.step, averaged, weights: None })
     }

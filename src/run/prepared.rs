@@ -2,9 +2,11 @@
 //! for a run and its dry run.
 
 use anyhow::Result;
+use sonotune_dataset::transforms::PadTo;
 use sonotune_engine::{
     checkpoint::Progress,
-    device,
+    determinism::Deterministic,
+    device::{self, Ready},
     optim::{Ema, Optimizer, groups},
     trainer::{EarlyStopping, Trainer},
 };
@@ -21,8 +23,8 @@ pub(crate) struct Prepared<'a> {
     pub(crate) weights: Option<LoadReport>,
     pub(crate) optimizer: Optimizer,
     pub(crate) ema: Option<Ema>,
-    /// The device and why it was chosen, to print.
-    pub(crate) device_reason: String,
+    /// The device and why it was chosen, and what is worth a note about it, to print.
+    pub(crate) device: Ready,
 }
 
 /// Where the initial values of the variables come from.
@@ -40,9 +42,9 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// Errors of every kind: config, data, weights.
     pub(crate) fn new(config: &'a RunConfig, start: Start) -> Result<Self> {
-        let chosen = device::prepare(config.device, config.deterministic)?;
+        let device = device::prepare(config.compute())?;
         let splits = Splits::open(config, start)?;
-        let model = Model::build(config, chosen.device, splits.train.categories.clone())?;
+        let model = Model::build(config, device.place, splits.train.categories.clone())?;
         let weights = match &config.weights {
             Some(source) if start == Start::Config => Some(model.load_pretrained(source)?),
             _ => None,
@@ -52,8 +54,7 @@ impl<'a> Prepared<'a> {
         let optimizer = Optimizer::new(&config.optimizer, groups);
         let ema = config.train.ema.as_ref();
         let ema = ema.map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
-        let device_reason = chosen.reason;
-        Ok(Self { model, splits, weights, optimizer, ema, device_reason })
+        Ok(Self { model, splits, weights, optimizer, ema, device })
     }
 }
 
@@ -65,8 +66,13 @@ pub(crate) fn trainer<'a>(
 ) -> Trainer<'a> {
     let config = model.config;
     let (schedule, train) = (&config.schedule, &config.train);
-    Trainer::new(&*model.task, optimizer, schedule, train, config.precision, model.device())
+    // cuDNN's fastest algorithm may be one that is not deterministic.
+    let repeats = model.task.has_fixed_shapes()
+        && config.preprocess.padding(true) == PadTo::Square
+        && config.deterministic == Deterministic::Off;
+    Trainer::new(&*model.task, optimizer, schedule, train, model.precision, model.device())
         .with_ema(ema)
+        .with_fixed_shapes(repeats)
 }
 
 /// The progress of a run before its first step.

@@ -17,8 +17,11 @@ pub struct Environment {
     pub device: String,
     /// Product name of the GPU, or of the CPU on a CPU run.
     pub device_name: Option<String>,
-    /// As configured.
+    /// Number format that is computed in; with `precision = "auto"`, what that was.
     pub precision: String,
+    /// As configured, on CUDA; the CPU has only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention_backend: Option<&'static str>,
     /// As configured.
     pub seed: u64,
     /// Threads of libtorch's CPU operators.

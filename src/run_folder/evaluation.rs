@@ -20,6 +20,12 @@ pub struct EvalRecord {
     /// Whether the weights are the moving average over the run's steps.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub averaged: bool,
+    /// `cpu` or `cuda:0`; empty in records of earlier versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub device: String,
+    /// Number format that was computed in; empty in records of earlier versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub precision: String,
     pub split: Split,
     pub dataset: PathBuf,
     pub dataset_sha256: Option<String>,

@@ -5,6 +5,7 @@ fn main() {
     for file in [
         "unit.cpp",
         "attention.cpp",
+        "backends.cpp",
         "checkpoint.cpp",
         "deformable.cpp",
         "determinism.cpp",

@@ -33,8 +33,9 @@ pub fn ms_deform_attn(
 }
 
 /// [`ms_deform_attn`] composed of libtorch's `grid_sampler`, one per level, like mmcv's
-/// `multi_scale_deformable_attn_pytorch`: used on CUDA, and as the oracle of tests. It holds every
-/// sample, `Q · heads · L · P · D` numbers, several times. It treats a location of NaN as −0.5 pixels.
+/// `multi_scale_deformable_attn_pytorch`: used on CUDA, and as the oracle of tests. If gradients are
+/// recorded, it keeps every sample, `Q · heads · L · P · D` numbers; else those of one level at a time.
+/// It treats a location of NaN as −0.5 pixels.
 ///
 /// # Errors
 /// Same errors as [`ms_deform_attn`].

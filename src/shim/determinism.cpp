@@ -27,6 +27,11 @@ public:
     operators_.insert(text.substr(0, end));
   }
 
+  void record(const char *name) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    operators_.insert(name);
+  }
+
   std::string operators() {
     std::lock_guard<std::mutex> lock(mutex_);
     std::string lines;
@@ -68,6 +73,10 @@ char *shim_set_determinism(int mode) {
 
 char *shim_nondeterministic_operators(char **out) {
   return guarded([&] { *out = strdup(collector().operators().c_str()); });
+}
+
+char *shim_record_nondeterministic(const char *name) {
+  return guarded([&] { collector().record(name); });
 }
 
 char *shim_alert_not_deterministic(const char *name) {

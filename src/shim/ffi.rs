@@ -128,11 +128,23 @@ unsafe extern "C" {
     ) -> *mut c_char;
     pub(crate) fn shim_set_determinism(mode: c_int) -> *mut c_char;
     pub(crate) fn shim_nondeterministic_operators(out: *mut *mut c_char) -> *mut c_char;
+    pub(crate) fn shim_record_nondeterministic(name: *const c_char) -> *mut c_char;
     pub(crate) fn shim_alert_not_deterministic(name: *const c_char) -> *mut c_char;
+    pub(crate) fn shim_set_attention_backend(backend: c_int) -> *mut c_char;
+    pub(crate) fn shim_attention_backends() -> c_int;
+    pub(crate) fn shim_set_tf32(allowed: c_int) -> *mut c_char;
+    pub(crate) fn shim_tf32(products: *mut c_int, convolutions: *mut c_int) -> *mut c_char;
+    pub(crate) fn shim_set_cudnn_benchmark(on: c_int) -> c_int;
+    pub(crate) fn shim_select_cuda_device(device_index: c_int) -> *mut c_char;
+    pub(crate) fn shim_cuda_has_bf16(has: *mut c_int) -> *mut c_char;
+    pub(crate) fn shim_set_allocator(settings: *const c_char) -> *mut c_char;
+    #[cfg(test)]
+    pub(crate) fn shim_allocator_is_expandable(expandable: *mut c_int) -> *mut c_char;
     pub(crate) fn shim_cuda_memory(
         device_index: c_int,
         allocated_peak: *mut i64,
         reserved_peak: *mut i64,
+        reserved: *mut i64,
         free_bytes: *mut i64,
         total_bytes: *mut i64,
     ) -> *mut c_char;

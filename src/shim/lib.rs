@@ -1,11 +1,12 @@
 //! Safe wrappers for parts of libtorch that tch does not cover: bf16 autocast, fused optimiser steps,
-//! clipping without a host sync, attention and sampling kernels for the CPU, determinism, loading of
-//! CUDA, copies that nobody waits for, and memory statistics.
+//! clipping without a host sync, attention and sampling kernels for the CPU, determinism, the choice of
+//! CUDA's kernels, loading of CUDA, copies that nobody waits for, and memory statistics.
 //!
 //! The only crate of the workspace that may use `unsafe`.
 
 mod adopt;
 mod attention;
+mod backends;
 mod checkpoint;
 mod cuda;
 mod deformable;
@@ -20,13 +21,20 @@ use tch::Device;
 
 pub use adopt::tensor_from_vec;
 pub use attention::{RelPosAttention, rel_pos_attention};
+pub use backends::{
+    CudnnBenchmark, SdpBackend, allowed_sdp_backends, set_sdp_backend, set_tf32, tf32,
+};
 pub use checkpoint::checkpoint;
-pub use cuda::{CudaMemory, cuda_empty_cache, cuda_memory, cuda_reset_peak, load_cuda};
+pub use cuda::{
+    CudaMemory, cuda_empty_cache, cuda_has_bf16, cuda_memory, cuda_reset_peak, load_cuda,
+    number_cuda_devices_by_bus, select_cuda_device,
+};
 pub use deformable::{
     ms_deform_attn, ms_deform_attn_composite, point_sample, point_sample_composite,
 };
 pub use determinism::{
-    Determinism, alert_not_deterministic, nondeterministic_operators, set_determinism,
+    Determinism, alert_not_deterministic, nondeterministic_operators, record_nondeterministic,
+    set_determinism,
 };
 pub use memory::keep_freed_memory;
 pub use optim::{

@@ -3,6 +3,7 @@
 
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/_foreach_add.h>
 #include <ATen/ops/_foreach_lerp.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
@@ -63,8 +64,7 @@ char *shim_fused_adamw(size_t n, tensor *params, tensor *grads, tensor *exp_avgs
          s = list(n, steps);
     std::vector<at::Tensor> no_amsgrad;
     // The caller of a fused optimiser increments the steps, as torch.optim does.
-    for (auto &step : s)
-      step.add_(1);
+    at::_foreach_add_(s, 1);
     at::_fused_adamw_(p, g, m, v, no_amsgrad, s, lr, beta1, beta2, weight_decay, eps, false, false,
                       std::nullopt, optional(found_inf_or_null));
   });
@@ -124,12 +124,13 @@ char *shim_adopt_f32(float *data, const int64_t *sizes, size_t num_sizes, void *
 }
 
 char *shim_cuda_memory(int device_index, int64_t *allocated_peak, int64_t *reserved_peak,
-                       int64_t *free_bytes, int64_t *total_bytes) {
+                       int64_t *reserved, int64_t *free_bytes, int64_t *total_bytes) {
   return guarded([&] {
     auto stats = at::accelerator::getDeviceStats(static_cast<c10::DeviceIndex>(device_index));
     auto aggregate = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
     *allocated_peak = stats.allocated_bytes[aggregate].peak;
     *reserved_peak = stats.reserved_bytes[aggregate].peak;
+    *reserved = stats.reserved_bytes[aggregate].current;
     auto [free, total] = at::accelerator::getMemoryInfo(static_cast<c10::DeviceIndex>(device_index));
     *free_bytes = static_cast<int64_t>(free);
     *total_bytes = static_cast<int64_t>(total);

@@ -76,9 +76,28 @@ char *shim_download(size_t n, tensor *sources, tensor *out);
 char *shim_set_determinism(int mode);
 // Writes their names, each followed by a line feed, to `out`; to be freed with shim_free.
 char *shim_nondeterministic_operators(char **out);
+// Adds a name to them.
+char *shim_record_nondeterministic(const char *name);
 char *shim_alert_not_deterministic(const char *name);
+// backend: at::SDPBackend; on CUDA attention then uses it where it fits, else the next slower one, and cuDNN
+// only if it was chosen. -1: any, as libtorch chooses.
+char *shim_set_attention_backend(int backend);
+// A bit for each backend that may be used.
+int shim_attention_backends(void);
+// Whether fp32 products and convolutions on CUDA may round their operands to TF32.
+char *shim_set_tf32(int allowed);
+char *shim_tf32(int *products, int *convolutions);
+// Returns what it was.
+int shim_set_cudnn_benchmark(int on);
+// For this thread.
+char *shim_select_cuda_device(int device_index);
+// Whether this thread's device has compute capability 8.0 or above.
+char *shim_cuda_has_bf16(int *has);
+// As in PYTORCH_CUDA_ALLOC_CONF.
+char *shim_set_allocator(const char *settings);
+char *shim_allocator_is_expandable(int *expandable);
 char *shim_cuda_memory(int device_index, int64_t *allocated_peak, int64_t *reserved_peak,
-                       int64_t *free_bytes, int64_t *total_bytes);
+                       int64_t *reserved, int64_t *free_bytes, int64_t *total_bytes);
 char *shim_cuda_reset_peak(int device_index);
 char *shim_cuda_empty_cache(void);
 const char *shim_torch_version(void);

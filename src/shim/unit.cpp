@@ -1,6 +1,7 @@
 // The shim as one translation unit: libtorch's headers take several times longer to compile than our
 // code, and so are compiled once.
 #include "attention.cpp"
+#include "backends.cpp"
 #include "checkpoint.cpp"
 #include "deformable.cpp"
 #include "determinism.cpp"

@@ -104,7 +104,7 @@ fn lay(kind: Kind) -> Result<Libtorch> {
     )?;
     let torch = partial.join("torch");
     libtorch::inspect(&torch).context("the libtorch that pip installed is not usable")?;
-    ensure_loads(&python, &torch)?;
+    ensure_loads(&python, &torch, kind)?;
     replace(&partial, &workspace::libtorch_dir())?;
 
     let found = libtorch::inspect(&workspace::libtorch_dir().join("torch"))?;
@@ -136,14 +136,20 @@ fn install(python: &Path, partial: &Path, kind: Kind, lock: &File) -> Result<()>
     workspace::clear(&tmp)
 }
 
-/// Loads the library once, so that a missing dependency or an outdated C library shows here and not
-/// in the first program.
-fn ensure_loads(python: &Path, torch: &Path) -> Result<()> {
-    let library = torch.join("lib/libtorch_cpu.so");
-    let script = "import ctypes, sys; ctypes.CDLL(sys.argv[1])";
-    process::output(Command::new(python).args(["-c", script]).arg(&library))
-        .map(|_| ())
-        .with_context(|| format!("{} was installed but cannot be loaded", library.display()))
+/// Loads the libraries once, so that a missing dependency or an outdated C library shows here and not
+/// in the first program. The CUDA half loads on a machine without a GPU as well.
+fn ensure_loads(python: &Path, torch: &Path, kind: Kind) -> Result<()> {
+    let libraries: &[_] = match kind {
+        Kind::Cpu => &["libtorch_cpu.so"],
+        Kind::Cuda => &["libtorch_cpu.so", "libtorch_cuda.so"],
+    };
+    for name in libraries {
+        let library = torch.join("lib").join(name);
+        let script = "import ctypes, sys; ctypes.CDLL(sys.argv[1])";
+        process::output(Command::new(python).args(["-c", script]).arg(&library))
+            .with_context(|| format!("{} was installed but cannot be loaded", library.display()))?;
+    }
+    Ok(())
 }
 
 /// Replaces `old` by `new`; at every moment one of them is complete.
@@ -202,5 +208,22 @@ mod tests {
         fs::create_dir(&new).unwrap();
         replace(&new, &old).unwrap();
         assert!(shared.join("theirs").exists() && !old.join("theirs").exists());
+    }
+
+    #[test]
+    fn with_cuda_both_halves_must_load() {
+        let torch = tempfile::tempdir().unwrap();
+        let lib = torch.path().join("lib");
+        fs::create_dir(&lib).unwrap();
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        // Any library of this process will do for the one that loads.
+        let good = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
+        let good = good.into_iter().find(|path| path.contains("/libc.so")).unwrap();
+        std::os::unix::fs::symlink(good, lib.join("libtorch_cpu.so")).unwrap();
+        fs::write(lib.join("libtorch_cuda.so"), "not a library").unwrap();
+        let python = Path::new("python3");
+        ensure_loads(python, torch.path(), Kind::Cpu).unwrap();
+        let error = format!("{:#}", ensure_loads(python, torch.path(), Kind::Cuda).unwrap_err());
+        assert!(error.contains("libtorch_cuda.so was installed but cannot be loaded"), "{error}");
     }
 }

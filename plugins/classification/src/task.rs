@@ -123,6 +123,10 @@ impl Task for Classifier {
         TargetNeeds::ImageLabels
     }
 
+    fn has_fixed_shapes(&self) -> bool {
+        true
+    }
+
     fn train_step(&self, batch: &Batch) -> Result<StepOutput> {
         // Before the forward pass: a wrong label is reported immediately.
         let labels = batch

@@ -107,6 +107,11 @@ impl Task for Mask2Former {
         TargetNeeds::Masks
     }
 
+    /// Objects appear in products and samples, not in convolutions.
+    fn has_fixed_shapes(&self) -> bool {
+        true
+    }
+
     /// Scores use the annotation in original pixels.
     fn eval_needs(&self) -> TargetNeeds {
         TargetNeeds::Boxes

@@ -4,6 +4,8 @@
 //! A query at (h, w) scores a key at (h', w') with
 //! `q·k / √d + q·R_h[h − h' + H − 1] + q·R_w[w − w' + W − 1]`.
 
+use std::cell::RefCell;
+
 use crate::nn::Dims;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,42 @@ pub(crate) struct RelPosAttention<'a> {
     pub num_heads: i64,
     /// Side of the square windows in tokens; `None`: every token attends to every other.
     pub window_size: Option<i64>,
+    /// Those of the layer.
+    pub constants: &'a Constants,
+}
+
+/// Tensors of a layer that depend on sizes, dtype and device alone, kept from call to call: on a GPU,
+/// making them anew takes longer to launch than to compute.
+#[derive(Debug, Default)]
+pub(crate) struct Constants {
+    /// By size of the grid, width, dtype and device.
+    positions: Kept<((i64, i64), i64, Kind, Device)>,
+    /// For rows and for columns, by size and device.
+    pairs: [Kept<(i64, Device)>; 2],
+}
+
+/// The tensor of the last key.
+#[derive(Debug)]
+struct Kept<K>(RefCell<Option<(K, Tensor)>>);
+
+impl<K> Default for Kept<K> {
+    fn default() -> Self {
+        Self(RefCell::new(None))
+    }
+}
+
+impl<K: PartialEq> Kept<K> {
+    fn get(&self, key: K, make: impl FnOnce() -> Tensor) -> Tensor {
+        let mut kept = self.0.borrow_mut();
+        match &*kept {
+            Some((of, tensor)) if *of == key => tensor.shallow_clone(),
+            _ => {
+                let tensor = make();
+                *kept = Some((key, tensor.shallow_clone()));
+                tensor
+            }
+        }
+    }
 }
 
 impl RelPosAttention<'_> {
@@ -110,7 +148,7 @@ impl RelPosAttention<'_> {
             let weights = scores.view([b, self.num_heads, h * w, h * w]).softmax(-1, None::<Kind>);
             weights.matmul(v)
         } else {
-            extended(&(q * scale), k, v, &rel_h, &rel_w, (h, w))
+            self.extended(&(q * scale), k, v, [&rel_h, &rel_w])
         };
         out.transpose(1, 2).reshape([b, h, w, c3 / 3])
     }
@@ -121,54 +159,62 @@ impl RelPosAttention<'_> {
         let grid = q.reshape([b * heads, h, w, d]);
         // One product for each row (column) of queries: [H', B'·heads·W', d] × [H', d, H'].
         let by_row = grid.permute([1, 0, 2, 3]).reshape([h, b * heads * w, d]);
-        let rel_h = by_row.bmm(&relative(self.rel_pos_h, h).to_kind(q.kind()).transpose(1, 2));
+        let [of_rows, of_columns] = &self.constants.pairs;
+        let rel_h = relative(self.rel_pos_h, h, of_rows).to_kind(q.kind());
+        let rel_h = by_row.bmm(&rel_h.transpose(1, 2));
         let by_column = grid.permute([2, 0, 1, 3]).reshape([w, b * heads * h, d]);
-        let rel_w = by_column.bmm(&relative(self.rel_pos_w, w).to_kind(q.kind()).transpose(1, 2));
+        let rel_w = relative(self.rel_pos_w, w, of_columns).to_kind(q.kind());
+        let rel_w = by_column.bmm(&rel_w.transpose(1, 2));
         (
             rel_h.view([h, b * heads, w, h]).permute([1, 0, 2, 3]).reshape([b, heads, n, h]),
             rel_w.view([w, b * heads, h, w]).permute([1, 2, 0, 3]).reshape([b, heads, n, w]),
         )
     }
+
+    /// Positions folded into the dot product; `q` is already scaled.
+    fn extended(&self, q: &Tensor, k: &Tensor, v: &Tensor, [rel_h, rel_w]: [&Tensor; 2]) -> Tensor {
+        let [b, heads, n, d] = k.dims();
+        let (h, w) = (rel_h.size()[3], rel_w.size()[3]);
+        // Flash kernels need one width for all three, on CUDA a multiple of eight.
+        let width = (d + h + w + 7) / 8 * 8;
+        let fill = |t: Tensor| match width - t.size()[3] {
+            // Padding by nothing would copy.
+            0 => t,
+            missing => t.constant_pad_nd([0, missing]),
+        };
+        let options = (k.kind(), k.device());
+        let positions = self
+            .constants
+            .positions
+            .get(((h, w), width - d, options.0, options.1), || {
+                positions((h, w), width - d, options)
+            })
+            .expand([b, heads, n, width - d], false);
+        let q = fill(Tensor::cat(&[q, &rel_h.to_kind(q.kind()), &rel_w.to_kind(q.kind())], -1));
+        let k = Tensor::cat(&[k, &positions], -1);
+        let v = fill(v.shallow_clone());
+        let (mask, scale) = (None::<Tensor>, Some(1.0));
+        let out = Tensor::scaled_dot_product_attention(&q, &k, &v, mask, 0.0, false, scale, false);
+        out.narrow(-1, 0, d)
+    }
 }
 
 /// `[2S − 1, d]` to `[S, S, d]`: the vector of each (query, key) pair along an axis.
-fn relative(table: &Tensor, size: i64) -> Tensor {
-    let at = Tensor::arange(size, (Kind::Int64, table.device()));
-    let index: Tensor = at.unsqueeze(1) - at.unsqueeze(0) + (size - 1);
-    table.index_select(0, &index.flatten(0, 1)).view([size, size, -1])
+fn relative(table: &Tensor, size: i64, pairs: &Kept<(i64, Device)>) -> Tensor {
+    let index = pairs.get((size, table.device()), || {
+        let at = Tensor::arange(size, (Kind::Int64, table.device()));
+        let index: Tensor = at.unsqueeze(1) - at.unsqueeze(0) + (size - 1);
+        index.flatten(0, 1)
+    });
+    table.index_select(0, &index).view([size, size, -1])
 }
 
-/// Positions folded into the dot product; `q` is already scaled.
-fn extended(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    rel_h: &Tensor,
-    rel_w: &Tensor,
-    (h, w): (i64, i64),
-) -> Tensor {
-    let [b, heads, n, d] = k.dims();
-    // Flash kernels need one width for all three, on CUDA a multiple of eight.
-    let width = (d + h + w + 7) / 8 * 8;
-    let fill = |t: Tensor| t.constant_pad_nd([0, width - t.size()[3]]);
-    let options = (k.kind(), k.device());
+/// `[1, 1, H·W, width]`: the one-hot row and column of each token, then zeros.
+fn positions((h, w): (i64, i64), width: i64, options: (Kind, Device)) -> Tensor {
     let row = Tensor::eye(h, options).unsqueeze(1).expand([h, w, h], false);
     let column = Tensor::eye(w, options).unsqueeze(0).expand([h, w, w], false);
-    let position = Tensor::cat(&[row, column], -1).view([1, 1, n, h + w]);
-    let position = position.expand([b, heads, n, h + w], false);
-    let q = fill(Tensor::cat(&[q, &rel_h.to_kind(q.kind()), &rel_w.to_kind(q.kind())], -1));
-    let k = fill(Tensor::cat(&[k, &position], -1));
-    let out = Tensor::scaled_dot_product_attention(
-        &q,
-        &k,
-        &fill(v.shallow_clone()),
-        None::<Tensor>,
-        0.0,
-        false,
-        Some(1.0),
-        false,
-    );
-    out.narrow(-1, 0, d)
+    let zeros = Tensor::zeros([h, w, width - h - w], options);
+    Tensor::cat(&[row, column, zeros], -1).view([1, 1, h * w, width])
 }
 
 /// `[B, H, W, C']` to `[B · windows, size, size, C']`; what overhangs the grid becomes `padding`.
@@ -202,4 +248,48 @@ fn unpartition(windows: &Tensor, size: i64, (h, w): (i64, i64)) -> Tensor {
         .reshape([-1, rows * size, columns * size, c])
         .narrow(1, 0, h)
         .narrow(2, 0, w)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An attention over `[2, h, w, 3 · 2 · 8]` from the seed, in the extended form.
+    fn extended((h, w): (i64, i64), kind: Kind, constants: &Constants) -> Tensor {
+        tch::manual_seed(3);
+        let normal = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu));
+        let (qkv, padding) = (normal(&[2, h, w, 48]).to_kind(kind), normal(&[48]));
+        let (rel_pos_h, rel_pos_w) = (normal(&[2 * h - 1, 8]), normal(&[2 * w - 1, 8]));
+        let attention = RelPosAttention {
+            qkv: &qkv,
+            padding: &padding,
+            rel_pos_h: &rel_pos_h,
+            rel_pos_w: &rel_pos_w,
+            num_heads: 2,
+            window_size: None,
+            constants,
+        };
+        attention.forward(AttentionKernel::Extended).unwrap()
+    }
+
+    #[test]
+    fn constants_are_those_of_the_call() {
+        let kept = Constants::default();
+        // A grid with its sides exchanged has the same number of tokens; then another dtype, then a
+        // constant that was replaced in between.
+        let calls = [
+            ((4, 6), Kind::Float),
+            ((6, 4), Kind::Float),
+            ((6, 4), Kind::BFloat16),
+            ((4, 6), Kind::Float),
+        ];
+        for (grid, kind) in calls {
+            let expected = extended(grid, kind, &Constants::default());
+            assert!(extended(grid, kind, &kept).equal(&expected), "{grid:?} {kind:?}");
+            assert!(extended(grid, kind, &kept).equal(&expected), "{grid:?} {kind:?} again");
+        }
+        let before = kept.positions.0.borrow().as_ref().unwrap().1.data_ptr();
+        let _ = extended((4, 6), Kind::Float, &kept);
+        assert_eq!(kept.positions.0.borrow().as_ref().unwrap().1.data_ptr(), before);
+    }
 }

@@ -12,6 +12,7 @@ mod early_stopping;
 mod finite;
 
 use anyhow::Result;
+use sonotune_shim::CudnnBenchmark;
 use tch::{Device, Kind, Tensor};
 
 use crate::{
@@ -36,6 +37,7 @@ pub struct Trainer<'a> {
     precision: Precision,
     device: Device,
     guard: FiniteGuard,
+    fixed_shapes: bool,
 }
 
 /// What one optimiser step computed; still on the device, so that nothing waits for it until asked
@@ -83,13 +85,30 @@ impl<'a> Trainer<'a> {
         device: Device,
     ) -> Self {
         let guard = FiniteGuard::default();
-        Self { task, optimizer, ema: None, schedule, config, precision, device, guard }
+        Self {
+            task,
+            optimizer,
+            ema: None,
+            schedule,
+            config,
+            precision,
+            device,
+            guard,
+            fixed_shapes: false,
+        }
     }
 
     /// Also keeps a moving average of the weights.
     #[must_use]
     pub fn with_ema(self, ema: Option<Ema>) -> Self {
         Self { ema, ..self }
+    }
+
+    /// Whether all steps have the same shapes, so that it pays off on CUDA to look for the fastest
+    /// convolutions. False if not called.
+    #[must_use]
+    pub fn with_fixed_shapes(self, fixed_shapes: bool) -> Self {
+        Self { fixed_shapes, ..self }
     }
 
     /// The moving average of the weights, for checkpoints.
@@ -128,6 +147,7 @@ impl<'a> Trainer<'a> {
     /// weights are then as before the step. On CUDA the device skips such an update, and every
     /// later one, automatically; [`check_finite`](Self::check_finite) reports it.
     pub fn step(&mut self, step: u64, batches: Vec<Batch>) -> Result<StepValues> {
+        let _tuning = self.tunes_convolutions().then(CudnnBenchmark::enter);
         let share = 1.0 / batches.len() as f64;
         let (mut losses, mut scalars) = (Vec::new(), Vec::new());
         self.optimizer.zero_grad()?;
@@ -175,6 +195,10 @@ impl<'a> Trainer<'a> {
     /// Of kind non-finite: names step, term and images.
     pub fn check_finite(&mut self) -> Result<()> {
         self.guard.check()
+    }
+
+    fn tunes_convolutions(&self) -> bool {
+        self.fixed_shapes && self.device.is_cuda()
     }
 
     fn check_finite_where_free(&mut self) -> Result<()> {

@@ -14,7 +14,7 @@ use sonotune_dataset::{
 use sonotune_engine::{
     backbone::BackboneConfig,
     determinism::Deterministic,
-    device::{DeviceChoice, Precision},
+    device::{AttentionBackend, Compute, DeviceChoice, PrecisionChoice},
     embedding_cache::EmbeddingCacheConfig,
     loader::LoaderConfig,
     optim::{OptimizerConfig, ScheduleConfig},
@@ -34,7 +34,10 @@ pub struct RunConfig {
     #[serde(default)]
     pub device: DeviceChoice,
     #[serde(default)]
-    pub precision: Precision,
+    pub precision: PrecisionChoice,
+    /// Without effect on the CPU.
+    #[serde(default)]
+    pub attention_backend: AttentionBackend,
     #[serde(default)]
     pub deterministic: Deterministic,
     /// The run's folder; must not exist yet, unless `--overwrite` or `--resume` is given.
@@ -64,6 +67,17 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
+    /// What it says about the device.
+    #[must_use]
+    pub fn compute(&self) -> Compute {
+        Compute {
+            device: self.device,
+            precision: self.precision,
+            attention: self.attention_backend,
+            deterministic: self.deterministic,
+        }
+    }
+
     /// The `[dataset]` table.
     ///
     /// # Errors

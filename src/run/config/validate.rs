@@ -5,6 +5,8 @@ use sonotune_base::pattern;
 use sonotune_config::{Problem, Severity};
 use sonotune_dataset::transforms::AugmentConfig;
 use sonotune_engine::{
+    determinism::Deterministic,
+    device::AttentionBackend,
     loader::{BadImages, LoaderConfig},
     optim::ScheduleConfig,
 };
@@ -79,6 +81,7 @@ impl RunConfig {
     #[must_use]
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut findings = Findings(Vec::new());
+        self.validate_device(&mut findings);
         self.validate_data(&mut findings);
         self.validate_weights(&mut findings);
         self.validate_optimizer(&mut findings);
@@ -86,6 +89,18 @@ impl RunConfig {
         self.validate_loop(&mut findings);
         findings.0.sort_by_key(|p| std::cmp::Reverse(p.severity == Severity::Error));
         findings.0
+    }
+
+    fn validate_device(&self, findings: &mut Findings) {
+        if self.attention_backend == AttentionBackend::Cudnn
+            && self.deterministic == Deterministic::Require
+        {
+            findings.error(
+                "attention_backend",
+                "\"cudnn\" contradicts `deterministic = \"require\"`: its backward pass has no \
+                 deterministic form; use \"flash\", which has one",
+            );
+        }
     }
 
     fn validate_data(&self, findings: &mut Findings) {

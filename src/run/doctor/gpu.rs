@@ -71,7 +71,8 @@ fn device(gpu: &GpuFacts) -> Check {
     let name = gpu.name.as_deref().unwrap_or("a device whose name the driver does not report");
     let capability = gpu.compute_capability.as_deref();
     let capability = capability.map_or_else(String::new, |c| format!(", compute capability {c}"));
-    Check::ok(NAME, format!("{name}{capability}"))
+    let device = gpu.device.map_or_else(String::new, |index| format!("cuda:{index}, "));
+    Check::ok(NAME, format!("{device}{name}{capability}"))
 }
 
 /// Oldest driver on Linux for each major version of CUDA (NVIDIA's "CUDA Compatibility", minor version
@@ -113,6 +114,7 @@ fn memory(gpu: &GpuFacts) -> Option<Check> {
     Some(Check::warn(
         NAME,
         found + &by,
-        "wait for that process, end it, or choose another device with CUDA_VISIBLE_DEVICES",
+        "wait for that process, end it, or choose another device (device = \"cuda:1\", or \
+         CUDA_VISIBLE_DEVICES)",
     ))
 }

@@ -96,7 +96,9 @@ pub struct GpuFacts {
     pub cuda_half: Option<Result<(), String>>,
     /// Whether libtorch can compute on it.
     pub usable: bool,
-    /// Name of the first device, as the driver's own tool reports it.
+    /// The CUDA device that runs use, by libtorch's number.
+    pub device: Option<usize>,
+    /// Its name, as the driver's own tool reports it.
     pub name: Option<String>,
     /// E.g. `9.0`.
     pub compute_capability: Option<String>,

@@ -11,7 +11,7 @@ use std::{
 use tch::{Cuda, Device};
 
 use super::{CpuFacts, Facts, FolderFacts, GpuFacts, LibtorchFacts, MemoryFacts};
-use crate::config;
+use crate::{config, gpus};
 
 /// What to examine besides the machine.
 #[derive(Debug, Clone)]
@@ -101,10 +101,16 @@ fn gpu(probe: &Probe<'_>) -> GpuFacts {
     }
     facts.cuda_half = Some(sonotune_shim::load_cuda().map_err(|error| error.to_string()));
     facts.usable = facts.cuda_half == Some(Ok(())) && Cuda::is_available();
-    let query = "name,driver_version,compute_cap,memory.free,memory.total";
-    let answer = nvidia_smi(&[&format!("--query-gpu={query}")]);
-    if let Some(line) = answer.as_deref().and_then(|text| text.lines().next()) {
-        facts = described(facts, line);
+    let index = if let Device::Cuda(index) = probe.device { index } else { 0 };
+    facts.device = facts.usable.then_some(index);
+    let named = gpus::of_device(index);
+    // Some drivers do not know every name that CUDA takes.
+    let id = named.map(|name| format!("--id={name}"));
+    let of_device = id.as_deref().and_then(|id| nvidia_smi(&[id, QUERY]));
+    let id = id.filter(|_| of_device.is_some());
+    let answer = of_device.or_else(|| nvidia_smi(&[QUERY]));
+    if let Some(line) = answer.as_deref().and_then(|text| line_of(text, id.is_some())) {
+        facts = described(facts, &line);
     }
     facts.driver = facts.driver.or_else(|| {
         read("/proc/driver/nvidia/version").as_deref().and_then(driver_of_kernel_module)
@@ -116,7 +122,8 @@ fn gpu(probe: &Probe<'_>) -> GpuFacts {
         facts.memory_total_bytes = memory.total.try_into().ok();
     }
     let own = std::process::id().to_string();
-    let apps = nvidia_smi(&["--query-compute-apps=pid,process_name,used_memory"]);
+    let query = "--query-compute-apps=pid,process_name,used_memory";
+    let apps = nvidia_smi(&id.as_deref().into_iter().chain([query]).collect::<Vec<_>>());
     let others = apps.iter().flat_map(|text| text.lines()).filter(|line| {
         line.split(',').next().is_some_and(|pid| !pid.trim().is_empty() && pid.trim() != own)
     });
@@ -124,7 +131,21 @@ fn gpu(probe: &Probe<'_>) -> GpuFacts {
     facts
 }
 
-/// A line of `nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.free,memory.total`.
+const QUERY: &str = "--query-gpu=name,driver_version,compute_cap,memory.free,memory.total";
+
+/// The line of the device among those of all GPUs, one each. If it is not known which of several it is,
+/// only the driver is known, which is the same for all.
+fn line_of(text: &str, is_device: bool) -> Option<String> {
+    let mut lines = text.lines();
+    let first = lines.next()?;
+    if is_device || lines.next().is_none() {
+        return Some(first.to_owned());
+    }
+    let driver = first.split(',').nth(1)?.trim();
+    Some(format!(", {driver}, , , "))
+}
+
+/// A line of `nvidia-smi` for [`QUERY`].
 fn described(facts: GpuFacts, line: &str) -> GpuFacts {
     let cells: Vec<&str> = line.split(',').map(str::trim).collect();
     let cell = |i: usize| cells.get(i).filter(|c| !c.is_empty() && !c.starts_with('[')).copied();
@@ -316,6 +337,14 @@ mod tests {
         assert_eq!(facts.memory_total_bytes, Some(81559 << 20));
         let silent = described(GpuFacts::default(), "GRID, 580.1, [N/A], [N/A], [N/A]");
         assert_eq!((silent.compute_capability, silent.memory_free_bytes), (None, None));
+
+        let two = format!("T1000, 580.82.07, 7.5, 1, 2\n{line}\n");
+        let unknown = described(GpuFacts::default(), &line_of(&two, false).unwrap());
+        assert_eq!((unknown.name, unknown.driver.as_deref()), (None, Some("580.82.07")));
+        assert_eq!((unknown.compute_capability, unknown.memory_total_bytes), (None, None));
+        for (text, is_device) in [(line, false), (line, true)] {
+            assert_eq!(line_of(text, is_device).as_deref(), Some(line));
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ fn healthy() -> Facts {
             driver: Some("580.82.07".into()),
             cuda_half: Some(Ok(())),
             usable: true,
+            device: Some(1),
             name: Some("NVIDIA H100".into()),
             compute_capability: Some("9.0".into()),
             memory_free_bytes: Some(79 * GIB),
@@ -153,6 +154,13 @@ fn a_cuda_half_that_does_not_load_gives_the_loaders_words() {
     assert_says(&check, Status::Warn, "GPU", &parts);
     let check = only(|facts| facts.gpu.usable = false);
     assert_says(&check, Status::Warn, "GPU", &["no device", "nvidia-smi"]);
+}
+
+#[test]
+fn the_device_that_runs_use_is_named() {
+    let checks = checks(&healthy());
+    let check = checks.iter().find(|check| check.name == "GPU").unwrap();
+    assert_eq!(check.found, "cuda:1, NVIDIA H100, compute capability 9.0");
 }
 
 #[test]

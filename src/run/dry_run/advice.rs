@@ -23,7 +23,7 @@ pub(super) fn advice(situation: &Situation<'_>) -> Vec<String> {
     let knows = |key: &str| backbone_keys.contains(key);
     let mut changes = Vec::new();
     changes.extend(smaller_batches(situation));
-    if on_cuda && value("precision").and_then(Value::as_str) == Some("fp32") {
+    if on_cuda && matches!(value("precision").and_then(Value::as_str), Some("fp32" | "tf32")) {
         changes.push(
             "precision = \"bf16\": activations take about half the memory; weights stay fp32"
                 .to_owned(),

@@ -35,7 +35,11 @@ impl Meter {
     /// Bytes that this process can reach: what it holds plus what is left.
     pub(super) fn available(&self) -> Option<u64> {
         match self.device {
-            Device::Cuda(index) => sonotune_shim::cuda_memory(index).ok()?.free.try_into().ok(),
+            Device::Cuda(index) => {
+                let memory = sonotune_shim::cuda_memory(index).ok()?;
+                let available = memory.free.saturating_add(memory.reserved).min(memory.total);
+                available.try_into().ok()
+            }
             _ => {
                 let memory = probe::memory();
                 let left = memory.cgroup_limit.zip(memory.cgroup_used);
@@ -65,6 +69,17 @@ pub(super) fn size(tensor: &Tensor) -> u64 {
 /// Peak of a batch of `count` images if one image has the peak `one` and each further image adds `each`.
 pub(super) fn extrapolate(one: u64, each: u64, count: usize) -> u64 {
     one.saturating_add(each.saturating_mul((count as u64).saturating_sub(1)))
+}
+
+/// How many images fit by the peaks of batches of one image and of `count`, if each takes `ahead` besides.
+/// `None` if one batch is not larger than the other.
+pub(super) fn predicted(
+    (one, (count, peak)): (u64, (usize, u64)),
+    ahead: u64,
+    available: u64,
+) -> Option<usize> {
+    let each = peak.saturating_sub(one).checked_div((count as u64).saturating_sub(1))?;
+    Some(most_images(one.saturating_add(ahead), each.saturating_add(ahead), available))
 }
 
 /// How many images have a peak of at most `available`.
@@ -104,6 +119,10 @@ mod tests {
         assert_eq!(most_images(100, 10, 179), 8);
         assert_eq!(most_images(100, 10, 99), 0);
         assert!(most_images(100, 0, 100) > 1000);
+        assert_eq!(predicted((100, (4, 130)), 0, 170), Some(8));
+        assert_eq!(predicted((100, (4, 130)), 5, 170), Some(5));
+        assert_eq!(predicted((100, (4, 130)), 0, 99), Some(0));
+        assert_eq!(predicted((100, (1, 100)), 0, 170), None);
     }
 
     #[test]

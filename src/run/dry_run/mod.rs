@@ -71,9 +71,9 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
         step: 0,
     };
     let mut report = DryRunReport::new(config, train_set.records.len());
-    report.device = prepared.device_reason;
+    report.device = prepared.device.describe();
     report.weights = weights;
-    report.notes = notes;
+    report.notes = notes.into_iter().chain(prepared.device.notes).collect();
     (report.parameters, report.trainable) = (parameters, trainable);
     report.checkpoint_bytes = checkpoint_bytes;
     report.weights_bytes = model.vs.variables().values().map(memory::size).sum();
@@ -108,10 +108,10 @@ impl Trying<'_> {
         report.describe_batch(largest, &batch);
         let meter = Meter::new(self.model.device());
         report.memory.total_bytes = meter.total();
-        let Some(available) = self.expected_to_fit(report, &meter, &batch, options)? else {
+        let one = self.peak_of_one_image(&meter, &batch)?;
+        if !self.expected_to_fit(report, (&meter, one), &batch, options)? {
             return Ok(());
-        };
-        report.memory.available_bytes = available;
+        }
         match self.timed_steps(&batch, options.steps) {
             Ok(timing) => report.step = Some(timing),
             Err(error) if is_out_of_memory(&error) => {
@@ -122,6 +122,7 @@ impl Trying<'_> {
             Err(error) => return Err(error),
         }
         (report.memory.peak_bytes, report.memory.reserved_bytes) = meter.peaks();
+        report.memory.largest_batch_size = self.largest_batch_size(&report.memory, one, &batch);
         if let Some(val_set) = val_set {
             match trial::evaluate(self.model, val_set, &self.plan) {
                 Ok(evaluated) => report.evaluation = Some(evaluated),
@@ -176,37 +177,65 @@ impl Trying<'_> {
         Ok(Loading { images_per_second: images as f64 / begin.elapsed().as_secs_f64() })
     }
 
-    /// Memory available for the whole batch. On the CPU a process that does not fit is killed, so steps
-    /// with one and two images first show what the whole batch would take; `None`: too much.
+    /// Peak of a step with the first image of `batch` alone, if there are more. Before all others: a
+    /// process's peak never falls.
+    fn peak_of_one_image(&mut self, meter: &Meter, batch: &Batch) -> Result<Option<u64>> {
+        if batch.targets.len() < 2 {
+            return Ok(None);
+        }
+        match self.one_step(vec![batch.first(1)]) {
+            Ok(_) => Ok(meter.peaks().0),
+            // The whole batch will tell.
+            Err(error) if is_out_of_memory(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Bytes of one image in the batches that the loader has ready. On a GPU they are not in its memory.
+    fn ahead(&self, batch: &Batch) -> u64 {
+        if self.model.device() != Device::Cpu {
+            return 0;
+        }
+        let images = memory::size(&batch.images) / batch.targets.len().max(1) as u64;
+        self.plan.loader.prefetch_batches as u64 * images
+    }
+
+    /// The largest batch that fits, by what one image and the whole batch took.
+    fn largest_batch_size(&self, found: &Memory, one: Option<u64>, batch: &Batch) -> Option<usize> {
+        let whole = (batch.targets.len(), found.peak_bytes?);
+        // Fragments between tensors, on a GPU.
+        let lost = found.reserved_bytes.unwrap_or(whole.1).saturating_sub(whole.1);
+        let available = found.available_bytes?.saturating_sub(lost);
+        let most = memory::predicted((one?, whole), self.ahead(batch), available)?;
+        // That one has run.
+        Some(most.max(whole.0))
+    }
+
+    /// Whether to run the whole batch. On the CPU a process that does not fit is killed, so steps with one
+    /// and two images first show what the whole batch would take.
     fn expected_to_fit(
         &mut self,
         report: &mut DryRunReport,
-        meter: &Meter,
+        (meter, one): (&Meter, Option<u64>),
         batch: &Batch,
         options: DryRunOptions,
-    ) -> Result<Option<Option<u64>>> {
+    ) -> Result<bool> {
         let available = meter.available();
-        let size = batch.targets.len();
-        if self.model.device() != Device::Cpu || size < 2 {
-            return Ok(Some(available));
-        }
-        let mut peak_of = |count: usize| -> Result<Option<u64>> {
-            self.one_step(vec![batch.first(count)])?;
-            Ok(meter.peaks().0)
+        report.memory.available_bytes = available;
+        let (Some(one), Some(available), Device::Cpu) = (one, available, self.model.device())
+        else {
+            return Ok(true);
         };
-        let (one, two) = (peak_of(1)?, peak_of(2)?);
-        let (Some(one), Some(two), Some(available)) = (one, two, available) else {
-            return Ok(Some(available));
-        };
-        let each = two.saturating_sub(one);
-        let ahead = self.plan.loader.prefetch_batches as u64 * memory::size(&batch.images);
-        let expected = memory::extrapolate(one, each, size).saturating_add(ahead);
+        self.one_step(vec![batch.first(2)])?;
+        let Some(two) = meter.peaks().0 else { return Ok(true) };
+        let (size, ahead) = (batch.targets.len(), self.ahead(batch));
+        let expected = memory::extrapolate(one, two.saturating_sub(one), size)
+            .saturating_add(ahead * size as u64);
         report.memory.expected_bytes = Some(expected);
         if expected <= available || options.anyway {
-            return Ok(Some(Some(available)));
+            return Ok(true);
         }
-        report.memory.available_bytes = Some(available);
-        let fits = memory::most_images(one, each, available.saturating_sub(ahead));
+        let fits = memory::predicted((one, (2, two)), ahead, available);
         report.fits = false;
         report.problems.push(format!(
             "the batch was not run: judging by steps with one and two images, it would take \
@@ -214,8 +243,8 @@ impl Trying<'_> {
             bytes(expected),
             bytes(available)
         ));
-        report.advice = self.advice(Some(fits));
-        Ok(None)
+        report.advice = self.advice(fits);
+        Ok(false)
     }
 
     fn one_step(&mut self, batches: Vec<Batch>) -> Result<f64> {

@@ -16,7 +16,7 @@ pub struct DryRunReport {
     pub fits: bool,
     /// What does not fit, one sentence each.
     pub problems: Vec<String>,
-    /// What is worth a warning about the data, one sentence each.
+    /// What is worth a note about the data and the device, one sentence each.
     pub notes: Vec<String>,
     /// What to change, the least costly first.
     pub advice: Vec<String>,
@@ -83,8 +83,11 @@ pub struct Memory {
     pub reserved_bytes: Option<u64>,
     /// On the CPU: the estimate from steps with one and two images.
     pub expected_bytes: Option<u64>,
+    /// What is free, and what the process holds.
     pub available_bytes: Option<u64>,
     pub total_bytes: Option<u64>,
+    /// Images of the largest batch that is expected to fit, of inputs of the same size.
+    pub largest_batch_size: Option<usize>,
 }
 
 impl DryRunReport {
@@ -206,14 +209,21 @@ impl DryRunReport {
     }
 
     fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Memory { peak_bytes, reserved_bytes, expected_bytes, available_bytes, total_bytes } =
-            self.memory;
+        let Memory {
+            peak_bytes,
+            reserved_bytes,
+            expected_bytes,
+            available_bytes,
+            total_bytes,
+            largest_batch_size,
+        } = self.memory;
         let parts = [
             peak_bytes.map(|b| format!("peak {}", bytes(b))),
             reserved_bytes.map(|b| format!("{} reserved", bytes(b))),
             expected_bytes.map(|b| format!("about {} expected from small batches", bytes(b))),
             available_bytes.map(|b| format!("{} available", bytes(b))),
             total_bytes.map(|b| format!("{} in total", bytes(b))),
+            largest_batch_size.map(|n| format!("enough for batches of about {n} images")),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         if parts.is_empty() { Ok(()) } else { writeln!(f, "memory: {}", parts.join(", ")) }

@@ -4,12 +4,14 @@ use std::{fs, time::SystemTime};
 
 use tch::Device;
 
-use sonotune_engine::device::Precision;
+use crate::gpus;
+use sonotune_engine::device::{AttentionBackend, Place};
 use sonotune_run_folder::Environment;
 
 /// Looks around. What this machine does not tell stays `None`.
 #[must_use]
-pub fn environment(device: Device, precision: Precision, seed: u64) -> Environment {
+pub fn environment(place: Place, attention: AttentionBackend, seed: u64) -> Environment {
+    let Place { device, precision } = place;
     let cpu_model = cpu_model();
     Environment {
         sonotune: env!("CARGO_PKG_VERSION"),
@@ -17,10 +19,11 @@ pub fn environment(device: Device, precision: Precision, seed: u64) -> Environme
         libtorch: sonotune_shim::torch_version(),
         device: device_label(device),
         device_name: match device {
-            Device::Cuda(_) => gpu_model(),
+            Device::Cuda(index) => gpus::model(index),
             _ => cpu_model.clone(),
         },
         precision: precision.name().to_owned(),
+        attention_backend: device.is_cuda().then(|| attention.name()),
         seed,
         threads: tch::get_num_threads(),
         cpu_model,
@@ -35,7 +38,8 @@ pub fn environment(device: Device, precision: Precision, seed: u64) -> Environme
     }
 }
 
-fn device_label(device: Device) -> String {
+/// `cpu` or `cuda:0`.
+pub(crate) fn device_label(device: Device) -> String {
     match device {
         Device::Cpu => "cpu".to_owned(),
         Device::Cuda(index) => format!("cuda:{index}"),
@@ -60,18 +64,6 @@ fn cpu_model() -> Option<String> {
     value_of(&text, "model name", ':').or_else(|| value_of(&text, "CPU part", ':'))
 }
 
-/// libtorch's stable interface does not report a GPU's name; NVIDIA's driver does, but in an order that
-/// may differ from CUDA's. So a name is given only if all GPUs share it.
-fn gpu_model() -> Option<String> {
-    let folders = fs::read_dir("/proc/driver/nvidia/gpus").ok()?;
-    let models: Vec<String> = folders
-        .filter_map(|folder| fs::read_to_string(folder.ok()?.path().join("information")).ok())
-        .filter_map(|text| value_of(&text, "Model", ':'))
-        .collect();
-    let same = models.windows(2).all(|pair| pair[0] == pair[1]);
-    models.into_iter().next().filter(|_| same)
-}
-
 fn operating_system() -> String {
     let distribution = fs::read_to_string("/etc/os-release")
         .ok()
@@ -87,14 +79,21 @@ fn operating_system() -> String {
 
 #[cfg(test)]
 mod tests {
+    use sonotune_engine::device::Precision;
+
     use super::*;
 
     #[test]
     fn what_this_machine_tells_is_recorded() {
-        let value = serde_json::to_value(environment(Device::Cpu, Precision::Bf16, 7)).unwrap();
+        let place = Place { device: Device::Cpu, precision: Precision::Bf16 };
+        let value = serde_json::to_value(environment(place, AttentionBackend::Math, 7)).unwrap();
         assert_eq!(value["precision"], "bf16");
         assert_eq!(value["seed"], 7);
         assert_eq!(value["device"], "cpu");
+        assert_eq!(value.get("attention_backend"), None);
+        let on_gpu = environment(Place::from(Device::Cuda(1)), AttentionBackend::Math, 7);
+        assert_eq!((on_gpu.device.as_str(), on_gpu.precision.as_str()), ("cuda:1", "fp32"));
+        assert_eq!(on_gpu.attention_backend, Some("math"));
         assert_eq!(value["libtorch"], sonotune_shim::torch_version());
         assert!(value["threads"].as_i64().unwrap() >= 1);
         assert!(value["start_time"].as_str().unwrap().ends_with('Z'));

@@ -12,6 +12,7 @@ mod memory;
 mod metrics_file;
 pub mod pictures;
 
+pub(crate) use environment::device_label;
 pub use environment::environment;
 pub use logger::{LoggerOptions, RunLogger, StepTime, TrainRecord};
 pub use memory::peak_memory;

@@ -32,7 +32,8 @@ use sonotune_dataset::{Dataset, ImagePrompts, ObjectPrompt, Split, files::relati
 use sonotune_engine::loader::BadImages;
 use sonotune_engine::{
     batch::{Batch, Target},
-    checkpoint, device,
+    checkpoint,
+    device::{self, Ready},
     loader::{LoadPlan, Loader, prepare_batch},
     task::{Instance, Prediction},
 };
@@ -94,7 +95,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
     let loaded = by_protocol.as_ref().unwrap_or(loaded);
     let decided = decided(loaded, &options.source)?;
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
-    let device = device::prepare(config.device, config.deterministic)?.device;
+    let Ready { place, notes: on_device, .. } = device::prepare(config.compute())?;
     let asked = Asked::gather(&options.prompts, &options.images)?;
     let categories = match options.source {
         ModelSource::Pretrained if takes_prompts => asked.categories(None)?,
@@ -102,7 +103,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
         _ => Vec::new(),
     };
     let Opened { model, path: checkpoint, beside, averaged, .. } =
-        Model::open(config, device, &options.source, &categories)?;
+        Model::open(config, place, &options.source, &categories)?;
     let categories = match options.source {
         ModelSource::Pretrained => categories,
         _ => asked.categories(Some(&model.categories))?,
@@ -120,7 +121,10 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
         base: base_of(&options.images).to_owned(),
         categories: &categories,
         failures: Vec::new(),
-        notes: Notes { others: dataset.notes.clone(), ..Notes::default() },
+        notes: Notes {
+            others: dataset.notes.iter().cloned().chain(on_device).collect(),
+            ..Notes::default()
+        },
     };
     predicting.all(&dataset)?;
     let Predicting { outputs, failures, notes, min_score, .. } = predicting;

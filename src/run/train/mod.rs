@@ -8,7 +8,6 @@ mod steps;
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::Result;
-use tch::Device;
 
 use super::{
     model::{Model, ModelSource, decided_by_weights},
@@ -27,7 +26,10 @@ use crate::{
 use setup::{Introduction, Resumed};
 use sonotune_base::stop::StopFlag;
 use sonotune_dataset::{Dataset, Split};
-use sonotune_engine::checkpoint::{Progress, Writer};
+use sonotune_engine::{
+    checkpoint::{Progress, Writer},
+    device::Place,
+};
 use sonotune_run_folder::{Environment, Existing, RunFolder, RunStatus, Summary};
 use steps::Run;
 
@@ -84,12 +86,12 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
     } else {
         prepared::start(&model)
     };
-    let logger = begin_log(&folder, loaded, model.device(), &progress)?;
+    let logger = begin_log(&folder, loaded, prepared.device.place, &progress)?;
     data.write(&folder)?;
     let introduction = Introduction {
         loaded,
         decided: decided.as_ref().map_or(&[], |decided| &decided.options),
-        device: &prepared.device_reason,
+        device: &prepared.device,
         model: &model,
         weights: prepared.weights.as_ref(),
         step: progress.step,
@@ -140,7 +142,7 @@ fn require_best_metric(model: &Model, val_set: Option<&Arc<Dataset>>) -> Result<
 fn begin_log(
     folder: &RunFolder,
     loaded: &Loaded,
-    device: Device,
+    place: Place,
     progress: &Progress,
 ) -> Result<RunLogger> {
     let config = &loaded.config;
@@ -149,13 +151,13 @@ fn begin_log(
         total_steps: config.train.max_steps,
         resume_step,
         evaluation_pending: progress.evaluation_pending,
-        device,
+        device: place.device,
     };
     let logger = RunLogger::new(folder, options)?;
     folder.write_config(&loaded.resolved)?;
     folder.write_environment(&Environment {
         after_step: resume_step,
-        ..environment(device, config.precision, config.seed)
+        ..environment(place, config.attention_backend, config.seed)
     })?;
     Ok(logger)
 }

@@ -12,6 +12,7 @@ use sonotune_base::{Category, Error};
 use sonotune_dataset::Dataset;
 use sonotune_engine::{
     checkpoint::{self, Progress},
+    device::Ready,
     optim::{Ema, Optimizer},
 };
 use sonotune_run_folder::RunFolder;
@@ -79,8 +80,7 @@ pub(super) struct Introduction<'a> {
     pub(super) loaded: &'a Loaded,
     /// Options that the weights decided, as `key=value`.
     pub(super) decided: &'a [String],
-    /// Which device, and why.
-    pub(super) device: &'a str,
+    pub(super) device: &'a Ready,
     pub(super) model: &'a Model<'a>,
     /// What was loaded from pretrained weights.
     pub(super) weights: Option<&'a LoadReport>,
@@ -103,7 +103,9 @@ impl Introduction<'_> {
             logger.info(&format!("{option}: decided by the weights"));
         }
         let (trainable, all) = self.model.num_parameters();
-        logger.info(&format!("device: {}, {} threads", self.device, tch::get_num_threads()));
+        let (device, threads) = (self.device, tch::get_num_threads());
+        logger.info(&format!("device: {}, {threads} threads", device.describe()));
+        device.notes.iter().for_each(|note| logger.info(note));
         logger.info(&format!(
             "model: {} parameters, {} of them trained",
             abbreviated(all as u64),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::nn::{
     LayerNorm, Linear, Mlp,
-    attention::{AttentionKernel, RelPosAttention},
+    attention::{AttentionKernel, Constants, RelPosAttention},
     lora::LoraPart,
 };
 
@@ -129,6 +129,7 @@ struct Attention {
     rel_pos_h: Tensor,
     rel_pos_w: Tensor,
     sizes: BlockSizes,
+    constants: Constants,
 }
 
 impl Attention {
@@ -140,6 +141,7 @@ impl Attention {
             rel_pos_h: vs.zeros("rel_pos_h", &table),
             rel_pos_w: vs.zeros("rel_pos_w", &table),
             sizes,
+            constants: Constants::default(),
         }
     }
 
@@ -165,6 +167,7 @@ impl Attention {
             rel_pos_w: &resize_rel_pos(&self.rel_pos_w, span_w),
             num_heads: self.sizes.num_heads,
             window_size: self.sizes.window_size,
+            constants: &self.constants,
         };
         let merged = attention.forward(self.sizes.kernel)?;
         Ok(self.proj.forward(&merged))

@@ -226,3 +226,22 @@ fn files_that_are_no_configs_are_refused() {
         assert!(folder.error("deep.toml", &[]).contains("not valid TOML"));
     }
 }
+
+#[test]
+fn devices_are_spelt_as_documented() {
+    let expected = "expected \"auto\", \"cpu\", \"cuda\" or a device such as \"cuda:1\"";
+    let error = error_with("device=gpu");
+    assert!(error.contains("`device`") && error.contains(expected), "{error}");
+    assert!(error_with("device=1").contains(expected));
+    let config = Folder::new(&[("a.toml", MINIMAL)]);
+    let loaded = config.load("a.toml", &["device=cuda:1"]).unwrap();
+    assert!(loaded.resolved.contains("device = \"cuda:1\""), "{}", loaded.resolved);
+}
+
+#[test]
+fn attention_without_a_deterministic_form_is_refused_where_one_is_required() {
+    let text = format!("attention_backend = \"cudnn\"\ndeterministic = \"require\"\n{MINIMAL}");
+    let error = Folder::new(&[("a.toml", &text)]).error("a.toml", &[]);
+    assert!(error.starts_with("a.toml:1: `attention_backend`: \"cudnn\" contradicts"), "{error}");
+    Folder::new(&[("a.toml", &text)]).load("a.toml", &["deterministic=warn"]).unwrap();
+}

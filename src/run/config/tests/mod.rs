@@ -219,7 +219,7 @@ fn keys_are_listed_from_the_types() {
         found.unwrap_or_else(|| panic!("{path} is not listed")).value.clone()
     };
     assert_eq!(find("optimizer.lr", None), "a number");
-    assert_eq!(find("device", None), "\"auto\", \"cpu\" or \"cuda\"");
+    assert_eq!(find("device", None), "\"auto\", \"cpu\", \"cuda\" or a device such as \"cuda:1\"");
     assert_eq!(find("optimizer.groups.*.freeze", None), "true or false");
     assert_eq!(find("optimizer.betas", None), "an array of 2");
     assert_eq!(find("dataset.shore.length", Some("pond")), "a number");

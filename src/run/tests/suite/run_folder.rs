@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use sonotune_base::error::exit_code;
 use sonotune_dataset::Split;
-use sonotune_engine::device::Precision;
+use sonotune_engine::device::AttentionBackend;
 use sonotune_metrics::{Confusion, Metric, Report, Table};
 use sonotune_run::logging::{LoggerOptions, RunLogger, StepTime, TrainRecord, environment};
 use sonotune_run_folder::{Existing, Faults, RunFolder, RunStatus, Summary};
@@ -49,7 +49,7 @@ pub(crate) fn report() -> Report {
 fn started(path: &Path) {
     let folder = RunFolder::create(path, Existing::Refuse).unwrap();
     folder.write_config("seed = 1\n").unwrap();
-    folder.write_environment(&environment(Device::Cpu, Precision::Fp32, 1)).unwrap();
+    folder.write_environment(&environment(Device::Cpu.into(), AttentionBackend::Flash, 1)).unwrap();
     let logger = RunLogger::new(&folder, options(None)).unwrap();
     logger.info("hello\nworld");
     for step in [10, 20] {
@@ -159,7 +159,9 @@ fn resumed_logs_read_like_one_run() {
     {
         let folder = RunFolder::create(&path, Existing::Resume).unwrap();
         assert!(!path.join("summary.json").exists(), "it would say that the run has ended");
-        folder.write_environment(&environment(Device::Cpu, Precision::Fp32, 1)).unwrap();
+        folder
+            .write_environment(&environment(Device::Cpu.into(), AttentionBackend::Flash, 1))
+            .unwrap();
         let logger = RunLogger::new(&folder, options(Some(10))).unwrap();
         for step in [20, 30] {
             logger.train_step(&record(step));
