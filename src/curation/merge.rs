@@ -83,7 +83,7 @@ fn prefix_below(folder: &Path, root: &Path) -> Result<String> {
 /// Where the images of a source are.
 struct Folder<'a> {
     images: &'a Path,
-    /// Of names relative to `images`, to make them relative to `root`.
+    /// Goes before names relative to `images`, to make them relative to `root`.
     prefix: &'a str,
     root: &'a Path,
 }

@@ -27,6 +27,7 @@ mod report;
 mod scored_images;
 mod skipped;
 mod splits;
+mod stored_notes;
 mod train;
 mod trial;
 
