@@ -5,8 +5,8 @@
 //! step's thousand operators. Asleep, they leave their cores to it.
 //!
 //! The runtime (libgomp in torch's wheels) reads the variable when it is loaded, before `main`, and has no
-//! call to change it later. So the program replaces itself once by itself with the variable set: process id,
-//! terminal, open files, limits and signals stay, and the arguments and the name are the same. A function in
+//! call to change it later. So the process executes its program a second time, with the variable set: process
+//! id, terminal, open files, limits and signals stay, and arguments and name are the same. A function in
 //! `.preinit_array` would run before the runtime is loaded, but its `setenv` is lost before glibc 2.34.
 
 use std::{
