@@ -177,6 +177,7 @@ fn finish(mut run: Run, result: Result<()>) -> Result<TrainOutcome> {
         Err(_) => RunStatus::Failed,
     };
     let mut summary = run.summary(status);
+    run.without_best().iter().for_each(|note| run.logger.info(note));
     summary.error = result.as_ref().err().map(|error| format!("{error:#}"));
     let logged = run.logger.finish(&summary);
     report::after_training(run.logger, run.folder.path());

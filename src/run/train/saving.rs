@@ -23,6 +23,10 @@ use sonotune_metrics::{Direction, Metric, Report};
 use sonotune_report::{By, Kept, Shown};
 use sonotune_run_folder::{BestModel, RunStatus, Summary};
 
+/// Why a metric is undefined, and what to do.
+const NOTHING_TO_SCORE: &str = "dataset.val has nothing to score it on, such as no object of a category; choose \
+                                another metric, or add such images";
+
 impl Run<'_> {
     /// Starts writing the last checkpoint, and the best one if this is it.
     pub(super) fn write_checkpoint(&mut self, is_best: bool) -> Result<()> {
@@ -119,12 +123,31 @@ impl Run<'_> {
             state.observe(config, direction, value);
         }
         let best = self.progress.best.as_ref();
-        let is_best = best.is_none_or(|best| improves(direction, value, best.value));
+        let is_best = match best {
+            Some(best) => improves(direction, value, best.value),
+            None => !value.is_nan(),
+        };
+        if value.is_nan() && best.is_none() && self.last_report.is_none() {
+            self.logger.warn(&format!(
+                "`evaluation.best_metric` {name} is undefined at this evaluation: {NOTHING_TO_SCORE}. Until it is \
+                 defined, no checkpoint is the best"
+            ));
+        }
         if is_best {
             let step = self.progress.step;
             self.progress.best = Some(Best { metric: name.clone(), value, step });
         }
         Ok(is_best)
+    }
+
+    /// That no evaluation gave the metric that picks the best, in words.
+    pub(super) fn without_best(&self) -> Option<String> {
+        let metric = self.config.evaluation.best_metric.as_deref()?;
+        self.last_report.as_ref().filter(|_| self.progress.best.is_none())?;
+        Some(format!(
+            "no checkpoint is the best, and `sonotune eval` and `predict` use the last: \
+             `evaluation.best_metric` {metric} was undefined at every evaluation: {NOTHING_TO_SCORE}"
+        ))
     }
 
     pub(super) fn resume_command(&self) -> String {
@@ -144,6 +167,7 @@ impl Run<'_> {
             _ if !self.folder.checkpoints().join(checkpoint::LAST).exists() => Vec::new(),
             RunStatus::Interrupted | RunStatus::Failed => vec![self.resume_command()],
         };
+        let of_scores = self.last_report.as_ref().map(|r| r.notes.clone()).unwrap_or_default();
         Summary {
             status,
             stopped_early: self.early_stop(),
@@ -158,7 +182,7 @@ impl Run<'_> {
                 checkpoint,
             }),
             metrics: self.last_report.as_ref().map(|r| r.metrics.clone()).unwrap_or_default(),
-            notes: self.last_report.as_ref().map(|r| r.notes.clone()).unwrap_or_default(),
+            notes: self.without_best().into_iter().chain(of_scores).collect(),
             faults: self.faults(),
             next_commands,
         }
