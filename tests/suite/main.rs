@@ -10,6 +10,8 @@ mod checkpoints;
 mod compare;
 mod config;
 mod convert_interrupted;
+mod cuda_runs;
+mod cuda_support;
 mod data_convert;
 mod dataset_check;
 mod dataset_stats;
