@@ -15,7 +15,7 @@ use std::{
 };
 
 pub use inside::{Outcome, inside};
-pub use places::place;
+pub use places::places;
 pub use statistics::{Event, Phase, Statistics};
 
 /// What `build.rs` compiled.

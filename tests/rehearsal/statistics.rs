@@ -43,6 +43,8 @@ enum Line {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Event {
     pub what: String,
+    /// `main`, or the thread's name.
+    pub thread: String,
     pub times: u64,
     pub bytes: u64,
     /// Frames as `file+0x12`, innermost first; empty unless [`crate::Device::places`] asked for them.
@@ -156,9 +158,9 @@ mod tests {
         let text = r#"{"kind":"memory","device":0,"peak_bytes":512}
 {"kind":"launch","phase":1,"what":"aten::mm","times":3}
 {"kind":"launch","phase":1,"what":"copy","times":2}
-{"kind":"wait","phase":2,"what":"read of a value","times":2,"bytes":8,"stack":["/bin/a+0x1"]}
-{"kind":"copy","phase":2,"what":"to the host","times":1,"bytes":8,"stack":[]}
-{"kind":"attention","phase":2,"what":"flash","times":1,"bytes":0,"stack":[]}
+{"kind":"wait","phase":2,"what":"read of a value","thread":"main","times":2,"bytes":8,"stack":["/bin/a+0x1"]}
+{"kind":"copy","phase":2,"what":"to the host","thread":"main","times":1,"bytes":8,"stack":[]}
+{"kind":"attention","phase":2,"what":"flash","thread":"main","times":1,"bytes":0,"stack":[]}
 {"kind":"problem","what":"a \"race\"","times":4}
 {"kind":"end"}
 "#;

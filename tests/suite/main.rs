@@ -12,6 +12,7 @@ mod config;
 mod convert_interrupted;
 mod cuda_runs;
 mod cuda_support;
+mod cuda_waits;
 mod data_convert;
 mod dataset_check;
 mod dataset_stats;

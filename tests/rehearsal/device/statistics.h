@@ -12,8 +12,10 @@
 #include <execinfo.h>
 #include <map>
 #include <mutex>
+#include <pthread.h>
 #include <string>
 #include <tuple>
+#include <unistd.h>
 #include <vector>
 
 namespace rehearsal {
@@ -45,7 +47,7 @@ public:
       stack.resize(backtrace(stack.data(), static_cast<int>(stack.size())));
     }
     Lock lock(bookkeeping());
-    auto &count = events_[{phase_, kind, what, std::move(stack)}];
+    auto &count = events_[{phase_, kind, what, thread(), std::move(stack)}];
     ++count.times;
     count.bytes += bytes;
   }
@@ -73,10 +75,10 @@ public:
         fprintf(file, "{\"kind\":\"launch\",\"phase\":%lld,\"what\":%s,\"times\":%llu}\n", (long long)phase,
                 quoted(op).c_str(), ull(times));
     for (const auto &[key, count] : events_) {
-      const auto &[phase, kind, what, stack] = key;
-      fprintf(file, "{\"kind\":\"%s\",\"phase\":%lld,\"what\":%s,\"times\":%llu,\"bytes\":%llu,\"stack\":[%s]}\n",
-              name(kind), (long long)phase, quoted(what).c_str(), ull(count.times), ull(count.bytes),
-              frames(stack).c_str());
+      const auto &[phase, kind, what, thread, stack] = key;
+      fprintf(file, "{\"kind\":\"%s\",\"phase\":%lld,\"what\":%s,\"thread\":%s,\"times\":%llu,\"bytes\":%llu,\"stack\":[%s]}\n",
+              name(kind), (long long)phase, quoted(what).c_str(), quoted(thread).c_str(), ull(count.times),
+              ull(count.bytes), frames(stack).c_str());
     }
     for (const auto &[text, times] : problems_)
       fprintf(file, "{\"kind\":\"problem\",\"what\":%s,\"times\":%llu}\n", quoted(text).c_str(), ull(times));
@@ -89,11 +91,19 @@ private:
   struct Count {
     uint64_t times = 0, bytes = 0;
   };
-  using Key = std::tuple<int64_t, Event, std::string, std::vector<void *>>;
+  using Key = std::tuple<int64_t, Event, std::string, std::string, std::vector<void *>>;
 
   static unsigned long long ull(uint64_t value) { return value; }
   static const char *name(Event kind) {
     return kind == Event::wait ? "wait" : kind == Event::copy ? "copy" : "attention";
+  }
+  // A thread of its own may wait without stopping the program's.
+  static std::string thread() {
+    if (gettid() == getpid())
+      return "main";
+    char name[16] = "";
+    pthread_getname_np(pthread_self(), name, sizeof name);
+    return name;
   }
   static std::string quoted(const std::string &text) {
     std::string out = "\"";
