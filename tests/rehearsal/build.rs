@@ -22,6 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = out.join("device");
     fs::create_dir_all(&folder)?;
     list_operators(&out)?;
+    // A CUDA half that does not load.
+    fs::create_dir_all(out.join("broken"))?;
+    fs::write(out.join("broken/libtorch_cuda.so"), "")?;
     let mut preloaded = compiler(false).get_compiler().to_command();
     preloaded.args(["-shared", "device/nvidia_files.c", "-ldl", "-o"]);
     run(preloaded.arg(folder.join("nvidia_files.so")))?;

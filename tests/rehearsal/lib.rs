@@ -23,16 +23,22 @@ fn folder() -> &'static Path {
     Path::new(concat!(env!("OUT_DIR"), "/device"))
 }
 
+/// An empty `libtorch_cuda.so`.
+fn broken() -> &'static Path {
+    Path::new(concat!(env!("OUT_DIR"), "/broken"))
+}
+
 /// A machine with NVIDIA's driver, as a program sees it.
 #[derive(Debug, Clone)]
 pub struct Device {
     settings: Vec<(&'static str, OsString)>,
-    cuda_half: bool,
+    /// Where `libtorch_cuda.so` is found.
+    cuda_half: &'static Path,
 }
 
 impl Default for Device {
     fn default() -> Self {
-        Self { settings: Vec::new(), cuda_half: true }
+        Self { settings: Vec::new(), cuda_half: folder() }
     }
 }
 
@@ -43,10 +49,10 @@ impl Device {
         Self::default()
     }
 
-    /// The driver is there, but the libtorch is the one for the CPU.
+    /// The driver is there, but libtorch's CUDA half does not load.
     #[must_use]
-    pub fn without_cuda_half() -> Self {
-        Self { cuda_half: false, ..Self::default() }
+    pub fn with_broken_cuda_half() -> Self {
+        Self { cuda_half: broken(), ..Self::default() }
     }
 
     /// How many devices the driver reports.
@@ -101,19 +107,17 @@ impl Device {
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env("LD_PRELOAD", folder().join("nvidia_files.so"));
-        if self.cuda_half {
-            command.env("LD_LIBRARY_PATH", library_path());
-        }
+        command.env("LD_LIBRARY_PATH", library_path(self.cuda_half));
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 }
 
-/// The device's folder, then whatever was there.
-fn library_path() -> OsString {
+/// The folder, then whatever was there.
+fn library_path(first: &Path) -> OsString {
     let others = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let others = std::env::split_paths(&others).filter(|path| !path.as_os_str().is_empty());
-    let all: Vec<PathBuf> = std::iter::once(folder().to_owned()).chain(others).collect();
+    let all: Vec<PathBuf> = std::iter::once(first.to_owned()).chain(others).collect();
     std::env::join_paths(all).expect("no path of a library has a colon")
 }
 

@@ -1,7 +1,7 @@
 //! Scoring during training, and what is kept on disk.
 
 use anyhow::Result;
-use sonotune_base::words::bytes;
+use sonotune_base::{Error, error::ErrorKind, words::bytes};
 
 use super::{
     super::{
@@ -21,7 +21,7 @@ use sonotune_engine::{
 };
 use sonotune_metrics::{Direction, Metric, Report};
 use sonotune_report::{By, Kept, Shown};
-use sonotune_run_folder::{BestModel, RunStatus, Summary};
+use sonotune_run_folder::{BestModel, LAST, RunStatus, Summary};
 
 /// Why a metric is undefined, and what to do.
 const NOTHING_TO_SCORE: &str = "dataset.val has nothing to score it on, such as no object of a category; choose \
@@ -150,6 +150,21 @@ impl Run<'_> {
         ))
     }
 
+    /// After memory has run out, also says which steps are saved.
+    pub(super) fn with_way_back(&self, error: anyhow::Error) -> anyhow::Error {
+        if sonotune_base::error::kind(&error) != Some(ErrorKind::Memory) {
+            return error;
+        }
+        let last = self.folder.checkpoints().join(LAST);
+        let Ok(saved) = checkpoint::read_progress(&last) else { return error };
+        Error::memory(format!(
+            "{error:#}. The checkpoint after step {} is intact: continue with `{}`",
+            saved.step,
+            self.resume_command()
+        ))
+        .into()
+    }
+
     pub(super) fn resume_command(&self) -> String {
         format!("sonotune train --resume {}", self.folder.path().display())
     }
@@ -164,7 +179,7 @@ impl Run<'_> {
                 format!("tensorboard --logdir {run}"),
             ],
             // There is nothing to resume before the first checkpoint.
-            _ if !self.folder.checkpoints().join(checkpoint::LAST).exists() => Vec::new(),
+            _ if !self.folder.checkpoints().join(LAST).exists() => Vec::new(),
             RunStatus::Interrupted | RunStatus::Failed => vec![self.resume_command()],
         };
         let of_scores = self.last_report.as_ref().map(|r| r.notes.clone()).unwrap_or_default();
