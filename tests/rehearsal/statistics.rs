@@ -87,7 +87,7 @@ impl Phase {
 pub struct Statistics {
     /// By number; phase 0 comes before the generators are first seeded.
     pub phases: BTreeMap<u64, Phase>,
-    /// Mistakes that a GPU would answer with a crash, or with wrong numbers and no word.
+    /// Mistakes that a GPU would answer with a crash, or with wrong numbers and no message.
     pub problems: BTreeMap<String, u64>,
     /// Most memory in use at a time, in bytes, by device.
     pub peak_bytes: BTreeMap<usize, u64>,

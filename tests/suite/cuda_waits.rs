@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use rehearsal::{Device, Phase, Statistics};
+use rehearsal::{Device, Event, Phase, Statistics};
 use sonotune_testing::assert_success;
 
 use crate::{
@@ -30,7 +30,7 @@ struct Budget {
 const THIRD_STEP: u64 = 4;
 
 impl Budget {
-    /// What the task's steps make the device do. Of six, the first and the last log.
+    /// What the task's six steps make the device do; the first and the last log.
     fn run(&self, device: &Device) -> Statistics {
         let folder = tempfile::tempdir().unwrap();
         let options = "precision = \"bf16\"\nlogging.every_steps = 1000";
@@ -102,4 +102,23 @@ fn a_step_of_prompted_segmentation_keeps_its_budget_of_waits() {
 #[test]
 fn a_step_of_instance_segmentation_keeps_its_budget_of_waits() {
     BUDGETS[2].check();
+}
+
+#[test]
+fn a_wait_more_breaks_the_budget_and_is_named() {
+    let budget = Budget { task: CLASSIFICATION, main: 0, others: 0 };
+    let wait = |thread: &str| Event {
+        what: "read of a value".to_owned(),
+        thread: thread.to_owned(),
+        times: 1,
+        bytes: 4,
+        stack: Vec::new(),
+    };
+    let step = |waits: Vec<Event>| Phase { waits, ..Phase::default() };
+    assert!(budget.holds(&step(Vec::new())));
+    for thread in ["main", "matcher"] {
+        let step = step(vec![wait(thread)]);
+        assert!(!budget.holds(&step));
+        assert!(places(&step).starts_with("    1  read of a value | "), "{}", places(&step));
+    }
 }

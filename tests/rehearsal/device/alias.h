@@ -67,7 +67,7 @@ private:
       if (pair.device.unsafeGetStorageImpl() == storage.unsafeGetStorageImpl())
         return c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(pair.alias.unsafeGetStorageImpl());
     void *host = host_view(storage.data());
-    // It keeps the device memory, whoever keeps it.
+    // A view of it keeps the device memory.
     c10::DataPtr data(host, new c10::Storage(storage), [](void *p) { delete static_cast<c10::Storage *>(p); },
                       c10::Device(c10::DeviceType::CPU));
     auto alias = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), storage.nbytes(),

@@ -50,22 +50,17 @@ void on_device(const Tensor &to, const Tensor &from) {
   wait_for_each_other(to, from);
 }
 
-// A GPU would go on with other memory than the program thinks it does.
-void check_pinned(const char *direction) {
-  statistics().problem(std::string("a copy ") + direction +
-                       " without waiting needs pinned host memory of the same type and layout");
-}
-
 void to_device(const Tensor &to, const Tensor &from, bool non_blocking) {
   auto own = launch(to, from, "copy to the device");
   auto stream = streams().current(to.device().index());
   bool plain = from.scalar_type() == to.scalar_type() && from.is_non_overlapping_and_dense();
   if (!non_blocking)
-    return host_waits_for_stream(stream, is_pinned(from) ? "copy to the device from pinned memory" : "copy to the device",
+    return host_waits_for_stream(stream, "copy to the device", bytes_of(to));
+  // The driver copies by way of pinned memory of its own, and returns when that is done.
+  if (!plain || !is_pinned(from))
+    return host_waits_for_stream(stream, "copy to the device, which was not to wait, of memory that is not pinned",
                                  bytes_of(to));
   statistics().event(Event::copy, "to the device", bytes_of(to));
-  if (!plain || !is_pinned(from))
-    return check_pinned("to the device");
   pinned().send(from.const_data_ptr(), bytes_of(from), own);
 }
 
@@ -76,11 +71,12 @@ bool to_host(const Tensor &to, const Tensor &from, const Tensor &view, bool non_
     host_waits_for_stream(streams().current(from.device().index()), "copy to the host", bytes_of(to));
     return false;
   }
-  statistics().event(Event::copy, "to the host", bytes_of(to));
   if (!is_pinned(to) || !is_plain(to, from)) {
-    check_pinned("to the host");
+    host_waits_for_stream(streams().current(from.device().index()),
+                          "copy to the host, which was not to wait, to memory that is not pinned", bytes_of(to));
     return false;
   }
+  statistics().event(Event::copy, "to the host", bytes_of(to));
   pinned().fetch(static_cast<char *>(to.mutable_data_ptr()), static_cast<const char *>(view.const_data_ptr()),
                  bytes_of(to), own);
   return true;

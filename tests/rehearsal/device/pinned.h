@@ -2,7 +2,7 @@
 //
 // A copy without waiting reads its pinned source some time before the next wait, and writes its pinned target
 // as late. So the source must not change until then, which a checksum finds out, and the target keeps NaN
-// until then, so that whoever reads too early gets nonsense every time.
+// until then, so that a program that reads too early gets nonsense every time.
 #pragma once
 
 #include "streams.h"

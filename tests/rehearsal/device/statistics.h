@@ -52,7 +52,7 @@ public:
     count.bytes += bytes;
   }
 
-  // A mistake that a real device would answer with a crash, or with wrong numbers and no word.
+  // A mistake that a real device would answer with a crash, or with wrong numbers and no message.
   void problem(const std::string &text) {
     Lock lock(bookkeeping());
     if (problems_[text]++ == 0)
@@ -76,7 +76,9 @@ public:
                 quoted(op).c_str(), ull(times));
     for (const auto &[key, count] : events_) {
       const auto &[phase, kind, what, thread, stack] = key;
-      fprintf(file, "{\"kind\":\"%s\",\"phase\":%lld,\"what\":%s,\"thread\":%s,\"times\":%llu,\"bytes\":%llu,\"stack\":[%s]}\n",
+      fprintf(file,
+              "{\"kind\":\"%s\",\"phase\":%lld,\"what\":%s,\"thread\":%s,\"times\":%llu,\"bytes\":%llu,"
+              "\"stack\":[%s]}\n",
               name(kind), (long long)phase, quoted(what).c_str(), quoted(thread).c_str(), ull(count.times),
               ull(count.bytes), frames(stack).c_str());
     }

@@ -65,6 +65,28 @@ fn a_copy_from_pinned_memory_does_not_wait_and_must_not_be_disturbed() {
 }
 
 #[test]
+fn a_copy_that_is_not_to_wait_does_so_without_pinned_memory() {
+    let outcome = inside(&Device::new(), || {
+        tch::manual_seed(1);
+        let there = Tensor::ones([64], CPU).to_device_(Place::Cuda(0), Kind::Float, true, true);
+        tch::manual_seed(2);
+        // libtorch takes pinned memory for the result: it is not there before the next wait.
+        let back = there.to_device_(Place::Cpu, Kind::Float, true, true);
+        assert_eq!(back.isnan().all().int64_value(&[]), 1);
+        tch::manual_seed(3);
+        let _ = there.double_value(&[0]);
+        assert_eq!(back, Tensor::ones([64], CPU));
+    });
+    let Some(outcome) = outcome else { return };
+    let statistics = outcome.success();
+    let one = statistics.phase(1);
+    assert_eq!((one.num_waits(), one.num_copies()), (1, 0), "{one:?}");
+    assert!(one.waits[0].what.contains("not pinned"), "{one:?}");
+    let two = statistics.phase(2);
+    assert_eq!((two.num_waits(), two.num_copies()), (0, 1), "{two:?}");
+}
+
+#[test]
 fn attention_says_which_kernel_it_takes() {
     let outcome = inside(&Device::new(), || {
         let attend = |kind, size| {
