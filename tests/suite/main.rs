@@ -23,6 +23,7 @@ mod disk_full;
 mod failed_evaluation;
 mod finetuning;
 mod golden;
+mod gpu_bench;
 mod hostile;
 mod jitter;
 mod mask2former_runs;

@@ -16,7 +16,7 @@ use crate::{
     workspace,
 };
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct BundleArgs {
     /// Folder to create [default: dist/sonotune-VERSION-linux-ARCH].
     out: Option<PathBuf>,
@@ -25,10 +25,26 @@ pub(crate) struct BundleArgs {
 const LAUNCHER: &str = include_str!("../assets/sonotune.sh");
 const LIMIT_BYTES: u64 = 64 << 20;
 /// Files that are bundled.
-const DOCUMENTS: [&str; 6] =
-    ["configs", "docs", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
+const DOCUMENTS: [&str; 8] = [
+    "configs",
+    "docs",
+    "benches/gpu",
+    "benches/peers",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+];
 
 pub(crate) fn run(args: &BundleArgs) -> Result<()> {
+    make(args).map(|_| ())
+}
+
+/// Makes the folder and returns its path.
+///
+/// # Errors
+/// If the program does not compile, the folder cannot be replaced, or the bundle does not start.
+pub(crate) fn make(args: &BundleArgs) -> Result<PathBuf> {
     let mut stages = Stages::new();
     let out = match &args.out {
         Some(out) => std::path::absolute(out).context("the output folder")?,
@@ -53,7 +69,8 @@ pub(crate) fn run(args: &BundleArgs) -> Result<()> {
             workspace::shown(&out)
         );
         Ok(())
-    })
+    })?;
+    Ok(out)
 }
 
 /// Builds the release binary and returns its path.
@@ -61,8 +78,16 @@ pub(crate) fn run(args: &BundleArgs) -> Result<()> {
 /// # Errors
 /// If it does not compile.
 pub(crate) fn build_release() -> Result<PathBuf> {
+    build(&["build", "--release", "--bin", "sonotune"])
+}
+
+/// Builds the binary with these arguments of Cargo and returns its path.
+///
+/// # Errors
+/// If it does not compile.
+pub(crate) fn build(arguments: &[&str]) -> Result<PathBuf> {
     let mut build = process::cargo();
-    build.args(["build", "--release", "--bin", "sonotune"]);
+    build.args(arguments);
     let executables = process::cargo_executables(&mut build)?;
     executables
         .into_iter()
@@ -147,6 +172,10 @@ fn copy(source: &Path, target: &Path) -> Result<()> {
     fs::create_dir_all(target).with_context(place)?;
     for entry in fs::read_dir(source).with_context(place)? {
         let entry = entry.with_context(place)?;
+        // Python's compiled modules are those of this machine's Python.
+        if entry.file_name() == "__pycache__" {
+            continue;
+        }
         copy(&entry.path(), &target.join(entry.file_name()))?;
     }
     Ok(())
