@@ -181,7 +181,8 @@ def main(given=None):
     try:
         run(chosen, everything, ctx, budget.Budget(args.budget), result, done)
     finally:
-        shutil.rmtree(ctx.runs, ignore_errors=True)  # checkpoints of gigabytes
+        for folder in (ctx.runs, ctx.data):  # checkpoints of gigabytes; the phantoms are made anew
+            shutil.rmtree(folder, ignore_errors=True)
     print(f"\n{table.markdown(result)}\nwritten to {out}/results.md and {out}/results.json")
     return 1 if any(is_wrong(row) for row in result["rows"]) else 0
 

@@ -11,7 +11,11 @@ class Skip(Exception):
 
 
 class Failed(Exception):
-    """A step that went wrong, and how."""
+    """A step that went wrong, and how; `said` is what its process printed on standard output."""
+
+    def __init__(self, why, said=""):
+        super().__init__(why)
+        self.said = said
 
 
 class Budget:
@@ -56,7 +60,7 @@ def run(command, limit, env=None, cwd=None):
         how = f"exit code {process.returncode}"
         if process.returncode < 0:
             how = f"signal {-process.returncode}"
-        raise Failed(f"{how}: {last_lines(err or out) or 'it said nothing'}")
+        raise Failed(f"{how}: {last_lines(err or out) or 'it said nothing'}", out)
     return out
 
 

@@ -16,12 +16,12 @@ class Size:
 
     side: int = 1024
     data_side: int = 1024
-    images: int = 64
+    images: int = 32
     batches: tuple = (8, 1, 16)
     # The batch of everything else.
     batch: int = 8
     # Timed steps of a dry run.
-    steps: int = 10
+    steps: int = 20
     train_steps: int = 40
     log_every: int = 5
     warm_up_lines: int = 2

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import statistics
 import sys
 from dataclasses import dataclass
@@ -81,13 +82,24 @@ def phantoms(ctx, limit):
 
 
 def doctor(ctx, limit):
-    report = ctx.json("doctor", ["doctor", "--device", ctx.device, "--json"], limit)
-    ctx.gpu_name = report["environment"].get("device_name")
+    try:
+        said, failed = ctx.sonotune(["doctor", "--device", ctx.device, "--json"], limit), None
+    except budget.Failed as error:
+        # A check that failed ends it with an error, after the report.
+        said, failed = error.said, error
+        if not said.strip():
+            raise
+    report = ctx.raw["doctor"] = json.loads(said)
+    environment = report["environment"]
+    # Else the name is that of the processor.
+    ctx.gpu_name = environment.get("device_name") if environment["device"].startswith("cuda") else None
     problems = [f"{check['name']}: {check['found']}" for check in report["checks"] if check["status"] != "ok"]
-    speed = report.get("speed") or {}
+    if failed:
+        raise budget.Failed("; ".join(problems) or str(failed))
+    products = report.get("speed") or {}
     return {
         "note": "; ".join(problems) or "all checks passed", "device_name": ctx.gpu_name,
-        "bf16_tflops": speed.get("bf16_gflops", 0) / 1000, "fp32_tflops": speed.get("fp32_gflops", 0) / 1000}
+        "bf16_tflops": products.get("bf16_gflops", 0) / 1000, "fp32_tflops": products.get("fp32_gflops", 0) / 1000}
 
 
 def same_numbers(task):
@@ -170,11 +182,19 @@ def end_to_end(key, batch, size):
     return measure
 
 
+def c_compiler(env):
+    path = env.get("PATH")
+    return next(filter(None, (shutil.which(name, path=path) for name in (env.get("CC"), "cc", "gcc", "clang") if name)), None)
+
+
 def peer(name, batch, compiled):
     def measure(ctx, limit):
         for module, requirement in (("torch", "torch==2.11.0"), PACKAGES[name]):
             if importlib.util.find_spec(module) is None:
                 raise budget.Skip(f"{sys.executable} has no module {module} (pip install {requirement})")
+        if compiled and c_compiler(ctx.env) is None:
+            raise budget.Skip("torch.compile needs a C compiler, with which Triton builds what starts its kernels; "
+                              "none of CC, cc, gcc and clang is here")
         script = ROOT / "benches/peers/sam.py"
         case = f"sam_train_step_bf16_1024_batch_{batch}"
         command = [sys.executable, script, case, name + ("_compiled" if compiled else ""), f"--device={ctx.device}"]

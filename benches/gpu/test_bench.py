@@ -143,6 +143,40 @@ class Table(unittest.TestCase):
         self.assertIn("**beyond**", text)
 
 
+class Doctor(unittest.TestCase):
+    def report(self, folder, status, code, device="cuda:0"):
+        checks = [{"name": "clock", "status": "ok", "found": "2026"}, {"name": "disk", "status": status, "found": "full"}]
+        environment = {"device": device, "device_name": "NVIDIA H200"}
+        text = json.dumps({"checks": checks, "environment": environment, "speed": {"bf16_gflops": 7e5}})
+        program = ["sh", "-c", f"echo '{text}'; exit {code}"]
+        return steps.Context(program, "cuda", plan.Size(), Path(folder), None)
+
+    def test_a_failed_check_is_named_and_the_gpu_is_known_all_the_same(self):
+        with tempfile.TemporaryDirectory() as folder:
+            ctx = self.report(folder, "failed", 1)
+            with self.assertRaisesRegex(budget.Failed, "^disk: full$"):
+                steps.doctor(ctx, 30)
+            self.assertEqual(ctx.gpu_name, "NVIDIA H200")
+            self.assertEqual(steps.doctor(self.report(folder, "ok", 0), 30)["bf16_tflops"], 700)
+
+    def test_the_name_of_a_processor_is_not_that_of_a_gpu(self):
+        with tempfile.TemporaryDirectory() as folder:
+            ctx = self.report(folder, "ok", 0, device="cpu")
+            self.assertIsNone(steps.doctor(ctx, 30)["device_name"])
+            self.assertIsNone(ctx.gpu_name)
+
+
+class Compiler(unittest.TestCase):
+    def test_a_machine_without_a_compiler_is_recognised(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertIsNone(steps.c_compiler({"PATH": folder}))
+            self.assertIsNone(steps.c_compiler({"PATH": folder, "CC": "gcc-99"}))
+            compiler = Path(folder) / "clang"
+            compiler.write_text("")
+            compiler.chmod(0o755)
+            self.assertEqual(steps.c_compiler({"PATH": folder}), str(compiler))
+
+
 class Plan(unittest.TestCase):
     def test_names_are_unique_and_the_published_sizes_come_first(self):
         keys = [step.key for step in plan.plan(plan.Size())]

@@ -148,7 +148,7 @@ def batch_step(package, batch, compiled):
         torch.nn.utils.clip_grad_norm_(variables, 0.1)
         optimizer.step()
 
-    return body, 10 if on_gpu else 1
+    return body, 20 if on_gpu else 1
 
 
 def decoder_step(package, bf16, objects):
