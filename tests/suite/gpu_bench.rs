@@ -6,7 +6,7 @@ use std::{path::Path, process::Command};
 use crate::support::{assert_contains, assert_success, python, read_json};
 
 /// Measured whatever the machine has.
-const STEPS: [&str; 10] = [
+const STEPS: [&str; 11] = [
     "data",
     "doctor",
     "parity/classification",
@@ -17,6 +17,7 @@ const STEPS: [&str; 10] = [
     "resnet/bf16",
     "mask2former/bf16",
     "loader/1",
+    "attention/flash",
 ];
 
 #[test]
