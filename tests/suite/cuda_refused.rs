@@ -46,6 +46,14 @@ fn without_a_usable_device_cuda_is_refused_and_auto_takes_the_cpu() {
 }
 
 #[test]
+fn a_device_that_is_not_there_is_refused_with_those_that_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), CLASSIFICATION);
+    let (output, _) = on(&Device::new().devices(2), &["train", &config, "device=cuda:2"]);
+    assert_fails(&output, 2, &["device = \"cuda:2\"", "2 CUDA devices, cuda:0 to cuda:1"]);
+}
+
+#[test]
 fn the_doctor_names_a_driver_that_is_too_old() {
     // NVIDIA's tool is not part of the device: this one answers every question with a line.
     let folder = tempfile::tempdir().unwrap();

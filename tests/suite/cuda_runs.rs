@@ -26,7 +26,8 @@ fn values(run: &Path, name: &str) -> Vec<f64> {
 /// Trains on the CPU and on the device to the same losses, then scores, predicts and resumes on the device.
 fn all_verbs(task: &str, predict: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
-    let config = tiny(folder.path(), task).write().display().to_string();
+    let tiny = tiny(folder.path(), task).set("precision = \"fp32\"");
+    let config = tiny.write().display().to_string();
     let (cpu, run) = (folder.path().join("cpu"), folder.path().join("run"));
     let on_cpu = format!("run_dir={}", cpu.display());
     assert_success(&sonotune(&["train", &config, "device=cpu", &on_cpu]));
@@ -155,6 +156,20 @@ fn what_cuda_cannot_do_deterministically_is_refused() {
     let tiny = tiny(folder.path(), MASK2FORMER).set("deterministic = \"require\"");
     let (output, _) = on(&Device::new(), &["train", &tiny.write().display().to_string()]);
     assert_fails(&output, 2, &["deterministic", "grid_sampler_2d_backward_cuda"]);
+}
+
+#[test]
+fn the_second_device_trains_and_leaves_the_first_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path(), PROMPTS).write().display().to_string();
+    let args = ["train", &config, "device=cuda:1", "train.max_steps=2"];
+    let (output, statistics) = on(&Device::new().devices(2), &args);
+    assert_success(&output);
+    let statistics = statistics.unwrap();
+    assert!(statistics.problems.is_empty(), "{:?}", statistics.problems);
+    assert_eq!(statistics.peak_bytes[&0], 0);
+    assert!(statistics.peak_bytes[&1] > 0);
+    assert_eq!(read_json(&folder.path().join("run/env.json"))["device"], "cuda:1");
 }
 
 #[test]

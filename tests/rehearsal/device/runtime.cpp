@@ -145,6 +145,8 @@ struct RehearsalHooks final : CUDAHooksInterface {
   bool hasCUDART() const override { return true; }
   bool hasCuDNN() const override { return true; }
   bool compiledWithCuDNN() const override { return true; }
+  // The compute capability is 9.0, as for the choice of attention.
+  bool supportsBFloat16ConvolutionWithCuDNNv8() const override { return true; }
   bool hasPrimaryContext(DeviceIndex index) const override { return index < rehearsal::device_count(); }
   DeviceIndex deviceCount() const override { return static_cast<DeviceIndex>(rehearsal::count_devices()); }
   int getNumGPUs() const override { return deviceCount(); }
