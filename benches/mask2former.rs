@@ -77,12 +77,8 @@ fn batch(objects: i64) -> Batch {
         prompts: None,
         values: Default::default(),
     };
-    Batch {
-        images: Tensor::randn([1, 3, SIDE, SIDE], (Kind::Float, Device::Cpu)),
-        features: None,
-        targets: vec![target],
-        seed: 0,
-    }
+    let images = Tensor::randn([1, 3, SIDE, SIDE], (Kind::Float, Device::Cpu));
+    Batch::new(images, vec![target], 0)
 }
 
 /// Forward, matching, losses of all layers, backward, clipping, AdamW.
@@ -108,12 +104,7 @@ fn train_step(objects: i64) -> Result<Value> {
 fn matching(count: i64) -> Result<Value> {
     let options = (Kind::Float, Device::Cpu);
     let target = batch(count).targets.remove(0);
-    let objects = Objects {
-        image: String::new(),
-        labels: target.labels,
-        masks: target.masks,
-        padded: (SIDE, SIDE),
-    };
+    let objects = Objects::new(String::new(), &target.labels, target.masks, (SIDE, SIDE))?;
     // In the layout of the pixel decoder's last convolution: channels last.
     let features = Tensor::randn([1, SIDE / 4, SIDE / 4, 256], options).permute([0, 3, 1, 2]);
     let output = LayerOutput {
@@ -125,7 +116,9 @@ fn matching(count: i64) -> Result<Value> {
         PointRules { num_points: 12_544, oversample_ratio: 3.0, importance_sample_ratio: 0.75 };
     measure::seconds(REPEATS, || {
         for layer in 0..PREDICTIONS {
-            let mut draw = |purpose, shape: &[i64]| uniform(0, purpose, shape);
+            let mut draw = |purpose, shape: &[i64]| {
+                Tensor::from_slice(&uniform(0, purpose, shape.iter().product())).view(shape)
+            };
             let at = (layer, 0);
             let found = match_costs(&output, &features, &objects, at, (costs, rules), &mut draw)?;
             assign(&found)?;

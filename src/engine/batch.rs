@@ -1,18 +1,24 @@
 //! What the loader hands to a task.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{any::Any, collections::BTreeMap, fmt::Debug, ops::Deref, sync::Arc};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use sonotune_shim as shim;
 use tch::{Device, Kind, Tensor};
 
-use crate::backbone::{Backbone, BackboneSpec};
+use crate::{
+    backbone::{Backbone, BackboneSpec},
+    pixels::RawPixels,
+    upload,
+};
 use sonotune_base::{Error, ImageId, Size};
 use sonotune_dataset::{
     ImagePrompts, Object,
     dataset::{no_value, value_hint},
 };
 
-/// Annotation of one image, in the frame of the network's input.
+/// Annotation of one image, in the frame of the network's input. Its tensors stay on the CPU, wherever the
+/// batch goes: a task sends what its step needs, by [`upload`](crate::upload()).
 #[derive(Debug)]
 pub struct Target {
     /// As the annotation file spells it.
@@ -49,13 +55,19 @@ pub struct Target {
 /// Images of one step.
 #[derive(Debug)]
 pub struct Batch {
-    /// `[B, 3, H, W]` f32 RGB, normalised and padded. If there are `features`, the images have not been
-    /// decoded: the shape is the same, every value is NaN, and no memory is allocated.
+    /// `[B, 3, H, W]` f32 RGB, normalised and padded; for a GPU u8 RGB until [`to_device`](Self::to_device).
+    /// If there are `features`, the images have not been decoded: the shape is the same, every value
+    /// is NaN, and no memory is allocated.
     pub images: Tensor,
+    /// What turns `images` of u8 into those of f32.
+    pub(crate) raw: Option<RawPixels>,
     /// The output of a frozen backbone for `images`, level by level, computed earlier. Tasks access it
     /// through [`Batch::features`].
     pub features: Option<Vec<Tensor>>,
     pub targets: Vec<Target>,
+    /// What the task's [`Preparation`] made of the batch; a task accesses it through
+    /// [`Batch::prepared`].
+    pub(crate) prepared: Option<Box<dyn Prepared>>,
     /// From (run seed, step): whatever a task draws, it draws from this.
     pub seed: u64,
 }
@@ -94,11 +106,20 @@ impl Target {
 }
 
 impl Batch {
-    /// The same batch; tensors share their storage.
+    /// A batch of `[B, 3, H, W]` f32 images as the network takes them.
+    #[must_use]
+    pub fn new(images: Tensor, targets: Vec<Target>, seed: u64) -> Self {
+        Self { images, raw: None, features: None, targets, prepared: None, seed }
+    }
+
+    /// The same batch, tensors share their storage; without what was prepared for it, which a task
+    /// then prepares in its step.
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
         Self {
             images: self.images.shallow_clone(),
+            raw: self.raw.clone(),
+            prepared: None,
             features: self
                 .features
                 .as_ref()
@@ -131,7 +152,49 @@ impl Batch {
     pub fn values(&self, name: &str) -> Result<Tensor> {
         let values: Vec<f64> =
             self.targets.iter().map(|target| target.value(name)).collect::<Result<_>>()?;
-        Ok(Tensor::from_slice(&values).f_to_kind(Kind::Float)?.f_to_device(self.images.device())?)
+        Ok(upload(&Tensor::from_slice(&values).f_to_kind(Kind::Float)?, self.images.device()))
+    }
+
+    /// The first `count` images, padded as the batch is.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        let mut part = self.shallow_clone();
+        let tensors = part.features.iter_mut().flatten().chain([&mut part.images]);
+        tensors.for_each(|tensor| *tensor = tensor.narrow(0, 0, count as i64));
+        part.raw = part.raw.map(|raw| raw.first(count));
+        part.targets.truncate(count);
+        part
+    }
+
+    /// `[3, H, W]` f32 on the device of the images: one of them, normalised and padded.
+    pub fn image(&self, index: usize) -> Tensor {
+        let image = self.images.get(index as i64);
+        match &self.raw {
+            Some(raw) => raw.normalised(&image.unsqueeze(0), index).squeeze_dim(0),
+            None => image,
+        }
+    }
+
+    /// What `preparation` makes of this batch, its tensors on the device of the images: made by the
+    /// loader if it knew the task, else now.
+    ///
+    /// # Errors
+    /// Same errors as [`Preparation::prepare`].
+    pub fn prepared<T: Prepared>(
+        &self,
+        preparation: &dyn Preparation,
+    ) -> Result<impl Deref<Target = T> + use<'_, T>> {
+        if let Some(prepared) = &self.prepared {
+            let any: &dyn Any = &**prepared;
+            return Ok(MadeFor::Batch(any.downcast_ref().context(WRONG_PREPARATION)?));
+        }
+        let mut prepared = preparation.prepare(self)?;
+        for tensor in prepared.tensors() {
+            *tensor = upload(tensor, self.images.device());
+        }
+        let any: Box<dyn Any> = prepared;
+        let own = any.downcast().map_err(|_| anyhow::anyhow!(WRONG_PREPARATION))?;
+        Ok(MadeFor::Step(own))
     }
 
     /// A placeholder for images that have not been decoded: their shape, and NaN without allocated
@@ -140,27 +203,71 @@ impl Batch {
         Tensor::full([1], f64::NAN, (Kind::Float, device)).expand(shape, false)
     }
 
-    /// The batch with its tensors on `device`.
-    #[must_use]
-    pub fn to_device(mut self, device: Device) -> Self {
-        if device != Device::Cpu {
-            match &mut self.features {
-                Some(levels) => {
-                    levels.iter_mut().for_each(|level| *level = level.to_device(device));
-                    self.images = Self::not_decoded(&self.images.size(), device);
-                }
-                None => self.images = self.images.to_device(device),
-            }
-            for target in &mut self.targets {
-                for tensor in
-                    [&mut target.labels, &mut target.boxes, &mut target.masks, &mut target.is_crowd]
-                {
-                    *tensor = tensor.to_device(device);
-                }
-            }
+    /// The batch on `device`, its images normalised. A GPU copies it while it computes what was queued
+    /// before. Targets stay on the CPU.
+    ///
+    /// # Errors
+    /// Propagates errors from libtorch, including out of memory.
+    pub fn to_device(mut self, device: Device) -> Result<Self> {
+        if device == Device::Cpu && self.raw.is_none() {
+            return Ok(self);
         }
-        self
+        let mut moved: Vec<&mut Tensor> = match &mut self.features {
+            Some(levels) => levels.iter_mut().collect(),
+            None => vec![&mut self.images],
+        };
+        moved.extend(self.raw.iter_mut().flat_map(RawPixels::tensors));
+        moved.extend(self.prepared.iter_mut().flat_map(|prepared| prepared.tensors()));
+        let sources: Vec<&Tensor> = moved.iter().map(|tensor| &**tensor).collect();
+        let sent = shim::upload_ahead(&sources, device)?;
+        for (tensor, sent) in moved.into_iter().zip(sent) {
+            *tensor = sent;
+        }
+        if self.features.is_some() {
+            self.images = Self::not_decoded(&self.images.size(), device);
+        }
+        if let Some(raw) = self.raw.take() {
+            self.images = raw.all_normalised(&self.images);
+        }
+        Ok(self)
     }
+}
+
+const WRONG_PREPARATION: &str = "a task's preparation made something else than the task asks for: `Batch::prepared` names its type";
+
+/// What a task prepared: for the batch in a thread of the loader, or in this step.
+#[derive(Debug)]
+enum MadeFor<'a, T> {
+    Batch(&'a T),
+    Step(Box<T>),
+}
+
+impl<T> Deref for MadeFor<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::Batch(prepared) => prepared,
+            Self::Step(prepared) => prepared,
+        }
+    }
+}
+
+/// The part of a training step that needs no model: choosing objects, drawing prompts and points, making
+/// targets. The threads of the loader run it, on the CPU, ahead of the step: a GPU need not wait
+/// until it has told the host what to draw from.
+pub trait Preparation: Debug + Send + Sync {
+    /// A function of the batch alone: of its targets, the size of its images and its seed.
+    ///
+    /// # Errors
+    /// If the batch cannot be used for training; names the image.
+    fn prepare(&self, batch: &Batch) -> Result<Box<dyn Prepared>>;
+}
+
+/// What a [`Preparation`] makes of a batch; [`Batch::prepared`] gives it back to the task.
+pub trait Prepared: Debug + Any + Send {
+    /// Its tensors, which the engine moves to the device of the batch.
+    fn tensors(&mut self) -> Vec<&mut Tensor>;
 }
 
 /// Checks that a backbone gave what its spec promises: heads are built from the spec alone.

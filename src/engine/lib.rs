@@ -18,9 +18,13 @@ pub mod embedding_cache;
 pub mod loader;
 pub mod nn;
 pub mod optim;
+mod pixels;
 pub mod prelude;
 pub mod task;
 pub mod trainer;
+mod upload;
+
+pub use upload::upload;
 
 // A plugin must use the engine's tch (libtorch links once) and its serde and typetag.
 pub use {anyhow, inventory, serde, serde_json, tch, typetag};

@@ -17,7 +17,8 @@ pub use {inventory, serde, serde_json, tch, typetag};
 
 pub use crate::{
     backbone::{Backbone, BackboneConfig, BackboneSpec, Level},
-    batch::{Batch, Target},
+    batch::{Batch, Preparation, Prepared, Target},
     nn::Dims,
     task::{Answer, Evaluator, Instance, Loss, Prediction, StepOutput, Task, TaskConfig},
+    upload,
 };

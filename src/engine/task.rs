@@ -5,14 +5,14 @@
 
 pub mod instances;
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use anyhow::Result;
 use tch::{Tensor, nn};
 
 use crate::{
     backbone::Backbone,
-    batch::{Batch, Target},
+    batch::{Batch, Preparation, Target},
 };
 use sonotune_base::{Category, ImageId, Rle, Size};
 use sonotune_dataset::{Dataset, TargetNeeds};
@@ -113,6 +113,11 @@ pub trait Task: Debug + Send {
     /// the first step; with other shapes it would do so again and again.
     fn has_fixed_shapes(&self) -> bool {
         false
+    }
+
+    /// What is drawn and computed from a training batch's annotation before the step; `None`: nothing.
+    fn preparation(&self) -> Option<Arc<dyn Preparation>> {
+        None
     }
 
     /// Forward pass and losses of one training batch. The engine sums `weight · value`, checks,

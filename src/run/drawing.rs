@@ -7,7 +7,8 @@ use image::RgbImage;
 
 use super::model::Model;
 use crate::logging::pictures;
-use sonotune_dataset::Record;
+use sonotune_base::Category;
+use sonotune_dataset::{InputSpec, Record};
 use sonotune_engine::{
     batch::{Batch, Target},
     loader::{LoadPlan, prepare_batch},
@@ -15,28 +16,43 @@ use sonotune_engine::{
 };
 use sonotune_report::ranking::SIDE;
 
-/// The input at `index` of a batch. If the batch holds features, it is decoded from its record,
-/// `record`.
-pub(super) fn input_picture(
-    model: &Model,
-    plan: &LoadPlan,
-    batch: &Batch,
-    record: &[Record],
-    index: usize,
-) -> Result<RgbImage> {
-    if batch.features.is_none() {
-        let size = batch.targets[index].input_size;
-        return pictures::denormalise(&batch.images.get(index as i64), size, &model.spec.input);
+/// What pictures need to know about a model.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown<'a> {
+    categories: &'a [Category],
+    min_score: f64,
+    input: &'a InputSpec,
+}
+
+impl<'a> Shown<'a> {
+    pub(super) fn of(model: &'a Model<'a>) -> Self {
+        let min_score = model.config.task.min_score();
+        Self { categories: &model.categories, min_score, input: &model.spec.input }
     }
-    let pixels = LoadPlan { embeddings: None, ..plan.clone() };
-    let batch = prepare_batch(record, &pixels)?;
-    pictures::denormalise(&batch.images.get(0), batch.targets[0].input_size, &model.spec.input)
+
+    /// The input at `index` of a batch. If the batch holds features, it is decoded from its record,
+    /// `record`.
+    pub(super) fn input(
+        self,
+        plan: &LoadPlan,
+        batch: &Batch,
+        record: &[Record],
+        index: usize,
+    ) -> Result<RgbImage> {
+        if batch.features.is_none() {
+            let size = batch.targets[index].input_size;
+            return pictures::denormalise(&batch.image(index), size, self.input);
+        }
+        let pixels = LoadPlan { embeddings: None, ..plan.clone() };
+        let batch = prepare_batch(record, &pixels)?;
+        pictures::denormalise(&batch.image(0), batch.targets[0].input_size, self.input)
+    }
 }
 
 /// What is drawn on an image.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Drawing<'a> {
-    pub(super) model: &'a Model<'a>,
+    pub(super) shown: Shown<'a>,
     pub(super) target: &'a Target,
     pub(super) prediction: &'a Prediction,
 }
@@ -44,13 +60,13 @@ pub(super) struct Drawing<'a> {
 impl Drawing<'_> {
     /// For TensorBoard: with text below the image.
     pub(super) fn large(&self, image: &RgbImage) -> RgbImage {
-        let categories = &self.model.categories;
+        let categories = self.shown.categories;
         if !self.prediction.scores.is_empty() && self.prediction.values.is_empty() {
             let truth = Some(self.target.image_labels.as_slice());
             return pictures::prediction(image, self.prediction, truth, categories);
         }
         let mut shown = self.prediction.clone();
-        shown.keep_from(self.model.config.task.min_score());
+        shown.keep_from(self.shown.min_score);
         pictures::answers(image, &shown, self.target, categories)
     }
 
@@ -58,7 +74,7 @@ impl Drawing<'_> {
     /// [`SIDE`] pixels. With several questions about an object, the answer to the first is drawn.
     pub(super) fn small(&self, image: &RgbImage) -> (PathBuf, Vec<String>, RgbImage) {
         let mut shown = self.prediction.clone();
-        shown.keep_from(self.model.config.task.min_score());
+        shown.keep_from(self.shown.min_score);
         shown.instances.retain(|instance| instance.answers.is_none_or(|answer| answer.pass == 0));
         let mut lines = Vec::new();
         if !shown.scores.is_empty() {
@@ -79,14 +95,14 @@ impl Drawing<'_> {
         shown.scores.clear();
         shown.values.clear();
         let image = sonotune_draw::fit(image, SIDE);
-        let picture = pictures::answers(&image, &shown, self.target, &self.model.categories);
+        let picture = pictures::answers(&image, &shown, self.target, self.shown.categories);
         (self.target.path.clone(), lines, picture)
     }
 
     fn labels(&self) -> Vec<String> {
         let Prediction { scores, labels, .. } = self.prediction;
         let name = |index: usize| {
-            self.model.categories.get(index).map_or_else(|| format!("#{index}"), |c| c.name.clone())
+            self.shown.categories.get(index).map_or_else(|| format!("#{index}"), |c| c.name.clone())
         };
         let scored = |&label: &usize| match scores.get(label) {
             Some(score) => format!("{} {score:.2}", name(label)),

@@ -208,7 +208,7 @@ impl Filling<'_> {
     }
 
     fn embed(&self, backbone: &dyn Backbone, batch: Batch) -> Result<Vec<Entry>> {
-        let batch = batch.to_device(self.model.device());
+        let batch = batch.to_device(self.model.device())?;
         let levels = no_grad(|| -> Result<Vec<Tensor>> {
             let _scope = autocast(self.model.precision, self.model.device())?;
             let levels = backbone.forward(&batch.images, false)?;

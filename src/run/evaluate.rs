@@ -1,29 +1,24 @@
 //! Scoring a model on a split.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use anyhow::{Context, Result};
-use image::RgbImage;
+use anyhow::Result;
 use tch::no_grad;
 
 use super::{
-    drawing::{Drawing, input_picture},
     model::{Decided, Model, ModelSource, Opened, decided_by_weights},
-    scored_images, skipped,
+    scored_images,
+    scoring::score,
+    skipped,
 };
 use crate::config::Loaded;
 use crate::logging::device_label;
 use sonotune_base::Error;
 use sonotune_dataset::{Dataset, Split, Statistics};
 use sonotune_engine::device::autocast;
-use sonotune_engine::{
-    batch::Batch,
-    determinism, device,
-    loader::{BadImage, LoadPlan, Loader},
-    task::Prediction,
-};
+use sonotune_engine::{batch::Batch, determinism, device, task::Prediction};
 use sonotune_metrics::{Metric, Report};
-use sonotune_report::{Ranked, Ranking, Shown};
+use sonotune_report::Shown;
 use sonotune_run_folder::EvalRecord;
 
 /// What to score.
@@ -103,60 +98,6 @@ fn require_same_categories(model: &Model, dataset: &Dataset, checkpoint: &Path) 
     .into())
 }
 
-/// A report, pictures of the first images with their predictions, and of the best and worst.
-#[derive(Debug)]
-pub(super) struct Scored {
-    pub(super) report: Report,
-    pub(super) pictures: Vec<RgbImage>,
-    /// Images that could not be used and are not in the report.
-    pub(super) skipped: Vec<BadImage>,
-    pub(super) ranked: Option<Ranked>,
-}
-
-/// Predicts and scores every image of `dataset`.
-pub(super) fn score(
-    model: &Model,
-    dataset: Arc<Dataset>,
-    plan: &LoadPlan,
-    num_pictures: usize,
-) -> Result<Scored> {
-    if dataset.records.is_empty() {
-        return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
-    }
-    let scoring = || "the task panicked while scoring".to_owned();
-    let mut evaluator = determinism::guarded(scoring, || model.task.evaluator())?;
-    let (mut pictures, mut ranking) = (Vec::new(), Ranking::default());
-    let plan = model.eval_plan(plan);
-    let mut batches = Loader::eval(dataset.clone(), plan.clone())?;
-    while let Some(batch) = batches.next() {
-        let batch = batch?;
-        let predictions = predict_batch(model, &batch)?;
-        for (index, (prediction, target)) in predictions.iter().zip(&batch.targets).enumerate() {
-            determinism::guarded(scoring, || evaluator.add(prediction, target))
-                .with_context(|| format!("scoring {}", target.path.display()))?;
-            let drawing = Drawing { model, target, prediction };
-            let record = &dataset.records[batches.records()[index]];
-            let image = || input_picture(model, &plan, &batch, std::slice::from_ref(record), index);
-            if pictures.len() < num_pictures {
-                pictures.push(drawing.large(&image()?));
-            }
-            if let Some(score) = evaluator.image_score() {
-                ranking.add(&score, || Ok(drawing.small(&image()?)))?;
-            }
-        }
-    }
-    let mut report = determinism::guarded(scoring, || evaluator.finish())?;
-    let notes = dataset.notes.iter().map(|note| ("dataset".to_owned(), note.clone()));
-    report.conditions.extend(notes);
-    let skipped = batches.newly_skipped();
-    if !skipped.is_empty() {
-        let (left_out, all) = (skipped.len(), dataset.records.len());
-        let condition = format!("{left_out} of {all} images, which could not be used");
-        report.conditions.push(("skipped".to_owned(), condition));
-    }
-    Ok(Scored { report, pictures, skipped, ranked: ranking.finish() })
-}
-
 /// The metric that picks the best checkpoint.
 ///
 /// # Errors
@@ -182,7 +123,7 @@ fn predicting(batch: &Batch) -> String {
 pub(super) fn predict_batch(model: &Model, batch: &Batch) -> Result<Vec<Prediction>> {
     let predict = || {
         // Within the guard: a device without memory for the batch panics here.
-        let on_device = batch.shallow_clone().to_device(model.device());
+        let on_device = batch.shallow_clone().to_device(model.device())?;
         model.task.predict(&on_device)
     };
     let predictions = no_grad(|| -> Result<Vec<Prediction>> {

@@ -26,6 +26,7 @@ mod predict;
 mod prepared;
 mod report;
 mod scored_images;
+mod scoring;
 mod skipped;
 mod splits;
 mod train;

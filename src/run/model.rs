@@ -53,6 +53,8 @@ impl<'a> Model<'a> {
             needs: self.task.needs(),
             loader: config.loader.clone(),
             seed: config.seed,
+            pixels: self.device().into(),
+            preparation: self.task.preparation(),
             embeddings: None,
         }
     }

@@ -11,6 +11,8 @@ fn main() {
         "determinism.cpp",
         "point_sample.cpp",
         "shim.cpp",
+        "threads.cpp",
+        "transfer.cpp",
         "bilinear.h",
         "deformable_kernel.h",
         "guard.h",

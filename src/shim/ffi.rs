@@ -102,6 +102,30 @@ unsafe extern "C" {
         free_data: extern "C" fn(*mut c_void),
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
+    pub(crate) fn shim_compute_alone() -> *mut c_char;
+    pub(crate) fn shim_pin(source: *mut C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
+    pub(crate) fn shim_host_bytes(
+        length: i64,
+        pinned: c_int,
+        out: *mut *mut C_tensor,
+        data: *mut *mut u8,
+    ) -> *mut c_char;
+    pub(crate) fn shim_upload(
+        source: *mut C_tensor,
+        device_index: c_int,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    pub(crate) fn shim_upload_ahead(
+        n: usize,
+        sources: *const *mut C_tensor,
+        device_index: c_int,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    pub(crate) fn shim_download(
+        n: usize,
+        sources: *const *mut C_tensor,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
     pub(crate) fn shim_set_determinism(mode: c_int) -> *mut c_char;
     pub(crate) fn shim_nondeterministic_operators(out: *mut *mut c_char) -> *mut c_char;
     pub(crate) fn shim_record_nondeterministic(name: *const c_char) -> *mut c_char;

@@ -1,6 +1,6 @@
 //! Safe wrappers for parts of libtorch that tch does not cover: bf16 autocast, fused optimiser steps,
 //! clipping without a host sync, attention and sampling kernels for the CPU, determinism, the choice of
-//! CUDA's kernels, loading of CUDA and memory statistics.
+//! CUDA's kernels, loading of CUDA, copies that nobody waits for, and memory statistics.
 //!
 //! The only crate of the workspace that may use `unsafe`.
 
@@ -14,6 +14,8 @@ mod determinism;
 mod ffi;
 mod memory;
 mod optim;
+mod threads;
+mod transfer;
 
 use tch::Device;
 
@@ -39,6 +41,8 @@ pub use optim::{
     AdamW, AdamWTensors, Sgd, SgdTensors, clear_grads, fused_adamw, fused_sgd, lerp, scale,
     total_norm,
 };
+pub use threads::compute_alone;
+pub use transfer::{HostBytes, download, pin, upload, upload_ahead};
 
 /// A failed libtorch call, with libtorch's message.
 #[derive(Debug, thiserror::Error)]

@@ -59,6 +59,19 @@ char *shim_checkpoint(tensor input, void *data, checkpoint_call call, checkpoint
 char *shim_adopt_f32(float *data, const int64_t *sizes, size_t num_sizes, void *owner,
                      void (*free_data)(void *), tensor *out);
 
+// The calling thread computes alone from now on.
+char *shim_compute_alone(void);
+
+// Writes the CPU tensor in pinned memory to `out`.
+char *shim_pin(tensor source, tensor *out);
+// Writes a new u8 CPU tensor of arbitrary content to `out`, and where its bytes are to `data`.
+char *shim_host_bytes(int64_t length, int pinned, tensor *out, uint8_t **data);
+// Writes CPU tensors on a CUDA device to `out`, copied on the current stream, or on a stream of their own.
+char *shim_upload(tensor source, int device_index, tensor *out);
+char *shim_upload_ahead(size_t n, tensor *sources, int device_index, tensor *out);
+// Writes copies of the tensors on the CPU to `out`, after one wait.
+char *shim_download(size_t n, tensor *sources, tensor *out);
+
 // mode: 0 off, 1 record operators without a deterministic implementation, 2 refuse them.
 char *shim_set_determinism(int mode);
 // Writes their names, each followed by a line feed, to `out`; to be freed with shim_free.

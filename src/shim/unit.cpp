@@ -7,3 +7,5 @@
 #include "determinism.cpp"
 #include "point_sample.cpp"
 #include "shim.cpp"
+#include "threads.cpp"
+#include "transfer.cpp"

@@ -63,6 +63,8 @@ pub fn plan(preprocess: Value, spec: InputSpec, needs: TargetNeeds) -> LoadPlan 
         spec,
         needs,
         embeddings: None,
+        pixels: Default::default(),
+        preparation: None,
         seed: 3,
     }
 }

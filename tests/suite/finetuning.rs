@@ -229,6 +229,8 @@ fn scores(loaded: &Loaded, source: &ModelSource) -> Vec<f64> {
         needs: opened.model.task.needs(),
         seed: 0,
         embeddings: None,
+        pixels: Default::default(),
+        preparation: None,
     };
     let batch = prepare_batch(&dataset.records, &plan).unwrap();
     let predictions = no_grad(|| opened.model.task.predict(&batch)).unwrap();

@@ -135,7 +135,7 @@ impl Task for Classifier {
             .map(|target| labels_of_target(target, &self.category_names, self.multi_label()))
             .collect::<Result<Vec<_>>>()?;
         let logits = self.logits(batch, true)?;
-        let targets = multi_hot(&labels, self.category_names.len()).to_device(logits.device());
+        let targets = upload(&multi_hot(&labels, self.category_names.len()), logits.device());
         let value = self.loss.forward(&logits, &targets)?;
         let mut scalars = Vec::new();
         if !self.multi_label() {

@@ -5,7 +5,7 @@ use sonotune_engine::{nn::deformable::point_sample, prelude::*, tch::Reduction};
 use crate::{
     head::LayerOutput,
     layers::{at_least_float, size_of},
-    matcher::{Objects, Pairs},
+    matcher::{Assigned, Objects},
     points::{Draw, PointRules, uncertain_points},
 };
 
@@ -26,7 +26,7 @@ pub struct Criterion {
 }
 
 impl Criterion {
-    /// Losses of layer `layer`, whose queries are matched to objects by `pairs`, image by image.
+    /// Losses of layer `layer`, whose queries are matched to objects as `assigned` says.
     ///
     /// Class: cross-entropy over all queries, divided by the sum of the classes' weights. Masks: binary
     /// cross-entropy and dice of the matched queries at uncertain points, mean over objects; zero
@@ -39,12 +39,12 @@ impl Criterion {
         output: &LayerOutput,
         mask_features: &Tensor,
         objects: &[Objects],
-        pairs: &[Pairs],
+        assigned: &Assigned,
         layer: usize,
         draw: &mut Draw<'_>,
     ) -> Result<LayerLosses> {
-        let class = self.class_loss(&output.classes, objects, pairs)?;
-        if pairs.iter().all(Vec::is_empty) {
+        let class = self.class_loss(&output.classes, assigned)?;
+        if assigned.images().next().is_none() {
             // As if there were masks: every variable has a gradient, which is zero.
             let zero = || {
                 let all = at_least_float(&output.embeddings).sum(None::<Kind>)
@@ -53,10 +53,10 @@ impl Criterion {
             };
             return Ok(LayerLosses { class, mask: zero(), dice: zero() });
         }
-        let logits = matched_masks(output, mask_features, pairs);
+        let logits = matched_masks(output, mask_features, assigned);
         let points = uncertain_points(&logits, self.points, layer, draw)?;
         let logits = point_sample(&logits, &points)?;
-        let truth = truths(objects, pairs, &points)?.to_kind(logits.kind());
+        let truth = truths(objects, assigned, &points)?.to_kind(logits.kind());
         let count = logits.size()[0] as f64;
         let num_points = self.points.num_points as f64;
         let none = None::<Tensor>;
@@ -74,22 +74,14 @@ impl Criterion {
     }
 
     /// `classes`: `[B, Q, K + 1]`.
-    fn class_loss(&self, classes: &Tensor, objects: &[Objects], pairs: &[Pairs]) -> Result<Tensor> {
+    fn class_loss(&self, classes: &Tensor, assigned: &Assigned) -> Result<Tensor> {
         let (b, q, k) = classes.size3()?;
-        let labels = Tensor::full([b, q], k - 1, (Kind::Int64, classes.device()));
-        for (i, (objects, pairs)) in objects.iter().zip(pairs).enumerate() {
-            if !pairs.is_empty() {
-                let (queries, matched) = indices(pairs, classes);
-                let of_pairs = objects.labels.index_select(0, &matched);
-                let _ = labels.get(i as i64).index_copy_(0, &queries, &of_pairs);
-            }
-        }
         let weights = Tensor::ones([k], (classes.kind(), classes.device()));
         let _ = weights.get(k - 1).fill_(self.no_object_weight);
         let logits = classes.view([b * q, k]);
         // "Mean" divides by the sum of the weights.
         Ok(logits.cross_entropy_loss(
-            &labels.view([b * q]),
+            &assigned.classes.view([b * q]),
             Some(&weights),
             Reduction::Mean,
             -100,
@@ -98,37 +90,27 @@ impl Criterion {
     }
 }
 
-/// Queries and objects of a list of pairs.
-fn indices(pairs: &Pairs, like: &Tensor) -> (Tensor, Tensor) {
-    let (queries, objects): (Vec<i64>, Vec<i64>) = pairs.iter().copied().unzip();
-    let to_device = |v: &[i64]| Tensor::from_slice(v).to_device(like.device());
-    (to_device(&queries), to_device(&objects))
-}
-
 /// `[N, h, w]` logits of the matched queries, image after image. Only these are computed: the other
 /// masks do not enter the loss.
-fn matched_masks(output: &LayerOutput, mask_features: &Tensor, pairs: &[Pairs]) -> Tensor {
+fn matched_masks(output: &LayerOutput, mask_features: &Tensor, assigned: &Assigned) -> Tensor {
     let (h, w) = size_of(mask_features);
-    let of_image = |(i, pairs): (usize, &Pairs)| {
-        let (queries, _) = indices(pairs, mask_features);
-        let embeddings = output.embeddings.get(i as i64).index_select(0, &queries);
-        let masks = embeddings.matmul(&mask_features.get(i as i64).flatten(1, 2));
+    let of_image = |(image, first, count): (usize, i64, i64)| {
+        let image = image as i64;
+        let queries = assigned.queries.narrow(0, first, count);
+        let embeddings = output.embeddings.get(image).index_select(0, &queries);
+        let masks = embeddings.matmul(&mask_features.get(image).flatten(1, 2));
         at_least_float(&masks).view([-1, h, w])
     };
-    let matched = pairs.iter().enumerate().filter(|(_, pairs)| !pairs.is_empty());
-    Tensor::cat(&matched.map(of_image).collect::<Vec<_>>(), 0)
+    Tensor::cat(&assigned.images().map(of_image).collect::<Vec<_>>(), 0)
 }
 
 /// `[N, P]`: masks of the matched objects at `[N, P, 2]` points.
-fn truths(objects: &[Objects], pairs: &[Pairs], points: &Tensor) -> Result<Tensor> {
-    let mut truths = Vec::new();
-    let mut first = 0;
-    for (objects, pairs) in objects.iter().zip(pairs).filter(|(_, pairs)| !pairs.is_empty()) {
-        let count = pairs.len() as i64;
+fn truths(objects: &[Objects], assigned: &Assigned, points: &Tensor) -> Result<Tensor> {
+    let of_image = |(image, first, count): (usize, i64, i64)| {
+        let objects = &objects[image];
         let points = objects.in_masks(&points.narrow(0, first, count));
-        let (_, matched) = indices(pairs, &points);
-        truths.push(point_sample(&objects.masks.index_select(0, &matched), &points)?);
-        first += count;
-    }
-    Ok(Tensor::cat(&truths, 0))
+        let matched = assigned.objects.narrow(0, first, count);
+        Ok(point_sample(&objects.masks().index_select(0, &matched), &points)?)
+    };
+    Ok(Tensor::cat(&assigned.images().map(of_image).collect::<Result<Vec<_>>>()?, 0))
 }

@@ -30,7 +30,7 @@ impl Places {
             Tensor::stack(&[x, y], 2).view([h * w, 1, 1, 1, 2])
         };
         let scale: Vec<f64> = sizes.iter().flat_map(|&(h, w)| [w as f64, h as f64]).collect();
-        let scale = Tensor::from_slice(&scale).to_device(like.device()).to_kind(like.kind());
+        let scale = upload(&Tensor::from_slice(&scale), like.device()).to_kind(like.kind());
         let centers = Tensor::cat(&sizes.iter().map(of_level).collect::<Vec<_>>(), 0);
         Self { scale: scale.view([-1, 1, 2]), centers, sizes }
     }

@@ -142,7 +142,7 @@ pub(crate) fn sine_positions(size: (i64, i64), channels: i64, like: &Tensor) -> 
     let half = channels / 2;
     let exponent: Vec<f64> = (0..half).map(|i| 2.0 * (i / 2) as f64 / half as f64).collect();
     let period: Vec<f64> = exponent.iter().map(|e| TEMPERATURE.powf(*e)).collect();
-    let period = Tensor::from_slice(&period).to_device(like.device()).to_kind(like.kind());
+    let period = upload(&Tensor::from_slice(&period), like.device()).to_kind(like.kind());
     let axis = |side: i64| {
         let place = Tensor::arange_start(1, side + 1, options) / (side as f64 + 1e-6);
         let angle = (place * std::f64::consts::TAU).unsqueeze(1) / &period;

@@ -24,6 +24,7 @@ mod neck;
 pub mod pixel_decoder;
 pub mod points;
 pub mod prediction;
+mod preparation;
 mod task;
 mod training;
 pub mod transformer_decoder;

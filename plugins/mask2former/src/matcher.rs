@@ -1,6 +1,7 @@
 //! Matches queries to objects: the one-to-one assignment of minimal cost (Carion et al. 2020).
 
 use std::{
+    cell::OnceCell,
     sync::mpsc::{Receiver, Sender, channel},
     thread::{Scope, ScopedJoinHandle},
 };
@@ -25,34 +26,73 @@ use crate::{
 pub struct Objects {
     /// Identifies the image in messages.
     pub image: String,
-    /// `[N]` i64.
-    pub labels: Tensor,
+    /// The class of each, on the host.
+    classes: Vec<i64>,
+    /// The same, `[N]` i64.
+    labels: Tensor,
     /// `[N, H, W]` bool, the top left part of the padded input.
-    pub masks: Tensor,
-    /// `(height, width)` of the padded input.
-    pub padded: (i64, i64),
+    masks: Tensor,
+    /// The masks as a GPU samples them.
+    float_masks: OnceCell<Tensor>,
+    /// `[2]` f64: from points of the padded input to those of the masks; `None` if these are as large.
+    stretch: Option<Tensor>,
 }
 
 impl Objects {
+    /// Objects of the given classes, `[N]` i64 on the CPU, and masks, `[N, H, W]` bool: the top left part of
+    /// an input of the size `padded`.
+    ///
+    /// # Errors
+    /// When the tensors have other ranks or kinds.
+    pub fn new(image: String, labels: &Tensor, masks: Tensor, padded: Size) -> Result<Self> {
+        let (_, h, w) = masks.size3()?;
+        let stretch = [padded.1 as f64 / w as f64, padded.0 as f64 / h as f64];
+        Ok(Self {
+            image,
+            classes: Vec::try_from(labels)?,
+            labels: labels.shallow_clone(),
+            masks,
+            float_masks: OnceCell::new(),
+            stretch: ((h, w) != padded).then(|| Tensor::from_slice(&stretch)),
+        })
+    }
+
     #[must_use]
     pub fn len(&self) -> usize {
-        self.labels.size().first().map_or(0, |&n| n as usize)
+        self.classes.len()
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.classes.is_empty()
+    }
+
+    /// The class of each.
+    pub(crate) fn classes(&self) -> &[i64] {
+        &self.classes
+    }
+
+    /// `[N, H, W]`, to be sampled: bool on the CPU; on a GPU fp32, which every layer would otherwise convert
+    /// them to again.
+    pub(crate) fn masks(&self) -> &Tensor {
+        if self.masks.device() == Device::Cpu {
+            return &self.masks;
+        }
+        self.float_masks.get_or_init(|| self.masks.to_kind(Kind::Float))
     }
 
     /// Points of the padded input in the frame of the masks, which may be smaller.
     pub(crate) fn in_masks(&self, points: &Tensor) -> Tensor {
-        let [_, h, w] = self.masks.dims();
-        let (height, width) = self.padded;
-        if (h, w) == self.padded {
-            return points.shallow_clone();
+        match &self.stretch {
+            Some(stretch) => points * stretch.to_kind(points.kind()),
+            None => points.shallow_clone(),
         }
-        let stretch = [width as f64 / w as f64, height as f64 / h as f64];
-        points * Tensor::from_slice(&stretch).to_device(points.device()).to_kind(points.kind())
+    }
+
+    /// Those that a step needs on its device.
+    pub(crate) fn tensors(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        self.float_masks.take();
+        [&mut self.labels, &mut self.masks].into_iter().chain(&mut self.stretch)
     }
 }
 
@@ -92,7 +132,7 @@ pub fn match_costs(
         // `[P, Q]`: with the points as rows the product has the form of a linear layer, and its speed.
         let logits = at_least_float(&product(&features, &embeddings, None));
         let truth =
-            point_sample(&objects.masks, &objects.in_masks(&points))?.to_kind(logits.kind());
+            point_sample(objects.masks(), &objects.in_masks(&points))?.to_kind(logits.kind());
 
         let probability = output.classes.detach().get(index).softmax(-1, None);
         let class = -probability.index_select(1, &objects.labels);
@@ -158,12 +198,17 @@ pub fn assign(costs: &Tensor) -> Result<Pairs> {
     Ok(pairs)
 }
 
-/// Solves assignments on a separate thread while the next layers are computed. On a GPU this thread
-/// waits for the costs, not the one that feeds the device.
+/// Solves assignments on a separate thread: on the CPU while the next layers are computed. On a GPU the
+/// costs of all layers are fetched together, so that a step waits for the device once.
 pub(crate) struct Matcher<'scope> {
-    jobs: Sender<(usize, usize, Tensor)>,
+    jobs: Sender<Job>,
+    /// Costs that are still on a GPU.
+    kept: Vec<Job>,
     worker: ScopedJoinHandle<'scope, Result<Solved>>,
 }
+
+/// Layer, image, and `[Q, N]` costs.
+type Job = (usize, usize, Tensor);
 
 type Solved = Vec<(usize, usize, Pairs)>;
 
@@ -171,18 +216,23 @@ impl<'scope> Matcher<'scope> {
     pub(crate) fn start<'env>(scope: &'scope Scope<'scope, 'env>, objects: &[Objects]) -> Self {
         let (jobs, queue) = channel();
         let images: Vec<String> = objects.iter().map(|o| o.image.clone()).collect();
-        Self { jobs, worker: scope.spawn(move || solve(&queue, &images)) }
+        Self { jobs, kept: Vec::new(), worker: scope.spawn(move || solve(&queue, &images)) }
     }
 
     /// Hands over the costs of an image in a layer.
-    pub(crate) fn submit(&self, layer: usize, image: usize, costs: Tensor) {
-        // The worker ends early only with an error, which `finish` returns.
-        let _ = self.jobs.send((layer, image, costs));
+    pub(crate) fn submit(&mut self, layer: usize, image: usize, costs: Tensor) {
+        if costs.device() == Device::Cpu {
+            // The worker ends early only with an error, which `finish` returns.
+            let _ = self.jobs.send((layer, image, costs));
+        } else {
+            self.kept.push((layer, image, costs));
+        }
     }
 
     /// Pairs of `[layer][image]`; those not submitted are empty.
-    pub(crate) fn finish(self, layers: usize, images: usize) -> Result<Vec<Vec<Pairs>>> {
-        let Self { jobs, worker } = self;
+    pub(crate) fn finish(mut self, layers: usize, images: usize) -> Result<Vec<Vec<Pairs>>> {
+        self.fetch_kept();
+        let Self { jobs, worker, .. } = self;
         drop(jobs);
         let solved = worker.join().map_err(|_| anyhow!("the matching thread died"))??;
         let mut pairs = vec![vec![Pairs::new(); images]; layers];
@@ -191,9 +241,24 @@ impl<'scope> Matcher<'scope> {
         }
         Ok(pairs)
     }
+
+    fn fetch_kept(&mut self) {
+        if self.kept.is_empty() {
+            return;
+        }
+        let flat: Vec<Tensor> = self.kept.iter().map(|(.., costs)| costs.flatten(0, -1)).collect();
+        let all = Tensor::cat(&flat, 0).to_device(Device::Cpu);
+        let mut first = 0;
+        for (layer, image, costs) in self.kept.drain(..) {
+            let count = costs.numel() as i64;
+            let costs = all.narrow(0, first, count).view(costs.size().as_slice());
+            first += count;
+            let _ = self.jobs.send((layer, image, costs));
+        }
+    }
 }
 
-fn solve(queue: &Receiver<(usize, usize, Tensor)>, images: &[String]) -> Result<Solved> {
+fn solve(queue: &Receiver<Job>, images: &[String]) -> Result<Solved> {
     let mut solved = Vec::new();
     for (layer, image, costs) in queue {
         let pairs = assign(&costs)
@@ -201,6 +266,69 @@ fn solve(queue: &Receiver<(usize, usize, Tensor)>, images: &[String]) -> Result<
         solved.push((layer, image, pairs));
     }
     Ok(solved)
+}
+
+/// What the pairs of a layer mean for its losses.
+#[derive(Debug)]
+pub struct Assigned {
+    /// Pairs of each image.
+    pub(crate) counts: Vec<i64>,
+    /// `[B, Q]` i64: the class of each query, "no object" for those without a pair.
+    pub(crate) classes: Tensor,
+    /// `[N]` i64 each: query and object of every pair, image after image.
+    pub(crate) queries: Tensor,
+    pub(crate) objects: Tensor,
+}
+
+impl Assigned {
+    /// Layer by layer, for heads of `num_queries` queries and `num_classes` classes, on `device`; sent
+    /// there as one tensor.
+    #[must_use]
+    pub fn of_layers(
+        pairs: &[Vec<Pairs>],
+        objects: &[Objects],
+        (num_queries, num_classes): (i64, i64),
+        device: Device,
+    ) -> Vec<Self> {
+        let mut numbers: Vec<i64> = Vec::new();
+        for layer in pairs {
+            let first = numbers.len();
+            numbers.resize(first + objects.len() * num_queries as usize, num_classes);
+            for (image, (pairs, objects)) in layer.iter().zip(objects).enumerate() {
+                for &(query, object) in pairs {
+                    let at = first + image * num_queries as usize + query as usize;
+                    numbers[at] = objects.classes()[object as usize];
+                }
+            }
+            numbers.extend(layer.iter().flatten().map(|&(query, _)| query));
+            numbers.extend(layer.iter().flatten().map(|&(_, object)| object));
+        }
+        let numbers = upload(&Tensor::from_slice(&numbers), device);
+        let mut first = 0;
+        let mut take = |count: i64| {
+            first += count;
+            numbers.narrow(0, first - count, count)
+        };
+        let batch = objects.len() as i64;
+        let of_layer = |layer: &Vec<Pairs>| {
+            let counts: Vec<i64> = layer.iter().map(|pairs| pairs.len() as i64).collect();
+            let all = counts.iter().sum();
+            let classes = take(batch * num_queries).view([batch, num_queries]);
+            let (queries, objects) = (take(all), take(all));
+            Self { counts, classes, queries, objects }
+        };
+        pairs.iter().map(of_layer).collect()
+    }
+
+    /// Each image with pairs: its index, and where in [`queries`](Self::queries) and
+    /// [`objects`](Self::objects) its pairs are, as first and count.
+    pub(crate) fn images(&self) -> impl Iterator<Item = (usize, i64, i64)> {
+        let place = |first: &mut i64, (image, &count): (usize, &i64)| {
+            *first += count;
+            Some((image, *first - count, count))
+        };
+        self.counts.iter().enumerate().scan(0, place).filter(|&(.., count)| count > 0)
+    }
 }
 
 #[cfg(test)]

@@ -17,14 +17,15 @@ pub enum Purpose {
 /// Uniform numbers in [0, 1) with a given shape.
 pub type Draw<'a> = dyn FnMut(Purpose, &[i64]) -> Tensor + 'a;
 
-/// `shape` numbers for a purpose, f32: a function of the step's seed and the purpose.
-pub fn uniform(seed: u64, purpose: Purpose, shape: &[i64]) -> Tensor {
+/// `count` numbers for a purpose: a function of the step's seed and the purpose. Two are a point.
+#[must_use]
+pub fn uniform(seed: u64, purpose: Purpose, count: i64) -> Vec<f32> {
     let coordinates = match purpose {
         Purpose::Matching { layer, image } => vec![1, layer as u64, image as u64],
         Purpose::Candidates { layer } => vec![2, layer as u64],
         Purpose::Anywhere { layer } => vec![3, layer as u64],
     };
-    let mut values = vec![0f32; shape.iter().product::<i64>() as usize];
+    let mut values = vec![0f32; count as usize];
     Rng::at(seed, &coordinates).fill_uniform(&mut values);
     if matches!(purpose, Purpose::Matching { .. }) {
         // Their order does not matter, but sorted by row they follow the memory order of the features
@@ -32,7 +33,7 @@ pub fn uniform(seed: u64, purpose: Purpose, shape: &[i64]) -> Tensor {
         let (points, _) = values.as_chunks_mut::<2>();
         points.sort_unstable_by(|a, b| a[1].total_cmp(&b[1]));
     }
-    Tensor::from_slice(&values).view(shape)
+    values
 }
 
 /// At which points a step learns.
@@ -43,6 +44,23 @@ pub struct PointRules {
     pub oversample_ratio: f64,
     /// Share of the points that are the most uncertain candidates.
     pub importance_sample_ratio: f64,
+}
+
+impl PointRules {
+    /// Number of points among which those of one object are picked.
+    pub(crate) fn candidates(self) -> i64 {
+        (self.num_points as f64 * self.oversample_ratio) as i64
+    }
+
+    /// Number of an object's points that are the most uncertain ones.
+    pub(crate) fn uncertain(self) -> i64 {
+        (self.num_points as f64 * self.importance_sample_ratio) as i64
+    }
+
+    /// Number of an object's points that are drawn anywhere.
+    pub(crate) fn anywhere(self) -> i64 {
+        self.num_points - self.uncertain()
+    }
 }
 
 /// `[N, P, 2]` points for `[N, h, w]` logits: the most uncertain of many candidates, plus some points
@@ -57,10 +75,8 @@ pub(crate) fn uncertain_points(
     draw: &mut Draw<'_>,
 ) -> Result<Tensor> {
     let n = logits.size()[0];
-    let candidates = (rules.num_points as f64 * rules.oversample_ratio) as i64;
-    let uncertain = (rules.num_points as f64 * rules.importance_sample_ratio) as i64;
-    let anywhere = rules.num_points - uncertain;
-    let points = draw(Purpose::Candidates { layer }, &[n, candidates, 2]);
+    let (uncertain, anywhere) = (rules.uncertain(), rules.anywhere());
+    let points = draw(Purpose::Candidates { layer }, &[n, rules.candidates(), 2]);
     let mut chosen = Vec::new();
     if uncertain > 0 {
         no_grad(|| -> Result<()> {

@@ -79,7 +79,7 @@ fn masks(
     frame: Frame,
 ) -> Result<Vec<(Rle, f64)>> {
     let (_, h, w) = mask_features.size3()?;
-    let index = Tensor::from_slice(queries).to_device(embeddings.device());
+    let index = upload(&Tensor::from_slice(queries), embeddings.device());
     let logits =
         at_least_float(&embeddings.index_select(0, &index).matmul(&mask_features.flatten(1, 2)));
     let size = (u32::try_from(frame.original.0)?, u32::try_from(frame.original.1)?);

@@ -1,5 +1,7 @@
 //! Implements the engine's `Task`.
 
+use std::sync::Arc;
+
 use sonotune_engine::{prelude::*, task::instances::InstanceScores};
 
 use crate::{
@@ -9,6 +11,7 @@ use crate::{
     neck::SimpleFeaturePyramid,
     pixel_decoder::PixelFeatures,
     prediction::{Frame, instances},
+    preparation::InstancePreparation,
     training,
 };
 
@@ -40,8 +43,14 @@ impl TaskConfig for Mask2FormerConfig {
             None => levels.iter().map(|level| level.channels).collect(),
         };
         let sizes = self.head_sizes(self.in_channels(&available)?, categories.len() as i64);
+        let preparation = Arc::new(InstancePreparation {
+            points: self.training.points(),
+            num_queries: usize::try_from(sizes.num_queries)?,
+            layers: sizes.transformer_decoder.num_layers + 1,
+        });
         Ok(Box::new(Mask2Former {
             backbone,
+            preparation,
             neck,
             head: Mask2FormerHead::new(&(vs / "panoptic_head"), &sizes),
             config: self.clone(),
@@ -75,6 +84,7 @@ pub(crate) struct Mask2Former {
     pub(crate) backbone: Box<dyn Backbone>,
     pub(crate) neck: Option<SimpleFeaturePyramid>,
     pub(crate) head: Mask2FormerHead,
+    pub(crate) preparation: Arc<InstancePreparation>,
     pub(crate) config: Mask2FormerConfig,
     pub(crate) categories: Vec<String>,
 }
@@ -107,9 +117,13 @@ impl Task for Mask2Former {
         TargetNeeds::Boxes
     }
 
+    fn preparation(&self) -> Option<Arc<dyn Preparation>> {
+        Some(self.preparation.clone())
+    }
+
     fn train_step(&self, batch: &Batch) -> Result<StepOutput> {
         let pixels = self.pixels(batch, true)?;
-        training::step(&self.head, &pixels, &self.config.training, batch)
+        training::step(&self.head, &pixels, &self.config.training, &self.preparation, batch)
     }
 
     fn predict(&self, batch: &Batch) -> Result<Vec<Prediction>> {

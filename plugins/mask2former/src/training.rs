@@ -1,13 +1,14 @@
-//! One training step: features, every layer's predictions, concurrent matching, losses.
+//! One training step: every layer's predictions, concurrent matching, losses.
 
 use sonotune_engine::prelude::*;
 
 use crate::{
     criterion::Criterion,
     head::{LayerOutput, Mask2FormerHead},
-    matcher::{MatchCosts, Matcher, Objects, Pairs, match_costs},
+    matcher::{Assigned, MatchCosts, Matcher, Objects, Pairs, match_costs},
     pixel_decoder::PixelFeatures,
-    points::{Draw, PointRules, uniform},
+    points::{Draw, PointRules},
+    preparation::{ChosenInstances, InstancePreparation},
 };
 
 /// `[task.training]`: matching and losses. The defaults are the reference's.
@@ -72,7 +73,7 @@ impl TrainingConfig {
         Ok(())
     }
 
-    fn points(&self) -> PointRules {
+    pub(crate) fn points(&self) -> PointRules {
         PointRules {
             num_points: self.num_points,
             oversample_ratio: self.oversample_ratio,
@@ -86,25 +87,15 @@ pub(crate) fn step(
     head: &Mask2FormerHead,
     pixels: &PixelFeatures,
     config: &TrainingConfig,
+    preparation: &InstancePreparation,
     batch: &Batch,
 ) -> Result<StepOutput> {
-    let padded = (batch.images.size()[2], batch.images.size()[3]);
-    let objects: Vec<_> =
-        batch.targets.iter().map(|target| learnable(target, padded)).collect::<Result<_>>()?;
+    let chosen = batch.prepared::<ChosenInstances>(preparation)?;
     let device = batch.images.device();
-    let mut draw = |purpose, shape: &[i64]| uniform(batch.seed, purpose, shape).to_device(device);
-    let Learnt { mut output, pairs } = learn(head, pixels, config, &objects, &mut draw)?;
-    let total = |counts: &mut dyn Iterator<Item = usize>| counts.sum::<usize>();
-    let learnable = total(&mut objects.iter().map(Objects::len));
-    let annotated = total(&mut batch.targets.iter().map(|t| t.labels.size()[0] as usize));
-    let matched = pairs.last().map_or(0, |last| total(&mut last.iter().map(Vec::len)));
-    for (name, count) in [
-        ("objects", matched),
-        ("objects_not_learnt_from", annotated - learnable),
-        ("objects_beyond_queries", learnable - matched),
-    ] {
-        let count = Tensor::from(count as f32).to_device(device);
-        output.scalars.push((name.to_owned(), count));
+    let mut draw = |purpose, shape: &[i64]| chosen.points(purpose, shape, device);
+    let Learnt { mut output, .. } = learn(head, pixels, config, &chosen.objects, &mut draw)?;
+    for (i, name) in (0..).zip(["objects", "objects_not_learnt_from", "objects_beyond_queries"]) {
+        output.scalars.push((name.to_owned(), chosen.counters.get(i)));
     }
     Ok(output)
 }
@@ -136,7 +127,7 @@ pub fn learn(
     let how = (costs, config.points());
     let mut layers: Vec<LayerOutput> = Vec::new();
     let pairs = std::thread::scope(|scope| {
-        let matcher = Matcher::start(scope, objects);
+        let mut matcher = Matcher::start(scope, objects);
         head.decode(pixels, &mut |layer, output| {
             for (image, objects) in objects.iter().enumerate().filter(|(_, o)| !o.is_empty()) {
                 let features = &pixels.mask_features;
@@ -148,12 +139,16 @@ pub fn learn(
         })?;
         matcher.finish(layers.len(), objects.len())
     })?;
+    let classes = layers.first().map_or([0; 3], |output| output.classes.dims());
+    let sizes = (classes[1], classes[2] - 1);
+    let assigned = Assigned::of_layers(&pairs, objects, sizes, pixels.mask_features.device());
     let criterion =
         Criterion { no_object_weight: config.no_object_weight, points: config.points() };
     let mut output = StepOutput::default();
     for (i, layer) in layers.iter().enumerate() {
         let prefix = if i + 1 < layers.len() { format!("d{i}.") } else { String::new() };
-        let losses = criterion.losses(layer, &pixels.mask_features, objects, &pairs[i], i, draw)?;
+        let losses =
+            criterion.losses(layer, &pixels.mask_features, objects, &assigned[i], i, draw)?;
         for (name, value, weight) in [
             ("loss_cls", losses.class, config.class_weight),
             ("loss_mask", losses.mask, config.mask_weight),
@@ -163,23 +158,4 @@ pub fn learn(
         }
     }
     Ok(Learnt { output, pairs })
-}
-
-/// Objects of an image that are not crowds and have a pixel in the input: a crop may have left none.
-fn learnable(target: &Target, padded: (i64, i64)) -> Result<Objects> {
-    let image = target.path.display().to_string();
-    let (n, h, w) = target.masks.size3()?;
-    // Under some size rules a mask is a pixel larger than its image.
-    let masks = target.masks.narrow(1, 0, h.min(padded.0)).narrow(2, 0, w.min(padded.1));
-    let has_pixels = masks.flatten(1, 2).any_dim(1, false);
-    let index = has_pixels.logical_and(&target.is_crowd.logical_not()).nonzero().view([-1]);
-    if index.size1()? == n {
-        return Ok(Objects { image, labels: target.labels.shallow_clone(), masks, padded });
-    }
-    Ok(Objects {
-        image,
-        labels: target.labels.index_select(0, &index),
-        masks: masks.index_select(0, &index),
-        padded,
-    })
 }

@@ -15,10 +15,12 @@ impl Owners {
     /// For images with that many objects each, with tensors on the device of `like`.
     #[must_use]
     pub fn new(counts: Vec<i64>, like: &Tensor) -> Self {
-        let images = counts.iter().enumerate();
-        let index: Vec<i64> =
-            images.flat_map(|(i, &n)| std::iter::repeat_n(i as i64, n as usize)).collect();
-        let index = no_grad(|| Tensor::from_slice(&index).to_device(like.device()));
+        let index = upload(&owners_index(&counts), like.device());
+        Self { counts, index }
+    }
+
+    /// Same as [`new`](Self::new), with what [`owners_index`] gives already on the device.
+    pub(crate) fn of_index(counts: Vec<i64>, index: Tensor) -> Self {
         Self { counts, index }
     }
 
@@ -49,6 +51,14 @@ impl Owners {
         }
         of_images.index_select(0, &self.index)
     }
+}
+
+/// `[N]` i64: for each object the image that it is in.
+pub(crate) fn owners_index(counts: &[i64]) -> Tensor {
+    let images = counts.iter().enumerate();
+    let index: Vec<i64> =
+        images.flat_map(|(i, &n)| std::iter::repeat_n(i as i64, n as usize)).collect();
+    Tensor::from_slice(&index)
 }
 
 /// Tokens of a feature grid.

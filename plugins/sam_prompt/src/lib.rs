@@ -24,6 +24,7 @@ pub mod mask_decoder;
 pub mod model;
 mod postprocess;
 mod prediction;
+mod preparation;
 mod prompt;
 pub mod prompt_encoder;
 mod sampling;

@@ -107,7 +107,7 @@ impl PromptEncoder {
 
 /// `[2]`: width, height.
 fn side_lengths((height, width): Size, device: Device) -> Tensor {
-    Tensor::from_slice(&[width as f32, height as f32]).to_device(device)
+    upload(&Tensor::from_slice(&[width as f32, height as f32]), device)
 }
 
 /// Mask logits to embeddings at a quarter of their size.

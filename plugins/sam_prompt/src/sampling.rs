@@ -15,9 +15,9 @@ pub(crate) struct Pixel {
     pub(crate) y: i64,
 }
 
-/// One pixel of each mask `[N, H, W]` bool, uniformly; `None` for a mask without any.
+/// One pixel of each mask `[N, H, W]` bool on the CPU, uniformly; `None` for a mask without any.
 ///
-/// Fetches row sums and one row per object from the device, not the masks.
+/// Reads row sums and one row per object, not the masks.
 pub(crate) fn draw_pixels(masks: &Tensor, rngs: &mut [Rng]) -> Result<Vec<Option<Pixel>>> {
     let (n, height, width) = masks.size3()?;
     if n == 0 {
@@ -39,7 +39,7 @@ pub(crate) fn draw_pixels(masks: &Tensor, rngs: &mut [Rng]) -> Result<Vec<Option
         .collect();
     let index: Vec<i64> =
         drawn.iter().enumerate().map(|(i, d)| i as i64 * height + d.map_or(0, |d| d.0)).collect();
-    let index = Tensor::from_slice(&index).to_device(masks.device());
+    let index = Tensor::from_slice(&index);
     let chosen = masks.reshape([n * height, width]).index_select(0, &index).to_kind(Kind::Uint8);
     let chosen = Vec::<u8>::try_from(chosen.flatten(0, -1))?;
     let pixel = |(row, drawn): (&[u8], &Option<(i64, i64)>)| {
@@ -94,22 +94,28 @@ pub(crate) fn draw_prompt(
     [Token { x, y, label: Label::Positive }, Token::NOT_A_POINT]
 }
 
-/// Tokens of N objects, the same number each, as tensors on the device of `like`.
-pub(crate) fn prompts<'a>(
+/// Tokens of N objects, T each, as `[N, T, 2]` f32 and `[N, T]` i64 on the CPU.
+pub(crate) fn token_tensors<'a>(
     objects: impl Iterator<Item = &'a [Token]> + Clone,
-    masks: Option<Tensor>,
-    like: &Tensor,
-) -> Prompts {
+) -> (Tensor, Tensor) {
     let n = objects.clone().count() as i64;
     let tokens = objects.flatten();
     let coords: Vec<f32> = tokens.clone().flat_map(|t| [t.x as f32, t.y as f32]).collect();
     let labels: Vec<i64> = tokens.map(|t| t.label as i64).collect();
     let count = labels.len() as i64 / n.max(1);
-    Prompts {
-        coords: Tensor::from_slice(&coords).view([n, count, 2]).to_device(like.device()),
-        labels: Tensor::from_slice(&labels).view([n, count]).to_device(like.device()),
-        masks,
-    }
+    let coords = Tensor::from_slice(&coords).view([n, count, 2]);
+    (coords, Tensor::from_slice(&labels).view([n, count]))
+}
+
+/// Tokens of N objects, the same number each, on the device of `like`, and their masks.
+pub(crate) fn prompts<'a>(
+    objects: impl Iterator<Item = &'a [Token]> + Clone,
+    masks: Option<Tensor>,
+    like: &Tensor,
+) -> Prompts {
+    let (coords, labels) = token_tensors(objects);
+    let [coords, labels] = [coords, labels].map(|tensor| upload(&tensor, like.device()));
+    Prompts { coords, labels, masks }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Implements the engine's `TaskConfig` and `Task`.
 
+use std::sync::Arc;
+
 use sonotune_engine::prelude::*;
 
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
     model::Sam,
     postprocess::{Frame, tight_box},
     prediction::{Reply, View},
+    preparation::PromptPreparation,
     prompt::Question,
     prompt_encoder::PromptEncoder,
     training,
@@ -44,8 +47,13 @@ impl TaskConfig for SamPromptConfig {
         let prompt_encoder = PromptEncoder::new(&(vs / "prompt_encoder"), level.channels);
         let mask_decoder = MaskDecoder::new(&(vs / "mask_decoder"), sizes);
         let sam = Sam { backbone, prompt_encoder, mask_decoder };
+        let preparation = Arc::new(PromptPreparation {
+            training: self.training.clone(),
+            convention: self.convention,
+            stride: level.stride,
+        });
         let categories = categories.iter().map(|c| c.name.clone()).collect();
-        Ok(Box::new(SamPrompt { sam, config: self.clone(), categories }))
+        Ok(Box::new(SamPrompt { sam, preparation, config: self.clone(), categories }))
     }
 
     fn convention(&self) -> Option<String> {
@@ -87,6 +95,7 @@ inventory::submit! {
 #[derive(Debug)]
 pub(crate) struct SamPrompt {
     pub(crate) sam: Sam,
+    pub(crate) preparation: Arc<PromptPreparation>,
     pub(crate) config: SamPromptConfig,
     pub(crate) categories: Vec<String>,
 }
@@ -101,8 +110,12 @@ impl Task for SamPrompt {
         TargetNeeds::Boxes
     }
 
+    fn preparation(&self) -> Option<Arc<dyn Preparation>> {
+        Some(self.preparation.clone())
+    }
+
     fn train_step(&self, batch: &Batch) -> Result<StepOutput> {
-        training::step(&self.sam, &self.config, batch)
+        training::step(&self.sam, &self.config, &self.preparation, batch)
     }
 
     fn predict(&self, batch: &Batch) -> Result<Vec<Prediction>> {

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{
-    Normalization, Resample, Resized, Window, antialias::planar, bilinear_f32, normalize_into,
-    resize_window, window::crop,
+    Normalization, Planes, Resample, Resized, Window, antialias::planar, bilinear_f32,
+    normalize::copy_into, normalize_into, resize_window, window::crop,
 };
 use sonotune_base::image_io::Image;
 
@@ -48,6 +48,24 @@ impl Fitted {
         match &self.0 {
             Form::Resized(resized) => resized.size(),
             Form::Deferred { window, .. } => (window.rows().len(), window.columns().len()),
+        }
+    }
+
+    /// Its pixels, if they are whole levels.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&Planes<u8>> {
+        match &self.0 {
+            Form::Resized(Resized::U8(planes)) => Some(planes),
+            _ => None,
+        }
+    }
+
+    /// Writes [`bytes`](Self::bytes) into `[3, height, width]`, mirrored if so drawn, with zeros beyond
+    /// them: what [`write_into`](Self::write_into) writes before normalisation. Does nothing if there are
+    /// none.
+    pub fn write_bytes_into(&self, flip: bool, padded: (usize, usize), out: &mut [u8]) {
+        if let Some(planes) = self.bytes() {
+            copy_into(planes, flip, padded, out);
         }
     }
 
@@ -109,8 +127,30 @@ mod tests {
                     assert_eq!(fitted.size(), (window.rows().len(), window.columns().len()));
                     fitted.write_into(&normalization, flip, padded, &mut got);
                     assert_eq!(got, expected, "{window:?} {channels} {resample:?} {flip}");
+                    assert_bytes_are_those_pixels(&fitted, flip, padded, &normalization, &expected);
                 }
             }
+        }
+    }
+
+    /// Where there are bytes, normalising them gives the same bits, black borders included.
+    fn assert_bytes_are_those_pixels(
+        fitted: &Fitted,
+        flip: bool,
+        padded: (usize, usize),
+        normalization: &Normalization,
+        expected: &[f32],
+    ) {
+        assert_eq!(fitted.bytes().is_some(), matches!(fitted.0, Form::Resized(Resized::U8(_))));
+        if fitted.bytes().is_none() {
+            return;
+        }
+        let mut bytes = vec![7; expected.len()];
+        fitted.write_bytes_into(flip, padded, &mut bytes);
+        for (i, (&byte, value)) in bytes.iter().zip(expected).enumerate() {
+            let c = i / (padded.0 * padded.1);
+            let got = (f32::from(byte) - normalization.mean()[c]) / normalization.std()[c];
+            assert_eq!(got, *value, "at {i}");
         }
     }
 

@@ -23,6 +23,49 @@ impl Normalization {
         };
         Self { mean, std, border }
     }
+
+    /// Mean of each channel, of values in 0..=255.
+    #[must_use]
+    pub fn mean(&self) -> [f32; 3] {
+        self.mean
+    }
+
+    /// Standard deviation of each channel, of values in 0..=255.
+    #[must_use]
+    pub fn std(&self) -> [f32; 3] {
+        self.std
+    }
+
+    /// Whether the border is what black pixels become; else it is 0.
+    #[must_use]
+    pub fn has_black_border(&self) -> bool {
+        self.border != [0.0; 3]
+    }
+}
+
+/// Writes the image that `normalize_into` would normalise into its place of a batch of bytes: `out` is
+/// `[3, height, width]`, at least as large as the image, which goes to the top left. Beyond it are zeros.
+pub(super) fn copy_into(
+    planes: &Planes<u8>,
+    flip: bool,
+    (height, width): (usize, usize),
+    out: &mut [u8],
+) {
+    let Planes { channels, height: rows, width: columns, ref data } = *planes;
+    for (c, plane) in out.chunks_exact_mut(height * width).enumerate() {
+        let source = source_channel(c, channels) * rows * columns;
+        let sources = data[source..source + rows * columns].chunks_exact(columns);
+        let (inside, below) = plane.split_at_mut(rows * width);
+        for (to, from) in inside.chunks_exact_mut(width).zip(sources) {
+            let (to, beside) = to.split_at_mut(columns);
+            to.copy_from_slice(from);
+            if flip {
+                to.reverse();
+            }
+            beside.fill(0);
+        }
+        below.fill(0);
+    }
 }
 
 /// Writes one image into its place of a batch: `out` is `[3, height, width]`, at least as large as

@@ -6,10 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use tch::{Device, Tensor, nn};
+use tch::{Tensor, nn};
 
 use super::{BEST, EMA_PREFIX, HEADER_KEY, LAST, OPTIMIZER_PREFIX, Progress, kept};
 use crate::optim::{Ema, Optimizer};
+use sonotune_shim::download;
 use sonotune_weights as weights;
 
 /// The live state of a run.
@@ -53,20 +54,19 @@ impl Snapshot {
     /// # Errors
     /// Propagates errors from libtorch, including out of memory.
     pub fn copied(&self) -> Result<Self> {
-        let copied = |tensors: &Named| -> Result<Named> {
-            let copy = |(name, tensor): &(String, Tensor)| -> Result<(String, Tensor)> {
-                Ok((
-                    name.clone(),
-                    copy_to_cpu(tensor).with_context(|| format!("copying `{name}`"))?,
-                ))
-            };
-            tensors.iter().map(copy).collect()
+        let parts = [&self.model, &self.averages, &self.optimizer];
+        let all: Vec<&Tensor> =
+            parts.iter().flat_map(|part| part.iter()).map(|(_, tensor)| tensor).collect();
+        // Together, so that training waits for the device once.
+        let mut copies = download(&all).context("copying the checkpoint's tensors")?.into_iter();
+        let mut copied = |part: &Named| -> Named {
+            part.iter().map(|(name, _)| name.clone()).zip(copies.by_ref()).collect()
         };
         Ok(Self {
             progress: self.progress.clone(),
-            model: copied(&self.model)?,
-            averages: copied(&self.averages)?,
-            optimizer: copied(&self.optimizer)?,
+            model: copied(&self.model),
+            averages: copied(&self.averages),
+            optimizer: copied(&self.optimizer),
         })
     }
 
@@ -131,16 +131,6 @@ fn shallow(tensors: &Named) -> Named {
 
 fn prefixed(prefix: &str, tensors: &Named) -> Named {
     tensors.iter().map(|(name, t)| (format!("{prefix}{name}"), t.shallow_clone())).collect()
-}
-
-fn copy_to_cpu(tensor: &Tensor) -> Result<Tensor> {
-    let tensor = tensor.f_detach()?;
-    if tensor.device() == Device::Cpu {
-        let mut copy = tensor.f_empty_like()?;
-        copy.f_copy_(&tensor)?;
-        return Ok(copy);
-    }
-    Ok(tensor.f_to_device(Device::Cpu)?)
 }
 
 fn header(progress: &Progress) -> Result<BTreeMap<String, String>> {

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use sonotune_base::words::bytes;
 use tch::Tensor;
 
@@ -32,13 +32,9 @@ impl Buffers {
             }
             _ => {
                 let mut buffer = Vec::new();
-                buffer.try_reserve_exact(length).with_context(|| {
-                    Error::memory(format!(
-                        "no memory for a batch of {}; set a smaller loader.batch_size, \
-                         loader.prefetch_batches or preprocess.image_size",
-                        bytes(length.saturating_mul(size_of::<f32>()) as u64)
-                    ))
-                })?;
+                buffer
+                    .try_reserve_exact(length)
+                    .map_err(|e| no_memory(&e, length.saturating_mul(size_of::<f32>())))?;
                 buffer.resize(length, 0.0);
                 Ok(buffer)
             }
@@ -58,6 +54,16 @@ impl Buffers {
         };
         Ok(sonotune_shim::tensor_from_vec(values, sizes, give_back)?)
     }
+}
+
+/// The error for a batch of `length` bytes that memory cannot hold.
+pub(super) fn no_memory(cause: &dyn std::error::Error, length: usize) -> anyhow::Error {
+    let error = Error::memory(format!(
+        "no memory for a batch of {}; set a smaller loader.batch_size, loader.prefetch_batches or \
+         preprocess.image_size",
+        bytes(length as u64)
+    ));
+    anyhow!("{cause}").context(error)
 }
 
 #[cfg(test)]

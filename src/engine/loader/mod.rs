@@ -20,6 +20,7 @@ pub mod starved;
 pub mod target;
 mod workers;
 
+pub use crate::pixels::Pixels;
 pub use bad::BadImage;
 pub use config::{BadImages, LoaderConfig};
 pub use prepare::check_size;
@@ -35,7 +36,10 @@ use crate::loader::{
     starved::Load,
     workers::{Finished, Workers},
 };
-use crate::{batch::Batch, embedding_cache::Embeddings};
+use crate::{
+    batch::{Batch, Preparation},
+    embedding_cache::Embeddings,
+};
 use sonotune_base::{
     Error,
     seed::{BATCH, Rng},
@@ -55,6 +59,10 @@ pub struct LoadPlan {
     pub spec: InputSpec,
     pub needs: TargetNeeds,
     pub seed: u64,
+    /// The form of the images until [`Batch::to_device`].
+    pub pixels: Pixels,
+    /// Run on each training batch.
+    pub preparation: Option<Arc<dyn Preparation>>,
     /// Read instead of the images, if present.
     pub embeddings: Option<Arc<Embeddings>>,
 }

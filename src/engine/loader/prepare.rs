@@ -5,16 +5,22 @@ use std::{ops::Deref, path::Path};
 use anyhow::{Context, Result};
 use tch::{Device, Tensor};
 
-use super::{LoadPlan, buffers::Buffers, target::target};
+use super::{
+    LoadPlan,
+    buffers::{self, Buffers},
+    target::target,
+};
 use crate::{
     batch::{Batch, Target},
     embedding_cache::is_channels_last,
+    pixels::{Pixels, RawPixels},
 };
 use sonotune_base::{Error, image_io, panics::caught};
 use sonotune_dataset::{
     Record,
     transforms::{Augmentation, Fitted, Normalization, PadTo, Window},
 };
+use sonotune_shim::HostBytes;
 
 /// The settings of the workers.
 #[derive(Debug)]
@@ -118,7 +124,7 @@ pub fn check_size(
     .into())
 }
 
-/// Normalises and pads the images into one tensor, or stacks their embeddings.
+/// Stacks the images or their embeddings, and makes what the task prepares.
 pub(super) fn assemble(plan: &Plan, prepared: Vec<Prepared>, seed: u64) -> Result<Batch> {
     let (mut images, mut embeddings, mut targets) = (Vec::new(), Vec::new(), Vec::new());
     for Prepared { content, target } in prepared {
@@ -128,35 +134,66 @@ pub(super) fn assemble(plan: &Plan, prepared: Vec<Prepared>, seed: u64) -> Resul
         }
         targets.push(target);
     }
-    if embeddings.is_empty() {
-        return Ok(Batch { images: pad(plan, &images)?, features: None, targets, seed });
+    let mut batch = if embeddings.is_empty() {
+        let (images, raw) = stack(plan, &images)?;
+        Batch { raw, ..Batch::new(images, targets, seed) }
+    } else {
+        let side = i64::from(plan.preprocess.image_size);
+        let images = Batch::not_decoded(&[targets.len() as i64, 3, side, side], Device::Cpu);
+        Batch { features: Some(levels(plan, &embeddings)?), ..Batch::new(images, targets, seed) }
+    };
+    if let Some(preparation) = plan.preparation.as_ref().filter(|_| plan.train) {
+        let mut prepared = preparation.prepare(&batch)?;
+        for tensor in prepared.tensors() {
+            *tensor = plan.pixels.pinned(tensor)?;
+        }
+        batch.prepared = Some(prepared);
     }
-    let levels = embeddings.first().map_or(0, Vec::len);
+    Ok(batch)
+}
+
+/// Level by level, the embeddings of all images as one tensor.
+fn levels(plan: &Plan, embeddings: &[Vec<Tensor>]) -> Result<Vec<Tensor>> {
     let stack = |level: usize| -> Result<Tensor> {
         let of_images: Vec<&Tensor> = embeddings.iter().filter_map(|e| e.get(level)).collect();
         // In the order of memory: the batch is then laid out as the backbone would have.
-        if of_images.first().is_some_and(|first| is_channels_last(first)) {
+        let stacked = if of_images.first().is_some_and(|first| is_channels_last(first)) {
             let rows: Vec<_> = of_images.iter().map(|level| level.permute([1, 2, 0])).collect();
-            return Ok(Tensor::f_stack(&rows, 0)?.permute([0, 3, 1, 2]));
-        }
-        Ok(Tensor::f_stack(&of_images, 0)?)
+            Tensor::f_stack(&rows, 0)?.permute([0, 3, 1, 2])
+        } else {
+            Tensor::f_stack(&of_images, 0)?
+        };
+        plan.pixels.pinned(&stacked)
     };
-    let features = (0..levels).map(stack).collect::<Result<Vec<_>>>()?;
-    let side = i64::from(plan.preprocess.image_size);
-    let images = Batch::not_decoded(&[targets.len() as i64, 3, side, side], Device::Cpu);
-    Ok(Batch { images, features: Some(features), targets, seed })
+    (0..embeddings.first().map_or(0, Vec::len)).map(stack).collect()
 }
 
-/// `[B, 3, H, W]` of images, each mirrored or not.
-fn pad(plan: &Plan, prepared: &[(Fitted, bool)]) -> Result<Tensor> {
+/// `[B, 3, H, W]` of images, each mirrored or not: normalised and padded, or as bytes with what the device
+/// needs to do the same.
+fn stack(plan: &Plan, prepared: &[(Fitted, bool)]) -> Result<(Tensor, Option<RawPixels>)> {
     let (height, width) = padded_size(plan, prepared);
+    let sizes = [prepared.len() as i64, 3, height as i64, width as i64];
     let normalization = Normalization::new(&plan.spec, plan.preprocess.pad_order);
+    if let Pixels::Bytes { pinned } = plan.pixels
+        && prepared.iter().all(|(image, _)| image.bytes().is_some())
+    {
+        let mut bytes = HostBytes::new(prepared.len() * 3 * height * width, pinned)
+            .map_err(|error| buffers::no_memory(&error, prepared.len() * 3 * height * width))?;
+        let slots = bytes.as_mut_slice().chunks_exact_mut(3 * height * width);
+        for (slot, (image, flipped)) in slots.zip(prepared) {
+            image.write_bytes_into(*flipped, (height, width), slot);
+        }
+        let inner: Vec<_> = prepared.iter().map(|(image, _)| image.size()).collect();
+        let raw = RawPixels::new(&normalization, &inner, plan.pixels)?;
+        return Ok((bytes.into_tensor(&sizes)?, Some(raw)));
+    }
     let mut pixels = plan.buffers.take(prepared.len() * 3 * height * width)?;
     let slots = pixels.chunks_exact_mut(3 * height * width);
     for (slot, (image, flipped)) in slots.zip(prepared) {
         image.write_into(&normalization, *flipped, (height, width), slot);
     }
-    plan.buffers.tensor(pixels, &[prepared.len() as i64, 3, height as i64, width as i64])
+    let images = plan.buffers.tensor(pixels, &sizes)?;
+    Ok((plan.pixels.pinned(&images)?, None))
 }
 
 /// Height and width that all images of a batch are padded to.

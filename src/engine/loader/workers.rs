@@ -147,6 +147,8 @@ fn serve(
     finish: &Sender<(u64, Result<Finished>)>,
     shared: &Shared,
 ) {
+    // Otherwise each would use all cores for what a task prepares. A refusal would cost time alone.
+    let _ = sonotune_shim::compute_alone();
     for job in jobs {
         if shared.stop.load(Ordering::Relaxed) {
             return;
@@ -229,6 +231,8 @@ mod tests {
             needs: TargetNeeds::ImageLabels,
             seed: 0,
             embeddings: None,
+            pixels: Default::default(),
+            preparation: None,
         };
         Arc::new(Plan { plan, train: true, buffers: Buffers::default() })
     }

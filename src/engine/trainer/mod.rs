@@ -13,7 +13,7 @@ mod finite;
 
 use anyhow::Result;
 use sonotune_shim::CudnnBenchmark;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{
     batch::Batch,
@@ -40,16 +40,37 @@ pub struct Trainer<'a> {
     fixed_shapes: bool,
 }
 
-/// What one optimiser step computed; still on the device, so that nothing waits for it until asked.
+/// What one optimiser step computed; still on the device, so that nothing waits for it until asked
+/// ([`fetch`](StepValues::fetch)).
 #[derive(Debug)]
-pub struct StepValues {
+pub struct StepValues<T = Tensor> {
     /// `loss` (the weighted sum) first, then the task's terms unweighted; 0-d means over the
     /// accumulated batches.
-    pub losses: Vec<(String, Tensor)>,
+    pub losses: Vec<(String, T)>,
     /// What else the task reports about the batches; also 0-d means.
-    pub scalars: Vec<(String, Tensor)>,
+    pub scalars: Vec<(String, T)>,
     /// Before clipping.
-    pub grad_norm: Tensor,
+    pub grad_norm: T,
+}
+
+impl StepValues {
+    /// The values as numbers, after one wait for the device.
+    ///
+    /// # Errors
+    /// Propagates errors from libtorch, such as for a scalar of a task that has several values.
+    pub fn fetch(&self) -> Result<StepValues<f64>> {
+        let named = self.losses.iter().chain(&self.scalars).map(|(_, value)| value);
+        let all = named
+            .chain([&self.grad_norm])
+            .map(|value| value.f_to_kind(Kind::Double)?.f_view([1]))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut numbers = Vec::<f64>::try_from(&Tensor::f_cat(&all, 0)?)?.into_iter();
+        let mut named = |values: &[(String, Tensor)]| -> Vec<(String, f64)> {
+            values.iter().map(|(name, _)| name.clone()).zip(numbers.by_ref()).collect()
+        };
+        let (losses, scalars) = (named(&self.losses), named(&self.scalars));
+        Ok(StepValues { losses, scalars, grad_norm: numbers.next().unwrap_or(f64::NAN) })
+    }
 }
 
 impl<'a> Trainer<'a> {
@@ -133,7 +154,7 @@ impl<'a> Trainer<'a> {
         let images: Vec<_> =
             batches.iter().flat_map(|b| &b.targets).map(|t| t.path.clone()).collect();
         for batch in batches {
-            let batch = batch.to_device(self.device);
+            let batch = batch.to_device(self.device)?;
             // Whatever the model draws (dropout, sampled points) is a function of (seed, step).
             tch::manual_seed(batch.seed as i64);
             let output = catching(|| panicked(step, &batch), || self.forward(&batch))?;

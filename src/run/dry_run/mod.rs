@@ -183,7 +183,7 @@ impl Trying<'_> {
         if batch.targets.len() < 2 {
             return Ok(None);
         }
-        match self.one_step(vec![first_images(batch, 1)]) {
+        match self.one_step(vec![batch.first(1)]) {
             Ok(_) => Ok(meter.peaks().0),
             // The whole batch will tell.
             Err(error) if is_out_of_memory(&error) => Ok(None),
@@ -226,7 +226,7 @@ impl Trying<'_> {
         else {
             return Ok(true);
         };
-        self.one_step(vec![first_images(batch, 2)])?;
+        self.one_step(vec![batch.first(2)])?;
         let Some(two) = meter.peaks().0 else { return Ok(true) };
         let (size, ahead) = (batch.targets.len(), self.ahead(batch));
         let expected = memory::extrapolate(one, two.saturating_sub(one), size)
@@ -284,7 +284,7 @@ impl Trying<'_> {
         let mut count = batch.targets.len() / 2;
         while count > 0 {
             memory::give_back(self.model.device());
-            match self.one_step(vec![first_images(&batch, count)]) {
+            match self.one_step(vec![batch.first(count)]) {
                 Ok(_) => {
                     fits = count;
                     break;
@@ -320,14 +320,6 @@ impl Trying<'_> {
             fits,
         })
     }
-}
-
-/// The first `count` images of a batch.
-fn first_images(batch: &Batch, count: usize) -> Batch {
-    let mut part = batch.shallow_clone();
-    part.images = part.images.narrow(0, 0, count as i64);
-    part.targets.truncate(count);
-    part
 }
 
 /// Refuses a run that does not fit into memory, or whose checkpoints do not fit on the disk.

@@ -5,9 +5,10 @@ use sonotune_base::words::bytes;
 
 use super::{
     super::{
-        evaluate::{self, Scored},
+        evaluate,
         model::Model,
         report,
+        scoring::{self, Scored},
     },
     steps::Run,
 };
@@ -94,7 +95,7 @@ impl Run<'_> {
         let num_pictures = self.config.logging.num_images;
         let Scored { report, pictures, skipped, ranked } = self
             .trainer
-            .with_average(|| evaluate::score(model, val_set.clone(), plan, num_pictures))?;
+            .with_average(|| scoring::score(model, val_set.clone(), plan, num_pictures))?;
         self.list_not_scored(&skipped)?;
         self.logger.evaluation(step, Split::Val, &report);
         for (index, picture) in pictures.iter().enumerate() {

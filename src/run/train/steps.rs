@@ -130,12 +130,13 @@ impl Run<'_> {
             return Ok(());
         }
         self.trainer.check_finite()?;
+        let StepValues { losses, scalars, grad_norm } = values.fetch()?;
         self.logger.train_step(&TrainRecord {
             step: self.progress.step,
-            losses: fetch(&values.losses),
+            losses,
             lrs: self.trainer.learning_rates(self.progress.step - 1),
-            grad_norm: Some(values.grad_norm.double_value(&[])),
-            scalars: fetch(&values.scalars),
+            grad_norm: Some(grad_norm),
+            scalars,
         });
         Ok(())
     }
@@ -198,8 +199,4 @@ struct Due {
     save: bool,
     evaluation: bool,
     stop: bool,
-}
-
-fn fetch(values: &[(String, tch::Tensor)]) -> Vec<(String, f64)> {
-    values.iter().map(|(name, value)| (name.clone(), value.double_value(&[]))).collect()
 }

@@ -67,12 +67,7 @@ fn batch(images: Tensor, labels: &[Vec<i64>]) -> Batch {
         prompts: None,
         values: Default::default(),
     };
-    Batch {
-        images,
-        features: None,
-        targets: labels.iter().enumerate().map(target).collect(),
-        seed: 0,
-    }
+    Batch::new(images, labels.iter().enumerate().map(target).collect(), 0)
 }
 
 fn reference_labels(reference: &Reference) -> Vec<Vec<i64>> {

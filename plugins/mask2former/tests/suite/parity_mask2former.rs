@@ -126,11 +126,10 @@ fn parity_mask2former_forward() {
 /// The objects of the reference's training batch.
 fn objects(reference: &Reference) -> Vec<Objects> {
     let input = reference.io["train.input"].size();
-    let object = |i: i64| Objects {
-        image: format!("image {i}"),
-        labels: reference.io[&format!("train.{i}.labels")].shallow_clone(),
-        masks: reference.io[&format!("train.{i}.gt_masks")].to_kind(Kind::Bool),
-        padded: (input[2], input[3]),
+    let object = |i: i64| {
+        let labels = &reference.io[&format!("train.{i}.labels")];
+        let masks = reference.io[&format!("train.{i}.gt_masks")].to_kind(Kind::Bool);
+        Objects::new(format!("image {i}"), labels, masks, (input[2], input[3])).unwrap()
     };
     (0..input[0]).map(object).collect()
 }

@@ -4,7 +4,7 @@
 use mask2former::{
     criterion::Criterion,
     head::LayerOutput,
-    matcher::{MatchCosts, Objects, Pairs, assign, match_costs},
+    matcher::{Assigned, MatchCosts, Objects, Pairs, assign, match_costs},
     points::{PointRules, Purpose},
 };
 use sonotune_engine::{prelude::*, serde_json::Value};
@@ -39,12 +39,8 @@ fn objects(fixture: &Value) -> Vec<Objects> {
     let of_image = |(labels, masks): (&Value, &Value)| {
         let masks = tensor(masks).to_kind(Kind::Bool);
         let (_, height, width) = masks.size3().unwrap();
-        Objects {
-            image: "several".to_owned(),
-            labels: tensor(labels).to_kind(Kind::Int64),
-            masks,
-            padded: (height, width),
-        }
+        let labels = tensor(labels).to_kind(Kind::Int64);
+        Objects::new("several".to_owned(), &labels, masks, (height, width)).unwrap()
     };
     let labels = fixture["labels"].as_array().unwrap();
     labels.iter().zip(fixture["gt_masks"].as_array().unwrap()).map(of_image).collect()
@@ -116,8 +112,11 @@ fn losses_are_the_references_where_images_have_several_objects() {
     let criterion = Criterion { no_object_weight, points: layer.rules };
     let mut draw = |purpose, shape: &[i64]| layer.draw(purpose, shape);
     let (output, features) = (&layer.output, &layer.mask_features);
+    let [_, queries, classes] = output.classes.dims();
+    let sizes = (queries, classes - 1);
+    let assigned = Assigned::of_layers(&[layer.pairs()], &layer.objects, sizes, Device::Cpu);
     let losses =
-        criterion.losses(output, features, &layer.objects, &layer.pairs(), 0, &mut draw).unwrap();
+        criterion.losses(output, features, &layer.objects, &assigned[0], 0, &mut draw).unwrap();
     for (name, value) in
         [("loss_cls", losses.class), ("loss_mask", losses.mask), ("loss_dice", losses.dice)]
     {

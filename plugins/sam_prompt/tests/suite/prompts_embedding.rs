@@ -70,12 +70,8 @@ fn an_image_is_embedded_once_however_many_prompts_follow() {
         ..ObjectPrompt::default()
     };
     let many = ImagePrompts::Objects((0..200).map(point).collect());
-    let batch = Batch {
-        images: Tensor::zeros([2, 3, 64, 64], (Kind::Float, Device::Cpu)),
-        features: None,
-        targets: vec![target(many), target(ImagePrompts::Everything)],
-        seed: 0,
-    };
+    let pixels = Tensor::zeros([2, 3, 64, 64], (Kind::Float, Device::Cpu));
+    let batch = Batch::new(pixels, vec![target(many), target(ImagePrompts::Everything)], 0);
     let predictions = no_grad(|| task.predict(&batch)).unwrap();
     assert_eq!(predictions[0].instances.len(), 200);
     assert_eq!(images.load(Ordering::SeqCst), 2);

@@ -81,6 +81,8 @@ fn plan(batch_size: usize, num_workers: usize) -> LoadPlan {
         needs: TargetNeeds::Masks,
         seed: 11,
         embeddings: None,
+        pixels: Default::default(),
+        preparation: None,
     }
 }
 

@@ -1,17 +1,25 @@
 //! Batches are a pure function of seed and step; bad images are errors of their step.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Result;
 use sonotune_base::{ImageId, Segmentation, error::exit_code};
 use sonotune_dataset::{
     Dataset, InputSpec, Object, Record, TargetNeeds,
-    transforms::{AugmentConfig, PadTo, PreprocessConfig},
+    transforms::{AugmentConfig, PadOrder, PadTo, PreprocessConfig, Resample},
 };
 use sonotune_engine::{
-    batch::Batch,
-    loader::{BadImages, LoadPlan, Loader, LoaderConfig, prepare_batch},
+    batch::{Batch, Preparation, Prepared},
+    loader::{BadImages, LoadPlan, Loader, LoaderConfig, Pixels, prepare_batch},
 };
+use tch::{Device, Kind, Tensor};
 
 use sonotune_testing::fixture;
 
@@ -56,6 +64,8 @@ fn plan(batch_size: usize, num_workers: usize) -> LoadPlan {
         needs: TargetNeeds::Masks,
         seed: 11,
         embeddings: None,
+        pixels: Default::default(),
+        preparation: None,
     }
 }
 
@@ -95,6 +105,75 @@ fn a_resumed_loader_repeats_the_uninterrupted_one_on_any_number_of_threads() {
     let other = LoadPlan { seed: 12, ..plan(4, 1) };
     let other = take(Loader::train(data, other, 0).unwrap(), 1);
     assert_ne!(ids(&other[0]), ids(&whole[0]));
+}
+
+#[test]
+fn bytes_normalised_on_the_device_are_the_loaders_floats_bit_for_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Arc::new(dataset(dir.path(), 10));
+    for pad_order in [PadOrder::NormalizeThenPad, PadOrder::PadThenNormalize] {
+        for resample in [Resample::Reference, Resample::ReferenceFloat, Resample::Antialias] {
+            let batches = |pixels| {
+                let mut plan = LoadPlan { pixels, ..plan(3, 2) };
+                plan.preprocess.pad_order = pad_order;
+                plan.preprocess.resample = resample;
+                take(Loader::train(Arc::clone(&data), plan, 0).unwrap(), 4)
+            };
+            let floats = batches(Pixels::Normalised);
+            let bytes = batches(Pixels::Bytes { pinned: false });
+            for (expected, batch) in floats.iter().zip(bytes) {
+                let is_bytes = batch.images.kind() == Kind::Uint8;
+                assert_eq!(is_bytes, resample != Resample::ReferenceFloat, "{resample:?}");
+                assert_eq!(batch.image(1), expected.images.get(1));
+                assert_equal(&batch.to_device(Device::Cpu).unwrap(), expected);
+            }
+        }
+    }
+}
+
+/// Computes the mean top of a batch's boxes; counts how often it does so outside the loader's threads.
+#[derive(Debug, Default)]
+struct MeanTop(AtomicUsize);
+
+#[derive(Debug)]
+struct Top(Tensor);
+
+impl Prepared for Top {
+    fn tensors(&mut self) -> Vec<&mut Tensor> {
+        vec![&mut self.0]
+    }
+}
+
+impl Preparation for MeanTop {
+    fn prepare(&self, batch: &Batch) -> Result<Box<dyn Prepared>> {
+        if !std::thread::current().name().is_some_and(|name| name.starts_with("loader-")) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+        let tops: Vec<_> = batch.targets.iter().map(|t| t.boxes.select(1, 1)).collect();
+        Ok(Box::new(Top(Tensor::cat(&tops, 0).mean(Kind::Float))))
+    }
+}
+
+#[test]
+fn the_loader_prepares_training_batches_and_the_step_those_that_nobody_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Arc::new(dataset(dir.path(), 10));
+    let mean = Arc::new(MeanTop::default());
+    let in_step = || mean.0.load(Ordering::SeqCst);
+    let plan = LoadPlan { preparation: Some(mean.clone()), ..plan(3, 2) };
+    for batch in take(Loader::train(Arc::clone(&data), plan.clone(), 0).unwrap(), 2) {
+        let before = in_step();
+        let by_loader = batch.prepared::<Top>(&*mean).unwrap();
+        assert_eq!(in_step(), before);
+        let copy = batch.shallow_clone();
+        assert_eq!(copy.prepared::<Top>(&*mean).unwrap().0, by_loader.0);
+        assert_eq!(in_step(), before + 1);
+    }
+    // An evaluation learns nothing.
+    let evaluated = take(Loader::eval(data, plan).unwrap(), 1).remove(0);
+    let before = in_step();
+    evaluated.prepared::<Top>(&*mean).unwrap();
+    assert_eq!(in_step(), before + 1);
 }
 
 #[test]

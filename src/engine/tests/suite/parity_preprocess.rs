@@ -34,6 +34,8 @@ fn plan(preprocess: PreprocessConfig, needs: TargetNeeds) -> LoadPlan {
         needs,
         seed: 0,
         embeddings: None,
+        pixels: Default::default(),
+        preparation: None,
     }
 }
 

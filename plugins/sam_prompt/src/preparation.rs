@@ -1,0 +1,179 @@
+//! Chooses the objects of a training batch and draws their prompts, before the model sees the batch.
+
+use sonotune_engine::prelude::*;
+
+use crate::{
+    Convention, TrainingConfig,
+    image_tokens::owners_index,
+    sampling::{Token, draw_pixels, draw_prompt, token_tensors},
+};
+
+/// Streams of random choices of a batch.
+mod stream {
+    pub(super) const OBJECTS: u64 = 1;
+    pub(super) const PROMPT: u64 = 2;
+    pub(super) const ROUND: u64 = 3;
+}
+
+/// How objects, prompts and targets follow from a batch.
+#[derive(Debug, Clone)]
+pub(crate) struct PromptPreparation {
+    pub(crate) training: TrainingConfig,
+    pub(crate) convention: Convention,
+    /// Pixels of the input per feature that masks are decoded from, on each axis.
+    pub(crate) stride: i64,
+}
+
+/// Objects that a step learns from, image after image.
+#[derive(Debug)]
+pub(crate) struct ChosenObjects {
+    /// Objects of each image.
+    pub(crate) counts: Vec<i64>,
+    /// `[N]` i64: the image that each object is in.
+    pub(crate) owners: Tensor,
+    /// `[N, T, 2]` f32 and `[N, T]` i64: the tokens of each object's prompt.
+    pub(crate) coords: Tensor,
+    pub(crate) labels: Tensor,
+    /// `[N, 4h, 4w]` f32 of 0 and 1.
+    pub(crate) targets: Tensor,
+    /// `[3]` f32: number of objects, and, not counting crowds, of those without a pixel in the input and of
+    /// those beyond the limit.
+    pub(crate) counters: Tensor,
+    /// What further rounds draw from; `None` without any.
+    pub(crate) rounds: Option<Rounds>,
+}
+
+/// What the rounds of an interactive step begin with, on the CPU.
+#[derive(Debug)]
+pub(crate) struct Rounds {
+    pub(crate) tokens: Vec<Vec<Token>>,
+    /// `[N, 4h, 4w]` bool.
+    pub(crate) truth: Tensor,
+    pub(crate) rngs: Vec<Rng>,
+}
+
+impl ChosenObjects {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.counts.iter().all(|&count| count == 0)
+    }
+}
+
+impl Prepared for ChosenObjects {
+    fn tensors(&mut self) -> Vec<&mut Tensor> {
+        let Self { owners, coords, labels, targets, counters, .. } = self;
+        vec![owners, coords, labels, targets, counters]
+    }
+}
+
+impl Preparation for PromptPreparation {
+    fn prepare(&self, batch: &Batch) -> Result<Box<dyn Prepared>> {
+        no_grad(|| self.choose(batch)).map(|chosen| Box::new(chosen) as Box<dyn Prepared>)
+    }
+}
+
+impl PromptPreparation {
+    fn choose(&self, batch: &Batch) -> Result<ChosenObjects> {
+        let (_, _, height, width) = batch.images.size4()?;
+        let masks = MaskFrame {
+            input: (height, width),
+            mask: (4 * (height / self.stride), 4 * (width / self.stride)),
+        };
+        let candidates: Vec<Vec<i64>> =
+            batch.targets.iter().map(learnable).collect::<Result<_>>()?;
+        let kept = limit(&candidates, self.training.max_objects, batch.seed);
+        let total: usize = candidates.iter().map(Vec::len).sum();
+        let beyond_limit = total - kept.iter().map(Vec::len).sum::<usize>();
+        let (mut counts, mut tokens, mut rngs, mut targets) = (vec![], vec![], vec![], vec![]);
+        let mut without_pixels = 0;
+        for (image, (target, objects)) in batch.targets.iter().zip(&kept).enumerate() {
+            let stream = |object: &i64| [stream::PROMPT, image as u64, *object as u64];
+            let mut of_image: Vec<Rng> =
+                objects.iter().map(|object| Rng::at(batch.seed, &stream(object))).collect();
+            let index = Tensor::from_slice(objects);
+            let of_objects = target.masks.index_select(0, &index);
+            let pixels = draw_pixels(&of_objects, &mut of_image)?;
+            let boxes = Vec::<f32>::try_from(target.boxes.index_select(0, &index).flatten(0, -1))?;
+            let mut with_pixels = Vec::new();
+            for (i, pixel) in pixels.iter().enumerate() {
+                let Some(pixel) = *pixel else {
+                    without_pixels += 1;
+                    continue;
+                };
+                let bbox = [0, 1, 2, 3].map(|side| f64::from(boxes[4 * i + side]));
+                let rng = &mut of_image[i];
+                let drawn = draw_prompt(pixel, bbox, &self.training, self.convention, rng);
+                tokens.push(drawn.to_vec());
+                let of_rounds = [stream::ROUND, image as u64, objects[i] as u64];
+                rngs.push(Rng::at(batch.seed, &of_rounds));
+                with_pixels.push(i as i64);
+            }
+            counts.push(with_pixels.len() as i64);
+            if !with_pixels.is_empty() {
+                let learnt = of_objects.index_select(0, &Tensor::from_slice(&with_pixels));
+                targets.push(masks.low_resolution(&learnt));
+            }
+        }
+        let targets = if targets.is_empty() { Tensor::new() } else { Tensor::cat(&targets, 0) };
+        let counters = [tokens.len(), without_pixels, beyond_limit].map(|count| count as f32);
+        let (coords, labels) = token_tensors(tokens.iter().map(Vec::as_slice));
+        let has_rounds = self.training.interactive_rounds > 0;
+        let rounds = has_rounds.then(|| Rounds { tokens, truth: targets.gt(0.5), rngs });
+        Ok(ChosenObjects {
+            owners: owners_index(&counts),
+            counts,
+            coords,
+            labels,
+            targets,
+            counters: Tensor::from_slice(&counters),
+            rounds,
+        })
+    }
+}
+
+/// Sizes of the padded input, and of the masks decoded from its features.
+#[derive(Debug, Clone, Copy)]
+struct MaskFrame {
+    input: Size,
+    mask: Size,
+}
+
+impl MaskFrame {
+    /// `[n, H, W]` bool in the input's frame to `[n, 4h, 4w]` f32 of 0 and 1: padded as the input is,
+    /// bilinear without antialias, a half to 0. This makes objects that are small in the input slightly
+    /// smaller; the published post-processing compensates for it.
+    fn low_resolution(self, masks: &Tensor) -> Tensor {
+        let (height, width) = self.input;
+        let [_, h, w] = masks.dims();
+        // Under the reference's size rules a mask may be a pixel larger than its image.
+        let masks = masks.narrow(1, 0, h.min(height)).narrow(2, 0, w.min(width));
+        let padding = [0, width - w.min(width), 0, height - h.min(height)];
+        let padded = masks.to_kind(Kind::Float).constant_pad_nd(padding).unsqueeze(0);
+        let (h, w) = self.mask;
+        padded.upsample_bilinear2d([h, w], false, None, None).squeeze_dim(0).round()
+    }
+}
+
+/// Objects of an image that are not crowds.
+fn learnable(target: &Target) -> Result<Vec<i64>> {
+    let crowds = Vec::<bool>::try_from(&target.is_crowd)?;
+    Ok(crowds.iter().enumerate().filter(|&(_, crowd)| !crowd).map(|(i, _)| i as i64).collect())
+}
+
+/// At most `most` objects of all images, drawn uniformly.
+fn limit(objects: &[Vec<i64>], most: usize, seed: u64) -> Vec<Vec<i64>> {
+    let mut all: Vec<(usize, i64)> = objects
+        .iter()
+        .enumerate()
+        .flat_map(|(image, objects)| objects.iter().map(move |&object| (image, object)))
+        .collect();
+    if all.len() <= most {
+        return objects.to_vec();
+    }
+    Rng::at(seed, &[stream::OBJECTS]).shuffle(&mut all);
+    let mut kept = vec![Vec::new(); objects.len()];
+    for &(image, object) in &all[..most] {
+        kept[image].push(object);
+    }
+    kept.iter_mut().for_each(|objects| objects.sort_unstable());
+    kept
+}

@@ -1,0 +1,15 @@
+#include "shim.h"
+#include "guard.h"
+
+#include <ATen/Parallel.h>
+#include <omp.h>
+
+char *shim_compute_alone(void) {
+  return guarded([] {
+    // First, or a thread's first parallel loop would set the number anew: one flag a thread says whether it
+    // has, in libtorch and, since the function is inline, another in this library.
+    at::get_num_threads();
+    at::internal::lazy_init_num_threads();
+    omp_set_num_threads(1);
+  });
+}
