@@ -76,6 +76,7 @@ fn batch(objects: i64) -> Batch {
         objects: std::sync::Arc::new([]),
         prompts: None,
         values: Default::default(),
+        stored: Default::default(),
     };
     let images = Tensor::randn([1, 3, SIDE, SIDE], (Kind::Float, Device::Cpu));
     Batch::new(images, vec![target], 0)

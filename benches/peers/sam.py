@@ -25,6 +25,13 @@ class SegmentAnything:
             image_embeddings=features, image_pe=self.model.prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense, multimask_output=multimask)
 
+    def decode_each(self, features, boxes):
+        """One box per image. The package's decoder takes the boxes of one image at a time."""
+        import torch
+
+        decoded = [self.decode(f[None], b[None], True) for f, b in zip(features, boxes)]
+        return tuple(torch.cat(parts) for parts in zip(*decoded))
+
     def enlarge(self, logits):
         return self.model.postprocess_masks(logits, (SIDE, SIDE), (SIDE, SIDE)) > 0.0
 
@@ -44,14 +51,18 @@ class HuggingFace:
         out = self.model(image_embeddings=features, input_boxes=boxes[None], multimask_output=multimask)
         return out.pred_masks[0], out.iou_scores[0]
 
+    def decode_each(self, features, boxes):
+        out = self.model(image_embeddings=features, input_boxes=boxes[:, None], multimask_output=True)
+        return out.pred_masks[:, 0], out.iou_scores[:, 0]
+
     def enlarge(self, logits):
         return self.processor.post_process_masks([logits], [[SIDE, SIDE]], [[SIDE, SIDE]])[0]
 
 
-def autocast(bf16):
+def autocast(bf16, device="cpu"):
     import torch
 
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16)
+    return torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=bf16)
 
 
 def some_boxes(objects):
@@ -79,7 +90,7 @@ def losses(logits, predicted, targets):
         inside, truth = logits > 0, targets[:, None] > 0.5
         iou = (inside & truth).sum((2, 3)) / (inside | truth).sum((2, 3)).clamp(min=1e-6)
         best = iou.argmax(1)
-    n = torch.arange(len(targets))
+    n = torch.arange(len(targets), device=targets.device)
     logits, predicted, iou = logits[n, best], predicted[n, best], iou[n, best]
     p = logits.sigmoid()
     miss = (1 - p) * targets + p * (1 - targets)
@@ -106,6 +117,38 @@ def train_step(package, bf16):
         optimizer.step()
 
     return body, 1
+
+
+def batch_step(package, batch, compiled):
+    """What `sonotune train configs/bus-bra/prompt-box-sam.toml` does in a step: images as bytes to the device,
+    normalised there; one box per image; losses, backward, clipping, AdamW. With `compiled`, the image
+    encoder is compiled, which has all but half a percent of the products."""
+    import torch
+
+    device = measure.device()
+    on_gpu = device.startswith("cuda")
+    peer = package()
+    peer.model.train().to(device)
+    embed = torch.compile(peer.embed) if compiled else peer.embed
+    variables = list(peer.model.parameters())
+    optimizer = torch.optim.AdamW(variables, lr=1e-4, weight_decay=1e-4, fused=on_gpu)
+    images = torch.randint(0, 256, (batch, 3, SIDE, SIDE), dtype=torch.uint8)
+    images = images.pin_memory() if on_gpu else images
+    boxes, targets = some_boxes(batch).to(device), some_targets(batch).to(device)
+    mean = torch.tensor([123.675, 116.28, 103.53], device=device).view(3, 1, 1)
+    std = torch.tensor([58.395, 57.12, 57.375], device=device).view(3, 1, 1)
+
+    def body():
+        optimizer.zero_grad(set_to_none=True)
+        pixels = (images.to(device, non_blocking=True).float() - mean) / std
+        with autocast(True, device):
+            logits, predicted = peer.decode_each(embed(pixels), boxes)
+            loss = losses(logits, predicted, targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(variables, 0.1)
+        optimizer.step()
+
+    return body, 20 if on_gpu else 1
 
 
 def decoder_step(package, bf16, objects):
@@ -162,4 +205,9 @@ if __name__ == "__main__":
         for objects, name in ((1, "1_object"), (20, "20_objects"), (100, "100_objects")):
             if peer != "huggingface_eager":
                 cases[f"sam_box_decode_{name}", peer] = partial(decode, package, objects)
+        # Next to the program itself, on a GPU: benches/gpu.
+        for batch, compiled in ((1, False), (8, False), (1, True), (8, True)):
+            name = f"{peer}_compiled" if compiled else peer
+            cases[f"sam_train_step_bf16_1024_batch_{batch}", name] = partial(
+                batch_step, package, batch, compiled)
     measure.run(cases)

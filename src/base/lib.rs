@@ -4,6 +4,7 @@
 
 mod category;
 pub mod error;
+pub mod file_kind;
 pub mod fs;
 pub mod id;
 pub mod image_io;
@@ -21,6 +22,7 @@ pub mod words;
 
 pub use category::Category;
 pub use error::{Error, ErrorKind};
+pub use file_kind::FileKind;
 pub use id::ImageId;
 pub use masks::{Rle, Segmentation};
 

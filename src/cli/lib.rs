@@ -56,6 +56,7 @@ mod list;
 mod predict;
 mod report;
 mod train;
+mod waiting;
 mod weights;
 
 /// Turns a pretrained ultrasound foundation model into a working model for your own task.
@@ -101,6 +102,12 @@ pub fn run() -> ExitCode {
     // First of all, while there are no other threads.
     sonotune_shim::number_cuda_devices_by_bus();
     let cli = Cli::parse();
+    // Those that compute for long; the others start faster without.
+    if matches!(cli.verb, Verb::Train(_) | Verb::Eval(_) | Verb::Predict(_) | Verb::Doctor(_))
+        && let Err(why) = waiting::wait_passively()
+    {
+        eprintln!("warning: {why}");
+    }
     // Training allocates the same large blocks at every step; scoring a file needs each only once,
     // and its peak is a tenth lower when they are given back.
     if !matches!(cli.verb, Verb::CocoEval(_) | Verb::Report(_) | Verb::Compare(_)) {

@@ -7,7 +7,6 @@
 pub mod agnostic;
 pub mod coco;
 pub mod convert;
-mod csv_file;
 pub mod duplicates;
 pub mod export;
 pub mod figure;
@@ -22,7 +21,6 @@ pub mod select;
 pub mod spec;
 pub mod split;
 pub mod tables;
-mod text;
 pub mod us43d;
 
 pub use coco::CocoFile;

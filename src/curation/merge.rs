@@ -31,6 +31,9 @@ pub struct MergeReport {
     pub conflicts: Vec<String>,
     /// Pairs of names that are nearly equal, and yet two categories.
     pub similar: Vec<String>,
+    /// How file names were read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Other top-level keys, e.g. `licenses`, that are not carried over: their meaning is specific
     /// to each file.
     pub left_out: Vec<String>,
@@ -62,6 +65,44 @@ pub fn merge(files: &[PathBuf], root: &Path, rule: Categories) -> Result<(CocoFi
     Ok(merged.finish())
 }
 
+/// `folder` relative to `root`.
+///
+/// # Errors
+/// If it is elsewhere.
+fn prefix_below(folder: &Path, root: &Path) -> Result<String> {
+    layout::prefix_below(folder, root)?.with_context(|| {
+        Error::data(format!(
+            "its images are in {}, which is not below {}: pass a folder above all images as --root; the \
+             file names of the merged file will be relative to it",
+            folder.display(),
+            root.display()
+        ))
+    })
+}
+
+/// Where the images of a source are.
+struct Folder<'a> {
+    images: &'a Path,
+    /// Goes before names relative to `images`, to make them relative to `root`.
+    prefix: &'a str,
+    root: &'a Path,
+}
+
+impl Folder<'_> {
+    /// The name of an image relative to the root: as its source spells it, unless it leads to `file` only
+    /// by another spelling or from the root of the disk.
+    fn name(&self, name: &str, file: &Path) -> Result<String> {
+        if Path::new(name).is_absolute() {
+            let own = file.file_name().unwrap_or_default().to_string_lossy();
+            return Ok(prefix_below(folder_of(file), self.root)? + &own);
+        }
+        let spelled =
+            file.strip_prefix(self.images).ok().filter(|_| *file != self.images.join(name));
+        let name = spelled.map_or(name.into(), Path::to_string_lossy);
+        Ok(format!("{}{name}", self.prefix))
+    }
+}
+
 struct Merged {
     rule: Categories,
     file: CocoFile,
@@ -88,15 +129,9 @@ impl Default for Merged {
 
 impl Merged {
     fn add(&mut self, path: &Path, file: CocoFile, root: &Path) -> Result<()> {
-        let images = layout::find_images(path, &file)?;
-        let prefix = layout::prefix_below(&images, root)?.with_context(|| {
-            Error::data(format!(
-                "its images are in {}, which is not below {}: pass a folder above all images as \
-                 --root; the file names of the merged file will be relative to it",
-                images.display(),
-                root.display()
-            ))
-        })?;
+        let (images, located) = layout::locate(path, &file)?;
+        self.report.notes.extend(located.note.clone());
+        let prefix = prefix_below(&images, root)?;
         let folder_name = layout::dataset_name(&images);
         let dataset = file.info.dataset.clone().or(folder_name).unwrap_or_default();
         let source = SourceSummary {
@@ -112,7 +147,11 @@ impl Merged {
         let source = self.report.sources.len() - 1;
         for (i, mut image) in file.images.into_iter().enumerate() {
             image.id = offset + i as u64 + 1;
-            image.file_name.insert_str(0, &prefix);
+            if let Some(hint) = located.hint(&located.files[i]) {
+                bail!("images[{i}]: {}: {hint}", image.file_name);
+            }
+            let folder = Folder { images: &images, prefix: &prefix, root };
+            image.file_name = folder.name(&image.file_name, &located.files[i])?;
             image.dataset.get_or_insert_with(|| dataset.clone());
             image.application = image.application.or_else(|| file.info.application.clone());
             if let Some(first) = self.names.insert(image.file_name.clone(), source) {
@@ -286,6 +325,36 @@ mod tests {
         assert_eq!(report.categories, ["liver", "cyst", "artery"]);
         assert_eq!(report.left_out, ["licenses"]);
         assert_eq!(file.info.description.as_deref(), Some("A, B, C"));
+    }
+
+    #[test]
+    fn names_of_another_system_are_those_of_the_disk_or_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let file = dataset(root.path(), "A", ("cyst", "nodule"));
+        let image = root.path().join("A/images/a.png");
+        std::fs::write(&image, "").unwrap();
+        let original = std::fs::read_to_string(&file).unwrap();
+        let merged = |name: &str| {
+            let name = serde_json::to_string(name).unwrap();
+            std::fs::write(&file, original.replace("\"a.png\"", &name)).unwrap();
+            merge(std::slice::from_ref(&file), root.path(), Categories::Union)
+        };
+        for name in [r".\a.png", "%61.png", "A.PNG", image.to_str().unwrap()] {
+            let (file, report) = merged(name).unwrap();
+            assert_eq!(file.images[0].file_name, "A/images/a.png");
+            assert_eq!(report.notes.len(), usize::from(!name.starts_with('/')), "{name}");
+        }
+        for (name, remedy) in [
+            (r"D:\scans\a.png", "a.png exists: remove \"D:"),
+            ("/data/local-files/?d=x/a.png", "remove \"/data/local-files/?d=x/\" from"),
+            ("/elsewhere/a.png", "remove \"/elsewhere/\" from `file_name`"),
+        ] {
+            let error = format!("{:#}", merged(name).unwrap_err());
+            assert!(error.contains("images[0]: ") && error.contains(remedy), "{error}");
+        }
+        assert_eq!(merged("absent.png").unwrap().0.images[0].file_name, "A/images/absent.png");
+        let error = format!("{:#}", merged("/elsewhere/absent.png").unwrap_err());
+        assert!(error.contains("its images are in /elsewhere"), "{error}");
     }
 
     #[test]

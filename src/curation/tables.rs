@@ -6,11 +6,11 @@ use anyhow::{Result, bail};
 use sonotune_base::Error;
 
 use crate::{
-    csv_file::CsvFile,
     select::{KeyRule, globs, nothing_matches},
     spec::{Table, TableFormat},
 };
 use sonotune_archive::Tree;
+use sonotune_formats::csv_file::CsvFile;
 
 /// What side files say about one image; a later table wins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::{
     pixels::RawPixels,
     upload,
 };
-use sonotune_base::{Error, ImageId, Size};
+use sonotune_base::{Error, ImageId, Size, image_io::Stored};
 use sonotune_dataset::{
     ImagePrompts, Object,
     dataset::{no_value, value_hint},
@@ -50,6 +50,8 @@ pub struct Target {
     pub prompts: Option<ImagePrompts>,
     /// Numbers that belong to the image as a whole, by name, as annotated. No augmentation changes them.
     pub values: BTreeMap<String, f64>,
+    /// What the file holds besides the image; unknown for an embedding.
+    pub stored: Stored,
 }
 
 /// Images of one step.
@@ -101,6 +103,7 @@ impl Target {
             objects: self.objects.clone(),
             prompts: self.prompts.clone(),
             values: self.values.clone(),
+            stored: self.stored,
         }
     }
 }

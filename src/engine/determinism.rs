@@ -1,11 +1,14 @@
 //! The deterministic mode: the same numbers from the same run, or a list of what prevents it.
 
+use std::cell::LazyCell;
+
 use anyhow::Result;
 use sonotune_shim::{Determinism, set_determinism};
 
 use serde::{Deserialize, Serialize};
 
-use sonotune_base::{Error, panics::catching};
+use crate::out_of_memory;
+use sonotune_base::{Error, error::ErrorKind, panics::catching};
 
 /// Whether the same run must give the same numbers on the same machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -49,11 +52,20 @@ pub fn operators() -> Result<Vec<String>> {
 /// becomes the error `what: message`; so a task needs no fallible `f_…` calls.
 ///
 /// # Errors
-/// Of kind config if `deterministic = "require"` refused an operator: names it, and what to do.
+/// Of kind config if `deterministic = "require"` refused an operator: names it, and what to do. An error of
+/// kind memory if there is none left: says how much there is, and what to do.
 /// Other errors and panics are passed on.
 pub fn guarded<T>(what: impl FnOnce() -> String, compute: impl FnOnce() -> Result<T>) -> Result<T> {
-    catching(what, compute)
-        .map_err(|error| refused(&format!("{error:#}")).map_or(error, Into::into))
+    let what = LazyCell::new(what);
+    catching(|| what.clone(), compute).map_err(|error| {
+        // It has been explained where it arose.
+        if sonotune_base::error::kind(&error) == Some(ErrorKind::Memory) {
+            return error;
+        }
+        let text = format!("{error:#}");
+        let known = refused(&text).or_else(|| out_of_memory::explained(&what, &text));
+        known.map_or(error, Into::into)
+    })
 }
 
 /// The error to return if `text` contains libtorch's refusal.
@@ -92,6 +104,19 @@ mod tests {
             assert!(text.contains("the operator `put_` has no deterministic"), "{text}");
             assert!(text.contains("set deterministic = \"warn\""), "{text}");
         }
+    }
+
+    #[test]
+    fn memory_that_has_run_out_is_of_its_own_kind() {
+        let inner = || {
+            guarded(|| "inner".to_owned(), || -> Result<()> { panic!("CUDA out of memory. X.") })
+        };
+        let error = guarded(what, inner).unwrap_err();
+        assert_eq!(exit_code(&error), 7);
+        assert!(
+            error.to_string().starts_with("inner: CUDA out of memory. X. What helps"),
+            "{error}"
+        );
     }
 
     #[test]

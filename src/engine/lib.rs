@@ -18,6 +18,7 @@ pub mod embedding_cache;
 pub mod loader;
 pub mod nn;
 pub mod optim;
+mod out_of_memory;
 mod pixels;
 pub mod prelude;
 pub mod task;

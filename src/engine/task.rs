@@ -108,16 +108,16 @@ pub trait Task: Debug + Send {
         self.needs()
     }
 
+    /// What is drawn and computed from a training batch's annotation before the step; `None`: nothing.
+    fn preparation(&self) -> Option<Arc<dyn Preparation>> {
+        None
+    }
+
     /// Whether every training step has the same shapes if its images have: no tensor that a convolution
     /// takes is as large as, say, the number of objects. cuDNN then looks for its fastest algorithms at
     /// the first step; with other shapes it would do so again and again.
     fn has_fixed_shapes(&self) -> bool {
         false
-    }
-
-    /// What is drawn and computed from a training batch's annotation before the step; `None`: nothing.
-    fn preparation(&self) -> Option<Arc<dyn Preparation>> {
-        None
     }
 
     /// Forward pass and losses of one training batch. The engine sums `weight · value`, checks,

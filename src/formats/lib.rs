@@ -2,6 +2,7 @@
 //!
 //! Every claim of a header is checked against the length of the file before memory is allocated.
 
+pub mod csv_file;
 mod elements;
 pub mod hdf5;
 mod intensity;
@@ -9,6 +10,7 @@ pub mod npy;
 pub mod npy_dict;
 mod pixels;
 pub mod polygon;
+pub mod text;
 pub mod video;
 pub mod volume;
 #[cfg(any(test, feature = "miniatures"))]

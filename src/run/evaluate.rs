@@ -113,10 +113,10 @@ pub(super) fn find_metric<'a>(report: &'a Report, name: &str) -> Result<&'a Metr
     })
 }
 
-/// Where a task panicked.
+/// What failed.
 fn predicting(batch: &Batch) -> String {
     let images: Vec<_> = batch.targets.iter().map(|t| t.path.display().to_string()).collect();
-    format!("the task panicked while predicting the images {}", images.join(", "))
+    format!("predicting the images {}", images.join(", "))
 }
 
 /// Predictions for a batch on the CPU.

@@ -29,6 +29,7 @@ mod scored_images;
 mod scoring;
 mod skipped;
 mod splits;
+mod stored_notes;
 mod train;
 mod trial;
 

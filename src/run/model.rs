@@ -13,6 +13,7 @@ use sonotune_base::{
 use sonotune_engine::{
     backbone::BackboneSpec,
     checkpoint::{self, Restored},
+    determinism,
     task::Task,
 };
 use sonotune_engine::{
@@ -80,9 +81,13 @@ impl<'a> Model<'a> {
         let Place { device, precision } = place.into();
         tch::manual_seed(config.seed as i64);
         let vs = nn::VarStore::new(device);
-        let backbone = config.backbone.build(&(vs.root() / "backbone"))?;
-        let spec = backbone.spec().clone();
-        let task = config.task.build(&vs.root(), backbone, &categories)?;
+        let build = || {
+            let backbone = config.backbone.build(&(vs.root() / "backbone"))?;
+            let spec = backbone.spec().clone();
+            Ok((spec, config.task.build(&vs.root(), backbone, &categories)?))
+        };
+        // A device without memory for the weights panics here.
+        let (spec, task) = determinism::guarded(|| "building the model".to_owned(), build)?;
         Ok(Self { config, vs, precision, task, spec, categories })
     }
 

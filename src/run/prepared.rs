@@ -5,7 +5,7 @@ use anyhow::Result;
 use sonotune_dataset::transforms::PadTo;
 use sonotune_engine::{
     checkpoint::Progress,
-    determinism::Deterministic,
+    determinism::{self, Deterministic},
     device::{self, Ready},
     optim::{Ema, Optimizer, groups},
     trainer::{EarlyStopping, Trainer},
@@ -51,9 +51,12 @@ impl<'a> Prepared<'a> {
         };
         let groups = groups::group(&model.vs, &config.optimizer.groups)?;
         embed::check(&model)?;
-        let optimizer = Optimizer::new(&config.optimizer, groups);
-        let ema = config.train.ema.as_ref();
-        let ema = ema.map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
+        let state = || {
+            let ema = config.train.ema.as_ref();
+            let ema = ema.map(|ema| Ema::new(ema, groups::trainable(&model.vs)));
+            Ok((Optimizer::new(&config.optimizer, groups), ema))
+        };
+        let (optimizer, ema) = determinism::guarded(|| "the optimiser's state".to_owned(), state)?;
         Ok(Self { model, splits, weights, optimizer, ema, device })
     }
 }

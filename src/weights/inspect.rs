@@ -12,7 +12,7 @@ use sonotune_base::words::{abbreviated, bytes};
 use super::{
     Container, OtherContent, TensorEntry, WeightsFile,
     dtype::Dtype,
-    keymap::{Recognised, recognise_if_known},
+    keymap::{Recognised, recognise_if_known, refuse_flattened},
 };
 
 /// The contents of a file. Reads the names, not the values.
@@ -25,7 +25,7 @@ pub struct Inspection {
     pub state_dict: String,
     /// `None` if the keys fit no known convention.
     pub convention: Option<Recognised>,
-    /// Why the convention is open although keys fit one: several state dicts do.
+    /// Why the convention is open: several state dicts fit one, or FSDP has flattened the parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unclear: Option<String>,
     /// Number of values in all tensors together.
@@ -48,7 +48,8 @@ impl Inspection {
         for entry in file.entries() {
             *dtypes.entry(entry.dtype).or_insert(0) += 1;
         }
-        let (convention, unclear) = match recognise_if_known(file, None) {
+        let recognised = refuse_flattened(file).and_then(|()| recognise_if_known(file, None));
+        let (convention, unclear) = match recognised {
             Ok(convention) => (convention, None),
             Err(error) => (None, Some(format!("{error:#}"))),
         };

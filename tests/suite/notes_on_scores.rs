@@ -69,8 +69,19 @@ fn a_category_that_the_split_lacks_has_no_figures() {
             file["annotations"].as_array_mut().unwrap().retain(|o| keep(&o["image_id"]));
         });
     };
-    let more = ["train.max_steps=1"];
-    let classified = scored(CLASSIFICATION, &more, without_cysts);
+    let more = ["train.max_steps=2", "evaluation.every_steps=1"];
+    let metric = [&more[..], &["evaluation.best_metric=per_class/cyst/recall"]].concat();
+    let unpicked = scored(CLASSIFICATION, &metric, without_cysts);
+    assert!(unpicked.outcome["summary"]["best"].is_null());
+    let note = "no checkpoint is the best, and `sonotune eval` and `predict` use the last: \
+                `evaluation.best_metric` per_class/cyst/recall was undefined at every evaluation: dataset.val has";
+    let summary = unpicked.outcome["summary"]["notes"].to_string();
+    for text in [&unpicked.console, &summary, &unpicked.page.replace("&#96;", "`")] {
+        assert!(text.contains(note), "no `{note}` in {text}");
+    }
+    assert!(unpicked.console.contains("Until it is defined, no checkpoint is the best"));
+    assert!(unpicked.eval.contains("last.safetensors"), "{}", unpicked.eval);
+    let classified = scored(CLASSIFICATION, &more[..1], without_cysts);
     classified
         .assert_noted("no image of \"cyst\": the means of precision, recall and F1 go over all");
     let row = classified.eval.lines().find(|line| line.starts_with("cyst ")).unwrap();

@@ -120,6 +120,16 @@ const DEFECTS: &[(&str, Plant)] = &[
             fs::write(path, bytes).unwrap();
         })
     }),
+    ("the values of 14 bits in 16", |set| {
+        write_image(set, "unused-bits", |image, path| {
+            let most = u32::from(image.pixels().map(|pixel| pixel.0[0]).max().unwrap());
+            let deep = image::ImageBuffer::from_fn(image.width(), image.height(), |x, y| {
+                let value = u32::from(image.get_pixel(x, y).0[0]);
+                Luma([u16::try_from(value * 16383 / most).unwrap()])
+            });
+            DynamicImage::from(deep).save_with_format(path, ImageFormat::Png).unwrap();
+        })
+    }),
     ("one grey level", |set| {
         write_image(set, "constant-image", |_, path| {
             save(&GrayImage::from_pixel(64, 64, Luma([7])), path, ImageFormat::Png);

@@ -190,6 +190,33 @@ fn a_box_partly_outside_is_cut_and_that_is_said() {
 }
 
 #[test]
+fn pages_that_are_not_used_and_bits_that_are_not_there_are_said() {
+    let place = Place::new();
+    let deep = image::ImageBuffer::from_fn(64, 64, |x, y| image::Luma([(x * y * 4) as u16 + 507]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::DynamicImage::from(deep).write_to(&mut bytes, image::ImageFormat::Tiff).unwrap();
+    let mut bytes = bytes.into_inner();
+    // The second page is the directory of the first.
+    let at = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+    let link = at + 2 + 12 * usize::from(bytes[at]);
+    let copy = bytes[at..link + 4].to_vec();
+    let end = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+    bytes[link..link + 4].copy_from_slice(&end);
+    bytes.extend(copy);
+    std::fs::write(place.path("images/a.png"), bytes).unwrap();
+    let printed = stdout(&place.ask("out", &json!([{"box": [0, 3, 30, 40]}])));
+    assert_contains(
+        &printed,
+        &[
+            "1 file with several pages or frames, of which the first is used: a.png (2)",
+            "no value of the 16-bit image exceeds 16383, as from a device of 14 bits",
+        ],
+    );
+    let notes = place.json("out")["info"]["notes"].to_string();
+    assert_contains(&notes, &["a.png (2)", "16383"]);
+}
+
+#[test]
 fn names_that_do_not_fit_are_told_before_anything_is_computed() {
     let place = Place::new();
     let csv = |text: &str| place.write("p.csv", text);

@@ -16,7 +16,7 @@ use crate::{
     workspace,
 };
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct BundleArgs {
     /// Folder to create [default: dist/sonotune-VERSION-linux-ARCH].
     out: Option<PathBuf>,
@@ -25,10 +25,26 @@ pub(crate) struct BundleArgs {
 const LAUNCHER: &str = include_str!("../assets/sonotune.sh");
 const LIMIT_BYTES: u64 = 64 << 20;
 /// Files that are bundled.
-const DOCUMENTS: [&str; 6] =
-    ["configs", "docs", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
+const DOCUMENTS: [&str; 8] = [
+    "configs",
+    "docs",
+    "benches/gpu",
+    "benches/peers",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+];
 
 pub(crate) fn run(args: &BundleArgs) -> Result<()> {
+    make(args).map(|_| ())
+}
+
+/// Makes the folder and returns its path.
+///
+/// # Errors
+/// If the program does not compile, the folder cannot be replaced, or the bundle does not start.
+pub(crate) fn make(args: &BundleArgs) -> Result<PathBuf> {
     let mut stages = Stages::new();
     let out = match &args.out {
         Some(out) => std::path::absolute(out).context("the output folder")?,
@@ -53,7 +69,8 @@ pub(crate) fn run(args: &BundleArgs) -> Result<()> {
             workspace::shown(&out)
         );
         Ok(())
-    })
+    })?;
+    Ok(out)
 }
 
 /// Builds the release binary and returns its path.
@@ -61,8 +78,16 @@ pub(crate) fn run(args: &BundleArgs) -> Result<()> {
 /// # Errors
 /// If it does not compile.
 pub(crate) fn build_release() -> Result<PathBuf> {
+    build(&["build", "--release", "--bin", "sonotune"])
+}
+
+/// Builds the binary with these arguments of Cargo and returns its path.
+///
+/// # Errors
+/// If it does not compile.
+pub(crate) fn build(arguments: &[&str]) -> Result<PathBuf> {
     let mut build = process::cargo();
-    build.args(["build", "--release", "--bin", "sonotune"]);
+    build.args(arguments);
     let executables = process::cargo_executables(&mut build)?;
     executables
         .into_iter()
@@ -147,6 +172,10 @@ fn copy(source: &Path, target: &Path) -> Result<()> {
     fs::create_dir_all(target).with_context(place)?;
     for entry in fs::read_dir(source).with_context(place)? {
         let entry = entry.with_context(place)?;
+        // Python's compiled modules are those of this machine's Python.
+        if entry.file_name() == "__pycache__" {
+            continue;
+        }
         copy(&entry.path(), &target.join(entry.file_name()))?;
     }
     Ok(())
@@ -236,5 +265,35 @@ mod tests {
         fs::write(site.join("torch/version.py"), "__version__ = '2.11.0+cpu'\n").unwrap();
         let said = start("python3");
         assert!(said.contains("libtorch_cpu.so is in none of"), "{said}");
+    }
+
+    #[test]
+    fn the_launcher_lets_threads_sleep_unless_the_user_says_otherwise() {
+        let home = tempfile::tempdir().unwrap();
+        for folder in ["bin", "torch/lib"] {
+            fs::create_dir_all(home.path().join(folder)).unwrap();
+        }
+        let script = |name: &str, text: &str| {
+            let path = home.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        script("sonotune", &LAUNCHER.replace("@SERIES@", "2.11").replace("@GLIBC@", "2.17"));
+        script("bin/sonotune", "#!/bin/sh\necho \"${OMP_WAIT_POLICY-unset} $*\"\n");
+        fs::write(home.path().join("torch/lib/libtorch_cpu.so"), "").unwrap();
+        let start = |set: &[(&str, &str)]| {
+            let mut command = Command::new("sh");
+            for name in ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"] {
+                command.env_remove(name);
+            }
+            command.arg(home.path().join("sonotune")).arg("list").envs(set.iter().copied());
+            let output = command.env("LIBTORCH", home.path().join("torch")).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(start(&[]), "passive list\n");
+        assert_eq!(start(&[("OMP_WAIT_POLICY", "active")]), "active list\n");
+        assert_eq!(start(&[("GOMP_SPINCOUNT", "9")]), "unset list\n");
+        assert_eq!(start(&[("KMP_BLOCKTIME", "0")]), "unset list\n");
     }
 }

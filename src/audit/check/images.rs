@@ -3,14 +3,38 @@
 use std::path::Path;
 
 use super::{
+    Looked,
     look::{Look, Seen},
     objects::sized,
 };
-use sonotune_base::image_io::ExifTurn;
+use sonotune_base::image_io::{ExifTurn, Peaks};
 use sonotune_dataset::{
-    findings::{Audit, AuditedImage, Code, Example},
+    Split,
+    findings::{Audit, AuditedImage, Code, Example, Findings},
     image_names::{Elsewhere, sibling},
 };
+
+/// Adds the 16-bit images of all splits if all of them are dark as those of a device with fewer bits.
+pub(super) fn check_bits(audits: &[(Split, Audit)], looked: &Looked, findings: &mut [Findings]) {
+    let mut peaks = Peaks::default();
+    for look in &looked.looks {
+        if let Look::Decoded(seen) = look {
+            peaks.add(seen.stored);
+        }
+    }
+    let Some(bits) = peaks.bits() else { return };
+    for ((_, audit), findings) in audits.iter().zip(findings) {
+        for image in &audit.images {
+            let Some(Look::Decoded(seen)) = looked.look(&image.path) else { continue };
+            if let Some(peak) = seen.stored.peak {
+                let got = format!("its values reach {peak}; {}", peaks.words(bits));
+                let expected = Some("values up to nearly 65535".into());
+                findings
+                    .push(Code::UnusedBits, Example { place: audit.place(image), expected, got });
+            }
+        }
+    }
+}
 
 /// Everything that is wrong with the file of an image that was looked at.
 pub(super) fn check(audit: &Audit, image: &AuditedImage, look: &Look) -> Vec<(Code, Example)> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::print::Print;
 
 use sonotune_base::image_io::{
-    self, DecodeOptions, ExifTurn, Header, Image, decode_bytes, format_name, other_kind,
+    self, DecodeOptions, ExifTurn, Header, Image, Stored, decode_bytes, format_name, other_kind,
     read_header,
 };
 
@@ -36,6 +36,7 @@ pub struct Seen {
     pub follows_exif: bool,
     /// Whether three stored channels are equal throughout.
     pub is_grey: bool,
+    pub stored: Stored,
     pub pixels: PixelSums,
     pub print: Print,
 }
@@ -92,6 +93,7 @@ impl Seen {
             transposed,
             follows_exif: options.exif,
             is_grey: channels == 3 && image.channels == 1,
+            stored: image.stored,
             pixels: PixelSums::of(&image),
             print: Print::of(&image),
         }
@@ -202,7 +204,14 @@ mod tests {
     #[test]
     fn sums_of_two_pixels_by_hand() {
         let pixels = vec![1, 2, 3, 5, 2, 9];
-        let image = Image { height: 1, width: 2, channels: 3, pixels, transposed: false };
+        let image = Image {
+            height: 1,
+            width: 2,
+            channels: 3,
+            pixels,
+            transposed: false,
+            stored: Stored::default(),
+        };
         let mut sums = PixelSums::of(&image);
         assert_eq!(
             (sums.count, sums.sum, sums.lowest, sums.highest),
@@ -210,7 +219,14 @@ mod tests {
         );
         assert_eq!(sums.mean_and_sd(), ([3.0, 2.0, 6.0], [2.0, 0.0, 3.0]));
         assert_eq!(sums.levels, 2);
-        let grey = Image { height: 1, width: 1, channels: 1, pixels: vec![0], transposed: false };
+        let grey = Image {
+            height: 1,
+            width: 1,
+            channels: 1,
+            pixels: vec![0],
+            transposed: false,
+            stored: Stored::default(),
+        };
         sums.add(&PixelSums::of(&grey));
         assert_eq!((sums.count, sums.squares, sums.lowest), (3, [26, 8, 90], [0; 3]));
     }

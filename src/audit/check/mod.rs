@@ -135,6 +135,7 @@ pub fn check(
     let statistics: Vec<Statistics> =
         audits.iter().map(|(_, audit)| Statistics::of(&audit.dataset())).collect();
     let mut across = Findings::default();
+    images::check_bits(&audits, &looked, &mut findings);
     leaks::check(&audits, &looked, options.distance, &mut findings, &mut across);
     balance::check(&audits, &statistics, options.max_ratio, &mut findings);
     classes::check(&audits, &statistics, &mut across);

@@ -37,6 +37,18 @@ pub enum ExifTurn {
     Quarter,
 }
 
+impl ExifTurn {
+    /// How EXIF shows the stored image, as part of a sentence.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Upright => "upright",
+            Self::Mirrored => "mirrored or upside down",
+            Self::Quarter => "rotated by 90 degrees",
+        }
+    }
+}
+
 /// The format of a file by its content; `None` if it is not supported.
 #[must_use]
 pub fn format_name(bytes: &[u8]) -> Option<&'static str> {

@@ -1,87 +1,40 @@
 //! What a file is that is not an image of a supported format: users meet these under an image's name.
 
-/// A signature at an offset, what it stands for, and what to do.
-struct Kind {
-    offset: usize,
-    magic: &'static [u8],
-    is: &'static str,
-    remedy: &'static str,
-}
+use crate::file_kind::{FileKind, Sort};
 
 const AS_PNG: &str = "save it as PNG";
-const FRAMES: &str = "save its frames as PNG";
-const UNPACK: &str = "unpack it";
-const CONVERT: &str = "`sonotune data convert` makes images of it";
 const DICOM: &str = "export its frames as PNG, for example with DCMTK or pydicom";
 
-/// The first that fits.
-const KINDS: &[Kind] = &[
-    kind(128, b"DICM", "a DICOM file", DICOM),
-    kind(0, b"GIF8", "a GIF", FRAMES),
-    kind(4, b"ftypheic", "an HEIC image", AS_PNG),
-    kind(4, b"ftypheix", "an HEIC image", AS_PNG),
-    kind(4, b"ftypmif1", "an HEIC or AVIF image", AS_PNG),
-    kind(4, b"ftypmsf1", "an HEIC or AVIF image", AS_PNG),
-    kind(4, b"ftypavif", "an AVIF image", AS_PNG),
-    kind(4, b"ftypavis", "an AVIF image", AS_PNG),
-    kind(4, b"ftyp", "an MP4 or QuickTime video", FRAMES),
-    kind(8, b"AVI ", "an AVI video", FRAMES),
-    kind(0, b"\x1aE\xdf\xa3", "a Matroska or WebM video", FRAMES),
-    kind(0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image", AS_PNG),
-    kind(0, b"\xff\x4f\xff\x51", "a JPEG 2000 image", AS_PNG),
-    kind(0, b"\0\0\0\x0cJXL ", "a JPEG XL image", AS_PNG),
-    kind(0, b"\xff\x0a", "a JPEG XL image", AS_PNG),
-    kind(0, b"8BPS", "a Photoshop file", AS_PNG),
-    kind(0, b"\x76\x2f\x31\x01", "an OpenEXR image", AS_PNG),
-    kind(0, b"\0\0\x01\0", "an icon", AS_PNG),
-    kind(0, b"P2\n", "a PGM image", AS_PNG),
-    kind(0, b"P3\n", "a PPM image", AS_PNG),
-    kind(0, b"P5\n", "a PGM image", AS_PNG),
-    kind(0, b"P5 ", "a PGM image", AS_PNG),
-    kind(0, b"P6\n", "a PPM image", AS_PNG),
-    kind(0, b"P6 ", "a PPM image", AS_PNG),
-    kind(0, b"%PDF", "a PDF", "export its pictures as PNG"),
-    kind(0, b"\x93NUMPY", "a NumPy array", CONVERT),
-    kind(0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", CONVERT),
-    kind(0, b"MATLAB 5.0", "a MATLAB file", "save its images as PNG"),
-    kind(344, b"n+1\0", "a NIfTI volume", CONVERT),
-    kind(4, b"n+2\0", "a NIfTI volume", CONVERT),
-    kind(
-        0,
-        b"NRRD000",
-        "an NRRD volume",
-        "save it as NIfTI, of which `sonotune data convert` makes images",
-    ),
-    kind(0, b"ObjectType =", "a MetaImage volume", CONVERT),
-    kind(0, b"PK\x03\x04", "a ZIP archive", UNPACK),
-    kind(0, b"\x1f\x8b", "a gzip file", UNPACK),
-    kind(0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
-    kind(0, b"Rar!", "a RAR archive", UNPACK),
-    kind(
-        0,
-        b"version https://git-lfs",
-        "a Git LFS pointer instead of the file",
-        "run `git lfs pull`",
-    ),
-];
-
-const fn kind(offset: usize, magic: &'static [u8], is: &'static str, remedy: &'static str) -> Kind {
-    Kind { offset, magic, is, remedy }
+/// What to do with a file of this sort that should be an image.
+fn remedy(sort: Sort) -> String {
+    let remedy = match sort {
+        Sort::Image => AS_PNG,
+        Sort::Frames => "save its frames as PNG",
+        Sort::Dicom => DICOM,
+        Sort::Convertible => "`sonotune data convert` makes images of it",
+        Sort::Nrrd => "save it as NIfTI, of which `sonotune data convert` makes images",
+        Sort::Matlab | Sort::Data => "save its images as PNG",
+        Sort::Archive | Sort::Compressed => "unpack it",
+        Sort::EmptyArchive => "copy it again",
+        Sort::Office | Sort::Pdf => "export its pictures as PNG",
+        Sort::Pointer(command) => return format!("run `{command}`"),
+    };
+    remedy.to_owned()
 }
 
 /// What a file is if it is not an image of a supported format, and what to do, as the rest of a sentence:
 /// `a GIF; save its frames as PNG`. `None` if its content is unknown.
 #[must_use]
 pub fn other_kind(bytes: &[u8]) -> Option<String> {
-    let fits =
-        |kind: &&Kind| bytes.get(kind.offset..).is_some_and(|rest| rest.starts_with(kind.magic));
-    let (is, remedy) = match KINDS.iter().find(fits) {
-        Some(kind) => (kind.is, kind.remedy),
-        None if is_bare_dicom(bytes) => ("a DICOM file without its preamble", DICOM),
-        None if !bytes.is_empty() && bytes.iter().all(|&byte| byte == 0) => {
+    if let Some(kind) = FileKind::of(bytes) {
+        return Some(format!("{}; {}", kind.is, remedy(kind.sort)));
+    }
+    let (is, remedy) = match bytes {
+        _ if is_bare_dicom(bytes) => ("a DICOM file without its preamble", DICOM),
+        [_, ..] if bytes.iter().all(|&byte| byte == 0) => {
             ("a file of zeros only, as an interrupted download leaves it", "copy it again")
         }
-        None => text_kind(bytes)?,
+        _ => text_kind(bytes)?,
     };
     Some(format!("{is}; {remedy}"))
 }

@@ -11,6 +11,7 @@ mod jpeg;
 mod kind;
 mod samples;
 mod source;
+mod stored;
 mod tiff;
 
 use std::{io::Read, path::Path};
@@ -24,6 +25,7 @@ pub use header::{ExifTurn, Header, format_name, read_header};
 pub use kind::other_kind;
 pub use samples::{Samples, Values};
 use source::Source;
+pub use stored::{Peaks, Stored};
 
 /// Largest file read into memory: well above any 8- or 16-bit image within the pixel limit.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -49,6 +51,7 @@ pub struct Image {
     /// Whether EXIF rotated it by 90° either way, so that height and width are swapped relative to the
     /// file.
     pub transposed: bool,
+    pub stored: Stored,
 }
 
 impl Image {
@@ -141,10 +144,13 @@ fn is_of_machine(error: &std::io::Error) -> bool {
 /// Same errors as [`decode_file`], without the file name.
 pub fn decode_bytes(bytes: &[u8], options: DecodeOptions) -> Result<Image> {
     without_panic(|| {
-        let (samples, orientation) = Source::open(bytes, options)?.samples(options, false)?;
+        let source = Source::open(bytes, options)?;
+        let pages = source.pages();
+        let (samples, orientation) = source.samples(options, false)?;
         let Samples { height, width, channels, .. } = samples;
-        let pixels = samples.into_8bit()?;
-        orient(Image { height, width, channels, pixels, transposed: false }, orientation)
+        let (pixels, peak) = samples.into_8bit()?;
+        let stored = Stored { pages, peak };
+        orient(Image { height, width, channels, pixels, transposed: false, stored }, orientation)
     })
 }
 
@@ -183,7 +189,7 @@ fn orient(image: Image, orientation: Orientation) -> Result<Image> {
     if orientation == Orientation::NoTransforms {
         return Ok(image);
     }
-    let Image { height, width, channels, pixels, .. } = image;
+    let Image { height, width, channels, pixels, stored, .. } = image;
     let sized = "pixels fill the image";
     let mut dynamic: DynamicImage = if channels == 1 {
         image::GrayImage::from_raw(width, height, pixels).context(sized)?.into()
@@ -197,5 +203,6 @@ fn orient(image: Image, orientation: Orientation) -> Result<Image> {
         channels,
         pixels: dynamic.into_bytes(),
         transposed: swaps_sides(orientation),
+        stored,
     })
 }

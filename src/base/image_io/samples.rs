@@ -137,43 +137,42 @@ impl Samples {
         }
     }
 
-    /// `[H, W, C]` in 8 bits. 16 bits keep their upper half, as OpenCV does; numbers of other types from
-    /// 0 to 255 are rounded, those from 0 to 1 stretched.
+    /// `[H, W, C]` in 8 bits, and [`Stored::peak`](super::Stored::peak). 16 bits keep their upper half, as
+    /// OpenCV does; numbers of other types from 0 to 255 are rounded, those from 0 to 1 stretched.
     ///
     /// # Errors
     /// Names the range if most of it would be lost: 16 bits of which at most 12 are used, or numbers
     /// outside 0 to 255.
-    pub(super) fn into_8bit(self) -> Result<Vec<u8>> {
+    pub(super) fn into_8bit(self) -> Result<(Vec<u8>, Option<u16>)> {
         match self.values {
-            Values::U8(values) => Ok(values),
+            Values::U8(values) => Ok((values, None)),
             Values::U16(values) => {
-                check_depth(values.iter().copied())?;
-                Ok(values.into_iter().map(|value| (value >> 8) as u8).collect())
+                let peak = peak(&values)?;
+                Ok((values.into_iter().map(|value| (value >> 8) as u8).collect(), peak))
             }
-            Values::Wide(values) => narrow(&values, self.width as usize * self.channels),
+            Values::Wide(values) => {
+                Ok((narrow(&values, self.width as usize * self.channels)?, None))
+            }
         }
     }
 }
 
-/// Refuses 16-bit values that would be almost black in 8 bits: those of a device that fills 12 bits. Values
-/// of 8 bits, written twice or shifted, are a dark image.
-pub(super) fn check_depth(values: impl Iterator<Item = u16> + Clone) -> Result<()> {
+/// The largest of 16-bit values; `None` for those of 8 bits, written twice or shifted, which are a dark image
+/// at most. Refuses values that would be almost black in 8 bits: those of a device that fills 12 bits. More
+/// bits are only doubted, once several images are known ([`Peaks`](super::Peaks)).
+fn peak(values: &[u16]) -> Result<Option<u16>> {
     const TWELVE_BITS: u16 = 4095;
-    let (mut most, mut doubled, mut shifted) = (0, true, true);
-    for value in values {
-        most = most.max(value);
-        if most > TWELVE_BITS {
-            return Ok(());
-        }
-        doubled &= value.is_multiple_of(257);
-        shifted &= value.is_multiple_of(256);
+    let most = values.iter().copied().fold(0, u16::max);
+    let all = |of: u16| values.iter().all(|value| value.is_multiple_of(of));
+    if all(257) || all(256) {
+        return Ok(None);
     }
     ensure!(
-        doubled || shifted,
+        most > TWELVE_BITS,
         "its 16-bit values reach only {most} of 65535, so it would be almost black in 8 bits; stretch \
          the values and save it with 8 bits per channel"
     );
-    Ok(())
+    Ok(Some(most))
 }
 
 /// `row` is the number of values per row.
@@ -236,13 +235,17 @@ mod tests {
 
     #[test]
     fn values_become_8_bits_or_their_range_is_named() {
-        let of = |values: Values| samples(values).into_8bit().map_err(|e| e.to_string());
+        let both = |values: Values| samples(values).into_8bit().map_err(|e| e.to_string());
+        let of = |values: Values| both(values).map(|(pixels, _)| pixels);
+        let peak = |values: &[u16]| both(Values::U16(values.to_vec())).unwrap().1;
         let words = |values: &[u16]| of(Values::U16(values.to_vec()));
         let wide = |values: &[f64]| of(Values::Wide(values.to_vec()));
         assert_eq!(words(&[0x12FF, 0, 0xFFFF]).unwrap(), [0x12, 0, 0xFF]);
         assert_eq!(words(&[0, 0]).unwrap(), [0, 0]);
         assert_eq!(words(&[257 * 3, 257 * 15]).unwrap(), [3, 15]);
         assert_eq!(words(&[256 * 3, 256 * 15]).unwrap(), [3, 15]);
+        assert_eq!(peak(&[16383, 7, 0]), Some(16383));
+        assert_eq!([peak(&[257 * 99, 0]), peak(&[256 * 255]), peak(&[0])], [None; 3]);
         for dark in [&[0, 4095][..], &[1, 0], &[1023, 512]] {
             let error = words(dark).unwrap_err();
             assert!(error.contains(&format!("reach only {} of 65535", dark.iter().max().unwrap())));

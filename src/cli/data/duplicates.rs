@@ -49,6 +49,9 @@ fn print(report: &DuplicateReport) {
     for group in &report.groups {
         print_group(group);
     }
+    for note in &report.notes {
+        println!("note: {note}");
+    }
     for reason in &report.unreadable {
         println!("not compared: {reason}");
     }

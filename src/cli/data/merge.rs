@@ -52,6 +52,9 @@ fn print(report: &MergeReport, out: &Path) {
         report.sources.iter().map(|s| row(&s.dataset, s.images, s.objects)).collect();
     rows.push(row("total", report.images, report.objects));
     print!("{}", grid(&header, rows));
+    for note in &report.notes {
+        println!("note: {note}; the merged file has the names of this disk");
+    }
     for conflict in &report.conflicts {
         println!("kept the first: {conflict}");
     }

@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
 use sonotune_base::Error;
+use sonotune_dataset::image_names::{Located, resolve};
 
 use super::{CocoFile, output::folder_of};
 
@@ -41,8 +42,24 @@ pub fn find_images(path: &Path, file: &CocoFile) -> Result<PathBuf> {
     let own = folder_of(path);
     let mut candidates: Vec<PathBuf> = regular.as_ref().ok().into_iter().cloned().collect();
     candidates.extend([own.to_owned(), folder_above(own)]);
-    let found = candidates.into_iter().find(|folder| folder.join(&first.file_name).is_file());
+    let has_first = |folder: &PathBuf| {
+        let mut file = folder.join(&first.file_name);
+        drop(resolve(&mut [&mut file], folder));
+        file.is_file()
+    };
+    let found = candidates.into_iter().find(has_first);
     found.map_or(regular, Ok)
+}
+
+/// The folder of [`find_images`], and the files of the images there.
+///
+/// # Errors
+/// If there is no such folder.
+pub fn locate(path: &Path, file: &CocoFile) -> Result<(PathBuf, Located)> {
+    let folder = find_images(path, file)?;
+    let names = file.images.iter().map(|image| image.file_name.as_str());
+    let located = Located::of(names, &folder, path);
+    Ok((folder, located))
 }
 
 /// Name of the dataset whose images are in the folder `images`, if its file does not say: the name

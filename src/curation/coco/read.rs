@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use sonotune_base::{Error, ImageId, Segmentation, json::spells_nan};
 use sonotune_dataset::coco::{
     Unsigned, from_slice,
-    join::{entry, find, measures, pixels, unknown_category},
+    join::{entry, find_image, measures, pixels, unknown_category},
     other_json, text,
 };
 
@@ -63,7 +63,7 @@ fn join(raw: RawFile) -> Result<CocoFile> {
     let mut annotations = Vec::with_capacity(raw_annotations.len());
     for (i, mut annotation) in raw_annotations.into_iter().enumerate() {
         let id = annotation.id.take();
-        let image_id = find("image_id", annotation.image_id.as_ref(), &numbers, "");
+        let image_id = find_image(annotation.image_id.as_ref(), &numbers);
         let joined = image_id.and_then(|image_id| {
             joined_annotation(annotation, i as u64 + 1, image_id, &category_ids)
         });

@@ -54,6 +54,9 @@ pub struct DuplicateReport {
     pub images: usize,
     /// Why an image could not be compared.
     pub unreadable: Vec<String>,
+    /// How names in COCO files were read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// All groups found, listed or not.
     pub num_groups: usize,
     pub num_across_splits: usize,
@@ -107,7 +110,7 @@ pub fn find(
             let print =
                 decode_file(path, decode).map(|image| Print::of(&image.into_grey_if_equal()));
             progress();
-            print.map_err(|error| format!("{error:#}"))
+            print.map_err(|error| sources.refusal(path, &error))
         })
         .collect();
     let mut prints = Vec::new();
@@ -142,6 +145,7 @@ pub fn find(
     let mut report = DuplicateReport {
         images: sources.entries.len(),
         unreadable,
+        notes: sources.notes.clone(),
         num_groups: groups.len(),
         num_across_splits: groups.iter().filter(|g| g.splits.len() > 1).count(),
         num_across_datasets: groups.iter().filter(|g| g.datasets.len() > 1).count(),

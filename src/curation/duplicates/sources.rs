@@ -17,6 +17,10 @@ pub struct Sources {
     /// Each image file once.
     pub files: Vec<PathBuf>,
     pub entries: Vec<Entry>,
+    /// How names in COCO files were read.
+    pub notes: Vec<String>,
+    /// What to change where a file is missing.
+    hints: HashMap<PathBuf, String>,
 }
 
 /// One listing of an image.
@@ -53,15 +57,27 @@ impl Sources {
 
     fn add_file(&mut self, path: &Path, known: &mut HashMap<PathBuf, usize>) -> Result<()> {
         let coco = CocoFile::read(path)?;
-        let folder = layout::find_images(path, &coco)?;
+        let (folder, located) = layout::locate(path, &coco)?;
+        let missing =
+            located.files.iter().filter_map(|file| Some((file.clone(), located.hint(file)?)));
+        self.hints.extend(missing);
+        self.notes.extend(located.note);
         let folder_name = layout::dataset_name(&folder);
         let split = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        for image in &coco.images {
+        for (image, file) in coco.images.iter().zip(located.files) {
             let dataset = coco.dataset_of(image).map(str::to_owned).or(folder_name.clone());
-            let file = self.index_of(folder.join(&image.file_name), known);
+            let file = self.index_of(file, known);
             self.entries.push(Entry { file, dataset, split: split.clone() });
         }
         Ok(())
+    }
+
+    /// Why the image at `path` was not compared.
+    pub(super) fn refusal(&self, path: &Path, error: &anyhow::Error) -> String {
+        match self.hints.get(path) {
+            Some(hint) => format!("image {}: {hint}", path.display()),
+            None => format!("{error:#}"),
+        }
     }
 
     fn add_folder(&mut self, folder: &Path, known: &mut HashMap<PathBuf, usize>) -> Result<()> {

@@ -137,3 +137,29 @@ fn inputs_without_images_and_wide_searches_are_refused() {
     let error = find(&Sources::default(), &options, &|| ()).unwrap_err();
     assert!(error.to_string().contains("expected 0 to 10"));
 }
+
+#[test]
+fn names_of_another_system_are_read_or_the_change_that_helps_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    std::fs::create_dir(&images).unwrap();
+    picture(1, 40, 40).save(images.join("a 1.png")).unwrap();
+    picture(1, 40, 40).save(images.join("b.png")).unwrap();
+    let found = |names: [&str; 2]| {
+        let image = |name: &&str| serde_json::json!({ "id": name, "file_name": name, "height": 40, "width": 40 });
+        let images: Vec<_> = names.iter().map(image).collect();
+        let categories = serde_json::json!([{ "id": 1, "name": "cyst" }]);
+        let file =
+            serde_json::json!({ "images": images, "annotations": [], "categories": categories });
+        let path = folder.path().join("set.json");
+        std::fs::write(&path, file.to_string()).unwrap();
+        let sources = Sources::collect(&[path]).unwrap();
+        find(&sources, &DuplicateOptions::default(), &|| ()).unwrap()
+    };
+    let report = found([r".\a%201.png", "B.PNG"]);
+    assert_eq!((report.num_groups, report.unreadable.len()), (1, 0));
+    assert!(report.notes[0].contains("set.json: file names of 2 images are spelled differently"));
+    let report = found([r"D:\scans\a 1.png", "/home/other/b.png"]);
+    assert_eq!((report.num_groups, report.notes.len()), (0, 0));
+    assert!(report.unreadable[0].contains("a 1.png exists: remove \"D:"), "{report:?}");
+}

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use sonotune_base::{Error, Segmentation, words::counted};
 
 use super::{
-    Detail, Emit, Outline, Plan, Reader, RoleCount, Unit, decode_bytes,
+    Detail, Emit, Outline, Plan, Reader, RoleCount, Unit, check_drawn, decode_bytes, header,
     pairing::{Pairing, nearest, sort, unknown_label},
     read_bytes, refused_export,
 };
@@ -18,10 +18,10 @@ use crate::{
     select::KeyRule,
     spec::{Coco, CocoAnnotations, Sizes, Spec, Unpaired},
     tables::Tables,
-    text::decode,
 };
 use sonotune_archive::Tree;
 use sonotune_dataset::exports::Export;
+use sonotune_formats::text::decode;
 
 pub(super) struct CocoReader<'a> {
     spec: &'a Spec,
@@ -237,6 +237,9 @@ impl Reader for CocoReader<'_> {
         let mut masks = Vec::new();
         if let Detail::Outlines { size, outlines } = &unit.detail {
             check_size(name, *size, &image)?;
+            if !outlines.is_empty() {
+                check_drawn(name, header(&bytes, name)?.orientation, &image, *size)?;
+            }
             for outline in outlines {
                 masks.push(outline.mask(name, &image)?);
             }

@@ -15,10 +15,7 @@ use crate::{
     spec::{Hdf5Stacks, MaskRule},
 };
 use sonotune_archive::Tree;
-use sonotune_formats::{
-    Intensity, Plane,
-    hdf5::{Hdf5, Stack},
-};
+use sonotune_formats::{Plane, hdf5::Hdf5};
 
 pub(super) struct Hdf5Reader<'a> {
     settings: &'a Hdf5Stacks,
@@ -111,25 +108,6 @@ impl<'a> Hdf5Reader<'a> {
     }
 }
 
-impl Hdf5Reader<'_> {
-    /// The range of a unit's numbers; (0, 0) if all of them are grey levels by their type.
-    fn range(&self, images: &Stack<'_>, planes: &[u32]) -> Result<(f64, f64)> {
-        let mut range = (0.0_f64, 0.0_f64);
-        if self.settings.intensity != Intensity::Exact || images.is_bytes() {
-            return Ok(range);
-        }
-        for run in planes.chunk_by(|a, b| a + 1 == *b) {
-            let (Some(&first), Some(&last)) = (run.first(), run.last()) else { continue };
-            images.planes(first as usize..last as usize + 1, |_, plane| {
-                let (low, high) = plane.range();
-                range = (range.0.min(low), range.1.max(high));
-                Ok(())
-            })?;
-        }
-        Ok(range)
-    }
-}
-
 impl Reader for Hdf5Reader<'_> {
     fn plan(&self, tree: &Tree) -> Result<Plan> {
         let mut plan = Plan::default();
@@ -160,7 +138,7 @@ impl Reader for Hdf5Reader<'_> {
         let file = Hdf5::open(&tree.path(path)).map_err(unreadable)?;
         let images = file.stack(&self.settings.image).map_err(unreadable)?;
         let masks = file.stack(&self.settings.mask).map_err(unreadable)?;
-        let numbers = self.range(&images, planes).map_err(unreadable)?;
+        let numbers = images.range_of(planes, self.settings.intensity).map_err(unreadable)?;
         for run in planes.chunk_by(|a, b| a + 1 == *b) {
             let (Some(&first), Some(&last)) = (run.first(), run.last()) else { continue };
             let window = images.window().clamp(1, 64);

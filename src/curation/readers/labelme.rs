@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use serde::Deserialize;
 use serde_json::Value;
-use sonotune_base::Rle;
-use sonotune_formats::polygon::PolygonRule;
+use sonotune_base::{Rle, image_io::ExifTurn};
+use sonotune_formats::{polygon::PolygonRule, text::GARBLED};
 
 use super::{
-    decode_bytes,
+    check_drawn, decode_bytes,
     outlines::{filled, labelled},
     pairing::unknown_label,
 };
@@ -17,7 +17,6 @@ use crate::{
     Mask, Pixels,
     problem::{Problem, ProblemKind},
     spec::Sizes,
-    text::GARBLED,
 };
 
 /// A labelme file; keys without a meaning for masks are not read.
@@ -50,6 +49,9 @@ pub(super) struct Drawing<'a> {
     /// The labelme file, for messages.
     pub(super) path: &'a str,
     pub(super) image: &'a Pixels,
+    /// The image file, for messages, and what EXIF does to it.
+    pub(super) name: &'a str,
+    pub(super) turn: ExifTurn,
     pub(super) rule: PolygonRule,
     pub(super) labels: &'a BTreeMap<String, u8>,
     /// Key of the spec with the labels.
@@ -66,16 +68,18 @@ struct Object<'s> {
 }
 
 impl Labelme {
-    /// Checks that the points belong to an image of this size.
-    pub(super) fn check_size(&self, sizes: Sizes, draw: &Drawing<'_>) -> Result<(), Problem> {
-        let (Some(height), Some(width)) = (self.image_height, self.image_width) else {
-            return Ok(());
-        };
-        let image = draw.image;
-        let is_same = height == f64::from(image.height) && width == f64::from(image.width);
-        if is_same || sizes == Sizes::Ignore || self.shapes.is_empty() {
+    /// Checks that the points belong to an image of this size and orientation.
+    pub(super) fn check_image(&self, sizes: Sizes, draw: &Drawing<'_>) -> Result<(), Problem> {
+        if self.shapes.is_empty() {
             return Ok(());
         }
+        let given = self.image_height.zip(self.image_width).filter(|_| sizes == Sizes::Check);
+        let image = draw.image;
+        let size = (image.height, image.width);
+        let is_same = |given| given == (f64::from(size.0), f64::from(size.1));
+        let Some((height, width)) = given.filter(|given| !is_same(*given)) else {
+            return check_drawn(draw.name, draw.turn, image, given.map(|_| size));
+        };
         Err(Problem::new(
             ProblemKind::MaskSize,
             format!(

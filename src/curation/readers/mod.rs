@@ -251,6 +251,29 @@ fn header(bytes: &[u8], name: &str) -> Result<Header, Problem> {
     Ok(header)
 }
 
+/// Refuses an image with objects that EXIF turns, if the size (height, width) on which they were drawn does not
+/// tell whether that was the image as stored or as shown. Another size than the image's is refused elsewhere.
+fn check_drawn(
+    name: &str,
+    turn: ExifTurn,
+    image: &Pixels,
+    drawn_on: Option<(u32, u32)>,
+) -> Result<(), Problem> {
+    let size_tells = turn == ExifTurn::Quarter && image.height != image.width && drawn_on.is_some();
+    if turn == ExifTurn::Upright || size_tells {
+        return Ok(());
+    }
+    Err(Problem::new(
+        ProblemKind::AmbiguousMask,
+        format!(
+            "{name}: is {} according to EXIF, so its objects may have been drawn on the image as stored or \
+             as shown; save the image that was annotated without an orientation in EXIF (`exiftool \
+             -Orientation= FILE` keeps what is stored, `magick mogrify -auto-orient FILE` what is shown)",
+            turn.words()
+        ),
+    ))
+}
+
 fn read_bytes(path: &Path, name: &str) -> Result<Vec<u8>, Problem> {
     std::fs::read(path).map_err(|error| {
         let why = sonotune_archive::reason(path, &error);

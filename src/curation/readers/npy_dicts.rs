@@ -3,9 +3,9 @@
 use anyhow::Result;
 
 use super::{
-    Emit, MaskFile, Plan, Reader, Unit, decode_bytes,
+    Emit, MaskFile, Plan, Reader, Unit, decode_bytes, header,
     pairing::{Pairing, unknown_label},
-    rasters::labels,
+    rasters::{check_turn, labels},
     read_bytes,
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     spec::{MaskRule, NpyDicts, Spec},
 };
 use sonotune_archive::Tree;
+use sonotune_base::image_io::ExifTurn;
 use sonotune_formats::npy_dict::read_arrays;
 
 pub(super) struct NpyDictReader<'a> {
@@ -42,6 +43,7 @@ impl Reader for NpyDictReader<'_> {
         let name = &unit.provenance.source_file;
         let bytes = read_bytes(&tree.path(name), name)?;
         let image = decode_bytes(&bytes, name)?;
+        let turn = header(&bytes, name)?.orientation;
         let keys: Vec<&str> = self.settings.path.iter().map(String::as_str).collect();
         let known = &self.settings.categories;
         let mut masks = Vec::new();
@@ -60,6 +62,7 @@ impl Reader for NpyDictReader<'_> {
                 let plane = plane.map_err(|error| {
                     Problem::unreadable(&error.context(format!("{}, {mask_name}", file.path)))
                 })?;
+                check_turn((name, turn, &image), (&file.path, ExifTurn::Upright, &plane))?;
                 let named = MaskFile { category, ..file.clone() };
                 let (labels, marked) = labels(&self.rule, &named, plane, &image)?;
                 any |= marked;

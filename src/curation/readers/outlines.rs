@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::{
-    Emit, MaskFile, Plan, Reader, Unit, decode_bytes,
+    Emit, MaskFile, Plan, Reader, Unit, check_drawn, decode_bytes, header,
     labelme::{Drawing, Labelme},
     pairing::Pairing,
     read_bytes, refused_export,
@@ -13,11 +13,14 @@ use crate::{
     png::verbatim,
     problem::{Fault, Problem, ProblemKind},
     spec::{MaskRule, OutlineFormat, OutlineRule, Outlines, Spec},
-    text::decode,
 };
 use sonotune_archive::Tree;
+use sonotune_base::image_io::ExifTurn;
 use sonotune_dataset::exports::Export;
-use sonotune_formats::polygon::{PolygonRule, fill, vertex};
+use sonotune_formats::{
+    polygon::{PolygonRule, fill, vertex},
+    text::decode,
+};
 
 pub(super) struct OutlineReader<'a> {
     settings: &'a Outlines,
@@ -32,7 +35,13 @@ impl<'a> OutlineReader<'a> {
         Ok(Self { settings, pairing })
     }
 
-    fn masks(&self, tree: &Tree, file: &MaskFile, image: &Pixels) -> Result<Vec<Mask>, Problem> {
+    /// The objects in `file` of the image `name`, which EXIF turns as `turn` says.
+    fn masks(
+        &self,
+        tree: &Tree,
+        file: &MaskFile,
+        (name, turn, image): (&str, ExifTurn, &Pixels),
+    ) -> Result<Vec<Mask>, Problem> {
         let bytes = read_bytes(&tree.path(&file.path), &file.path)?;
         let text = decode(&bytes, &file.path).map_err(|e| Problem::unreadable(&e.into()))?;
         let fail = |error: serde_json::Error| {
@@ -48,6 +57,7 @@ impl<'a> OutlineReader<'a> {
                 if file.category == 0 {
                     return Ok(Vec::new());
                 }
+                check_drawn(name, turn, image, None)?;
                 let mask = filled(&points, image, rule, &file.path)?;
                 Ok(vec![Mask::Labels(labelled(mask, image, file.category))])
             }
@@ -55,8 +65,8 @@ impl<'a> OutlineReader<'a> {
                 let shapes: Labelme = serde_json::from_str(&text).map_err(fail)?;
                 let labels = &self.settings.outlines[file.rule].labels;
                 let place = &format!("outlines.outlines[{}].labels", file.rule);
-                let drawing = Drawing { path: &file.path, image, rule, labels, place };
-                shapes.check_size(self.settings.sizes, &drawing)?;
+                let drawing = Drawing { path: &file.path, image, name, turn, rule, labels, place };
+                shapes.check_image(self.settings.sizes, &drawing)?;
                 shapes.masks(&drawing)
             }
         }
@@ -82,9 +92,10 @@ impl Reader for OutlineReader<'_> {
         let name = &unit.provenance.source_file;
         let bytes = read_bytes(&tree.path(name), name)?;
         let image = decode_bytes(&bytes, name)?;
+        let turn = header(&bytes, name)?.orientation;
         let mut masks = Vec::new();
         for file in &unit.masks {
-            masks.extend(self.masks(tree, file, &image)?);
+            masks.extend(self.masks(tree, file, (name, turn, &image))?);
         }
         let marked = !masks.is_empty();
         let encoded = verbatim(&bytes).map(Into::into);

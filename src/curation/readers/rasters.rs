@@ -96,7 +96,7 @@ fn with_intensity(problem: Problem, bytes: &[u8]) -> Problem {
 
 /// Refuses a mask that EXIF turns differently from its image, if sizes do not tell whether it was drawn on
 /// the image as stored or as shown.
-fn check_turn(
+pub(super) fn check_turn(
     (image_name, image_turn, image): (&str, ExifTurn, &Pixels),
     (mask_name, mask_turn, mask): (&str, ExifTurn, &StoredMask),
 ) -> Result<(), Problem> {
@@ -109,18 +109,13 @@ fn check_turn(
         // Upright, or of a size that `resize` is about.
         return Ok(());
     }
-    let words = |turn: ExifTurn| match turn {
-        ExifTurn::Upright => "upright",
-        ExifTurn::Mirrored => "mirrored or upside down",
-        ExifTurn::Quarter => "rotated by 90 degrees",
-    };
     Err(Problem::new(
         ProblemKind::AmbiguousMask,
         format!(
             "{mask_name}: is {} according to EXIF, its image {image_name} {}, so they may not match; \
              store both upright, without an orientation in EXIF",
-            words(mask_turn),
-            words(image_turn)
+            mask_turn.words(),
+            image_turn.words()
         ),
     ))
 }

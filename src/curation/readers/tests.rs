@@ -330,7 +330,10 @@ fn tables_are_read_as_spreadsheets_save_them_and_must_agree_with_themselves() {
                      images like `a`; tables[0].key must give the latter";
     says(&source.refused(&spec), &[unrelated]);
     source.write("list.csv", b"PK\x03\x04");
-    says(&source.refused(&spec), &["list.csv: is a spreadsheet", "save a spreadsheet as CSV"]);
+    says(
+        &source.refused(&spec),
+        &["list.csv: is a ZIP archive or a spreadsheet", "save a spreadsheet as CSV"],
+    );
     source.write("list.csv", b"patient,image,class\n1,a,b\xf6sartig\n");
     says(&source.refused(&spec), &["list.csv, line 2: `b\u{fffd}sartig` is not UTF-8"]);
 }

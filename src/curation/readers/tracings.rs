@@ -12,14 +12,13 @@ use super::{
 };
 use crate::{
     Frame, Mask, Pixels,
-    csv_file::CsvFile,
     problem::{Fault, Problem, ProblemKind},
     select::{KeyRule, globs, nothing_matches},
     spec::{Spec, TracingPoints, Tracings, Unpaired},
     tables::Tables,
 };
 use sonotune_archive::Tree;
-use sonotune_formats::video::Video;
+use sonotune_formats::{csv_file::CsvFile, video::Video};
 
 pub(super) struct TracingReader<'a> {
     spec: &'a Spec,

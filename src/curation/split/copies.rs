@@ -46,16 +46,13 @@ pub(super) fn find(file: &CocoFile, path: &Path, copies: Copies) -> Result<Found
     let distance = match copies {
         Copies::Ignore => return Ok(Found::default()),
         Copies::Report => {
-            let Ok(folder) = layout::find_images(path, file) else { return Ok(Found::default()) };
-            return Ok(Found {
-                together: equal_files(&paths(file, &folder)),
-                unreadable: Vec::new(),
-            });
+            let Ok((_, located)) = layout::locate(path, file) else { return Ok(Found::default()) };
+            return Ok(Found { together: equal_files(&located.files), unreadable: Vec::new() });
         }
         Copies::Identical => None,
         Copies::Near => Some(DuplicateOptions::default().distance),
     };
-    let paths = paths(file, &layout::find_images(path, file)?);
+    let paths = layout::locate(path, file)?.1.files;
     let max_pixels = DuplicateOptions::default().max_pixels;
     let print = |path: &PathBuf| {
         let image = decode_file(path, DecodeOptions { exif: false, max_pixels });
@@ -77,10 +74,6 @@ pub(super) fn find(file: &CocoFile, path: &Path, copies: Copies) -> Result<Found
         None => gathered(prints.into_iter().map(|print| print.pixels).zip(images)),
     };
     Ok(Found { together, unreadable })
-}
-
-fn paths(file: &CocoFile, folder: &Path) -> Vec<PathBuf> {
-    file.images.iter().map(|image| folder.join(&image.file_name)).collect()
 }
 
 /// Files with equal bytes. Only those of equal size are read.

@@ -45,8 +45,32 @@ pub fn find<I: Borrow<ImageId> + Eq + Hash, V: Copy>(
     })
 }
 
+/// What `index` has for the `image_id` of an annotation of the same file, in either spelling: older versions of
+/// VIA write ids as texts in one list and as numbers in another.
+///
+/// # Errors
+/// When there is no id, or the index does not have it.
+pub fn find_image<I: Borrow<ImageId> + Eq + Hash, V: Copy>(
+    id: Option<&ImageId>,
+    index: &HashMap<I, V>,
+) -> Result<V> {
+    match id.and_then(|id| in_either_spelling(id, index)) {
+        Some(value) => Ok(value),
+        None => find("image_id", id, index, ""),
+    }
+}
+
+/// What `index` has for an id: if not as it is spelled, as 5 for `"5"` or as `"5"` for 5.
+pub fn in_either_spelling<I: Borrow<ImageId> + Eq + Hash, V: Copy>(
+    id: &ImageId,
+    index: &HashMap<I, V>,
+) -> Option<V> {
+    let other = || id.respelled().and_then(|other| index.get(&other));
+    index.get(id).or_else(other).copied()
+}
+
 /// `, but 5 is`, if `index` has the id spelled the other way, else nothing.
-pub fn respelled<I: Borrow<ImageId> + Eq + Hash, V>(id: &ImageId, index: &HashMap<I, V>) -> String {
+fn respelled<I: Borrow<ImageId> + Eq + Hash, V>(id: &ImageId, index: &HashMap<I, V>) -> String {
     let other = id.respelled().filter(|other| index.contains_key(other));
     other.map(|other| format!(", but {} is", spelled(&other))).unwrap_or_default()
 }

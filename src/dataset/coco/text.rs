@@ -5,7 +5,7 @@ use std::{borrow::Cow, path::Path};
 use super::tools::remedy;
 use crate::exports::Export;
 use anyhow::Result;
-use sonotune_base::{Error, image_io::format_name, unicode::to_utf8};
+use sonotune_base::{Error, FileKind, file_kind::Sort, image_io::format_name, unicode::to_utf8};
 
 /// The JSON in the bytes of the file at `path`: UTF-8 without a byte order mark, decoded from UTF-16 if need
 /// be.
@@ -31,55 +31,34 @@ pub fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<Cow<'a, [u8]>> {
     }
 }
 
-/// A signature at an offset, what it stands for, and what to do.
-type Kind = (usize, &'static [u8], &'static str, &'static str);
-
-const UNPACK: &str = "unpack it, and name the JSON file in it";
 const AS_JSON: &str = "export the annotations as COCO JSON";
 
-const KINDS: &[Kind] = &[
-    (0, b"PK\x03\x04", "a ZIP archive", UNPACK),
-    (0, b"PK\x05\x06", "a ZIP archive without files", "export it again"),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
-    (0, b"Rar!", "a RAR archive", UNPACK),
-    (257, b"ustar", "a TAR archive", UNPACK),
-    (0, b"BZh", "compressed with bzip2", "unpack it, and name the result"),
-    (0, b"\xfd7zXZ\0", "compressed with xz", "unpack it, and name the result"),
-    (0, b"\x28\xb5\x2f\xfd", "compressed with Zstandard", "unpack it, and name the result"),
-    (0, b"\x80", "a Python pickle", "write the annotations with json.dump"),
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", AS_JSON),
-    (0, b"\x93NUMPY", "a NumPy array", AS_JSON),
-    (0, b"SQLite format 3\0", "an SQLite database", AS_JSON),
-    (0, b"PAR1", "a Parquet table", AS_JSON),
-    (0, b"%PDF", "a PDF", AS_JSON),
-    (
-        0,
-        b"version https://git-lfs",
-        "a Git LFS pointer in place of the file",
-        "run `git lfs pull` in its repository",
-    ),
-    (
-        0,
-        b"/annex/objects/",
-        "a git-annex pointer in place of the file",
-        "run `git annex get` in its repository",
-    ),
-];
+/// What to do with a file that should be a COCO file; `name` is its own.
+fn remedy_for(kind: FileKind, name: &str) -> String {
+    let remedy = match kind.sort {
+        Sort::Archive => "unpack it, and name the JSON file in it",
+        Sort::EmptyArchive => "export it again",
+        Sort::Compressed if kind.is_gzip() => {
+            return format!(
+                "unpack it (`gzip -dc < \"{name}\" > unpacked.json`), and name the result"
+            );
+        }
+        Sort::Compressed => "unpack it, and name the result",
+        Sort::Image | Sort::Frames | Sort::Dicom => "name the annotation file",
+        Sort::Pointer(command) => return format!("run `{command}` in its repository"),
+        Sort::Data if kind.is.contains("pickle") => "write the annotations with json.dump",
+        Sort::Data | Sort::Convertible | Sort::Matlab | Sort::Nrrd | Sort::Office | Sort::Pdf => {
+            AS_JSON
+        }
+    };
+    remedy.to_owned()
+}
 
 /// What a file is that does not begin as JSON does, and what to do.
 fn other_kind(bytes: &[u8], path: &Path) -> Option<String> {
-    let fits = |(offset, magic, ..): &&Kind| {
-        bytes.get(*offset..).is_some_and(|rest| rest.starts_with(magic))
-    };
-    if bytes.starts_with(b"\x1f\x8b") {
-        let name = path.file_name().unwrap_or_default().display();
-        return Some(format!(
-            "is not JSON, but compressed with gzip: unpack it (`gzip -dc < \"{name}\" > unpacked.json`), and name \
-             the result"
-        ));
-    }
-    if let Some((.., what, remedy)) = KINDS.iter().find(fits) {
-        return Some(format!("is not JSON, but {what}: {remedy}"));
+    if let Some(kind) = FileKind::of(bytes) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        return Some(format!("is not JSON, but {}: {}", kind.is, remedy_for(kind, &name)));
     }
     if bytes.iter().all(|&byte| byte == 0) {
         return Some("holds only zeros, as an interrupted copy leaves them: copy it again".into());
@@ -145,7 +124,9 @@ mod tests {
             (&tar, "but a TAR archive"),
             (b"\xff\xfe\0\0{\0\0\0", "is text in UTF-32"),
             (b"version https://git-lfs.github.com/spec/v1\noid", "but a Git LFS pointer"),
-            (b"\x80\x04\x95", "but a Python pickle"),
+            (b"\x80\x04\x95", "but a Python pickle: write the annotations with json.dump"),
+            (b"\x89HDF\r\n\x1a\n", "but an HDF5 file: export the annotations as COCO JSON"),
+            (b"GIF89a", "but a GIF: name the annotation file"),
             (b"\0\0\0\0\0", "holds only zeros"),
             (b"\x89PNG\r\n\x1a\n", "but an image (PNG)"),
             (b"\n<!DOCTYPE html>", "but a web page (HTML)"),

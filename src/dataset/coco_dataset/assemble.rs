@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use crate::coco::{
     Bbox,
-    join::{entry, find, measures, same_id, unknown_category},
+    join::{entry, find_image, measures, same_id, unknown_category},
 };
 use anyhow::{Context, Result, bail};
 
@@ -95,7 +95,7 @@ fn index_images(records: &[Record]) -> Result<HashMap<&ImageId, u32>> {
 /// Index of the image of each annotation.
 fn find_owners(annotations: &[Annotation], by_id: &HashMap<&ImageId, u32>) -> Result<Vec<u32>> {
     let owner = |(i, annotation): (usize, &Annotation)| {
-        find("image_id", annotation.image_id.as_ref(), by_id, "")
+        find_image(annotation.image_id.as_ref(), by_id)
             .with_context(|| entry("annotations", i, annotation.id.as_ref()))
     };
     annotations.iter().enumerate().map(owner).collect()

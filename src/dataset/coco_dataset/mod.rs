@@ -253,7 +253,7 @@ impl CocoConfig {
             None => (&self.images, "dataset.images".to_owned()),
         };
         let (images, source) = (self.root.join(images), self.root.join(&files.annotations));
-        Places { images, root: self.root.clone(), source, key }
+        Places { images, root: self.root.clone(), source, key: Some(key) }
     }
 
     fn split(&self, split: Split) -> Option<&CocoSplit> {

@@ -128,6 +128,9 @@ codes! {
     SeveralPages "several-pages" Doubt
         "an image file has several pages or frames, and only the first is used"
         "save each as a file of its own, for example with tiffsplit, and annotate those";
+    UnusedBits "unused-bits" Doubt
+        "the values of all 16-bit images are far below 65535, as from a device of 13 to 15 bits: in 8 bits they are dark"
+        "stretch the values to 16 bits (in `sonotune data convert`: rasters.intensity); nothing is wrong if the images are dark";
     ConstantImage "constant-image" Doubt
         "all pixels of an image are equal"
         "leave it out, or export it again";

@@ -27,8 +27,8 @@ pub struct Places {
     pub root: PathBuf,
     /// The annotation file.
     pub source: PathBuf,
-    /// The key that names `images`.
-    pub key: String,
+    /// The key that names `images`; without one, only `images` is looked into.
+    pub key: Option<String>,
 }
 
 /// Where missing images of a split are.
@@ -50,7 +50,8 @@ impl Elsewhere {
         let missing: Vec<&Path> = sample.iter().copied().filter(|path| !path.is_file()).collect();
         let longest = missing.iter().map(|path| parts(&places.name(path)).len()).max()?;
         // If some are where the config looks, the folder is right.
-        let others = if missing.len() == sample.len() { places.others() } else { Vec::new() };
+        let is_open = places.key.is_some() && missing.len() == sample.len();
+        let others = if is_open { places.others() } else { Vec::new() };
         let same = others.iter().map(|folder| (folder, None));
         let shorter = (1..=longest).rev().map(|parts| (&places.images, Some(parts)));
         let both = (1..=longest).rev();
@@ -81,11 +82,11 @@ impl Elsewhere {
                 None => format!("write {} as its `file_name`", quoted(&written)),
             });
         }
-        if self.folder != self.places.images {
+        if let Some(key) = self.places.key.as_ref().filter(|_| self.folder != self.places.images) {
             let folder = self.folder.strip_prefix(&self.places.root).unwrap_or(&self.folder);
             let folder = tidy(folder).display().to_string();
             let folder = if folder.is_empty() { "." } else { &folder };
-            remedies.push(format!("set {} = {}", self.places.key, quoted(folder)));
+            remedies.push(format!("set {key} = {}", quoted(folder)));
         }
         Some(format!("{} exists: {}", tidy(&file).display(), remedies.join(" and ")))
     }

@@ -3,9 +3,11 @@
 
 mod elsewhere;
 mod folders;
+mod located;
 mod paths;
 mod resolve;
 
 pub use elsewhere::{Elsewhere, Places, sibling};
+pub use located::Located;
 pub use paths::{path_leaves, tidy};
 pub use resolve::resolve;

@@ -193,6 +193,6 @@ mod tests {
         let mut rng = Rng::at(7, &[]);
         let count = height as usize * width as usize * channels;
         let pixels = (0..count).map(|_| rng.below(256) as u8).collect();
-        Image { height, width, channels, pixels, transposed: false }
+        Image { height, width, channels, pixels, transposed: false, stored: Default::default() }
     }
 }

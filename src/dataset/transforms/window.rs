@@ -109,7 +109,14 @@ mod tests {
     fn pixels_and_planes_are_cut_alike() {
         let window = Window::new((3, 4), (1, 2), (2, 2));
         let pixels: Vec<u8> = (0..12).flat_map(|i| [i, i + 20, i + 40]).collect();
-        let image = Image { height: 3, width: 4, channels: 3, pixels, transposed: false };
+        let image = Image {
+            height: 3,
+            width: 4,
+            channels: 3,
+            pixels,
+            transposed: false,
+            stored: Default::default(),
+        };
         let cut = crop(image, &window);
         assert_eq!(cut.pixels, [6, 26, 46, 7, 27, 47, 10, 30, 50, 11, 31, 51]);
         let data: Vec<u8> = (0..24).collect();

@@ -60,7 +60,7 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     pub metric: String,
-    /// NaN, `null` in JSON, until the metric is defined.
+    /// Never NaN, except in checkpoints of earlier versions, which have `null`.
     #[serde(deserialize_with = "null_as_nan")]
     pub value: f64,
     pub step: u64,

@@ -74,6 +74,7 @@ fn prepare_unguarded(plan: &Plan, record: &Record, change: Augmentation) -> Resu
     let original_size = (image.height, image.width);
     check_size(original_size, image.transposed, record.size, &record.path)?;
     let (target, window) = place(plan, record, original_size, change)?;
+    let target = Target { stored: image.stored, ..target };
     let image = Fitted::new(image, window, config.resample).with_context(|| in_file(record))?;
     Ok(Prepared { content: Content::Image(image), target })
 }

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use tch::{Kind, Tensor};
 
 use crate::batch::Target;
+use sonotune_base::image_io::Stored;
 use sonotune_dataset::{
     Object, Record, TargetNeeds,
     transforms::{Placement, SizeRule, Window, resize_mask, scaled_size},
@@ -47,6 +48,7 @@ pub fn target(record: &Record, placement: Placement, needs: TargetNeeds) -> Resu
         objects: objects.into(),
         prompts: record.prompts.clone(),
         values: record.values.clone(),
+        stored: Stored::default(),
     })
 }
 

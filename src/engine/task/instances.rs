@@ -368,6 +368,7 @@ mod tests {
             objects: objects.into(),
             prompts: None,
             values: Default::default(),
+            stored: Default::default(),
         })
         .unwrap()
     }

@@ -15,6 +15,13 @@ fn threads(cpu: &CpuFacts) -> Check {
     const NAME: &str = "processors";
     let CpuFacts { cores, threads, .. } = *cpu;
     let mut found = format!("{cores} cores, {threads} libtorch threads");
+    found += &match cpu.waiting.as_slice() {
+        [] => " that spin when they wait (OMP_WAIT_POLICY=passive: they sleep)".to_owned(),
+        [policy] if policy.eq_ignore_ascii_case("OMP_WAIT_POLICY=passive") => {
+            " that sleep when they wait".to_owned()
+        }
+        set => format!(" that wait as the environment says ({})", set.join(", ")),
+    };
     if let Some(quota) = cpu.cgroup_cores.filter(|&quota| quota < cores as f64) {
         found += &format!(", container limited to {quota:.1} cores");
         if threads as f64 > quota.ceil() {

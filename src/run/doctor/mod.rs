@@ -121,6 +121,8 @@ pub struct CpuFacts {
     /// Threads of libtorch's operators.
     pub threads: usize,
     pub omp_num_threads: Option<String>,
+    /// Variables that say how these threads wait for each other, as `NAME=VALUE`.
+    pub waiting: Vec<String>,
     /// A matrix product on the device: its largest relative errors (fp32, bf16), or why it failed.
     pub products: Option<Result<(f64, f64), String>>,
 }

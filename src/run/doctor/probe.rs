@@ -211,6 +211,10 @@ fn cpu() -> CpuFacts {
         cgroup_cores: cgroup("cpu.max").as_deref().and_then(cores_of_quota),
         threads: tch::get_num_threads().try_into().unwrap_or(1),
         omp_num_threads: std::env::var("OMP_NUM_THREADS").ok(),
+        waiting: ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"]
+            .into_iter()
+            .filter_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)))
+            .collect(),
         products: None,
     }
 }

@@ -42,6 +42,7 @@ fn healthy() -> Facts {
             cgroup_cores: None,
             threads: 16,
             omp_num_threads: None,
+            waiting: vec!["OMP_WAIT_POLICY=passive".to_owned()],
             products: Some(Ok((1e-6, 1e-3))),
         },
         memory: MemoryFacts {
@@ -216,6 +217,22 @@ fn threads_beyond_the_cores_are_said() {
         facts.cpu.omp_num_threads = Some("1".into());
     });
     assert_says(&check, Status::Warn, "processors", &["(OMP_NUM_THREADS=1)", "unset"]);
+}
+
+#[test]
+fn how_threads_wait_is_said() {
+    for (waiting, expected) in [
+        (&[][..], "threads that spin when they wait (OMP_WAIT_POLICY=passive: they sleep)"),
+        (&["OMP_WAIT_POLICY=PASSIVE"], "threads that sleep when they wait"),
+        (&["OMP_WAIT_POLICY=active"], "as the environment says (OMP_WAIT_POLICY=active)"),
+        (&["GOMP_SPINCOUNT=0"], "as the environment says (GOMP_SPINCOUNT=0)"),
+    ] {
+        let mut facts = healthy();
+        facts.cpu.waiting = waiting.iter().map(|&set| set.to_owned()).collect();
+        let checks = checks(&facts);
+        let check = checks.iter().find(|check| check.name == "processors").unwrap();
+        assert!(check.status == Status::Ok && check.found.contains(expected), "{}", check.found);
+    }
 }
 
 #[test]

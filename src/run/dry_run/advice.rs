@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use sonotune_base::words::bytes;
 use toml::{Table, Value};
 
 /// What the advice is based on.
@@ -14,6 +15,8 @@ pub(super) struct Situation<'a> {
     pub(super) on_cuda: bool,
     /// The largest number of images that fits, if known.
     pub(super) fits: Option<usize>,
+    /// Bytes of the device that other processes hold, if they are many.
+    pub(super) held_by_others: Option<u64>,
 }
 
 /// Changes in terms of config keys, the least costly first; what is already set is left out.
@@ -22,6 +25,13 @@ pub(super) fn advice(situation: &Situation<'_>) -> Vec<String> {
     let value = |key: &str| lookup(resolved, key);
     let knows = |key: &str| backbone_keys.contains(key);
     let mut changes = Vec::new();
+    if let Some(held) = situation.held_by_others {
+        changes.push(format!(
+            "other processes hold {} of the device's memory: end them (`nvidia-smi` lists them), or \
+             choose another device",
+            bytes(held)
+        ));
+    }
     changes.extend(smaller_batches(situation));
     if on_cuda && matches!(value("precision").and_then(Value::as_str), Some("fp32" | "tf32")) {
         changes.push(
@@ -118,6 +128,7 @@ mod tests {
             backbone_keys: &backbone_keys,
             on_cuda,
             fits,
+            held_by_others: None,
         });
         changes.into_iter().map(|text| text.split(": ").next().unwrap().to_owned()).collect()
     }
@@ -183,7 +194,23 @@ mod tests {
             backbone_keys: &BTreeSet::new(),
             on_cuda: false,
             fits: None,
+            held_by_others: None,
         };
         assert_eq!(advice(&situation).len(), 2);
+    }
+
+    #[test]
+    fn memory_of_other_processes_comes_before_changes_of_the_run() {
+        let resolved: Table = FULL.parse().unwrap();
+        let situation = Situation {
+            resolved: &resolved,
+            backbone_keys: &BTreeSet::new(),
+            on_cuda: true,
+            fits: None,
+            held_by_others: Some(3 << 30),
+        };
+        let changes = advice(&situation);
+        assert!(changes[0].starts_with("other processes hold 3.0 GiB"), "{changes:?}");
+        assert!(changes[1].starts_with("loader.batch_size"), "{changes:?}");
     }
 }

@@ -49,6 +49,15 @@ impl Meter {
         }
     }
 
+    /// Bytes of a GPU that other processes hold, if they are more than a tenth of it: the driver's own share
+    /// is less. Ask before anything is computed: only the peak of what this process reserved is known.
+    pub(super) fn held_by_others(&self) -> Option<u64> {
+        let Device::Cuda(index) = self.device else { return None };
+        let memory = sonotune_shim::cuda_memory(index).ok()?;
+        let held = memory.total - memory.free - memory.reserved_peak;
+        (held.saturating_mul(10) > memory.total).then_some(held)?.try_into().ok()
+    }
+
     /// Peak of the memory used, and on a GPU of the memory reserved from the driver.
     pub(super) fn peaks(&self) -> (Option<u64>, Option<u64>) {
         let reserved = match self.device {

@@ -69,6 +69,7 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
         trainer: prepared::trainer(&model, optimizer, ema),
         model: &model,
         step: 0,
+        held_by_others: None,
     };
     let mut report = DryRunReport::new(config, train_set.records.len());
     report.device = prepared.device.describe();
@@ -90,6 +91,8 @@ struct Trying<'a> {
     trainer: Trainer<'a>,
     model: &'a Model<'a>,
     step: u64,
+    /// Bytes of the device that other processes hold, if they are many.
+    held_by_others: Option<u64>,
 }
 
 impl Trying<'_> {
@@ -108,6 +111,7 @@ impl Trying<'_> {
         report.describe_batch(largest, &batch);
         let meter = Meter::new(self.model.device());
         report.memory.total_bytes = meter.total();
+        self.held_by_others = meter.held_by_others();
         let one = self.peak_of_one_image(&meter, &batch)?;
         if !self.expected_to_fit(report, (&meter, one), &batch, options)? {
             return Ok(());
@@ -318,6 +322,7 @@ impl Trying<'_> {
             backbone_keys: &backbone_keys,
             on_cuda: self.model.device().is_cuda(),
             fits,
+            held_by_others: self.held_by_others,
         })
     }
 }

@@ -13,6 +13,7 @@ use anyhow::Result;
 use super::{
     evaluate::{decided, predict_batch},
     model::{Model, ModelSource, Opened},
+    stored_notes::StoredNotes,
 };
 use crate::predict::{
     coco::Info,
@@ -272,6 +273,7 @@ impl Predicting<'_> {
             self.notes.without_objects += usize::from(finds && prediction.instances.is_empty());
             self.notes.empty_masks += prediction.instances.iter().filter(is_empty).count();
             let name = relative_text(&target.path, &self.base);
+            self.notes.stored.add(&name, target.stored);
             let picture = || {
                 let image = batch.images.get(index as i64);
                 let image =
@@ -316,6 +318,7 @@ fn last_answers(instances: &mut Vec<Instance>) {
 #[derive(Debug, Default)]
 struct Notes {
     others: Vec<String>,
+    stored: StoredNotes,
     below_min_score: usize,
     /// Annotated objects that are crowds or have no pixels.
     not_asked: usize,
@@ -326,6 +329,7 @@ struct Notes {
 impl Notes {
     fn sentences(self, min_score: f64) -> Vec<String> {
         let mut sentences = self.others;
+        sentences.extend(self.stored.sentences());
         if self.below_min_score > 0 {
             sentences.push(format!(
                 "{} object(s) with a score below {min_score} were left out (--min-score)",

@@ -176,7 +176,9 @@ fn finish(mut run: Run, result: Result<()>) -> Result<TrainOutcome> {
         Err(e) if sonotune_base::error::exit_code(e) == 130 => RunStatus::Interrupted,
         Err(_) => RunStatus::Failed,
     };
+    let result = result.map_err(|error| run.with_way_back(error));
     let mut summary = run.summary(status);
+    run.without_best().iter().for_each(|note| run.logger.info(note));
     summary.error = result.as_ref().err().map(|error| format!("{error:#}"));
     let logged = run.logger.finish(&summary);
     report::after_training(run.logger, run.folder.path());

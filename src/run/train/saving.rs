@@ -1,7 +1,7 @@
 //! Scoring during training, and what is kept on disk.
 
 use anyhow::Result;
-use sonotune_base::words::bytes;
+use sonotune_base::{Error, error::ErrorKind, words::bytes};
 
 use super::{
     super::{
@@ -21,7 +21,11 @@ use sonotune_engine::{
 };
 use sonotune_metrics::{Direction, Metric, Report};
 use sonotune_report::{By, Kept, Shown};
-use sonotune_run_folder::{BestModel, RunStatus, Summary};
+use sonotune_run_folder::{BestModel, LAST, RunStatus, Summary};
+
+/// Why a metric is undefined, and what to do.
+const NOTHING_TO_SCORE: &str = "dataset.val has nothing to score it on, such as no object of a category; choose \
+                                another metric, or add such images";
 
 impl Run<'_> {
     /// Starts writing the last checkpoint, and the best one if this is it.
@@ -119,12 +123,46 @@ impl Run<'_> {
             state.observe(config, direction, value);
         }
         let best = self.progress.best.as_ref();
-        let is_best = best.is_none_or(|best| improves(direction, value, best.value));
+        let is_best = match best {
+            Some(best) => improves(direction, value, best.value),
+            None => !value.is_nan(),
+        };
+        if value.is_nan() && best.is_none() && self.last_report.is_none() {
+            self.logger.warn(&format!(
+                "`evaluation.best_metric` {name} is undefined at this evaluation: {NOTHING_TO_SCORE}. Until it is \
+                 defined, no checkpoint is the best"
+            ));
+        }
         if is_best {
             let step = self.progress.step;
             self.progress.best = Some(Best { metric: name.clone(), value, step });
         }
         Ok(is_best)
+    }
+
+    /// That no evaluation gave the metric that picks the best, in words.
+    pub(super) fn without_best(&self) -> Option<String> {
+        let metric = self.config.evaluation.best_metric.as_deref()?;
+        self.last_report.as_ref().filter(|_| self.progress.best.is_none())?;
+        Some(format!(
+            "no checkpoint is the best, and `sonotune eval` and `predict` use the last: \
+             `evaluation.best_metric` {metric} was undefined at every evaluation: {NOTHING_TO_SCORE}"
+        ))
+    }
+
+    /// After memory has run out, also says which steps are saved.
+    pub(super) fn with_way_back(&self, error: anyhow::Error) -> anyhow::Error {
+        if sonotune_base::error::kind(&error) != Some(ErrorKind::Memory) {
+            return error;
+        }
+        let last = self.folder.checkpoints().join(LAST);
+        let Ok(saved) = checkpoint::read_progress(&last) else { return error };
+        Error::memory(format!(
+            "{error:#}. The checkpoint after step {} is intact: continue with `{}`",
+            saved.step,
+            self.resume_command()
+        ))
+        .into()
     }
 
     pub(super) fn resume_command(&self) -> String {
@@ -141,9 +179,10 @@ impl Run<'_> {
                 format!("tensorboard --logdir {run}"),
             ],
             // There is nothing to resume before the first checkpoint.
-            _ if !self.folder.checkpoints().join(checkpoint::LAST).exists() => Vec::new(),
+            _ if !self.folder.checkpoints().join(LAST).exists() => Vec::new(),
             RunStatus::Interrupted | RunStatus::Failed => vec![self.resume_command()],
         };
+        let of_scores = self.last_report.as_ref().map(|r| r.notes.clone()).unwrap_or_default();
         Summary {
             status,
             stopped_early: self.early_stop(),
@@ -158,7 +197,7 @@ impl Run<'_> {
                 checkpoint,
             }),
             metrics: self.last_report.as_ref().map(|r| r.metrics.clone()).unwrap_or_default(),
-            notes: self.last_report.as_ref().map(|r| r.notes.clone()).unwrap_or_default(),
+            notes: self.without_best().into_iter().chain(of_scores).collect(),
             faults: self.faults(),
             next_commands,
         }

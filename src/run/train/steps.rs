@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
 
-use super::super::{embed, model::Model, skipped::SkippedList};
+use super::super::{embed, model::Model, skipped::SkippedList, stored_notes::StoredNotes};
 use crate::{
     config::RunConfig,
     logging::{RunLogger, StepTime, TrainRecord},
@@ -77,7 +77,8 @@ impl Run<'_> {
         let first_batch = self.progress.step * self.config.train.accumulate_batches;
         let mut loader = Loader::train(train_set.clone(), self.plan.clone(), first_batch)?;
         loader.know_skipped(self.skipped.known_to(train_set));
-        Ok(Feed { loader, watch: self.watch(), begin: Instant::now(), data_seconds: 0.0 })
+        let (begin, noted_pages) = (Instant::now(), false);
+        Ok(Feed { loader, watch: self.watch(), begin, data_seconds: 0.0, noted_pages })
     }
 
     /// The batches of the next step.
@@ -87,7 +88,14 @@ impl Run<'_> {
         for _ in 0..self.config.train.accumulate_batches {
             let batch = feed.loader.next().context("the training loader never ends")?;
             self.list_skipped(&mut feed.loader)?;
-            batches.push(batch.with_context(|| format!("training step {}", self.progress.step))?);
+            let batch = batch.with_context(|| format!("training step {}", self.progress.step))?;
+            if !feed.noted_pages {
+                let mut targets = batch.targets.iter();
+                let note = targets.find_map(|t| StoredNotes::of_file(&t.path, t.stored));
+                feed.noted_pages = note.is_some();
+                note.iter().for_each(|note| self.logger.warn(note));
+            }
+            batches.push(batch);
         }
         feed.data_seconds = feed.begin.elapsed().as_secs_f64();
         Ok(batches)
@@ -192,6 +200,8 @@ pub(super) struct Feed {
     /// When the loading of the step's batches began.
     begin: Instant,
     data_seconds: f64,
+    /// Whether a file with several pages was noted; one is enough.
+    noted_pages: bool,
 }
 
 /// What is due after a step.

@@ -24,7 +24,7 @@ use serde::Serialize;
 use sonotune_base::words::question;
 
 pub use recognise::{By, CONVENTION_KEY, Recognised, recognise};
-pub(super) use recognise::{RUN_KEY, recognise_if_known};
+pub(super) use recognise::{RUN_KEY, recognise_if_known, refuse_flattened};
 pub use rule::{Part, Piece, Rule};
 pub use tables::CONVENTIONS;
 

@@ -82,8 +82,9 @@ pub enum By {
 ///
 /// # Errors
 /// When the requested one does not exist, the keys fit none, or the file holds several state dicts
-/// that fit; names them.
+/// that fit; names them. When FSDP has joined the parameters of several layers in one.
 pub fn recognise(file: &WeightsFile, requested: Option<&str>) -> Result<Recognised> {
+    refuse_flattened(file)?;
     recognise_if_known(file, requested)?.ok_or_else(|| unknown(file))
 }
 
@@ -117,6 +118,29 @@ pub(crate) fn recognise_if_known(
         return Ok(Some(recognised(file, convention, prefix, wrappers, by)));
     }
     Ok(named.map(|convention| recognised(file, convention, "", certain, by)))
+}
+
+/// Refuses a file with the tensors that PyTorch's FSDP trains in place of a model's own: each joins those of
+/// several layers, flattened, and often only the part that one process held.
+pub(crate) fn refuse_flattened(file: &WeightsFile) -> Result<()> {
+    let is_flat = |name: &&str| matches!(last_part(name), "_flat_param" | "flat_param");
+    let mut flat = names(file).filter(is_flat);
+    let Some(first) = flat.next() else { return Ok(()) };
+    Err(Error::weights(format!(
+        "{}: FSDP has flattened and joined its parameters ({} of {} tensors, such as `{first}`), so the model's \
+         own names and shapes are lost; where the model was trained, save the full state dict: \
+         `get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))` of \
+         torch.distributed.checkpoint.state_dict, or `model.state_dict()` within \
+         `FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT)`",
+        file.path().display(),
+        1 + flat.count(),
+        file.entries().len(),
+    ))
+    .into())
+}
+
+fn last_part(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }
 
 fn recognised(

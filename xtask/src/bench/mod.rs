@@ -16,13 +16,17 @@ use crate::{
     workspace,
 };
 
+mod gpu;
 mod measurement;
 mod report;
 
 use measurement::{Case, Measurement};
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    which: Option<Which>,
     /// Comparisons to run, by the names of benches/*.rs [default: all].
     names: Vec<String>,
     /// Only cases whose name contains this.
@@ -39,7 +43,20 @@ pub(crate) struct BenchArgs {
     out: PathBuf,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Which {
+    /// The bench of a GPU: make a bundle that holds it and run it, or say how to on another machine.
+    Gpu(gpu::GpuArgs),
+}
+
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    match &args.which {
+        Some(Which::Gpu(args)) => gpu::run(args),
+        None => in_turns(args),
+    }
+}
+
+fn in_turns(args: &BenchArgs) -> Result<()> {
     let mut stages = Stages::new();
     stages.run("set-up", || setup::ensure_libtorch().map(|_| ()))?;
     let benches = stages.run("build the benches", build)?;

@@ -66,6 +66,7 @@ fn batch(images: Tensor, labels: &[Vec<i64>]) -> Batch {
         objects: [].into(),
         prompts: None,
         values: Default::default(),
+        stored: Default::default(),
     };
     Batch::new(images, labels.iter().enumerate().map(target).collect(), 0)
 }

@@ -64,6 +64,7 @@ fn an_image_is_embedded_once_however_many_prompts_follow() {
         objects: [].into(),
         prompts: Some(prompts),
         values: Default::default(),
+        stored: Default::default(),
     };
     let point = |i: i32| ObjectPrompt {
         points: vec![PointPrompt { x: f64::from(i % 64), y: 5.0, positive: true }],

@@ -222,6 +222,44 @@ fn annotations_of_an_image_of_another_size_are_refused() {
     assert_eq!(source.converted(&fits).annotations.len(), 1);
 }
 
+#[test]
+fn objects_on_an_image_that_exif_turns_are_refused_if_sizes_do_not_tell() {
+    let ring = json!([[1, 1], [30, 1], [30, 30], [1, 30]]);
+    let coco = coco_of(json!([{"id": 1, "image_id": 1, "category_id": 1,
+        "segmentation": [[1, 1, 30, 1, 30, 30, 1, 30]]}]));
+    let points = LABELME.replace("format = \"labelme\"", "format = \"points\"");
+    let points = points.replace("labels = { nodule = 1, cyst = 2, marker = 0 }", "category = 1");
+    // With what is said if a quarter makes it another size than the file's.
+    for (spec, name, other_size, file) in [
+        (COCO, "all.json", Some("says 60×80"), String::from_utf8(coco).unwrap()),
+        (&points, "a.json", None, ring.to_string()),
+        (
+            LABELME,
+            "a.json",
+            Some("are 60 and 80"),
+            json!({"shapes": [shape("polygon", ring)], "imageHeight": 60,
+            "imageWidth": 80})
+            .to_string(),
+        ),
+    ] {
+        let source = Source(tempfile::tempdir().unwrap());
+        source.write(name, file.as_bytes());
+        let spec = format!("{HEAD}{spec}");
+        source.write("a.png", &mask_values::oriented(80, 60, 1));
+        assert_eq!(source.converted(&spec).annotations.len(), 1);
+        source.write("a.png", &mask_values::oriented(80, 60, 2));
+        says(&source.refused(&spec), &["a.png: is mirrored or upside down according to EXIF"]);
+        source.write("a.png", &mask_values::oriented(60, 80, 6));
+        if let Some(other_size) = other_size {
+            assert_eq!(source.converted(&spec).annotations.len(), 1);
+            source.write("a.png", &mask_values::oriented(80, 60, 6));
+            says(&source.refused(&spec), &[other_size]);
+        } else {
+            says(&source.refused(&spec), &["a.png: is rotated by 90 degrees according to EXIF"]);
+        }
+    }
+}
+
 /// A COCO file of the image `a.png`.
 fn coco_of(annotations: Value) -> Vec<u8> {
     let file = json!({"images": [{"id": 1, "file_name": "images\\a.png", "height": 60, "width": 80}],

@@ -87,7 +87,7 @@ fn masks_are_compared_as_they_are_stored() {
 }
 
 /// A JPEG that EXIF orients.
-fn oriented(width: u32, height: u32, orientation: u8) -> Vec<u8> {
+pub(super) fn oriented(width: u32, height: u32, orientation: u8) -> Vec<u8> {
     let image = image::GrayImage::from_pixel(width, height, image::Luma([99]));
     let plain = encoded(image, ImageFormat::Jpeg);
     let mut exif =

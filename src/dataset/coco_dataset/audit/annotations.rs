@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use crate::coco::{
     Bbox, Extra, Flag, Integer, Number,
-    join::{measures, respelled, spelled},
+    join::{in_either_spelling, measures, spelled},
 };
 
 use super::{
@@ -74,9 +74,8 @@ pub(super) fn annotations(
 fn owner(keys: &Extra, index: &Index, place: &mut Place) -> Result<Option<usize>, Refused> {
     let id: ImageId = required(keys, "image_id")?;
     place.image_id = Some(id.clone());
-    index.get(&id).copied().ok_or_else(|| {
-        let hint = respelled(&id, index);
-        let got = format!("image_id {} is not the id of any image{hint}", spelled(&id));
+    in_either_spelling(&id, index).ok_or_else(|| {
+        let got = format!("image_id {} is not the id of any image", spelled(&id));
         Refused::new(Code::UnknownImage, got)
     })
 }

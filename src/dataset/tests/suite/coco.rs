@@ -257,6 +257,9 @@ fn numbers_as_texts_and_texts_as_numbers_are_read() {
             r#""size": ["2", 3.0], "counts": [2, "3", 1.0]"#,
         )
         .replace(r#""category_id": 9"#, r#""category_id": "9""#)
+        // As older versions of VIA write ids.
+        .replace(r#""image_id": 10"#, r#""image_id": "10""#)
+        .replace(r#""id": 11,"#, r#""id": "11","#)
         .replace(r#""malignant""#, "1");
     let files = Files::new(&[("plain.json", PLAIN), ("train.json", &text)]);
     let plain = files.open(Split::Train, json!({ "train": "plain.json" })).unwrap();

@@ -132,6 +132,7 @@ fn parity_classification_input() {
                 channels: 3,
                 pixels: Vec::try_from(rgb.flatten(0, -1)).unwrap(),
                 transposed: false,
+                stored: Default::default(),
             };
             let size = (image.height, image.width);
             let resized = resize(image, size, Resample::ReferenceFloat).unwrap();

@@ -295,3 +295,27 @@ fn a_safetensors_file_has_state_dicts_by_the_start_of_names() {
     assert_eq!(value(&vs), 1.0);
     assert_eq!(vs.variables()["head.fc.bias"].double_value(&[0]), 2.0);
 }
+
+/// The names of `FSDP.state_dict_type(model, StateDictType.LOCAL_STATE_DICT)` and of `use_orig_params=False`.
+#[test]
+fn parameters_that_fsdp_has_flattened_are_named_with_the_way_to_save_them_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    for flat in
+        ["_fsdp_wrapped_module._flat_param", "image_encoder._fsdp_wrapped_module.flat_param"]
+    {
+        let path = folder.path().join("w.pth");
+        let mut tensors: Vec<_> = sam().into_iter().take(2).collect();
+        tensors.push((flat.to_owned(), vec![8]));
+        let tensors = tensors.into_iter().map(|(name, shape)| (name, Saved::Tensor(shape, 1)));
+        save(&path, &dict([("model", Saved::Dict(tensors.collect()))]));
+        let named = WeightsConfig { convention: Some("segment_anything".into()), ..config(&path) };
+        for config in [config(&path), named] {
+            let error = load(config).unwrap_err();
+            assert!(error.contains(&format!("1 of 3 tensors, such as `{flat}`")), "{error}");
+            assert!(error.contains("full_state_dict=True"), "{error}");
+        }
+        let inspected = Inspection::of(&weights::open(&path).unwrap());
+        assert!(inspected.convention.is_none());
+        assert!(inspected.words(true).contains("FSDP has flattened"), "{}", inspected.words(true));
+    }
+}

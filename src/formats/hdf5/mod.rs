@@ -1,5 +1,7 @@
 //! Stacks of images and their side data in HDF5 files, read a few planes at a time.
 
+mod levels;
+
 use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,8 +13,10 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use hdf5_pure::{ChunkCacheConfig, DType, FileAccessProperties, Layout};
 use sonotune_base::{Error, words::bytes};
 
-use super::elements::{Dtype, Elements, Plane, Walk};
-use crate::{Intensity, Pixels};
+use crate::{
+    Intensity, Pixels,
+    elements::{Dtype, Elements, Plane, Walk},
+};
 
 /// Most unpacked bytes of a dataset held at a time.
 pub const MAX_WINDOW_BYTES: u64 = 512 << 20;
@@ -172,12 +176,6 @@ impl Stack<'_> {
     #[must_use]
     pub fn num_planes(&self) -> usize {
         self.shape[0]
-    }
-
-    /// Whether its numbers are bytes or truth values, so that all of them are grey levels.
-    #[must_use]
-    pub fn is_bytes(&self) -> bool {
-        matches!(self.dtype, Dtype::U8 | Dtype::Bool)
     }
 
     /// How many planes are read at a time; a range for [`Stack::planes`] should start at a multiple

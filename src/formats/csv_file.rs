@@ -10,11 +10,11 @@ const SEPARATORS: [u8; 4] = *b",;\t|";
 
 /// A table in memory.
 #[derive(Debug)]
-pub(crate) struct CsvFile {
+pub struct CsvFile {
     path: String,
     header: Vec<String>,
     /// Each row with its line in the file, from 1.
-    pub(crate) rows: Vec<(u64, Vec<String>)>,
+    pub rows: Vec<(u64, Vec<String>)>,
 }
 
 impl CsvFile {
@@ -23,12 +23,7 @@ impl CsvFile {
     ///
     /// # Errors
     /// Kind data: the file is not text, or a row has too few or too many entries.
-    pub(crate) fn read(
-        bytes: &[u8],
-        path: &str,
-        columns: &[String],
-        needed: &[&str],
-    ) -> Result<Self> {
+    pub fn read(bytes: &[u8], path: &str, columns: &[String], needed: &[&str]) -> Result<Self> {
         let text = decode(bytes, path)?;
         let (told, text, skipped) = separator_line(&text);
         let separator = told.unwrap_or_else(|| separator(text, columns, needed));
@@ -55,7 +50,7 @@ impl CsvFile {
     ///
     /// # Errors
     /// Kind data: the file is not text.
-    pub(crate) fn of_words(bytes: &[u8], path: &str, columns: &[String]) -> Result<Self> {
+    pub fn of_words(bytes: &[u8], path: &str, columns: &[String]) -> Result<Self> {
         let text = decode(bytes, path)?;
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let rows = (1..).zip(text.lines().map(words)).filter(|(_, row)| !row.is_empty());
@@ -66,7 +61,7 @@ impl CsvFile {
     ///
     /// # Errors
     /// Kind data: there is none of this name, or two; lists those that there are.
-    pub(crate) fn column(&self, name: &str) -> Result<usize> {
+    pub fn column(&self, name: &str) -> Result<usize> {
         let path = &self.path;
         let mut places = self.header.iter().enumerate().filter(|(_, known)| *known == name);
         let Some((place, _)) = places.next() else {
@@ -85,12 +80,7 @@ impl CsvFile {
     ///
     /// # Errors
     /// Kind data: its encoding is unknown.
-    pub(crate) fn entry<'a>(
-        &self,
-        line: u64,
-        row: &'a [String],
-        at: usize,
-    ) -> Result<Option<&'a str>> {
+    pub fn entry<'a>(&self, line: u64, row: &'a [String], at: usize) -> Result<Option<&'a str>> {
         let entry = row.get(at).map(String::as_str).filter(|entry| !entry.is_empty());
         if let Some(garbled) = entry.filter(|entry| entry.contains(GARBLED)) {
             bail!(Error::data(format!(
