@@ -66,9 +66,9 @@ pub(super) fn run(args: &DoctorArgs) -> Result<()> {
 
 fn examine(args: &DoctorArgs) -> Findings {
     // An unavailable device is one of the findings; everything else is then checked on the CPU.
-    let (device, words) = match device::choose(args.device) {
-        Ok(chosen) => (chosen.device, chosen.reason),
-        Err(error) => (Device::Cpu, error.to_string()),
+    let (device, words, refused) = match device::choose(args.device) {
+        Ok(chosen) => (chosen.device, chosen.reason, false),
+        Err(error) => (Device::Cpu, error.to_string(), true),
     };
     let speed = speed(device);
     let errors = match &speed {
@@ -76,7 +76,8 @@ fn examine(args: &DoctorArgs) -> Findings {
         Err(error) => Err(format!("{error:#}")),
     };
     let wants_cuda = args.device.is_cuda();
-    let probe = Probe { device, wants_cuda, run_dir: &args.run_dir };
+    let refused = refused.then_some(words.as_str());
+    let probe = Probe { device, wants_cuda, refused, run_dir: &args.run_dir };
     let checks = doctor::checks(&doctor::probe::facts(&probe, errors));
     let cuda_memory = match device {
         Device::Cuda(index) => sonotune_shim::cuda_memory(index).ok(),

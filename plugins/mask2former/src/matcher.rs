@@ -1,6 +1,7 @@
 //! Matches queries to objects: the one-to-one assignment of minimal cost (Carion et al. 2020).
 
 use std::{
+    cell::OnceCell,
     sync::mpsc::{Receiver, Sender, channel},
     thread::{Scope, ScopedJoinHandle},
 };
@@ -31,6 +32,8 @@ pub struct Objects {
     labels: Tensor,
     /// `[N, H, W]` bool, the top left part of the padded input.
     masks: Tensor,
+    /// The masks as a GPU samples them.
+    float_masks: OnceCell<Tensor>,
     /// `[2]` f64: from points of the padded input to those of the masks; `None` if these are as large.
     stretch: Option<Tensor>,
 }
@@ -49,6 +52,7 @@ impl Objects {
             classes: Vec::try_from(labels)?,
             labels: labels.shallow_clone(),
             masks,
+            float_masks: OnceCell::new(),
             stretch: ((h, w) != padded).then(|| Tensor::from_slice(&stretch)),
         })
     }
@@ -68,8 +72,13 @@ impl Objects {
         &self.classes
     }
 
+    /// `[N, H, W]`, to be sampled: bool on the CPU; on a GPU fp32, which every layer would otherwise convert
+    /// them to again.
     pub(crate) fn masks(&self) -> &Tensor {
-        &self.masks
+        if self.masks.device() == Device::Cpu {
+            return &self.masks;
+        }
+        self.float_masks.get_or_init(|| self.masks.to_kind(Kind::Float))
     }
 
     /// Points of the padded input in the frame of the masks, which may be smaller.
@@ -82,6 +91,7 @@ impl Objects {
 
     /// Those that a step needs on its device.
     pub(crate) fn tensors(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        self.float_masks.take();
         [&mut self.labels, &mut self.masks].into_iter().chain(&mut self.stretch)
     }
 }

@@ -64,7 +64,8 @@ fn missing(gpu: &GpuFacts, libtorch: &LibtorchFacts) -> Option<Check> {
             |old| trouble(old.found, old.remedy),
         ));
     }
-    None
+    let refused = gpu.refused.as_ref()?;
+    Some(Check::fail(NAME, refused, "`nvidia-smi -L` lists this machine's devices"))
 }
 
 fn device(gpu: &GpuFacts) -> Check {

@@ -108,6 +108,8 @@ pub struct GpuFacts {
     pub processes: Vec<String>,
     /// Whether the config or the command line asks for CUDA.
     pub wanted: bool,
+    /// Why the device that it asks for cannot be used.
+    pub refused: Option<String>,
 }
 
 /// Processors and threads.

@@ -20,6 +20,8 @@ pub struct Probe<'a> {
     pub device: Device,
     /// Whether CUDA was requested.
     pub wants_cuda: bool,
+    /// Why the requested device cannot be used.
+    pub refused: Option<&'a str>,
     /// Folder of runs.
     pub run_dir: &'a Path,
 }
@@ -94,6 +96,7 @@ fn gpu(probe: &Probe<'_>) -> GpuFacts {
         pci_devices: pci_devices(Path::new("/sys/bus/pci/devices")),
         device_files,
         wanted: probe.wants_cuda,
+        refused: probe.refused.map(str::to_owned),
         ..GpuFacts::default()
     };
     if !device_files {

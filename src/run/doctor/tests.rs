@@ -35,6 +35,7 @@ fn healthy() -> Facts {
             memory_total_bytes: Some(80 * GIB),
             processes: vec![],
             wanted: false,
+            refused: None,
         },
         cpu: CpuFacts {
             cores: 16,
@@ -155,6 +156,12 @@ fn a_cuda_half_that_does_not_load_gives_the_loaders_words() {
     assert_says(&check, Status::Warn, "GPU", &parts);
     let check = only(|facts| facts.gpu.usable = false);
     assert_says(&check, Status::Warn, "GPU", &["no device", "nvidia-smi"]);
+}
+
+#[test]
+fn a_device_that_is_not_there_fails() {
+    let check = only(|facts| facts.gpu.refused = Some("device = \"cuda:7\", but …".into()));
+    assert_says(&check, Status::Fail, "GPU", &["cuda:7", "nvidia-smi -L"]);
 }
 
 #[test]
