@@ -1,14 +1,14 @@
 //! How often a training step that does not log makes the program wait for the GPU: a wait empties the queue
 //! of kernels, and the GPU stands still until the program has filled it again.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use rehearsal::{Device, Event, Phase, Statistics};
 use sonotune_testing::assert_success;
 
 use crate::{
-    cuda_support::{on, tiny},
-    support::{CLASSIFICATION, MASK2FORMER, PROMPTS},
+    cuda_support::{on, on_cuda, tiny},
+    support::{CLASSIFICATION, MASK2FORMER, PROMPTS, phantoms},
 };
 
 /// Waits of the third step on a batch of four images with an object each: those of the main thread, and those
@@ -64,6 +64,12 @@ impl Budget {
     }
 }
 
+/// Waits of a third step, on all threads.
+pub(crate) fn waits_of_a_step(statistics: &Statistics) -> u64 {
+    let (main, others) = waits(&statistics.phase(THIRD_STEP));
+    main + others
+}
+
 /// On the main thread, and on others.
 fn waits(step: &Phase) -> (u64, u64) {
     let of = |main: bool| {
@@ -102,6 +108,54 @@ fn a_step_of_prompted_segmentation_keeps_its_budget_of_waits() {
 #[test]
 fn a_step_of_instance_segmentation_keeps_its_budget_of_waits() {
     BUDGETS[2].check();
+}
+
+/// The paper's models and batch on small images: the config, what a step may wait, and overrides.
+const OF_THE_PAPER: [(&str, u64, &[&str]); 4] = [
+    ("classification-ultrasam", 0, &[CLASSES]),
+    ("prompt-box-ultrasam", 0, &["task.convention=\"ultrasam\""]),
+    ("mask2former-ultrasam", 1, &[CLASSES, "augment.scale_range=[0.8,1.2]"]),
+    ("mask2former-resnet50", 1, &[CLASSES, "augment.scale_range=[0.8,1.2]"]),
+];
+const CLASSES: &str = "dataset.categories=[\"cyst\",\"benign\",\"malignant\"]";
+
+/// Prints the waits of a step with the paper's models: ViT-B and ResNet-50, eight images.
+#[test]
+fn the_papers_models_keep_the_budgets_of_the_tiny_ones() {
+    if std::env::var_os("SONOTUNE_LONG_TESTS").is_none() {
+        eprintln!("skipped: the paper's models take a minute (set SONOTUNE_LONG_TESTS=1)");
+        return;
+    }
+    for (name, budget, more) in OF_THE_PAPER {
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!("{}/configs/bus-bra/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let set = |key: &str, path: &Path| format!("{key}={:?}", path.display().to_string());
+        let paths = [
+            set("dataset.root", &phantoms().join("phantoms")),
+            set("run_dir", &folder.path().join("run")),
+        ];
+        let mut arguments = vec!["train", &config, "device=cuda", "precision=bf16", "~weights"];
+        arguments.extend(paths.iter().map(String::as_str));
+        arguments.extend([
+            "dataset.images=\"\"",
+            "preprocess.image_size=128",
+            "loader.batch_size=8",
+            "train.max_steps=3",
+            "evaluation.every_steps=1000",
+            "logging.every_steps=1000",
+            "logging.num_images=0",
+        ]);
+        arguments.extend(more);
+        let statistics = on_cuda(&arguments);
+        // The first and the last step log.
+        let step = statistics.phase(THIRD_STEP - 1);
+        let (main, others) = waits(&step);
+        println!(
+            "{name}: {} launches, {main} waits, {others} on other threads",
+            step.num_launches()
+        );
+        assert_eq!((main, others), (budget, 0), "{name}: {}", places(&step));
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ mod tests {
         assert!(read.note.unwrap().starts_with("set.json: file names of 2 images are spelled"));
         assert_eq!(located(&["a 1.png"]).note, None);
         for (name, remedy) in [
-            (r"D:\scans\a 1.png", "write \"a 1.png\" as its `file_name`"),
+            (r"D:\scans\a 1.png", r#"remove "D:\\scans\\" from `file_name`"#),
             ("/data/local-files/?d=scans/a%201.png", "write \"a 1.png\" as its `file_name`"),
             ("/home/other/é.png", "remove \"/home/other/\" from `file_name`"),
             ("images/é.png", "remove \"images/\" from `file_name`"),
