@@ -1,6 +1,6 @@
 //! What a step of a tiny run takes on an idle machine, beside as many busy loops as there are cores, and as a
-//! niced process beside four times as many: with threads that sleep while they wait for each other, as
-//! Sonotune's do, and with threads that spin, as OpenMP's do by default. Protocol: `benches/peers/README.md`;
+//! niced process beside four times as many: with threads that sleep while they wait for each other as soon as
+//! the process has to wait for processors, as Sonotune's do, and with threads that spin, as OpenMP's do by default. Protocol: `benches/peers/README.md`;
 //! the peer `spinning` is the same program.
 
 #[path = "support/measure.rs"]
@@ -64,7 +64,7 @@ fn main() -> Result<()> {
     ])
 }
 
-/// Prints the figures of threads that spin; returns those of threads that sleep.
+/// Prints the figures of threads that spin; returns those of threads as Sonotune has them.
 fn beside(name: &str, loops_per_core: usize, nice: Option<&str>) -> Result<Value> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let home = folder.path();

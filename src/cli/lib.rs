@@ -102,11 +102,9 @@ pub fn run() -> ExitCode {
     // First of all, while there are no other threads.
     sonotune_shim::number_cuda_devices_by_bus();
     let cli = Cli::parse();
-    // Those that compute for long; the others start faster without.
-    if matches!(cli.verb, Verb::Train(_) | Verb::Eval(_) | Verb::Predict(_) | Verb::Doctor(_))
-        && let Err(why) = waiting::wait_passively()
-    {
-        eprintln!("warning: {why}");
+    // Those that compute for long.
+    if matches!(cli.verb, Verb::Train(_) | Verb::Eval(_) | Verb::Predict(_)) {
+        waiting::watch();
     }
     // Training allocates the same large blocks at every step; scoring a file needs each only once,
     // and its peak is a tenth lower when they are given back.

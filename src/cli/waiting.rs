@@ -1,92 +1,143 @@
-//! How the threads of libtorch's operators wait for each other: asleep, unless the user decides otherwise.
+//! How the threads of libtorch's operators wait for each other: spinning while the machine is idle, asleep
+//! beside other work, unless the user decides otherwise.
 //!
-//! By default OpenMP's threads wait in a loop that reads memory. Beside other work a thread may lose its core
-//! in the middle of an operator; the others then burn their time slices until it gets one back, at each of a
-//! step's thousand operators. Asleep, they leave their cores to it.
-//!
-//! The runtime (libgomp in torch's wheels) reads the variable when it is loaded, before `main`, and has no
-//! call to change it later. So the process executes its program a second time, with the variable set: process
-//! id, terminal, open files, limits and signals stay, and arguments and name are the same. A function in
-//! `.preinit_array` would run before the runtime is loaded, but its `setenv` is lost before glibc 2.34.
+//! By default OpenMP's threads wait up to milliseconds in a loop. On an idle machine that is the fastest way:
+//! small models run up to twice as fast as with threads that must be woken. Beside other work a thread may lose
+//! its core in the middle of an operator; the others then burn their time slices until it gets one back, at
+//! each of a step's thousand operators. So a thread of its own watches how long the process waits for a
+//! processor, and shortens the loops while it does.
 
-use std::{
-    env,
-    ffi::OsString,
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, ffi::OsString, fs, thread, time::Duration};
 
-/// The variable of OpenMP's standard.
-const POLICY: &str = "OMP_WAIT_POLICY";
+use sonotune_shim::ShortWaits;
 
 /// Variables by which a user decides how threads wait: the standard's, GNU's and Intel's.
-const DECISIVE: [&str; 3] = [POLICY, "GOMP_SPINCOUNT", "KMP_BLOCKTIME"];
+const DECISIVE: [&str; 3] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"];
 
-/// Makes the threads of this program wait asleep: starts it again with `OMP_WAIT_POLICY=passive`, unless the
-/// environment already says how they wait. To be called before any thread is started; does not return if it
-/// starts again.
-///
-/// # Errors
-/// Why it cannot start again; then threads wait as they come, and all else works.
-pub(super) fn wait_passively() -> Result<(), String> {
-    let Some(program) = program_to_start(|name| env::var_os(name), env::current_exe().ok()) else {
-        return Ok(());
-    };
-    let mut arguments = env::args_os();
-    let mut again = Command::new(&program);
-    if let Some(name) = arguments.next() {
-        again.arg0(name);
+/// How often the watch looks.
+const INTERVAL: Duration = Duration::from_millis(200);
+/// Share of its time that the main thread waits for a processor: above, waits are shortened; below `QUIET` for
+/// as many looks as `PATIENCE`, they are long again. Beside its own loader on an idle machine a run waits for
+/// one to three percent, beside one other process a core for half.
+const BUSY: f64 = 0.25;
+const QUIET: f64 = 0.05;
+const PATIENCE: u32 = 10;
+
+/// Starts the watch, unless the environment says how threads wait. It ends with the process.
+pub(super) fn watch() {
+    if is_decided(|name| env::var_os(name)) || times().is_none() {
+        return;
     }
-    let error = again.args(arguments).env(POLICY, "passive").exec();
-    Err(format!(
-        "threads wait for each other in loops, which is slow beside other work: cannot start {} again with \
-         {POLICY}=passive ({error}); set it yourself",
-        program.display()
-    ))
+    // Without it threads wait as they come, and all else works.
+    let _ = thread::Builder::new().name("waits".to_owned()).spawn(|| {
+        let (mut watch, mut held) = (Watch::default(), None);
+        let mut before = times().unwrap_or_default();
+        loop {
+            thread::sleep(INTERVAL);
+            let Some(now) = times() else { return };
+            watch.look(now.since(before));
+            before = now;
+            if !watch.is_busy {
+                held = None;
+            } else if held.is_none() {
+                held = ShortWaits::hold().ok();
+            }
+        }
+    });
 }
 
-/// The program to start again, if nothing says yet how threads wait.
-fn program_to_start(
-    variable: impl Fn(&str) -> Option<OsString>,
-    program: Option<PathBuf>,
-) -> Option<PathBuf> {
-    let is_open = DECISIVE.iter().all(|name| variable(name).is_none());
-    program.filter(|program| is_open && !is_dynamic_linker(program))
+fn is_decided(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    DECISIVE.iter().any(|name| variable(name).is_some())
 }
 
-/// Whether the process is one of `ld.so PROGRAM`, which the system knows by the name of `ld.so`.
-fn is_dynamic_linker(program: &Path) -> bool {
-    let name = program.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with("ld-linux") || name.starts_with("ld.so") || name.starts_with("ld-2.")
+/// Time that the main thread has computed and has waited for a processor, in nanoseconds.
+#[derive(Debug, Clone, Copy, Default)]
+struct Times {
+    on_processor: u64,
+    waiting: u64,
+}
+
+impl Times {
+    fn since(self, before: Self) -> Self {
+        Self {
+            on_processor: self.on_processor.saturating_sub(before.on_processor),
+            waiting: self.waiting.saturating_sub(before.waiting),
+        }
+    }
+}
+
+/// `None` where the kernel does not tell.
+fn times() -> Option<Times> {
+    parse(&fs::read_to_string("/proc/self/schedstat").ok()?)
+}
+
+fn parse(schedstat: &str) -> Option<Times> {
+    let mut numbers = schedstat.split_whitespace().map_while(|n| n.parse().ok());
+    Some(Times { on_processor: numbers.next()?, waiting: numbers.next()? })
+}
+
+/// Whether the process has to wait for processors.
+#[derive(Debug, Default)]
+struct Watch {
+    is_busy: bool,
+    quiet: u32,
+}
+
+impl Watch {
+    fn look(&mut self, times: Times) {
+        let all = times.on_processor + times.waiting;
+        // A thread that slept says nothing about the machine.
+        if (all as f64) < 0.1 * INTERVAL.as_nanos() as f64 {
+            return;
+        }
+        let share = times.waiting as f64 / all as f64;
+        self.quiet = if share < QUIET { self.quiet + 1 } else { 0 };
+        self.is_busy = share > BUSY || self.is_busy && self.quiet < PATIENCE;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn starts(variables: &[(&str, &str)], program: &str) -> bool {
-        let value = |name: &str| {
-            let set = variables.iter().find(|(set, _)| *set == name)?;
-            Some(set.1.into())
-        };
-        program_to_start(value, Some(program.into())).is_some()
+    fn looked(watch: &mut Watch, on_processor: u64, waiting: u64) -> bool {
+        let millions = |n: u64| n * 1_000_000;
+        watch.look(Times { on_processor: millions(on_processor), waiting: millions(waiting) });
+        watch.is_busy
     }
 
     #[test]
     fn what_the_user_says_stays() {
-        assert!(starts(&[], "/opt/sonotune"));
-        assert!(starts(&[("OMP_NUM_THREADS", "4")], "/opt/sonotune"));
-        for name in DECISIVE {
-            assert!(!starts(&[(name, "active")], "/opt/sonotune"), "{name}");
-            assert!(!starts(&[(name, "")], "/opt/sonotune"), "{name}");
-        }
+        let set = |variables: &'static [&str]| {
+            is_decided(move |name| variables.contains(&name).then(OsString::new))
+        };
+        assert!(!set(&[]) && !set(&["OMP_NUM_THREADS"]));
+        assert!(
+            DECISIVE.iter().all(|name| is_decided(|asked| (asked == *name).then(OsString::new)))
+        );
     }
 
     #[test]
-    fn only_the_program_itself_is_started_again() {
-        assert!(!starts(&[], "/lib64/ld-linux-x86-64.so.2"));
-        assert!(!starts(&[], "/lib/ld-2.31.so"));
-        assert_eq!(program_to_start(|_| None, None), None);
+    fn waits_are_short_from_the_first_contention_until_it_has_ended_for_a_while() {
+        let mut watch = Watch::default();
+        assert!(!looked(&mut watch, 200, 0));
+        assert!(!looked(&mut watch, 170, 30), "the run's own loader begins");
+        assert!(looked(&mut watch, 100, 100));
+        for _ in 1..PATIENCE {
+            assert!(looked(&mut watch, 200, 0));
+        }
+        assert!(looked(&mut watch, 180, 20), "not quiet: counted anew");
+        for _ in 1..PATIENCE {
+            assert!(looked(&mut watch, 200, 0));
+        }
+        assert!(looked(&mut watch, 2, 10), "a thread that slept says nothing");
+        assert!(!looked(&mut watch, 200, 0));
+    }
+
+    #[test]
+    fn the_kernel_tells_how_long_this_process_waited() {
+        let Times { on_processor, waiting } = parse("123 45 6\n").unwrap();
+        assert_eq!((on_processor, waiting), (123, 45));
+        assert!(parse("").is_none() && parse("12 x").is_none());
     }
 }

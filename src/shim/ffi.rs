@@ -103,6 +103,7 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
     pub(crate) fn shim_compute_alone() -> *mut c_char;
+    pub(crate) fn shim_start_idle_team();
     pub(crate) fn shim_pin(source: *mut C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
     pub(crate) fn shim_host_bytes(
         length: i64,

@@ -14,6 +14,7 @@ mod determinism;
 mod ffi;
 mod memory;
 mod optim;
+mod short_waits;
 mod threads;
 mod transfer;
 
@@ -41,6 +42,7 @@ pub use optim::{
     AdamW, AdamWTensors, Sgd, SgdTensors, clear_grads, fused_adamw, fused_sgd, lerp, scale,
     total_norm,
 };
+pub use short_waits::ShortWaits;
 pub use threads::compute_alone;
 pub use transfer::{HostBytes, download, pin, upload, upload_ahead};
 

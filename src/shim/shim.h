@@ -61,6 +61,8 @@ char *shim_adopt_f32(float *data, const int64_t *sizes, size_t num_sizes, void *
 
 // The calling thread computes alone from now on.
 char *shim_compute_alone(void);
+// Starts an OpenMP team with more threads than processors; it does nothing and ends with the calling thread.
+void shim_start_idle_team(void);
 
 // Writes the CPU tensor in pinned memory to `out`.
 char *shim_pin(tensor source, tensor *out);

@@ -13,3 +13,9 @@ char *shim_compute_alone(void) {
     omp_set_num_threads(1);
   });
 }
+
+void shim_start_idle_team(void) {
+  // Kept by the calling thread's pool until the thread ends.
+#pragma omp parallel num_threads(omp_get_num_procs() + 1)
+  asm volatile("");
+}

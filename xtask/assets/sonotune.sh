@@ -60,13 +60,6 @@ print(os.pathsep.join([place, *nvidia]))
 ' @SERIES@) || exit 1
 fi
 
-# Threads of libtorch sleep while they wait, unless the user decides it. The program would start itself again
-# for that; set here, it need not.
-if [ -z "${OMP_WAIT_POLICY+set}${GOMP_SPINCOUNT+set}${KMP_BLOCKTIME+set}" ]; then
-    OMP_WAIT_POLICY=passive
-    export OMP_WAIT_POLICY
-fi
-
 LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export LD_LIBRARY_PATH
 exec "$here/bin/sonotune" "$@"

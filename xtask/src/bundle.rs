@@ -266,34 +266,4 @@ mod tests {
         let said = start("python3");
         assert!(said.contains("libtorch_cpu.so is in none of"), "{said}");
     }
-
-    #[test]
-    fn the_launcher_lets_threads_sleep_unless_the_user_says_otherwise() {
-        let home = tempfile::tempdir().unwrap();
-        for folder in ["bin", "torch/lib"] {
-            fs::create_dir_all(home.path().join(folder)).unwrap();
-        }
-        let script = |name: &str, text: &str| {
-            let path = home.path().join(name);
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        };
-        script("sonotune", &LAUNCHER.replace("@SERIES@", "2.11").replace("@GLIBC@", "2.17"));
-        script("bin/sonotune", "#!/bin/sh\necho \"${OMP_WAIT_POLICY-unset} $*\"\n");
-        fs::write(home.path().join("torch/lib/libtorch_cpu.so"), "").unwrap();
-        let start = |set: &[(&str, &str)]| {
-            let mut command = Command::new("sh");
-            for name in ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"] {
-                command.env_remove(name);
-            }
-            command.arg(home.path().join("sonotune")).arg("list").envs(set.iter().copied());
-            let output = command.env("LIBTORCH", home.path().join("torch")).output().unwrap();
-            assert!(output.status.success(), "{output:?}");
-            String::from_utf8(output.stdout).unwrap()
-        };
-        assert_eq!(start(&[]), "passive list\n");
-        assert_eq!(start(&[("OMP_WAIT_POLICY", "active")]), "active list\n");
-        assert_eq!(start(&[("GOMP_SPINCOUNT", "9")]), "unset list\n");
-        assert_eq!(start(&[("KMP_BLOCKTIME", "0")]), "unset list\n");
-    }
 }

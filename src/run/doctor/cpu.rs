@@ -16,7 +16,7 @@ fn threads(cpu: &CpuFacts) -> Check {
     let CpuFacts { cores, threads, .. } = *cpu;
     let mut found = format!("{cores} cores, {threads} libtorch threads");
     found += &match cpu.waiting.as_slice() {
-        [] => " that spin when they wait (OMP_WAIT_POLICY=passive: they sleep)".to_owned(),
+        [] => " that sleep when they wait beside other work".to_owned(),
         [policy] if policy.eq_ignore_ascii_case("OMP_WAIT_POLICY=passive") => {
             " that sleep when they wait".to_owned()
         }

@@ -222,7 +222,7 @@ fn threads_beyond_the_cores_are_said() {
 #[test]
 fn how_threads_wait_is_said() {
     for (waiting, expected) in [
-        (&[][..], "threads that spin when they wait (OMP_WAIT_POLICY=passive: they sleep)"),
+        (&[][..], "threads that sleep when they wait beside other work"),
         (&["OMP_WAIT_POLICY=PASSIVE"], "threads that sleep when they wait"),
         (&["OMP_WAIT_POLICY=active"], "as the environment says (OMP_WAIT_POLICY=active)"),
         (&["GOMP_SPINCOUNT=0"], "as the environment says (GOMP_SPINCOUNT=0)"),
