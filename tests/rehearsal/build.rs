@@ -30,6 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     run(preloaded.arg(folder.join("nvidia_files.so")))?;
     let mut checks = cpp(&lib, &out);
     checks.arg("device/checks.cpp").arg("-o").arg(folder.join("checks"));
+    // As a run path, which LD_LIBRARY_PATH precedes: the device goes before libtorch's own CUDA half.
+    checks.arg(format!("-Wl,--enable-new-dtags,-rpath,{}", lib.display()));
     link(&mut checks, &lib);
     let mut device = cpp(&lib, &out);
     device.args(["-shared", "device/device.cpp", "-Wl,-soname,libtorch_cuda.so", "-o"]);
