@@ -56,7 +56,8 @@ fn measure(format: &str, resample: Resample) -> Result<Value> {
 fn for_gpu() -> Result<Value> {
     let folder = images().join("png-1024");
     draw(&folder)?;
-    let pinned = tch::Cuda::is_available();
+    // Before the first question for CUDA, whose answer libtorch keeps.
+    let pinned = sonotune_shim::load_cuda().is_ok() && tch::Cuda::is_available();
     let pixels = Pixels::Bytes { pinned };
     let threads = threads()?;
     let mut figures = passes(folder, LoadPlan { pixels, ..plan(Resample::Reference, threads) })?;
