@@ -4,6 +4,8 @@
 
 #[path = "support/measure.rs"]
 mod measure;
+#[path = "support/tiny.rs"]
+mod tiny;
 
 use std::{
     fs,
@@ -18,33 +20,6 @@ use serde_json::{Value, json};
 const LIMIT_SECONDS: f64 = 2.0;
 const REPEATS: usize = 5;
 
-const CONFIG: &str = r#"
-run_dir = "run"
-device = "cpu"
-[dataset]
-type = "coco"
-root = "phantoms"
-train = "annotations/train.json"
-val = "annotations/val.json"
-[preprocess]
-image_size = 128
-[loader]
-batch_size = 4
-[backbone]
-type = "sam_vit"
-embed_dim = 64
-depth = 4
-num_heads = 2
-window_size = 7
-global_attn_indexes = [1, 3]
-image_size = 128
-out_channels = 0
-[task]
-type = "classification"
-[train]
-max_steps = 1
-"#;
-
 fn main() -> Result<()> {
     measure::run(&[("startup_to_first_step", startup)])
 }
@@ -52,11 +27,7 @@ fn main() -> Result<()> {
 fn startup() -> Result<Value> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let home = folder.path();
-    fs::write(home.join("tiny.toml"), CONFIG).context("writing the config")?;
-    let phantoms = ["data", "phantom", "phantoms", "--num-images=24", "--image-size=128"];
-    let made = sonotune(home, &phantoms).status().context("starting sonotune")?;
-    ensure!(made.success(), "`sonotune data phantom` failed");
-
+    tiny::make(home)?;
     // The first run fills the page cache with libtorch.
     first_step(home)?;
     let seconds = (0..REPEATS).map(|_| Ok(first_step(home)?.as_secs_f64()));

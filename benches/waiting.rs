@@ -5,6 +5,8 @@
 
 #[path = "support/measure.rs"]
 mod measure;
+#[path = "support/tiny.rs"]
+mod tiny;
 
 use std::{
     fs,
@@ -26,36 +28,6 @@ const NICED: &str = "step_niced_beside_four_loops_per_core";
 /// libgomp's own choice where nothing is set.
 const SPINNING: (&str, &str) = ("GOMP_SPINCOUNT", "300000");
 
-const CONFIG: &str = r#"
-run_dir = "run"
-device = "cpu"
-[dataset]
-type = "coco"
-root = "phantoms"
-train = "annotations/train.json"
-image_label = "from_objects"
-[preprocess]
-image_size = 128
-[loader]
-batch_size = 4
-num_workers = 1
-[backbone]
-type = "sam_vit"
-embed_dim = 64
-depth = 4
-num_heads = 2
-window_size = 7
-global_attn_indexes = [1, 3]
-image_size = 128
-out_channels = 0
-[task]
-type = "classification"
-[train]
-max_steps = 1
-[logging]
-every_steps = 1
-"#;
-
 fn main() -> Result<()> {
     measure::run(&[
         (IDLE, || beside(IDLE, 0, None)),
@@ -68,9 +40,7 @@ fn main() -> Result<()> {
 fn beside(name: &str, loops_per_core: usize, nice: Option<&str>) -> Result<Value> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let home = folder.path();
-    fs::write(home.join("tiny.toml"), CONFIG).context("writing the config")?;
-    let phantoms = ["data", "phantom", "phantoms", "--num-images=24", "--image-size=128"];
-    run(home, None, &[], &phantoms)?;
+    tiny::make(home)?;
     let cores = std::thread::available_parallelism()?.get();
     let _loops = Loops::start(loops_per_core * cores)?;
     let mut spinning = step(home, nice, &[SPINNING])?;
@@ -84,7 +54,8 @@ fn beside(name: &str, loops_per_core: usize, nice: Option<&str>) -> Result<Value
 fn step(home: &Path, nice: Option<&str>, variables: &[(&str, &str)]) -> Result<Value> {
     let steps = if nice.is_some() { FEW } else { STEPS };
     let max_steps = format!("train.max_steps={steps}");
-    run(home, nice, variables, &["train", "tiny.toml", "--overwrite", &max_steps])?;
+    let all = ["loader.num_workers=1", "logging.every_steps=1", "--overwrite", &max_steps];
+    run(home, nice, variables, &[&["train", "tiny.toml"][..], &all].concat())?;
     let log = fs::read_to_string(home.join("run/metrics.jsonl")).context("the log of the run")?;
     let seconds = log.lines().skip(1).map(|line| {
         let line: Value = serde_json::from_str(line)?;

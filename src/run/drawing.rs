@@ -18,13 +18,13 @@ use sonotune_report::ranking::SIDE;
 
 /// What pictures need to know about a model.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shown<'a> {
+pub(super) struct Legend<'a> {
     categories: &'a [Category],
     min_score: f64,
     input: &'a InputSpec,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> Legend<'a> {
     pub(super) fn of(model: &'a Model<'a>) -> Self {
         let min_score = model.config.task.min_score();
         Self { categories: &model.categories, min_score, input: &model.spec.input }
@@ -52,7 +52,7 @@ impl<'a> Shown<'a> {
 /// What is drawn on an image.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Drawing<'a> {
-    pub(super) shown: Shown<'a>,
+    pub(super) legend: Legend<'a>,
     pub(super) target: &'a Target,
     pub(super) prediction: &'a Prediction,
 }
@@ -60,13 +60,13 @@ pub(super) struct Drawing<'a> {
 impl Drawing<'_> {
     /// For TensorBoard: with text below the image.
     pub(super) fn large(&self, image: &RgbImage) -> RgbImage {
-        let categories = self.shown.categories;
+        let categories = self.legend.categories;
         if !self.prediction.scores.is_empty() && self.prediction.values.is_empty() {
             let truth = Some(self.target.image_labels.as_slice());
             return pictures::prediction(image, self.prediction, truth, categories);
         }
         let mut shown = self.prediction.clone();
-        shown.keep_from(self.shown.min_score);
+        shown.keep_from(self.legend.min_score);
         pictures::answers(image, &shown, self.target, categories)
     }
 
@@ -74,7 +74,7 @@ impl Drawing<'_> {
     /// [`SIDE`] pixels. With several questions about an object, the answer to the first is drawn.
     pub(super) fn small(&self, image: &RgbImage) -> (PathBuf, Vec<String>, RgbImage) {
         let mut shown = self.prediction.clone();
-        shown.keep_from(self.shown.min_score);
+        shown.keep_from(self.legend.min_score);
         shown.instances.retain(|instance| instance.answers.is_none_or(|answer| answer.pass == 0));
         let mut lines = Vec::new();
         if !shown.scores.is_empty() {
@@ -95,14 +95,17 @@ impl Drawing<'_> {
         shown.scores.clear();
         shown.values.clear();
         let image = sonotune_draw::fit(image, SIDE);
-        let picture = pictures::answers(&image, &shown, self.target, self.shown.categories);
+        let picture = pictures::answers(&image, &shown, self.target, self.legend.categories);
         (self.target.path.clone(), lines, picture)
     }
 
     fn labels(&self) -> Vec<String> {
         let Prediction { scores, labels, .. } = self.prediction;
         let name = |index: usize| {
-            self.shown.categories.get(index).map_or_else(|| format!("#{index}"), |c| c.name.clone())
+            self.legend
+                .categories
+                .get(index)
+                .map_or_else(|| format!("#{index}"), |c| c.name.clone())
         };
         let scored = |&label: &usize| match scores.get(label) {
             Some(score) => format!("{} {score:.2}", name(label)),

@@ -42,12 +42,12 @@ pub(crate) fn model(index: usize) -> Option<String> {
 
 /// The model of the `named` GPU; if it is not known which that is, the model that all have.
 fn model_in(texts: &[String], named: Option<&str>) -> Option<String> {
-    let models: Vec<_> = texts.iter().map(|text| value_of(text, "Model")).collect();
+    let models: Vec<_> = texts.iter().map(|text| value_of(text, "Model", ':')).collect();
     let at = named.and_then(|name| match name.parse::<usize>() {
         Ok(number) => Some(number),
-        Err(_) => texts
-            .iter()
-            .position(|text| value_of(text, "GPU UUID").is_some_and(|uuid| uuid.starts_with(name))),
+        Err(_) => texts.iter().position(|text| {
+            value_of(text, "GPU UUID", ':').is_some_and(|uuid| uuid.starts_with(name))
+        }),
     });
     if let Some(model) = at.and_then(|at| models.get(at)) {
         return model.map(str::to_owned);
@@ -56,9 +56,12 @@ fn model_in(texts: &[String], named: Option<&str>) -> Option<String> {
     models.first().copied().flatten().filter(|_| same).map(str::to_owned)
 }
 
-fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let value = |line: &'a str| line.split_once(':').filter(|(name, _)| name.trim() == key);
-    text.lines().find_map(value).map(|(_, value)| value.trim())
+/// What follows `key` and `separator` on a line of `text`, without blanks and quotes.
+pub(crate) fn value_of<'a>(text: &'a str, key: &str, separator: char) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(separator)?;
+        (name.trim() == key).then(|| value.trim().trim_matches('"'))
+    })
 }
 
 #[cfg(test)]

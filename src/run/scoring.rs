@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow};
 use image::RgbImage;
 
 use super::{
-    drawing::{Drawing, Shown},
+    drawing::{Drawing, Legend},
     evaluate::predict_batch,
     model::Model,
 };
@@ -61,7 +61,7 @@ pub(super) fn score(
         evaluator,
         dataset: &dataset,
         plan: &plan,
-        shown: Shown::of(model),
+        legend: Legend::of(model),
         num_pictures,
         pictures: Vec::new(),
         ranking: Ranking::default(),
@@ -106,7 +106,7 @@ struct Scorer<'a> {
     evaluator: Box<dyn Evaluator>,
     dataset: &'a Dataset,
     plan: &'a LoadPlan,
-    shown: Shown<'a>,
+    legend: Legend<'a>,
     num_pictures: usize,
     pictures: Vec<RgbImage>,
     ranking: Ranking,
@@ -125,9 +125,9 @@ impl Scorer<'_> {
         for (index, (prediction, target)) in predictions.iter().zip(&batch.targets).enumerate() {
             determinism::guarded(panicked, || self.evaluator.add(prediction, target))
                 .with_context(|| format!("scoring {}", target.path.display()))?;
-            let drawing = Drawing { shown: self.shown, target, prediction };
+            let drawing = Drawing { legend: self.legend, target, prediction };
             let record = &self.dataset.records[records[index]];
-            let image = || self.shown.input(self.plan, batch, std::slice::from_ref(record), index);
+            let image = || self.legend.input(self.plan, batch, std::slice::from_ref(record), index);
             if self.pictures.len() < self.num_pictures {
                 self.pictures.push(drawing.large(&image()?));
             }

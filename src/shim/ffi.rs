@@ -109,7 +109,6 @@ unsafe extern "C" {
         length: i64,
         pinned: c_int,
         out: *mut *mut C_tensor,
-        data: *mut *mut u8,
     ) -> *mut c_char;
     pub(crate) fn shim_upload(
         source: *mut C_tensor,

@@ -66,8 +66,8 @@ void shim_start_idle_team(void);
 
 // Writes the CPU tensor in pinned memory to `out`.
 char *shim_pin(tensor source, tensor *out);
-// Writes a new u8 CPU tensor of arbitrary content to `out`, and where its bytes are to `data`.
-char *shim_host_bytes(int64_t length, int pinned, tensor *out, uint8_t **data);
+// Writes a new u8 CPU tensor of arbitrary content to `out`.
+char *shim_host_bytes(int64_t length, int pinned, tensor *out);
 // Writes CPU tensors on a CUDA device to `out`, copied on the current stream, or on a stream of their own.
 char *shim_upload(tensor source, int device_index, tensor *out);
 char *shim_upload_ahead(size_t n, tensor *sources, int device_index, tensor *out);

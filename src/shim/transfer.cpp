@@ -42,11 +42,10 @@ char *shim_pin(tensor source, tensor *out) {
   });
 }
 
-char *shim_host_bytes(int64_t length, int pinned, tensor *out, uint8_t **data) {
+char *shim_host_bytes(int64_t length, int pinned, tensor *out) {
   return guarded([&] {
-    auto bytes = at::empty({length}, at::TensorOptions().dtype(at::kByte).pinned_memory(pinned != 0));
-    *data = bytes.mutable_data_ptr<uint8_t>();
-    *out = new at::Tensor(std::move(bytes));
+    *out = new at::Tensor(
+        at::empty({length}, at::TensorOptions().dtype(at::kByte).pinned_memory(pinned != 0)));
   });
 }
 

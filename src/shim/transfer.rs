@@ -63,14 +63,7 @@ pub fn pin(tensor: &Tensor) -> Result<Tensor, ShimError> {
 
 /// Bytes to fill and then to use as a tensor.
 #[derive(Debug)]
-pub struct HostBytes {
-    tensor: Tensor,
-    data: *mut u8,
-    length: usize,
-}
-
-// SAFETY: `data` points into the memory of `tensor`, which nobody else has.
-unsafe impl Send for HostBytes {}
+pub struct HostBytes(Tensor);
 
 impl HostBytes {
     /// `length` bytes of arbitrary content; in pinned memory if a GPU will read them.
@@ -78,23 +71,23 @@ impl HostBytes {
     /// # Errors
     /// If there is no memory, or pinned memory is wanted and CUDA is not loaded.
     pub fn new(length: usize, pinned: bool) -> Result<Self, ShimError> {
-        let wanted = i64::try_from(length).map_err(|_| ShimError("too many bytes".to_owned()))?;
-        let mut data = std::ptr::null_mut();
+        let length = i64::try_from(length).map_err(|_| ShimError("too many bytes".to_owned()))?;
         let tensor = new_tensor(|out| {
-            // SAFETY: `out` and `data` outlive the call; the memory lives as long as the tensor.
-            unsafe { ffi::shim_host_bytes(wanted, i32::from(pinned), out, &mut data) }
+            // SAFETY: plain values; `out` receives a new tensor.
+            unsafe { ffi::shim_host_bytes(length, i32::from(pinned), out) }
         })?;
-        Ok(Self { tensor, data, length })
+        Ok(Self(tensor))
     }
 
     /// The bytes.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        if self.length == 0 {
+        let length = self.0.numel();
+        if length == 0 {
             return &mut [];
         }
-        // SAFETY: `length` bytes at `data` belong to `tensor`, which is not shared. They are not
-        // initialised by libtorch, but every value of a byte is valid and the pages are the process's own.
-        unsafe { std::slice::from_raw_parts_mut(self.data, self.length) }
+        // SAFETY: a contiguous u8 tensor of the CPU that is not shared. libtorch does not initialise its
+        // bytes, but every value of a byte is valid and the pages are the process's own.
+        unsafe { std::slice::from_raw_parts_mut(self.0.data_ptr().cast(), length) }
     }
 
     /// They as a u8 tensor of `sizes`.
@@ -102,7 +95,7 @@ impl HostBytes {
     /// # Errors
     /// If `sizes` do not multiply to the number of bytes.
     pub fn into_tensor(self, sizes: &[i64]) -> Result<Tensor, tch::TchError> {
-        self.tensor.f_view(sizes)
+        self.0.f_view(sizes)
     }
 }
 

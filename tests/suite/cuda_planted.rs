@@ -4,54 +4,28 @@
 use anyhow::{Result, anyhow};
 use classification as _;
 use rehearsal::{Device, Outcome};
-use serde::{Deserialize, Serialize};
-use sonotune_base::{Category, stop::StopFlag};
+use sonotune_base::stop::StopFlag;
 use sonotune_dataset::TargetNeeds;
 use sonotune_engine::{
-    backbone::Backbone,
     batch::Batch,
-    task::{Evaluator, Prediction, StepOutput, Task, TaskConfig},
+    task::{Evaluator, Prediction, StepOutput, Task},
 };
 use sonotune_run::{ModelSource, TrainOptions, config};
 use sonotune_run_folder::Existing;
-use tch::nn;
+use tch::{Kind, Tensor};
 
-use crate::{cuda_support::tiny, cuda_waits::waits_of_a_step, support::CLASSIFICATION};
+use crate::{
+    cuda_support::tiny, cuda_waits::waits_of_a_step, support::CLASSIFICATION, wrapped_task::Wrapped,
+};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Fault {
-    None,
-    /// A tensor that stays on the CPU meets one on the device.
-    WrongDevice,
-    /// A value is read, so the program waits for it.
-    ReadsValue,
-}
+/// What is done to the loss of a step.
+type Fault = fn(&Batch, &Tensor) -> Result<Tensor>;
 
-/// A task as it is, but for a fault in its training step. Not registered: other tests count what is.
-#[derive(Debug, Serialize, Deserialize)]
-struct Faulty(Box<dyn TaskConfig>, Fault);
-
-impl TaskConfig for Faulty {
-    fn typetag_name(&self) -> &'static str {
-        self.0.typetag_name()
-    }
-
-    fn typetag_deserialize(&self) {}
-
-    fn build(
-        &self,
-        vs: &nn::Path<'_>,
-        backbone: Box<dyn Backbone>,
-        categories: &[Category],
-    ) -> Result<Box<dyn Task>> {
-        Ok(Box::new(FaultyTask(self.0.build(vs, backbone, categories)?, self.1)))
-    }
-}
-
+/// A task as it is, but for a fault in its training step.
 #[derive(Debug)]
-struct FaultyTask(Box<dyn Task>, Fault);
+struct Faulty(Box<dyn Task>, Fault);
 
-impl Task for FaultyTask {
+impl Task for Faulty {
     fn needs(&self) -> TargetNeeds {
         self.0.needs()
     }
@@ -59,18 +33,7 @@ impl Task for FaultyTask {
     fn train_step(&self, batch: &Batch) -> Result<StepOutput> {
         let mut output = self.0.train_step(batch)?;
         let loss = output.losses.first_mut().ok_or_else(|| anyhow!("no loss"))?;
-        match self.1 {
-            Fault::None => {}
-            Fault::WrongDevice => {
-                let pixels =
-                    batch.images.get(0).f_add(&batch.images.get(0).to_device(tch::Device::Cpu))?;
-                loss.value = &loss.value + pixels.mean(tch::Kind::Float) * 0.0;
-            }
-            Fault::ReadsValue => {
-                let value = loss.value.double_value(&[]);
-                loss.value = &loss.value + value * 0.0;
-            }
-        }
+        loss.value = (self.1)(batch, &loss.value)?;
         Ok(output)
     }
 
@@ -83,11 +46,11 @@ impl Task for FaultyTask {
     }
 }
 
-fn train(fault: Fault) {
+fn train(wrap: fn(Box<dyn Task>) -> Box<dyn Task>) {
     let folder = tempfile::tempdir().unwrap();
     let config = tiny(folder.path(), CLASSIFICATION).with("logging.every_steps = 1000").write();
     let mut loaded = config::load(&config, &[]).unwrap();
-    loaded.config.task = Box::new(Faulty(loaded.config.task, fault));
+    loaded.config.task = Wrapped::around(loaded.config.task, wrap);
     let options = TrainOptions {
         existing: Existing::Refuse,
         resume_from: ModelSource::Last,
@@ -102,9 +65,25 @@ fn inside<F: FnOnce()>(body: F) -> Option<Outcome> {
     rehearsal::inside(&Device::new(), || (), body)
 }
 
+fn none(_: &Batch, loss: &Tensor) -> Result<Tensor> {
+    Ok(loss.shallow_clone())
+}
+
+/// A tensor that stays on the CPU meets one on the device.
+fn wrong_device(batch: &Batch, loss: &Tensor) -> Result<Tensor> {
+    let image = batch.images.get(0);
+    let sum = image.f_add(&image.to_device(tch::Device::Cpu))?;
+    Ok(loss + sum.mean(Kind::Float) * 0.0)
+}
+
+/// A value is read, so the program waits for it.
+fn reads_value(_: &Batch, loss: &Tensor) -> Result<Tensor> {
+    Ok(loss + loss.double_value(&[]) * 0.0)
+}
+
 #[test]
 fn without_a_fault_the_run_passes_and_waits_for_nothing() {
-    let Some(outcome) = inside(|| train(Fault::None)) else { return };
+    let Some(outcome) = inside(|| train(|task| Box::new(Faulty(task, none)))) else { return };
     let statistics = outcome.success();
     assert!(statistics.problems.is_empty(), "{:?}", statistics.problems);
     assert_eq!(waits_of_a_step(&statistics), 0);
@@ -112,7 +91,9 @@ fn without_a_fault_the_run_passes_and_waits_for_nothing() {
 
 #[test]
 fn a_tensor_on_the_wrong_device_ends_the_run() {
-    let Some(outcome) = inside(|| train(Fault::WrongDevice)) else { return };
+    let Some(outcome) = inside(|| train(|task| Box::new(Faulty(task, wrong_device)))) else {
+        return;
+    };
     let text = outcome.text();
     assert!(!outcome.output.status.success());
     assert!(text.contains("Expected all tensors to be on the same device"), "{text}");
@@ -120,6 +101,8 @@ fn a_tensor_on_the_wrong_device_ends_the_run() {
 
 #[test]
 fn a_value_read_in_a_step_exceeds_the_budget_of_waits() {
-    let Some(outcome) = inside(|| train(Fault::ReadsValue)) else { return };
+    let Some(outcome) = inside(|| train(|task| Box::new(Faulty(task, reads_value)))) else {
+        return;
+    };
     assert_eq!(waits_of_a_step(&outcome.success()), 1);
 }

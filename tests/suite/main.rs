@@ -47,3 +47,4 @@ mod training;
 mod tutorial;
 mod unusable_data;
 mod us43d_training;
+mod wrapped_task;

@@ -9,24 +9,22 @@ use std::{
 
 use anyhow::{Result, bail};
 use classification as _;
-use serde::{Deserialize, Serialize};
-use sonotune_base::{Category, seed::Rng, stop::StopFlag};
-use sonotune_dataset::{Dataset, TargetNeeds};
+use sonotune_base::{seed::Rng, stop::StopFlag};
+use sonotune_dataset::TargetNeeds;
 use sonotune_engine::{
-    backbone::Backbone,
     batch::{Batch, Target},
     checkpoint,
-    task::{Evaluator, Prediction, StepOutput, Task, TaskConfig},
+    task::{Evaluator, Prediction, StepOutput, Task},
 };
 use sonotune_metrics::Report;
 use sonotune_run::{ModelSource, TrainOptions, config};
 use sonotune_run_folder::Existing;
-use tch::nn;
 
 use crate::{
     resume_oracle::{alone, checkpoints, everything_on},
     small_disk::SmallDisk,
     support::{Copied, metrics, phantoms},
+    wrapped_task::Wrapped,
 };
 
 const STEPS: u64 = 6;
@@ -88,40 +86,7 @@ fn is_on(cause: Cause) -> bool {
     sabotage.as_ref().is_some_and(|s| s.is_on && s.cause == cause)
 }
 
-/// A task as it is, except while it is sabotaged. It is not registered: other tests count what is.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-struct Sabotaged(Box<dyn TaskConfig>);
-
-impl TaskConfig for Sabotaged {
-    fn typetag_name(&self) -> &'static str {
-        self.0.typetag_name()
-    }
-
-    fn typetag_deserialize(&self) {}
-
-    fn build(
-        &self,
-        vs: &nn::Path<'_>,
-        backbone: Box<dyn Backbone>,
-        categories: &[Category],
-    ) -> Result<Box<dyn Task>> {
-        Ok(Box::new(SabotagedTask(self.0.build(vs, backbone, categories)?)))
-    }
-
-    fn learns_from(&self) -> Option<TargetNeeds> {
-        self.0.learns_from()
-    }
-
-    fn check_labels(&self, dataset: &Dataset) -> Result<()> {
-        self.0.check_labels(dataset)
-    }
-
-    fn metric_names(&self) -> Option<Vec<String>> {
-        self.0.metric_names()
-    }
-}
-
+/// A task as it is, except while it is sabotaged.
 #[derive(Debug)]
 struct SabotagedTask(Box<dyn Task>);
 
@@ -273,7 +238,7 @@ fn train(config: &Path, run: &Path, data: &Path, existing: Existing) -> Result<(
     let overrides =
         [set("run_dir", run), set("dataset.root", data), format!("evaluation.every_steps={EVERY}")];
     let mut loaded = config::load(config, &overrides)?;
-    loaded.config.task = Box::new(Sabotaged(loaded.config.task));
+    loaded.config.task = Wrapped::around(loaded.config.task, |task| Box::new(SabotagedTask(task)));
     let options = TrainOptions {
         existing,
         resume_from: ModelSource::Last,

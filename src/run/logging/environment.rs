@@ -4,7 +4,7 @@ use std::{fs, time::SystemTime};
 
 use tch::Device;
 
-use crate::gpus;
+use crate::gpus::{self, value_of};
 use sonotune_engine::device::{AttentionBackend, Place};
 use sonotune_run_folder::Environment;
 
@@ -52,22 +52,16 @@ fn read_line(path: &str) -> Option<String> {
     Some(text.lines().next()?.trim().to_owned()).filter(|line| !line.is_empty())
 }
 
-fn value_of(text: &str, key: &str, separator: char) -> Option<String> {
-    text.lines().find_map(|line| {
-        let (name, value) = line.split_once(separator)?;
-        (name.trim() == key).then(|| value.trim().trim_matches('"').to_owned())
-    })
-}
-
 fn cpu_model() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
-    value_of(&text, "model name", ':').or_else(|| value_of(&text, "CPU part", ':'))
+    let value = |key| value_of(&text, key, ':').map(str::to_owned);
+    value("model name").or_else(|| value("CPU part"))
 }
 
 fn operating_system() -> String {
     let distribution = fs::read_to_string("/etc/os-release")
         .ok()
-        .and_then(|text| value_of(&text, "PRETTY_NAME", '='));
+        .and_then(|text| value_of(&text, "PRETTY_NAME", '=').map(str::to_owned));
     let kernel = read_line("/proc/sys/kernel/osrelease");
     let kernel = kernel.map(|version| format!("{} {version}", std::env::consts::OS));
     [distribution, kernel, Some(std::env::consts::ARCH.to_owned())]
