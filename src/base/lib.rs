@@ -9,6 +9,7 @@ pub mod fs;
 pub mod id;
 pub mod image_io;
 pub mod json;
+pub mod launch;
 pub mod masks;
 pub mod names;
 pub mod panics;
