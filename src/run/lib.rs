@@ -27,6 +27,7 @@ mod prepared;
 mod report;
 mod scored_images;
 mod scoring;
+mod sent;
 mod skipped;
 mod splits;
 mod stored_notes;
