@@ -18,6 +18,8 @@ fn main() {
         "guard.h",
         "shim.h",
         "vectorized.h",
+        // A folder: any of its files.
+        "distributed",
     ] {
         println!("cargo::rerun-if-changed={file}");
     }
@@ -40,7 +42,12 @@ fn main() {
         .opt_level(2)
         // Debug information for libtorch's headers takes longer to write than all the code to compile.
         .debug(false)
+        .define("USE_DISTRIBUTED", None)
+        .define("USE_C10D", None)
+        .define("USE_C10D_GLOO", None)
+        .include("distributed/headers")
         .file("unit.cpp")
+        .file("distributed/unit.cpp")
         .compile("torch_shim");
     println!("cargo::rustc-link-search=native={lib}");
     println!("cargo::rustc-link-lib=torch_cpu");

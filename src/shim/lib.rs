@@ -1,6 +1,6 @@
 //! Safe wrappers for parts of libtorch that tch does not cover: bf16 autocast, fused optimiser steps,
 //! clipping without a host sync, attention and sampling kernels for the CPU, determinism, the choice of
-//! CUDA's kernels, loading of CUDA, copies that nobody waits for, and memory statistics.
+//! CUDA's kernels, loading of CUDA, copies that nobody waits for, memory statistics, and data parallel by c10d.
 //!
 //! The only crate of the workspace that may use `unsafe`.
 
@@ -11,6 +11,7 @@ mod checkpoint;
 mod cuda;
 mod deformable;
 mod determinism;
+mod distributed;
 mod ffi;
 mod memory;
 mod optim;
@@ -37,6 +38,7 @@ pub use determinism::{
     Determinism, alert_not_deterministic, nondeterministic_operators, record_nondeterministic,
     set_determinism,
 };
+pub use distributed::{Bucket, Pending, ProcessGroup, ReduceOp, Reducer, Store};
 pub use memory::keep_freed_memory;
 pub use optim::{
     AdamW, AdamWTensors, Sgd, SgdTensors, clear_grads, fused_adamw, fused_sgd, lerp, scale,
