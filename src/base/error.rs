@@ -37,6 +37,22 @@ impl ErrorKind {
             Self::Interrupted => 130,
         }
     }
+
+    /// The kind whose processes exit with `code`.
+    #[must_use]
+    pub fn of_exit_code(code: u8) -> Option<Self> {
+        [
+            Self::Config,
+            Self::Data,
+            Self::Weights,
+            Self::NonFinite,
+            Self::Storage,
+            Self::Memory,
+            Self::Interrupted,
+        ]
+        .into_iter()
+        .find(|kind| kind.exit_code() == code)
+    }
 }
 
 /// An error that a user can act on: which file, key, line or image; expected and got; what to do.
@@ -50,6 +66,11 @@ pub struct Error {
 }
 
 impl Error {
+    /// An error of a kind that is known only when the program runs.
+    pub fn of_kind(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
     /// An error in the config, an override or an argument.
     pub fn config(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Config, message: message.into() }

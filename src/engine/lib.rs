@@ -19,6 +19,7 @@ pub mod loader;
 pub mod nn;
 pub mod optim;
 mod out_of_memory;
+pub mod parallel;
 mod pixels;
 pub mod prelude;
 pub mod task;

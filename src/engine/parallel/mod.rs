@@ -1,0 +1,3 @@
+//! Data parallel: several processes train one model.
+
+pub mod monitor;
