@@ -16,6 +16,7 @@ pub mod panics;
 pub mod pattern;
 pub mod pickle;
 pub mod seed;
+pub mod signals;
 pub mod stop;
 mod storage;
 pub mod unicode;

@@ -142,7 +142,14 @@ fn dispatch(verb: Verb) -> Result<()> {
 fn join(config: &RunConfig) -> Result<Arc<Ranks>> {
     let ranks = match Launch::of_this_process()? {
         None => Ranks::alone(),
-        Some(launch) => Ranks::join(&launch, &config.parallel)?,
+        Some(launch) => {
+            let is_first = launch.rank == 0;
+            Ranks::join(&launch, &config.parallel, move |failure| {
+                if is_first {
+                    eprintln!("error: {failure}");
+                }
+            })?
+        }
     };
     Ok(Arc::new(ranks))
 }

@@ -13,10 +13,12 @@
 mod config;
 mod fault;
 mod gradients;
+pub mod monitor;
 mod ranks;
 
 pub use config::ParallelConfig;
 pub use fault::Fault;
 pub(crate) use gradients::Combined;
 pub use gradients::Gradients;
+pub use monitor::Phase;
 pub use ranks::Ranks;

@@ -1,7 +1,7 @@
 //! A process's place in its group, and how the group agrees.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -9,7 +9,10 @@ use anyhow::{Context, Result, anyhow};
 use serde::{Serialize, de::DeserializeOwned};
 use tch::{Device, Kind, Tensor};
 
-use super::{Fault, ParallelConfig};
+use super::{
+    Fault, ParallelConfig,
+    monitor::{Monitor, Phase, Watching, of_start},
+};
 use crate::{
     device::Local,
     loader::{Exchange, Share},
@@ -43,6 +46,8 @@ struct Group {
     gradients: OnceLock<ProcessGroup>,
     store: Store,
     timeout: Duration,
+    /// `None` once this process has done its work.
+    monitor: Mutex<Option<Monitor>>,
 }
 
 /// A group of its own, since loaders run ahead of the steps.
@@ -62,28 +67,40 @@ impl Ranks {
         Self::default()
     }
 
-    /// Joins the group that `launch` describes.
+    /// Joins the group that `launch` describes. `report` writes a line about a failure that the main thread
+    /// does not survive to report.
     ///
     /// # Errors
     /// If the others do not come within the timeout, or libtorch cannot connect them.
-    pub fn join(launch: &Launch, config: &ParallelConfig) -> Result<Self> {
+    pub fn join(
+        launch: &Launch,
+        config: &ParallelConfig,
+        report: impl Fn(&str) + Send + 'static,
+    ) -> Result<Self> {
         let timeout = Duration::from_secs(config.timeout_seconds);
         let &Launch { rank, world_size, master_port, .. } = launch;
         let local = Local { rank: launch.local_rank, world_size: launch.local_world_size };
         let hosts = launch.store == StoreHost::FirstRank && rank == 0;
-        let store = Store::tcp(&launch.master_addr, master_port, hosts, timeout);
-        let store = store.with_context(|| {
-            format!(
-                "rank {rank} cannot reach the store of the group at {}:{master_port}",
-                launch.master_addr
-            )
-        })?;
-        // What an earlier attempt of a restarted group left behind is not read.
-        let store = store.prefixed(&format!("sonotune/{}", launch.restart_count));
+        let connect = |serves: bool| {
+            let store = Store::tcp(&launch.master_addr, master_port, serves, timeout);
+            let store = store.with_context(|| {
+                let address = &launch.master_addr;
+                format!(
+                    "rank {rank} cannot reach the store of its group at {address}:{master_port}"
+                )
+            })?;
+            // What an earlier start of the group left behind is not read.
+            Ok::<_, anyhow::Error>(of_start(&store, launch.restart_count))
+        };
+        let store = connect(hosts)?;
+        let watching =
+            Watching { rank, world_size, timeout, store: launch.store, report: Box::new(report) };
+        let monitor = Mutex::new(Some(Monitor::start(&connect(false)?, watching)?));
         let gloo = |name: &str| gloo(&store, name, (rank, world_size), timeout);
         let (host, loader) = (gloo("host")?, Arc::new(LoaderGroup(gloo("loader")?)));
         let gradients = OnceLock::new();
-        let group = Group { rank, world_size, local, host, loader, gradients, store, timeout };
+        let group =
+            Group { rank, world_size, local, host, loader, gradients, store, timeout, monitor };
         Ok(Self { group: Some(group) })
     }
 
@@ -104,6 +121,61 @@ impl Ranks {
         // Set only here, once.
         let _ = group.gradients.set(gradients);
         Ok(())
+    }
+
+    /// Says how far this process is, in case others wait for it.
+    pub fn progress(&self, step: u64, phase: Phase) {
+        self.with_monitor(|monitor| monitor.progress(step, phase));
+    }
+
+    /// Ends the work of this process with `result`. An error is told to the others, which then end as well;
+    /// one that comes from them says which process failed and why.
+    ///
+    /// # Errors
+    /// That of `result`.
+    pub fn close<T>(&self, result: Result<T>) -> Result<T> {
+        match result {
+            Ok(value) => {
+                let monitor = self.group.as_ref().and_then(|group| lock(&group.monitor).take());
+                monitor.into_iter().for_each(Monitor::finish);
+                Ok(value)
+            }
+            Err(error) => {
+                let error = self.explain(error);
+                self.with_monitor(|monitor| monitor.announce(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// An error with its reason: if it comes from an exchange with others, which process failed, as far as is
+    /// known.
+    #[must_use]
+    pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let Some(group) = &self.group else { return error };
+        // Only an exchange fails for the reasons of others.
+        if error.downcast_ref::<ShimError>().is_none() {
+            return error;
+        }
+        match &*lock(&group.monitor) {
+            Some(monitor) => monitor.explain(error),
+            None => error,
+        }
+    }
+
+    fn with_monitor(&self, work: impl FnOnce(&Monitor)) {
+        let Some(group) = &self.group else { return };
+        if let Some(monitor) = &*lock(&group.monitor) {
+            work(monitor);
+        }
+    }
+
+    /// The result of a collective. While it waits, this process is not the one that hangs.
+    pub(crate) fn waiting<T>(&self, wait: impl FnOnce() -> Result<T, ShimError>) -> Result<T> {
+        self.with_monitor(|monitor| monitor.waits(true));
+        let result = wait();
+        self.with_monitor(|monitor| monitor.waits(false));
+        result.map_err(|error| self.explain(error.into()))
     }
 
     /// From 0.
@@ -164,7 +236,8 @@ impl Ranks {
     /// If a process has ended or does not answer in time.
     pub fn tell<T: Serialize + DeserializeOwned>(&self, mine: T) -> Result<Vec<T>> {
         let Some(group) = &self.group else { return Ok(vec![mine]) };
-        let all = self.explained(group.host.all_gather_bytes(&serde_json::to_vec(&mine)?))?;
+        let said = serde_json::to_vec(&mine)?;
+        let all = self.waiting(|| group.host.all_gather_bytes(&said))?;
         all.iter().map(|said| read(said)).collect()
     }
 
@@ -184,7 +257,7 @@ impl Ranks {
     pub fn gather(&self, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
         match &self.group {
             None => Ok(vec![mine]),
-            Some(group) => self.explained(group.host.gather_bytes(&mine, 0)),
+            Some(group) => self.waiting(|| group.host.gather_bytes(&mine, 0)),
         }
     }
 
@@ -249,7 +322,7 @@ impl Ranks {
     pub(crate) fn any(&self, mine: &[u8]) -> Result<Vec<u8>> {
         let Some(group) = &self.group else { return Ok(mine.to_vec()) };
         let tensor = Tensor::from_slice(mine);
-        self.explained(group.host.all_reduce(&tensor, ReduceOp::Max))?;
+        self.waiting(|| group.host.all_reduce(&tensor, ReduceOp::Max))?;
         Ok(Vec::try_from(tensor)?)
     }
 
@@ -259,7 +332,7 @@ impl Ranks {
     /// Same errors as [`tell`](Self::tell).
     pub(crate) fn add_up(&self, tensor: &Tensor) -> Result<()> {
         let Some(gradients) = self.of_gradients() else { return Ok(()) };
-        self.explained(gradients.all_reduce(tensor, ReduceOp::Sum))
+        self.waiting(|| gradients.all_reduce(tensor, ReduceOp::Sum))
     }
 
     /// Gives the tensors of all processes the values of rank 0.
@@ -268,7 +341,7 @@ impl Ranks {
     /// Same errors as [`tell`](Self::tell).
     pub fn broadcast(&self, tensors: &[Tensor]) -> Result<()> {
         let Some(gradients) = self.of_gradients() else { return Ok(()) };
-        self.explained(gradients.broadcast(tensors, 0))
+        self.waiting(|| gradients.broadcast(tensors, 0))
     }
 
     /// A number that is the same for equal `tensors`, to notice when processes have drifted apart.
@@ -282,11 +355,6 @@ impl Ranks {
             .collect::<Result<_>>()?;
         Ok(Tensor::f_stack(&sums, 0)?.f_sum(Kind::Double)?.f_double_value(&[])?)
     }
-
-    /// The result of a collective; its error says which process failed, as far as is known.
-    pub(crate) fn explained<T>(&self, result: Result<T, ShimError>) -> Result<T> {
-        Ok(result?)
-    }
 }
 
 /// A group for tensors of the CPU.
@@ -299,6 +367,10 @@ fn gloo(
     ProcessGroup::gloo(&store.prefixed(name), rank, world_size, timeout).with_context(|| {
         format!("rank {rank} of {world_size} cannot connect to the others ({name})")
     })
+}
+
+fn lock(monitor: &Mutex<Option<Monitor>>) -> MutexGuard<'_, Option<Monitor>> {
+    monitor.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read<T: DeserializeOwned>(said: &[u8]) -> Result<T> {

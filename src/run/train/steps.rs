@@ -17,7 +17,7 @@ use sonotune_engine::{
     determinism,
     loader::{LoadPlan, Loader, starved::Watch},
     optim::groups,
-    parallel::Ranks,
+    parallel::{Phase, Ranks},
     trainer::{StepValues, Trainer},
 };
 use sonotune_metrics::Report;
@@ -87,6 +87,7 @@ impl Run<'_> {
     /// The batches of the next step.
     fn load(&mut self, feed: &mut Feed) -> Result<Vec<Batch>> {
         feed.begin = Instant::now();
+        self.ranks.progress(self.progress.step, Phase::Loading);
         let mut batches = Vec::new();
         for _ in 0..self.config.train.accumulate_batches {
             let batch = feed.loader.next().context("the training loader never ends")?;
@@ -107,6 +108,7 @@ impl Run<'_> {
     fn step(&mut self, feed: &mut Feed, batches: Vec<Batch>) -> Result<StepValues> {
         let images = batches.iter().map(|batch| batch.images_of_step() as u64).sum();
         let step = self.progress.step;
+        self.ranks.progress(step, Phase::Computing);
         let values = determinism::guarded(
             || format!("training step {step}"),
             || self.trainer.step(step, batches),
@@ -129,6 +131,7 @@ impl Run<'_> {
             watch: embed::Watch { logger: self.logger, stop },
             ranks: self.ranks,
         };
+        self.ranks.progress(self.progress.step, Phase::Embedding);
         let embeddings = filling.fill(train_set, self.val_set.map(AsRef::as_ref))?;
         self.plan.embeddings = Some(Arc::new(embeddings));
         Ok(())
@@ -169,6 +172,7 @@ impl Run<'_> {
     fn save(&mut self, due: &Due) -> Result<()> {
         // No checkpoint may hold weights that a non-finite value has touched.
         self.trainer.check_finite()?;
+        self.ranks.progress(self.progress.step, Phase::Saving);
         self.require_no_drift()?;
         self.progress.evaluation_pending = due.evaluation && self.val_set.is_some();
         self.write_checkpoint(false)
@@ -193,6 +197,7 @@ impl Run<'_> {
         }
         // An evaluation may need more memory than a step: the process may be killed for it.
         self.writer.wait()?;
+        self.ranks.progress(self.progress.step, Phase::Evaluating);
         let is_best = self.evaluate()?;
         self.progress.evaluation_pending = false;
         self.write_checkpoint(is_best)
