@@ -40,6 +40,7 @@ mod real_datasets;
 mod report;
 mod resume_killed;
 mod resume_oracle;
+mod resume_or_start;
 mod scored_images;
 mod small_disk;
 mod support;
