@@ -141,5 +141,6 @@ fn plan(resample: Resample, num_workers: usize) -> LoadPlan {
         embeddings: None,
         pixels: Default::default(),
         preparation: None,
+        share: Default::default(),
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use mask2former::{
     head::LayerOutput,
     matcher::{MatchCosts, Objects, assign, match_costs},
-    points::{PointRules, uniform},
+    points::{PointRules, Stream, uniform},
 };
 use measure::Case;
 use serde_json::{self, Value, json};
@@ -118,7 +118,7 @@ fn matching(count: i64) -> Result<Value> {
     measure::seconds(REPEATS, || {
         for layer in 0..PREDICTIONS {
             let mut draw = |purpose, shape: &[i64]| {
-                Tensor::from_slice(&uniform(0, purpose, shape.iter().product())).view(shape)
+                Tensor::from_slice(&uniform(Stream::default(), purpose, shape)).view(shape)
             };
             let at = (layer, 0);
             let found = match_costs(&output, &features, &objects, at, (costs, rules), &mut draw)?;

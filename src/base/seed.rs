@@ -28,6 +28,11 @@ impl Rng {
         mix(self.0)
     }
 
+    /// Goes on as if `draws` numbers of 64 bits had been drawn.
+    pub fn skip(&mut self, draws: u64) {
+        self.0 = self.0.wrapping_add(GOLDEN.wrapping_mul(draws));
+    }
+
     /// Uniform in `[0, 1)`, 53 bits.
     pub fn uniform(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
@@ -93,6 +98,16 @@ mod tests {
         assert_ne!(draw(1, &[2, 3]), draw(1, &[3, 2]));
         assert_ne!(draw(1, &[2, 3]), draw(2, &[2, 3]));
         assert_ne!(draw(1, &[2]), draw(1, &[2, 0]));
+    }
+
+    #[test]
+    fn skipped_draws_are_those_that_would_have_come() {
+        let (mut all, mut part) = (Rng::at(7, &[1]), Rng::at(7, &[1]));
+        for _ in 0..5 {
+            all.next_u64();
+        }
+        part.skip(5);
+        assert_eq!(part.next_u64(), all.next_u64());
     }
 
     #[test]

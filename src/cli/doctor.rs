@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use sonotune_engine::device::{self, AttentionBackend, DeviceChoice, Precision, autocast};
+use sonotune_engine::device::{self, AttentionBackend, DeviceChoice, Local, Precision, autocast};
 use sonotune_run::logging::environment;
 use sonotune_run::{
     doctor::{self, Check, Status, probe::Probe},
@@ -66,7 +66,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<()> {
 
 fn examine(args: &DoctorArgs) -> Findings {
     // An unavailable device is one of the findings; everything else is then checked on the CPU.
-    let (device, words, refused) = match device::choose(args.device) {
+    let (device, words, refused) = match device::choose(args.device, Local::default()) {
         Ok(chosen) => (chosen.device, chosen.reason, false),
         Err(error) => (Device::Cpu, error.to_string(), true),
     };

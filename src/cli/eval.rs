@@ -36,8 +36,11 @@ pub(super) struct EvalArgs {
 
 pub(super) fn run(args: &EvalArgs) -> Result<()> {
     let (loaded, source) = args.model.load(&args.overrides, config::load)?;
-    let run::Evaluated { record, shown } =
-        run::evaluate(&loaded, &EvalOptions { split: args.split, source })?;
+    let ranks = super::join(&loaded.config)?;
+    let options = EvalOptions { split: args.split, source, ranks };
+    let Some(run::Evaluated { record, shown }) = run::evaluate(&loaded, &options)? else {
+        return Ok(());
+    };
     let json = serde_json::to_string_pretty(&record)?;
     let scores = RunFiles::of(&loaded.config.run_dir).scores(args.split);
     let path = args.out.clone().unwrap_or(scores);

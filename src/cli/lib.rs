@@ -23,6 +23,7 @@ macro_rules! eprintln {
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::Result;
@@ -31,12 +32,13 @@ use serde::Serialize;
 
 use sonotune_base::{
     Error,
-    launch::{BY_SONOTUNE, STARTED_BY},
+    launch::{BY_SONOTUNE, Launch, STARTED_BY},
     signals,
 };
+use sonotune_engine::parallel::Ranks;
 use sonotune_run::{
     ModelSource,
-    config::{self as run_config, Loaded},
+    config::{self as run_config, Loaded, RunConfig},
 };
 use sonotune_run_folder::RunFiles;
 
@@ -163,6 +165,15 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::List(args) => list::run(&args),
     }
+}
+
+/// The processes that this one works with, as its environment says.
+fn join(config: &RunConfig) -> Result<Arc<Ranks>> {
+    let ranks = match Launch::of_this_process()? {
+        None => Ranks::alone(),
+        Some(launch) => Ranks::join(&launch, &config.parallel)?,
+    };
+    Ok(Arc::new(ranks))
 }
 
 /// The config of the run in `run_dir`, which may have been moved since.

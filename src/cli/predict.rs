@@ -90,7 +90,8 @@ fn score(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(args: &PredictArgs) -> Result<()> {
     let (loaded, source) = args.model.load(&args.overrides, config::load_for_prediction)?;
-    let record = run::predict(
+    let ranks = super::join(&loaded.config)?;
+    let predicted = run::predict(
         &loaded,
         &PredictOptions {
             images: args.images.clone(),
@@ -101,8 +102,10 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
             masks: args.masks,
             pictures: !args.no_pictures,
             overwrite: args.overwrite,
+            ranks,
         },
     )?;
+    let Some(record) = predicted else { return Ok(()) };
     crate::present(args.json, &record, print)?;
     if record.failures.is_empty() {
         return Ok(());

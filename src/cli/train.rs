@@ -75,9 +75,15 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         which => super::model_source(which),
     };
     let stop = StopFlag::from_signals()?;
-    let options = TrainOptions { existing, resume_from, changed_data: args.changed_data, stop };
+    let options = TrainOptions {
+        existing,
+        resume_from,
+        changed_data: args.changed_data,
+        stop,
+        ranks: super::join(&loaded.config)?,
+    };
     let outcome = run::train(&loaded, &options)?;
-    if args.json {
+    if args.json && options.ranks.is_first() {
         println!("{}", serde_json::to_string_pretty(&outcome)?);
     }
     Ok(())

@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     backbone::{Backbone, BackboneSpec},
+    loader::Share,
     pixels::RawPixels,
     upload,
 };
@@ -70,8 +71,38 @@ pub struct Batch {
     /// What the task's [`Preparation`] made of the batch; a task accesses it through
     /// [`Batch::prepared`].
     pub(crate) prepared: Option<Box<dyn Prepared>>,
-    /// From (run seed, step): whatever a task draws, it draws from this.
+    /// From (run seed, step): whatever a task draws, it draws from this and the place of an image in the
+    /// whole batch, [`Elsewhere::first_image`] plus its index here.
     pub seed: u64,
+    /// The images of the step's batch that other processes have.
+    pub elsewhere: Elsewhere,
+}
+
+/// The part of a step's batch that other processes have; empty with one process.
+///
+/// What a task draws must not depend on how many processes share a batch. So it counts images, and whatever
+/// else its draws depend on, from the first of the whole batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// For each image that comes before those here, in the order of the batch: what
+    /// [`Preparation::counts`] gave for it.
+    pub before: Vec<usize>,
+    /// The same for the images that come after.
+    pub after: Vec<usize>,
+}
+
+impl Elsewhere {
+    /// The part of a batch of `size` images that `share` leaves to others, with counts of 0.
+    pub(crate) fn of(share: &Share, size: usize) -> Self {
+        let own = share.own(size);
+        Self { before: vec![0; own.start], after: vec![0; size - own.end] }
+    }
+
+    /// Place in the whole batch of the first image that is here.
+    #[must_use]
+    pub fn first_image(&self) -> usize {
+        self.before.len()
+    }
 }
 
 impl Target {
@@ -112,7 +143,8 @@ impl Batch {
     /// A batch of `[B, 3, H, W]` f32 images as the network takes them.
     #[must_use]
     pub fn new(images: Tensor, targets: Vec<Target>, seed: u64) -> Self {
-        Self { images, raw: None, features: None, targets, prepared: None, seed }
+        let elsewhere = Elsewhere::default();
+        Self { images, raw: None, features: None, targets, prepared: None, seed, elsewhere }
     }
 
     /// The same batch, tensors share their storage; without what was prepared for it, which a task
@@ -129,6 +161,7 @@ impl Batch {
                 .map(|levels| levels.iter().map(Tensor::shallow_clone).collect()),
             targets: self.targets.iter().map(Target::shallow_clone).collect(),
             seed: self.seed,
+            elsewhere: self.elsewhere.clone(),
         }
     }
 
@@ -156,6 +189,12 @@ impl Batch {
         let values: Vec<f64> =
             self.targets.iter().map(|target| target.value(name)).collect::<Result<_>>()?;
         Ok(upload(&Tensor::from_slice(&values).f_to_kind(Kind::Float)?, self.images.device()))
+    }
+
+    /// Number of images that the step's batch has in all processes.
+    #[must_use]
+    pub fn images_of_step(&self) -> usize {
+        self.elsewhere.before.len() + self.targets.len() + self.elsewhere.after.len()
     }
 
     /// The first `count` images, padded as the batch is.
@@ -265,6 +304,16 @@ pub trait Preparation: Debug + Send + Sync {
     /// # Errors
     /// If the batch cannot be used for training; names the image.
     fn prepare(&self, batch: &Batch) -> Result<Box<dyn Prepared>>;
+
+    /// Number of things in each image that the draws for other images depend on, such as its objects if
+    /// numbers are drawn for one object after another. Other processes find them in [`Elsewhere`]; called
+    /// only if there are some, before [`prepare`](Self::prepare).
+    ///
+    /// # Errors
+    /// If the batch cannot be used for training; names the image.
+    fn counts(&self, batch: &Batch) -> Result<Vec<usize>> {
+        Ok(vec![0; batch.targets.len()])
+    }
 }
 
 /// What a [`Preparation`] makes of a batch; [`Batch::prepared`] gives it back to the task.

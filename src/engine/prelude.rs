@@ -17,8 +17,10 @@ pub use {inventory, serde, serde_json, tch, typetag};
 
 pub use crate::{
     backbone::{Backbone, BackboneConfig, BackboneSpec, Level},
-    batch::{Batch, Preparation, Prepared, Target},
+    batch::{Batch, Elsewhere, Preparation, Prepared, Target},
     nn::Dims,
-    task::{Answer, Evaluator, Instance, Loss, Prediction, StepOutput, Task, TaskConfig},
+    task::{
+        Answer, Evaluator, Instance, Loss, Over, Prediction, Scalar, StepOutput, Task, TaskConfig,
+    },
     upload,
 };

@@ -4,11 +4,14 @@
 //! `type`), [`Task`] for the model, and [`Evaluator`] for its metrics. The engine does the rest.
 
 pub mod instances;
+mod step_output;
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use anyhow::Result;
-use tch::{Tensor, nn};
+use tch::nn;
+
+pub use step_output::{Loss, Over, Scalar, StepOutput};
 
 use crate::{
     backbone::Backbone,
@@ -123,6 +126,9 @@ pub trait Task: Debug + Send {
     /// Forward pass and losses of one training batch. The engine sums `weight · value`, checks,
     /// differentiates and logs.
     ///
+    /// Names of losses and scalars must be the same for every batch: with several processes, the engine
+    /// combines values of the same name.
+    ///
     /// # Errors
     /// If the batch cannot be used for training; names the image.
     fn train_step(&self, batch: &Batch) -> Result<StepOutput>;
@@ -139,34 +145,6 @@ pub trait Task: Debug + Send {
     /// # Errors
     /// When there is nothing that could be scored.
     fn evaluator(&self) -> Result<Box<dyn Evaluator>>;
-}
-
-/// One named term of the training loss.
-#[derive(Debug)]
-pub struct Loss {
-    /// As upstream logs it, e.g. `loss_focal`; appears as `train/<name>`.
-    pub name: String,
-    /// 0-d, differentiable.
-    pub value: Tensor,
-    /// Factor in the sum.
-    pub weight: f64,
-}
-
-/// What one training step yields.
-#[derive(Debug, Default)]
-pub struct StepOutput {
-    /// Terms of the loss; at least one.
-    pub losses: Vec<Loss>,
-    /// Further 0-d values to log, e.g. a batch accuracy. Not differentiated.
-    pub scalars: Vec<(String, Tensor)>,
-}
-
-impl StepOutput {
-    /// A step of one loss, of weight 1: `value` is 0-d and differentiable.
-    pub fn loss(name: impl Into<String>, value: Tensor) -> Self {
-        let losses = vec![Loss { name: name.into(), value, weight: 1.0 }];
-        Self { losses, scalars: Vec::new() }
-    }
 }
 
 /// What a model predicts for one image. A task fills in the parts it predicts.

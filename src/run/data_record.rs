@@ -49,6 +49,19 @@ impl DataRecord {
         Self { splits: splits.into_iter().filter_map(record).collect() }
     }
 
+    /// A hash of what must be the same for all processes of a run: annotations, and sizes of files.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub(crate) fn digest(&self) -> Result<String> {
+        let of_split = |record: &SplitRecord| {
+            let sizes: Vec<u64> = record.files.iter().map(|&(size, _)| size).collect();
+            (record.split, record.annotations_sha256.clone(), sizes)
+        };
+        let all: Vec<_> = self.splits.iter().map(of_split).collect();
+        Ok(sha256(&serde_json::to_vec(&all)?))
+    }
+
     /// Writes it into the folder of the run.
     ///
     /// # Errors

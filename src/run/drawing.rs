@@ -30,16 +30,17 @@ impl<'a> Legend<'a> {
         Self { categories: &model.categories, min_score, input: &model.spec.input }
     }
 
-    /// The input at `index` of a batch. If the batch holds features, it is decoded from its record,
-    /// `record`.
+    /// The input at an index of a batch. If the batch holds features, or another process had it, it is
+    /// decoded from its record, `record`.
     pub(super) fn input(
         self,
         plan: &LoadPlan,
-        batch: &Batch,
+        batch: Option<(&Batch, usize)>,
         record: &[Record],
-        index: usize,
     ) -> Result<RgbImage> {
-        if batch.features.is_none() {
+        if let Some((batch, index)) = batch
+            && batch.features.is_none()
+        {
             let size = batch.targets[index].input_size;
             return pictures::denormalise(&batch.image(index), size, self.input);
         }

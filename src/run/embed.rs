@@ -1,7 +1,7 @@
 //! Computes the embeddings missing from a run's cache, before its first step.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -32,6 +32,7 @@ use sonotune_engine::{
     batch::Batch,
     embedding_cache::{EmbeddingCacheConfig, EmbeddingDtype, Embeddings, Entry, Found},
     loader::{LoadPlan, Loader},
+    parallel::Ranks,
 };
 
 /// Refuses a cache whose embeddings would not be a function of each image alone.
@@ -86,6 +87,8 @@ pub(super) struct Filling<'a> {
     /// Plan of the run; without embeddings.
     pub(super) plan: &'a LoadPlan,
     pub(super) watch: Watch<'a>,
+    /// The processes that fill it together, each a part.
+    pub(super) ranks: &'a Ranks,
 }
 
 /// Where progress is reported, and who may request a stop.
@@ -100,6 +103,13 @@ struct Wanted<'a> {
     record: &'a Record,
     flipped: bool,
     file: PathBuf,
+}
+
+/// What is in the cache.
+struct Looked<'a> {
+    missing: Vec<Wanted<'a>>,
+    stored: usize,
+    stored_bytes: u64,
 }
 
 impl Filling<'_> {
@@ -119,20 +129,14 @@ impl Filling<'_> {
             precision: self.model.precision,
             dtype: self.cache.dtype,
         })?;
-        let images = self.watch.hash(train, val)?;
+        let images = self.hash(train, val)?;
         let files = |(image, content): (PathBuf, ContentHash)| {
             let file = |flipped| key.file(&self.cache.dir, &content, flipped);
             (image, [false, true].map(file))
         };
         let embeddings = Embeddings::new(images.into_iter().map(files).collect());
         let wanted = wanted(train, val, &self.model.config.augment, &embeddings);
-        let (mut missing, mut stored, mut stored_bytes) = (Vec::new(), 0, 0);
-        for (wanted, bytes) in self.watch.look(wanted)? {
-            match bytes {
-                Some(bytes) => (stored, stored_bytes) = (stored + 1, stored_bytes + bytes),
-                None => missing.push(wanted),
-            }
-        }
+        let Looked { missing, stored, stored_bytes } = self.look(wanted)?;
         if !missing.is_empty() {
             self.watch.logger.info(&format!(
                 "embedding cache {}: computing the missing {} of {}",
@@ -141,7 +145,9 @@ impl Filling<'_> {
                 missing.len() + stored
             ));
         }
-        let computed_bytes = self.compute(&missing, &variables)?;
+        // Each process reads what the others have written.
+        let computed = self.ranks.agree(self.compute(&missing, &variables))?;
+        let computed_bytes: u64 = self.ranks.tell(computed)?.into_iter().sum();
         self.watch.logger.prepared();
         self.watch.logger.info(&format!(
             "embedding cache {}: {} computed ({}), {stored} already there ({})",
@@ -151,6 +157,47 @@ impl Filling<'_> {
             words::bytes(stored_bytes)
         ));
         Ok(embeddings)
+    }
+
+    /// The hash of every image: each process reads a part of the files.
+    fn hash(
+        &self,
+        train: &Dataset,
+        val: Option<&Dataset>,
+    ) -> Result<HashMap<PathBuf, ContentHash>> {
+        let paths: BTreeSet<&Path> = [Some(train), val]
+            .into_iter()
+            .flatten()
+            .flat_map(|dataset| &dataset.records)
+            .map(|record| record.path.as_path())
+            .collect();
+        let own: Vec<&Path> = paths
+            .iter()
+            .copied()
+            .skip(self.ranks.rank())
+            .step_by(self.ranks.world_size())
+            .collect();
+        let hashes = self.ranks.tell(self.ranks.agree(self.watch.hash(&own))?)?;
+        let mut of_ranks: Vec<_> = hashes.into_iter().map(Vec::into_iter).collect();
+        // Dealt out one by one, they come back so.
+        let mut ranks = (0..self.ranks.world_size()).cycle();
+        let mut next = || of_ranks.get_mut(ranks.next()?)?.next();
+        let images =
+            paths.into_iter().map(|path| Some((path.to_owned(), next()?))).collect::<Option<_>>();
+        images.context("another process has fewer images")
+    }
+
+    /// Which embeddings are there: each process looks at a part of them.
+    fn look<'w>(&self, wanted: Vec<Wanted<'w>>) -> Result<Looked<'w>> {
+        let share = |index: usize| index % self.ranks.world_size() == self.ranks.rank();
+        let own: Vec<(usize, &Wanted<'_>)> =
+            wanted.iter().enumerate().filter(|&(index, _)| share(index)).collect();
+        let found = self.ranks.tell(self.ranks.agree(self.watch.look(&own))?)?;
+        let there: HashMap<usize, u64> = found.into_iter().flatten().collect();
+        let stored_bytes = there.values().sum();
+        let is_missing = |&(index, _): &(usize, Wanted<'_>)| !there.contains_key(&index);
+        let missing = wanted.into_iter().enumerate().filter(is_missing).map(|(_, w)| w).collect();
+        Ok(Looked { missing, stored: there.len(), stored_bytes })
     }
 
     /// Computes and writes; returns the number of bytes written.
@@ -187,19 +234,24 @@ impl Filling<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        let plan = LoadPlan { needs: TargetNeeds::ImageLabels, ..self.plan.clone() };
-        // Libraries sum in another order for another number of images: all batches have the size used
-        // in training, so that not a bit differs. The padding of the last one is dropped.
+        let plan = LoadPlan {
+            needs: TargetNeeds::ImageLabels,
+            share: self.ranks.share(),
+            ..self.plan.clone()
+        };
+        // Libraries sum in another order for another number of images: all batches have the size that a
+        // step of one process has, so that not a bit differs. The padding of the last one is dropped.
         let mut records: Vec<_> = missing.iter().map(|wanted| wanted.record.clone()).collect();
-        let full = records.len().next_multiple_of(plan.loader.batch_size);
+        let size = plan.loader.batch_size;
+        let full = records.len().next_multiple_of(size);
         records.resize(full, missing[0].record.clone());
         let dataset = Arc::new(Dataset { records, ..Dataset::default() });
-        let loader =
+        let mut loader =
             if flipped { Loader::mirrored(dataset, plan)? } else { Loader::eval(dataset, plan)? };
-        let mut files = missing.iter().map(|wanted| &wanted.file);
-        for batch in loader {
+        while let Some(batch) = loader.next() {
             self.watch.check_stop()?;
-            for (entry, file) in self.embed(backbone, batch?)?.into_iter().zip(&mut files) {
+            let files = missing.iter().map(|w| &w.file).skip(loader.number() as usize * size);
+            for (entry, file) in self.embed(backbone, batch?)?.into_iter().zip(files) {
                 let sent = sender.send((file.clone(), entry));
                 sent.map_err(|_| anyhow!("the writer of embeddings has ended"))?;
             }
@@ -238,36 +290,26 @@ impl Filling<'_> {
 }
 
 impl Watch<'_> {
-    fn hash(
-        &self,
-        train: &Dataset,
-        val: Option<&Dataset>,
-    ) -> Result<HashMap<PathBuf, ContentHash>> {
-        let paths: HashSet<&Path> = [Some(train), val]
-            .into_iter()
-            .flatten()
-            .flat_map(|dataset| &dataset.records)
-            .map(|record| record.path.as_path())
-            .collect();
+    fn hash(&self, paths: &[&Path]) -> Result<Vec<ContentHash>> {
         let (done, total) = (AtomicU64::new(0), paths.len() as u64);
         paths
-            .into_par_iter()
+            .par_iter()
             .map(|path| {
                 self.check_stop()?;
                 let hash = content_hash(path)?;
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 self.logger.preparing("hashing images", done, total);
-                Ok((path.to_owned(), hash))
+                Ok(hash)
             })
             .collect()
     }
 
-    /// The size of each file that is there and intact.
-    fn look<'a>(&self, wanted: Vec<Wanted<'a>>) -> Result<Vec<(Wanted<'a>, Option<u64>)>> {
+    /// Index and size of those that are there and intact.
+    fn look(&self, wanted: &[(usize, &Wanted<'_>)]) -> Result<Vec<(usize, u64)>> {
         let (done, total) = (AtomicU64::new(0), wanted.len() as u64);
-        wanted
-            .into_par_iter()
-            .map(|wanted| {
+        let found: Vec<Option<(usize, u64)>> = wanted
+            .par_iter()
+            .map(|&(index, wanted)| {
                 self.check_stop()?;
                 let bytes = match Entry::read(&wanted.file)? {
                     Found::Whole(_) => Some(std::fs::metadata(&wanted.file)?.len()),
@@ -282,9 +324,10 @@ impl Watch<'_> {
                 };
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 self.logger.preparing("checking embeddings", done, total);
-                Ok((wanted, bytes))
+                Ok(bytes.map(|bytes| (index, bytes)))
             })
-            .collect()
+            .collect::<Result<_>>()?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     fn write(

@@ -1,6 +1,6 @@
 //! Scoring a model on a split.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
 use tch::no_grad;
@@ -16,7 +16,13 @@ use crate::logging::device_label;
 use sonotune_base::Error;
 use sonotune_dataset::{Dataset, Split, Statistics};
 use sonotune_engine::device::autocast;
-use sonotune_engine::{batch::Batch, determinism, device, task::Prediction};
+use sonotune_engine::{
+    batch::Batch,
+    determinism,
+    device::{self, Compute},
+    parallel::Ranks,
+    task::Prediction,
+};
 use sonotune_metrics::{Metric, Report};
 use sonotune_report::Shown;
 use sonotune_run_folder::EvalRecord;
@@ -26,6 +32,8 @@ use sonotune_run_folder::EvalRecord;
 pub struct EvalOptions {
     pub split: Split,
     pub source: ModelSource,
+    /// The processes that predict together.
+    pub ranks: Arc<Ranks>,
 }
 
 /// A score, and what its run's report shows of it.
@@ -35,19 +43,29 @@ pub struct Evaluated {
     pub shown: Shown,
 }
 
-/// Scores a checkpoint of the run whose config is `loaded`.
+/// Scores a checkpoint of the run whose config is `loaded`. With several processes, each predicts a part, and
+/// rank 0 alone has the scores.
 ///
 /// # Errors
 /// Of kind config, data or weights.
-pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<Evaluated> {
-    let decided = decided(loaded, &options.source)?;
+pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<Option<Evaluated>> {
+    let ranks = &*options.ranks;
+    let decided = ranks.agree(decided(loaded, &options.source))?;
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
-    let place = device::prepare(config.compute())?.place;
-    let dataset = scored_images::open(config, options.split)?;
-    let Opened { model, path: checkpoint, beside, step, averaged, .. } =
-        Model::open(config, place, &options.source, &dataset.categories)?;
-    require_same_categories(&model, &dataset, &checkpoint)?;
-    let scored = score(&model, dataset.clone(), &model.load_plan(), 0)?;
+    let opened = || {
+        let compute = Compute { local: ranks.local(), ..config.compute() };
+        let place = device::prepare(compute)?.place;
+        let dataset = scored_images::open(config, options.split)?;
+        let opened = Model::open(config, place, &options.source, &dataset.categories)?;
+        require_same_categories(&opened.model, &dataset, &opened.path)?;
+        Ok((place, dataset, opened))
+    };
+    let (place, dataset, opened) = ranks.agree(opened())?;
+    let Opened { model, path: checkpoint, beside, step, averaged, .. } = opened;
+    require_same_model(ranks, &model, &dataset)?;
+    let Some(scored) = score(&model, ranks, dataset.clone(), &model.load_plan(), 0)? else {
+        return Ok(None);
+    };
     let shown = Shown {
         split: options.split,
         step,
@@ -72,7 +90,22 @@ pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<Evaluated> {
         categories: dataset.category_names().map(str::to_owned).collect(),
         report: scored.report,
     };
-    Ok(Evaluated { record, shown })
+    Ok(Some(Evaluated { record, shown }))
+}
+
+/// Requires that all processes predict with the same weights on the same images.
+pub(super) fn require_same_model(ranks: &Ranks, model: &Model, dataset: &Dataset) -> Result<()> {
+    if ranks.is_alone() {
+        return Ok(());
+    }
+    ranks.require_same(
+        "images",
+        &format!("{} in {}", dataset.records.len(), dataset.source.display()),
+    )?;
+    let mut variables: Vec<_> = model.vs.variables().into_iter().collect();
+    variables.sort_by(|a, b| a.0.cmp(&b.0));
+    let values: Vec<_> = variables.into_iter().map(|(_, tensor)| tensor).collect();
+    ranks.require_same("weights", &format!("{:?}", Ranks::fingerprint(&values)?))
 }
 
 /// Same as [`decided_by_weights`], except that a run's own config has already recorded it.

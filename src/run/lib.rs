@@ -28,6 +28,7 @@ mod report;
 mod resume_or_start;
 mod scored_images;
 mod scoring;
+mod sent;
 mod skipped;
 mod splits;
 mod stored_notes;

@@ -18,7 +18,7 @@ use sonotune_engine::{
 };
 use sonotune_engine::{
     device::{Place, Precision},
-    loader::LoadPlan,
+    loader::{LoadPlan, Share},
 };
 use sonotune_run_folder::RunFiles;
 use sonotune_weights as weights;
@@ -56,6 +56,7 @@ impl<'a> Model<'a> {
             seed: config.seed,
             pixels: self.device().into(),
             preparation: self.task.preparation(),
+            share: Share::default(),
             embeddings: None,
         }
     }

@@ -6,7 +6,7 @@ use sonotune_dataset::transforms::PadTo;
 use sonotune_engine::{
     checkpoint::Progress,
     determinism::{self, Deterministic},
-    device::{self, Ready},
+    device::{self, Compute, Local, Ready},
     optim::{Ema, Optimizer, groups},
     trainer::{EarlyStopping, Trainer},
 };
@@ -37,12 +37,12 @@ pub(crate) enum Start {
 }
 
 impl<'a> Prepared<'a> {
-    /// Builds the parts that `config` describes. Whatever can be refused is refused here.
+    /// Builds the parts that `config` describes, for the process that is `local` on its machine. Whatever can be refused is refused here.
     ///
     /// # Errors
     /// Errors of every kind: config, data, weights.
-    pub(crate) fn new(config: &'a RunConfig, start: Start) -> Result<Self> {
-        let device = device::prepare(config.compute())?;
+    pub(crate) fn new(config: &'a RunConfig, start: Start, local: Local) -> Result<Self> {
+        let device = device::prepare(Compute { local, ..config.compute() })?;
         let splits = Splits::open(config, start)?;
         let model = Model::build(config, device.place, splits.train.categories.clone())?;
         let weights = match &config.weights {

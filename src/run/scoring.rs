@@ -15,13 +15,15 @@ use super::{
     drawing::{Drawing, Legend},
     evaluate::predict_batch,
     model::Model,
+    sent::{SentBatch, SentImage},
 };
 use sonotune_base::Error;
 use sonotune_dataset::Dataset;
 use sonotune_engine::{
-    batch::Batch,
+    batch::{Batch, Target},
     determinism,
-    loader::{BadImage, LoadPlan, Loader},
+    loader::{BadImage, LoadPlan, Loader, Skipped},
+    parallel::Ranks,
     task::{Evaluator, Prediction},
 };
 use sonotune_metrics::Report;
@@ -37,26 +39,41 @@ pub(super) struct Scored {
     pub(super) ranked: Option<Ranked>,
 }
 
-/// A batch, its predictions, and the dataset index of each of its images.
-struct Predicted {
-    batch: Batch,
-    predictions: Vec<Prediction>,
-    records: Vec<usize>,
+/// A batch with its predictions, and the dataset index of each of its images.
+enum Predicted {
+    Here {
+        batch: Batch,
+        predictions: Vec<Prediction>,
+        records: Vec<usize>,
+    },
+    /// By another process.
+    Elsewhere(SentBatch),
 }
 
-/// Predicts and scores every image of `dataset`.
+/// Predicts and scores every image of `dataset`. With several processes, each predicts its batches, and
+/// rank 0 scores them in the order of the dataset; the others return nothing. Batches are the same for any
+/// number of processes, and so are the scores.
 pub(super) fn score(
     model: &Model,
+    ranks: &Ranks,
     dataset: Arc<Dataset>,
     plan: &LoadPlan,
     num_pictures: usize,
-) -> Result<Scored> {
+) -> Result<Option<Scored>> {
     if dataset.records.is_empty() {
         return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
     }
-    let evaluator = determinism::guarded(panicked, || model.task.evaluator())?;
-    let plan = model.eval_plan(plan);
-    let mut batches = Loader::eval(dataset.clone(), plan.clone())?;
+    let plan = LoadPlan { share: ranks.share(), ..model.eval_plan(plan) };
+    let started = || {
+        let evaluator = determinism::guarded(panicked, || model.task.evaluator())?;
+        Ok((evaluator, Loader::eval(dataset.clone(), plan.clone())?))
+    };
+    let (evaluator, mut batches) = ranks.agree(started())?;
+    let pass = Pass { model, ranks, dataset: &dataset, plan: &plan };
+    if !ranks.is_first() {
+        pass.predict_for_first(&mut batches)?;
+        return Ok(None);
+    }
     let scorer = Scorer {
         evaluator,
         dataset: &dataset,
@@ -70,12 +87,18 @@ pub(super) fn score(
         // No more than one batch waits to be scored: each holds its images.
         let (sender, predicted) = sync_channel(1);
         let scorer = scope.spawn(move || scorer.run(&predicted));
-        let outcome = predict_all(model, &mut batches, sender);
-        let scored = scorer.join().map_err(|_| anyhow!("the scoring thread died"))?;
-        // What scoring found belongs to an earlier batch than what prediction did.
-        let scored = scored?;
-        outcome?;
-        scored.finish()
+        let outcome = match ranks.is_alone() {
+            true => predict_all(model, &mut batches, sender),
+            false => pass.predict_as_first(&mut batches, sender),
+        };
+        let scored = scorer.join().map_err(|_| anyhow!("the scoring thread died")).flatten();
+        let finish = |scorer: Scorer<'_>| scorer.finish();
+        match outcome {
+            // The others know already.
+            Err(Agreed(error)) => Err(error),
+            // What scoring found belongs to an earlier batch than what prediction did.
+            Ok(outcome) => ranks.agree(scored.and_then(|s| outcome.map(|()| s)).and_then(finish)),
+        }
     })?;
     let notes = dataset.notes.iter().map(|note| ("dataset".to_owned(), note.clone()));
     report.conditions.extend(notes);
@@ -85,20 +108,125 @@ pub(super) fn score(
         let condition = format!("{left_out} of {all} images, which could not be used");
         report.conditions.push(("skipped".to_owned(), condition));
     }
-    Ok(Scored { report, pictures, skipped, ranked })
+    Ok(Some(Scored { report, pictures, skipped, ranked }))
 }
 
 /// Predicts one batch after another, until all are predicted or the scorer has given up.
-fn predict_all(model: &Model, batches: &mut Loader, scorer: SyncSender<Predicted>) -> Result<()> {
-    while let Some(batch) = batches.next() {
-        let batch = batch?;
-        let predictions = predict_batch(model, &batch)?;
-        let predicted = Predicted { batch, predictions, records: batches.records().to_vec() };
-        if scorer.send(predicted).is_err() {
-            break;
+fn predict_all(
+    model: &Model,
+    batches: &mut Loader,
+    scorer: SyncSender<Predicted>,
+) -> Result<Result<()>, Agreed> {
+    let mut all = || {
+        while let Some(batch) = batches.next() {
+            let batch = batch?;
+            let predictions = predict_batch(model, &batch)?;
+            let records = batches.records().to_vec();
+            if scorer.send(Predicted::Here { batch, predictions, records }).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    Ok(all())
+}
+
+/// An error that all processes have.
+struct Agreed(anyhow::Error);
+
+/// A split that several processes predict: in each round, each has one batch.
+struct Pass<'a> {
+    model: &'a Model<'a>,
+    ranks: &'a Ranks,
+    dataset: &'a Dataset,
+    plan: &'a LoadPlan,
+}
+
+/// A process's own batches, as the rounds come.
+struct Own<'a> {
+    batches: &'a mut Loader,
+    /// One that came earlier than its round, since every image of another was skipped.
+    early: Option<(u64, Batch)>,
+}
+
+impl Pass<'_> {
+    fn rounds(&self) -> u64 {
+        let batches = self.dataset.records.len().div_ceil(self.plan.loader.batch_size);
+        batches.div_ceil(self.ranks.world_size()) as u64
+    }
+
+    /// This process's batch of a round with its predictions, if there is one.
+    fn predict(&self, own: &mut Own<'_>, round: u64) -> Result<Option<Predicted>> {
+        let number = round * self.ranks.world_size() as u64 + self.ranks.rank() as u64;
+        if own.early.is_none() {
+            let next = own.batches.next().transpose()?;
+            own.early = next.map(|batch| (own.batches.number(), batch));
+        }
+        match own.early.take() {
+            Some((at, batch)) if at == number => {
+                let predictions = predict_batch(self.model, &batch)?;
+                let records = own.batches.records().to_vec();
+                Ok(Some(Predicted::Here { batch, predictions, records }))
+            }
+            later => {
+                own.early = later;
+                Ok(None)
+            }
         }
     }
-    Ok(())
+
+    fn predict_for_first(&self, batches: &mut Loader) -> Result<()> {
+        let mut own = Own { batches, early: None };
+        for round in 0..self.rounds() {
+            let predicted = self.ranks.agree(self.predict(&mut own, round))?;
+            let mut sent = SentBatch::default();
+            if let Some(Predicted::Here { batch, predictions, records }) = predicted {
+                let all = predictions.iter().zip(&batch.targets).zip(records);
+                let image = |((p, target), record)| SentImage::new(record, target, p);
+                sent.images = all.map(image).collect();
+            }
+            sent.skipped = own.batches.newly_skipped().iter().map(Skipped::from).collect();
+            self.ranks.gather(sent.to_bytes()?)?;
+        }
+        self.ranks.agree(Ok(()))
+    }
+
+    /// As rank 0. The inner result concerns this process alone, which must still tell the others.
+    fn predict_as_first(
+        &self,
+        batches: &mut Loader,
+        scorer: SyncSender<Predicted>,
+    ) -> Result<Result<()>, Agreed> {
+        let mut own = Own { batches, early: None };
+        for round in 0..self.rounds() {
+            let here = self.ranks.agree(self.predict(&mut own, round)).map_err(Agreed)?;
+            let others = self.ranks.gather(Vec::new()).map_err(Agreed)?;
+            match self.hand_over(own.batches, here, &others, &scorer) {
+                Ok(true) => {}
+                // The scorer has given up, and says why.
+                Ok(false) => break,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Gives the scorer the batches of a round in order; returns whether it still takes them.
+    fn hand_over(
+        &self,
+        batches: &mut Loader,
+        here: Option<Predicted>,
+        others: &[Vec<u8>],
+        scorer: &SyncSender<Predicted>,
+    ) -> Result<bool> {
+        let mut round: Vec<Predicted> = here.into_iter().collect();
+        for bytes in others.iter().skip(1) {
+            let sent = SentBatch::of_bytes(bytes)?;
+            batches.count_skipped(sent.bad_images(self.dataset)?)?;
+            round.push(Predicted::Elsewhere(sent));
+        }
+        Ok(round.into_iter().all(|predicted| scorer.send(predicted).is_ok()))
+    }
 }
 
 /// Adds up predictions, on a thread of its own.
@@ -115,25 +243,42 @@ struct Scorer<'a> {
 impl Scorer<'_> {
     fn run(mut self, predicted: &Receiver<Predicted>) -> Result<Self> {
         for batch in predicted {
-            self.add(&batch)?;
+            match batch {
+                Predicted::Here { batch, predictions, records } => {
+                    let all = predictions.iter().zip(&batch.targets).zip(records);
+                    for (index, ((prediction, target), record)) in all.enumerate() {
+                        self.add(prediction, target, record, Some((&batch, index)))?;
+                    }
+                }
+                Predicted::Elsewhere(sent) => {
+                    for image in sent.images {
+                        let record = image.record;
+                        let (prediction, target) = image.restore(self.dataset, self.plan)?;
+                        self.add(&prediction, &target, record, None)?;
+                    }
+                }
+            }
         }
         Ok(self)
     }
 
-    fn add(&mut self, predicted: &Predicted) -> Result<()> {
-        let Predicted { batch, predictions, records } = predicted;
-        for (index, (prediction, target)) in predictions.iter().zip(&batch.targets).enumerate() {
-            determinism::guarded(panicked, || self.evaluator.add(prediction, target))
-                .with_context(|| format!("scoring {}", target.path.display()))?;
-            let drawing = Drawing { legend: self.legend, target, prediction };
-            let record = &self.dataset.records[records[index]];
-            let image = || self.legend.input(self.plan, batch, std::slice::from_ref(record), index);
-            if self.pictures.len() < self.num_pictures {
-                self.pictures.push(drawing.large(&image()?));
-            }
-            if let Some(score) = self.evaluator.image_score() {
-                self.ranking.add(&score, || Ok(drawing.small(&image()?)))?;
-            }
+    fn add(
+        &mut self,
+        prediction: &Prediction,
+        target: &Target,
+        record: usize,
+        batch: Option<(&Batch, usize)>,
+    ) -> Result<()> {
+        determinism::guarded(panicked, || self.evaluator.add(prediction, target))
+            .with_context(|| format!("scoring {}", target.path.display()))?;
+        let drawing = Drawing { legend: self.legend, target, prediction };
+        let record = &self.dataset.records[record];
+        let image = || self.legend.input(self.plan, batch, std::slice::from_ref(record));
+        if self.pictures.len() < self.num_pictures {
+            self.pictures.push(drawing.large(&image()?));
+        }
+        if let Some(score) = self.evaluator.image_score() {
+            self.ranking.add(&score, || Ok(drawing.small(&image()?)))?;
         }
         Ok(())
     }

@@ -22,7 +22,8 @@ struct Content {
 /// The skipped images of a run; the file is written whenever there is a new one.
 #[derive(Debug)]
 pub(super) struct SkippedList {
-    path: PathBuf,
+    /// `None` in a process that leaves the file to the first.
+    path: Option<PathBuf>,
     content: Content,
 }
 
@@ -43,7 +44,12 @@ impl SkippedList {
     ///
     /// # Errors
     /// When the file of the earlier part of the run cannot be read.
-    pub(super) fn open(folder: &RunFolder, loader: &LoaderConfig, steps_done: u64) -> Result<Self> {
+    pub(super) fn open(
+        folder: &RunFolder,
+        loader: &LoaderConfig,
+        steps_done: u64,
+        is_first: bool,
+    ) -> Result<Self> {
         let path = folder.skipped();
         let mut content = Content::default();
         if folder.is_resumed()
@@ -55,7 +61,7 @@ impl SkippedList {
             content.val.retain(|image| image.step <= steps_done);
         }
         content.max_bad_images = loader.max_bad_images;
-        Ok(Self { path, content })
+        Ok(Self { path: is_first.then_some(path), content })
     }
 
     /// Adds skipped images that are not yet listed, and warns about them.
@@ -84,9 +90,10 @@ impl SkippedList {
             return Ok(());
         }
         list.sort_by_key(|image| image.position);
+        let Some(path) = &self.path else { return Ok(()) };
         let mut text = serde_json::to_string_pretty(&self.content)?;
         text.push('\n');
-        atomic_write(&self.path, text.as_bytes())
+        atomic_write(path, text.as_bytes())
     }
 
     /// Skipped images of the training split, for a loader to count.

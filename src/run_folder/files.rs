@@ -18,6 +18,7 @@ pub(super) const SKIPPED: &str = "skipped.json";
 pub(super) const CHECKPOINTS: &str = "checkpoints";
 pub(super) const REPORT: &str = "report.html";
 pub(super) const REPORT_DATA: &str = "report";
+pub(super) const RANKS: &str = "ranks";
 pub const EVENTS_PREFIX: &str = "events.out.tfevents.";
 
 /// File of the newest state within the folder of checkpoints.
@@ -58,6 +59,7 @@ pub(super) fn is_score(name: &str) -> bool {
 /// | `metrics.jsonl` | one JSON object per log line and evaluation |
 /// | `events.out.tfevents.*` | TensorBoard |
 /// | `skipped.json` | images that could not be used, if the run skips them |
+/// | `ranks/` | with several processes, what each but the first reports, with time stamps |
 /// | `checkpoints/` | last, best and those of single steps |
 /// | `eval-*.json` | scores, if the run was evaluated |
 /// | `summary.json` | [`Summary`](super::Summary), once the run has ended |
@@ -102,6 +104,12 @@ impl RunFiles {
     #[must_use]
     pub fn environment(&self) -> PathBuf {
         self.0.join(ENVIRONMENT)
+    }
+
+    /// The log of a process other than the first.
+    #[must_use]
+    pub fn rank_log(&self, rank: usize) -> PathBuf {
+        self.0.join(RANKS).join(format!("rank-{rank}.log"))
     }
 
     /// What was loaded from which weights.

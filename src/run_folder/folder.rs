@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use super::{
     Environment, RunFiles,
     files::{
-        CHECKPOINTS, CONFIG, DATA, ENVIRONMENT, EVENTS_PREFIX, LOG, METRICS, REPORT, REPORT_DATA,
-        SKIPPED, SUMMARY, WEIGHTS, is_score,
+        CHECKPOINTS, CONFIG, DATA, ENVIRONMENT, EVENTS_PREFIX, LOG, METRICS, RANKS, REPORT,
+        REPORT_DATA, SKIPPED, SUMMARY, WEIGHTS, is_score,
     },
     leftovers,
 };
@@ -41,8 +41,9 @@ pub struct RunFolder {
     files: RunFiles,
     resumed: bool,
     left_alone: Vec<String>,
-    /// `train.log`; the lock goes with the open file.
-    _lock: Lock,
+    /// `train.log`; the lock goes with the open file. `None` in the processes that write nothing but their
+    /// own log.
+    _lock: Option<Lock>,
 }
 
 impl RunFolder {
@@ -90,7 +91,24 @@ impl RunFolder {
             write_json(&path.join(ENVIRONMENT), &marker)?;
         }
         let resumed = existing == Existing::Resume;
-        Ok(Self { files: RunFiles::of(path), resumed, left_alone, _lock: lock })
+        Ok(Self { files: RunFiles::of(path), resumed, left_alone, _lock: Some(lock) })
+    }
+
+    /// The folder at `path` for a process other than the first, which has created it and writes to it.
+    ///
+    /// # Errors
+    /// If it is not there: the machines of a run must share its folder.
+    pub fn join(path: &Path, existing: Existing) -> Result<Self> {
+        if !path.join(ENVIRONMENT).exists() {
+            return Err(Error::config(format!(
+                "run_dir: {} is not there for this process, although rank 0 has created it: choose a run_dir \
+                 on a file system that all machines share",
+                path.display()
+            ))
+            .into());
+        }
+        let resumed = existing == Existing::Resume;
+        Ok(Self { files: RunFiles::of(path), resumed, left_alone: Vec::new(), _lock: None })
     }
 
     /// As it was given.
@@ -297,7 +315,7 @@ fn remove_run(path: &Path, names: &[String]) -> Result<Vec<String>> {
             fs::remove_file(&entry)
         } else if name == CHECKPOINTS {
             empty(&entry)
-        } else if name == REPORT_DATA {
+        } else if name == REPORT_DATA || name == RANKS {
             fs::remove_dir_all(&entry)
         } else {
             if name != LOG {

@@ -34,8 +34,8 @@ pub fn record(folder: &Path, name: &str, side: u32, objects: Vec<Object>) -> Rec
 }
 
 pub fn scalar(output: &StepOutput, name: &str) -> f64 {
-    let found = output.scalars.iter().find(|(n, _)| n == name);
-    found.unwrap_or_else(|| panic!("no scalar {name}")).1.double_value(&[])
+    let found = output.scalars.iter().find(|scalar| scalar.name == name);
+    found.unwrap_or_else(|| panic!("no scalar {name}")).value.double_value(&[])
 }
 
 pub fn total(output: &StepOutput) -> Tensor {

@@ -231,6 +231,7 @@ fn scores(loaded: &Loaded, source: &ModelSource) -> Vec<f64> {
         embeddings: None,
         pixels: Default::default(),
         preparation: None,
+        share: Default::default(),
     };
     let batch = prepare_batch(&dataset.records, &plan).unwrap();
     let predictions = no_grad(|| opened.model.task.predict(&batch)).unwrap();

@@ -47,6 +47,16 @@ impl ClassificationLoss {
         Ok(self.mean_images(&per_image, targets))
     }
 
+    /// What the loss of these targets is a mean over.
+    pub(crate) fn over(&self, targets: &Tensor) -> Over {
+        match &self.class_weights {
+            Some(weights) if !self.multi_label => {
+                Over::Weights(targets.matmul(weights).sum(Kind::Float))
+            }
+            _ => Over::Images,
+        }
+    }
+
     /// `[B, K]` to `[B]`.
     fn sum_classes(&self, loss: &Tensor, targets: &Tensor) -> Tensor {
         let summed = |loss: &Tensor| loss.sum_dim_intlist([1i64].as_slice(), false, Kind::Float);

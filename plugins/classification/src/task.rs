@@ -137,13 +137,14 @@ impl Task for Classifier {
         let logits = self.logits(batch, true)?;
         let targets = upload(&multi_hot(&labels, self.category_names.len()), logits.device());
         let value = self.loss.forward(&logits, &targets)?;
-        let mut scalars = Vec::new();
+        let over = self.loss.over(&targets);
+        let losses = vec![Loss { name: self.loss.name().to_owned(), value, weight: 1.0, over }];
+        let mut output = StepOutput { losses, scalars: Vec::new() };
         if !self.multi_label() {
             let right = logits.detach().argmax(1, false).eq_tensor(&targets.argmax(1, false));
-            scalars.push(("accuracy".to_owned(), right.mean(Kind::Float)));
+            output.log("accuracy", right.mean(Kind::Float), Over::Images);
         }
-        let losses = vec![Loss { name: self.loss.name().to_owned(), value, weight: 1.0 }];
-        Ok(StepOutput { losses, scalars })
+        Ok(output)
     }
 
     fn predict(&self, batch: &Batch) -> Result<Vec<Prediction>> {

@@ -17,16 +17,33 @@ pub enum Purpose {
 /// Uniform numbers in [0, 1) with a given shape.
 pub type Draw<'a> = dyn FnMut(Purpose, &[i64]) -> Tensor + 'a;
 
-/// `count` numbers for a purpose: a function of the step's seed and the purpose. Two are a point.
+/// Where the numbers of a step come from: a function of its seed, the purpose, and the place of an image or
+/// object in the whole batch, whichever process has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stream {
+    pub seed: u64,
+    /// Images, and objects with a query, that come before those of this process.
+    pub images_before: usize,
+    pub objects_before: usize,
+}
+
+/// Numbers of a `[rows, points, 2]` shape for a purpose, whose rows are objects, or one image.
 #[must_use]
-pub fn uniform(seed: u64, purpose: Purpose, count: i64) -> Vec<f32> {
+pub fn uniform(stream: Stream, purpose: Purpose, shape: &[i64]) -> Vec<f32> {
+    let Stream { seed, images_before, objects_before } = stream;
     let coordinates = match purpose {
-        Purpose::Matching { layer, image } => vec![1, layer as u64, image as u64],
+        Purpose::Matching { layer, image } => vec![1, layer as u64, (images_before + image) as u64],
         Purpose::Candidates { layer } => vec![2, layer as u64],
         Purpose::Anywhere { layer } => vec![3, layer as u64],
     };
-    let mut values = vec![0f32; count as usize];
-    Rng::at(seed, &coordinates).fill_uniform(&mut values);
+    let mut values = vec![0f32; shape.iter().product::<i64>() as usize];
+    let mut rng = Rng::at(seed, &coordinates);
+    if !matches!(purpose, Purpose::Matching { .. }) {
+        // One draw is a point.
+        let points = shape.get(1).map_or(0, |&points| points as u64);
+        rng.skip(objects_before as u64 * points);
+    }
+    rng.fill_uniform(&mut values);
     if matches!(purpose, Purpose::Matching { .. }) {
         // Their order does not matter, but sorted by row they follow the memory order of the features
         // that are read there: an eighth of the time.

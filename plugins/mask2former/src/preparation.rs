@@ -7,7 +7,7 @@ use sonotune_engine::prelude::*;
 
 use crate::{
     matcher::Objects,
-    points::{PointRules, Purpose, uniform},
+    points::{PointRules, Purpose, Stream, uniform},
 };
 
 /// Points of more bytes are drawn in the step, layer by layer: crowded images would fill the memory of
@@ -32,7 +32,7 @@ pub(crate) struct ChosenInstances {
     /// the input), and of those beyond the number of queries.
     pub(crate) counters: Tensor,
     drawn: Option<Drawn>,
-    seed: u64,
+    stream: Stream,
 }
 
 /// The points of all layers, one purpose after another.
@@ -65,12 +65,25 @@ impl Preparation for InstancePreparation {
         let learnable: i64 = objects.iter().map(|objects| objects.len() as i64).sum();
         let matched = self.matched(&objects);
         let counters = [matched, annotated - learnable, learnable - matched];
+        let stream = Stream {
+            seed: batch.seed,
+            images_before: batch.elsewhere.first_image(),
+            objects_before: batch.elsewhere.before.iter().sum(),
+        };
         Ok(Box::new(ChosenInstances {
-            drawn: self.draw(&objects, batch.seed),
+            drawn: self.draw(&objects, stream),
             counters: Tensor::from_slice(&counters.map(|count| count as f32)),
             objects,
-            seed: batch.seed,
+            stream,
         }))
+    }
+
+    /// Objects with a query: their points follow each other.
+    fn counts(&self, batch: &Batch) -> Result<Vec<usize>> {
+        let (_, _, height, width) = batch.images.size4()?;
+        let count =
+            |target: &Target| Ok(learnable(target, (height, width))?.len().min(self.num_queries));
+        batch.targets.iter().map(count).collect()
     }
 }
 
@@ -81,7 +94,7 @@ impl InstancePreparation {
     }
 
     /// The points of every layer; `None` if they are too many to keep.
-    fn draw(&self, objects: &[Objects], seed: u64) -> Option<Drawn> {
+    fn draw(&self, objects: &[Objects], stream: Stream) -> Option<Drawn> {
         let shapes = self.shapes(objects);
         let numbers = |shape: &[i64; 3]| shape.iter().product::<i64>();
         let all: i64 = shapes.iter().map(|(_, shape)| numbers(shape)).sum();
@@ -91,7 +104,7 @@ impl InstancePreparation {
         let (mut values, mut first) = (Vec::with_capacity(all as usize), HashMap::new());
         for (purpose, shape) in shapes {
             first.insert(purpose, values.len() as i64);
-            values.extend(uniform(seed, purpose, numbers(&shape)));
+            values.extend(uniform(stream, purpose, &shape));
         }
         Some(Drawn { values: Tensor::from_slice(&values), first })
     }
@@ -119,9 +132,10 @@ impl ChosenInstances {
         let count = shape.iter().product();
         match &self.drawn {
             Some(drawn) => drawn.values.narrow(0, drawn.first[&purpose], count).view(shape),
-            None => {
-                upload(&Tensor::from_slice(&uniform(self.seed, purpose, count)).view(shape), device)
-            }
+            None => upload(
+                &Tensor::from_slice(&uniform(self.stream, purpose, shape)).view(shape),
+                device,
+            ),
         }
     }
 }

@@ -95,7 +95,7 @@ pub(crate) fn step(
     let mut draw = |purpose, shape: &[i64]| chosen.points(purpose, shape, device);
     let Learnt { mut output, .. } = learn(head, pixels, config, &chosen.objects, &mut draw)?;
     for (i, name) in (0..).zip(["objects", "objects_not_learnt_from", "objects_beyond_queries"]) {
-        output.scalars.push((name.to_owned(), chosen.counters.get(i)));
+        output.log(name, chosen.counters.get(i), Over::Sum);
     }
     Ok(output)
 }
@@ -149,12 +149,16 @@ pub fn learn(
         let prefix = if i + 1 < layers.len() { format!("d{i}.") } else { String::new() };
         let losses =
             criterion.losses(layer, &pixels.mask_features, objects, &assigned[i], i, draw)?;
-        for (name, value, weight) in [
-            ("loss_cls", losses.class, config.class_weight),
-            ("loss_mask", losses.mask, config.mask_weight),
-            ("loss_dice", losses.dice, config.dice_weight),
+        let pairs: i64 = assigned[i].counts.iter().sum();
+        let queries = (classes[0] * classes[1] - pairs) as f64;
+        let class_weights = pairs as f64 + queries * config.no_object_weight;
+        for (name, value, weight, over) in [
+            ("loss_cls", losses.class, config.class_weight, class_weights),
+            ("loss_mask", losses.mask, config.mask_weight, pairs as f64),
+            ("loss_dice", losses.dice, config.dice_weight, pairs as f64),
         ] {
-            output.losses.push(Loss { name: format!("{prefix}{name}"), value, weight });
+            let (name, over) = (format!("{prefix}{name}"), Over::Count(over));
+            output.losses.push(Loss { name, value, weight, over });
         }
     }
     Ok(Learnt { output, pairs })

@@ -69,6 +69,11 @@ impl Preparation for PromptPreparation {
     fn prepare(&self, batch: &Batch) -> Result<Box<dyn Prepared>> {
         no_grad(|| self.choose(batch)).map(|chosen| Box::new(chosen) as Box<dyn Prepared>)
     }
+
+    /// Those that the limit picks from.
+    fn counts(&self, batch: &Batch) -> Result<Vec<usize>> {
+        batch.targets.iter().map(|target| Ok(learnable(target)?.len())).collect()
+    }
 }
 
 impl PromptPreparation {
@@ -80,13 +85,15 @@ impl PromptPreparation {
         };
         let candidates: Vec<Vec<i64>> =
             batch.targets.iter().map(learnable).collect::<Result<_>>()?;
-        let kept = limit(&candidates, self.training.max_objects, batch.seed);
+        let kept = limit(&candidates, &batch.elsewhere, self.training.max_objects, batch.seed);
         let total: usize = candidates.iter().map(Vec::len).sum();
         let beyond_limit = total - kept.iter().map(Vec::len).sum::<usize>();
+        let first_image = batch.elsewhere.first_image();
         let (mut counts, mut tokens, mut rngs, mut targets) = (vec![], vec![], vec![], vec![]);
         let mut without_pixels = 0;
         for (image, (target, objects)) in batch.targets.iter().zip(&kept).enumerate() {
-            let stream = |object: &i64| [stream::PROMPT, image as u64, *object as u64];
+            let image = (first_image + image) as u64;
+            let stream = |object: &i64| [stream::PROMPT, image, *object as u64];
             let mut of_image: Vec<Rng> =
                 objects.iter().map(|object| Rng::at(batch.seed, &stream(object))).collect();
             let index = Tensor::from_slice(objects);
@@ -103,7 +110,7 @@ impl PromptPreparation {
                 let rng = &mut of_image[i];
                 let drawn = draw_prompt(pixel, bbox, &self.training, self.convention, rng);
                 tokens.push(drawn.to_vec());
-                let of_rounds = [stream::ROUND, image as u64, objects[i] as u64];
+                let of_rounds = [stream::ROUND, image, objects[i] as u64];
                 rngs.push(Rng::at(batch.seed, &of_rounds));
                 with_pixels.push(i as i64);
             }
@@ -159,20 +166,29 @@ fn learnable(target: &Target) -> Result<Vec<i64>> {
     Ok(crowds.iter().enumerate().filter(|&(_, crowd)| !crowd).map(|(i, _)| i as i64).collect())
 }
 
-/// At most `most` objects of all images, drawn uniformly.
-fn limit(objects: &[Vec<i64>], most: usize, seed: u64) -> Vec<Vec<i64>> {
-    let mut all: Vec<(usize, i64)> = objects
-        .iter()
+/// At most `most` objects of the whole batch, drawn uniformly: those of them that are in the images here,
+/// whose objects are `objects`.
+fn limit(objects: &[Vec<i64>], elsewhere: &Elsewhere, most: usize, seed: u64) -> Vec<Vec<i64>> {
+    let Elsewhere { before, after } = elsewhere;
+    let here = objects.iter().map(Vec::len);
+    let counts = before.iter().copied().chain(here).chain(after.iter().copied());
+    // An image's place in the whole batch, and which of its objects.
+    let mut all: Vec<(usize, usize)> = counts
         .enumerate()
-        .flat_map(|(image, objects)| objects.iter().map(move |&object| (image, object)))
+        .flat_map(|(image, count)| (0..count).map(move |nth| (image, nth)))
         .collect();
     if all.len() <= most {
         return objects.to_vec();
     }
     Rng::at(seed, &[stream::OBJECTS]).shuffle(&mut all);
     let mut kept = vec![Vec::new(); objects.len()];
-    for &(image, object) in &all[..most] {
-        kept[image].push(object);
+    for &(image, nth) in &all[..most] {
+        let here = image
+            .checked_sub(before.len())
+            .and_then(|image| kept.get_mut(image).zip(objects.get(image)));
+        if let Some((kept, objects)) = here {
+            kept.push(objects[nth]);
+        }
     }
     kept.iter_mut().for_each(|objects| objects.sort_unstable());
     kept

@@ -30,7 +30,7 @@ pub(crate) fn step(
         masks: None,
     };
     let mut output = if objects.is_empty() {
-        nothing_to_learn(&embedding, &config.loss)
+        nothing_to_learn(&embedding, config)
     } else if let Some(rounds) = &objects.rounds {
         interact(sam, config, &embedding, (&owners, prompts, &objects.targets), rounds)?
     } else {
@@ -39,7 +39,7 @@ pub(crate) fn step(
     };
     let counters = ["objects", "objects_without_pixels", "objects_beyond_limit"];
     for (i, name) in (0..).zip(counters) {
-        output.scalars.push((name.to_owned(), objects.counters.get(i)));
+        output.log(name, objects.counters.get(i), Over::Sum);
     }
     Ok(output)
 }
@@ -138,26 +138,36 @@ fn clicks(
 }
 
 fn add(output: &mut StepOutput, suffix: &str, losses: MaskLosses, config: &LossConfig) {
+    let objects = losses.true_iou.numel() as f64;
     for (name, value, weight) in [
         ("loss_focal", losses.focal, config.focal),
         ("loss_dice", losses.dice, config.dice),
         ("loss_iou", losses.iou, config.iou),
     ] {
-        output.losses.push(Loss { name: format!("{name}{suffix}"), value, weight });
+        let (name, over) = (format!("{name}{suffix}"), Over::Count(objects));
+        output.losses.push(Loss { name, value, weight, over });
     }
-    output.scalars.push((format!("iou{suffix}"), losses.true_iou.mean(Kind::Float)));
+    let none = || Tensor::from(0f32).to_device(losses.true_iou.device());
+    let iou = if objects > 0.0 { losses.true_iou.mean(Kind::Float) } else { none() };
+    output.log(format!("iou{suffix}"), iou, Over::Count(objects));
 }
 
-/// Loss of a batch without objects, which must not stop a run: zero, with zero gradients.
-fn nothing_to_learn(embedding: &Embedding, config: &LossConfig) -> StepOutput {
+/// Losses of a batch without objects, which must not stop a run: zero, with zero gradients.
+fn nothing_to_learn(embedding: &Embedding, config: &SamPromptConfig) -> StepOutput {
     // The positional encodings of the grid are not a variable; the features may be frozen.
-    let zero = (&embedding.features * 0.0).sum(Kind::Float);
-    let terms =
-        [("loss_focal", config.focal), ("loss_dice", config.dice), ("loss_iou", config.iou)];
-    let loss = |(name, weight): (&str, f64)| Loss {
-        name: name.to_owned(),
-        value: zero.shallow_clone(),
-        weight,
-    };
-    StepOutput { losses: terms.map(loss).into(), scalars: Vec::new() }
+    let zero = || (&embedding.features * 0.0).sum(Kind::Float);
+    let further = if config.refines() { 1 } else { config.training.interactive_rounds };
+    let suffixes = (0..further).map(|round| format!(".{round}"));
+    let mut output = StepOutput::default();
+    for suffix in std::iter::once(String::new()).chain(suffixes) {
+        let losses = MaskLosses {
+            focal: zero(),
+            dice: zero(),
+            iou: zero(),
+            chosen: Tensor::new(),
+            true_iou: zero().detach().expand([0i64], false),
+        };
+        add(&mut output, &suffix, losses, &config.loss);
+    }
+    output
 }

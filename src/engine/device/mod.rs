@@ -51,6 +51,22 @@ pub struct Compute {
     pub precision: PrecisionChoice,
     pub attention: AttentionBackend,
     pub deterministic: Deterministic,
+    /// Which of the machine's processes this is.
+    pub local: Local,
+}
+
+/// The place of a process among those of its machine that share its devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Local {
+    pub rank: usize,
+    pub world_size: usize,
+}
+
+impl Default for Local {
+    /// The only process.
+    fn default() -> Self {
+        Self { rank: 0, world_size: 1 }
+    }
 }
 
 /// Where and in which number format a model computes.
@@ -100,7 +116,7 @@ impl Ready {
 /// Same errors as [`choose`]; propagates errors from libtorch.
 pub fn prepare(compute: Compute) -> anyhow::Result<Ready> {
     determinism::apply(compute.deterministic)?;
-    let Chosen { device, reason } = choose(compute.device)?;
+    let Chosen { device, reason } = choose(compute.device, compute.local)?;
     let on_cuda = device.is_cuda();
     let tensor_cores = on_cuda && sonotune_shim::cuda_has_bf16()?;
     let (precision, note) = compute.precision.on(device, tensor_cores);
@@ -129,11 +145,12 @@ fn set_attention(compute: Compute, on_cuda: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Chooses a device before anything is computed.
+/// Chooses a device before anything is computed: of several processes of a machine, each takes the
+/// CUDA device of its local rank.
 ///
 /// # Errors
-/// Of kind config when CUDA is requested but unavailable; says what is missing.
-pub fn choose(choice: DeviceChoice) -> Result<Chosen, Error> {
+/// Of kind config when CUDA is requested but unavailable, or has too few devices; says what is missing.
+pub fn choose(choice: DeviceChoice, local: Local) -> Result<Chosen, Error> {
     let cpu = |reason: String| Chosen { device: Device::Cpu, reason };
     match choice {
         DeviceChoice::Cpu => Ok(cpu("cpu (device = \"cpu\")".to_owned())),
@@ -144,17 +161,46 @@ pub fn choose(choice: DeviceChoice) -> Result<Chosen, Error> {
                      \"cpu\" to run on the CPU"
                 ))
             };
+            if let Some(index) = index.filter(|_| local.world_size > 1) {
+                return Err(Error::config(format!(
+                    "device = \"{choice}\" names one device for {} processes of this machine; use device = \
+                     \"cuda\", which gives each one of its own (CUDA_VISIBLE_DEVICES={index} hides the others)",
+                    local.world_size
+                )));
+            }
             let count = load().map_err(refused)?;
-            let index = index.unwrap_or(0);
+            let index = match index {
+                Some(index) => index,
+                None => own_device(count, local)?,
+            };
             if index >= count {
                 return Err(missing(choice, count));
             }
             select(index, count).map_err(refused)
         }
-        DeviceChoice::Auto => Ok(load()
-            .and_then(|count| select(0, count))
-            .unwrap_or_else(|reason| cpu(format!("cpu (device = \"auto\"; {reason})")))),
+        DeviceChoice::Auto => {
+            let without = |reason| Ok(cpu(format!("cpu (device = \"auto\"; {reason})")));
+            match load() {
+                Ok(count) => select(own_device(count, local)?, count).or_else(without),
+                Err(reason) => without(reason),
+            }
+        }
     }
+}
+
+/// The device of a process among `count`. Where a scheduler shows each process one device of its own, that
+/// one.
+fn own_device(count: usize, Local { rank, world_size }: Local) -> Result<usize, Error> {
+    if count <= 1 {
+        return Ok(0);
+    }
+    if world_size > count {
+        return Err(Error::config(format!(
+            "{world_size} processes on this machine, but libtorch finds {count} CUDA devices: each process needs \
+             one of its own. Start {count} processes, or set device = \"cpu\""
+        )));
+    }
+    Ok(rank)
 }
 
 /// Loads libtorch's CUDA half and counts the devices.
@@ -210,12 +256,13 @@ mod tests {
             eprintln!("skipped: this machine has an NVIDIA driver");
             return;
         }
-        let message = choose(DeviceChoice::Cuda(Some(1))).unwrap_err().to_string();
+        let message =
+            choose(DeviceChoice::Cuda(Some(1)), Local::default()).unwrap_err().to_string();
         assert!(
             message.contains("device = \"cuda:1\"") && message.contains("no NVIDIA driver"),
             "{message}"
         );
-        let chosen = choose(DeviceChoice::Auto).unwrap();
+        let chosen = choose(DeviceChoice::Auto, Local::default()).unwrap();
         assert_eq!(chosen.device, Device::Cpu);
         assert!(chosen.reason.contains("no NVIDIA driver"), "{}", chosen.reason);
     }

@@ -5,7 +5,8 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use super::prepare::{Plan, Prepared, prepare};
 use crate::loader::BadImages;
@@ -26,6 +27,35 @@ pub struct BadImage {
     /// Its first position: in the training order, or in the file.
     pub position: u64,
     pub reason: String,
+}
+
+/// A [`BadImage`] on its way to another process; path and id follow from the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    record: usize,
+    position: u64,
+    reason: String,
+}
+
+impl From<&BadImage> for Skipped {
+    fn from(bad: &BadImage) -> Self {
+        Self { record: bad.record, position: bad.position, reason: bad.reason.clone() }
+    }
+}
+
+impl Skipped {
+    /// The image in the `dataset` that both processes have.
+    ///
+    /// # Errors
+    /// If this process's has fewer images.
+    pub fn in_dataset(self, dataset: &Dataset) -> Result<BadImage> {
+        let Self { record, position, reason } = self;
+        let of = dataset.records.get(record).with_context(|| {
+            format!("another process skipped image {record} of a split that has fewer here")
+        })?;
+        let (path, image_id) = (of.path.clone(), of.image_id.clone());
+        Ok(BadImage { record, path, image_id, position, reason })
+    }
 }
 
 /// One image to prepare.

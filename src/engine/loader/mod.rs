@@ -4,6 +4,7 @@
 //! of the number of threads: training step `s` takes positions `s·B .. (s+1)·B` of the
 //! concatenated permutations of all epochs. A batch may thus end one epoch and begin the next; no
 //! image is dropped, and a loader that starts at step `s` continues one that stopped there.
+//! With several processes, each prepares its [`Share`] of the same batches.
 //!
 //! ```text
 //! next() ──issues──▶ jobs (one per image) ─▶ workers: decode, resize
@@ -16,14 +17,16 @@ mod buffers;
 mod config;
 mod order;
 mod prepare;
+mod share;
 pub mod starved;
 pub mod target;
 mod workers;
 
 pub use crate::pixels::Pixels;
-pub use bad::BadImage;
+pub use bad::{BadImage, Skipped};
 pub use config::{BadImages, LoaderConfig};
-pub use prepare::check_size;
+pub use prepare::{check_size, evaluation_target};
+pub use share::{Exchange, Share};
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -65,6 +68,9 @@ pub struct LoadPlan {
     pub preparation: Option<Arc<dyn Preparation>>,
     /// Read instead of the images, if present.
     pub embeddings: Option<Arc<Embeddings>>,
+    /// The part of a training batch that this process prepares, and the evaluation batches that it
+    /// has.
+    pub share: Share,
 }
 
 /// An iterator over batches. Dropping it stops and joins its threads.
@@ -83,6 +89,8 @@ pub struct Loader {
     early: BTreeMap<u64, Result<Finished>>,
     next: u64,
     issued: u64,
+    /// From one batch of this process to its next: evaluation deals out whole batches.
+    stride: u64,
     /// One past the last step; `None` in training, which never ends.
     end: Option<u64>,
     /// Whether every image is mirrored; not used in training.
@@ -110,7 +118,8 @@ impl Loader {
         Self::start(dataset, plan, Pass::Train { start_step })
     }
 
-    /// Every image once, in file order, not augmented; the last batch may be smaller.
+    /// Every image once, in file order, not augmented; the last batch may be smaller. With several
+    /// processes, each has every `world_size`-th batch, from that of its rank on.
     ///
     /// # Errors
     /// Same errors as [`train`](Self::train).
@@ -128,16 +137,19 @@ impl Loader {
 
     fn start(dataset: Arc<Dataset>, plan: LoadPlan, pass: Pass) -> Result<Self> {
         check(&plan, &dataset)?;
+        check_share(&plan, pass)?;
+        let Share { rank, world_size, .. } = plan.share;
         let (train, start, mirrored) = match pass {
             Pass::Train { start_step } => (true, start_step, false),
-            Pass::Once { mirrored } => (false, 0, mirrored),
+            Pass::Once { mirrored } => (false, rank as u64, mirrored),
         };
+        let stride = if train { 1 } else { world_size as u64 };
         let images = dataset.records.len();
         let end = (!train).then(|| images.div_ceil(plan.loader.batch_size) as u64);
         let order = Order::new(images, train && plan.loader.shuffle, plan.seed);
-        let threads = num_threads(&plan.loader);
+        let threads = num_threads(&plan);
         let plan = Arc::new(prepare::Plan { plan, train, buffers: Buffers::default() });
-        let workers = Workers::start(threads, &plan, &dataset)?;
+        let workers = Workers::start(threads, &plan, &dataset, start)?;
         let early = BTreeMap::new();
         let (next, issued) = (start, start);
         let (met, records) = (Met::default(), Vec::new());
@@ -149,6 +161,7 @@ impl Loader {
             early,
             next,
             issued,
+            stride,
             end,
             mirrored,
             met,
@@ -174,6 +187,20 @@ impl Loader {
         images.into_iter().for_each(|image| self.met.know(image));
     }
 
+    /// Counts images that another process has skipped.
+    ///
+    /// # Errors
+    /// A data error if there are more than may be skipped in all.
+    pub fn count_skipped(&mut self, images: Vec<BadImage>) -> Result<()> {
+        self.met.count(images, &self.plan, self.dataset.records.len())
+    }
+
+    /// The number of the batch that [`next`](Iterator::next) gave last, from 0.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.next.saturating_sub(self.stride)
+    }
+
     /// What the threads have done so far.
     #[must_use]
     pub fn load(&self) -> Load {
@@ -184,23 +211,28 @@ impl Loader {
     /// Hands out work until enough batches are under way.
     fn issue(&mut self) -> Result<()> {
         let ahead = self.plan.loader.prefetch_batches.max(1) as u64;
-        let until = self.end.unwrap_or(u64::MAX).min(self.next.saturating_add(ahead));
+        let until = self.next.saturating_add(ahead * self.stride);
+        let until = self.end.unwrap_or(u64::MAX).min(until);
         while self.issued < until {
             let (places, seed) = (self.places(self.issued), batch_seed(&self.plan, self.issued));
             self.workers.submit(self.issued, places, seed)?;
-            self.issued += 1;
+            self.issued += self.stride;
         }
         Ok(())
     }
 
     /// Dataset index and changes of every image of a step.
     fn places(&mut self, step: u64) -> Vec<Place> {
-        let size = self.plan.loader.batch_size as u64;
-        let mut positions = step * size..(step + 1) * size;
-        if self.end.is_some() {
-            positions.end = positions.end.min(self.dataset.records.len() as u64);
-        }
         let plan = &self.plan;
+        let size = plan.loader.batch_size;
+        let first = step * size as u64;
+        let positions = match self.end {
+            None => {
+                let own = plan.share.own(size);
+                first + own.start as u64..first + own.end as u64
+            }
+            Some(_) => first..(first + size as u64).min(self.dataset.records.len() as u64),
+        };
         let change = |position: u64| match self.end {
             None => Augmentation::draw(&plan.augment, plan.seed, position),
             Some(_) => Augmentation { flip: self.mirrored, jitter: None },
@@ -242,7 +274,7 @@ impl Iterator for Loader {
     fn next(&mut self) -> Option<Self::Item> {
         while self.end.is_none_or(|end| self.next < end) {
             let finished = self.take();
-            self.next += 1;
+            self.next += self.stride;
             let batch = self.issue().and(finished).and_then(|finished| self.account(finished));
             // Nothing is left of a batch whose images were all skipped.
             if let Some(batch) = batch.transpose() {
@@ -290,10 +322,26 @@ fn check(plan: &LoadPlan, dataset: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// More than 8 threads rarely help and cost memory.
-fn num_threads(config: &LoaderConfig) -> usize {
-    match config.num_workers {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(8),
+/// In training, each process needs an image.
+fn check_share(plan: &LoadPlan, pass: Pass) -> Result<()> {
+    let (size, world_size) = (plan.loader.batch_size, plan.share.world_size);
+    if matches!(pass, Pass::Once { .. }) || size >= world_size {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "loader.batch_size = {size} is the number of images that a step sees in all, too few for \
+         {world_size} processes: start at most {size}, or raise loader.batch_size"
+    ))
+    .into())
+}
+
+/// More than 8 threads rarely help and cost memory. Processes of one machine share its processors.
+fn num_threads(plan: &LoadPlan) -> usize {
+    match plan.loader.num_workers {
+        0 => {
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            (cores / plan.share.local_world_size).clamp(1, 8)
+        }
         n => n,
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tch::{Device, Tensor};
 
 use super::{
-    LoadPlan,
+    Exchange, LoadPlan,
     buffers::{self, Buffers},
     target::target,
 };
@@ -29,6 +29,13 @@ pub(super) struct Plan {
     /// Training and evaluation may pad differently.
     pub(super) train: bool,
     pub(super) buffers: Buffers,
+}
+
+impl Plan {
+    /// How the processes that share a training batch tell each other about it; `None` for one process.
+    pub(super) fn exchange(&self) -> Option<&dyn Exchange> {
+        self.share.exchange.as_deref().filter(|_| self.train)
+    }
 }
 
 impl Deref for Plan {
@@ -79,6 +86,20 @@ fn prepare_unguarded(plan: &Plan, record: &Record, change: Augmentation) -> Resu
     Ok(Prepared { content: Content::Image(image), target })
 }
 
+/// The target of an evaluation for an image of `original_size` that another process has decoded.
+///
+/// # Errors
+/// If its annotation cannot be rasterised; names the image.
+pub fn evaluation_target(
+    record: &Record,
+    original_size: (u32, u32),
+    plan: &LoadPlan,
+) -> Result<Target> {
+    let placement = Augmentation::default().placement(original_size, &plan.preprocess);
+    target(record, placement, plan.needs)
+        .map_err(|e| Error::data(format!("{}: {e:#}", in_file(record))).into())
+}
+
 /// The annotation in the frame of the network's input, and the part of the image shown there.
 fn place(
     plan: &Plan,
@@ -127,6 +148,28 @@ pub fn check_size(
 
 /// Stacks the images or their embeddings, and makes what the task prepares.
 pub(super) fn assemble(plan: &Plan, prepared: Vec<Prepared>, seed: u64) -> Result<Batch> {
+    let largest = largest(prepared.iter());
+    let mut batch = stacked(plan, prepared, seed, largest)?;
+    complete(plan, &mut batch)?;
+    Ok(batch)
+}
+
+/// Height and width that hold each of the images, without padding.
+pub(super) fn largest<'a>(prepared: impl Iterator<Item = &'a Prepared>) -> (usize, usize) {
+    let size = |prepared: &Prepared| match &prepared.content {
+        Content::Image(image) => image.size(),
+        Content::Embedding(_) => (1, 1),
+    };
+    prepared.map(size).fold((1, 1), |(h, w), size| (h.max(size.0), w.max(size.1)))
+}
+
+/// Stacks the images, padded as one batch with others of the size `largest` at most, or their embeddings.
+pub(super) fn stacked(
+    plan: &Plan,
+    prepared: Vec<Prepared>,
+    seed: u64,
+    largest: (usize, usize),
+) -> Result<Batch> {
     let (mut images, mut embeddings, mut targets) = (Vec::new(), Vec::new(), Vec::new());
     for Prepared { content, target } in prepared {
         match content {
@@ -135,22 +178,25 @@ pub(super) fn assemble(plan: &Plan, prepared: Vec<Prepared>, seed: u64) -> Resul
         }
         targets.push(target);
     }
-    let mut batch = if embeddings.is_empty() {
-        let (images, raw) = stack(plan, &images)?;
-        Batch { raw, ..Batch::new(images, targets, seed) }
-    } else {
-        let side = i64::from(plan.preprocess.image_size);
-        let images = Batch::not_decoded(&[targets.len() as i64, 3, side, side], Device::Cpu);
-        Batch { features: Some(levels(plan, &embeddings)?), ..Batch::new(images, targets, seed) }
-    };
+    if embeddings.is_empty() {
+        let (images, raw) = stack(plan, &images, padded_size(plan, largest))?;
+        return Ok(Batch { raw, ..Batch::new(images, targets, seed) });
+    }
+    let side = i64::from(plan.preprocess.image_size);
+    let images = Batch::not_decoded(&[targets.len() as i64, 3, side, side], Device::Cpu);
+    Ok(Batch { features: Some(levels(plan, &embeddings)?), ..Batch::new(images, targets, seed) })
+}
+
+/// Makes what the task prepares for a batch.
+pub(super) fn complete(plan: &Plan, batch: &mut Batch) -> Result<()> {
     if let Some(preparation) = plan.preparation.as_ref().filter(|_| plan.train) {
-        let mut prepared = preparation.prepare(&batch)?;
+        let mut prepared = preparation.prepare(batch)?;
         for tensor in prepared.tensors() {
             *tensor = plan.pixels.pinned(tensor)?;
         }
         batch.prepared = Some(prepared);
     }
-    Ok(batch)
+    Ok(())
 }
 
 /// Level by level, the embeddings of all images as one tensor.
@@ -171,8 +217,11 @@ fn levels(plan: &Plan, embeddings: &[Vec<Tensor>]) -> Result<Vec<Tensor>> {
 
 /// `[B, 3, H, W]` of images, each mirrored or not: normalised and padded, or as bytes with what the device
 /// needs to do the same.
-fn stack(plan: &Plan, prepared: &[(Fitted, bool)]) -> Result<(Tensor, Option<RawPixels>)> {
-    let (height, width) = padded_size(plan, prepared);
+fn stack(
+    plan: &Plan,
+    prepared: &[(Fitted, bool)],
+    (height, width): (usize, usize),
+) -> Result<(Tensor, Option<RawPixels>)> {
     let sizes = [prepared.len() as i64, 3, height as i64, width as i64];
     let normalization = Normalization::new(&plan.spec, plan.preprocess.pad_order);
     if let Pixels::Bytes { pinned } = plan.pixels
@@ -197,16 +246,12 @@ fn stack(plan: &Plan, prepared: &[(Fitted, bool)]) -> Result<(Tensor, Option<Raw
     Ok((plan.pixels.pinned(&images)?, None))
 }
 
-/// Height and width that all images of a batch are padded to.
-fn padded_size(plan: &Plan, prepared: &[(Fitted, bool)]) -> (usize, usize) {
+/// Height and width that all images of a batch are padded to, none of which is larger than `largest`.
+fn padded_size(plan: &Plan, largest: (usize, usize)) -> (usize, usize) {
     let config = &plan.preprocess;
     match config.padding(plan.train) {
         PadTo::Square => (config.image_size as usize, config.image_size as usize),
         PadTo::Multiple => {
-            let largest = prepared
-                .iter()
-                .map(|(image, _)| image.size())
-                .fold((1, 1), |(h, w), size| (h.max(size.0), w.max(size.1)));
             let multiple = config.pad_multiple as usize;
             (largest.0.next_multiple_of(multiple), largest.1.next_multiple_of(multiple))
         }

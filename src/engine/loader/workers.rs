@@ -14,9 +14,10 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::{
     bad::{BadImage, Filled, Place, fill},
-    prepare::{Plan, assemble},
+    prepare::{Plan, Prepared, assemble, complete, largest, stacked},
+    share::{Sharing, Turns},
 };
-use crate::batch::Batch;
+use crate::batch::{Batch, Elsewhere};
 use sonotune_base::panics::catching;
 use sonotune_dataset::Dataset;
 
@@ -49,7 +50,7 @@ pub(super) struct Finished {
     pub(super) batch: Option<Batch>,
     /// Dataset index of each of its images.
     pub(super) records: Vec<usize>,
-    /// Those skipped, in the order of their positions.
+    /// Those skipped, in the order of their positions; with several processes, by all of them.
     pub(super) bad: Vec<BadImage>,
 }
 
@@ -67,16 +68,25 @@ pub(super) struct Workers {
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
+    /// In which the batches that processes share are completed.
+    turns: Turns,
     busy_nanoseconds: AtomicU64,
     images: AtomicU64,
 }
 
 impl Workers {
-    pub(super) fn start(count: usize, plan: &Arc<Plan>, dataset: &Arc<Dataset>) -> Result<Self> {
+    /// Starts `count` threads; the first batch will be that of step `first`.
+    pub(super) fn start(
+        count: usize,
+        plan: &Arc<Plan>,
+        dataset: &Arc<Dataset>,
+        first: u64,
+    ) -> Result<Self> {
         // Unbounded, since the loader issues no more than it may have under way.
         let (jobs, job_source) = unbounded::<Job>();
         let (finish, finished) = unbounded();
-        let shared = Arc::new(Shared::default());
+        let turns = Turns::starting_at(first);
+        let shared = Arc::new(Shared { turns, ..Shared::default() });
         let mut workers = Self { jobs: Some(jobs), finished, shared, threads: Vec::new() };
         for index in 0..count {
             let (source, finish) = (job_source.clone(), finish.clone());
@@ -150,13 +160,15 @@ fn serve(
     // Otherwise each would use all cores for what a task prepares. A refusal would cost time alone.
     let _ = sonotune_shim::compute_alone();
     for job in jobs {
-        if shared.stop.load(Ordering::Relaxed) {
+        // Batches under way are still shared when the loader closes, without their images: each process
+        // waits for the others.
+        if shared.stop.load(Ordering::Relaxed) && plan.exchange().is_none() {
             return;
         }
         let (step, started) = (job.batch.step, Instant::now());
         // A batch that lost its thread would be waited for forever.
         let gave_up = || "a loader thread gave up".to_owned();
-        let done = catching(gave_up, || work(plan, dataset, &job).transpose()).transpose();
+        let done = catching(gave_up, || work(plan, dataset, &job, shared).transpose()).transpose();
         let busy = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         shared.busy_nanoseconds.fetch_add(busy, Ordering::Relaxed);
         shared.images.fetch_add(1, Ordering::Relaxed);
@@ -168,12 +180,17 @@ fn serve(
 }
 
 /// Prepares one image; if it was the last of its batch, the batch.
-fn work(plan: &Plan, dataset: &Dataset, job: &Job) -> Option<Result<Finished>> {
+fn work(plan: &Plan, dataset: &Dataset, job: &Job, shared: &Shared) -> Option<Result<Finished>> {
     let Job { batch, slot, place } = job;
-    // A panic here is the image's own error, and its neighbours are not kept waiting.
-    let filled = catching(|| "cannot be prepared".to_owned(), || fill(plan, dataset, *place));
+    let filled = if shared.stop.load(Ordering::Relaxed) {
+        Err(anyhow!("the loader has been closed"))
+    } else {
+        // A panic here is the image's own error, and its neighbours are not kept waiting.
+        catching(|| "cannot be prepared".to_owned(), || fill(plan, dataset, *place))
+    };
     let filled = filled.map_err(|error| {
-        let (image, of) = (slot + 1, plan.loader.batch_size);
+        let first = plan.share.own(plan.loader.batch_size).start;
+        let (image, of) = (first + slot + 1, plan.loader.batch_size);
         let (batch, position) = (batch.step, place.position);
         error.context(format!("batch {batch}, image {image} of {of} (position {position})"))
     });
@@ -188,24 +205,81 @@ fn work(plan: &Plan, dataset: &Dataset, job: &Job) -> Option<Result<Finished>> {
     };
     // The first bad image of the batch is reported, whichever was decoded first.
     let all: Result<Vec<Filled>> = all.into_iter().flatten().collect();
-    Some(all.and_then(|all| finish(plan, all, batch.seed)))
+    Some(match plan.exchange() {
+        None => all.and_then(|all| finish(plan, all, batch.seed)),
+        Some(exchange) => {
+            let sharing = Sharing { share: &plan.share, exchange, dataset };
+            finish_shared(plan, sharing, all, batch, &shared.turns)
+        }
+    })
 }
 
 fn finish(plan: &Plan, all: Vec<Filled>, seed: u64) -> Result<Finished> {
-    let (mut records, mut images, mut bad) = (Vec::new(), Vec::new(), Vec::new());
-    for filled in all {
-        bad.extend(filled.bad);
-        if let Some((record, prepared)) = filled.image {
-            records.push(record);
-            images.push(prepared);
-        }
-    }
+    let Taken { records, images, bad } = take(all);
     if images.is_empty() {
         return Ok(Finished { batch: None, records, bad });
     }
-    let failed = || "assembling a batch failed".to_owned();
-    let batch = catching(failed, || assemble(plan, images, seed))?;
+    let batch = catching(assembling, || assemble(plan, images, seed))?;
     Ok(Finished { batch: Some(batch), records, bad })
+}
+
+/// The same for a batch that processes share.
+fn finish_shared(
+    plan: &Plan,
+    sharing: Sharing<'_>,
+    all: Result<Vec<Filled>>,
+    Pending { step, seed, .. }: &Pending,
+    turns: &Turns,
+) -> Result<Finished> {
+    let turn = turns.wait(*step);
+    let found = sharing.decoded(all, |filled| {
+        largest(filled.iter().filter_map(|filled| Some(&filled.image.as_ref()?.1)))
+    })?;
+    let (is_complete, largest, bad) = (found.is_complete, found.size, found.bad);
+    let Taken { records, images, .. } = take(found.filled);
+    if !is_complete {
+        // More images are bad than may be skipped, which the step's turn reports on every process.
+        return Ok(Finished { batch: None, records, bad });
+    }
+    let batch = catching(assembling, || stacked(plan, images, *seed, largest));
+    let (batch, elsewhere) = match plan.preparation.as_ref().filter(|_| plan.train) {
+        None => (batch?, Elsewhere::of(&plan.share, plan.loader.batch_size)),
+        Some(preparation) => {
+            let counts = batch.as_ref().map_err(|error| anyhow!("{error:#}"));
+            let counts =
+                counts.and_then(|batch| catching(assembling, || preparation.counts(batch)));
+            let elsewhere = sharing.counted(counts)?;
+            (batch?, elsewhere)
+        }
+    };
+    // Drawing takes long and concerns nobody else.
+    drop(turn);
+    let mut batch = Batch { elsewhere, ..batch };
+    catching(assembling, || complete(plan, &mut batch))?;
+    Ok(Finished { batch: Some(batch), records, bad })
+}
+
+/// The images of a batch, their places in the dataset, and those that were skipped.
+struct Taken {
+    records: Vec<usize>,
+    images: Vec<Prepared>,
+    bad: Vec<BadImage>,
+}
+
+fn take(all: Vec<Filled>) -> Taken {
+    let mut taken = Taken { records: Vec::new(), images: Vec::new(), bad: Vec::new() };
+    for filled in all {
+        taken.bad.extend(filled.bad);
+        if let Some((record, prepared)) = filled.image {
+            taken.records.push(record);
+            taken.images.push(prepared);
+        }
+    }
+    taken
+}
+
+fn assembling() -> String {
+    "assembling a batch failed".to_owned()
 }
 
 #[cfg(test)]
@@ -233,13 +307,14 @@ mod tests {
             embeddings: None,
             pixels: Default::default(),
             preparation: None,
+            share: Default::default(),
         };
         Arc::new(Plan { plan, train: true, buffers: Buffers::default() })
     }
 
     #[test]
     fn a_panic_is_the_error_of_its_batch_and_the_thread_lives_on() {
-        let workers = Workers::start(1, &plan(), &Arc::new(Dataset::default())).unwrap();
+        let workers = Workers::start(1, &plan(), &Arc::new(Dataset::default()), 0).unwrap();
         for step in 0..2 {
             // Our own bug: there is no such record.
             let place = Place { position: 7, record: 3, change: Augmentation::default() };

@@ -19,7 +19,8 @@ use crate::{
     batch::Batch,
     device::{Precision, autocast},
     optim::{self, Ema, Optimizer, ScheduleConfig},
-    task::{Loss, StepOutput, Task},
+    parallel::{Combined, Gradients},
+    task::{Loss, Scalar, StepOutput, Task},
 };
 pub use config::TrainConfig;
 pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
@@ -38,6 +39,8 @@ pub struct Trainer<'a> {
     device: Device,
     guard: FiniteGuard,
     fixed_shapes: bool,
+    /// Shared with other processes; `None` for one process.
+    shared: Option<Gradients<'a>>,
 }
 
 /// What one optimiser step computed; still on the device, so that nothing waits for it until asked
@@ -47,14 +50,14 @@ pub struct StepValues<T = Tensor> {
     /// `loss` (the weighted sum) first, then the task's terms unweighted; 0-d means over the
     /// accumulated batches.
     pub losses: Vec<(String, T)>,
-    /// What else the task reports about the batches; also 0-d means.
+    /// What else the task reports about the batches; also 0-d means, NaN over nothing.
     pub scalars: Vec<(String, T)>,
     /// Before clipping.
     pub grad_norm: T,
 }
 
 impl StepValues {
-    /// The values as numbers, after one wait for the device.
+    /// The values as numbers, after one wait for the device; without scalars that are NaN.
     ///
     /// # Errors
     /// Propagates errors from libtorch, such as for a scalar of a task that has several values.
@@ -68,7 +71,8 @@ impl StepValues {
         let mut named = |values: &[(String, Tensor)]| -> Vec<(String, f64)> {
             values.iter().map(|(name, _)| name.clone()).zip(numbers.by_ref()).collect()
         };
-        let (losses, scalars) = (named(&self.losses), named(&self.scalars));
+        let (losses, mut scalars) = (named(&self.losses), named(&self.scalars));
+        scalars.retain(|(_, value)| !value.is_nan());
         Ok(StepValues { losses, scalars, grad_norm: numbers.next().unwrap_or(f64::NAN) })
     }
 }
@@ -95,6 +99,7 @@ impl<'a> Trainer<'a> {
             device,
             guard,
             fixed_shapes: false,
+            shared: None,
         }
     }
 
@@ -109,6 +114,19 @@ impl<'a> Trainer<'a> {
     #[must_use]
     pub fn with_fixed_shapes(self, fixed_shapes: bool) -> Self {
         Self { fixed_shapes, ..self }
+    }
+
+    /// Makes each step together with other processes.
+    #[must_use]
+    pub fn shared(self, shared: Option<Gradients<'a>>) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// Whether a process of the group had been asked to stop at the end of the last step; `None` for one
+    /// process, which asks its own flag.
+    #[must_use]
+    pub fn agreed_stop(&self) -> Option<bool> {
+        self.shared.as_ref().map(Gradients::is_stop_agreed)
     }
 
     /// The moving average of the weights, for checkpoints.
@@ -153,20 +171,28 @@ impl<'a> Trainer<'a> {
         self.optimizer.zero_grad()?;
         let images: Vec<_> =
             batches.iter().flat_map(|b| &b.targets).map(|t| t.path.clone()).collect();
-        for batch in batches {
+        let last = batches.len().saturating_sub(1);
+        for (index, batch) in batches.into_iter().enumerate() {
             let batch = batch.to_device(self.device)?;
-            // Whatever the model draws (dropout, sampled points) is a function of (seed, step).
-            tch::manual_seed(batch.seed as i64);
+            // Whatever the model draws (dropout, sampled points) is a function of (seed, step), and other
+            // processes draw something else.
+            tch::manual_seed(
+                (batch.seed as i64).wrapping_add(batch.elsewhere.first_image() as i64),
+            );
             let output = catching(|| panicked(step, &batch), || self.forward(&batch))?;
-            let total = total_loss(&output)?;
-            let terms = named_losses(&total, &output);
-            let paths = batch.targets.iter().map(|t| t.path.clone()).collect();
-            self.guard.observe(step, paths, &terms);
+            let images = batch.targets.iter().map(|t| t.path.clone()).collect();
+            let Combined { total, losses: terms, scalars: values } =
+                self.combine(output, batch.targets.len())?;
+            self.guard.observe(step, images, &terms);
             self.check_finite_where_free()?;
+            if index == last {
+                self.shared.as_mut().map_or(Ok(()), Gradients::begin)?;
+            }
             (total * share).f_backward()?;
             add_shares(&mut losses, terms, share);
-            add_shares(&mut scalars, output.scalars, share);
+            add_shares(&mut scalars, values, share);
         }
+        self.shared.as_mut().map_or(Ok(()), Gradients::finish)?;
         let gradients = self.optimizer.gradients();
         if gradients.is_empty() {
             return Err(Error::config(
@@ -203,6 +229,19 @@ impl<'a> Trainer<'a> {
 
     fn check_finite_where_free(&mut self) -> Result<()> {
         if self.device == Device::Cpu { self.guard.check() } else { Ok(()) }
+    }
+
+    /// The loss to differentiate, and the values to log, of all processes.
+    fn combine(&mut self, output: StepOutput, images: usize) -> Result<Combined> {
+        let total = total_loss(&output)?;
+        match &mut self.shared {
+            Some(shared) => shared.combine(&output, images),
+            None => Ok(Combined {
+                losses: named_losses(&total, &output),
+                total,
+                scalars: named_scalars(output.scalars),
+            }),
+        }
     }
 
     fn forward(&self, batch: &Batch) -> Result<StepOutput> {
@@ -249,6 +288,15 @@ fn total_loss(output: &StepOutput) -> Result<Tensor> {
 fn named_losses(total: &Tensor, output: &StepOutput) -> Vec<(String, Tensor)> {
     let terms = output.losses.iter().map(|l| (l.name.clone(), l.value.detach()));
     std::iter::once(("loss".to_owned(), total.detach())).chain(terms).collect()
+}
+
+/// A mean over nothing is undefined.
+fn named_scalars(scalars: Vec<Scalar>) -> Vec<(String, Tensor)> {
+    let value = |Scalar { name, value, over }: Scalar| match over.is_nothing() {
+        true => (name, value.full_like(f64::NAN)),
+        false => (name, value.detach()),
+    };
+    scalars.into_iter().map(value).collect()
 }
 
 /// Adds `share · values` to the sums of the same names.

@@ -14,10 +14,11 @@ use sonotune_dataset::{
 use sonotune_engine::{
     backbone::BackboneConfig,
     determinism::Deterministic,
-    device::{AttentionBackend, Compute, DeviceChoice, PrecisionChoice},
+    device::{AttentionBackend, Compute, DeviceChoice, Local, PrecisionChoice},
     embedding_cache::EmbeddingCacheConfig,
     loader::LoaderConfig,
     optim::{OptimizerConfig, ScheduleConfig},
+    parallel::ParallelConfig,
     task::TaskConfig,
     trainer::TrainConfig,
 };
@@ -61,6 +62,8 @@ pub struct RunConfig {
     pub schedule: ScheduleConfig,
     pub train: TrainConfig,
     #[serde(default)]
+    pub parallel: ParallelConfig,
+    #[serde(default)]
     pub evaluation: EvaluationConfig,
     #[serde(default)]
     pub logging: LoggingConfig,
@@ -75,6 +78,7 @@ impl RunConfig {
             precision: self.precision,
             attention: self.attention_backend,
             deterministic: self.deterministic,
+            local: Local::default(),
         }
     }
 

@@ -295,6 +295,8 @@ impl RunConfig {
             }
         }
         self.validate_best_metric(findings);
+        findings.at_least("parallel.timeout_seconds", 1, self.parallel.timeout_seconds);
+        findings.at_least("parallel.bucket_mib", 1, self.parallel.bucket_mib as u64);
     }
 
     /// A run would otherwise find out at its first evaluation.

@@ -51,7 +51,7 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let decided = decided_by_weights(loaded)?;
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
-    let prepared = Prepared::new(config, Start::Config)?;
+    let prepared = Prepared::new(config, Start::Config, sonotune_engine::device::Local::default())?;
     let Prepared { model, splits, optimizer, ema, .. } = prepared;
     let Splits { train: train_set, val: val_set, notes } = splits;
     let weights = match &prepared.weights {

@@ -9,6 +9,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub(super) enum Console {
     Bar(ProgressBar),
     Plain,
+    /// Another process speaks to people.
+    Silent,
 }
 
 impl Console {
@@ -28,6 +30,7 @@ impl Console {
     pub(super) fn line(&self, text: &str) {
         match self {
             Self::Bar(bar) if !bar.is_finished() => bar.println(text),
+            Self::Silent => {}
             // A closed pipe must not end the run.
             _ => drop(writeln!(std::io::stderr(), "{text}")),
         }

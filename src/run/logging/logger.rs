@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use image::RgbImage;
 use sonotune_base::words::{bytes, duration, share, significant};
 use tch::Device;
@@ -77,18 +77,24 @@ struct Inner {
     options: LoggerOptions,
     console: Console,
     log: Guarded<AppendFile>,
-    metrics: Guarded<MetricsFile>,
-    events: Guarded<EventFile>,
-    summary: PathBuf,
-    /// Reserves the space that the summary will need, so that it can be written even to a full disk.
-    /// Removed before that.
-    reserve: Option<NamedTempFile>,
+    /// Records and summary; `None` in a process that leaves them to the first.
+    records: Option<Records>,
     started: Instant,
     last_preparing: Option<Instant>,
     /// Steps since the last record, and their sums.
     interval: (u64, StepTime),
     /// Text beside the progress bar.
     status: String,
+}
+
+#[derive(Debug)]
+struct Records {
+    metrics: Guarded<MetricsFile>,
+    events: Guarded<EventFile>,
+    summary: PathBuf,
+    /// Reserves the space that the summary will need, so that it can be written even to a full disk.
+    /// Removed before that.
+    reserve: Option<NamedTempFile>,
 }
 
 impl RunLogger {
@@ -98,10 +104,7 @@ impl RunLogger {
     /// Errors of the file system.
     pub fn new(folder: &RunFolder, options: LoggerOptions) -> Result<Self> {
         let LoggerOptions { total_steps, resume_step, .. } = options;
-        let logger = Self(Mutex::new(Inner {
-            options,
-            console: Console::new(total_steps, resume_step.unwrap_or(0)),
-            log: Guarded::new(AppendFile::open(&folder.log())?),
+        let records = Records {
             metrics: Guarded::new(MetricsFile::open(
                 &folder.metrics(),
                 resume_step,
@@ -110,16 +113,46 @@ impl RunLogger {
             events: Guarded::new(EventFile::create(folder.path(), resume_step)?),
             summary: folder.summary(),
             reserve: Some(reserve(folder)?),
-            started: Instant::now(),
-            last_preparing: None,
-            interval: (0, StepTime::default()),
-            status: String::new(),
-        }));
+        };
+        let console = Console::new(total_steps, resume_step.unwrap_or(0));
+        let log = AppendFile::open(&folder.log())?;
+        let logger = Self::with(options, console, log, Some(records));
         if !folder.left_alone().is_empty() {
             let names = folder.left_alone().join(", ");
             logger.warn(&format!("left unchanged in {}: {names}", folder.path().display()));
         }
         Ok(logger)
+    }
+
+    /// For a process other than the first: whatever it reports goes into a log of its own.
+    ///
+    /// # Errors
+    /// Errors of the file system.
+    pub fn of_rank(folder: &RunFolder, rank: usize, options: LoggerOptions) -> Result<Self> {
+        let log = folder.rank_log(rank);
+        if let Some(folder) = log.parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        Ok(Self::with(options, Console::Silent, AppendFile::open(&log)?, None))
+    }
+
+    fn with(
+        options: LoggerOptions,
+        console: Console,
+        log: AppendFile,
+        records: Option<Records>,
+    ) -> Self {
+        Self(Mutex::new(Inner {
+            options,
+            console,
+            log: Guarded::new(log),
+            records,
+            started: Instant::now(),
+            last_preparing: None,
+            interval: (0, StepTime::default()),
+            status: String::new(),
+        }))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -221,17 +254,21 @@ impl RunLogger {
         let mut inner = self.inner();
         inner.console.close();
         inner.write_events(|events| events.sync());
-        inner.reserve = None;
         let mut summary = summary.clone();
         summary.faults.lost_records = lost_records(&inner.failures());
-        write_json(&inner.summary, &summary)?;
+        if let Some(records) = &mut inner.records {
+            records.reserve = None;
+            write_json(&records.summary, &summary)?;
+        }
         loss(&inner.failures()).map_or(Ok(()), Err)
     }
 }
 
 impl Inner {
-    fn failures(&self) -> [&Failures; 3] {
-        [&self.log.failures, &self.metrics.failures, &self.events.failures]
+    fn failures(&self) -> Vec<&Failures> {
+        let records = self.records.iter();
+        let records = records.flat_map(|r| [&r.metrics.failures, &r.events.failures]);
+        std::iter::once(&self.log.failures).chain(records).collect()
     }
 
     fn say(&mut self, text: &str) {
@@ -248,13 +285,15 @@ impl Inner {
     }
 
     fn write_events(&mut self, write: impl FnOnce(&mut EventFile) -> Result<()>) {
-        if let Some(warning) = self.events.write(write) {
+        let Some(records) = &mut self.records else { return };
+        if let Some(warning) = records.events.write(write) {
             self.say(&warning);
         }
     }
 
     fn write_metrics(&mut self, line: &MetricsLine) {
-        if let Some(warning) = self.metrics.write(|file| file.append(line)) {
+        let Some(records) = &mut self.records else { return };
+        if let Some(warning) = records.metrics.write(|file| file.append(line)) {
             self.say(&warning);
         }
     }

@@ -1,5 +1,6 @@
 //! Predicts on new images, with prompts for promptable models.
 
+mod answers;
 mod coco;
 mod masks;
 mod names;
@@ -9,13 +10,15 @@ mod sources;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
+use tch::Tensor;
 
 use super::{
-    evaluate::{decided, predict_batch},
+    evaluate::{decided, require_same_model},
     model::{Model, ModelSource, Opened},
     stored_notes::StoredNotes,
 };
 use crate::predict::{
+    answers::{Answering, Outcome, clip_boxes},
     coco::Info,
     outputs::{Outputs, prepare},
     sources::{Asked, base_of},
@@ -25,17 +28,14 @@ use crate::{
     config::{Loaded, RunConfig},
     logging::pictures,
 };
-use sonotune_base::{
-    Category, Error,
-    error::{ErrorKind, exit_code},
-};
-use sonotune_dataset::{Dataset, ImagePrompts, ObjectPrompt, Split, files::relative_text};
-use sonotune_engine::loader::BadImages;
+use sonotune_base::{Category, Error};
+use sonotune_dataset::{Split, files::relative_text};
 use sonotune_engine::{
-    batch::{Batch, Target},
+    batch::Target,
     checkpoint,
-    device::{self, Ready},
-    loader::{LoadPlan, Loader, prepare_batch},
+    device::{self, Compute, Ready},
+    loader::{BadImages, LoadPlan, Loader, prepare_batch},
+    parallel::Ranks,
     task::{Instance, Prediction},
 };
 
@@ -56,6 +56,8 @@ pub struct PredictOptions {
     pub pictures: bool,
     /// Replace the predictions of an earlier call.
     pub overwrite: bool,
+    /// The processes that predict together.
+    pub ranks: Arc<Ranks>,
 }
 
 /// What was written.
@@ -84,42 +86,64 @@ pub struct PredictRecord {
     pub pictures: Option<PathBuf>,
 }
 
-/// Predicts with a checkpoint of the run whose config is `loaded`, or with its pretrained weights.
+/// Predicts with a checkpoint of the run whose config is `loaded`, or with its pretrained weights. With
+/// several processes, each predicts a part, and rank 0 writes the files and has the record.
 ///
 /// # Errors
 /// Of kind config, data or weights. A problem with a single image is not an error but one of the
 /// record's failures.
-pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecord> {
+pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<Option<PredictRecord>> {
+    let ranks = &*options.ranks;
     let takes_prompts = loaded.config.task.takes_prompts();
-    options.prompts.check(takes_prompts)?;
-    let by_protocol = with_protocol(loaded, &options.prompts)?;
-    let loaded = by_protocol.as_ref().unwrap_or(loaded);
-    let decided = decided(loaded, &options.source)?;
-    let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
-    let Ready { place, notes: on_device, .. } = device::prepare(config.compute())?;
-    let asked = Asked::gather(&options.prompts, &options.images)?;
-    let categories = match options.source {
-        ModelSource::Pretrained if takes_prompts => asked.categories(None)?,
-        ModelSource::Pretrained => known_categories(config)?,
-        _ => Vec::new(),
+    let completed = || {
+        options.prompts.check(takes_prompts)?;
+        let by_protocol = with_protocol(loaded, &options.prompts)?;
+        let decided = decided(by_protocol.as_ref().unwrap_or(loaded), &options.source)?;
+        Ok(decided.map(|decided| decided.loaded).or(by_protocol))
     };
-    let Opened { model, path: checkpoint, beside, averaged, .. } =
-        Model::open(config, place, &options.source, &categories)?;
-    let categories = match options.source {
-        ModelSource::Pretrained => categories,
-        _ => asked.categories(Some(&model.categories))?,
+    let completed = ranks.agree(completed())?;
+    let config = &completed.as_ref().unwrap_or(loaded).config;
+    let opened = || {
+        let compute = Compute { local: ranks.local(), ..config.compute() };
+        let Ready { place, notes, .. } = device::prepare(compute)?;
+        let asked = Asked::gather(&options.prompts, &options.images)?;
+        let categories = match options.source {
+            ModelSource::Pretrained if takes_prompts => asked.categories(None)?,
+            ModelSource::Pretrained => known_categories(config)?,
+            _ => Vec::new(),
+        };
+        let opened = Model::open(config, place, &options.source, &categories)?;
+        let categories = match options.source {
+            ModelSource::Pretrained => categories,
+            _ => asked.categories(Some(&opened.model.categories))?,
+        };
+        if ranks.is_first() {
+            prepare(options)?;
+        }
+        Ok((opened, categories, asked, notes))
     };
-    prepare(options)?;
+    let (opened, categories, asked, on_device) = ranks.agree(opened())?;
+    let Opened { model, path: checkpoint, beside, averaged, .. } = opened;
 
     let without_prompts = asked.without_prompts.clone();
     let dataset = Arc::new(asked.into_dataset(&categories));
-    let keeps_ids = matches!(options.prompts, PromptSource::Annotations { .. });
-    let mut predicting = Predicting {
+    require_same_model(ranks, &model, &dataset)?;
+    let plan = naming_every_failure(model.eval_plan(&model.load_plan()));
+    let answering = Answering {
         model: &model,
-        plan: naming_every_failure(model.eval_plan(&model.load_plan())),
+        plan: LoadPlan { share: ranks.share(), ..plan },
+        base: base_of(&options.images).to_owned(),
+        dataset: &dataset,
+    };
+    if !ranks.is_first() {
+        answering.for_first(ranks)?;
+        return Ok(None);
+    }
+    let keeps_ids = matches!(options.prompts, PromptSource::Annotations { .. });
+    let mut writing = Writing {
+        answering: &answering,
         min_score: options.min_score.unwrap_or(config.task.min_score()),
         outputs: Outputs::new(options, &categories, keeps_ids, takes_prompts)?,
-        base: base_of(&options.images).to_owned(),
         categories: &categories,
         failures: Vec::new(),
         notes: Notes {
@@ -127,8 +151,8 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
             ..Notes::default()
         },
     };
-    predicting.all(&dataset)?;
-    let Predicting { outputs, failures, notes, min_score, .. } = predicting;
+    writing.all(ranks)?;
+    let Writing { outputs, failures, notes, min_score, .. } = writing;
     let record = PredictRecord {
         checkpoint,
         beside,
@@ -153,7 +177,7 @@ pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<PredictRecor
         without_prompts: &record.without_prompts,
         notes: &record.notes,
     })?;
-    Ok(record)
+    Ok(Some(record))
 }
 
 /// The categories of pretrained weights: those of the dataset; without one, those that a checkpoint
@@ -192,117 +216,99 @@ fn area(instance: &Instance) -> f64 {
     instance.mask.as_ref().map_or((x1 - x0) * (y1 - y0), |mask| mask.area() as f64)
 }
 
-/// A prediction in progress.
-struct Predicting<'a> {
-    model: &'a Model<'a>,
-    plan: LoadPlan,
+/// The predictions of all processes on their way into files.
+struct Writing<'a> {
+    answering: &'a Answering<'a>,
     min_score: f64,
     outputs: Outputs<'a>,
-    /// Folder that image names are relative to.
-    base: PathBuf,
     categories: &'a [Category],
     failures: Vec<String>,
     notes: Notes,
 }
 
-/// A batch with the model's answers.
-struct Answered {
-    batch: Batch,
-    predictions: Vec<Prediction>,
-    notes: Vec<String>,
+/// A prediction, and where its picture comes from.
+struct Answer<'a> {
+    prediction: Prediction,
+    target: &'a Target,
+    image: &'a dyn Fn() -> Result<Tensor>,
 }
 
-impl Predicting<'_> {
-    /// Predicts on every usable image, in batches and in order. One damaged file, or prompts outside
-    /// their image, must not cost the predictions of a thousand good ones.
-    fn all(&mut self, dataset: &Arc<Dataset>) -> Result<()> {
-        let records = dataset.records.chunks(self.plan.loader.batch_size);
-        for (batch, records) in Loader::eval(dataset.clone(), self.plan.clone())?.zip(records) {
-            let whole = match batch {
-                Ok(batch) => self.answer(batch)?,
-                Err(error) => Err(error),
-            };
-            match whole {
-                Ok(answered) => self.take_in(answered)?,
-                Err(error) if records.len() == 1 => self.failures.push(format!("{error:#}")),
-                Err(_) => {
-                    for record in records {
-                        match prepare_batch(std::slice::from_ref(record), &self.plan) {
-                            Ok(batch) => match self.answer(batch)? {
-                                Ok(answered) => self.take_in(answered)?,
-                                Err(error) => self.failures.push(format!("{error:#}")),
-                            },
-                            Err(error) => self.failures.push(format!("{error:#}")),
-                        }
-                    }
+impl Writing<'_> {
+    /// Takes in all images, in order.
+    fn all(&mut self, ranks: &Ranks) -> Result<()> {
+        let answering = self.answering;
+        let loader = Loader::eval(answering.dataset.clone(), answering.plan.clone());
+        let mut batches = ranks.agree(loader)?;
+        for _ in 0..answering.num_batches().div_ceil(ranks.world_size()) {
+            let here = ranks.agree(answering.next(&mut batches))?.unwrap_or_default();
+            let others = ranks.gather(Vec::new())?;
+            if let Err(error) = self.round(here, others.get(1..).unwrap_or_default()) {
+                return ranks.agree(Err(error));
+            }
+        }
+        ranks.agree(Ok(()))
+    }
+
+    fn round(&mut self, here: Vec<Outcome>, others: &[Vec<u8>]) -> Result<()> {
+        here.into_iter().try_for_each(|outcome| self.take_in(outcome))?;
+        for bytes in others {
+            Outcome::of_bytes(bytes)?.into_iter().try_for_each(|outcome| self.take_in(outcome))?;
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, outcome: Outcome) -> Result<()> {
+        match outcome {
+            Outcome::Failed(why) => {
+                self.failures.push(why);
+                Ok(())
+            }
+            Outcome::Answered { batch, predictions, notes, .. } => {
+                self.notes.others.extend(notes);
+                for (index, (prediction, target)) in
+                    predictions.into_iter().zip(&batch.targets).enumerate()
+                {
+                    let image = || Ok(batch.image(index));
+                    self.write(Answer { prediction, target, image: &image })?;
                 }
+                Ok(())
+            }
+            Outcome::Elsewhere(sent) => {
+                let Answering { dataset, plan, .. } = self.answering;
+                let record = dataset.records.get(sent.record);
+                let (prediction, mut target) = sent.restore(dataset, plan)?;
+                self.notes.others.extend(clip_boxes(&mut target, &self.answering.base));
+                let image = || {
+                    let record = record.map(std::slice::from_ref).unwrap_or_default();
+                    Ok(prepare_batch(record, plan)?.image(0))
+                };
+                self.write(Answer { prediction, target: &target, image: &image })
             }
         }
-        Ok(())
     }
 
-    /// The inner error concerns one image, the outer one any image.
-    fn answer(&self, mut batch: Batch) -> Result<Result<Answered>> {
-        let mut notes = Vec::new();
-        for target in &mut batch.targets {
-            let name = relative_text(&target.path, &self.base);
-            notes.extend(clip_boxes(target).into_iter().map(|note| format!("{name}: {note}")));
+    fn write(&mut self, answer: Answer<'_>) -> Result<()> {
+        let Answer { mut prediction, target, image } = answer;
+        let name = relative_text(&target.path, &self.answering.base);
+        if target.prompts.is_none() && !target.objects.is_empty() {
+            last_answers(&mut prediction.instances);
+            self.notes.not_asked += target.objects.len() - prediction.instances.len();
         }
-        match predict_batch(self.model, &batch) {
-            Ok(predictions) => Ok(Ok(Answered { batch, predictions, notes })),
-            Err(error) if exit_code(&error) == ErrorKind::Data.exit_code() => Ok(Err(error)),
-            Err(error) => Err(error),
-        }
+        let found = prediction.instances.len();
+        prediction.keep_from(self.min_score);
+        self.notes.below_min_score += found - prediction.instances.len();
+        let is_empty = |i: &&Instance| i.mask.as_ref().is_some_and(|mask| mask.area() == 0);
+        let finds = !prediction.is_of_image();
+        self.notes.without_objects += usize::from(finds && prediction.instances.is_empty());
+        self.notes.empty_masks += prediction.instances.iter().filter(is_empty).count();
+        self.notes.stored.add(&name, target.stored);
+        let spec = &self.answering.model.spec.input;
+        let picture = || {
+            let image = pictures::denormalise(&image()?, target.input_size, spec)?;
+            Ok(pictures::answers(&image, &prediction, target, self.categories))
+        };
+        self.outputs.add(&name, target, &prediction, picture)
     }
-
-    fn take_in(&mut self, answered: Answered) -> Result<()> {
-        let Answered { batch, predictions, notes } = answered;
-        self.notes.others.extend(notes);
-        for (index, (mut prediction, target)) in
-            predictions.into_iter().zip(&batch.targets).enumerate()
-        {
-            if target.prompts.is_none() && !target.objects.is_empty() {
-                last_answers(&mut prediction.instances);
-                self.notes.not_asked += target.objects.len() - prediction.instances.len();
-            }
-            let found = prediction.instances.len();
-            prediction.keep_from(self.min_score);
-            self.notes.below_min_score += found - prediction.instances.len();
-            let is_empty = |i: &&Instance| i.mask.as_ref().is_some_and(|mask| mask.area() == 0);
-            let finds = !prediction.is_of_image();
-            self.notes.without_objects += usize::from(finds && prediction.instances.is_empty());
-            self.notes.empty_masks += prediction.instances.iter().filter(is_empty).count();
-            let name = relative_text(&target.path, &self.base);
-            self.notes.stored.add(&name, target.stored);
-            let picture = || {
-                let image = batch.images.get(index as i64);
-                let image =
-                    pictures::denormalise(&image, target.input_size, &self.model.spec.input)?;
-                Ok(pictures::answers(&image, &prediction, target, self.categories))
-            };
-            self.outputs.add(&name, target, &prediction, picture)?;
-        }
-        Ok(())
-    }
-}
-
-/// Clips boxes at the borders of their image; reports which.
-fn clip_boxes(target: &mut Target) -> Vec<String> {
-    let Some(ImagePrompts::Objects(prompts)) = &mut target.prompts else { return Vec::new() };
-    let size = target.original_size;
-    let clip = |(i, prompt): (usize, &mut ObjectPrompt)| {
-        // A box entirely outside the image is refused as it was given.
-        prompt.check(size).ok()?;
-        let [x0, y0, x1, y1] = prompt.clip_box(size)?;
-        let name = prompt.name.as_deref().map_or_else(String::new, |name| format!(" (\"{name}\")"));
-        let (height, width) = size;
-        Some(format!(
-            "the box [{x0}, {y0}, {x1}, {y1}] of prompt {}{name} reaches beyond the image of \
-             {height}x{width} pixels (height x width) and was clipped",
-            i + 1
-        ))
-    };
-    prompts.iter_mut().enumerate().filter_map(clip).collect()
 }
 
 /// Keeps only the answer to the last question about each object, the one after all clicks.

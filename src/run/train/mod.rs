@@ -1,6 +1,7 @@
 //! Training, from config to summary.
 
 mod faults;
+mod same;
 mod saving;
 mod setup;
 mod steps;
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::logging::environment;
 use crate::{
-    config::Loaded,
+    config::{Loaded, RunConfig},
     data_record::DataRecord,
     logging::{LoggerOptions, RunLogger},
 };
@@ -29,6 +30,9 @@ use sonotune_dataset::{Dataset, Split};
 use sonotune_engine::{
     checkpoint::{Progress, Writer},
     device::Place,
+    loader::LoadPlan,
+    optim::groups,
+    parallel::{Gradients, Ranks},
 };
 use sonotune_run_folder::{Environment, Existing, RunFolder, RunStatus, Summary};
 use steps::Run;
@@ -42,6 +46,8 @@ pub struct TrainOptions {
     /// Resume even if annotations or images have changed since the run began.
     pub changed_data: bool,
     pub stop: StopFlag,
+    /// The processes that train together.
+    pub ranks: Arc<Ranks>,
 }
 
 /// The result of a finished training run.
@@ -51,16 +57,18 @@ pub struct TrainOutcome {
     pub summary: Summary,
 }
 
-/// Trains as `loaded` describes; every result is in the run folder.
+/// Trains as `loaded` describes; every result is in the run folder. With several processes, rank 0 writes
+/// it, and the others return the same summary.
 ///
 /// # Errors
 /// Errors of every kind: config, data, weights, non-finite, and interrupted when the stop flag was raised
-/// (the run is saved then).
+/// (the run is saved then). An error of one process is an error of all.
 pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
+    let ranks = &*options.ranks;
     // A resumed run's config has recorded it, and its weights file may no longer exist.
     let decided = match options.existing {
         Existing::Resume => None,
-        _ => decided_by_weights(loaded)?,
+        _ => ranks.agree(decided_by_weights(loaded))?,
     };
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
@@ -69,25 +77,32 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         Existing::Resume => Start::Checkpoint,
         _ => Start::Config,
     };
-    let prepared = Prepared::new(config, start)?;
+    let prepared = ranks.agree(Prepared::new(config, start, ranks.local()))?;
     let Prepared { model, splits, mut optimizer, mut ema, .. } = prepared;
     let Splits { train: train_set, val: val_set, mut notes } = splits;
-    require_best_metric(&model, val_set.as_ref())?;
+    ranks.agree(require_best_metric(&model, val_set.as_ref()))?;
     let data =
         DataRecord::of([(Split::Train, Some(&*train_set)), (Split::Val, val_set.as_deref())]);
     if options.existing == Existing::Resume {
-        notes.extend(data.require_unchanged(&config.run_dir, options.changed_data)?);
+        let unchanged = data.require_unchanged(&config.run_dir, options.changed_data);
+        notes.extend(ranks.agree(unchanged)?);
     }
+    same::require(ranks, loaded, &model, &data)?;
+    ranks.agree(ranks.connect(model.device()))?;
 
-    let folder = RunFolder::create(&config.run_dir, options.existing)?;
+    let folder = open_folder(ranks, config, options.existing)?;
     let progress = if folder.is_resumed() {
         let state = Resumed { model: &model, optimizer: &mut optimizer, ema: ema.as_mut() };
-        state.resume(&folder, config, &options.resume_from)?
+        ranks.agree(state.resume(&folder, config, &options.resume_from, ranks.is_first()))?
     } else {
         prepared::start(&model)
     };
-    let logger = begin_log(&folder, loaded, prepared.device.place, &progress)?;
-    data.write(&folder)?;
+    same::state(ranks, &model, &optimizer, ema.as_ref(), &progress)?;
+    let logger =
+        ranks.agree(begin_log(&folder, loaded, ranks, prepared.device.place, &progress))?;
+    if ranks.is_first() {
+        data.write(&folder)?;
+    }
     let introduction = Introduction {
         loaded,
         decided: decided.as_ref().map_or(&[], |decided| &decided.options),
@@ -98,28 +113,51 @@ pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
         train_set: &train_set,
         val_set: val_set.as_deref(),
         notes: &notes,
+        ranks,
     };
     introduction.write(&folder, &logger)?;
 
-    let splits = [(Split::Train, Some(&train_set)), (Split::Val, val_set.as_ref())];
-    report::keep_counts(&logger, folder.path(), splits);
+    if ranks.is_first() {
+        let splits = [(Split::Train, Some(&train_set)), (Split::Val, val_set.as_ref())];
+        report::keep_counts(&logger, folder.path(), splits);
+    }
 
+    let gradients = Gradients::new(
+        ranks,
+        groups::trainable(&model.vs),
+        config.parallel.bucket_mib << 20,
+        options.stop.clone(),
+    )?;
     let mut run = Run {
-        trainer: prepared::trainer(&model, optimizer, ema),
+        trainer: prepared::trainer(&model, optimizer, ema).shared(gradients),
         writer: Writer::new(&folder.checkpoints(), config.train.keep_checkpoints),
         model: &model,
         config,
         folder: &folder,
         logger: &logger,
-        plan: model.load_plan(),
+        ranks,
+        plan: LoadPlan { share: ranks.share(), ..model.load_plan() },
         val_set: val_set.as_ref(),
-        skipped: SkippedList::open(&folder, &config.loader, progress.step)?,
+        skipped: SkippedList::open(&folder, &config.loader, progress.step, ranks.is_first())?,
         progress,
         last_report: None,
         started: Instant::now(),
     };
     let result = run.run_all_steps(&train_set, &options.stop);
     finish(run, result)
+}
+
+/// Creates or opens the run folder: rank 0 first, then the others.
+fn open_folder(ranks: &Ranks, config: &RunConfig, existing: Existing) -> Result<RunFolder> {
+    let created = match ranks.is_first() {
+        true => RunFolder::create(&config.run_dir, existing).map(Some),
+        false => Ok(None),
+    };
+    let joined = match ranks.agree(created)? {
+        Some(folder) => Ok(folder),
+        None => RunFolder::join(&config.run_dir, existing),
+    };
+    ranks.agree(joined)
 }
 
 /// Refuses a run whose best checkpoint would be picked by a metric that the task does not report.
@@ -142,6 +180,7 @@ fn require_best_metric(model: &Model, val_set: Option<&Arc<Dataset>>) -> Result<
 fn begin_log(
     folder: &RunFolder,
     loaded: &Loaded,
+    ranks: &Ranks,
     place: Place,
     progress: &Progress,
 ) -> Result<RunLogger> {
@@ -153,6 +192,9 @@ fn begin_log(
         evaluation_pending: progress.evaluation_pending,
         device: place.device,
     };
+    if !ranks.is_first() {
+        return RunLogger::of_rank(folder, ranks.rank(), options);
+    }
     let logger = RunLogger::new(folder, options)?;
     folder.write_config(&loaded.resolved)?;
     folder.write_environment(&Environment {
@@ -181,7 +223,9 @@ fn finish(mut run: Run, result: Result<()>) -> Result<TrainOutcome> {
     run.without_best().iter().for_each(|note| run.logger.info(note));
     summary.error = result.as_ref().err().map(|error| format!("{error:#}"));
     let logged = run.logger.finish(&summary);
-    report::after_training(run.logger, run.folder.path());
+    if run.ranks.is_first() {
+        report::after_training(run.logger, run.folder.path());
+    }
     result.and(logged)?;
     Ok(TrainOutcome { run_dir: run.folder.path().to_owned(), summary })
 }

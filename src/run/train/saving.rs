@@ -1,6 +1,7 @@
 //! Scoring during training, and what is kept on disk.
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 use sonotune_base::{Error, error::ErrorKind, words::bytes};
 
 use super::{
@@ -14,10 +15,10 @@ use super::{
 };
 use crate::logging::peak_memory;
 use sonotune_base::fs::free_space;
-use sonotune_dataset::{Split, Statistics};
+use sonotune_dataset::{Dataset, Split, Statistics};
 use sonotune_engine::{
     checkpoint::{self, Best, Progress, Snapshot, State},
-    trainer::Trainer,
+    trainer::{EarlyStopping, Trainer},
 };
 use sonotune_metrics::{Direction, Metric, Report};
 use sonotune_report::{By, Kept, Shown};
@@ -27,14 +28,28 @@ use sonotune_run_folder::{BestModel, LAST, RunStatus, Summary};
 const NOTHING_TO_SCORE: &str = "dataset.val has nothing to score it on, such as no object of a category; choose \
                                 another metric, or add such images";
 
+/// What an evaluation decided.
+#[derive(Debug, Serialize, Deserialize)]
+struct Verdict {
+    is_best: bool,
+    best: Option<Best>,
+    early_stopping: Option<EarlyStopping>,
+}
+
 impl Run<'_> {
     /// Starts writing the last checkpoint, and the best one if this is it.
     pub(super) fn write_checkpoint(&mut self, is_best: bool) -> Result<()> {
+        if !self.ranks.is_first() {
+            return Ok(());
+        }
         self.writer.save(&state(self.model, &self.trainer, &self.progress), is_best)
     }
 
     /// Warns before the first step if this run will fill the disk.
     pub(super) fn warn_of_little_space(&self) -> Result<()> {
+        if !self.ranks.is_first() {
+            return Ok(());
+        }
         let folder = self.folder.checkpoints();
         let live = Snapshot::live(&state(self.model, &self.trainer, &self.progress));
         let (last, both) = (live.bytes(false)?, live.bytes(true)?);
@@ -94,12 +109,23 @@ impl Run<'_> {
     /// are the best so far.
     pub(super) fn evaluate(&mut self) -> Result<bool> {
         let Some(val_set) = self.val_set else { return Ok(false) };
-        let step = self.progress.step;
-        let (model, plan) = (self.model, &self.plan);
+        let (model, ranks, plan) = (self.model, self.ranks, &self.plan);
         let num_pictures = self.config.logging.num_images;
-        let Scored { report, pictures, skipped, ranked } = self
+        let scored = self
             .trainer
-            .with_average(|| scoring::score(model, val_set.clone(), plan, num_pictures))?;
+            .with_average(|| scoring::score(model, ranks, val_set.clone(), plan, num_pictures))?;
+        // Rank 0 scores and judges, for all.
+        let judged = scored.map(|scored| self.record(val_set, scored)).transpose();
+        let verdict = ranks.from_first(ranks.agree(judged)?)?;
+        let Verdict { is_best, best, early_stopping } = verdict;
+        (self.progress.best, self.progress.early_stopping) = (best, early_stopping);
+        Ok(is_best)
+    }
+
+    /// Logs the scores and keeps what the report shows; decides whether this is the best.
+    fn record(&mut self, val_set: &Dataset, scored: Scored) -> Result<Verdict> {
+        let Scored { report, pictures, skipped, ranked } = scored;
+        let step = self.progress.step;
         self.list_not_scored(&skipped)?;
         self.logger.evaluation(step, Split::Val, &report);
         for (index, picture) in pictures.iter().enumerate() {
@@ -110,7 +136,8 @@ impl Run<'_> {
         report::keep(self.logger, Kept::of(self.folder.path()).write_shown(By::Training, &shown));
         let is_best = self.judge(&report)?;
         self.last_report = Some(report);
-        Ok(is_best)
+        let Progress { best, early_stopping, .. } = &self.progress;
+        Ok(Verdict { is_best, best: best.clone(), early_stopping: *early_stopping })
     }
 
     /// Records the metric that picks the best; returns whether this is it.

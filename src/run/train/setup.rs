@@ -14,6 +14,7 @@ use sonotune_engine::{
     checkpoint::{self, Progress},
     device::Ready,
     optim::{Ema, Optimizer},
+    parallel::Ranks,
 };
 use sonotune_run_folder::RunFolder;
 use sonotune_weights::LoadReport;
@@ -27,12 +28,13 @@ pub(super) struct Resumed<'a> {
 
 impl Resumed<'_> {
     /// Restores it. A checkpoint other than the last immediately becomes the last: whatever happens
-    /// next, the run continues from there.
+    /// next, the run continues from there; `is_first`: of several processes, the one that writes.
     pub(super) fn resume(
         self,
         folder: &RunFolder,
         config: &RunConfig,
         from: &ModelSource,
+        is_first: bool,
     ) -> Result<Progress> {
         let last = folder.checkpoints().join(checkpoint::LAST);
         if *from == ModelSource::Last && !last.exists() {
@@ -48,7 +50,7 @@ impl Resumed<'_> {
         // Early stopping continues from its saved state if the config still asks for it.
         let stands = progress.early_stopping.unwrap_or_default();
         progress.early_stopping = config.train.early_stopping.as_ref().map(|_| stands);
-        if path != last {
+        if path != last && is_first {
             checkpoint::kept::link(&path, &last)?;
         }
         Ok(progress)
@@ -90,12 +92,15 @@ pub(super) struct Introduction<'a> {
     pub(super) val_set: Option<&'a Dataset>,
     /// What is worth a warning about the data.
     pub(super) notes: &'a [String],
+    pub(super) ranks: &'a Ranks,
 }
 
 impl Introduction<'_> {
     /// Prints it, and saves the weights report.
     pub(super) fn write(&self, folder: &RunFolder, logger: &RunLogger) -> Result<()> {
-        self.write_weights(folder, logger)?;
+        if self.ranks.is_first() {
+            self.write_weights(folder, logger)?;
+        }
         for warning in &self.loaded.warnings {
             logger.warn(&warning.to_string());
         }
@@ -105,6 +110,9 @@ impl Introduction<'_> {
         let (trainable, all) = self.model.num_parameters();
         let (device, threads) = (self.device, tch::get_num_threads());
         logger.info(&format!("device: {}, {threads} threads", device.describe()));
+        if !self.ranks.is_alone() {
+            logger.info(&self.processes());
+        }
         device.notes.iter().for_each(|note| logger.info(note));
         logger.info(&format!(
             "model: {} parameters, {} of them trained",
@@ -119,6 +127,19 @@ impl Introduction<'_> {
         }
         self.notes.iter().for_each(|note| logger.warn(note));
         Ok(())
+    }
+
+    /// E.g. `rank 0 of 4 processes, 2 of them on this machine: images 0 to 7 of each batch of 32`.
+    fn processes(&self) -> String {
+        let (ranks, size) = (self.ranks, self.loaded.config.loader.batch_size);
+        let own = ranks.share().own(size);
+        format!(
+            "rank {} of {} processes, {} of them on this machine: {} of the {size} images of a batch",
+            ranks.rank(),
+            ranks.world_size(),
+            ranks.local().world_size,
+            own.len()
+        )
     }
 
     fn write_weights(&self, folder: &RunFolder, logger: &RunLogger) -> Result<()> {

@@ -16,6 +16,8 @@ use sonotune_engine::{
     checkpoint::{Progress, Writer},
     determinism,
     loader::{LoadPlan, Loader, starved::Watch},
+    optim::groups,
+    parallel::Ranks,
     trainer::{StepValues, Trainer},
 };
 use sonotune_metrics::Report;
@@ -29,6 +31,7 @@ pub(super) struct Run<'a> {
     pub(super) config: &'a RunConfig,
     pub(super) folder: &'a RunFolder,
     pub(super) logger: &'a RunLogger,
+    pub(super) ranks: &'a Ranks,
     pub(super) plan: LoadPlan,
     pub(super) val_set: Option<&'a Arc<Dataset>>,
     pub(super) skipped: SkippedList,
@@ -102,7 +105,7 @@ impl Run<'_> {
     }
 
     fn step(&mut self, feed: &mut Feed, batches: Vec<Batch>) -> Result<StepValues> {
-        let images = batches.iter().map(|b| b.targets.len() as u64).sum();
+        let images = batches.iter().map(|batch| batch.images_of_step() as u64).sum();
         let step = self.progress.step;
         let values = determinism::guarded(
             || format!("training step {step}"),
@@ -124,6 +127,7 @@ impl Run<'_> {
             model: self.model,
             plan: &self.plan,
             watch: embed::Watch { logger: self.logger, stop },
+            ranks: self.ranks,
         };
         let embeddings = filling.fill(train_set, self.val_set.map(AsRef::as_ref))?;
         self.plan.embeddings = Some(Arc::new(embeddings));
@@ -155,7 +159,7 @@ impl Run<'_> {
         let every = |steps: Option<u64>| steps.is_some_and(|n| step.is_multiple_of(n));
         let at_end = step == self.config.train.max_steps;
         let evaluation = at_end || every(self.config.evaluation.every_steps);
-        let stop = stop.is_raised() && !at_end;
+        let stop = self.trainer.agreed_stop().unwrap_or_else(|| stop.is_raised()) && !at_end;
         let save = evaluation || stop || every(self.config.train.checkpoint_every_steps);
         Due { save, evaluation, stop }
     }
@@ -165,8 +169,21 @@ impl Run<'_> {
     fn save(&mut self, due: &Due) -> Result<()> {
         // No checkpoint may hold weights that a non-finite value has touched.
         self.trainer.check_finite()?;
+        self.require_no_drift()?;
         self.progress.evaluation_pending = due.evaluation && self.val_set.is_some();
         self.write_checkpoint(false)
+    }
+
+    /// Every process makes the same updates; one whose memory or processor is faulty is noticed here.
+    fn require_no_drift(&self) -> Result<()> {
+        if self.ranks.is_alone() {
+            return Ok(());
+        }
+        let trained: Vec<_> =
+            groups::trainable(&self.model.vs).into_iter().map(|(_, tensor)| tensor).collect();
+        let weights = Ranks::fingerprint(&trained)?;
+        let what = format!("weights after step {}", self.progress.step);
+        self.ranks.require_same(&what, &format!("{weights:?}"))
     }
 
     /// Evaluates if the checkpoint says so, and saves the result.

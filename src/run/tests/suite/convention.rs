@@ -26,6 +26,7 @@ fn a_run_records_the_convention_and_starts_another_likewise() {
                 resume_from: sonotune_run::ModelSource::Last,
                 changed_data: false,
                 stop: sonotune_base::stop::StopFlag::default(),
+                ranks: Default::default(),
             },
         )
         .unwrap();
@@ -43,8 +44,9 @@ fn a_run_records_the_convention_and_starts_another_likewise() {
     let options = sonotune_run::EvalOptions {
         split: Split::Val,
         source: sonotune_run::ModelSource::Pretrained,
+        ranks: Default::default(),
     };
-    let record = sonotune_run::evaluate(&loaded, &options).unwrap().record;
+    let record = sonotune_run::evaluate(&loaded, &options).unwrap().unwrap().record;
     assert!(record.dataset_sha256.is_some() && record.num_objects > 0);
     let convention = record.report.conditions.iter().find(|(name, _)| name == "convention");
     assert_eq!(convention.unwrap().1, "ultrasam");

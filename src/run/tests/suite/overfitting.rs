@@ -24,6 +24,7 @@ fn overfitted(config: &str, metric: &str) -> Option<f64> {
         resume_from: sonotune_run::ModelSource::Last,
         changed_data: false,
         stop: sonotune_base::stop::StopFlag::default(),
+        ranks: Default::default(),
     };
     let metrics = sonotune_run::train(&loaded, &options).unwrap().summary.metrics;
     Some(metrics.iter().find(|m| m.name == metric).unwrap().value)

@@ -1,0 +1,306 @@
+//! A process's place in its group, and how the group agrees.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+use serde::{Serialize, de::DeserializeOwned};
+use tch::{Device, Kind, Tensor};
+
+use super::{Fault, ParallelConfig};
+use crate::{
+    device::Local,
+    loader::{Exchange, Share},
+};
+use sonotune_base::{
+    Error,
+    launch::{Launch, StoreHost},
+};
+use sonotune_shim::{ProcessGroup, ReduceOp, ShimError, Store};
+
+/// One of the processes that work on the same model; or a process that works alone, for which every
+/// exchange is over before it begins.
+///
+/// All processes of a group call the same methods in the same order, each on its main thread.
+#[derive(Debug, Default)]
+pub struct Ranks {
+    group: Option<Group>,
+}
+
+#[derive(Debug)]
+struct Group {
+    rank: usize,
+    world_size: usize,
+    /// The place among the processes of this machine.
+    local: Local,
+    /// What the main threads tell each other, on the CPU.
+    host: ProcessGroup,
+    /// What the loaders tell each other meanwhile.
+    loader: Arc<LoaderGroup>,
+    /// Gradients and values of a step, on the device, once it is known.
+    gradients: OnceLock<ProcessGroup>,
+    store: Store,
+    timeout: Duration,
+}
+
+/// A group of its own, since loaders run ahead of the steps.
+#[derive(Debug)]
+struct LoaderGroup(ProcessGroup);
+
+impl Exchange for LoaderGroup {
+    fn all_gather(&self, mine: &[u8]) -> Result<Vec<Vec<u8>>> {
+        Ok(self.0.all_gather_bytes(mine)?)
+    }
+}
+
+impl Ranks {
+    /// A process without others.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self::default()
+    }
+
+    /// Joins the group that `launch` describes.
+    ///
+    /// # Errors
+    /// If the others do not come within the timeout, or libtorch cannot connect them.
+    pub fn join(launch: &Launch, config: &ParallelConfig) -> Result<Self> {
+        let timeout = Duration::from_secs(config.timeout_seconds);
+        let &Launch { rank, world_size, master_port, .. } = launch;
+        let local = Local { rank: launch.local_rank, world_size: launch.local_world_size };
+        let hosts = launch.store == StoreHost::FirstRank && rank == 0;
+        let store = Store::tcp(&launch.master_addr, master_port, hosts, timeout);
+        let store = store.with_context(|| {
+            format!(
+                "rank {rank} cannot reach the store of the group at {}:{master_port}",
+                launch.master_addr
+            )
+        })?;
+        // What an earlier attempt of a restarted group left behind is not read.
+        let store = store.prefixed(&format!("sonotune/{}", launch.restart_count));
+        let gloo = |name: &str| gloo(&store, name, (rank, world_size), timeout);
+        let (host, loader) = (gloo("host")?, Arc::new(LoaderGroup(gloo("loader")?)));
+        let gradients = OnceLock::new();
+        let group = Group { rank, world_size, local, host, loader, gradients, store, timeout };
+        Ok(Self { group: Some(group) })
+    }
+
+    /// Connects the devices, on which gradients are added up. Once, before the first step.
+    ///
+    /// # Errors
+    /// If the others do not come within the timeout, or libtorch cannot connect them.
+    pub fn connect(&self, device: Device) -> Result<()> {
+        let Some(group) = &self.group else { return Ok(()) };
+        let Group { store, rank, world_size, timeout, .. } = group;
+        let place = (*rank, *world_size);
+        let gradients = match device {
+            Device::Cuda(_) => {
+                return Err(Error::config("several processes on CUDA need NCCL").into());
+            }
+            _ => gloo(store, "gradients", place, *timeout)?,
+        };
+        // Set only here, once.
+        let _ = group.gradients.set(gradients);
+        Ok(())
+    }
+
+    /// From 0.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.group.as_ref().map_or(0, |group| group.rank)
+    }
+
+    /// Number of processes.
+    #[must_use]
+    pub fn world_size(&self) -> usize {
+        self.group.as_ref().map_or(1, |group| group.world_size)
+    }
+
+    /// The place among the processes of this machine.
+    #[must_use]
+    pub fn local(&self) -> Local {
+        self.group.as_ref().map_or_else(Local::default, |group| group.local)
+    }
+
+    /// Whether this is the process that writes results: rank 0, or one that is alone.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.rank() == 0
+    }
+
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.group.is_none()
+    }
+
+    /// The part of each batch that this process prepares.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        match &self.group {
+            None => Share::default(),
+            Some(Group { rank, world_size, loader, local, .. }) => {
+                let exchange: Arc<dyn Exchange> = loader.clone();
+                let (rank, world_size) = (*rank, *world_size);
+                Share {
+                    rank,
+                    world_size,
+                    local_world_size: local.world_size,
+                    exchange: Some(exchange),
+                }
+            }
+        }
+    }
+
+    /// The group that adds up gradients; `None` if the process is alone.
+    pub(crate) fn of_gradients(&self) -> Option<&ProcessGroup> {
+        self.group.as_ref().and_then(|group| group.gradients.get())
+    }
+
+    /// What each process gives, by rank.
+    ///
+    /// # Errors
+    /// If a process has ended or does not answer in time.
+    pub fn tell<T: Serialize + DeserializeOwned>(&self, mine: T) -> Result<Vec<T>> {
+        let Some(group) = &self.group else { return Ok(vec![mine]) };
+        let all = self.explained(group.host.all_gather_bytes(&serde_json::to_vec(&mine)?))?;
+        all.iter().map(|said| read(said)).collect()
+    }
+
+    /// The value of rank 0, for all: the others need not have one.
+    ///
+    /// # Errors
+    /// Same errors as [`tell`](Self::tell).
+    pub fn from_first<T: Serialize + DeserializeOwned>(&self, first: Option<T>) -> Result<T> {
+        let all = self.tell(first)?;
+        all.into_iter().next().flatten().ok_or_else(|| anyhow!("rank 0 said nothing"))
+    }
+
+    /// What each process gives, by rank, at rank 0; nothing elsewhere.
+    ///
+    /// # Errors
+    /// Same errors as [`tell`](Self::tell).
+    pub fn gather(&self, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        match &self.group {
+            None => Ok(vec![mine]),
+            Some(group) => self.explained(group.host.gather_bytes(&mine, 0)),
+        }
+    }
+
+    /// Waits for all processes; an error of any is the error of all. Of several, that of the lowest rank.
+    ///
+    /// # Errors
+    /// The error of `result`, or that of another process, with its rank in front.
+    pub fn agree<T>(&self, result: Result<T>) -> Result<T> {
+        let fault = result.as_ref().err().map(|error| Fault::of(self.rank(), error));
+        if self.is_alone() {
+            return result;
+        }
+        match self.tell(fault)?.into_iter().flatten().next() {
+            Some(first) if first.rank != self.rank() => Err(first.error()),
+            _ => result,
+        }
+    }
+
+    /// Requires that all processes found the same, such as the hash of a file; `what` names it.
+    ///
+    /// # Errors
+    /// Of kind config; says which rank found what.
+    pub fn require_same(&self, what: &str, mine: &str) -> Result<()> {
+        let all = self.tell(mine.to_owned())?;
+        let Some(other) = all.iter().position(|said| *said != all[0]) else { return Ok(()) };
+        let short = |text: &str| text.chars().take(300).collect::<String>();
+        Err(Error::config(format!(
+            "the processes of this run differ in the {what}: rank 0 has {}, rank {other} has {}. All must \
+             run the same program on the same files",
+            short(&all[0]),
+            short(&all[other])
+        ))
+        .into())
+    }
+
+    /// The same for a list too long to show: names the first line that differs.
+    ///
+    /// # Errors
+    /// Same errors as [`require_same`](Self::require_same).
+    pub fn require_same_lines(&self, what: &str, mine: &[String]) -> Result<()> {
+        let first = self.from_first(self.is_first().then(|| mine.to_vec()))?;
+        let differs = first.iter().zip(mine).find(|(first, mine)| first != mine);
+        let found = match differs {
+            Some((first, mine)) => {
+                Err(format!("rank 0 has {first}, rank {} has {mine}", self.rank()))
+            }
+            None if first.len() != mine.len() => {
+                Err(format!("rank 0 has {}, rank {} has {}", first.len(), self.rank(), mine.len()))
+            }
+            None => Ok(()),
+        };
+        self.agree(found.map_err(|differs| {
+            Error::config(format!("the processes of this run differ in the {what}: {differs}"))
+                .into()
+        }))
+    }
+
+    /// For each place, whether any process has something other than 0 there.
+    ///
+    /// # Errors
+    /// Same errors as [`tell`](Self::tell).
+    pub(crate) fn any(&self, mine: &[u8]) -> Result<Vec<u8>> {
+        let Some(group) = &self.group else { return Ok(mine.to_vec()) };
+        let tensor = Tensor::from_slice(mine);
+        self.explained(group.host.all_reduce(&tensor, ReduceOp::Max))?;
+        Ok(Vec::try_from(tensor)?)
+    }
+
+    /// Adds up the tensor over all processes, in place, on its device.
+    ///
+    /// # Errors
+    /// Same errors as [`tell`](Self::tell).
+    pub(crate) fn add_up(&self, tensor: &Tensor) -> Result<()> {
+        let Some(gradients) = self.of_gradients() else { return Ok(()) };
+        self.explained(gradients.all_reduce(tensor, ReduceOp::Sum))
+    }
+
+    /// Gives the tensors of all processes the values of rank 0.
+    ///
+    /// # Errors
+    /// Same errors as [`tell`](Self::tell).
+    pub fn broadcast(&self, tensors: &[Tensor]) -> Result<()> {
+        let Some(gradients) = self.of_gradients() else { return Ok(()) };
+        self.explained(gradients.broadcast(tensors, 0))
+    }
+
+    /// A number that is the same for equal `tensors`, to notice when processes have drifted apart.
+    ///
+    /// # Errors
+    /// Propagates errors from libtorch.
+    pub fn fingerprint(tensors: &[Tensor]) -> Result<f64> {
+        let sums: Vec<Tensor> = tensors
+            .iter()
+            .map(|t| Ok(t.f_detach()?.f_sum(Kind::Double)?))
+            .collect::<Result<_>>()?;
+        Ok(Tensor::f_stack(&sums, 0)?.f_sum(Kind::Double)?.f_double_value(&[])?)
+    }
+
+    /// The result of a collective; its error says which process failed, as far as is known.
+    pub(crate) fn explained<T>(&self, result: Result<T, ShimError>) -> Result<T> {
+        Ok(result?)
+    }
+}
+
+/// A group for tensors of the CPU.
+fn gloo(
+    store: &Store,
+    name: &str,
+    (rank, world_size): (usize, usize),
+    timeout: Duration,
+) -> Result<ProcessGroup> {
+    ProcessGroup::gloo(&store.prefixed(name), rank, world_size, timeout).with_context(|| {
+        format!("rank {rank} of {world_size} cannot connect to the others ({name})")
+    })
+}
+
+fn read<T: DeserializeOwned>(said: &[u8]) -> Result<T> {
+    serde_json::from_slice(said).context("a process of the group runs another version of Sonotune")
+}
