@@ -24,6 +24,8 @@ pub(super) struct EvalArgs {
     /// Changes to the config, e.g. `dataset.root=data/other`.
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    #[command(flatten)]
+    pub(super) processes: super::processes::ProcessArgs,
     /// Print the record as JSON.
     #[arg(long)]
     json: bool,

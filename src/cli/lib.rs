@@ -30,7 +30,11 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
-use sonotune_base::{Error, launch::Launch};
+use sonotune_base::{
+    Error,
+    launch::{BY_SONOTUNE, Launch, STARTED_BY},
+    signals,
+};
 use sonotune_engine::parallel::Ranks;
 use sonotune_run::{
     ModelSource,
@@ -56,6 +60,7 @@ mod doctor;
 mod eval;
 mod list;
 mod predict;
+mod processes;
 mod report;
 mod train;
 mod waiting;
@@ -104,20 +109,44 @@ pub fn run() -> ExitCode {
     // First of all, while there are no other threads.
     sonotune_shim::number_cuda_devices_by_bus();
     let cli = Cli::parse();
+    let ended = match cli.verb.processes() {
+        Some(number) => processes::run(number),
+        None => run_here(cli.verb).map(|()| 0),
+    };
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(sonotune_base::error::exit_code(&error))
+        }
+    }
+}
+
+/// Runs a command in this process.
+fn run_here(verb: Verb) -> Result<()> {
+    if std::env::var(STARTED_BY).is_ok_and(|by| by == BY_SONOTUNE) {
+        signals::end_with_parent();
+    }
     // Those that compute for long.
-    if matches!(cli.verb, Verb::Train(_) | Verb::Eval(_) | Verb::Predict(_)) {
+    if matches!(verb, Verb::Train(_) | Verb::Eval(_) | Verb::Predict(_)) {
         waiting::watch();
     }
     // Training allocates the same large blocks at every step; scoring a file needs each only once,
     // and its peak is a tenth lower when they are given back.
-    if !matches!(cli.verb, Verb::CocoEval(_) | Verb::Report(_) | Verb::Compare(_)) {
+    if !matches!(verb, Verb::CocoEval(_) | Verb::Report(_) | Verb::Compare(_)) {
         sonotune_shim::keep_freed_memory();
     }
-    match dispatch(cli.verb) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(sonotune_base::error::exit_code(&error))
+    dispatch(verb)
+}
+
+impl Verb {
+    /// The number of processes to share the work, if there are to be several.
+    fn processes(&self) -> Option<usize> {
+        match self {
+            Self::Train(args) => args.processes.several(),
+            Self::Eval(args) => args.processes.several(),
+            Self::Predict(args) => args.processes.several(),
+            _ => None,
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct PredictArgs {
     /// Replace the predictions already in --out.
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    pub(super) processes: super::processes::ProcessArgs,
     /// Print a record of what was written, as JSON.
     #[arg(long)]
     json: bool,

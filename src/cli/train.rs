@@ -8,7 +8,7 @@ use clap::Args;
 use sonotune_base::{Error, stop::StopFlag};
 use sonotune_run as run;
 use sonotune_run::{
-    DryRunOptions, ModelSource, TrainOptions,
+    Begun, DryRunOptions, ModelSource, TrainOptions, TrainOutcome,
     config::{self, Loaded},
 };
 use sonotune_run_folder::Existing;
@@ -34,9 +34,13 @@ pub(super) struct TrainArgs {
     /// Replace the run already in run_dir.
     #[arg(long)]
     overwrite: bool,
+    /// Resume the run in run_dir if it has a checkpoint, else start it: for schedulers that run the same
+    /// command line again after a failure. The config must be that of the run.
+    #[arg(long, conflicts_with_all = ["resume", "overwrite"])]
+    resume_or_start: bool,
     /// Build everything, run the largest batch a few times, report what the run would need, and write
     /// nothing.
-    #[arg(long, conflicts_with_all = ["resume", "overwrite"])]
+    #[arg(long, conflicts_with_all = ["resume", "resume_or_start", "overwrite"])]
     dry_run: bool,
     /// With --dry-run: number of steps to time.
     #[arg(long, value_name = "N", default_value_t = 3, requires = "dry_run",
@@ -45,6 +49,8 @@ pub(super) struct TrainArgs {
     /// With --dry-run on the CPU: run the whole batch even if it may not fit into memory.
     #[arg(long, requires = "dry_run")]
     anyway: bool,
+    #[command(flatten)]
+    pub(super) processes: super::processes::ProcessArgs,
     /// Print the summary as JSON at the end.
     #[arg(long)]
     json: bool,
@@ -55,6 +61,15 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     if args.dry_run {
         return dry_run(args, &loaded);
     }
+    let (loaded, existing) = if args.resume_or_start {
+        let begun = run::begun(&loaded)?;
+        let Some(existing) = begun.existing() else {
+            return finished(args, &loaded.config.run_dir);
+        };
+        (as_begun(begun, loaded)?, existing)
+    } else {
+        (loaded, existing)
+    };
     let resume_from = match args.checkpoint.as_deref() {
         None => ModelSource::Last,
         which => super::model_source(which),
@@ -72,6 +87,26 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&outcome)?);
     }
     Ok(())
+}
+
+/// The config to run: a resumed run has recorded what its weights had decided.
+fn as_begun(begun: Begun, loaded: Loaded) -> Result<Loaded> {
+    match begun {
+        Begun::Checkpoint => super::load_run(&loaded.config.run_dir, &[]),
+        Begun::Nothing | Begun::WithoutCheckpoint | Begun::Everything => Ok(loaded),
+    }
+}
+
+/// Says that a run is over.
+fn finished(args: &TrainArgs, run_dir: &Path) -> Result<()> {
+    let outcome = TrainOutcome { run_dir: run_dir.to_owned(), summary: run::summary(run_dir)? };
+    crate::present(args.json, &outcome, |outcome| {
+        let steps = outcome.summary.steps;
+        println!(
+            "{} is finished: {steps} steps are done, nothing is left to do",
+            run_dir.display()
+        );
+    })
 }
 
 fn dry_run(args: &TrainArgs, loaded: &Loaded) -> Result<()> {

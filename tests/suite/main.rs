@@ -39,6 +39,7 @@ mod raw_support;
 mod real_datasets;
 mod report;
 mod resume_killed;
+mod resume_or_start;
 mod resume_oracle;
 mod scored_images;
 mod small_disk;
