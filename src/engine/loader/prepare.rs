@@ -3,7 +3,7 @@
 use std::{ops::Deref, path::Path};
 
 use anyhow::{Context, Result};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{
     LoadPlan,
@@ -140,7 +140,8 @@ pub(super) fn assemble(plan: &Plan, prepared: Vec<Prepared>, seed: u64) -> Resul
         Batch { raw, ..Batch::new(images, targets, seed) }
     } else {
         let side = i64::from(plan.preprocess.image_size);
-        let images = Batch::not_decoded(&[targets.len() as i64, 3, side, side], Device::Cpu);
+        let images =
+            Batch::not_decoded(&[targets.len() as i64, 3, side, side], (Kind::Float, Device::Cpu));
         Batch { features: Some(levels(plan, &embeddings)?), ..Batch::new(images, targets, seed) }
     };
     if let Some(preparation) = plan.preparation.as_ref().filter(|_| plan.train) {

@@ -17,7 +17,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     batch::Batch,
-    device::{Precision, autocast},
+    device::{Place, Precision, autocast},
     optim::{self, Ema, Optimizer, ScheduleConfig},
     task::{Loss, StepOutput, Task},
 };
@@ -154,7 +154,7 @@ impl<'a> Trainer<'a> {
         let images: Vec<_> =
             batches.iter().flat_map(|b| &b.targets).map(|t| t.path.clone()).collect();
         for batch in batches {
-            let batch = batch.to_device(self.device)?;
+            let batch = batch.to_place(self.place())?;
             // Whatever the model draws (dropout, sampled points) is a function of (seed, step).
             tch::manual_seed(batch.seed as i64);
             let output = catching(|| panicked(step, &batch), || self.forward(&batch))?;
@@ -195,6 +195,10 @@ impl<'a> Trainer<'a> {
     /// Of kind non-finite: names step, term and images.
     pub fn check_finite(&mut self) -> Result<()> {
         self.guard.check()
+    }
+
+    fn place(&self) -> Place {
+        Place { device: self.device, precision: self.precision }
     }
 
     fn tunes_convolutions(&self) -> bool {
