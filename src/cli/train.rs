@@ -61,10 +61,12 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     if args.dry_run {
         return dry_run(args, &loaded);
     }
+    let ranks = super::join(&loaded.config)?;
     let (loaded, existing) = if args.resume_or_start {
-        let begun = run::begun(&loaded)?;
+        let begun = ranks.decide(|| run::begun(&loaded))?;
         let Some(existing) = begun.existing() else {
-            return finished(args, &loaded.config.run_dir);
+            ranks.close(Ok(()))?;
+            return if ranks.is_first() { finished(args, &loaded.config.run_dir) } else { Ok(()) };
         };
         (as_begun(begun, loaded)?, existing)
     } else {
@@ -75,13 +77,8 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         which => super::model_source(which),
     };
     let stop = StopFlag::from_signals()?;
-    let options = TrainOptions {
-        existing,
-        resume_from,
-        changed_data: args.changed_data,
-        stop,
-        ranks: super::join(&loaded.config)?,
-    };
+    let options =
+        TrainOptions { existing, resume_from, changed_data: args.changed_data, stop, ranks };
     let outcome = run::train(&loaded, &options)?;
     if args.json && options.ranks.is_first() {
         println!("{}", serde_json::to_string_pretty(&outcome)?);
