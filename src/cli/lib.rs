@@ -116,7 +116,9 @@ pub fn run() -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            if processes::prints(&error) {
+                eprintln!("error: {error:#}");
+            }
             ExitCode::from(sonotune_base::error::exit_code(&error))
         }
     }
@@ -171,7 +173,10 @@ fn dispatch(verb: Verb) -> Result<()> {
 fn join(config: &RunConfig) -> Result<Arc<Ranks>> {
     let ranks = match Launch::of_this_process()? {
         None => Ranks::alone(),
-        Some(launch) => Ranks::join(&launch, &config.parallel)?,
+        Some(launch) => {
+            let report = |text: &str| eprintln!("error: {text}");
+            Ranks::join(&launch, &config.parallel, Box::new(report))?
+        }
     };
     Ok(Arc::new(ranks))
 }

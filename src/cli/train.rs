@@ -1,11 +1,15 @@
 //! `sonotune train`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Result;
 use clap::Args;
 
 use sonotune_base::{Error, stop::StopFlag};
+use sonotune_engine::parallel::Ranks;
 use sonotune_run as run;
 use sonotune_run::{
     Begun, DryRunOptions, ModelSource, TrainOptions, TrainOutcome,
@@ -61,32 +65,40 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     if args.dry_run {
         return dry_run(args, &loaded);
     }
-    let (loaded, existing) = if args.resume_or_start {
-        let begun = run::begun(&loaded)?;
-        let Some(existing) = begun.existing() else {
-            return finished(args, &loaded.config.run_dir);
+    let stop = StopFlag::from_signals()?;
+    let ranks = super::join(&loaded.config)?;
+    let outcome = ranks.ended(train(args, loaded, existing, &ranks, stop))?;
+    if args.json && ranks.is_first() {
+        println!("{}", serde_json::to_string_pretty(&outcome)?);
+    }
+    Ok(())
+}
+
+/// Trains, unless nothing is left to do.
+fn train(
+    args: &TrainArgs,
+    mut loaded: Loaded,
+    mut existing: Existing,
+    ranks: &Arc<Ranks>,
+    stop: StopFlag,
+) -> Result<TrainOutcome> {
+    if args.resume_or_start {
+        // A moment later, the folder may hold something else: one process looks.
+        let looked = ranks.is_first().then(|| run::begun(&loaded)).transpose();
+        let begun: Begun = ranks.from_first(ranks.agree(looked)?)?;
+        let Some(found) = begun.existing() else {
+            return finished(args, &loaded.config.run_dir, ranks);
         };
-        (as_begun(begun, loaded)?, existing)
-    } else {
-        (loaded, existing)
-    };
+        existing = found;
+        loaded = as_begun(begun, loaded)?;
+    }
     let resume_from = match args.checkpoint.as_deref() {
         None => ModelSource::Last,
         which => super::model_source(which),
     };
-    let stop = StopFlag::from_signals()?;
-    let options = TrainOptions {
-        existing,
-        resume_from,
-        changed_data: args.changed_data,
-        stop,
-        ranks: super::join(&loaded.config)?,
-    };
-    let outcome = run::train(&loaded, &options)?;
-    if args.json && options.ranks.is_first() {
-        println!("{}", serde_json::to_string_pretty(&outcome)?);
-    }
-    Ok(())
+    let (changed_data, ranks) = (args.changed_data, ranks.clone());
+    let options = TrainOptions { existing, resume_from, changed_data, stop, ranks };
+    run::train(&loaded, &options)
 }
 
 /// The config to run: a resumed run has recorded what its weights had decided.
@@ -98,15 +110,16 @@ fn as_begun(begun: Begun, loaded: Loaded) -> Result<Loaded> {
 }
 
 /// Says that a run is over.
-fn finished(args: &TrainArgs, run_dir: &Path) -> Result<()> {
+fn finished(args: &TrainArgs, run_dir: &Path, ranks: &Ranks) -> Result<TrainOutcome> {
     let outcome = TrainOutcome { run_dir: run_dir.to_owned(), summary: run::summary(run_dir)? };
-    crate::present(args.json, &outcome, |outcome| {
-        let steps = outcome.summary.steps;
+    if !args.json && ranks.is_first() {
         println!(
-            "{} is finished: {steps} steps are done, nothing is left to do",
-            run_dir.display()
+            "{} is finished: {} steps are done, nothing is left to do",
+            run_dir.display(),
+            outcome.summary.steps
         );
-    })
+    }
+    Ok(outcome)
 }
 
 fn dry_run(args: &TrainArgs, loaded: &Loaded) -> Result<()> {

@@ -9,13 +9,17 @@ use anyhow::{Context, Result, anyhow};
 use serde::{Serialize, de::DeserializeOwned};
 use tch::{Device, Kind, Tensor};
 
-use super::{Fault, ParallelConfig};
+use super::{
+    Fault, ParallelConfig,
+    monitor::{self, Monitor, Phase, Watching},
+};
 use crate::{
     device::Local,
     loader::{Exchange, Share},
 };
 use sonotune_base::{
-    Error,
+    Error, ErrorKind,
+    error::kind,
     launch::{Launch, StoreHost},
 };
 use sonotune_shim::{ProcessGroup, ReduceOp, ShimError, Store};
@@ -43,6 +47,7 @@ struct Group {
     gradients: OnceLock<ProcessGroup>,
     store: Store,
     timeout: Duration,
+    monitor: Monitor,
 }
 
 /// A group of its own, since loaders run ahead of the steps.
@@ -62,11 +67,16 @@ impl Ranks {
         Self::default()
     }
 
-    /// Joins the group that `launch` describes.
+    /// Joins the group that `launch` describes. `report` prints why this process ends, if its main thread
+    /// cannot: [`Watching::report`].
     ///
     /// # Errors
     /// If the others do not come within the timeout, or libtorch cannot connect them.
-    pub fn join(launch: &Launch, config: &ParallelConfig) -> Result<Self> {
+    pub fn join(
+        launch: &Launch,
+        config: &ParallelConfig,
+        report: Box<dyn Fn(&str) + Send>,
+    ) -> Result<Self> {
         let timeout = Duration::from_secs(config.timeout_seconds);
         let &Launch { rank, world_size, master_port, .. } = launch;
         let local = Local { rank: launch.local_rank, world_size: launch.local_world_size };
@@ -78,13 +88,52 @@ impl Ranks {
                 launch.master_addr
             )
         })?;
-        // What an earlier attempt of a restarted group left behind is not read.
-        let store = store.prefixed(&format!("sonotune/{}", launch.restart_count));
+        let store = monitor::of_start(&store, launch.restart_count);
+        let watching = Watching { rank, world_size, timeout, store: launch.store, report };
+        let monitor = Monitor::start(&store, watching)?;
         let gloo = |name: &str| gloo(&store, name, (rank, world_size), timeout);
-        let (host, loader) = (gloo("host")?, Arc::new(LoaderGroup(gloo("loader")?)));
+        let joined =
+            gloo("host").and_then(|host| Ok((host, Arc::new(LoaderGroup(gloo("loader")?)))));
+        let (host, loader) = joined.map_err(|error| {
+            let error = monitor.explain(error);
+            told(rank, &monitor, error)
+        })?;
         let gradients = OnceLock::new();
-        let group = Group { rank, world_size, local, host, loader, gradients, store, timeout };
+        let group =
+            Group { rank, world_size, local, host, loader, gradients, store, timeout, monitor };
         Ok(Self { group: Some(group) })
+    }
+
+    /// Says how far this process is, for the others and for messages.
+    pub fn progress(&self, step: u64, phase: Phase) {
+        if let Some(group) = &self.group {
+            group.monitor.progress(step, phase);
+        }
+    }
+
+    /// The result of everything that this process had to do. The others hear whether it is an error; that of
+    /// a collective becomes the failure that caused it.
+    ///
+    /// # Errors
+    /// That of `result`, explained.
+    pub fn ended<T>(&self, result: Result<T>) -> Result<T> {
+        let Some(Group { monitor, rank, .. }) = &self.group else { return result };
+        match result {
+            // All have agreed to stop.
+            Err(error) if kind(&error) == Some(ErrorKind::Interrupted) => {
+                monitor.finish();
+                Err(error)
+            }
+            Err(error) => {
+                let of_collective = error.chain().any(|cause| cause.is::<ShimError>());
+                let error = if of_collective { monitor.explain(error) } else { error };
+                Err(told(*rank, monitor, error))
+            }
+            Ok(value) => {
+                monitor.finish();
+                Ok(value)
+            }
+        }
     }
 
     /// Connects the devices, on which gradients are added up. Once, before the first step.
@@ -164,7 +213,10 @@ impl Ranks {
     /// If a process has ended or does not answer in time.
     pub fn tell<T: Serialize + DeserializeOwned>(&self, mine: T) -> Result<Vec<T>> {
         let Some(group) = &self.group else { return Ok(vec![mine]) };
-        let all = self.explained(group.host.all_gather_bytes(&serde_json::to_vec(&mine)?))?;
+        let all = {
+            let mine = serde_json::to_vec(&mine)?;
+            self.waited(|| group.host.all_gather_bytes(&mine))?
+        };
         all.iter().map(|said| read(said)).collect()
     }
 
@@ -184,7 +236,7 @@ impl Ranks {
     pub fn gather(&self, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
         match &self.group {
             None => Ok(vec![mine]),
-            Some(group) => self.explained(group.host.gather_bytes(&mine, 0)),
+            Some(group) => self.waited(|| group.host.gather_bytes(&mine, 0)),
         }
     }
 
@@ -249,7 +301,7 @@ impl Ranks {
     pub(crate) fn any(&self, mine: &[u8]) -> Result<Vec<u8>> {
         let Some(group) = &self.group else { return Ok(mine.to_vec()) };
         let tensor = Tensor::from_slice(mine);
-        self.explained(group.host.all_reduce(&tensor, ReduceOp::Max))?;
+        self.waited(|| group.host.all_reduce(&tensor, ReduceOp::Max))?;
         Ok(Vec::try_from(tensor)?)
     }
 
@@ -259,7 +311,7 @@ impl Ranks {
     /// Same errors as [`tell`](Self::tell).
     pub(crate) fn add_up(&self, tensor: &Tensor) -> Result<()> {
         let Some(gradients) = self.of_gradients() else { return Ok(()) };
-        self.explained(gradients.all_reduce(tensor, ReduceOp::Sum))
+        self.waited(|| gradients.all_reduce(tensor, ReduceOp::Sum))
     }
 
     /// Gives the tensors of all processes the values of rank 0.
@@ -268,7 +320,7 @@ impl Ranks {
     /// Same errors as [`tell`](Self::tell).
     pub fn broadcast(&self, tensors: &[Tensor]) -> Result<()> {
         let Some(gradients) = self.of_gradients() else { return Ok(()) };
-        self.explained(gradients.broadcast(tensors, 0))
+        self.waited(|| gradients.broadcast(tensors, 0))
     }
 
     /// A number that is the same for equal `tensors`, to notice when processes have drifted apart.
@@ -283,10 +335,22 @@ impl Ranks {
         Ok(Tensor::f_stack(&sums, 0)?.f_sum(Kind::Double)?.f_double_value(&[])?)
     }
 
-    /// The result of a collective; its error says which process failed, as far as is known.
-    pub(crate) fn explained<T>(&self, result: Result<T, ShimError>) -> Result<T> {
-        Ok(result?)
+    /// The result of a collective, in which this process waits for others. Its error says which process
+    /// failed, as far as is known.
+    pub(crate) fn waited<T>(&self, collective: impl FnOnce() -> Result<T, ShimError>) -> Result<T> {
+        let Some(Group { monitor, .. }) = &self.group else { return Ok(collective()?) };
+        monitor.waits(true);
+        let result = collective();
+        monitor.waits(false);
+        result.map_err(|error| monitor.explain(error.into()))
     }
+}
+
+/// The error of this process, once the others know it. That of rank 0 stays as it is, for it prints it; that
+/// of any other becomes the failure that rank 0 prints.
+fn told(rank: usize, monitor: &Monitor, error: anyhow::Error) -> anyhow::Error {
+    let failure = monitor.announce(&error);
+    if rank == 0 { error } else { failure.into_error() }
 }
 
 /// A group for tensors of the CPU.

@@ -17,7 +17,7 @@ use sonotune_engine::{
     determinism,
     loader::{LoadPlan, Loader, starved::Watch},
     optim::groups,
-    parallel::Ranks,
+    parallel::{Ranks, monitor::Phase},
     trainer::{StepValues, Trainer},
 };
 use sonotune_metrics::Report;
@@ -87,6 +87,7 @@ impl Run<'_> {
     /// The batches of the next step.
     fn load(&mut self, feed: &mut Feed) -> Result<Vec<Batch>> {
         feed.begin = Instant::now();
+        self.ranks.progress(self.progress.step, Phase::Loading);
         let mut batches = Vec::new();
         for _ in 0..self.config.train.accumulate_batches {
             let batch = feed.loader.next().context("the training loader never ends")?;
@@ -107,6 +108,7 @@ impl Run<'_> {
     fn step(&mut self, feed: &mut Feed, batches: Vec<Batch>) -> Result<StepValues> {
         let images = batches.iter().map(|batch| batch.images_of_step() as u64).sum();
         let step = self.progress.step;
+        self.ranks.progress(step, Phase::Computing);
         let values = determinism::guarded(
             || format!("training step {step}"),
             || self.trainer.step(step, batches),
@@ -122,6 +124,7 @@ impl Run<'_> {
     /// Fills the embedding cache if there is one, and reads from it from then on.
     fn use_embeddings(&mut self, train_set: &Dataset, stop: &StopFlag) -> Result<()> {
         let Some(cache) = &self.config.embedding_cache else { return Ok(()) };
+        self.ranks.progress(self.progress.step, Phase::Embedding);
         let filling = embed::Filling {
             cache,
             model: self.model,
@@ -167,6 +170,7 @@ impl Run<'_> {
     /// Saves the run before its evaluation, so that a failed evaluation loses no steps: a resumed run
     /// catches up on it.
     fn save(&mut self, due: &Due) -> Result<()> {
+        self.ranks.progress(self.progress.step, Phase::Saving);
         // No checkpoint may hold weights that a non-finite value has touched.
         self.trainer.check_finite()?;
         self.require_no_drift()?;
@@ -191,6 +195,7 @@ impl Run<'_> {
         if !self.progress.evaluation_pending {
             return Ok(());
         }
+        self.ranks.progress(self.progress.step, Phase::Evaluating);
         // An evaluation may need more memory than a step: the process may be killed for it.
         self.writer.wait()?;
         let is_best = self.evaluate()?;
