@@ -38,7 +38,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
     let (loaded, source) = args.model.load(&args.overrides, config::load)?;
     let ranks = super::join(&loaded.config)?;
     let options = EvalOptions { split: args.split, source, ranks };
-    let evaluated = options.ranks.ended(run::evaluate(&loaded, &options))?;
+    let evaluated = run::evaluate(&loaded, &options)?;
     let Some(run::Evaluated { record, shown }) = evaluated else {
         return Ok(());
     };

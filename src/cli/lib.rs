@@ -174,8 +174,7 @@ fn join(config: &RunConfig) -> Result<Arc<Ranks>> {
     let ranks = match Launch::of_this_process()? {
         None => Ranks::alone(),
         Some(launch) => {
-            let report = |text: &str| eprintln!("error: {text}");
-            Ranks::join(&launch, &config.parallel, Box::new(report))?
+            Ranks::join(&launch, &config.parallel, |failure| eprintln!("error: {failure}"))?
         }
     };
     Ok(Arc::new(ranks))

@@ -102,7 +102,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
         overwrite: args.overwrite,
         ranks: super::join(&loaded.config)?,
     };
-    let predicted = options.ranks.ended(run::predict(&loaded, &options))?;
+    let predicted = run::predict(&loaded, &options)?;
     let Some(record) = predicted else { return Ok(()) };
     crate::present(args.json, &record, print)?;
     if record.failures.is_empty() {

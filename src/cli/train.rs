@@ -67,7 +67,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     }
     let stop = StopFlag::from_signals()?;
     let ranks = super::join(&loaded.config)?;
-    let outcome = ranks.ended(train(args, loaded, existing, &ranks, stop))?;
+    let outcome = train(args, loaded, existing, &ranks, stop)?;
     if args.json && ranks.is_first() {
         println!("{}", serde_json::to_string_pretty(&outcome)?);
     }
@@ -83,14 +83,12 @@ fn train(
     stop: StopFlag,
 ) -> Result<TrainOutcome> {
     if args.resume_or_start {
-        // A moment later, the folder may hold something else: one process looks.
-        let looked = ranks.is_first().then(|| run::begun(&loaded)).transpose();
-        let begun: Begun = ranks.from_first(ranks.agree(looked)?)?;
+        let found = begun(loaded, ranks);
+        let (begun, config) = found.or_else(|error| ranks.close(Err(error)))?;
         let Some(found) = begun.existing() else {
-            return finished(args, &loaded.config.run_dir, ranks);
+            return ranks.close(finished(args, &config.config.run_dir, ranks));
         };
-        existing = found;
-        loaded = as_begun(begun, loaded)?;
+        (existing, loaded) = (found, config);
     }
     let resume_from = match args.checkpoint.as_deref() {
         None => ModelSource::Last,
@@ -101,12 +99,17 @@ fn train(
     run::train(&loaded, &options)
 }
 
-/// The config to run: a resumed run has recorded what its weights had decided.
-fn as_begun(begun: Begun, loaded: Loaded) -> Result<Loaded> {
-    match begun {
-        Begun::Checkpoint => super::load_run(&loaded.config.run_dir, &[]),
-        Begun::Nothing | Begun::WithoutCheckpoint | Begun::Everything => Ok(loaded),
-    }
+/// What the run folder holds, and the config to run.
+fn begun(loaded: Loaded, ranks: &Ranks) -> Result<(Begun, Loaded)> {
+    // One process looks: a moment later, the folder may hold something else.
+    let looked = ranks.is_first().then(|| run::begun(&loaded)).transpose();
+    let begun = ranks.from_first(ranks.agree(looked)?)?;
+    let loaded = match begun {
+        // It has recorded what its weights had decided.
+        Begun::Checkpoint => ranks.agree(super::load_run(&loaded.config.run_dir, &[]))?,
+        Begun::Nothing | Begun::WithoutCheckpoint | Begun::Everything => loaded,
+    };
+    Ok((begun, loaded))
 }
 
 /// Says that a run is over.

@@ -49,7 +49,14 @@ pub struct Evaluated {
 /// # Errors
 /// Of kind config, data or weights.
 pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<Option<Evaluated>> {
-    let ranks = &*options.ranks;
+    options.ranks.close(evaluate_together(loaded, options, &options.ranks))
+}
+
+fn evaluate_together(
+    loaded: &Loaded,
+    options: &EvalOptions,
+    ranks: &Ranks,
+) -> Result<Option<Evaluated>> {
     let decided = ranks.agree(decided(loaded, &options.source))?;
     let config = &decided.as_ref().map_or(loaded, |decided| &decided.loaded).config;
     let opened = || {

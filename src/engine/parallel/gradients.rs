@@ -53,7 +53,7 @@ impl<'a> Gradients<'a> {
     ) -> Result<Option<Self>> {
         let Some(group) = ranks.of_gradients() else { return Ok(None) };
         let parameters = in_order_of_use(parameters);
-        let reducer = ranks.waited(|| Reducer::new(&parameters, group, bucket_bytes))?;
+        let reducer = ranks.waiting(|| Reducer::new(&parameters, group, bucket_bytes))?;
         let parameters = parameters.into_iter().map(|(_, parameter)| parameter).collect();
         let names = Vec::new();
         Ok(Some(Self { ranks, reducer, parameters, stop, stop_agreed: false, names }))
@@ -114,7 +114,7 @@ impl<'a> Gradients<'a> {
     /// # Errors
     /// If a process has ended or does not answer in time.
     pub(crate) fn finish(&mut self) -> Result<()> {
-        let used = self.ranks.waited(|| self.reducer.finish())?;
+        let used = self.ranks.waiting(|| self.reducer.finish())?;
         let mut said: Vec<u8> = used.into_iter().map(u8::from).collect();
         said.push(u8::from(self.stop.is_raised()));
         let said = self.ranks.any(&said)?;

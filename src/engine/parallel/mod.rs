@@ -20,4 +20,5 @@ pub use config::ParallelConfig;
 pub use fault::Fault;
 pub(crate) use gradients::Combined;
 pub use gradients::Gradients;
+pub use monitor::Phase;
 pub use ranks::Ranks;

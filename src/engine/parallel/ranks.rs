@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     Fault, ParallelConfig,
-    monitor::{self, Monitor, Phase, Watching},
+    monitor::{Monitor, Phase, Watching, of_start},
 };
 use crate::{
     device::Local,
@@ -67,73 +67,44 @@ impl Ranks {
         Self::default()
     }
 
-    /// Joins the group that `launch` describes. `report` prints why this process ends, if its main thread
-    /// cannot: [`Watching::report`].
+    /// Joins the group that `launch` describes. `report` prints a failure that the main thread does not
+    /// survive to print, in the one process that prints it.
     ///
     /// # Errors
     /// If the others do not come within the timeout, or libtorch cannot connect them.
     pub fn join(
         launch: &Launch,
         config: &ParallelConfig,
-        report: Box<dyn Fn(&str) + Send>,
+        report: impl Fn(&str) + Send + 'static,
     ) -> Result<Self> {
         let timeout = Duration::from_secs(config.timeout_seconds);
         let &Launch { rank, world_size, master_port, .. } = launch;
         let local = Local { rank: launch.local_rank, world_size: launch.local_world_size };
         let hosts = launch.store == StoreHost::FirstRank && rank == 0;
-        let store = Store::tcp(&launch.master_addr, master_port, hosts, timeout);
-        let store = store.with_context(|| {
-            format!(
-                "rank {rank} cannot reach the store of the group at {}:{master_port}",
-                launch.master_addr
-            )
-        })?;
-        let store = monitor::of_start(&store, launch.restart_count);
-        let watching = Watching { rank, world_size, timeout, store: launch.store, report };
-        let monitor = Monitor::start(&store, watching)?;
+        let connect = |serves: bool| {
+            let store = Store::tcp(&launch.master_addr, master_port, serves, timeout);
+            let store = store.with_context(|| {
+                let address = &launch.master_addr;
+                format!(
+                    "rank {rank} cannot reach the store of its group at {address}:{master_port}"
+                )
+            })?;
+            // What an earlier start of the group left behind is not read.
+            Ok::<_, anyhow::Error>(of_start(&store, launch.restart_count))
+        };
+        let store = connect(hosts)?;
+        let watching =
+            Watching { rank, world_size, timeout, store: launch.store, report: Box::new(report) };
+        let monitor = Monitor::start(&connect(false)?, watching)?;
         let gloo = |name: &str| gloo(&store, name, (rank, world_size), timeout);
         let joined =
             gloo("host").and_then(|host| Ok((host, Arc::new(LoaderGroup(gloo("loader")?)))));
-        let (host, loader) = joined.map_err(|error| {
-            let error = monitor.explain(error);
-            told(rank, &monitor, error)
-        })?;
+        let (host, loader) =
+            joined.map_err(|error| told(rank, &monitor, monitor.explain(error)))?;
         let gradients = OnceLock::new();
         let group =
             Group { rank, world_size, local, host, loader, gradients, store, timeout, monitor };
         Ok(Self { group: Some(group) })
-    }
-
-    /// Says how far this process is, for the others and for messages.
-    pub fn progress(&self, step: u64, phase: Phase) {
-        if let Some(group) = &self.group {
-            group.monitor.progress(step, phase);
-        }
-    }
-
-    /// The result of everything that this process had to do. The others hear whether it is an error; that of
-    /// a collective becomes the failure that caused it.
-    ///
-    /// # Errors
-    /// That of `result`, explained.
-    pub fn ended<T>(&self, result: Result<T>) -> Result<T> {
-        let Some(Group { monitor, rank, .. }) = &self.group else { return result };
-        match result {
-            // All have agreed to stop.
-            Err(error) if kind(&error) == Some(ErrorKind::Interrupted) => {
-                monitor.finish();
-                Err(error)
-            }
-            Err(error) => {
-                let of_collective = error.chain().any(|cause| cause.is::<ShimError>());
-                let error = if of_collective { monitor.explain(error) } else { error };
-                Err(told(*rank, monitor, error))
-            }
-            Ok(value) => {
-                monitor.finish();
-                Ok(value)
-            }
-        }
     }
 
     /// Connects the devices, on which gradients are added up. Once, before the first step.
@@ -153,6 +124,55 @@ impl Ranks {
         // Set only here, once.
         let _ = group.gradients.set(gradients);
         Ok(())
+    }
+
+    /// Says how far this process is, in case others wait for it.
+    pub fn progress(&self, step: u64, phase: Phase) {
+        if let Some(group) = &self.group {
+            group.monitor.progress(step, phase);
+        }
+    }
+
+    /// Ends the work of this process with `result`. An error is told to the others, which then end as well;
+    /// one that comes from them says which process failed and why.
+    ///
+    /// # Errors
+    /// That of `result`; on other ranks than 0 as the failure that rank 0 prints.
+    pub fn close<T>(&self, result: Result<T>) -> Result<T> {
+        let Some(Group { monitor, rank, .. }) = &self.group else { return result };
+        let result = result.map_err(|error| self.explain(error));
+        match result {
+            // All have agreed to stop.
+            Err(error) if kind(&error) == Some(ErrorKind::Interrupted) => {
+                monitor.finish();
+                Err(error)
+            }
+            Err(error) => Err(told(*rank, monitor, error)),
+            Ok(value) => {
+                monitor.finish();
+                Ok(value)
+            }
+        }
+    }
+
+    /// An error with its reason: if it comes from an exchange with others, which process failed, as far as is
+    /// known.
+    #[must_use]
+    pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        match &self.group {
+            // Collectives fail here and there, also within a backward pass, but never with a kind.
+            Some(group) if kind(&error).is_none() => group.monitor.explain(error),
+            _ => error,
+        }
+    }
+
+    /// The result of a collective. While it waits, this process is not the one that hangs.
+    pub(crate) fn waiting<T>(&self, wait: impl FnOnce() -> Result<T, ShimError>) -> Result<T> {
+        let Some(Group { monitor, .. }) = &self.group else { return Ok(wait()?) };
+        monitor.waits(true);
+        let result = wait();
+        monitor.waits(false);
+        result.map_err(|error| monitor.explain(error.into()))
     }
 
     /// From 0.
@@ -213,10 +233,8 @@ impl Ranks {
     /// If a process has ended or does not answer in time.
     pub fn tell<T: Serialize + DeserializeOwned>(&self, mine: T) -> Result<Vec<T>> {
         let Some(group) = &self.group else { return Ok(vec![mine]) };
-        let all = {
-            let mine = serde_json::to_vec(&mine)?;
-            self.waited(|| group.host.all_gather_bytes(&mine))?
-        };
+        let said = serde_json::to_vec(&mine)?;
+        let all = self.waiting(|| group.host.all_gather_bytes(&said))?;
         all.iter().map(|said| read(said)).collect()
     }
 
@@ -236,7 +254,7 @@ impl Ranks {
     pub fn gather(&self, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
         match &self.group {
             None => Ok(vec![mine]),
-            Some(group) => self.waited(|| group.host.gather_bytes(&mine, 0)),
+            Some(group) => self.waiting(|| group.host.gather_bytes(&mine, 0)),
         }
     }
 
@@ -301,7 +319,7 @@ impl Ranks {
     pub(crate) fn any(&self, mine: &[u8]) -> Result<Vec<u8>> {
         let Some(group) = &self.group else { return Ok(mine.to_vec()) };
         let tensor = Tensor::from_slice(mine);
-        self.waited(|| group.host.all_reduce(&tensor, ReduceOp::Max))?;
+        self.waiting(|| group.host.all_reduce(&tensor, ReduceOp::Max))?;
         Ok(Vec::try_from(tensor)?)
     }
 
@@ -311,7 +329,7 @@ impl Ranks {
     /// Same errors as [`tell`](Self::tell).
     pub(crate) fn add_up(&self, tensor: &Tensor) -> Result<()> {
         let Some(gradients) = self.of_gradients() else { return Ok(()) };
-        self.waited(|| gradients.all_reduce(tensor, ReduceOp::Sum))
+        self.waiting(|| gradients.all_reduce(tensor, ReduceOp::Sum))
     }
 
     /// Gives the tensors of all processes the values of rank 0.
@@ -320,7 +338,7 @@ impl Ranks {
     /// Same errors as [`tell`](Self::tell).
     pub fn broadcast(&self, tensors: &[Tensor]) -> Result<()> {
         let Some(gradients) = self.of_gradients() else { return Ok(()) };
-        self.waited(|| gradients.broadcast(tensors, 0))
+        self.waiting(|| gradients.broadcast(tensors, 0))
     }
 
     /// A number that is the same for equal `tensors`, to notice when processes have drifted apart.
@@ -333,16 +351,6 @@ impl Ranks {
             .map(|t| Ok(t.f_detach()?.f_sum(Kind::Double)?))
             .collect::<Result<_>>()?;
         Ok(Tensor::f_stack(&sums, 0)?.f_sum(Kind::Double)?.f_double_value(&[])?)
-    }
-
-    /// The result of a collective, in which this process waits for others. Its error says which process
-    /// failed, as far as is known.
-    pub(crate) fn waited<T>(&self, collective: impl FnOnce() -> Result<T, ShimError>) -> Result<T> {
-        let Some(Group { monitor, .. }) = &self.group else { return Ok(collective()?) };
-        monitor.waits(true);
-        let result = collective();
-        monitor.waits(false);
-        result.map_err(|error| monitor.explain(error.into()))
     }
 }
 

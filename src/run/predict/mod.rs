@@ -93,7 +93,14 @@ pub struct PredictRecord {
 /// Of kind config, data or weights. A problem with a single image is not an error but one of the
 /// record's failures.
 pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<Option<PredictRecord>> {
-    let ranks = &*options.ranks;
+    options.ranks.close(predict_together(loaded, options, &options.ranks))
+}
+
+fn predict_together(
+    loaded: &Loaded,
+    options: &PredictOptions,
+    ranks: &Ranks,
+) -> Result<Option<PredictRecord>> {
     let takes_prompts = loaded.config.task.takes_prompts();
     let completed = || {
         options.prompts.check(takes_prompts)?;

@@ -64,7 +64,10 @@ pub struct TrainOutcome {
 /// Errors of every kind: config, data, weights, non-finite, and interrupted when the stop flag was raised
 /// (the run is saved then). An error of one process is an error of all.
 pub fn train(loaded: &Loaded, options: &TrainOptions) -> Result<TrainOutcome> {
-    let ranks = &*options.ranks;
+    options.ranks.close(train_together(loaded, options, &options.ranks))
+}
+
+fn train_together(loaded: &Loaded, options: &TrainOptions, ranks: &Ranks) -> Result<TrainOutcome> {
     // A resumed run's config has recorded it, and its weights file may no longer exist.
     let decided = match options.existing {
         Existing::Resume => None,
@@ -218,7 +221,7 @@ fn finish(mut run: Run, result: Result<()>) -> Result<TrainOutcome> {
         Err(e) if sonotune_base::error::exit_code(e) == 130 => RunStatus::Interrupted,
         Err(_) => RunStatus::Failed,
     };
-    let result = result.map_err(|error| run.with_way_back(error));
+    let result = result.map_err(|error| run.with_way_back(run.ranks.explain(error)));
     let mut summary = run.summary(status);
     run.without_best().iter().for_each(|note| run.logger.info(note));
     summary.error = result.as_ref().err().map(|error| format!("{error:#}"));

@@ -17,7 +17,7 @@ use sonotune_engine::{
     determinism,
     loader::{LoadPlan, Loader, starved::Watch},
     optim::groups,
-    parallel::{Ranks, monitor::Phase},
+    parallel::{Phase, Ranks},
     trainer::{StepValues, Trainer},
 };
 use sonotune_metrics::Report;
@@ -124,7 +124,6 @@ impl Run<'_> {
     /// Fills the embedding cache if there is one, and reads from it from then on.
     fn use_embeddings(&mut self, train_set: &Dataset, stop: &StopFlag) -> Result<()> {
         let Some(cache) = &self.config.embedding_cache else { return Ok(()) };
-        self.ranks.progress(self.progress.step, Phase::Embedding);
         let filling = embed::Filling {
             cache,
             model: self.model,
@@ -132,6 +131,7 @@ impl Run<'_> {
             watch: embed::Watch { logger: self.logger, stop },
             ranks: self.ranks,
         };
+        self.ranks.progress(self.progress.step, Phase::Embedding);
         let embeddings = filling.fill(train_set, self.val_set.map(AsRef::as_ref))?;
         self.plan.embeddings = Some(Arc::new(embeddings));
         Ok(())
@@ -170,9 +170,9 @@ impl Run<'_> {
     /// Saves the run before its evaluation, so that a failed evaluation loses no steps: a resumed run
     /// catches up on it.
     fn save(&mut self, due: &Due) -> Result<()> {
-        self.ranks.progress(self.progress.step, Phase::Saving);
         // No checkpoint may hold weights that a non-finite value has touched.
         self.trainer.check_finite()?;
+        self.ranks.progress(self.progress.step, Phase::Saving);
         self.require_no_drift()?;
         self.progress.evaluation_pending = due.evaluation && self.val_set.is_some();
         self.write_checkpoint(false)
@@ -195,9 +195,9 @@ impl Run<'_> {
         if !self.progress.evaluation_pending {
             return Ok(());
         }
-        self.ranks.progress(self.progress.step, Phase::Evaluating);
         // An evaluation may need more memory than a step: the process may be killed for it.
         self.writer.wait()?;
+        self.ranks.progress(self.progress.step, Phase::Evaluating);
         let is_best = self.evaluate()?;
         self.progress.evaluation_pending = false;
         self.write_checkpoint(is_best)
