@@ -8,7 +8,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     backbone::{Backbone, BackboneSpec},
+    device::{Place, Precision},
     loader::Share,
+    nn::{at_least_float, wide_kind},
     pixels::RawPixels,
     upload,
 };
@@ -58,7 +60,8 @@ pub struct Target {
 /// Images of one step.
 #[derive(Debug)]
 pub struct Batch {
-    /// `[B, 3, H, W]` f32 RGB, normalised and padded; for a GPU u8 RGB until [`to_device`](Self::to_device).
+    /// `[B, 3, H, W]` f32 RGB, normalised and padded; f64 if the run computes in fp64, and for a GPU u8
+    /// RGB until [`to_place`](Self::to_place).
     /// If there are `features`, the images have not been decoded: the shape is the same, every value
     /// is NaN, and no memory is allocated.
     pub images: Tensor,
@@ -172,7 +175,7 @@ impl Batch {
     /// Same errors as [`Backbone::forward`].
     pub fn features(&self, backbone: &dyn Backbone, train: bool) -> Result<Vec<Tensor>> {
         match &self.features {
-            Some(levels) => Ok(levels.iter().map(|level| level.to_kind(Kind::Float)).collect()),
+            Some(levels) => Ok(levels.iter().map(at_least_float).collect()),
             None => {
                 let levels = backbone.forward(&self.images, train)?;
                 check(backbone.spec(), &self.images, &levels)?;
@@ -181,14 +184,15 @@ impl Batch {
         }
     }
 
-    /// `[B]` f32 on the device of the images: their numbers of that name.
+    /// `[B]` on the device of the images: their numbers of that name, in f32, or f64 if the images are.
     ///
     /// # Errors
     /// Same errors as [`Target::value`], for any of the images.
     pub fn values(&self, name: &str) -> Result<Tensor> {
         let values: Vec<f64> =
             self.targets.iter().map(|target| target.value(name)).collect::<Result<_>>()?;
-        Ok(upload(&Tensor::from_slice(&values).f_to_kind(Kind::Float)?, self.images.device()))
+        let values = Tensor::from_slice(&values).f_to_kind(wide_kind(&self.images))?;
+        Ok(upload(&values, self.images.device()))
     }
 
     /// Number of images that the step's batch has in all processes.
@@ -234,6 +238,9 @@ impl Batch {
         for tensor in prepared.tensors() {
             *tensor = upload(tensor, self.images.device());
         }
+        if self.images.kind() == Kind::Double {
+            prepared.tensors().into_iter().for_each(widen);
+        }
         let any: Box<dyn Any> = prepared;
         let own = any.downcast().map_err(|_| anyhow::anyhow!(WRONG_PREPARATION))?;
         Ok(MadeFor::Step(own))
@@ -241,16 +248,39 @@ impl Batch {
 
     /// A placeholder for images that have not been decoded: their shape, and NaN without allocated
     /// memory, so that mistaking it for pixels is noticed.
-    pub(crate) fn not_decoded(shape: &[i64], device: Device) -> Tensor {
-        Tensor::full([1], f64::NAN, (Kind::Float, device)).expand(shape, false)
+    pub(crate) fn not_decoded(shape: &[i64], options: (Kind, Device)) -> Tensor {
+        Tensor::full([1], f64::NAN, options).expand(shape, false)
     }
 
-    /// The batch on `device`, its images normalised. A GPU copies it while it computes what was queued
-    /// before. Targets stay on the CPU.
+    /// The batch where and in the number format in which the model computes, its images normalised. A GPU
+    /// copies it while it computes what was queued before. Targets stay on the CPU.
     ///
     /// # Errors
     /// Propagates errors from libtorch, including out of memory.
-    pub fn to_device(mut self, device: Device) -> Result<Self> {
+    pub fn to_place(self, place: impl Into<Place>) -> Result<Self> {
+        let Place { device, precision } = place.into();
+        let mut batch = self.moved(device)?;
+        if precision == Precision::Fp64 {
+            batch.widen();
+        }
+        Ok(batch)
+    }
+
+    /// Converts to fp64 whatever may enter the arithmetic.
+    fn widen(&mut self) {
+        match &mut self.features {
+            None => widen(&mut self.images),
+            Some(levels) => {
+                levels.iter_mut().for_each(widen);
+                let options = (Kind::Double, self.images.device());
+                self.images = Self::not_decoded(&self.images.size(), options);
+            }
+        }
+        let prepared = self.prepared.iter_mut().flat_map(|prepared| prepared.tensors());
+        prepared.for_each(widen);
+    }
+
+    fn moved(mut self, device: Device) -> Result<Self> {
         if device == Device::Cpu && self.raw.is_none() {
             return Ok(self);
         }
@@ -266,12 +296,19 @@ impl Batch {
             *tensor = sent;
         }
         if self.features.is_some() {
-            self.images = Self::not_decoded(&self.images.size(), device);
+            self.images = Self::not_decoded(&self.images.size(), (Kind::Float, device));
         }
         if let Some(raw) = self.raw.take() {
             self.images = raw.all_normalised(&self.images);
         }
         Ok(self)
+    }
+}
+
+/// Converts fp32 and 16-bit tensors to fp64; integers and masks stay as they are.
+fn widen(tensor: &mut Tensor) {
+    if tensor.is_floating_point() {
+        *tensor = tensor.to_kind(Kind::Double);
     }
 }
 

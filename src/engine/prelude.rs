@@ -18,7 +18,7 @@ pub use {inventory, serde, serde_json, tch, typetag};
 pub use crate::{
     backbone::{Backbone, BackboneConfig, BackboneSpec, Level},
     batch::{Batch, Elsewhere, Preparation, Prepared, Target},
-    nn::Dims,
+    nn::{Dims, at_least_float, wide_kind},
     task::{
         Answer, Evaluator, Instance, Loss, Over, Prediction, Scalar, StepOutput, Task, TaskConfig,
     },

@@ -260,7 +260,7 @@ impl Filling<'_> {
     }
 
     fn embed(&self, backbone: &dyn Backbone, batch: Batch) -> Result<Vec<Entry>> {
-        let batch = batch.to_device(self.model.device())?;
+        let batch = batch.to_place(self.model.place())?;
         let levels = no_grad(|| -> Result<Vec<Tensor>> {
             let _scope = autocast(self.model.precision, self.model.device())?;
             let levels = backbone.forward(&batch.images, false)?;
@@ -276,8 +276,9 @@ impl Filling<'_> {
 
     /// A backbone with the same values: the model's belongs to the task.
     fn twin(&self, variables: &[(String, Tensor)]) -> Result<Box<dyn Backbone>> {
-        let vs = nn::VarStore::new(self.model.device());
+        let mut vs = nn::VarStore::new(self.model.device());
         let backbone = self.model.config.backbone.build(&(vs.root() / "backbone"))?;
+        self.model.precision.apply(&mut vs);
         let mut own = vs.variables();
         for (name, value) in variables {
             let variable = own

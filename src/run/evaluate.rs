@@ -163,7 +163,7 @@ fn predicting(batch: &Batch) -> String {
 pub(super) fn predict_batch(model: &Model, batch: &Batch) -> Result<Vec<Prediction>> {
     let predict = || {
         // Within the guard: a device without memory for the batch panics here.
-        let on_device = batch.shallow_clone().to_device(model.device())?;
+        let on_device = batch.shallow_clone().to_place(model.place())?;
         model.task.predict(&on_device)
     };
     let predictions = no_grad(|| -> Result<Vec<Prediction>> {

@@ -10,10 +10,11 @@ use serde::Serialize;
 use tch::{Device, Tensor};
 
 use super::model::{Model, ModelSource};
-use crate::config::Loaded;
+use crate::config::{Loaded, RunConfig};
 use sonotune_base::Error;
 use sonotune_engine::{
     checkpoint::{self, Progress, Restored},
+    device::Place,
     optim::groups,
 };
 use sonotune_weights as weights;
@@ -79,7 +80,7 @@ pub fn export(loaded: &Loaded, options: &ExportOptions) -> Result<ExportRecord> 
         .into());
     }
     let (model, Restored { progress, averaged }) =
-        Model::from_checkpoint(config, Device::Cpu, &checkpoint)?;
+        Model::from_checkpoint(config, place(config), &checkpoint)?;
     let record = ExportRecord {
         checkpoint,
         step: progress.step,
@@ -96,6 +97,11 @@ pub fn export(loaded: &Loaded, options: &ExportOptions) -> Result<ExportRecord> 
         Export::TrainedOnly => trained_only(&model, progress, record),
         Export::Merged(convert) => merged(&model, &progress, convert, record),
     }
+}
+
+/// The CPU, in the format that keeps every bit of the run's weights.
+fn place(config: &RunConfig) -> Place {
+    Place { device: Device::Cpu, precision: config.precision.of_weights() }
 }
 
 fn trained_only(
@@ -140,7 +146,7 @@ fn trained_only(
 /// identical to the base: the two files together are then the model, bit for bit. The base is only
 /// the main file; what came from parts of the weights is exported like trained variables.
 fn beyond_base(source: &WeightsConfig, model: &Model) -> Result<Vec<(String, Tensor)>> {
-    let base = Model::build(model.config, Device::Cpu, model.categories.clone())?;
+    let base = Model::build(model.config, model.place(), model.categories.clone())?;
     let anything = vec!["*".to_owned()];
     let alone = WeightsConfig {
         overlay: None,

@@ -44,6 +44,12 @@ impl<'a> Model<'a> {
         self.vs.device()
     }
 
+    /// Where and in which number format it computes.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { device: self.device(), precision: self.precision }
+    }
+
     /// How both splits are loaded.
     pub(crate) fn load_plan(&self) -> LoadPlan {
         let config = self.config;
@@ -81,7 +87,7 @@ impl<'a> Model<'a> {
     ) -> Result<Self> {
         let Place { device, precision } = place.into();
         tch::manual_seed(config.seed as i64);
-        let vs = nn::VarStore::new(device);
+        let mut vs = nn::VarStore::new(device);
         let build = || {
             let backbone = config.backbone.build(&(vs.root() / "backbone"))?;
             let spec = backbone.spec().clone();
@@ -89,6 +95,7 @@ impl<'a> Model<'a> {
         };
         // A device without memory for the weights panics here.
         let (spec, task) = determinism::guarded(|| "building the model".to_owned(), build)?;
+        precision.apply(&mut vs);
         Ok(Self { config, vs, precision, task, spec, categories })
     }
 

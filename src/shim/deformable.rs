@@ -81,7 +81,7 @@ fn deform(
 /// - `points` `[P, 2]`, common to all maps, or `[N, P, 2]`, one set per map: (x, y) in `[0, 1]`.
 ///   They get no gradient.
 ///
-/// Returns `[N, P]`, fp64 if `maps` is, else fp32. Masks on the CPU use our own kernel (in which a
+/// Returns `[N, P]`, fp64 if `maps` or `points` are, else fp32. Masks on the CPU use our own kernel (in which a
 /// point of NaN gives NaN), everything else uses [`point_sample_composite`], which is as fast for
 /// floats (docs/results.md). Results are bit-identical for any number of threads.
 ///
@@ -91,7 +91,8 @@ pub fn point_sample(maps: &Tensor, points: &Tensor) -> Result<Tensor, ShimError>
     sample(maps, points, false)
 }
 
-/// [`point_sample`] composed of libtorch's `grid_sampler`; masks are converted to fp32 first.
+/// [`point_sample`] composed of libtorch's `grid_sampler`; masks are converted to floating
+/// point first.
 ///
 /// # Errors
 /// Same errors as [`point_sample`].

@@ -236,13 +236,15 @@ fn parity_point_sample_of_masks_equals_that_of_floats() {
     let bytes = Tensor::randint(256, [4, 30, 21], (Kind::Uint8, Device::Cpu));
     // More points than a task takes, some of them outside.
     for sizes in [&[5001, 2][..], &[4, 5001, 2], &[4, 3, 2]] {
-        let points = Tensor::rand(sizes, (Kind::Float, Device::Cpu)) * 1.4 - 0.2;
-        for masks in [bytes.gt(127), bytes.shallow_clone()] {
-            let found = point_sample(&masks, &points).unwrap();
-            let floats = point_sample(&masks.to_kind(Kind::Float), &points).unwrap();
-            assert_eq!(found.kind(), Kind::Float);
-            // 255 times the rounding of a coordinate in fp32.
-            assert!((found - floats).abs().max().double_value(&[]) < 2e-3);
+        // 255 times the rounding of a coordinate.
+        for (kind, tolerance) in [(Kind::Float, 2e-3), (Kind::Double, 2e-11)] {
+            let points = Tensor::rand(sizes, (kind, Device::Cpu)) * 1.4 - 0.2;
+            for masks in [bytes.gt(127), bytes.shallow_clone()] {
+                let found = point_sample(&masks, &points).unwrap();
+                let floats = point_sample(&masks.to_kind(kind), &points).unwrap();
+                assert_eq!(found.kind(), kind);
+                assert!((found - floats).abs().max().double_value(&[]) < tolerance);
+            }
         }
     }
 }

@@ -132,7 +132,8 @@ pub fn clear_grads(params: &[Tensor]) -> Result<(), ShimError> {
     ffi::check(unsafe { ffi::shim_clear_grads(handles.len(), handles.as_ptr()) })
 }
 
-/// The 2-norm over all `tensors`, as a 0-d fp32 tensor without a host sync; zero without tensors.
+/// The 2-norm over all `tensors`, as a 0-d tensor without a host sync: fp64 if one of them is, else fp32.
+/// Zero without tensors.
 ///
 /// # Errors
 /// Propagates errors from libtorch.

@@ -2,7 +2,8 @@
 // align_corners = false. Masks on the CPU use a kernel that reads their bytes in place; float maps, and
 // everything on other devices, use grid_sampler, which was as fast or faster.
 //
-// maps [N, H, W]; points [P, 2] common to all maps, or [N, P, 2], as (x, y) in [0, 1]; result [N, P].
+// maps [N, H, W]; points [P, 2] common to all maps, or [N, P, 2], as (x, y) in [0, 1]; result [N, P], fp64
+// if maps or points are, else fp32.
 #include "shim.h"
 #include "guard.h"
 #include "bilinear.h"
@@ -43,43 +44,59 @@ struct Shape {
 };
 
 // Neighbours of points on all maps of one size.
-struct Table {
-  std::vector<int32_t> pixel;     // [4, count]
-  std::vector<float> coefficient; // [4, count]
+template <typename T> struct Table {
+  std::vector<int32_t> pixel; // [4, count]
+  std::vector<T> coefficient; // [4, count]
   explicit Table(int64_t count) : pixel(4 * count), coefficient(4 * count) {}
 };
 
-VECTORIZED void locate(const float *__restrict points, int64_t count, int32_t w, int32_t h, int32_t *__restrict pixel,
-                       float *__restrict coefficient) {
+template <typename T>
+INLINED void locate_body(const T *__restrict points, int64_t count, int32_t w, int32_t h, int32_t *__restrict pixel,
+                         T *__restrict coefficient) {
   for (int64_t i = 0; i < count; ++i) {
-    auto found = neighbours<float>(points[2 * i], points[2 * i + 1], w, h, 0);
+    auto found = neighbours<T>(points[2 * i], points[2 * i + 1], w, h, 0);
     for (int k = 0; k < 4; ++k)
       pixel[k * count + i] = found.pixel[k], coefficient[k * count + i] = found.coefficient[k];
   }
 }
 
-VECTORIZED void gather(const uint8_t *__restrict map, const int32_t *__restrict pixel,
-                       const float *__restrict coefficient, int64_t stride, int64_t count, float *__restrict out) {
+template <typename T>
+INLINED void gather_body(const uint8_t *__restrict map, const int32_t *__restrict pixel,
+                         const T *__restrict coefficient, int64_t stride, int64_t count, T *__restrict out) {
   for (int64_t i = 0; i < count; ++i) {
-    float sum = coefficient[i] * static_cast<float>(map[pixel[i]]);
+    T sum = coefficient[i] * static_cast<T>(map[pixel[i]]);
     // One product per addition, so that it is clear which ones are fused into one rounding.
     for (int k = 1; k < 4; ++k)
-      sum += coefficient[k * stride + i] * static_cast<float>(map[pixel[k * stride + i]]);
+      sum += coefficient[k * stride + i] * static_cast<T>(map[pixel[k * stride + i]]);
     out[i] = sum;
   }
 }
 
-void fill(Table &table, const Shape &s, const float *points, int64_t count) {
+// Templates cannot be compiled for several instruction sets, but functions can.
+#define FOR_TYPE(T)                                                                                                  \
+  VECTORIZED void locate(const T *__restrict points, int64_t count, int32_t w, int32_t h,                            \
+                         int32_t *__restrict pixel, T *__restrict coefficient) {                                     \
+    locate_body<T>(points, count, w, h, pixel, coefficient);                                                         \
+  }                                                                                                                  \
+  VECTORIZED void gather(const uint8_t *__restrict map, const int32_t *__restrict pixel,                             \
+                         const T *__restrict coefficient, int64_t stride, int64_t count, T *__restrict out) {        \
+    gather_body<T>(map, pixel, coefficient, stride, count, out);                                                     \
+  }
+FOR_TYPE(float)
+FOR_TYPE(double)
+#undef FOR_TYPE
+
+template <typename T> void fill(Table<T> &table, const Shape &s, const T *points, int64_t count) {
   locate(points, count, static_cast<int32_t>(s.w), static_cast<int32_t>(s.h), table.pixel.data(),
          table.coefficient.data());
 }
 
-void sample_masks(const Shape &s, const uint8_t *maps, const float *points, float *out) {
-  Table shared(s.common ? s.points : 0);
+template <typename T> void sample_masks(const Shape &s, const uint8_t *maps, const T *points, T *out) {
+  Table<T> shared(s.common ? s.points : 0);
   if (s.common)
     fill(shared, s, points, s.points);
   at::parallel_for(0, s.n * s.blocks(), 4, [&](int64_t begin, int64_t end) {
-    Table own(s.common ? 0 : kPoints);
+    Table<T> own(s.common ? 0 : kPoints);
     for (int64_t task = begin; task < end; ++task) {
       int64_t map = task / s.blocks(), first = task % s.blocks() * kPoints;
       int64_t count = std::min(kPoints, s.points - first);
@@ -101,7 +118,8 @@ at::Tensor composite(const Shape &s, const at::Tensor &maps, const at::Tensor &p
 
 at::Tensor point_sample(const at::Tensor &maps, const at::Tensor &points_in, bool composed) {
   Shape s(maps, points_in);
-  auto dtype = maps.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  bool fp64 = maps.scalar_type() == at::kDouble || points_in.scalar_type() == at::kDouble;
+  auto dtype = fp64 ? at::kDouble : at::kFloat;
   auto points = points_in.detach().to(dtype);
   bool masks = maps.scalar_type() == at::kBool || maps.scalar_type() == at::kByte;
   TORCH_CHECK(masks || maps.is_floating_point(), "point_sample: maps must be bool, uint8 or floating point, not ",
@@ -110,7 +128,11 @@ at::Tensor point_sample(const at::Tensor &maps, const at::Tensor &points_in, boo
     return composite(s, maps.to(dtype), points);
   auto bytes = maps.view(at::kByte).contiguous(), places = points.contiguous();
   auto out = at::empty({s.n, s.points}, places.options());
-  sample_masks(s, bytes.const_data_ptr<uint8_t>(), places.const_data_ptr<float>(), out.mutable_data_ptr<float>());
+  auto from = bytes.const_data_ptr<uint8_t>();
+  if (fp64)
+    sample_masks(s, from, places.const_data_ptr<double>(), out.mutable_data_ptr<double>());
+  else
+    sample_masks(s, from, places.const_data_ptr<float>(), out.mutable_data_ptr<float>());
   return out;
 }
 

@@ -11,6 +11,7 @@
 #include <ATen/ops/_fused_sgd.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -94,7 +95,9 @@ char *shim_clear_grads(size_t n, tensor *params) {
 char *shim_total_norm(size_t n, tensor *tensors, tensor *out) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    auto norms = at::_foreach_norm(list(n, tensors), 2, at::kFloat);
+    auto all = list(n, tensors);
+    bool fp64 = std::any_of(all.begin(), all.end(), [](auto &t) { return t.scalar_type() == at::kDouble; });
+    auto norms = at::_foreach_norm(all, 2, fp64 ? at::kDouble : at::kFloat);
     *out = new at::Tensor(at::linalg_vector_norm(at::stack(norms), 2));
   });
 }

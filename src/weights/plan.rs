@@ -165,7 +165,7 @@ impl Copy<'_> {
         let mut stored = self.stored()?;
         if let Some(resize) = self.resize {
             stored = resize
-                .apply(&stored, &self.shape)
+                .apply(&stored, &self.shape, variable.kind())
                 .with_context(|| format!("cannot resize `{}`", self.variable))?;
         }
         let mut place = match self.into {

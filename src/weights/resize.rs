@@ -35,9 +35,9 @@ impl Resize {
         }
     }
 
-    /// Resizes in fp32, corners not aligned, without antialiasing.
-    pub(super) fn apply(self, tensor: &Tensor, to: &[i64]) -> Result<Tensor> {
-        let tensor = tensor.f_to_kind(Kind::Float)?;
+    /// Resizes in `kind`, that of the variable, corners not aligned, without antialiasing.
+    pub(super) fn apply(self, tensor: &Tensor, to: &[i64], kind: Kind) -> Result<Tensor> {
+        let tensor = tensor.f_to_kind(kind)?;
         Ok(match (self, to) {
             (Self::Bicubic, &[_, h, w, _]) => tensor
                 .f_permute([0, 3, 1, 2])?

@@ -67,6 +67,30 @@ fn prompted_segmentation_runs_on_cuda_as_on_the_cpu() {
     all_verbs(PROMPTS, &["--annotations", &annotations]);
 }
 
+/// In fp64 other kernels and another order of sums leave next to nothing: whatever is fp32 on the way of a
+/// GPU alone would show.
+#[test]
+fn fp64_is_fp64_on_cuda_as_well() {
+    for task in [CLASSIFICATION, PROMPTS, MASK2FORMER] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = "precision = \"fp64\"\ntrain.clip_grad_norm = 0.1\ntrain.ema.decay = 0.9";
+        let config = tiny(folder.path(), task).with(options).write().display().to_string();
+        let (cpu, run) = (folder.path().join("cpu"), folder.path().join("run"));
+        let on_cpu = format!("run_dir={}", cpu.display());
+        let steps = "train.max_steps=3";
+        assert_success(&sonotune(&["train", &config, "device=cpu", &on_cpu, steps]));
+        on_cuda(&["train", &config, steps]);
+        for name in ["loss", "grad_norm"] {
+            let (cpu, cuda) = (values(&cpu, name), values(&run, name));
+            assert_eq!((cpu.len(), cuda.len()), (3, 3));
+            for (cpu, cuda) in cpu.iter().zip(&cuda) {
+                let difference = (cpu - cuda).abs() / cpu.abs();
+                assert!(difference < 1e-10, "{name}: {cpu} on the CPU, {cuda} on the device");
+            }
+        }
+    }
+}
+
 /// Trains on the device, then resumes.
 #[track_caller]
 fn trains(tiny: &Tiny, folder: &TempDir) {

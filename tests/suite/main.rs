@@ -23,6 +23,7 @@ mod defects_support;
 mod disk_full;
 mod failed_evaluation;
 mod finetuning;
+mod fp64;
 mod golden;
 mod gpu_bench;
 mod hostile;

@@ -153,7 +153,7 @@ impl ClassificationConfig {
         .into())
     }
 
-    /// `[K]` f32, or `None` if all weights are equal.
+    /// `[K]` f64, or `None` if all weights are equal.
     pub(crate) fn weights_tensor(&self, categories: &[Category]) -> Result<Option<Tensor>> {
         if self.class_weights.is_empty() {
             return Ok(None);
@@ -170,6 +170,6 @@ impl ClassificationConfig {
         }
         let weight = |c: &Category| self.class_weights.get(&c.name).copied().unwrap_or(1.0);
         let weights: Vec<f64> = categories.iter().map(weight).collect();
-        Ok(Some(Tensor::from_slice(&weights).to_kind(Kind::Float)))
+        Ok(Some(Tensor::from_slice(&weights)))
     }
 }

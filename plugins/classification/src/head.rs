@@ -21,10 +21,10 @@ impl LinearHead {
         }
     }
 
-    /// `[B, C, H, W]` features to `[B, K]` f32 logits.
+    /// `[B, C, H, W]` features to `[B, K]` logits, f32 or f64.
     pub(crate) fn forward(&self, features: &Tensor) -> Result<Tensor> {
         // Under autocast features are bf16: a mean over 4096 tokens needs fp32.
-        let tokens = features.f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)?;
-        Ok(tokens.f_linear(&self.weight, Some(&self.bias))?.to_kind(Kind::Float))
+        let tokens = features.f_mean_dim([2i64, 3].as_slice(), false, wide_kind(features))?;
+        Ok(at_least_float(&tokens.f_linear(&self.weight, Some(&self.bias))?))
     }
 }

@@ -7,7 +7,7 @@ use crate::config::LossConfig;
 #[derive(Debug)]
 pub(crate) struct ClassificationLoss {
     pub(crate) config: LossConfig,
-    /// `[K]` f32; `None`: all weigh 1.
+    /// `[K]` floating point; `None`: all weigh 1.
     pub(crate) class_weights: Option<Tensor>,
     pub(crate) multi_label: bool,
 }
@@ -22,8 +22,9 @@ impl ClassificationLoss {
         }
     }
 
-    /// 0-d loss of `[B, K]` f32 logits against targets `[B, K]` of 0 and 1.
+    /// 0-d loss of `[B, K]` logits, f32 or f64, against targets `[B, K]` of 0 and 1.
     pub(crate) fn forward(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        let targets = &targets.to_kind(logits.kind());
         let per_image = match self.config {
             LossConfig::SigmoidFocal { gamma, alpha } => {
                 self.sum_classes(&sigmoid_focal(logits, targets, gamma, alpha)?, targets)
@@ -37,7 +38,7 @@ impl ClassificationLoss {
                 let indices = targets.argmax(1, false);
                 return Ok(logits.f_cross_entropy_loss(
                     &indices,
-                    self.class_weights.as_ref(),
+                    self.weights(logits),
                     Reduction::Mean,
                     -100,
                     label_smoothing,
@@ -51,16 +52,23 @@ impl ClassificationLoss {
     pub(crate) fn over(&self, targets: &Tensor) -> Over {
         match &self.class_weights {
             Some(weights) if !self.multi_label => {
-                Over::Weights(targets.matmul(weights).sum(Kind::Float))
+                let weights = weights.to_kind(targets.kind());
+                Over::Weights(targets.matmul(&weights).sum(None))
             }
             _ => Over::Images,
         }
     }
 
+    /// The classes' weights in the number format of `like`.
+    fn weights(&self, like: &Tensor) -> Option<Tensor> {
+        self.class_weights.as_ref().map(|weights| weights.to_kind(like.kind()))
+    }
+
     /// `[B, K]` to `[B]`.
     fn sum_classes(&self, loss: &Tensor, targets: &Tensor) -> Tensor {
-        let summed = |loss: &Tensor| loss.sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
-        match &self.class_weights {
+        let kind = wide_kind(loss);
+        let summed = |loss: &Tensor| loss.sum_dim_intlist([1i64].as_slice(), false, kind);
+        match self.weights(loss) {
             Some(weights) if self.multi_label => {
                 summed(&(loss * (targets * (weights - 1.0) + 1.0)))
             }
@@ -71,12 +79,13 @@ impl ClassificationLoss {
     /// `[B]` to 0-d. Divided by the sum of the images' weights, as PyTorch does, so that weights
     /// shift attention without changing the size of the step.
     fn mean_images(&self, loss: &Tensor, targets: &Tensor) -> Tensor {
-        match &self.class_weights {
+        let kind = wide_kind(loss);
+        match self.weights(loss) {
             Some(weights) if !self.multi_label => {
-                let weights = targets.matmul(weights);
-                (loss * &weights).sum(Kind::Float) / weights.sum(Kind::Float)
+                let weights = targets.matmul(&weights);
+                (loss * &weights).sum(kind) / weights.sum(kind)
             }
-            _ => loss.mean(Kind::Float),
+            _ => loss.mean(kind),
         }
     }
 }
@@ -97,8 +106,9 @@ fn sigmoid_focal(logits: &Tensor, targets: &Tensor, gamma: f64, alpha: f64) -> R
 
 /// `[B]`: `−(1 − p)^γ log p` of the true category's softmax probability `p`.
 fn softmax_focal(logits: &Tensor, targets: &Tensor, gamma: f64) -> Result<Tensor> {
-    let log_p = logits.f_log_softmax(1, Kind::Float)?;
-    let log_p = (log_p * targets).sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
+    let kind = wide_kind(logits);
+    let log_p = logits.f_log_softmax(1, kind)?;
+    let log_p = (log_p * targets).sum_dim_intlist([1i64].as_slice(), false, kind);
     let miss = 1.0 - log_p.exp();
     Ok(-log_p * focus(&miss, gamma))
 }

@@ -83,7 +83,7 @@ impl Classifier {
         self.threshold.is_some()
     }
 
-    /// `[B, K]` f32.
+    /// `[B, K]`, f32 or f64.
     fn logits(&self, batch: &Batch, train: bool) -> Result<Tensor> {
         let levels = batch.features(&*self.backbone, train)?;
         let coarsest = levels.last().ok_or_else(|| {
@@ -97,7 +97,7 @@ impl Classifier {
     /// `[B, K]` in [0, 1].
     fn scores(&self, logits: &Tensor) -> Tensor {
         if self.loss.config.is_softmax() {
-            logits.softmax(1, Kind::Float)
+            logits.softmax(1, wide_kind(logits))
         } else {
             logits.sigmoid()
         }

@@ -4,7 +4,7 @@ use sonotune_engine::{nn::deformable::point_sample, prelude::*, tch::Reduction};
 
 use crate::{
     head::LayerOutput,
-    layers::{at_least_float, size_of},
+    layers::size_of,
     matcher::{Assigned, Objects},
     points::{Draw, PointRules, uncertain_points},
 };

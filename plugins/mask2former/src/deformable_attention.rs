@@ -7,7 +7,7 @@ use sonotune_engine::{
     tch::nn::Init,
 };
 
-use crate::layers::{at_least_float, linear_from, xavier_uniform};
+use crate::layers::{linear_from, xavier_uniform};
 
 /// Positions of the tokens of all levels; the same for all layers.
 #[derive(Debug)]

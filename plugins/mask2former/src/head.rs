@@ -3,7 +3,7 @@
 use sonotune_engine::{nn::Linear, prelude::*, tch::nn::Init};
 
 use crate::{
-    layers::{MaskEmbedding, at_least_float, linear, resize, sine_positions, size_of, to_tokens},
+    layers::{MaskEmbedding, linear, resize, sine_positions, size_of, to_tokens},
     pixel_decoder::{PixelDecoder, PixelDecoderSizes, PixelFeatures},
     transformer_decoder::{Memory, TransformerDecoder, TransformerDecoderSizes},
 };

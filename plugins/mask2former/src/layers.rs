@@ -179,8 +179,3 @@ pub(crate) fn size_of(map: &Tensor) -> (i64, i64) {
     let [_, _, h, w] = map.dims();
     (h, w)
 }
-
-/// Casts 16-bit tensors left by autocast to fp32; fp32 and fp64 stay as they are.
-pub(crate) fn at_least_float(x: &Tensor) -> Tensor {
-    if x.kind() == Kind::Double { x.shallow_clone() } else { x.to_kind(Kind::Float) }
-}

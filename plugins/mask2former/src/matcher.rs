@@ -17,7 +17,6 @@ use sonotune_engine::{
 
 use crate::{
     head::LayerOutput,
-    layers::at_least_float,
     points::{Draw, PointRules, Purpose},
 };
 

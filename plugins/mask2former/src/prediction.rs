@@ -2,7 +2,7 @@
 
 use sonotune_engine::prelude::*;
 
-use crate::layers::{at_least_float, resize};
+use crate::layers::resize;
 
 /// Masks enlarged at a time: a hundred at full size would take gigabytes.
 const MASKS_AT_A_TIME: i64 = 16;
@@ -90,7 +90,8 @@ fn masks(
         let input = padded.narrow(2, 0, frame.input.0).narrow(3, 0, frame.input.1);
         let original = resize(&input, frame.original).squeeze_dim(0).flatten(1, 2);
         let inside = original.gt(0.0);
-        let total = |x: &Tensor| x.sum_dim_intlist([1].as_slice(), false, Kind::Float);
+        let kind = wide_kind(&original);
+        let total = |x: &Tensor| x.sum_dim_intlist([1].as_slice(), false, kind);
         let certainty = total(&(original.sigmoid() * &inside)) / (total(&inside) + 1e-6);
         let certainty = Vec::<f64>::try_from(certainty.to_kind(Kind::Double))?;
         let bytes = Vec::<u8>::try_from(inside.to_kind(Kind::Uint8).view(-1))?;

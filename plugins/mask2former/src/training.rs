@@ -91,8 +91,8 @@ pub(crate) fn step(
     batch: &Batch,
 ) -> Result<StepOutput> {
     let chosen = batch.prepared::<ChosenInstances>(preparation)?;
-    let device = batch.images.device();
-    let mut draw = |purpose, shape: &[i64]| chosen.points(purpose, shape, device);
+    let (device, kind) = (batch.images.device(), wide_kind(&pixels.mask_features));
+    let mut draw = |purpose, shape: &[i64]| chosen.points(purpose, shape, device).to_kind(kind);
     let Learnt { mut output, .. } = learn(head, pixels, config, &chosen.objects, &mut draw)?;
     for (i, name) in (0..).zip(["objects", "objects_not_learnt_from", "objects_beyond_queries"]) {
         output.log(name, chosen.counters.get(i), Over::Sum);

@@ -77,19 +77,21 @@ pub struct MaskLosses {
     pub true_iou: Tensor,
 }
 
-/// Losses of N objects against `targets` `[N, H, W]` f32 of 0 and 1, in the masks' frame.
+/// Losses of N objects against `targets` `[N, H, W]` of 0 and 1, in the masks' frame.
 ///
 /// # Errors
 /// If shapes do not fit each other.
 pub fn mask_losses(masks: &Masks, targets: &Tensor, config: &LossConfig) -> Result<MaskLosses> {
     let (n, _, h, w) = masks.logits.size4()?;
+    let kind = wide_kind(&masks.logits);
+    let targets = &targets.to_kind(kind);
     let ious = no_grad(|| mask_ious(&masks.logits, targets));
     let chosen = match config.mask_choice {
         MaskChoice::Iou => ious.argmax(1, false),
         MaskChoice::LowestLoss => no_grad(|| {
             let targets = targets.unsqueeze(1).expand_as(&masks.logits);
             let per_mask =
-                focal(&masks.logits, &targets)?.mean_dim([2i64, 3].as_slice(), false, Kind::Float)
+                focal(&masks.logits, &targets)?.mean_dim([2i64, 3].as_slice(), false, kind)
                     * config.focal
                     + dice(&masks.logits, &targets) * config.dice;
             Ok::<_, sonotune_engine::anyhow::Error>(per_mask.argmin(1, false))
@@ -101,11 +103,11 @@ pub fn mask_losses(masks: &Masks, targets: &Tensor, config: &LossConfig) -> Resu
     let (predicted, true_iou) = (of_chosen(&masks.iou), of_chosen(&ious));
     let difference = predicted - &true_iou;
     Ok(MaskLosses {
-        focal: focal(&logits, targets)?.mean(Kind::Float),
-        dice: dice(&logits, targets).mean(Kind::Float),
+        focal: focal(&logits, targets)?.mean(kind),
+        dice: dice(&logits, targets).mean(kind),
         iou: match config.iou_loss {
-            IouLoss::Mse => difference.square().mean(Kind::Float),
-            IouLoss::L1 => difference.abs().mean(Kind::Float),
+            IouLoss::Mse => difference.square().mean(kind),
+            IouLoss::L1 => difference.abs().mean(kind),
         },
         chosen,
         true_iou,
@@ -115,8 +117,9 @@ pub fn mask_losses(masks: &Masks, targets: &Tensor, config: &LossConfig) -> Resu
 /// `[N, M]`: IoU of each mask, thresholded at 0, with its object's target `[N, H, W]`.
 fn mask_ious(logits: &Tensor, targets: &Tensor) -> Tensor {
     let targets = targets.unsqueeze(1);
-    let predicted = logits.gt(0.0).to_kind(Kind::Float);
-    let area = |x: &Tensor| x.sum_dim_intlist([2i64, 3].as_slice(), false, Kind::Float);
+    let kind = wide_kind(logits);
+    let predicted = logits.gt(0.0).to_kind(kind);
+    let area = |x: &Tensor| x.sum_dim_intlist([2i64, 3].as_slice(), false, kind);
     let intersection = area(&(&predicted * &targets));
     let union = area(&predicted) + area(&targets) - &intersection;
     intersection / union.clamp_min(1e-6)
@@ -141,7 +144,8 @@ fn focal(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
 /// `DiceLoss`).
 fn dice(logits: &Tensor, targets: &Tensor) -> Tensor {
     let p = logits.sigmoid();
-    let sum = |x: Tensor| x.sum_dim_intlist([-2i64, -1].as_slice(), false, Kind::Float);
+    let kind = wide_kind(logits);
+    let sum = |x: Tensor| x.sum_dim_intlist([-2i64, -1].as_slice(), false, kind);
     let intersection = sum(&p * targets);
     let total = sum(p.square()) + sum(targets.square()) + 2.0;
     1.0 - intersection * 2.0 / total

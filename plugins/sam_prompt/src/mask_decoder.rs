@@ -27,9 +27,9 @@ pub enum MaskTokens {
 /// Masks of N objects, M each.
 #[derive(Debug)]
 pub struct Masks {
-    /// `[N, M, 4h, 4w]` f32, for a feature grid of h×w.
+    /// `[N, M, 4h, 4w]`, f32 or f64, for a feature grid of h×w.
     pub logits: Tensor,
-    /// `[N, M]` f32, raw.
+    /// `[N, M]`, f32 or f64, raw.
     pub iou: Tensor,
 }
 
@@ -100,7 +100,7 @@ impl MaskDecoder {
             .collect();
         let logits = self.upscaling.masks(&image, &Tensor::stack(&weights, 1), (h, w));
         let iou = self.iou_head.forward(&tokens.select(1, 0)).narrow(1, first, count);
-        Masks { logits: logits.to_kind(Kind::Float), iou: iou.to_kind(Kind::Float) }
+        Masks { logits: at_least_float(&logits), iou: at_least_float(&iou) }
     }
 }
 

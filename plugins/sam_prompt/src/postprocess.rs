@@ -40,8 +40,8 @@ impl Postprocess {
     /// `[N, 1, 4h, 4w]` logits to `[N, H, W]` bool, original pixels.
     pub fn masks(self, logits: &Tensor, frame: Frame) -> Tensor {
         let low = match self {
-            Self::Logits => logits.to_kind(Kind::Float),
-            Self::AsPublished => logits.gt(0.0).to_kind(Kind::Float),
+            Self::Logits => at_least_float(logits),
+            Self::AsPublished => logits.gt(0.0).to_kind(wide_kind(logits)),
         };
         // At its own size a pixel interpolates to itself.
         let resize = |x: &Tensor, (h, w): Size| match x.size()[2..] == [h, w] {

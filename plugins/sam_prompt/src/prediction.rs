@@ -134,10 +134,10 @@ impl View<'_> {
         let prompts = prompts(tokens, masks, &self.embedding.features);
         let masks = self.sam.decode(&self.embedding, &owners, &prompts, wanted, false);
         let (_, m) = masks.iou.size2()?;
-        let iou = Vec::<f32>::try_from(masks.iou.flatten(0, -1))?;
-        let raw = |(i, iou): (usize, &[f32])| Raw {
+        let iou = Vec::<f64>::try_from(masks.iou.to_kind(Kind::Double).flatten(0, -1))?;
+        let raw = |(i, iou): (usize, &[f64])| Raw {
             logits: masks.logits.get(i as i64),
-            iou: iou.iter().copied().map(f64::from).collect(),
+            iou: iou.to_vec(),
         };
         Ok(iou.chunks_exact(m.max(1) as usize).enumerate().map(raw).collect())
     }

@@ -31,7 +31,7 @@ pub(crate) struct ChosenObjects {
     pub(crate) counts: Vec<i64>,
     /// `[N]` i64: the image that each object is in.
     pub(crate) owners: Tensor,
-    /// `[N, T, 2]` f32 and `[N, T]` i64: the tokens of each object's prompt.
+    /// `[N, T, 2]` f64 and `[N, T]` i64: the tokens of each object's prompt.
     pub(crate) coords: Tensor,
     pub(crate) labels: Tensor,
     /// `[N, 4h, 4w]` f32 of 0 and 1.

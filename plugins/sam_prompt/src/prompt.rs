@@ -72,7 +72,8 @@ fn mask_logits(mask: &Rle, frame: Frame, embedding: &Embedding) -> Tensor {
     let (height, width) = frame.original;
     let bytes = mask.to_mask();
     let mask = Tensor::from_data_size(&bytes, &[1, 1, height, width], Kind::Uint8);
-    let mask = upload(&mask, embedding.features.device()).to_kind(Kind::Float);
+    let features = &embedding.features;
+    let mask = upload(&mask, features.device()).to_kind(wide_kind(features));
     let input =
         mask.internal_upsample_bilinear2d_aa([frame.input.0, frame.input.1], false, None, None);
     let padding = [0, frame.padded.1 - frame.input.1, 0, frame.padded.0 - frame.input.0];

@@ -22,7 +22,7 @@ pub enum Label {
 /// Prompts of N objects, with the same number of tokens each.
 #[derive(Debug)]
 pub struct Prompts {
-    /// `[N, T, 2]` f32 (x, y), input pixels, including the half pixel that a convention may add.
+    /// `[N, T, 2]` (x, y), f32 or f64, input pixels, including the half pixel that a convention may add.
     pub coords: Tensor,
     /// `[N, T]` i64, [`Label`] as numbers.
     pub labels: Tensor,
@@ -71,7 +71,7 @@ impl PromptEncoder {
         let [n, t] = prompts.labels.dims();
         let contents = table.index_select(0, &prompts.labels.flatten(0, 1));
         let contents = contents.view([n, t, table.size()[1]]);
-        let unit = &prompts.coords / side_lengths(image_size, prompts.coords.device());
+        let unit = &prompts.coords / side_lengths(image_size, &prompts.coords);
         let is_point = prompts.labels.ne(Label::NotAPoint as i64).unsqueeze(-1);
         contents + self.encode(&unit) * is_point
     }
@@ -87,7 +87,7 @@ impl PromptEncoder {
 
     /// Positional encoding of every cell of a feature grid, at its centre: `[h · w, C]`.
     pub fn grid(&self, (h, w): Size) -> Tensor {
-        let options = (Kind::Float, self.gaussian.device());
+        let options = (self.gaussian.kind(), self.gaussian.device());
         let centres = |n: i64| (Tensor::arange(n, options) + 0.5) / n;
         let y = centres(h).unsqueeze(1).expand([h, w], false);
         let x = centres(w).unsqueeze(0).expand([h, w], false);
@@ -105,9 +105,10 @@ impl PromptEncoder {
     }
 }
 
-/// `[2]`: width, height.
-fn side_lengths((height, width): Size, device: Device) -> Tensor {
-    upload(&Tensor::from_slice(&[width as f32, height as f32]), device)
+/// `[2]`: width, height; in the number format and on the device of `like`.
+fn side_lengths((height, width): Size, like: &Tensor) -> Tensor {
+    let lengths = Tensor::from_slice(&[width as f64, height as f64]).to_kind(like.kind());
+    upload(&lengths, like.device())
 }
 
 /// Mask logits to embeddings at a quarter of their size.

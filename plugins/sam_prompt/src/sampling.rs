@@ -94,26 +94,27 @@ pub(crate) fn draw_prompt(
     [Token { x, y, label: Label::Positive }, Token::NOT_A_POINT]
 }
 
-/// Tokens of N objects, T each, as `[N, T, 2]` f32 and `[N, T]` i64 on the CPU.
+/// Tokens of N objects, T each, as `[N, T, 2]` f64 and `[N, T]` i64 on the CPU.
 pub(crate) fn token_tensors<'a>(
     objects: impl Iterator<Item = &'a [Token]> + Clone,
 ) -> (Tensor, Tensor) {
     let n = objects.clone().count() as i64;
     let tokens = objects.flatten();
-    let coords: Vec<f32> = tokens.clone().flat_map(|t| [t.x as f32, t.y as f32]).collect();
+    let coords: Vec<f64> = tokens.clone().flat_map(|t| [t.x, t.y]).collect();
     let labels: Vec<i64> = tokens.map(|t| t.label as i64).collect();
     let count = labels.len() as i64 / n.max(1);
     let coords = Tensor::from_slice(&coords).view([n, count, 2]);
     (coords, Tensor::from_slice(&labels).view([n, count]))
 }
 
-/// Tokens of N objects, the same number each, on the device of `like`, and their masks.
+/// Tokens of N objects, the same number each, on the device of `like` and in its format, and their masks.
 pub(crate) fn prompts<'a>(
     objects: impl Iterator<Item = &'a [Token]> + Clone,
     masks: Option<Tensor>,
     like: &Tensor,
 ) -> Prompts {
     let (coords, labels) = token_tensors(objects);
+    let coords = coords.to_kind(wide_kind(like));
     let [coords, labels] = [coords, labels].map(|tensor| upload(&tensor, like.device()));
     Prompts { coords, labels, masks }
 }

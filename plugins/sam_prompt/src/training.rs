@@ -25,7 +25,7 @@ pub(crate) fn step(
     let objects = batch.prepared::<ChosenObjects>(preparation)?;
     let owners = Owners::of_index(objects.counts.clone(), objects.owners.shallow_clone());
     let prompts = Prompts {
-        coords: objects.coords.shallow_clone(),
+        coords: objects.coords.to_kind(wide_kind(&embedding.features)),
         labels: objects.labels.shallow_clone(),
         masks: None,
     };
@@ -47,7 +47,7 @@ pub(crate) fn step(
 /// Losses of one pass, or of two if `refines`: then the first mask, with its gradient,
 /// is a prompt of the second pass, and the names of that pass end in `.0`.
 ///
-/// `targets`: `[N, 4h, 4w]` f32 of 0 and 1, in the order of `prompts`.
+/// `targets`: `[N, 4h, 4w]` of 0 and 1, in the order of `prompts`.
 ///
 /// # Errors
 /// If shapes do not fit each other.
@@ -148,14 +148,14 @@ fn add(output: &mut StepOutput, suffix: &str, losses: MaskLosses, config: &LossC
         output.losses.push(Loss { name, value, weight, over });
     }
     let none = || Tensor::from(0f32).to_device(losses.true_iou.device());
-    let iou = if objects > 0.0 { losses.true_iou.mean(Kind::Float) } else { none() };
+    let iou = if objects > 0.0 { losses.true_iou.mean(None) } else { none() };
     output.log(format!("iou{suffix}"), iou, Over::Count(objects));
 }
 
 /// Losses of a batch without objects, which must not stop a run: zero, with zero gradients.
 fn nothing_to_learn(embedding: &Embedding, config: &SamPromptConfig) -> StepOutput {
     // The positional encodings of the grid are not a variable; the features may be frozen.
-    let zero = || (&embedding.features * 0.0).sum(Kind::Float);
+    let zero = || (&embedding.features * 0.0).sum(wide_kind(&embedding.features));
     let further = if config.refines() { 1 } else { config.training.interactive_rounds };
     let suffixes = (0..further).map(|round| format!(".{round}"));
     let mut output = StepOutput::default();

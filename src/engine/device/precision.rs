@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sonotune_shim::{Autocast, LowPrecision};
-use tch::Device;
+use tch::{Device, Kind, nn};
 
 /// The value of the key `precision`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -14,6 +14,7 @@ pub enum PrecisionChoice {
     Fp32,
     Tf32,
     Bf16,
+    Fp64,
 }
 
 /// The number format that a run computes in.
@@ -26,6 +27,9 @@ pub enum Precision {
     Tf32,
     /// bf16 autocast; weights and optimiser state stay fp32.
     Bf16,
+    /// Images, weights, activations, gradients and optimiser state in fp64: what two runs differ by is
+    /// then no rounding. For comparisons; slow.
+    Fp64,
 }
 
 impl Precision {
@@ -36,11 +40,39 @@ impl Precision {
             Self::Fp32 => "fp32",
             Self::Tf32 => "tf32",
             Self::Bf16 => "bf16",
+            Self::Fp64 => "fp64",
+        }
+    }
+
+    /// The format of weights, images and whatever else enters the arithmetic from outside.
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Fp32 | Self::Tf32 | Self::Bf16 => Kind::Float,
+            Self::Fp64 => Kind::Double,
+        }
+    }
+
+    /// Gives the variables of a model that has just been built, its buffers included, their
+    /// [`kind`](Self::kind). Layers see the change: the tensors stay the same, only their values are
+    /// replaced. Initial values are those of fp32, so that runs in both formats start alike.
+    pub fn apply(self, vs: &mut nn::VarStore) {
+        if self == Self::Fp64 {
+            vs.double();
         }
     }
 }
 
 impl PrecisionChoice {
+    /// The format that keeps every bit of a run's weights, whichever device they were trained on.
+    #[must_use]
+    pub fn of_weights(self) -> Precision {
+        match self {
+            Self::Fp64 => Precision::Fp64,
+            Self::Auto | Self::Fp32 | Self::Tf32 | Self::Bf16 => Precision::Fp32,
+        }
+    }
+
     /// The format on `device`, and what is worth a note about it. `tensor_cores`: whether the device
     /// computes in bf16 and TF32.
     pub(super) fn on(self, device: Device, tensor_cores: bool) -> (Precision, Option<String>) {
@@ -76,6 +108,13 @@ impl PrecisionChoice {
                      compute capability 8.0)",
                 ),
             ),
+            (Self::Fp64, ..) => (
+                Precision::Fp64,
+                note(
+                    "precision = \"fp64\" is for comparisons: it takes twice the memory of fp32 and \
+                     several times as long",
+                ),
+            ),
             (Self::Auto | Self::Fp32, ..) => (Precision::Fp32, None),
         }
     }
@@ -87,7 +126,7 @@ impl PrecisionChoice {
 /// Propagates errors from libtorch.
 pub fn autocast(precision: Precision, device: Device) -> anyhow::Result<Option<Autocast>> {
     Ok(match precision {
-        Precision::Fp32 | Precision::Tf32 => None,
+        Precision::Fp32 | Precision::Tf32 | Precision::Fp64 => None,
         Precision::Bf16 => Some(Autocast::enter(device, LowPrecision::BFloat16)?),
     })
 }
@@ -98,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_device_without_the_format_computes_in_fp32_and_says_so() {
-        use PrecisionChoice::{Auto, Bf16, Fp32, Tf32};
+        use PrecisionChoice::{Auto, Bf16, Fp32, Fp64, Tf32};
         let (cpu, cuda) = (Device::Cpu, Device::Cuda(0));
         for (choice, device, tensor_cores, expected, says) in [
             (Auto, cpu, false, Precision::Fp32, None),
@@ -112,6 +151,8 @@ mod tests {
             (Tf32, cuda, false, Precision::Fp32, Some("has no effect")),
             (Bf16, cpu, false, Precision::Bf16, None),
             (Bf16, cuda, false, Precision::Bf16, None),
+            (Fp64, cpu, false, Precision::Fp64, Some("for comparisons")),
+            (Fp64, cuda, true, Precision::Fp64, Some("for comparisons")),
         ] {
             let (precision, note) = choice.on(device, tensor_cores);
             assert_eq!(precision, expected, "{choice:?} {device:?} {tensor_cores}");

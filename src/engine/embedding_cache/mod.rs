@@ -38,7 +38,8 @@ pub struct EmbeddingCacheConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EmbeddingDtype {
-    /// As computed: training is the same as without the cache.
+    /// As computed, so that training is the same as without the cache; what was computed in fp64 is
+    /// rounded.
     #[default]
     Fp32,
     /// Half the space; embeddings are rounded to 8 significant bits.

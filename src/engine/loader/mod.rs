@@ -62,7 +62,7 @@ pub struct LoadPlan {
     pub spec: InputSpec,
     pub needs: TargetNeeds,
     pub seed: u64,
-    /// The form of the images until [`Batch::to_device`].
+    /// The form of the images until [`Batch::to_place`].
     pub pixels: Pixels,
     /// Run on each training batch.
     pub preparation: Option<Arc<dyn Preparation>>,

@@ -3,7 +3,7 @@
 use std::{ops::Deref, path::Path};
 
 use anyhow::{Context, Result};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{
     Exchange, LoadPlan,
@@ -183,7 +183,8 @@ pub(super) fn stacked(
         return Ok(Batch { raw, ..Batch::new(images, targets, seed) });
     }
     let side = i64::from(plan.preprocess.image_size);
-    let images = Batch::not_decoded(&[targets.len() as i64, 3, side, side], Device::Cpu);
+    let shape = [targets.len() as i64, 3, side, side];
+    let images = Batch::not_decoded(&shape, (Kind::Float, Device::Cpu));
     Ok(Batch { features: Some(levels(plan, &embeddings)?), ..Batch::new(images, targets, seed) })
 }
 

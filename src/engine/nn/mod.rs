@@ -9,6 +9,7 @@ mod linear;
 pub(crate) mod lora;
 mod mlp;
 mod norm;
+mod wide;
 
 pub use dims::Dims;
 pub use init::conv_default;
@@ -16,3 +17,4 @@ pub(crate) use init::{kaiming_normal_fan_out, trunc_normal};
 pub use linear::{Linear, linear};
 pub(crate) use mlp::Mlp;
 pub use norm::{LayerNorm, LayerNorm2d};
+pub use wide::{at_least_float, wide_kind};

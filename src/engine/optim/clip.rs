@@ -3,7 +3,8 @@
 use anyhow::Result;
 use tch::Tensor;
 
-/// The 2-norm of all `gradients` together; 0-d fp32 on their device, without a host sync.
+/// The 2-norm of all `gradients` together; 0-d on their device, fp32 or, if one of them is, fp64. No
+/// host sync.
 ///
 /// # Errors
 /// Propagates errors from libtorch.
@@ -24,6 +25,18 @@ pub fn clip_grad_norm(gradients: &[Tensor], norm: &Tensor, max_norm: f64) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gradients_in_fp64_are_clipped_in_fp64() {
+        let gradients = [Tensor::from_slice(&[0.1f64, 0.2]), Tensor::from_slice(&[0.3f64])];
+        let expected = 0.14f64.sqrt();
+        let norm = grad_norm(&gradients).unwrap();
+        assert_eq!(norm.kind(), tch::Kind::Double);
+        assert!((norm.double_value(&[]) - expected).abs() < 1e-15);
+        clip_grad_norm(&gradients, &norm, 0.1).unwrap();
+        let scaled = 0.2 * 0.1 / (expected + 1e-6);
+        assert!((gradients[0].double_value(&[1]) - scaled).abs() < 1e-16);
+    }
 
     #[test]
     fn scales_to_the_norm_and_leaves_small_gradients_alone() {

@@ -200,10 +200,14 @@ impl Optimizer {
     pub(crate) fn load_state(&mut self, mut tensors: HashMap<String, Tensor>) -> Result<()> {
         for slot in self.groups.iter_mut().flat_map(|g| &mut g.slots) {
             let device = slot.parameter.device();
-            let mut take = |kind: &str, shape: &[i64]| match tensors
+            let format = slot.parameter.kind();
+            // A run may go on in another format than the one in which it was saved.
+            let mut take = |kind: &str, shape: &[i64], format: Kind| match tensors
                 .remove(&format!("{kind}.{}", slot.name))
             {
-                Some(tensor) if tensor.size() == shape => Ok(Some(tensor.to_device(device))),
+                Some(tensor) if tensor.size() == shape => {
+                    Ok(Some(tensor.to_device(device).to_kind(format)))
+                }
                 Some(tensor) => Err(Error::weights(format!(
                     "optimizer state `{kind}.{}` has shape {:?}, the model needs {shape:?}",
                     slot.name,
@@ -214,12 +218,12 @@ impl Optimizer {
             let shape = slot.parameter.size();
             match &mut slot.state {
                 State::AdamW { exp_avg, exp_avg_sq, step } => {
-                    for (kind, shape, target) in [
-                        ("exp_avg", shape.as_slice(), exp_avg),
-                        ("exp_avg_sq", shape.as_slice(), exp_avg_sq),
-                        ("step", &[], step),
+                    for (kind, shape, format, target) in [
+                        ("exp_avg", shape.as_slice(), format, exp_avg),
+                        ("exp_avg_sq", shape.as_slice(), format, exp_avg_sq),
+                        ("step", &[], Kind::Float, step),
                     ] {
-                        *target = take(kind, shape)?.ok_or_else(|| {
+                        *target = take(kind, shape, format)?.ok_or_else(|| {
                             Error::weights(format!(
                                 "the checkpoint has no optimizer state `{kind}.{}`: it was written \
                                  with another [optimizer] or model",
@@ -229,7 +233,7 @@ impl Optimizer {
                     }
                 }
                 State::Sgd { momentum_buffer } => {
-                    *momentum_buffer = take("momentum_buffer", &shape)?;
+                    *momentum_buffer = take("momentum_buffer", &shape, format)?;
                 }
             }
         }

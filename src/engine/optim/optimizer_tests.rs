@@ -79,6 +79,60 @@ fn sgd_equals_torch() {
     assert_trains_to(&OptimizerConfig { weight_decay: 0.0, ..sgd(0.0, false) }, PLAIN);
 }
 
+/// AdamW as written down by Loshchilov and Hutter, and SGD with momentum as in PyTorch's documentation,
+/// for one number.
+fn by_hand(config: &OptimizerConfig, mut w: f64, gradients: &[f64]) -> f64 {
+    let (mut m, mut v) = (0.0, 0.0);
+    let OptimizerConfig { lr, weight_decay, betas: (beta1, beta2), eps, momentum, .. } = *config;
+    for (t, &g) in (1..).zip(gradients) {
+        match config.algorithm {
+            Algorithm::AdamW => {
+                w -= lr * weight_decay * w;
+                m = beta1 * m + (1.0 - beta1) * g;
+                v = beta2 * v + (1.0 - beta2) * g * g;
+                let (m, v) = (m / (1.0 - beta1.powi(t)), v / (1.0 - beta2.powi(t)));
+                w -= lr * m / (v.sqrt() + eps);
+            }
+            Algorithm::Sgd => {
+                let g = g + weight_decay * w;
+                m = if t == 1 { g } else { momentum * m + g };
+                w -= lr * m;
+            }
+        }
+    }
+    w
+}
+
+#[test]
+fn in_fp64_steps_are_exact_to_rounding_and_go_on_from_fp32() {
+    let gradients = [0.3, -1.7, 0.123_456_789_012_345, 11.0];
+    for config in [adamw(), sgd(0.9, false)] {
+        // More values than a vector of any processor has.
+        let mut vs = nn::VarStore::new(Device::Cpu);
+        let w = vs.root().ones("w", &[37]);
+        vs.double();
+        let mut optimizer = Optimizer::new(&config, groups::group(&vs, &[]).unwrap());
+        for gradient in gradients {
+            optimizer.zero_grad().unwrap();
+            (&w * gradient).sum(None).backward();
+            optimizer.step(1.0, None).unwrap();
+        }
+        let expected = by_hand(&config, 1.0, &gradients);
+        assert!((w.detach() - expected).abs().max().double_value(&[]) < 1e-14);
+
+        let mut state = HashMap::new();
+        for (name, tensor) in optimizer.state() {
+            let kind = if name.starts_with("step") { Kind::Float } else { Kind::Double };
+            assert_eq!(tensor.kind(), kind, "{name}");
+            state.insert(name, tensor.to_kind(Kind::Float));
+        }
+        optimizer.load_state(state).unwrap();
+        optimizer.step(1.0, None).unwrap();
+        let expected = by_hand(&config, 1.0, &[&gradients[..], &[11.0]].concat());
+        assert!((w.detach() - expected).abs().max().double_value(&[]) < 1e-6);
+    }
+}
+
 #[test]
 fn a_restored_state_goes_on_bit_for_bit() {
     for config in [adamw(), sgd(0.9, false)] {

@@ -21,7 +21,7 @@ struct Observation {
     step: u64,
     images: Vec<PathBuf>,
     names: Vec<String>,
-    /// `[names]` fp32.
+    /// `[names]` fp32, or fp64 if a value is: it may be finite in fp64 alone.
     values: Tensor,
 }
 
@@ -29,7 +29,9 @@ impl FiniteGuard {
     /// Observes the 0-d `values` that the images of `step` gave.
     pub(super) fn observe(&mut self, step: u64, images: Vec<PathBuf>, values: &[(String, Tensor)]) {
         let names = values.iter().map(|(name, _)| name.clone()).collect();
-        let stacked: Vec<_> = values.iter().map(|(_, v)| v.to_kind(Kind::Float)).collect();
+        let is_double = values.iter().any(|(_, v)| v.kind() == Kind::Double);
+        let kind = if is_double { Kind::Double } else { Kind::Float };
+        let stacked: Vec<_> = values.iter().map(|(_, v)| v.to_kind(kind)).collect();
         let values = Tensor::stack(&stacked, 0);
         let bad = values.isfinite().logical_not().any().to_kind(Kind::Float);
         self.found_inf = Some(match self.found_inf.take() {
@@ -52,7 +54,8 @@ impl FiniteGuard {
             return Ok(());
         }
         for observation in pending {
-            let values: Vec<f32> = Vec::try_from(&observation.values.to_device(Device::Cpu))?;
+            let values = observation.values.to_device(Device::Cpu).to_kind(Kind::Double);
+            let values: Vec<f64> = Vec::try_from(&values)?;
             // The terms say more than their sum, which comes first.
             let culprit = (0..values.len()).rev().find(|&i| !values[i].is_finite());
             if let Some(index) = culprit {
@@ -64,7 +67,7 @@ impl FiniteGuard {
 }
 
 impl Observation {
-    fn error(&self, index: usize, value: f32) -> Error {
+    fn error(&self, index: usize, value: f64) -> Error {
         let images: Vec<_> = self.images.iter().map(|p| p.display().to_string()).collect();
         Error::non_finite(format!(
             "step {}: `{}` is {value}, so training stopped before the update and the weights are \
@@ -103,6 +106,14 @@ mod tests {
         for part in ["step 2", "`loss_dice` is NaN", "2.png", "optimizer.lr"] {
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn what_fits_into_fp64_alone_is_finite() {
+        let mut guard = FiniteGuard::default();
+        observe(&mut guard, 0, &[("loss", 1e300), ("grad_norm", 1e300)]);
+        guard.check().unwrap();
+        assert_eq!(guard.found_inf(Device::Cuda(0)).unwrap().kind(), Kind::Float);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     batch::Batch,
-    device::{Precision, autocast},
+    device::{Place, Precision, autocast},
     optim::{self, Ema, Optimizer, ScheduleConfig},
     parallel::{Combined, Gradients},
     task::{Loss, Scalar, StepOutput, Task},
@@ -173,7 +173,7 @@ impl<'a> Trainer<'a> {
             batches.iter().flat_map(|b| &b.targets).map(|t| t.path.clone()).collect();
         let last = batches.len().saturating_sub(1);
         for (index, batch) in batches.into_iter().enumerate() {
-            let batch = batch.to_device(self.device)?;
+            let batch = batch.to_place(self.place())?;
             // Whatever the model draws (dropout, sampled points) is a function of (seed, step), and other
             // processes draw something else.
             tch::manual_seed(
@@ -221,6 +221,10 @@ impl<'a> Trainer<'a> {
     /// Of kind non-finite: names step, term and images.
     pub fn check_finite(&mut self) -> Result<()> {
         self.guard.check()
+    }
+
+    fn place(&self) -> Place {
+        Place { device: self.device, precision: self.precision }
     }
 
     fn tunes_convolutions(&self) -> bool {

@@ -39,6 +39,9 @@ pub(super) fn advice(situation: &Situation<'_>) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if value("precision").and_then(Value::as_str) == Some("fp64") {
+        changes.push("precision = \"auto\": half the memory, or less".to_owned());
+    }
     let checkpoints = value("backbone.activation_checkpointing").and_then(Value::as_bool);
     if knows("backbone.activation_checkpointing") && checkpoints != Some(true) {
         changes.push(

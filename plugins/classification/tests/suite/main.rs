@@ -6,4 +6,5 @@
 // The tests name the task by its `type` alone.
 use classification as _;
 
+mod fp64;
 mod parity_classification;

@@ -3,6 +3,7 @@
 // Clippy treats only functions marked #[test] as tests, not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod fp64;
 mod mask2former;
 mod mask2former_weights;
 mod parity_mask2former;

@@ -3,6 +3,7 @@
 // Clippy treats only functions marked #[test] as tests, not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod fp64;
 mod parity_sam;
 mod parity_sam_upstream;
 mod prompts_embedding;

@@ -126,7 +126,7 @@ fn bytes_normalised_on_the_device_are_the_loaders_floats_bit_for_bit() {
                 let is_bytes = batch.images.kind() == Kind::Uint8;
                 assert_eq!(is_bytes, resample != Resample::ReferenceFloat, "{resample:?}");
                 assert_eq!(batch.image(1), expected.images.get(1));
-                assert_equal(&batch.to_device(Device::Cpu).unwrap(), expected);
+                assert_equal(&batch.to_place(Device::Cpu).unwrap(), expected);
             }
         }
     }
