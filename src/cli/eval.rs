@@ -38,7 +38,8 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
     let (loaded, source) = args.model.load(&args.overrides, config::load)?;
     let ranks = super::join(&loaded.config)?;
     let options = EvalOptions { split: args.split, source, ranks };
-    let Some(run::Evaluated { record, shown }) = run::evaluate(&loaded, &options)? else {
+    let evaluated = run::evaluate(&loaded, &options)?;
+    let Some(run::Evaluated { record, shown }) = evaluated else {
         return Ok(());
     };
     let json = serde_json::to_string_pretty(&record)?;

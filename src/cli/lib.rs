@@ -116,7 +116,9 @@ pub fn run() -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            if processes::prints(&error) {
+                eprintln!("error: {error:#}");
+            }
             ExitCode::from(sonotune_base::error::exit_code(&error))
         }
     }
@@ -172,12 +174,7 @@ fn join(config: &RunConfig) -> Result<Arc<Ranks>> {
     let ranks = match Launch::of_this_process()? {
         None => Ranks::alone(),
         Some(launch) => {
-            let is_first = launch.rank == 0;
-            Ranks::join(&launch, &config.parallel, move |failure| {
-                if is_first {
-                    eprintln!("error: {failure}");
-                }
-            })?
+            Ranks::join(&launch, &config.parallel, |failure| eprintln!("error: {failure}"))?
         }
     };
     Ok(Arc::new(ranks))

@@ -90,21 +90,19 @@ fn score(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(args: &PredictArgs) -> Result<()> {
     let (loaded, source) = args.model.load(&args.overrides, config::load_for_prediction)?;
-    let ranks = super::join(&loaded.config)?;
-    let predicted = run::predict(
-        &loaded,
-        &PredictOptions {
-            images: args.images.clone(),
-            prompts: args.prompts.source(args.protocol.as_deref())?,
-            out: args.out.clone(),
-            source,
-            min_score: args.min_score,
-            masks: args.masks,
-            pictures: !args.no_pictures,
-            overwrite: args.overwrite,
-            ranks,
-        },
-    )?;
+    let prompts = args.prompts.source(args.protocol.as_deref())?;
+    let options = PredictOptions {
+        images: args.images.clone(),
+        prompts,
+        out: args.out.clone(),
+        source,
+        min_score: args.min_score,
+        masks: args.masks,
+        pictures: !args.no_pictures,
+        overwrite: args.overwrite,
+        ranks: super::join(&loaded.config)?,
+    };
+    let predicted = run::predict(&loaded, &options)?;
     let Some(record) = predicted else { return Ok(()) };
     crate::present(args.json, &record, print)?;
     if record.failures.is_empty() {

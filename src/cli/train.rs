@@ -1,11 +1,15 @@
 //! `sonotune train`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Result;
 use clap::Args;
 
 use sonotune_base::{Error, stop::StopFlag};
+use sonotune_engine::parallel::Ranks;
 use sonotune_run as run;
 use sonotune_run::{
     Begun, DryRunOptions, ModelSource, TrainOptions, TrainOutcome,
@@ -61,49 +65,63 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     if args.dry_run {
         return dry_run(args, &loaded);
     }
-    let ranks = super::join(&loaded.config)?;
-    let (loaded, existing) = if args.resume_or_start {
-        let begun = ranks.decide(|| run::begun(&loaded))?;
-        let Some(existing) = begun.existing() else {
-            ranks.close(Ok(()))?;
-            return if ranks.is_first() { finished(args, &loaded.config.run_dir) } else { Ok(()) };
-        };
-        (as_begun(begun, loaded)?, existing)
-    } else {
-        (loaded, existing)
-    };
-    let resume_from = match args.checkpoint.as_deref() {
-        None => ModelSource::Last,
-        which => super::model_source(which),
-    };
     let stop = StopFlag::from_signals()?;
-    let options =
-        TrainOptions { existing, resume_from, changed_data: args.changed_data, stop, ranks };
-    let outcome = run::train(&loaded, &options)?;
-    if args.json && options.ranks.is_first() {
+    let ranks = super::join(&loaded.config)?;
+    let outcome = train(args, loaded, existing, &ranks, stop)?;
+    if args.json && ranks.is_first() {
         println!("{}", serde_json::to_string_pretty(&outcome)?);
     }
     Ok(())
 }
 
-/// The config to run: a resumed run has recorded what its weights had decided.
-fn as_begun(begun: Begun, loaded: Loaded) -> Result<Loaded> {
-    match begun {
-        Begun::Checkpoint => super::load_run(&loaded.config.run_dir, &[]),
-        Begun::Nothing | Begun::WithoutCheckpoint | Begun::Everything => Ok(loaded),
+/// Trains, unless nothing is left to do.
+fn train(
+    args: &TrainArgs,
+    mut loaded: Loaded,
+    mut existing: Existing,
+    ranks: &Arc<Ranks>,
+    stop: StopFlag,
+) -> Result<TrainOutcome> {
+    if args.resume_or_start {
+        let found = begun(loaded, ranks);
+        let (begun, config) = found.or_else(|error| ranks.close(Err(error)))?;
+        let Some(found) = begun.existing() else {
+            return ranks.close(finished(args, &config.config.run_dir, ranks));
+        };
+        (existing, loaded) = (found, config);
     }
+    let resume_from = match args.checkpoint.as_deref() {
+        None => ModelSource::Last,
+        which => super::model_source(which),
+    };
+    let (changed_data, ranks) = (args.changed_data, ranks.clone());
+    let options = TrainOptions { existing, resume_from, changed_data, stop, ranks };
+    run::train(&loaded, &options)
+}
+
+/// What the run folder holds, and the config to run.
+fn begun(loaded: Loaded, ranks: &Ranks) -> Result<(Begun, Loaded)> {
+    // One process looks: a moment later, the folder may hold something else.
+    let begun = ranks.decide(|| run::begun(&loaded))?;
+    let loaded = match begun {
+        // It has recorded what its weights had decided.
+        Begun::Checkpoint => ranks.agree(super::load_run(&loaded.config.run_dir, &[]))?,
+        Begun::Nothing | Begun::WithoutCheckpoint | Begun::Everything => loaded,
+    };
+    Ok((begun, loaded))
 }
 
 /// Says that a run is over.
-fn finished(args: &TrainArgs, run_dir: &Path) -> Result<()> {
+fn finished(args: &TrainArgs, run_dir: &Path, ranks: &Ranks) -> Result<TrainOutcome> {
     let outcome = TrainOutcome { run_dir: run_dir.to_owned(), summary: run::summary(run_dir)? };
-    crate::present(args.json, &outcome, |outcome| {
-        let steps = outcome.summary.steps;
+    if !args.json && ranks.is_first() {
         println!(
-            "{} is finished: {steps} steps are done, nothing is left to do",
-            run_dir.display()
+            "{} is finished: {} steps are done, nothing is left to do",
+            run_dir.display(),
+            outcome.summary.steps
         );
-    })
+    }
+    Ok(outcome)
 }
 
 fn dry_run(args: &TrainArgs, loaded: &Loaded) -> Result<()> {

@@ -56,6 +56,7 @@ fn train(wrap: fn(Box<dyn Task>) -> Box<dyn Task>) {
         resume_from: ModelSource::Last,
         changed_data: false,
         stop: StopFlag::default(),
+        ranks: std::sync::Arc::default(),
     };
     sonotune_run::train(&loaded, &options).unwrap();
 }

@@ -4,7 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use anyhow::{Result, bail};
@@ -244,6 +244,7 @@ fn train(config: &Path, run: &Path, data: &Path, existing: Existing) -> Result<(
         resume_from: ModelSource::Last,
         changed_data: false,
         stop: StopFlag::default(),
+        ranks: Arc::default(),
     };
     sonotune_run::train(&loaded, &options).map(drop)
 }

@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
 use classification as _;
@@ -65,7 +66,8 @@ pub(crate) const DROPOUT: &str = "type = \"sam_prompt\"\nconvention = \"ultrasam
                        decoder = { num_heads = 2, mlp_dim = 32, dropout = 0.1 }";
 
 fn options(existing: Existing, resume_from: ModelSource) -> TrainOptions {
-    TrainOptions { existing, resume_from, changed_data: false, stop: StopFlag::default() }
+    let (stop, ranks) = (StopFlag::default(), Arc::default());
+    TrainOptions { existing, resume_from, changed_data: false, stop, ranks }
 }
 
 fn set(key: &str, value: &Path) -> String {

@@ -139,14 +139,16 @@ impl Group {
 
     /// What is to be printed, unless rank 0 has printed it: it does so when it ends with an error.
     fn message(&mut self) -> Option<String> {
+        let failure = self.board.failure().ok().flatten();
         let rank0 = self.children.first_mut().and_then(Child::ended);
-        if matches!(rank0, Some(Ended::Exit(code)) if code != 0) {
+        let is_told = failure.as_ref().is_none_or(|failure| failure.told_by == 0);
+        if is_told && matches!(rank0, Some(Ended::Exit(code)) if code != 0) {
             return None;
         }
         if let Some((rank, ended)) = self.first.filter(|&(_, ended)| !self.is_asked_for(ended)) {
-            return Some(match self.board.failure() {
-                Ok(Some(failure)) => failure.text(),
-                _ => format!("rank {rank} stopped: {}", self.cause(rank, ended)),
+            return Some(match failure {
+                Some(failure) => failure.text(),
+                None => format!("rank {rank} stopped: {}", self.cause(rank, ended)),
             });
         }
         let late: Vec<_> = self.late.iter().map(ToString::to_string).collect();

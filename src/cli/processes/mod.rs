@@ -19,7 +19,7 @@ use sonotune_base::{
     launch::{Launch, Starter, StoreHost},
     signals::Received,
 };
-use sonotune_engine::parallel::monitor::{self, Board};
+use sonotune_engine::parallel::monitor::{self, Board, Failure};
 use sonotune_shim::Store;
 
 /// The option, for commands whose work several processes can share.
@@ -72,6 +72,17 @@ pub(super) fn run(number: usize) -> Result<u8> {
     }
     let board = Board::of(&monitor::of_start(&store, 0));
     Ok(Group::new(children, board).wait(&received))
+}
+
+/// Whether this process prints the error that ends it: a failure that all processes report is printed once.
+/// Those that `--processes` starts print to it, and it chooses.
+pub(super) fn prints(error: &anyhow::Error) -> bool {
+    match (error.downcast_ref::<Failure>(), Launch::of_this_process()) {
+        (Some(failure), Ok(Some(launch))) => {
+            launch.starter == Starter::Own || failure.told_by == launch.rank
+        }
+        _ => true,
+    }
 }
 
 fn refuse_within_a_group() -> Result<()> {

@@ -1,7 +1,7 @@
 //! A process's place in its group, and how the group agrees.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -18,7 +18,8 @@ use crate::{
     loader::{Exchange, Share},
 };
 use sonotune_base::{
-    Error,
+    Error, ErrorKind,
+    error::kind,
     launch::{Launch, StoreHost},
 };
 use sonotune_shim::{ProcessGroup, ReduceOp, ShimError, Store};
@@ -46,8 +47,7 @@ struct Group {
     gradients: OnceLock<ProcessGroup>,
     store: Store,
     timeout: Duration,
-    /// `None` once this process has done its work.
-    monitor: Mutex<Option<Monitor>>,
+    monitor: Monitor,
 }
 
 /// A group of its own, since loaders run ahead of the steps.
@@ -67,8 +67,8 @@ impl Ranks {
         Self::default()
     }
 
-    /// Joins the group that `launch` describes. `report` writes a line about a failure that the main thread
-    /// does not survive to report.
+    /// Joins the group that `launch` describes. `report` prints a failure that the main thread does not
+    /// survive to print, in the one process that prints it.
     ///
     /// # Errors
     /// If the others do not come within the timeout, or libtorch cannot connect them.
@@ -95,9 +95,12 @@ impl Ranks {
         let store = connect(hosts)?;
         let watching =
             Watching { rank, world_size, timeout, store: launch.store, report: Box::new(report) };
-        let monitor = Mutex::new(Some(Monitor::start(&connect(false)?, watching)?));
+        let monitor = Monitor::start(&connect(false)?, watching)?;
         let gloo = |name: &str| gloo(&store, name, (rank, world_size), timeout);
-        let (host, loader) = (gloo("host")?, Arc::new(LoaderGroup(gloo("loader")?)));
+        let joined =
+            gloo("host").and_then(|host| Ok((host, Arc::new(LoaderGroup(gloo("loader")?)))));
+        let (host, loader) =
+            joined.map_err(|error| told(rank, &monitor, monitor.explain(error)))?;
         let gradients = OnceLock::new();
         let group =
             Group { rank, world_size, local, host, loader, gradients, store, timeout, monitor };
@@ -125,25 +128,29 @@ impl Ranks {
 
     /// Says how far this process is, in case others wait for it.
     pub fn progress(&self, step: u64, phase: Phase) {
-        self.with_monitor(|monitor| monitor.progress(step, phase));
+        if let Some(group) = &self.group {
+            group.monitor.progress(step, phase);
+        }
     }
 
     /// Ends the work of this process with `result`. An error is told to the others, which then end as well;
     /// one that comes from them says which process failed and why.
     ///
     /// # Errors
-    /// That of `result`.
+    /// That of `result`; on other ranks than 0 as the failure that rank 0 prints.
     pub fn close<T>(&self, result: Result<T>) -> Result<T> {
+        let Some(Group { monitor, rank, .. }) = &self.group else { return result };
+        let result = result.map_err(|error| self.explain(error));
         match result {
-            Ok(value) => {
-                let monitor = self.group.as_ref().and_then(|group| lock(&group.monitor).take());
-                monitor.into_iter().for_each(Monitor::finish);
-                Ok(value)
-            }
-            Err(error) => {
-                let error = self.explain(error);
-                self.with_monitor(|monitor| monitor.announce(&error));
+            // All have agreed to stop.
+            Err(error) if kind(&error) == Some(ErrorKind::Interrupted) => {
+                monitor.finish();
                 Err(error)
+            }
+            Err(error) => Err(told(*rank, monitor, error)),
+            Ok(value) => {
+                monitor.finish();
+                Ok(value)
             }
         }
     }
@@ -152,30 +159,20 @@ impl Ranks {
     /// known.
     #[must_use]
     pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        let Some(group) = &self.group else { return error };
-        // Only an exchange fails for the reasons of others.
-        if error.downcast_ref::<ShimError>().is_none() {
-            return error;
-        }
-        match &*lock(&group.monitor) {
-            Some(monitor) => monitor.explain(error),
-            None => error,
-        }
-    }
-
-    fn with_monitor(&self, work: impl FnOnce(&Monitor)) {
-        let Some(group) = &self.group else { return };
-        if let Some(monitor) = &*lock(&group.monitor) {
-            work(monitor);
+        match &self.group {
+            // Collectives fail here and there, also within a backward pass, but never with a kind.
+            Some(group) if kind(&error).is_none() => group.monitor.explain(error),
+            _ => error,
         }
     }
 
     /// The result of a collective. While it waits, this process is not the one that hangs.
     pub(crate) fn waiting<T>(&self, wait: impl FnOnce() -> Result<T, ShimError>) -> Result<T> {
-        self.with_monitor(|monitor| monitor.waits(true));
+        let Some(Group { monitor, .. }) = &self.group else { return Ok(wait()?) };
+        monitor.waits(true);
         let result = wait();
-        self.with_monitor(|monitor| monitor.waits(false));
-        result.map_err(|error| self.explain(error.into()))
+        monitor.waits(false);
+        result.map_err(|error| monitor.explain(error.into()))
     }
 
     /// From 0.
@@ -369,6 +366,13 @@ impl Ranks {
     }
 }
 
+/// The error of this process, once the others know it. That of rank 0 stays as it is, for it prints it; that
+/// of any other becomes the failure that rank 0 prints.
+fn told(rank: usize, monitor: &Monitor, error: anyhow::Error) -> anyhow::Error {
+    let failure = monitor.announce(&error);
+    if rank == 0 { error } else { failure.into_error() }
+}
+
 /// A group for tensors of the CPU.
 fn gloo(
     store: &Store,
@@ -379,10 +383,6 @@ fn gloo(
     ProcessGroup::gloo(&store.prefixed(name), rank, world_size, timeout).with_context(|| {
         format!("rank {rank} of {world_size} cannot connect to the others ({name})")
     })
-}
-
-fn lock(monitor: &Mutex<Option<Monitor>>) -> MutexGuard<'_, Option<Monitor>> {
-    monitor.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read<T: DeserializeOwned>(said: &[u8]) -> Result<T> {

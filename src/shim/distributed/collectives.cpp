@@ -7,6 +7,7 @@
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 
 #include <iostream>
+#include <mutex>
 
 namespace {
 
@@ -19,7 +20,18 @@ public:
   ~QuietOutput() { std::cout.clear(); }
 };
 
+// c10d logs a broken connection as a warning with a stack trace; the caller gets the error. PyTorch's variable brings
+// the warnings back.
+void log_errors_only() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    if (!getenv("TORCH_CPP_LOG_LEVEL"))
+      FLAGS_caffe2_log_level = c10::GLOG_ERROR;
+  });
+}
+
 c10::intrusive_ptr<c10d::TCPStore> connect(const std::string &host, const c10d::TCPStoreOptions &options) {
+  log_errors_only();
   return c10::make_intrusive<c10d::TCPStore>(host, options);
 }
 

@@ -21,6 +21,8 @@ pub struct Failure {
     pub what: String,
     /// Why.
     pub cause: String,
+    /// The process that prints it, so that it is printed once.
+    pub told_by: usize,
 }
 
 impl Failure {
@@ -32,6 +34,7 @@ impl Failure {
             exit_code: exit_code(error),
             what: format!("rank {rank} stopped at step {step}"),
             cause: format!("{error:#}"),
+            told_by: 0,
         }
     }
 
@@ -42,7 +45,8 @@ impl Failure {
             || "before it had joined the others".to_owned(),
             |beat| format!("at step {}", beat.step),
         );
-        Self { rank, exit_code, what: format!("rank {rank} stopped {place}"), cause }
+        let what = format!("rank {rank} stopped {place}");
+        Self { rank, exit_code, what, cause, told_by: without(rank) }
     }
 
     /// Rank `rank` gives no sign of life any more.
@@ -61,6 +65,7 @@ impl Failure {
             cause: format!(
                 "{place}. Its process or its machine has stopped, or the network is down"
             ),
+            told_by: without(rank),
         }
     }
 
@@ -78,20 +83,22 @@ impl Failure {
                 last.step,
                 last.phase.words()
             ),
+            told_by: 0,
         }
     }
 
     /// The store of the group, which `host` serves, does not answer rank `rank`.
     pub(super) fn without_store(rank: usize, host: StoreHost, why: &str) -> Self {
-        let (rank, host) = match host {
-            StoreHost::FirstRank => (0, "rank 0, which serves the store of the group,"),
-            StoreHost::Agent => (rank, "the program that started the processes"),
+        let (rank, host, told_by) = match host {
+            StoreHost::FirstRank => (0, "rank 0, which serves the store of the group,", without(0)),
+            StoreHost::Agent => (rank, "the program that started the processes", 0),
         };
         Self {
             rank,
             exit_code: 1,
             what: format!("{host} has ended"),
             cause: format!("or its machine or the network is down ({why})"),
+            told_by,
         }
     }
 
@@ -110,6 +117,11 @@ impl Failure {
     pub fn text(&self) -> String {
         format!("{}: {}", self.what, self.cause)
     }
+}
+
+/// The first process but `rank`, which cannot print any more.
+fn without(rank: usize) -> usize {
+    usize::from(rank == 0)
 }
 
 impl fmt::Display for Failure {

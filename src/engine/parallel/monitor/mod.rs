@@ -23,7 +23,10 @@ mod threads;
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -47,8 +50,8 @@ pub struct Watching {
     pub timeout: Duration,
     /// Which process serves the store: it must outlive the others' use of it.
     pub store: StoreHost,
-    /// Writes a line about a failure after which the main thread has not ended: on rank 0 for the user, on
-    /// others into their log.
+    /// Prints a failure after which the main thread has not ended. Called in the one process that speaks for
+    /// the group: [`Failure::told_by`].
     pub report: Box<dyn Fn(&str) + Send>,
 }
 
@@ -56,7 +59,7 @@ pub struct Watching {
 #[derive(Debug)]
 pub struct Monitor {
     common: Arc<Common>,
-    is_finished: bool,
+    is_finished: AtomicBool,
 }
 
 /// Times of a monitor; shorter ones are for tests.
@@ -116,7 +119,7 @@ impl Monitor {
         };
         spawn("heartbeat", Box::new(move || beats.run()))?;
         spawn("guard", Box::new(move || guard.run()))?;
-        Ok(Self { common, is_finished: false })
+        Ok(Self { common, is_finished: AtomicBool::new(false) })
     }
 
     /// Says how far the main thread is. Cheap enough for every step.
@@ -159,22 +162,23 @@ impl Monitor {
     }
 
     /// Tells the others that this process ends with `error`, unless they know another reason. They end
-    /// within 10 s.
-    pub fn announce(&self, error: &anyhow::Error) {
+    /// within 10 s. Returns the reason that counts.
+    pub fn announce(&self, error: &anyhow::Error) -> Failure {
         let Common { rank, progress, .. } = &*self.common;
         let known = error.downcast_ref::<Failure>().cloned();
         let failure = known.unwrap_or_else(|| Failure::of_error(*rank, progress.step(), error));
-        drop(self.claim(failure));
+        let failure = self.claim(failure);
         if self.hosts_store() {
             // The others read it before the store ends with this process.
             let beat = self.common.pace.beat;
             let _ = self.common.shared.wait_for(2 * beat, |state| state.lost.as_ref().map(drop));
         }
+        failure
     }
 
     /// Ends the watch: this process has done its work. One that serves the store waits until the others
     /// have as well, for 10 s at most.
-    pub fn finish(mut self) {
+    pub fn finish(&self) {
         let Common { rank, pace, progress, shared, .. } = &*self.common;
         progress.set_done();
         shared.with(|state| state.is_done = true);
@@ -189,7 +193,7 @@ impl Monitor {
             let _ = shared.wait_for(2 * pace.grace, all);
         }
         shared.with(|state| state.is_closed = true);
-        self.is_finished = true;
+        self.is_finished.store(true, Ordering::Release);
     }
 
     fn hosts_store(&self) -> bool {
@@ -219,7 +223,9 @@ impl Drop for Monitor {
     /// waiting. The threads stay: they end the process if what comes next hangs.
     fn drop(&mut self) {
         const PANICKED: u8 = 101;
-        if self.is_finished || self.common.shared.with(|state| state.failure.is_some()) {
+        if self.is_finished.load(Ordering::Acquire)
+            || self.common.shared.with(|state| state.failure.is_some())
+        {
             return;
         }
         let (exit_code, cause) = match thread::panicking() {

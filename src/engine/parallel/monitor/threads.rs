@@ -105,11 +105,9 @@ impl Guard {
             }
             looked = Instant::now();
             if let Some(failure) = self.due() {
-                let text = failure.text();
-                (self.report)(&format!(
-                    "{text}. Rank {} could not end in time and is ended",
-                    self.common.rank
-                ));
+                if failure.told_by == self.common.rank {
+                    (self.report)(&failure.text());
+                }
                 (self.end)(failure.exit_code);
                 return;
             }
