@@ -102,8 +102,7 @@ fn train(
 /// What the run folder holds, and the config to run.
 fn begun(loaded: Loaded, ranks: &Ranks) -> Result<(Begun, Loaded)> {
     // One process looks: a moment later, the folder may hold something else.
-    let looked = ranks.is_first().then(|| run::begun(&loaded)).transpose();
-    let begun = ranks.from_first(ranks.agree(looked)?)?;
+    let begun = ranks.decide(|| run::begun(&loaded))?;
     let loaded = match begun {
         // It has recorded what its weights had decided.
         Begun::Checkpoint => ranks.agree(super::load_run(&loaded.config.run_dir, &[]))?,

@@ -89,16 +89,16 @@ pub struct Batch {
 pub struct Elsewhere {
     /// For each image that comes before those here, in the order of the batch: what
     /// [`Preparation::counts`] gave for it.
-    pub before: Vec<usize>,
+    pub before: Vec<Vec<usize>>,
     /// The same for the images that come after.
-    pub after: Vec<usize>,
+    pub after: Vec<Vec<usize>>,
 }
 
 impl Elsewhere {
-    /// The part of a batch of `size` images that `share` leaves to others, with counts of 0.
+    /// The part of a batch of `size` images that `share` leaves to others, without counts.
     pub(crate) fn of(share: &Share, size: usize) -> Self {
         let own = share.own(size);
-        Self { before: vec![0; own.start], after: vec![0; size - own.end] }
+        Self { before: vec![Vec::new(); own.start], after: vec![Vec::new(); size - own.end] }
     }
 
     /// Place in the whole batch of the first image that is here.
@@ -342,14 +342,14 @@ pub trait Preparation: Debug + Send + Sync {
     /// If the batch cannot be used for training; names the image.
     fn prepare(&self, batch: &Batch) -> Result<Box<dyn Prepared>>;
 
-    /// Number of things in each image that the draws for other images depend on, such as its objects if
+    /// For each image, the numbers that the draws for other images depend on, such as that of its objects if
     /// numbers are drawn for one object after another. Other processes find them in [`Elsewhere`]; called
     /// only if there are some, before [`prepare`](Self::prepare).
     ///
     /// # Errors
     /// If the batch cannot be used for training; names the image.
-    fn counts(&self, batch: &Batch) -> Result<Vec<usize>> {
-        Ok(vec![0; batch.targets.len()])
+    fn counts(&self, batch: &Batch) -> Result<Vec<Vec<usize>>> {
+        Ok(vec![Vec::new(); batch.targets.len()])
     }
 }
 

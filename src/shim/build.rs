@@ -1,5 +1,9 @@
 //! Compiles the shim with the headers of the libtorch that torch-sys found.
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 fn main() {
     for file in [
@@ -20,6 +24,7 @@ fn main() {
         "vectorized.h",
         // A folder: any of its files.
         "distributed",
+        "nccl",
     ] {
         println!("cargo::rerun-if-changed={file}");
     }
@@ -49,6 +54,7 @@ fn main() {
         .file("unit.cpp")
         .file("distributed/unit.cpp")
         .compile("torch_shim");
+    nccl(Path::new(&lib));
     println!("cargo::rustc-link-search=native={lib}");
     println!("cargo::rustc-link-lib=torch_cpu");
     println!("cargo::rustc-link-lib=c10");
@@ -56,4 +62,58 @@ fn main() {
     println!("cargo::rustc-link-lib=gomp");
     // For this crate's own tests.
     println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
+}
+
+/// Compiles the part with NCCL to a shared object of its own, if this libtorch has its CUDA half and NVIDIA's headers, as
+/// the one of `cargo xtask setup --cuda` and that of a Python with CUDA have. The program opens it at run time.
+fn nccl(lib: &Path) {
+    let torch = lib.join("..");
+    // Replaced with all the rest.
+    let version = ["version.py", "build-version"].map(|name| torch.join(name));
+    if let Some(version) = version.iter().find(|path| path.exists()) {
+        println!("cargo::rerun-if-changed={}", version.display());
+    }
+    let nvidia = torch.join("../nvidia");
+    let (cuda, nccl) = (nvidia.join("cu13"), nvidia.join("nccl"));
+    let needed = [
+        lib.join("libtorch_cuda.so"),
+        nccl.join("include/nccl.h"),
+        cuda.join("include/cusolverDn.h"),
+        cuda.join("lib/libcudart.so.13"),
+    ];
+    if !needed.iter().all(|path| path.exists()) {
+        return;
+    }
+    let out =
+        PathBuf::from(env::var("OUT_DIR").expect("Cargo sets it")).join("libsonotune_nccl.so");
+    let include = torch.join("include");
+    let mut command: Command = cc::Build::new()
+        .cpp(true)
+        .std("c++20")
+        .warnings(false)
+        .define("USE_DISTRIBUTED", None)
+        .define("USE_C10D", None)
+        .define("USE_C10D_NCCL", None)
+        .include(&include)
+        .include(include.join("torch/csrc/api/include"))
+        .include(cuda.join("include"))
+        .include(nccl.join("include"))
+        // Only for what NVIDIA's package lacks.
+        .flag("-idirafternccl/headers")
+        .flag("-fvisibility=hidden")
+        .pic(true)
+        .opt_level(1)
+        .debug(false)
+        .cargo_metadata(false)
+        .get_compiler()
+        .to_command();
+    command.args(["-shared", "nccl/backend.cpp", "-Wl,-z,defs", "-Wl,--as-needed", "-o"]).arg(&out);
+    for folder in [lib, &cuda.join("lib")] {
+        command.arg("-L").arg(folder);
+    }
+    command.args(["-ltorch_cuda", "-ltorch_cpu", "-lc10_cuda", "-lc10", "-l:libcudart.so.13"]);
+    let status = command.status().expect("the C++ compiler starts, as it has before");
+    assert!(status.success(), "the part with NCCL does not compile, see above");
+    println!("cargo::rustc-env=SONOTUNE_NCCL_LIBRARY={}", out.display());
+    println!("cargo::metadata=NCCL_LIBRARY={}", out.display());
 }

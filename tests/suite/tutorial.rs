@@ -222,6 +222,11 @@ fn the_task_is_short_and_trains_scores_and_predicts() {
         assert_eq!(image["values"]["lesion_percent"].as_f64(), value.parse().ok());
     }
     assert_eq!(fs::read_dir(own.path("predicted/pictures")).unwrap().count(), 160);
+
+    // A product of fp64 and fp32 would be refused.
+    let in_fp64 = ["run_dir=runs/fp64", "precision=fp64", "train.max_steps=2"];
+    let (report, _) = own.train("regression.toml", &in_fp64);
+    assert!(metric(&report, "mae").is_finite());
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Preparation for InstancePreparation {
         let stream = Stream {
             seed: batch.seed,
             images_before: batch.elsewhere.first_image(),
-            objects_before: batch.elsewhere.before.iter().sum(),
+            objects_before: batch.elsewhere.before.iter().flatten().sum(),
         };
         Ok(Box::new(ChosenInstances {
             drawn: self.draw(&objects, stream),
@@ -79,10 +79,12 @@ impl Preparation for InstancePreparation {
     }
 
     /// Objects with a query: their points follow each other.
-    fn counts(&self, batch: &Batch) -> Result<Vec<usize>> {
+    fn counts(&self, batch: &Batch) -> Result<Vec<Vec<usize>>> {
         let (_, _, height, width) = batch.images.size4()?;
-        let count =
-            |target: &Target| Ok(learnable(target, (height, width))?.len().min(self.num_queries));
+        let count = |target: &Target| {
+            let objects = learnable(target, (height, width))?.len();
+            Ok(vec![objects.min(self.num_queries)])
+        };
         batch.targets.iter().map(count).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Features of images as tokens, shared by the objects of an image as long as possible.
 
-use sonotune_engine::prelude::*;
+use sonotune_engine::{nn::Rows, prelude::*};
 
 /// The image that each object is in; objects of an image are consecutive.
 #[derive(Debug)]
@@ -9,6 +9,8 @@ pub struct Owners {
     counts: Vec<i64>,
     /// `[N]` i64.
     index: Tensor,
+    /// Objects that other processes have of the same step.
+    others: Rows,
 }
 
 impl Owners {
@@ -16,12 +18,22 @@ impl Owners {
     #[must_use]
     pub fn new(counts: Vec<i64>, like: &Tensor) -> Self {
         let index = upload(&owners_index(&counts), like.device());
-        Self { counts, index }
+        Self::of_index(counts, index)
     }
 
     /// Same as [`new`](Self::new), with what [`owners_index`] gives already on the device.
     pub(crate) fn of_index(counts: Vec<i64>, index: Tensor) -> Self {
-        Self { counts, index }
+        Self { counts, index, others: Rows::default() }
+    }
+
+    /// Beside the objects that other processes have.
+    pub(crate) fn with_others(self, others: Rows) -> Self {
+        Self { others, ..self }
+    }
+
+    /// Objects that other processes have of the same step.
+    pub(crate) fn others(&self) -> Rows {
+        self.others
     }
 
     /// Number of objects.
@@ -80,7 +92,7 @@ impl ImageTokens<'_> {
 
 #[cfg(test)]
 mod tests {
-    use sonotune_engine::prelude::*;
+    use sonotune_engine::{nn::Rows, prelude::*};
 
     use super::*;
 

@@ -89,7 +89,8 @@ impl MaskDecoder {
         let output = Tensor::cat(&[&self.iou_token, &self.mask_tokens], 0);
         let output = output.unsqueeze(0).expand([n, 1 + NUM_MASK_TOKENS, dim], false);
         let tokens = Tensor::cat(&[output, sparse.shallow_clone()], 1);
-        let (tokens, image) = self.transformer.forward(&tokens, image, image_pe, train);
+        let (tokens, image) =
+            self.transformer.forward(&tokens, image, image_pe, train.then(|| owners.others()));
 
         let (first, count) = match wanted {
             MaskTokens::Single => (0, 1),

@@ -1,6 +1,6 @@
 //! Chooses the objects of a training batch and draws their prompts, before the model sees the batch.
 
-use sonotune_engine::prelude::*;
+use sonotune_engine::{nn::Rows, prelude::*};
 
 use crate::{
     Convention, TrainingConfig,
@@ -41,6 +41,8 @@ pub(crate) struct ChosenObjects {
     pub(crate) counters: Tensor,
     /// What further rounds draw from; `None` without any.
     pub(crate) rounds: Option<Rounds>,
+    /// Objects that other processes have of the same step.
+    pub(crate) rows: Rows,
 }
 
 /// What the rounds of an interactive step begin with, on the CPU.
@@ -70,9 +72,15 @@ impl Preparation for PromptPreparation {
         no_grad(|| self.choose(batch)).map(|chosen| Box::new(chosen) as Box<dyn Prepared>)
     }
 
-    /// Those that the limit picks from.
-    fn counts(&self, batch: &Batch) -> Result<Vec<usize>> {
-        batch.targets.iter().map(|target| Ok(learnable(target)?.len())).collect()
+    /// For each object that the limit picks from, whether it has a pixel in the input.
+    fn counts(&self, batch: &Batch) -> Result<Vec<Vec<usize>>> {
+        let of_image = |target: &Target| {
+            let index = Tensor::from_slice(&learnable(target)?);
+            let masks = target.masks.index_select(0, &index).flatten(1, 2);
+            let has_pixels = Vec::<bool>::try_from(masks.any_dim(1, false))?;
+            Ok(has_pixels.into_iter().map(usize::from).collect())
+        };
+        batch.targets.iter().map(of_image).collect()
     }
 }
 
@@ -85,7 +93,8 @@ impl PromptPreparation {
         };
         let candidates: Vec<Vec<i64>> =
             batch.targets.iter().map(learnable).collect::<Result<_>>()?;
-        let kept = limit(&candidates, &batch.elsewhere, self.training.max_objects, batch.seed);
+        let Kept { kept, rows } =
+            limit(&candidates, &batch.elsewhere, self.training.max_objects, batch.seed);
         let total: usize = candidates.iter().map(Vec::len).sum();
         let beyond_limit = total - kept.iter().map(Vec::len).sum::<usize>();
         let first_image = batch.elsewhere.first_image();
@@ -133,6 +142,7 @@ impl PromptPreparation {
             targets,
             counters: Tensor::from_slice(&counters),
             rounds,
+            rows,
         })
     }
 }
@@ -166,30 +176,39 @@ fn learnable(target: &Target) -> Result<Vec<i64>> {
     Ok(crowds.iter().enumerate().filter(|&(_, crowd)| !crowd).map(|(i, _)| i as i64).collect())
 }
 
-/// At most `most` objects of the whole batch, drawn uniformly: those of them that are in the images here,
-/// whose objects are `objects`.
-fn limit(objects: &[Vec<i64>], elsewhere: &Elsewhere, most: usize, seed: u64) -> Vec<Vec<i64>> {
+/// What the limit leaves.
+struct Kept {
+    /// Of each image here.
+    kept: Vec<Vec<i64>>,
+    /// Those with pixels that other processes have.
+    rows: Rows,
+}
+
+/// At most `most` objects of the whole batch, drawn uniformly. `objects` are those of the images here.
+fn limit(objects: &[Vec<i64>], elsewhere: &Elsewhere, most: usize, seed: u64) -> Kept {
     let Elsewhere { before, after } = elsewhere;
     let here = objects.iter().map(Vec::len);
-    let counts = before.iter().copied().chain(here).chain(after.iter().copied());
+    let counts = before.iter().map(Vec::len).chain(here).chain(after.iter().map(Vec::len));
     // An image's place in the whole batch, and which of its objects.
     let mut all: Vec<(usize, usize)> = counts
         .enumerate()
         .flat_map(|(image, count)| (0..count).map(move |nth| (image, nth)))
         .collect();
-    if all.len() <= most {
-        return objects.to_vec();
+    if all.len() > most {
+        Rng::at(seed, &[stream::OBJECTS]).shuffle(&mut all);
+        all.truncate(most);
     }
-    Rng::at(seed, &[stream::OBJECTS]).shuffle(&mut all);
-    let mut kept = vec![Vec::new(); objects.len()];
-    for &(image, nth) in &all[..most] {
-        let here = image
-            .checked_sub(before.len())
-            .and_then(|image| kept.get_mut(image).zip(objects.get(image)));
-        if let Some((kept, objects)) = here {
-            kept.push(objects[nth]);
+    let (mut kept, mut rows) = (vec![Vec::new(); objects.len()], Rows::default());
+    let first_after = before.len() + objects.len();
+    for (image, nth) in all {
+        if let Some(has_pixels) = before.get(image) {
+            rows.before += has_pixels[nth] as i64;
+        } else if image < first_after {
+            kept[image - before.len()].push(objects[image - before.len()][nth]);
+        } else {
+            rows.after += after[image - first_after][nth] as i64;
         }
     }
     kept.iter_mut().for_each(|objects| objects.sort_unstable());
-    kept
+    Kept { kept, rows }
 }

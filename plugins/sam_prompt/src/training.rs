@@ -23,7 +23,8 @@ pub(crate) fn step(
 ) -> Result<StepOutput> {
     let embedding = sam.embed(batch, true)?;
     let objects = batch.prepared::<ChosenObjects>(preparation)?;
-    let owners = Owners::of_index(objects.counts.clone(), objects.owners.shallow_clone());
+    let owners = Owners::of_index(objects.counts.clone(), objects.owners.shallow_clone())
+        .with_others(objects.rows);
     let prompts = Prompts {
         coords: objects.coords.to_kind(wide_kind(&embedding.features)),
         labels: objects.labels.shallow_clone(),

@@ -5,7 +5,7 @@
 //! their projections are one product; their positional encodings are projected once for all objects.
 
 use sonotune_engine::{
-    nn::{LayerNorm, Linear, linear as product},
+    nn::{LayerNorm, Linear, Rows, dropout, linear as product},
     prelude::*,
 };
 
@@ -43,18 +43,19 @@ impl TwoWayTransformer {
     }
 
     /// Queries `[N, T, C]` and image tokens, with positional encodings `[h · w, C]`, to queries and
-    /// image tokens `[N, h · w, C]`.
+    /// image tokens `[N, h · w, C]`. `noise`: in training, the objects that other processes have, for which
+    /// dropout draws as well.
     pub(crate) fn forward(
         &self,
         query_pe: &Tensor,
         image: ImageTokens<'_>,
         image_pe: &Tensor,
-        train: bool,
+        noise: Option<Rows>,
     ) -> (Tensor, Tensor) {
         let mut queries = query_pe.shallow_clone();
         let mut image = image;
         for layer in &self.layers {
-            let (q, tokens) = layer.forward(&queries, query_pe, &image, image_pe, train);
+            let (q, tokens) = layer.forward(&queries, query_pe, &image, image_pe, noise);
             (queries, image) = (q, ImageTokens::Own(tokens));
         }
         let q = self.final_attn.q_proj.forward(&(&queries + query_pe));
@@ -121,14 +122,14 @@ impl Block {
         query_pe: &Tensor,
         image: &ImageTokens<'_>,
         image_pe: &Tensor,
-        train: bool,
+        noise: Option<Rows>,
     ) -> (Tensor, Tensor) {
         let queries = self.norm1.forward(&self.attend_self(queries, query_pe));
         let [key, value, image_query] = self.project_image(image.tokens(), image_pe);
         let q = self.token_to_image.q_proj.forward(&(&queries + query_pe));
         let queries = &queries + self.token_to_image.attend_image(&q, &key, &value, image);
         let queries = self.norm2.forward(&queries);
-        let queries = self.norm3.forward(&self.mlp(&queries, train));
+        let queries = self.norm3.forward(&self.mlp(&queries, noise));
 
         let of_image = &self.image_to_token;
         let k = of_image.k_proj.forward(&(&queries + query_pe));
@@ -155,8 +156,11 @@ impl Block {
     }
 
     /// Returns the sum with its input.
-    fn mlp(&self, queries: &Tensor, train: bool) -> Tensor {
-        let drop = |x: Tensor| if self.dropout > 0.0 { x.dropout(self.dropout, train) } else { x };
+    fn mlp(&self, queries: &Tensor, noise: Option<Rows>) -> Tensor {
+        let drop = |x: Tensor| match noise {
+            Some(others) if self.dropout > 0.0 => dropout(&x, self.dropout, others),
+            _ => x,
+        };
         let hidden = drop(self.lin1.forward(queries).relu());
         let out = drop(self.lin2.forward(&hidden));
         if self.double_residual { queries * 2.0 + out } else { queries + out }

@@ -102,7 +102,7 @@ struct Decoded {
 #[derive(Debug, Serialize, Deserialize)]
 struct Counted {
     fault: Option<Fault>,
-    counts: Vec<usize>,
+    counts: Vec<Vec<usize>>,
 }
 
 /// What all processes found in a batch.
@@ -160,7 +160,7 @@ impl Sharing<'_> {
     }
 
     /// Tells the others how many things the images have that draws depend on.
-    pub(super) fn counted(&self, counts: Result<Vec<usize>>) -> Result<Elsewhere> {
+    pub(super) fn counted(&self, counts: Result<Vec<Vec<usize>>>) -> Result<Elsewhere> {
         let fault = counts.as_ref().err().map(|error| Fault::of(self.share.rank, error));
         let mine = Counted { fault, counts: counts.unwrap_or_default() };
         let all: Vec<Counted> = self.tell(&mine)?;

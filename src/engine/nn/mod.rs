@@ -4,6 +4,7 @@
 pub mod attention;
 pub mod deformable;
 mod dims;
+mod dropout;
 mod init;
 mod linear;
 pub(crate) mod lora;
@@ -12,6 +13,7 @@ mod norm;
 mod wide;
 
 pub use dims::Dims;
+pub use dropout::{Rows, dropout};
 pub use init::conv_default;
 pub(crate) use init::{kaiming_normal_fan_out, trunc_normal};
 pub use linear::{Linear, linear};

@@ -247,6 +247,18 @@ impl Ranks {
         all.into_iter().next().flatten().ok_or_else(|| anyhow!("rank 0 said nothing"))
     }
 
+    /// What rank 0 finds, for all: the others need not look.
+    ///
+    /// # Errors
+    /// Those of rank 0, and those of [`tell`](Self::tell).
+    pub fn decide<T: Serialize + DeserializeOwned>(
+        &self,
+        find: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let found = if self.is_first() { find().map(Some) } else { Ok(None) };
+        self.from_first(self.agree(found)?)
+    }
+
     /// What each process gives, by rank, at rank 0; nothing elsewhere.
     ///
     /// # Errors

@@ -174,11 +174,8 @@ impl<'a> Trainer<'a> {
         let last = batches.len().saturating_sub(1);
         for (index, batch) in batches.into_iter().enumerate() {
             let batch = batch.to_place(self.place())?;
-            // Whatever the model draws (dropout, sampled points) is a function of (seed, step), and other
-            // processes draw something else.
-            tch::manual_seed(
-                (batch.seed as i64).wrapping_add(batch.elsewhere.first_image() as i64),
-            );
+            // Whatever the model draws (dropout, sampled points) is a function of (seed, step).
+            tch::manual_seed(batch.seed as i64);
             let output = catching(|| panicked(step, &batch), || self.forward(&batch))?;
             let images = batch.targets.iter().map(|t| t.path.clone()).collect();
             let Combined { total, losses: terms, scalars: values } =

@@ -26,6 +26,12 @@ void shim_store_free(shim_store *store);
 // host: the address to bind; null: as PyTorch chooses (GLOO_SOCKET_IFNAME, else the machine's name).
 char *shim_group_gloo(shim_store *store, const char *prefix, int rank, int size, int64_t timeout_ms,
                       const char *host_or_null, shim_group **out);
+// Makes a c10d::Backend: store is a c10::intrusive_ptr<c10d::Store> *, and so is the result, of c10d::Backend, which the
+// caller deletes.
+typedef char *(*shim_backend)(void *store, int rank, int size, int64_t timeout_ms, int device_index, void **backend);
+// Adds a backend for the tensors of a CUDA device. Every rank must call it.
+char *shim_group_add_cuda(shim_group *group, shim_store *store, const char *prefix, int64_t timeout_ms,
+                          shim_backend make, int device_index);
 // op: 0 sum, 1 maximum. In place.
 char *shim_start_all_reduce(shim_group *group, tensor value, int op, shim_pending **out);
 // Frees it.
@@ -37,6 +43,8 @@ char *shim_all_gather(shim_group *group, tensor input, size_t n, tensor *outputs
 // `outputs` is empty except on rank `root`.
 char *shim_gather(shim_group *group, tensor input, size_t n, tensor *outputs, int root);
 char *shim_verify_parameters(shim_group *group, size_t n, tensor *tensors);
+// Operations under way and later ones fail, here and for the other ranks. From any thread.
+char *shim_group_abandon(shim_group *group);
 void shim_group_free(shim_group *group);
 
 // Writes the bucket of each parameter to `bucket_of`.

@@ -1,6 +1,6 @@
 //! Declares the C interface of `distributed.h`.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 
 use torch_sys::C_tensor;
 
@@ -14,6 +14,10 @@ macro_rules! opaque {
     )*};
 }
 opaque!(CStore, CGroup, CPending, CReducer);
+
+/// Makes a backend for CUDA: (store, rank, size, timeout in ms, device, backend).
+pub(super) type Backend =
+    unsafe extern "C" fn(*mut c_void, c_int, c_int, i64, c_int, *mut *mut c_void) -> *mut c_char;
 
 unsafe extern "C" {
     pub(super) fn shim_store_connect(
@@ -91,6 +95,15 @@ unsafe extern "C" {
         n: usize,
         tensors: *const *mut C_tensor,
     ) -> *mut c_char;
+    pub(super) fn shim_group_add_cuda(
+        group: *mut CGroup,
+        store: *mut CStore,
+        prefix: *const c_char,
+        timeout_ms: i64,
+        make: Backend,
+        device_index: c_int,
+    ) -> *mut c_char;
+    pub(super) fn shim_group_abandon(group: *mut CGroup) -> *mut c_char;
     pub(super) fn shim_group_free(group: *mut CGroup);
     pub(super) fn shim_reducer_new(
         group: *mut CGroup,

@@ -4,7 +4,7 @@ use std::{ffi::c_int, time::Duration};
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Store, c_string, explain, ffi as c, interface, milliseconds};
+use super::{Store, c_string, explain, ffi as c, interface, milliseconds, nccl};
 use crate::{ShimError, ffi};
 
 /// What an all-reduce computes of the ranks' values.
@@ -98,6 +98,41 @@ impl ProcessGroup {
         Self::connect(store, rank, world_size, timeout).map_err(|error| explain(error, &context))
     }
 
+    /// Same as [`gloo`](Self::gloo), with NCCL for the tensors of CUDA device `device_index`, one for each rank. Opens
+    /// libtorch's CUDA half.
+    ///
+    /// NCCL's operations run on the device. If one does not end within `timeout`, because a rank died or hangs, a thread
+    /// of c10d ends this process (`TORCH_NCCL_ASYNC_ERROR_HANDLING` says how), since the values would be wrong.
+    ///
+    /// # Errors
+    /// Same errors as [`gloo`](Self::gloo); when this program was built without NCCL, or NCCL does not connect the devices,
+    /// e.g. as two ranks have the same.
+    pub fn nccl(
+        store: &Store,
+        rank: usize,
+        world_size: usize,
+        timeout: Duration,
+        device_index: usize,
+    ) -> Result<Self, ShimError> {
+        let make = nccl::backend()?;
+        let group = Self::gloo(store, rank, world_size, timeout)?;
+        let prefix = c_string(&format!("{}nccl", store.prefix()))?;
+        let index = number(device_index)?;
+        // SAFETY: the pointers outlive the call; `make` is of this interface.
+        ffi::check(unsafe {
+            c::shim_group_add_cuda(
+                group.handle,
+                store.connection().0,
+                prefix.as_ptr(),
+                milliseconds(timeout),
+                make,
+                index,
+            )
+        })
+        .map_err(|error| explain(error, &group.context("connecting NCCL")))?;
+        Ok(group)
+    }
+
     fn connect(
         store: &Store,
         rank: usize,
@@ -142,6 +177,16 @@ impl ProcessGroup {
 
     pub(super) fn context(&self, call: &str) -> String {
         format!("{call} on rank {} of {}", self.rank, self.world_size)
+    }
+
+    /// Leaves the group: operations under way and later ones fail, on this rank and the others. For a thread that
+    /// knows of a failure while another one waits.
+    ///
+    /// # Errors
+    /// Propagates errors from libtorch.
+    pub fn abandon(&self) -> Result<(), ShimError> {
+        // SAFETY: a live handle.
+        ffi::check(unsafe { c::shim_group_abandon(self.handle) })
     }
 
     /// Replaces `tensor`, of equal form on all ranks, by the sum or maximum over the ranks; the same bits on all.

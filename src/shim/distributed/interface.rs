@@ -1,7 +1,7 @@
 //! Which network address a rank's connections use.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ pub(super) fn address(
     timeout: Duration,
 ) -> Result<Option<String>, ShimError> {
     let named = std::env::var(VARIABLE).is_ok_and(|names| names.len() > 1);
-    let local = route_to_host(store.host(), store.port());
+    let local = route_to(store.address());
     let mine =
         Place { machine: machine(), address: local.filter(|address| !address.is_loopback()) };
     store.set(&format!("place/{rank}"), mine.to_text().as_bytes())?;
@@ -84,10 +84,6 @@ fn machine() -> String {
     .join(" ")
 }
 
-fn route_to_host(host: &str, port: u16) -> Option<IpAddr> {
-    (host, port).to_socket_addrs().ok()?.find_map(route_to)
-}
-
 /// This machine's address on the way to `target`. Connecting a UDP socket sends nothing.
 fn route_to(target: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr = match target {
@@ -132,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_way_to_this_machine_is_loopback() {
-        assert_eq!(route_to_host("127.0.0.1", 9), Some(Ipv4Addr::LOCALHOST.into()));
-        assert_eq!(route_to_host("no-such-host.invalid", 9), None);
+        let loopback: IpAddr = Ipv4Addr::LOCALHOST.into();
+        assert_eq!(route_to((loopback, 9).into()), Some(loopback));
     }
 }

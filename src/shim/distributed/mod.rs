@@ -4,6 +4,7 @@
 mod ffi;
 mod group;
 mod interface;
+mod nccl;
 mod reducer;
 mod store;
 #[cfg(test)]

@@ -1,5 +1,4 @@
 // c10d's Reducer: gradients summed over ranks while backward runs.
-#include "../guard.h"
 #include "process_group.h"
 
 #include <torch/csrc/autograd/autograd.h>
@@ -29,7 +28,7 @@ public:
 
   c10::intrusive_ptr<c10::ivalue::Future> runHook(c10d::GradBucket &bucket) override {
     std::vector<at::Tensor> tensors{bucket.getBufferRef()};
-    std::lock_guard<std::mutex> lock(group_->start);
+    auto lock = group_->next();
     auto sum = group_->group->allreduce(tensors)->getFuture();
     pass_->sums.push_back(sum);
     return sum;
@@ -156,6 +155,7 @@ void check_parameter(const at::Tensor &parameter, const std::string &name) {
 } // namespace
 
 struct shim_reducer {
+  std::shared_ptr<Group> group;
   std::unique_ptr<SumReducer> reducer;
 };
 
@@ -180,7 +180,7 @@ char *shim_reducer_new(shim_group *group, size_t n, tensor *parameters, const ch
     }
     auto reducer = std::make_unique<SumReducer>(std::move(tensors), buckets, group->shared, bucket_bytes,
                                                 std::move(named));
-    *out = new shim_reducer{std::move(reducer)};
+    *out = new shim_reducer{group->shared, std::move(reducer)};
   });
 }
 
@@ -189,7 +189,7 @@ char *shim_reducer_prepare(shim_reducer *reducer) {
 }
 
 char *shim_reducer_finish(shim_reducer *reducer, uint8_t *reached) {
-  return guarded([&] { reducer->reducer->finish(reached); });
+  return reducer->group->communicate([&] { reducer->reducer->finish(reached); });
 }
 
 // The destructor of a reducer may throw.

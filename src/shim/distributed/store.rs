@@ -2,10 +2,10 @@
 
 use std::{
     ffi::c_int,
-    net::{IpAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket},
     os::fd::IntoRawFd,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{c_string, explain, ffi as c, milliseconds};
@@ -22,6 +22,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Shared {
     host: String,
+    /// The host, resolved.
+    address: IpAddr,
     port: u16,
     timeout: Duration,
     main: Connection,
@@ -47,12 +49,11 @@ impl Drop for Connection {
 impl Connection {
     /// The connection, and the port of the server.
     fn open(
-        host: &str,
-        port: u16,
+        address: SocketAddr,
         server: Option<c_int>,
         timeout: Duration,
     ) -> Result<(Self, u16), ShimError> {
-        let name = c_string(host)?;
+        let name = c_string(&literal(address.ip()))?;
         let (mut got, mut out) = (0, std::ptr::null_mut());
         // c10d waits whole seconds for a server, and 0 means without end.
         let timeout = milliseconds(timeout.max(Duration::from_secs(1)));
@@ -60,7 +61,7 @@ impl Connection {
         ffi::check(unsafe {
             c::shim_store_connect(
                 name.as_ptr(),
-                c_int::from(port),
+                c_int::from(address.port()),
                 c_int::from(server.is_some()),
                 server.unwrap_or(-1),
                 timeout,
@@ -68,7 +69,7 @@ impl Connection {
                 &mut out,
             )
         })
-        .map_err(|error| explain(error, &format!("no store at {host}:{port}")))?;
+        .map_err(|error| explain(error, &format!("store at {address}")))?;
         Ok((Self(out), u16::try_from(got).unwrap_or_default()))
     }
 
@@ -99,10 +100,17 @@ impl Store {
         is_server: bool,
         timeout: Duration,
     ) -> Result<Self, ShimError> {
-        let server = if is_server { Some(listener(host, port)?) } else { None };
-        let (main, port) = Connection::open(host, port, server, timeout)?;
-        let idle = Mutex::default();
-        let shared = Shared { host: host.to_owned(), port, timeout, main, idle };
+        let (server, address) = if is_server {
+            let listener = listener(host, port)?;
+            let own = if listener < 0 { None } else { host.parse().ok() };
+            // On all interfaces, so also here.
+            (Some(listener), own.unwrap_or(Ipv4Addr::LOCALHOST.into()))
+        } else {
+            (None, wait_for(host, port, timeout)?)
+        };
+        let (main, port) = Connection::open((address, port).into(), server, timeout)?;
+        let (host, idle) = (host.to_owned(), Mutex::default());
+        let shared = Shared { host, address, port, timeout, main, idle };
         Ok(Self { shared: Arc::new(shared), prefix: String::new() })
     }
 
@@ -112,9 +120,9 @@ impl Store {
         self.shared.port
     }
 
-    /// The host of the server, as given.
-    pub(super) fn host(&self) -> &str {
-        &self.shared.host
+    /// Where this process reaches the server.
+    pub(super) fn address(&self) -> SocketAddr {
+        (self.shared.address, self.shared.port).into()
     }
 
     pub(super) fn prefix(&self) -> &str {
@@ -159,7 +167,13 @@ impl Store {
         let idle = shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => Connection::open(&shared.host, shared.port, None, shared.timeout)?.0,
+            None => {
+                let limit = timeout.min(shared.timeout);
+                wait_for(&shared.address.to_string(), shared.port, limit)
+                    .and_then(|_| Connection::open(self.address(), None, limit))
+                    .map_err(|error| explain(error, &self.context(key)))?
+                    .0
+            }
         };
         // A connection that failed is not used again.
         let value = connection.get(&name, timeout).map_err(|error| {
@@ -196,6 +210,47 @@ impl Store {
         })
         .map_err(|error| explain(error, &self.context(key)))?;
         Ok(sum)
+    }
+}
+
+/// Waits until something listens there, and returns its address. c10d would wait as well, but fill the log with its
+/// attempts, and resolve the name again for each connection.
+fn wait_for(host: &str, port: u16, timeout: Duration) -> Result<IpAddr, ShimError> {
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(10);
+    loop {
+        let left = timeout.saturating_sub(start.elapsed()).max(Duration::from_millis(100));
+        let connect =
+            |address: SocketAddr| TcpStream::connect_timeout(&address, left).map(|_| address.ip());
+        let mut failure = None;
+        match (host, port).to_socket_addrs() {
+            Ok(addresses) => {
+                for address in addresses {
+                    match connect(address) {
+                        Ok(address) => return Ok(address),
+                        Err(error) => failure = Some(error),
+                    }
+                }
+            }
+            Err(error) => failure = Some(error),
+        }
+        if start.elapsed() >= timeout {
+            let cause = failure.map_or_else(|| "no address".to_owned(), |error| error.to_string());
+            return Err(ShimError(format!(
+                "no store answers at {host}:{port} (waited for {timeout:?}): {cause}"
+            )));
+        }
+        std::thread::sleep(pause.min(timeout.saturating_sub(start.elapsed())));
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+/// The address as c10d finds it without asking a name server: it looks for IPv6 first, and its way of looking makes the
+/// system ask for the IPv6 address of an IPv4 one, which takes seconds if no server answers.
+fn literal(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) if UdpSocket::bind("[::]:0").is_ok() => v4.to_ipv6_mapped().to_string(),
+        other => other.to_string(),
     }
 }
 

@@ -14,7 +14,7 @@ fn other_rank(part: &str, store: &Store) -> Child {
         .args(["distributed::tests::failure::the_other_rank", "--exact", "--ignored"])
         .env(PORT, store.port().to_string())
         .env(PART, part)
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
@@ -26,13 +26,17 @@ fn the_other_rank() {
     let Ok(port) = std::env::var(PORT) else { return };
     let store = Store::tcp(LOOPBACK, port.parse().unwrap(), false, seconds(30)).unwrap();
     let group = ProcessGroup::gloo(&store, 1, 2, seconds(60)).unwrap();
-    let wait = || std::thread::sleep(seconds(600));
     match std::env::var(PART).unwrap().as_str() {
-        "wait" => wait(),
         "one sum" => {
             group.all_reduce(&Tensor::ones([1], CPU64), ReduceOp::Sum).unwrap();
             store.set("summed", b"").unwrap();
-            wait();
+            std::thread::sleep(seconds(600));
+        }
+        "exit" => {
+            let server = server();
+            let _pending = group.start_all_reduce(Tensor::ones([1], CPU64), ReduceOp::Sum).unwrap();
+            client(&server).set("key", b"").unwrap();
+            std::process::exit(7);
         }
         part => panic!("no part {part}"),
     }
@@ -74,22 +78,16 @@ fn a_rank_that_dies_makes_the_calls_of_the_others_fail() {
 #[test]
 fn a_rank_that_hangs_makes_the_calls_of_the_others_fail_after_the_timeout() {
     let store = server();
-    let mut other = other_rank("wait", &store);
-    let group = ProcessGroup::gloo(&store, 0, 2, seconds(30)).unwrap();
-    // The child is slow to start, so the group connects with a longer timeout than this test waits.
-    drop(group);
-    killed(&mut other);
-
-    let results: Vec<Duration> = std::thread::scope(|scope| {
+    let time = std::thread::scope(|scope| {
         let (done, is_done) = std::sync::mpsc::channel();
         let server = &store;
         let hangs = scope.spawn(move || {
             let store = client(server).prefixed("hang");
-            let group = ProcessGroup::gloo(&store, 1, 2, seconds(3)).unwrap();
+            let group = ProcessGroup::gloo(&store, 1, 2, seconds(6)).unwrap();
             is_done.recv().unwrap();
             drop(group);
         });
-        let group = ProcessGroup::gloo(&client(&store).prefixed("hang"), 0, 2, seconds(3)).unwrap();
+        let group = ProcessGroup::gloo(&client(&store).prefixed("hang"), 0, 2, seconds(6)).unwrap();
         let parameter = Tensor::zeros([4], CPU64).set_requires_grad(true);
         let mut reducer =
             Reducer::new(&[("p".to_owned(), parameter.shallow_clone())], &group, 1 << 20).unwrap();
@@ -99,14 +97,12 @@ fn a_rank_that_hangs_makes_the_calls_of_the_others_fail_after_the_timeout() {
         assert!(error.contains("imed out"), "{error}");
         let error = reducer.finish().unwrap_err().to_string();
         assert!(error.contains("reduction of gradients on rank 0 of 2"), "{error}");
-        let times = vec![start.elapsed()];
+        let time = start.elapsed();
         done.send(()).unwrap();
         hangs.join().unwrap();
-        times
+        time
     });
-    for time in results {
-        assert!(time >= seconds(2) && time < seconds(20), "{time:?}");
-    }
+    assert!(time >= seconds(5) && time < seconds(40), "{time:?}");
 }
 
 #[test]
@@ -149,4 +145,51 @@ fn what_is_dropped_with_operations_under_way_neither_waits_nor_ends_the_process(
         drop(done);
         other.join().unwrap();
     });
+}
+
+#[test]
+fn a_process_can_exit_while_it_communicates() {
+    let store = server();
+    let other = other_rank("exit", &store);
+    let group = ProcessGroup::gloo(&store, 0, 2, seconds(60)).unwrap();
+    let output = other.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{:?}", output.status);
+    assert!(group.all_gather_bytes(b"x").is_err());
+    // Gloo reports connections there, if it may.
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!text.contains("Gloo"), "{text}");
+}
+
+#[test]
+fn a_rank_that_leaves_makes_calls_fail_on_all_ranks() {
+    let server = server();
+    let times: Vec<Duration> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2)
+            .map(|rank| {
+                let server = &server;
+                scope.spawn(move || {
+                    let group = ProcessGroup::gloo(&client(server), rank, 2, seconds(120)).unwrap();
+                    let start = Instant::now();
+                    if rank == 0 {
+                        // Another thread knows of a failure while this one waits.
+                        std::thread::scope(|scope| {
+                            scope.spawn(|| {
+                                std::thread::sleep(Duration::from_millis(200));
+                                group.abandon().unwrap();
+                            });
+                            assert!(group.all_gather_bytes(b"x").is_err());
+                        });
+                        let error = group.all_gather_bytes(b"x").unwrap_err().to_string();
+                        assert!(error.contains("this rank has left the group"), "{error}");
+                    } else {
+                        std::thread::sleep(Duration::from_millis(400));
+                        assert!(group.all_gather_bytes(b"x").is_err());
+                    }
+                    start.elapsed()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(times.iter().all(|time| *time < seconds(60)), "{times:?}");
 }

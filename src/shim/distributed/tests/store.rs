@@ -72,7 +72,7 @@ fn a_key_that_nobody_writes_is_an_error_after_the_timeout() {
 fn without_a_server_there_is_an_error() {
     let port = server().port();
     let error = Store::tcp(LOOPBACK, port, false, seconds(1)).unwrap_err().to_string();
-    assert!(error.contains(&format!("no store at {LOOPBACK}:{port}")), "{error}");
+    assert!(error.contains(&format!("no store answers at {LOOPBACK}:{port}")), "{error}");
 }
 
 #[test]

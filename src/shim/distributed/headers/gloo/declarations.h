@@ -11,8 +11,6 @@ namespace gloo {
 class Context {
 public:
   void setTimeout(std::chrono::milliseconds timeout);
-  // Pending operations fail, and so do later ones.
-  void closeConnections();
 };
 
 namespace rendezvous {
