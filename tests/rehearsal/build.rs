@@ -9,9 +9,11 @@ use std::{
 };
 
 const OPERATORS: &str = "cuda_operators.txt";
+/// Its C++ parts of data parallel, which what stands in for NCCL uses as well.
+const SHIM: &str = "../../src/shim/distributed";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for path in ["device", OPERATORS, "build.rs"] {
+    for path in ["device", OPERATORS, "build.rs", SHIM] {
         println!("cargo::rerun-if-changed={path}");
     }
     let lib = env::var("DEP_TCH_LIBTORCH_LIB")
@@ -33,15 +35,33 @@ fn main() -> Result<(), Box<dyn Error>> {
     // As a run path, which LD_LIBRARY_PATH precedes: the device goes before libtorch's own CUDA half.
     checks.arg(format!("-Wl,--enable-new-dtags,-rpath,{}", lib.display()));
     link(&mut checks, &lib);
-    let mut device = cpp(&lib, &out);
-    device.args(["-shared", "device/device.cpp", "-Wl,-soname,libtorch_cuda.so", "-o"]);
-    device.arg(folder.join("libtorch_cuda.so"));
-    link(&mut device, &lib);
+    let objects = ["device", "nccl"].map(|name| out.join(name).with_extension("o"));
+    let [mut device, mut nccl] =
+        [("device", &objects[0]), ("nccl", &objects[1])].map(|(name, object)| {
+            let mut command = cpp(&lib, &out);
+            command.arg("-c").arg(format!("device/{name}.cpp")).arg("-o").arg(object);
+            command
+        });
+    nccl.arg("-I").arg(format!("{SHIM}/headers")).arg("-I").arg(format!("{SHIM}/.."));
+    nccl.args(["-DUSE_DISTRIBUTED", "-DUSE_C10D", "-DUSE_C10D_GLOO"]);
     thread::scope(|scope| {
-        let beside = scope.spawn(|| run(&mut checks));
+        let beside = [&mut checks, &mut nccl].map(|command| scope.spawn(|| run(command)));
         run(&mut device)?;
-        beside.join().map_err(|_| "the compiler's thread panicked".to_owned())?
+        for compiler in beside {
+            compiler.join().map_err(|_| "the compiler's thread panicked".to_owned())??;
+        }
+        Ok::<_, String>(())
     })?;
+    let library = folder.join("libtorch_cuda.so");
+    let mut linker = compiler(true).get_compiler().to_command();
+    linker.args(&objects).args(["-shared", "-Wl,-soname,libtorch_cuda.so", "-o"]).arg(&library);
+    link(&mut linker, &lib);
+    run(&mut linker)?;
+    // One library under both names, so that there is one device.
+    let nccl = folder.join("libsonotune_nccl.so");
+    if fs::symlink_metadata(&nccl).is_err() {
+        std::os::unix::fs::symlink("libtorch_cuda.so", nccl)?;
+    }
     // For this crate's own tests.
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
     Ok(())

@@ -97,6 +97,12 @@ impl Device {
         self.set("REHEARSAL_STATISTICS", file)
     }
 
+    /// A variable for the program itself.
+    #[must_use]
+    pub fn variable(self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
+        self.set(name, value)
+    }
+
     fn set(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
         self.settings.push((name, value.as_ref().to_owned()));
         self

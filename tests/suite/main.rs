@@ -16,6 +16,7 @@ mod cuda_runs;
 mod cuda_support;
 mod cuda_waits;
 mod data_convert;
+mod data_parallel;
 mod dataset_check;
 mod dataset_stats;
 mod dataset_tools;

@@ -137,8 +137,7 @@ fn suspended(rank: usize) {
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     let rank = format!("rank {rank} has not been heard of for 3");
     assert_told_once(&ended.stderr, &[&rank, "last at step"]);
-    // 40 s for the others, and then the one that does not react.
-    assert!((29.0..65.0).contains(&ended.seconds), "{}", ended.seconds);
+    assert!((29.0..50.0).contains(&ended.seconds), "{}", ended.seconds);
 }
 
 #[test]
@@ -155,7 +154,7 @@ fn a_suspended_rank_1_ends_the_others() {
 fn a_process_that_hangs_is_named_after_the_timeout() {
     let folder = tempfile::tempdir().unwrap();
     let copied = Copied::to(&folder.path().join("phantoms"));
-    // Whoever opens it waits for a writer.
+    // A program that opens it waits for a writer.
     let image = copied.image("train", 3);
     fs::remove_file(&image).unwrap();
     assert_success(&Command::new("mkfifo").arg(&image).output().unwrap());
@@ -179,7 +178,9 @@ fn a_disk_that_is_full_for_rank_0_ends_all() {
     let port = group.port();
     let ended = group.wait(port);
     assert_eq!(ended.status.code(), Some(6), "{}", ended.stderr);
-    assert_told_once(&ended.stderr, &["the disk is full"]);
+    let words =
+        ["no checkpoint of step 2 is saved", "too little space", &place["run_dir=".len()..]];
+    assert_told_once(&ended.stderr, &words);
 }
 
 #[test]

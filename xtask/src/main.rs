@@ -23,6 +23,7 @@ mod setup;
 mod stages;
 mod test;
 mod test_output;
+mod torchrun;
 mod workspace;
 
 /// Set-up, demo, tests, checks, benches and bundle of Sonotune.

@@ -157,7 +157,7 @@ pub(crate) fn pip(python: &Path) -> Command {
     command
 }
 
-fn runs(python: &Path) -> bool {
+pub(crate) fn runs(python: &Path) -> bool {
     Command::new(python)
         .args(["-c", "import sys; sys.exit(sys.version_info < (3, 6))"])
         .stdout(Stdio::null())

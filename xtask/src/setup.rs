@@ -31,7 +31,7 @@ pub(crate) struct SetupArgs {
 const CPU_PACKAGES: [&str; 2] = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
 /// Any version that PyTorch 2.11 has wheels for: only the C++ libraries are used, which are the same in
 /// all, so the installed Python may have another version.
-const WHEEL_PYTHON: &str = "3.12";
+pub(crate) const WHEEL_PYTHON: &str = "3.12";
 /// Bytes of the wheels and of their contents, which are temporarily on the disk together.
 const CPU_BYTES: u64 = 2_200_000_000;
 const CUDA_BYTES: u64 = 9_000_000_000;

@@ -14,6 +14,7 @@ use crate::{
     setup,
     stages::Stages,
     test_output::{self, Summary},
+    torchrun,
 };
 
 #[derive(Debug, clap::Args)]
@@ -36,6 +37,12 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
 /// If they do not compile, or cannot be run. Failed tests are in the summary.
 pub(crate) fn test(stages: &mut Stages, filter: Option<&str>) -> Result<Outcome> {
     let python = stages.run("Python packages for the tests", || Ok(python()))?;
+    stages.run("torchrun for the tests", || {
+        if let Err(error) = torchrun::lay() {
+            eprintln!("none; the tests that need it are skipped: {error:#}");
+        }
+        Ok(())
+    })?;
     stages.run("build the tests", || process::run(&mut cargo_test(&["--no-run"])))?;
     stages.run("run the tests", || {
         // Without --no-fail-fast the first crate with a failure would hide failures in the others.

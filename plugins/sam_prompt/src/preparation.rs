@@ -129,7 +129,8 @@ impl PromptPreparation {
                 targets.push(masks.low_resolution(&learnt));
             }
         }
-        let targets = if targets.is_empty() { Tensor::new() } else { Tensor::cat(&targets, 0) };
+        let none = || Tensor::zeros([0, masks.mask.0, masks.mask.1], (Kind::Float, Device::Cpu));
+        let targets = if targets.is_empty() { none() } else { Tensor::cat(&targets, 0) };
         let counters = [tokens.len(), without_pixels, beyond_limit].map(|count| count as f32);
         let (coords, labels) = token_tensors(tokens.iter().map(Vec::as_slice));
         let has_rounds = self.training.interactive_rounds > 0;

@@ -16,6 +16,8 @@ const INTERVAL: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_secs(15);
 /// Then they are asked, and after this time killed.
 const LAST_GRACE: Duration = Duration::from_secs(5);
+/// How long the one that failed may take to end, once all others have.
+const SHORT_GRACE: Duration = Duration::from_secs(3);
 /// Exit codes of processes that ended as a signal asked for.
 const INTERRUPTED: u8 = 130;
 const TERMINATED: u8 = 143;
@@ -107,8 +109,13 @@ impl Group {
     fn tell_others(&mut self, rank: usize, ended: Ended) {
         let last = self.board.last_beat(rank).ok().flatten();
         let cause = self.cause(rank, ended);
+        let mut failure = Failure::of_end(rank, last, ended.exit_code(), cause);
+        if rank == 0 && matches!(ended, Ended::Exit(_)) {
+            // It has printed why.
+            failure.told_by = 0;
+        }
         // The store is this process's own; a failure that is known already stays.
-        drop(self.board.claim(&Failure::of_end(rank, last, ended.exit_code(), cause)));
+        drop(self.board.claim(&failure));
     }
 
     fn cause(&mut self, rank: usize, ended: Ended) -> String {
@@ -122,6 +129,19 @@ impl Group {
 
     fn end_late_ones(&mut self) {
         let Some(since) = self.ending.map(|begin| begin.elapsed()) else { return };
+        if since < SHORT_GRACE {
+            return;
+        }
+        // The one that the others have given up: it is suspended, or hangs.
+        let mut left = (0..)
+            .zip(&mut self.children)
+            .filter_map(|(rank, child)| child.ended().is_none().then_some(rank));
+        if let (Some(rank), None) = (left.next(), left.next())
+            && self.board.failure().is_ok_and(|f| f.is_some_and(|f| f.rank == rank))
+        {
+            self.late = vec![rank];
+            return self.children[rank].send(Signal::Kill);
+        }
         if since > GRACE && self.late.is_empty() {
             let late = |(rank, child): (usize, &mut Child)| child.ended().is_none().then_some(rank);
             self.late = self.children.iter_mut().enumerate().filter_map(late).collect();

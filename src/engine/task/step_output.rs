@@ -60,6 +60,11 @@ impl StepOutput {
         Self { losses, scalars: Vec::new() }
     }
 
+    /// Whether any of its losses is over something, as far as is known without asking the device.
+    pub(crate) fn has_something_to_learn(&self) -> bool {
+        self.losses.iter().any(|loss| !loss.over.is_nothing())
+    }
+
     /// Adds a value to log.
     pub fn log(&mut self, name: impl Into<String>, value: Tensor, over: Over) {
         self.scalars.push(Scalar { name: name.into(), value, over });

@@ -167,7 +167,7 @@ impl<'a> Trainer<'a> {
     pub fn step(&mut self, step: u64, batches: Vec<Batch>) -> Result<StepValues> {
         let _tuning = self.tunes_convolutions().then(CudnnBenchmark::enter);
         let share = 1.0 / batches.len() as f64;
-        let (mut losses, mut scalars) = (Vec::new(), Vec::new());
+        let (mut losses, mut scalars, mut learns) = (Vec::new(), Vec::new(), false);
         self.optimizer.zero_grad()?;
         let images: Vec<_> =
             batches.iter().flat_map(|b| &b.targets).map(|t| t.path.clone()).collect();
@@ -177,6 +177,7 @@ impl<'a> Trainer<'a> {
             // Whatever the model draws (dropout, sampled points) is a function of (seed, step).
             tch::manual_seed(batch.seed as i64);
             let output = catching(|| panicked(step, &batch), || self.forward(&batch))?;
+            learns |= output.has_something_to_learn();
             let images = batch.targets.iter().map(|t| t.path.clone()).collect();
             let Combined { total, losses: terms, scalars: values } =
                 self.combine(output, batch.targets.len())?;
@@ -185,19 +186,22 @@ impl<'a> Trainer<'a> {
             if index == last {
                 self.shared.as_mut().map_or(Ok(()), Gradients::begin)?;
             }
-            (total * share).f_backward()?;
+            // The loss of a batch without anything to learn from may be a constant.
+            if total.requires_grad() {
+                (total * share).f_backward()?;
+            }
             add_shares(&mut losses, terms, share);
             add_shares(&mut scalars, values, share);
         }
         self.shared.as_mut().map_or(Ok(()), Gradients::finish)?;
         let gradients = self.optimizer.gradients();
-        if gradients.is_empty() {
+        if gradients.is_empty() && learns {
             return Err(Error::config(
                 "no trainable variable received a gradient: the loss depends on frozen ones only",
             )
             .into());
         }
-        let grad_norm = optim::grad_norm(&gradients)?;
+        let grad_norm = optim::grad_norm(&gradients)?.to_device(self.device);
         let observed = [("grad_norm".to_owned(), grad_norm.shallow_clone())];
         self.guard.observe(step, images, &observed);
         self.check_finite_where_free()?;
@@ -273,7 +277,9 @@ fn total_loss(output: &StepOutput) -> Result<Tensor> {
         );
     }
     anyhow::ensure!(
-        output.losses.is_empty() || output.losses.iter().any(|loss| loss.value.requires_grad()),
+        output.losses.is_empty()
+            || !output.has_something_to_learn()
+            || output.losses.iter().any(|loss| loss.value.requires_grad()),
         "no loss of the task depends on a variable that trains; computed under `no_grad`, from a \
          detached tensor, or is everything frozen?"
     );

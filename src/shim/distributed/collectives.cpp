@@ -146,6 +146,7 @@ char *shim_group_gloo(shim_store *store, const char *prefix, int rank, int size,
 char *shim_group_add_cuda(shim_group *group, shim_store *store, const char *prefix, int64_t timeout_ms,
                           shim_backend make, int device_index) {
   return group->shared->communicate([&] {
+    QuietOutput quiet;
     auto &shared = *group->shared;
     auto own = own_connection(store, prefix, milliseconds(timeout_ms));
     void *made = nullptr;

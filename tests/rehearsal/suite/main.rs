@@ -6,6 +6,7 @@
 mod counting;
 mod memory;
 mod mistakes;
+mod parallel;
 mod results;
 mod streams;
 

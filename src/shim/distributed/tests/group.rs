@@ -137,3 +137,14 @@ fn groups_on_prefixes_of_one_store_are_independent() {
     });
     assert_eq!(sums, [4.0, 4.0]);
 }
+
+#[test]
+fn nccls_part_opens_and_all_its_symbols_are_found() {
+    if option_env!("SONOTUNE_NCCL_LIBRARY").is_none() {
+        println!(
+            "skipped: this libtorch is without CUDA's headers; `cargo xtask setup --cuda` has them"
+        );
+        return;
+    }
+    nccl::backend().unwrap();
+}
