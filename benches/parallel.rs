@@ -11,7 +11,7 @@ mod buckets;
 mod measure;
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -167,7 +167,9 @@ impl<'a> Home<'a> {
         let mut running = Vec::new();
         let mut runs = Vec::new();
         for Started { mut command, run } in trainings {
-            running.push(command.spawn().context("starting sonotune")?);
+            let said = run.with_extension("txt");
+            command.stderr(File::create(&said)?);
+            running.push(Running { child: command.spawn().context("starting sonotune")?, said });
             runs.push(run);
         }
         let peak_mib = wait(running)?;
@@ -193,21 +195,29 @@ fn phantoms(folder: &Path, side: u32) -> Result<()> {
     Ok(())
 }
 
-/// Waits for processes; the peak memory of the largest of them and of those that they started.
-fn wait(mut running: Vec<Child>) -> Result<f64> {
+/// A training that runs, and the file of what it says.
+struct Running {
+    child: Child,
+    said: PathBuf,
+}
+
+/// Waits for trainings; the peak memory of the largest of their processes, MiB.
+fn wait(mut running: Vec<Running>) -> Result<f64> {
     let mut peak: f64 = 0.0;
     while !running.is_empty() {
-        for child in &running {
-            let own = PathBuf::from(format!("/proc/{}", child.id()));
+        let mut left = Vec::new();
+        for mut one in running {
+            let own = PathBuf::from(format!("/proc/{}", one.child.id()));
             for process in children(&own).into_iter().chain([own]) {
+                // One that has just ended has no memory any more.
                 peak = peak.max(measure::memory_mib(&process, "VmHWM").unwrap_or(0.0));
             }
-        }
-        let mut left = Vec::new();
-        for mut child in running {
-            match child.try_wait().context("waiting for sonotune")? {
-                None => left.push(child),
-                Some(status) => ensure!(status.success(), "a training ended with {status}"),
+            match one.child.try_wait().context("waiting for sonotune")? {
+                None => left.push(one),
+                Some(status) => {
+                    let said = || fs::read_to_string(&one.said).unwrap_or_default();
+                    ensure!(status.success(), "a training ended with {status}: {}", said());
+                }
             }
         }
         running = left;
