@@ -126,7 +126,11 @@ fn finished(args: &TrainArgs, run_dir: &Path, ranks: &Ranks) -> Result<TrainOutc
 
 fn dry_run(args: &TrainArgs, loaded: &Loaded) -> Result<()> {
     let options = DryRunOptions { steps: args.dry_run_steps, anyway: args.anyway };
-    let report = run::dry_run(loaded, options)?;
+    let ranks = super::join(&loaded.config)?;
+    let report = run::dry_run(loaded, options, &ranks)?;
+    if !ranks.is_first() {
+        return Ok(());
+    }
     crate::present(args.json, &report, |report| {
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");

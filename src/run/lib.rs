@@ -37,7 +37,8 @@ mod trial;
 
 pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};
 pub use dry_run::{
-    DryRunOptions, DryRunReport, Loading, Memory, Timing, TriedBatch, dry_run, require_ready,
+    DryRunOptions, DryRunReport, Loading, Memory, Timing, Together, TriedBatch, dry_run,
+    require_ready,
 };
 pub use evaluate::{EvalOptions, Evaluated, evaluate};
 pub use export::{Export, ExportOptions, ExportRecord, export};

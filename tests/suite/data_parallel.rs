@@ -176,7 +176,9 @@ fn classification_is_the_same_training_for_any_number_of_processes() {
 
 #[test]
 fn instance_segmentation_is_the_same_training_for_any_number_of_processes() {
-    assert_same_training(MASK2FORMER, "preprocess.pad_to = \"multiple\"");
+    // With AdamW, rounding would move the many biases before a normalisation.
+    let more = "optimizer = { type = \"sgd\", momentum = 0.9, lr = 1e-2 }";
+    assert_same_training(MASK2FORMER, &format!("preprocess.pad_to = \"multiple\"\n{more}"));
 }
 
 #[test]
@@ -242,7 +244,7 @@ fn scores_and_predictions_are_the_same_for_any_number_of_processes() {
         assert_eq!(scores[0]["skipped"].as_array().unwrap().len(), 1);
         assert!(scores[0] == scores[1] && scores[0] == scores[2], "{scores:#?}");
 
-        let images = lab.folder.path().join("data/images").display().to_string();
+        let images = lab.folder.path().join("data").display().to_string();
         let prompts = data.file("test").display().to_string();
         let outputs = [1, 3].map(|processes| {
             let out = lab.run_dir(&format!("out-{processes}"));
@@ -288,7 +290,12 @@ fn the_embedding_cache_is_filled_by_all_processes() {
         (run, files(&cache))
     };
     let ((alone, cached_alone), (together, cached_together)) = (train("1", 1), train("3", 3));
-    assert_eq!(cached_alone, cached_together);
+    assert!(cached_alone.len() > 20 && cached_alone.keys().eq(cached_together.keys()));
+    for (name, file) in &cached_alone {
+        // The entries of the header come in any order.
+        let header = 8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+        assert_eq!(file[header..], cached_together[name][header..], "{}", name.display());
+    }
     assert_close(&alone, &together, 1e-10);
 }
 

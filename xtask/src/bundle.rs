@@ -24,6 +24,8 @@ pub(crate) struct BundleArgs {
 
 const LAUNCHER: &str = include_str!("../assets/sonotune.sh");
 const LIMIT_BYTES: u64 = 64 << 20;
+/// The part of the program that uses NCCL, which it looks for beside itself.
+const NCCL_LIBRARY: &str = "libsonotune_nccl.so";
 /// Files that are bundled.
 const DOCUMENTS: [&str; 8] = [
     "configs",
@@ -96,6 +98,14 @@ pub(crate) fn build(arguments: &[&str]) -> Result<PathBuf> {
         .context("Cargo built no binary named sonotune")
 }
 
+/// What the shim's build script made of the release binary's part with NCCL; `None` if this libtorch is without CUDA.
+fn nccl_library() -> Result<Option<PathBuf>> {
+    let mut build = process::cargo();
+    build.args(["build", "--release", "--bin", "sonotune"]);
+    let path = process::cargo_variable(&mut build, "SONOTUNE_NCCL_LIBRARY")?;
+    Ok(path.map(PathBuf::from))
+}
+
 fn default_folder() -> PathBuf {
     let name = format!("sonotune-{}-linux-{}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
     workspace::root().join("dist").join(name)
@@ -121,6 +131,9 @@ fn fill(folder: &Path, binary: &Path) -> Result<()> {
     fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
     let target = bin.join("sonotune");
     copy(binary, &target)?;
+    if let Some(nccl) = nccl_library()? {
+        copy(&nccl, &bin.join(NCCL_LIBRARY))?;
+    }
     process::run(Command::new("strip").arg("--strip-all").arg(&target))
         .context("cannot strip the binary (Debian, Ubuntu: apt install binutils)")?;
     let launcher = folder.join("sonotune");

@@ -71,6 +71,19 @@ pub(crate) struct Executable {
 /// # Errors
 /// Same errors as [`run`].
 pub(crate) fn cargo_executables(build: &mut Command) -> Result<Vec<Executable>> {
+    Ok(cargo_messages(build)?.lines().filter_map(executable).collect())
+}
+
+/// Runs a Cargo build with its messages shown, and returns the value of a variable that a build script of it sets for its
+/// crate (`cargo::rustc-env`); `None` if none does.
+///
+/// # Errors
+/// Same errors as [`run`].
+pub(crate) fn cargo_variable(build: &mut Command, name: &str) -> Result<Option<String>> {
+    Ok(cargo_messages(build)?.lines().find_map(|message| variable(message, name)))
+}
+
+fn cargo_messages(build: &mut Command) -> Result<String> {
     // Diagnostics still go to standard error in their usual form; only artifacts come as JSON.
     build.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     let output = build
@@ -78,8 +91,16 @@ pub(crate) fn cargo_executables(build: &mut Command) -> Result<Vec<Executable>> 
         .output()
         .with_context(|| format!("cannot run `{}`", line(build)))?;
     ensure_success(build, output.status)?;
-    let messages = String::from_utf8_lossy(&output.stdout);
-    Ok(messages.lines().filter_map(executable).collect())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The variable in a `build-script-executed` message of Cargo.
+fn variable(message: &str, name: &str) -> Option<String> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    let variables = message.get("env")?.as_array()?;
+    let found =
+        variables.iter().find(|pair| pair.get(0).and_then(|own| own.as_str()) == Some(name))?;
+    Some(found.get(1)?.as_str()?.to_owned())
 }
 
 /// The executable of a `compiler-artifact` message of Cargo.
@@ -144,6 +165,15 @@ mod tests {
         let found = executable(built).unwrap();
         assert_eq!((found.name.as_str(), found.kind.as_str()), ("x", "bench"));
         assert_eq!(executable(library), None);
+    }
+
+    #[test]
+    fn variables_of_build_scripts_are_read_from_the_messages_of_cargo() {
+        let ran =
+            r#"{"reason":"build-script-executed","env":[["A","1"],["B","/t/b"]],"out_dir":"/t"}"#;
+        assert_eq!(variable(ran, "B").as_deref(), Some("/t/b"));
+        assert_eq!(variable(ran, "C"), None);
+        assert_eq!(variable(r#"{"reason":"build-finished","success":true}"#, "B"), None);
     }
 
     #[test]

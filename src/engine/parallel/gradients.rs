@@ -1,5 +1,7 @@
 //! What the processes of a training step share: values, gradients, and the wish to stop.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use tch::{Kind, Tensor};
 
@@ -105,6 +107,14 @@ impl<'a> Gradients<'a> {
         let scalars = scalars.map(|(i, scalar)| (scalar.name.clone(), means.get(i))).collect();
         let total = total.context("the task gave no loss")?;
         Ok(Combined { total, losses, scalars })
+    }
+
+    /// The images that all processes have, given those of this one.
+    ///
+    /// # Errors
+    /// If a process has ended.
+    pub(crate) fn of_all(&self, images: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+        Ok(self.ranks.tell(images)?.into_iter().flatten().collect())
     }
 
     /// The next backward pass adds up the gradients of all processes; one without this call adds to those

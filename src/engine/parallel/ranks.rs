@@ -116,8 +116,12 @@ impl Ranks {
         let Group { store, rank, world_size, timeout, .. } = group;
         let place = (*rank, *world_size);
         let gradients = match device {
-            Device::Cuda(_) => {
-                return Err(Error::config("several processes on CUDA need NCCL").into());
+            Device::Cuda(index) => {
+                let store = store.prefixed("gradients");
+                let group = ProcessGroup::nccl(&store, *rank, *world_size, *timeout, index);
+                group.with_context(|| {
+                    format!("rank {rank} of {world_size} cannot connect cuda:{index} to the others")
+                })?
             }
             _ => gloo(store, "gradients", place, *timeout)?,
         };

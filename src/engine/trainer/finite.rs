@@ -47,18 +47,23 @@ impl FiniteGuard {
         if device == Device::Cpu { None } else { self.found_inf.as_ref() }
     }
 
-    /// Reports the first observation since the last check that was not finite.
-    pub(super) fn check(&mut self) -> Result<()> {
+    /// Reports the first observation since the last check that was not finite. `of_step` completes the images of
+    /// its step: other processes have found the same.
+    pub(super) fn check(
+        &mut self,
+        of_step: impl FnOnce(Vec<PathBuf>) -> Result<Vec<PathBuf>>,
+    ) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
         if self.found_inf.as_ref().is_none_or(|found| found.double_value(&[]) == 0.0) {
             return Ok(());
         }
-        for observation in pending {
+        for mut observation in pending {
             let values = observation.values.to_device(Device::Cpu).to_kind(Kind::Double);
             let values: Vec<f64> = Vec::try_from(&values)?;
             // The terms say more than their sum, which comes first.
             let culprit = (0..values.len()).rev().find(|&i| !values[i].is_finite());
             if let Some(index) = culprit {
+                observation.images = of_step(observation.images)?;
                 return Err(observation.error(index, values[index]).into());
             }
         }
@@ -96,11 +101,11 @@ mod tests {
     fn the_first_bad_step_is_named_with_term_and_images() {
         let mut guard = FiniteGuard::default();
         observe(&mut guard, 0, &[("loss", 1.0), ("loss_dice", 1.0)]);
-        guard.check().unwrap();
+        guard.check(Ok).unwrap();
         observe(&mut guard, 1, &[("loss", 1.0), ("loss_dice", 1.0)]);
         observe(&mut guard, 2, &[("loss", f64::NAN), ("loss_dice", f64::NAN), ("loss_iou", 1.0)]);
         observe(&mut guard, 3, &[("loss", f64::INFINITY), ("loss_dice", 1.0)]);
-        let error = guard.check().unwrap_err();
+        let error = guard.check(Ok).unwrap_err();
         assert_eq!(error.downcast_ref::<Error>().unwrap().kind, ErrorKind::NonFinite);
         let text = error.to_string();
         for part in ["step 2", "`loss_dice` is NaN", "2.png", "optimizer.lr"] {
@@ -112,7 +117,7 @@ mod tests {
     fn what_fits_into_fp64_alone_is_finite() {
         let mut guard = FiniteGuard::default();
         observe(&mut guard, 0, &[("loss", 1e300), ("grad_norm", 1e300)]);
-        guard.check().unwrap();
+        guard.check(Ok).unwrap();
         assert_eq!(guard.found_inf(Device::Cuda(0)).unwrap().kind(), Kind::Float);
     }
 

@@ -122,6 +122,11 @@ impl<'a> Trainer<'a> {
         Self { shared, ..self }
     }
 
+    /// Makes the steps from now on together with other processes, or alone.
+    pub fn set_shared(&mut self, shared: Option<Gradients<'a>>) {
+        self.shared = shared;
+    }
+
     /// Whether a process of the group had been asked to stop at the end of the last step; `None` for one
     /// process, which asks its own flag.
     #[must_use]
@@ -221,7 +226,11 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// Of kind non-finite: names step, term and images.
     pub fn check_finite(&mut self) -> Result<()> {
-        self.guard.check()
+        let shared = self.shared.as_ref();
+        self.guard.check(|images| match shared {
+            Some(shared) => shared.of_all(images),
+            None => Ok(images),
+        })
     }
 
     fn place(&self) -> Place {
@@ -233,7 +242,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn check_finite_where_free(&mut self) -> Result<()> {
-        if self.device == Device::Cpu { self.guard.check() } else { Ok(()) }
+        if self.device == Device::Cpu { self.check_finite() } else { Ok(()) }
     }
 
     /// The loss to differentiate, and the values to log, of all processes.

@@ -4,6 +4,7 @@
 mod advice;
 mod memory;
 mod report;
+mod together;
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
@@ -20,16 +21,21 @@ use super::{
 };
 use crate::config::{Loaded, RunConfig, known_keys};
 pub use crate::dry_run::report::{DryRunReport, Loading, Memory, Timing, TriedBatch};
+pub use crate::dry_run::together::Together;
 use crate::dry_run::{
     advice::{Situation, advice},
     memory::{Meter, is_out_of_memory},
+    together::Alone,
 };
-use sonotune_base::{Error, panics::catching};
+use sonotune_base::{Error, panics::catching, stop::StopFlag};
 use sonotune_dataset::{Dataset, transforms::PadTo};
 use sonotune_engine::{
     batch::Batch,
     checkpoint::{Snapshot, State},
+    device::Local,
     loader::{LoadPlan, Loader},
+    optim::groups,
+    parallel::{Gradients, Ranks},
     trainer::Trainer,
 };
 
@@ -42,16 +48,25 @@ pub struct DryRunOptions {
     pub anyway: bool,
 }
 
-/// Builds everything for the run that `loaded` describes, and runs its largest batch.
+/// Builds everything for the run that `loaded` describes, and runs its largest batch. Of several processes,
+/// each runs its part of it: on its own first, then together with the others.
 ///
 /// # Errors
 /// Anything that would keep the run from starting, or stop it at its first step or evaluation. A run
 /// that does not fit is not an error; the report says so.
-pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> {
-    let decided = decided_by_weights(loaded)?;
+pub fn dry_run(loaded: &Loaded, options: DryRunOptions, ranks: &Ranks) -> Result<DryRunReport> {
+    ranks.close(dry_run_together(loaded, options, ranks))
+}
+
+fn dry_run_together(
+    loaded: &Loaded,
+    options: DryRunOptions,
+    ranks: &Ranks,
+) -> Result<DryRunReport> {
+    let decided = ranks.agree(decided_by_weights(loaded))?;
     let loaded = decided.as_ref().map_or(loaded, |decided| &decided.loaded);
     let config = &loaded.config;
-    let prepared = Prepared::new(config, Start::Config, sonotune_engine::device::Local::default())?;
+    let prepared = ranks.agree(Prepared::new(config, Start::Config, ranks.local()))?;
     let Prepared { model, splits, optimizer, ema, .. } = prepared;
     let Splits { train: train_set, val: val_set, notes } = splits;
     let weights = match &prepared.weights {
@@ -65,7 +80,8 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     let (trainable, parameters) = model.num_parameters();
     let mut trying = Trying {
         loaded,
-        plan: model.load_plan(),
+        plan: part_of(model.load_plan(), ranks),
+        local: ranks.local(),
         trainer: prepared::trainer(&model, optimizer, ema),
         model: &model,
         step: 0,
@@ -79,9 +95,20 @@ pub fn dry_run(loaded: &Loaded, options: DryRunOptions) -> Result<DryRunReport> 
     report.checkpoint_bytes = checkpoint_bytes;
     report.weights_bytes = model.vs.variables().values().map(memory::size).sum();
     report.free_bytes = sonotune_base::fs::free_space(&config.run_dir);
-    trying.all(&mut report, &train_set, val_set.as_ref(), options)?;
+    trying.all(&mut report, &train_set, val_set.as_ref(), (options, ranks))?;
     report.conclude(config);
     Ok(report)
+}
+
+/// The plan for the largest part of a batch that a process has.
+fn part_of(mut plan: LoadPlan, ranks: &Ranks) -> LoadPlan {
+    plan.loader.batch_size = plan.loader.batch_size.div_ceil(ranks.world_size());
+    plan
+}
+
+/// The largest batch, which fits.
+struct Tried {
+    batch: Batch,
 }
 
 /// The parts of a run that are tried.
@@ -91,11 +118,13 @@ struct Trying<'a> {
     trainer: Trainer<'a>,
     model: &'a Model<'a>,
     step: u64,
+    /// Processes of this machine share its memory.
+    local: Local,
     /// Bytes of the device that other processes hold, if they are many.
     held_by_others: Option<u64>,
 }
 
-impl Trying<'_> {
+impl<'a> Trying<'a> {
     fn config(&self) -> &RunConfig {
         &self.loaded.config
     }
@@ -105,8 +134,38 @@ impl Trying<'_> {
         report: &mut DryRunReport,
         train_set: &Arc<Dataset>,
         val_set: Option<&Arc<Dataset>>,
-        options: DryRunOptions,
+        (options, ranks): (DryRunOptions, &'a Ranks),
     ) -> Result<()> {
+        let tried = ranks.agree(self.on_its_own(report, train_set, val_set, options))?;
+        let alone = Alone { fits: report.fits, seconds: report.step.map(|step| step.seconds) };
+        if ranks.is_alone() {
+            return Ok(());
+        }
+        let batch = tried.map(|tried| tried.batch);
+        let timed = self.together(ranks, alone, |trying| {
+            let batch = batch.as_ref().context("nothing was tried")?;
+            trying.timed_steps(batch, options.steps)
+        })?;
+        let peak = Meter::new(self.model.device()).peaks().0;
+        let peaks = ranks.tell(peak)?;
+        if let Some((timing, together)) = timed {
+            let images =
+                self.config().train.accumulate_batches * self.config().loader.batch_size as u64;
+            let images_per_second = images as f64 / timing.seconds;
+            report.step = Some(Timing { images_per_second, ..timing });
+            report.together = Some(Together { peak_bytes: peaks, ..together });
+        }
+        Ok(())
+    }
+
+    /// Without other processes; returns what was tried if it fits.
+    fn on_its_own(
+        &mut self,
+        report: &mut DryRunReport,
+        train_set: &Arc<Dataset>,
+        val_set: Option<&Arc<Dataset>>,
+        options: DryRunOptions,
+    ) -> Result<Option<Tried>> {
         let (largest, batch) = self.largest_batch(train_set)?;
         report.describe_batch(largest, &batch);
         let meter = Meter::new(self.model.device());
@@ -114,14 +173,14 @@ impl Trying<'_> {
         self.held_by_others = meter.held_by_others();
         let one = self.peak_of_one_image(&meter, &batch)?;
         if !self.expected_to_fit(report, (&meter, one), &batch, options)? {
-            return Ok(());
+            return Ok(None);
         }
         match self.timed_steps(&batch, options.steps) {
             Ok(timing) => report.step = Some(timing),
             Err(error) if is_out_of_memory(&error) => {
                 drop(batch);
                 self.does_not_fit(report, train_set)?;
-                return Ok(());
+                return Ok(None);
             }
             Err(error) => return Err(error),
         }
@@ -144,7 +203,18 @@ impl Trying<'_> {
         }
         // Last: the memory that it leaves to the allocator would hide what a step takes.
         report.loading = Some(self.load(train_set)?);
-        Ok(())
+        Ok(Some(Tried { batch }))
+    }
+
+    /// From now on, steps add up the gradients of all processes; returns the size of each part.
+    fn share_gradients(&mut self, ranks: &'a Ranks) -> Result<Vec<usize>> {
+        ranks.agree(ranks.connect(self.model.device()))?;
+        let bucket_bytes = self.config().parallel.bucket_mib << 20;
+        let trained = groups::trainable(&self.model.vs);
+        let gradients = Gradients::new(ranks, trained, bucket_bytes, StopFlag::default())?;
+        let sizes = gradients.as_ref().map(Gradients::bucket_bytes).unwrap_or_default();
+        self.trainer.set_shared(gradients);
+        Ok(sizes)
     }
 
     /// The largest batch of training, prepared as training pads it but not augmented.
@@ -224,7 +294,10 @@ impl Trying<'_> {
         batch: &Batch,
         options: DryRunOptions,
     ) -> Result<bool> {
-        let available = meter.available();
+        let available = meter.available().map(|available| match self.model.device() {
+            Device::Cpu => available / self.local.world_size as u64,
+            _ => available,
+        });
         report.memory.available_bytes = available;
         let (Some(one), Some(available), Device::Cpu) = (one, available, self.model.device())
         else {

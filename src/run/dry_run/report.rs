@@ -6,6 +6,7 @@ use serde::Serialize;
 use sonotune_base::words::{abbreviated, bytes, duration, listed};
 
 use super::super::{largest_batch::LargestBatch, trial::EvaluatedBatch};
+use super::Together;
 use crate::config::RunConfig;
 use sonotune_engine::batch::Batch;
 
@@ -26,7 +27,10 @@ pub struct DryRunReport {
     pub parameters: usize,
     pub trainable: usize,
     pub batch: Option<TriedBatch>,
+    /// With several processes, of all of them together.
     pub step: Option<Timing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub together: Option<Together>,
     pub evaluation: Option<EvaluatedBatch>,
     pub loading: Option<Loading>,
     pub memory: Memory,
@@ -106,6 +110,7 @@ impl DryRunReport {
             trainable: 0,
             batch: None,
             step: None,
+            together: None,
             evaluation: None,
             loading: None,
             memory: Memory::default(),
@@ -143,7 +148,10 @@ impl DryRunReport {
         }
         let Some(step) = self.step else { return };
         let images = accumulated as f64 * config.loader.batch_size as f64;
-        let loading = self.loading.map_or(0.0, |loading| images / loading.images_per_second);
+        // Each process loads its part, on its own share of the processors.
+        let parts = self.together.as_ref().map_or(1.0, |together| together.world_size as f64);
+        let loading =
+            self.loading.map_or(0.0, |loading| images / parts / loading.images_per_second);
         self.loader_keeps_up = self.loading.map(|_| loading <= step.seconds);
         let evaluation = self.evaluation.as_ref().map_or(0.0, |e| e.seconds * e.num_batches as f64);
         self.total_seconds = Some(
@@ -182,6 +190,9 @@ impl DryRunReport {
                 duration(step.seconds),
                 step.images_per_second
             )?;
+        }
+        for line in self.together.iter().flat_map(Together::lines) {
+            writeln!(f, "{line}")?;
         }
         if let Some(loading) = self.loading {
             write!(f, "loader: {:.1} images/s", loading.images_per_second)?;

@@ -163,7 +163,7 @@ impl ProcessGroup {
         self.handle
     }
 
-    /// Of this process, from 0.
+    /// Number of this process, from 0.
     #[must_use]
     pub fn rank(&self) -> usize {
         self.rank

@@ -1,6 +1,6 @@
 //! NCCL at run time: a library of its own, which needs libtorch's CUDA half.
 
-use std::{path::Path, sync::OnceLock};
+use std::{path::PathBuf, sync::OnceLock};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
@@ -21,12 +21,17 @@ pub(super) fn backend() -> Result<Backend, ShimError> {
 
 fn open() -> Result<Backend, String> {
     let mut failures = Vec::new();
-    // A bundle brings it, on the library path; tests put another one there.
-    let built = BUILT.filter(|path| Path::new(path).exists());
-    for path in [Some(NAME), built].into_iter().flatten() {
+    // Tests put another one on the library path; a bundle brings it beside the program.
+    let program = std::env::current_exe().ok();
+    let beside = program.and_then(|program| Some(program.parent()?.join(NAME)));
+    let built = BUILT.map(PathBuf::from);
+    let there = [beside, built].into_iter().flatten().filter(|path| path.exists());
+    for path in std::iter::once(PathBuf::from(NAME)).chain(there) {
         // SAFETY: the project's own library, of this interface. It has no initialisers of its own.
-        match unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) } {
-            Ok(library) => return function(library).map_err(|error| format!("{path}: {error}")),
+        match unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) } {
+            Ok(library) => {
+                return function(library).map_err(|error| format!("{}: {error}", path.display()));
+            }
             Err(error) => failures.push(error.to_string()),
         }
     }

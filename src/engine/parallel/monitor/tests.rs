@@ -54,9 +54,9 @@ impl Host {
             world_size,
             timeout: TIMEOUT,
             store: host,
-            report: Box::new(move |text| drop(report.send(text.to_owned()))),
+            report: Box::new(move |text| report.send(text.to_owned()).unwrap_or_default()),
         };
-        let end = Box::new(move |code| drop(end.send(code)));
+        let end = Box::new(move |code| end.send(code).unwrap_or_default());
         let monitor = Monitor::start_with(&of_start(&store, 0), watching, FAST, end).unwrap();
         Process { monitor, reports, ends }
     }
@@ -110,7 +110,7 @@ fn an_error_that_nobody_caused_is_left_alone() {
     // Both are seen before the first asks.
     thread::sleep(4 * FAST.beat);
     assert_eq!(processes[0].explained(), ("connection closed by peer".to_owned(), 1));
-    processes.map(|process| process.monitor.finish());
+    processes.iter().for_each(|process| process.monitor.finish());
 }
 
 #[test]
