@@ -230,6 +230,24 @@ fn the_task_is_short_and_trains_scores_and_predicts() {
 }
 
 #[test]
+fn the_task_computes_the_same_losses_on_two_processes() {
+    let own = Crate::get();
+    let losses = |run: &str, more: &[&str]| {
+        let run_dir = format!("run_dir=runs/{run}");
+        // Two processes cannot divide five images evenly.
+        let all = ["precision=fp64", "loader.batch_size=5", "train.max_steps=6"];
+        let log = ["logging.every_steps=1", &run_dir];
+        own.train("regression.toml", &[&all[..], &log, more].concat()).1
+    };
+    let (one, two) = (losses("one", &[]), losses("two", &["--processes", "2"]));
+    assert_eq!(one.len(), 6);
+    assert!(own.path("runs/two/ranks/rank-1.log").exists());
+    for (one, two) in one.iter().zip(two) {
+        assert!((one - two).abs() <= 1e-10 * one, "{one} {two}");
+    }
+}
+
+#[test]
 fn the_dataset_and_the_backbone_train() {
     let own = Crate::get();
     let (table, losses) = own.train("table.toml", &["train.max_steps=30", "logging.every_steps=1"]);

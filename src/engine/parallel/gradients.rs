@@ -67,6 +67,14 @@ impl<'a> Gradients<'a> {
         self.reducer.buckets().iter().map(|bucket| bucket.bytes).collect()
     }
 
+    /// The parameters of each bucket, in that order.
+    #[must_use]
+    pub fn buckets(&self) -> Vec<Vec<Tensor>> {
+        let of = |index: &usize| self.parameters[*index].shallow_clone();
+        let buckets = self.reducer.buckets().into_iter();
+        buckets.map(|bucket| bucket.parameters.iter().map(of).collect()).collect()
+    }
+
     /// Whether a process of the group had been asked to stop at the end of the last step.
     #[must_use]
     pub fn is_stop_agreed(&self) -> bool {

@@ -19,6 +19,7 @@ use crate::{
 mod gpu;
 mod measurement;
 mod report;
+mod scaling;
 
 use measurement::{Case, Measurement};
 
@@ -47,11 +48,14 @@ pub(crate) struct BenchArgs {
 enum Which {
     /// The bench of a GPU: make a bundle that holds it and run it, or say how to on another machine.
     Gpu(gpu::GpuArgs),
+    /// What many GPUs would make of a training step, on paper, from measured buckets of gradients.
+    Scaling(scaling::ScalingArgs),
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     match &args.which {
         Some(Which::Gpu(args)) => gpu::run(args),
+        Some(Which::Scaling(args)) => scaling::run(args),
         None => in_turns(args),
     }
 }

@@ -133,6 +133,30 @@ fn the_paper_s_settings_are_the_paper_s() {
     }
 }
 
+/// The paper trained on US-43d with eight images on each of four GPUs.
+#[test]
+fn a_step_on_us43d_sees_the_paper_s_images_however_they_are_divided() {
+    let configs = run_configs().into_iter().filter(|path| path.starts_with("configs/us43d"));
+    let configs: Vec<_> = configs.collect();
+    assert!(configs.len() >= 7, "{configs:?}");
+    for path in configs {
+        let config = load(&path).config;
+        let images = config.loader.batch_size as u64 * config.train.accumulate_batches;
+        assert_eq!((images, config.train.max_steps), (32, 30_000), "{}", path.display());
+        let at_once = config.evaluation.batch_size.unwrap_or(config.loader.batch_size);
+        assert!(at_once <= 8, "{}: {at_once} images are evaluated at once", path.display());
+    }
+    // As the header says for one GPU.
+    let path = root().join("configs/us43d/ultrasam.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let command = "#   sonotune train configs/us43d/ultrasam.toml loader.batch_size=8 ";
+    let (_, overrides) = text.split_once(command).unwrap();
+    let accumulate = overrides.lines().next().unwrap().to_owned();
+    let loaded = config::load(&path, &["loader.batch_size=8".into(), accumulate]).unwrap();
+    let config = loaded.config;
+    assert_eq!((config.loader.batch_size, config.train.accumulate_batches), (8, 4));
+}
+
 /// Sections of the document by the `type` their heading names.
 fn sections(text: &str) -> Vec<(Option<String>, String)> {
     let mut sections = vec![(None, String::new())];
