@@ -9,7 +9,6 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     backbone::{Backbone, BackboneSpec},
     device::{Place, Precision},
-    loader::Share,
     nn::{at_least_float, wide_kind},
     pixels::RawPixels,
     upload,
@@ -95,12 +94,6 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// The part of a batch of `size` images that `share` leaves to others, without counts.
-    pub(crate) fn of(share: &Share, size: usize) -> Self {
-        let own = share.own(size);
-        Self { before: vec![Vec::new(); own.start], after: vec![Vec::new(); size - own.end] }
-    }
-
     /// Place in the whole batch of the first image that is here.
     #[must_use]
     pub fn first_image(&self) -> usize {

@@ -18,7 +18,8 @@ use sonotune_engine::{
 };
 use sonotune_engine::{
     device::{Place, Precision},
-    loader::{LoadPlan, Share},
+    loader::LoadPlan,
+    parallel::Share,
 };
 use sonotune_run_folder::RunFiles;
 use sonotune_weights as weights;

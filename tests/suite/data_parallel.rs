@@ -177,7 +177,7 @@ fn classification_is_the_same_training_for_any_number_of_processes() {
 #[test]
 fn instance_segmentation_is_the_same_training_for_any_number_of_processes() {
     // With AdamW, rounding would move the many biases before a normalisation.
-    let more = "optimizer = { algorithm = \"sgd\", momentum = 0.9, lr = 1e-2 }";
+    let more = "optimizer = { type = \"sgd\", momentum = 0.9, lr = 1e-2 }";
     assert_same_training(MASK2FORMER, &format!("preprocess.pad_to = \"multiple\"\n{more}"));
 }
 
@@ -244,7 +244,7 @@ fn scores_and_predictions_are_the_same_for_any_number_of_processes() {
         assert_eq!(scores[0]["skipped"].as_array().unwrap().len(), 1);
         assert!(scores[0] == scores[1] && scores[0] == scores[2], "{scores:#?}");
 
-        let images = lab.folder.path().join("data/images").display().to_string();
+        let images = lab.folder.path().join("data").display().to_string();
         let prompts = data.file("test").display().to_string();
         let outputs = [1, 3].map(|processes| {
             let out = lab.run_dir(&format!("out-{processes}"));

@@ -10,6 +10,7 @@ mod checkpoints;
 mod compare;
 mod config;
 mod convert_interrupted;
+mod cuda_parallel;
 mod cuda_planted;
 mod cuda_refused;
 mod cuda_runs;

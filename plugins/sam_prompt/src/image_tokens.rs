@@ -92,7 +92,7 @@ impl ImageTokens<'_> {
 
 #[cfg(test)]
 mod tests {
-    use sonotune_engine::{nn::Rows, prelude::*};
+    use sonotune_engine::prelude::*;
 
     use super::*;
 

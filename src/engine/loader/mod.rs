@@ -26,7 +26,6 @@ pub use crate::pixels::Pixels;
 pub use bad::{BadImage, Skipped};
 pub use config::{BadImages, LoaderConfig};
 pub use prepare::{check_size, evaluation_target};
-pub use share::{Exchange, Share};
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -42,6 +41,7 @@ use crate::loader::{
 use crate::{
     batch::{Batch, Preparation},
     embedding_cache::Embeddings,
+    parallel::Share,
 };
 use sonotune_base::{
     Error,

@@ -6,13 +6,14 @@ use anyhow::{Context, Result};
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    Exchange, LoadPlan,
+    LoadPlan,
     buffers::{self, Buffers},
     target::target,
 };
 use crate::{
     batch::{Batch, Target},
     embedding_cache::is_channels_last,
+    parallel::Exchange,
     pixels::{Pixels, RawPixels},
 };
 use sonotune_base::{Error, image_io, panics::caught};

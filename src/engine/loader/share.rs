@@ -1,59 +1,17 @@
 //! A batch that several processes share: each prepares its images, and all learn what depends on the
 //! others' (padding, numbers of objects, images that cannot be used), in the worker threads, ahead of the step.
 
-use std::{
-    fmt::Debug,
-    ops::Range,
-    sync::{Arc, Condvar, Mutex, PoisonError},
-};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::bad::{BadImage, Filled, Skipped};
-use crate::{batch::Elsewhere, parallel::Fault};
+use crate::{
+    batch::Elsewhere,
+    parallel::{Exchange, Fault, Share},
+};
 use sonotune_dataset::Dataset;
-
-/// The part of each batch that a process prepares.
-#[derive(Debug, Clone)]
-pub struct Share {
-    pub rank: usize,
-    pub world_size: usize,
-    /// Processes on this machine, which share its processors.
-    pub local_world_size: usize,
-    /// How the processes tell each other about a batch of training; `None` for one process.
-    pub exchange: Option<Arc<dyn Exchange>>,
-}
-
-impl Default for Share {
-    /// One process has it all.
-    fn default() -> Self {
-        Self { rank: 0, world_size: 1, local_world_size: 1, exchange: None }
-    }
-}
-
-impl Share {
-    /// The images of a batch of `size` that rank `rank` has, as even as may be.
-    #[must_use]
-    pub fn of_rank(&self, rank: usize, size: usize) -> Range<usize> {
-        rank * size / self.world_size..(rank + 1) * size / self.world_size
-    }
-
-    /// The images of a batch of `size` that this process has.
-    #[must_use]
-    pub fn own(&self, size: usize) -> Range<usize> {
-        self.of_rank(self.rank, size)
-    }
-}
-
-/// A way for the processes of a group to tell each other something.
-pub trait Exchange: Debug + Send + Sync {
-    /// What each process gives, by rank. All must call it equally often.
-    ///
-    /// # Errors
-    /// If a process has ended, or does not answer in time.
-    fn all_gather(&self, mine: &[u8]) -> Result<Vec<Vec<u8>>>;
-}
 
 /// Lets threads pass in the order of steps.
 #[derive(Debug, Default)]
@@ -116,6 +74,12 @@ pub(super) struct Found {
     pub(super) size: (usize, usize),
     /// Whether each place of the batch has an image.
     pub(super) is_complete: bool,
+}
+
+/// The part of a batch of `size` images that `share` leaves to others, without counts.
+pub(super) fn elsewhere(share: &Share, size: usize) -> Elsewhere {
+    let own = share.own(size);
+    Elsewhere { before: vec![Vec::new(); own.start], after: vec![Vec::new(); size - own.end] }
 }
 
 /// One process's view of the batches it shares.
@@ -183,20 +147,6 @@ impl Sharing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shares_are_as_even_as_may_be_and_leave_nothing_out() {
-        for (size, world_size, expected) in [
-            (8, 2, vec![0..4, 4..8]),
-            (4, 3, vec![0..1, 1..2, 2..4]),
-            (7, 4, vec![0..1, 1..3, 3..5, 5..7]),
-            (2, 3, vec![0..0, 0..1, 1..2]),
-        ] {
-            let share = Share { world_size, ..Share::default() };
-            let shares: Vec<_> = (0..world_size).map(|rank| share.of_rank(rank, size)).collect();
-            assert_eq!(shares, expected);
-        }
-    }
 
     #[test]
     fn turns_come_in_order() {

@@ -15,9 +15,9 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::{
     bad::{BadImage, Filled, Place, fill},
     prepare::{Plan, Prepared, assemble, complete, largest, stacked},
-    share::{Sharing, Turns},
+    share::{Sharing, Turns, elsewhere},
 };
-use crate::batch::{Batch, Elsewhere};
+use crate::batch::Batch;
 use sonotune_base::panics::catching;
 use sonotune_dataset::Dataset;
 
@@ -243,7 +243,7 @@ fn finish_shared(
     }
     let batch = catching(assembling, || stacked(plan, images, *seed, largest));
     let (batch, elsewhere) = match plan.preparation.as_ref().filter(|_| plan.train) {
-        None => (batch?, Elsewhere::of(&plan.share, plan.loader.batch_size)),
+        None => (batch?, elsewhere(&plan.share, plan.loader.batch_size)),
         Some(preparation) => {
             let counts = batch.as_ref().map_err(|error| anyhow!("{error:#}"));
             let counts =

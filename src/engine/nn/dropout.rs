@@ -14,7 +14,6 @@ pub struct Rows {
 ///
 /// With several processes each draws for the rows of all, as one process would, and takes its own. All must
 /// make the same calls in the same order.
-#[must_use]
 pub fn dropout(x: &Tensor, p: f64, rows: Rows) -> Tensor {
     if rows == Rows::default() {
         return x.dropout(p, true);

@@ -98,7 +98,7 @@ impl<'a> Gradients<'a> {
             let factor = factors.get(i).to_kind(loss.value.kind());
             let term = &loss.value * factor * loss.weight;
             total = Some(total.map_or_else(|| term.shallow_clone(), |total| total + &term));
-            sum = sum + means.get(i) * loss.weight;
+            sum += means.get(i) * loss.weight;
             losses.push((loss.name.clone(), means.get(i)));
         }
         losses.insert(0, ("loss".to_owned(), sum));

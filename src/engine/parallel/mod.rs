@@ -15,6 +15,7 @@ mod fault;
 mod gradients;
 pub mod monitor;
 mod ranks;
+mod share;
 
 pub use config::ParallelConfig;
 pub use fault::Fault;
@@ -22,3 +23,4 @@ pub(crate) use gradients::Combined;
 pub use gradients::Gradients;
 pub use monitor::Phase;
 pub use ranks::Ranks;
+pub use share::{Exchange, Share};

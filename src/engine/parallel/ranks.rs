@@ -10,13 +10,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    Fault, ParallelConfig,
+    Exchange, Fault, ParallelConfig, Share,
     monitor::{Monitor, Phase, Watching, of_start},
 };
-use crate::{
-    device::Local,
-    loader::{Exchange, Share},
-};
+use crate::device::Local;
 use sonotune_base::{
     Error, ErrorKind,
     error::kind,
@@ -274,7 +271,7 @@ impl Ranks {
         }
     }
 
-    /// Waits for all processes; an error of any is the error of all. Of several, that of the lowest rank.
+    /// Waits for all processes; an error of any is the error of all: if several have one, that of the lowest rank.
     ///
     /// # Errors
     /// The error of `result`, or that of another process, with its rank in front.

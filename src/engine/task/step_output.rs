@@ -45,7 +45,7 @@ pub struct Scalar {
 pub enum Over {
     /// The images of the batch.
     Images,
-    /// So many things, such as objects or pixels. If there are none, the value must be finite, such as 0.
+    /// This number of things, such as objects or pixels. If there are none, the value must be finite, such as 0.
     Count(f64),
     /// Things of different weights, which add up to this, 0-d.
     Weights(Tensor),
