@@ -179,7 +179,7 @@ fn learnable(target: &Target) -> Result<Vec<i64>> {
 
 /// What the limit leaves.
 struct Kept {
-    /// Of each image here.
+    /// The objects of each image here.
     kept: Vec<Vec<i64>>,
     /// Those with pixels that other processes have.
     rows: Rows,

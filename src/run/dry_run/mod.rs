@@ -48,7 +48,7 @@ pub struct DryRunOptions {
     pub anyway: bool,
 }
 
-/// Builds everything for the run that `loaded` describes, and runs its largest batch. Of several processes,
+/// Builds everything for the run that `loaded` describes, and runs its largest batch. If there are several processes,
 /// each runs its part of it: on its own first, then together with the others.
 ///
 /// # Errors
