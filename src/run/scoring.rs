@@ -97,7 +97,11 @@ pub(super) fn score(
             // The others know already.
             Err(Agreed(error)) => Err(error),
             // What scoring found belongs to an earlier batch than what prediction did.
-            Ok(outcome) => ranks.agree(scored.and_then(|s| outcome.map(|()| s)).and_then(finish)),
+            Ok(outcome) => {
+                let report = scored.and_then(|s| outcome.map(|()| s)).and_then(finish);
+                ranks.wait_for_first()?;
+                ranks.agree(report)
+            }
         }
     })?;
     let notes = dataset.notes.iter().map(|note| ("dataset".to_owned(), note.clone()));
@@ -188,6 +192,8 @@ impl Pass<'_> {
             sent.skipped = own.batches.newly_skipped().iter().map(Skipped::from).collect();
             self.ranks.gather(sent.to_bytes()?)?;
         }
+        // Scores of a large split may take rank 0 longer than anybody waits in an exchange.
+        self.ranks.wait_for_first()?;
         self.ranks.agree(Ok(()))
     }
 

@@ -15,6 +15,7 @@ mod fault;
 mod gradients;
 pub mod monitor;
 mod ranks;
+mod same;
 mod share;
 
 pub use config::ParallelConfig;

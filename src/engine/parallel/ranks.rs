@@ -1,13 +1,17 @@
 //! A process's place in its group, and how the group agrees.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow};
 use serde::{Serialize, de::DeserializeOwned};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::{
     Exchange, Fault, ParallelConfig, Share,
@@ -15,7 +19,7 @@ use super::{
 };
 use crate::device::Local;
 use sonotune_base::{
-    Error, ErrorKind,
+    ErrorKind,
     error::kind,
     launch::{Launch, StoreHost},
 };
@@ -45,6 +49,8 @@ struct Group {
     store: Store,
     timeout: Duration,
     monitor: Monitor,
+    /// How often the others have waited for rank 0 alone.
+    waits_for_first: AtomicU64,
 }
 
 /// A group of its own, since loaders run ahead of the steps.
@@ -98,9 +104,19 @@ impl Ranks {
             gloo("host").and_then(|host| Ok((host, Arc::new(LoaderGroup(gloo("loader")?)))));
         let (host, loader) =
             joined.map_err(|error| told(rank, &monitor, monitor.explain(error)))?;
-        let gradients = OnceLock::new();
-        let group =
-            Group { rank, world_size, local, host, loader, gradients, store, timeout, monitor };
+        let (gradients, waits_for_first) = (OnceLock::new(), AtomicU64::new(0));
+        let group = Group {
+            rank,
+            world_size,
+            local,
+            host,
+            loader,
+            gradients,
+            store,
+            timeout,
+            monitor,
+            waits_for_first,
+        };
         Ok(Self { group: Some(group) })
     }
 
@@ -286,43 +302,26 @@ impl Ranks {
         }
     }
 
-    /// Requires that all processes found the same, such as the hash of a file; `what` names it.
+    /// Has the others wait until rank 0 comes here as well, however long it works on its own, such as to score a
+    /// split: no timeout ends this, only the end of a process.
     ///
     /// # Errors
-    /// Of kind config; says which rank found what.
-    pub fn require_same(&self, what: &str, mine: &str) -> Result<()> {
-        let all = self.tell(mine.to_owned())?;
-        let Some(other) = all.iter().position(|said| *said != all[0]) else { return Ok(()) };
-        let short = |text: &str| text.chars().take(300).collect::<String>();
-        Err(Error::config(format!(
-            "the processes of this run differ in the {what}: rank 0 has {}, rank {other} has {}. All must \
-             run the same program on the same files",
-            short(&all[0]),
-            short(&all[other])
-        ))
-        .into())
-    }
-
-    /// The same for a list too long to show: names the first line that differs.
-    ///
-    /// # Errors
-    /// Same errors as [`require_same`](Self::require_same).
-    pub fn require_same_lines(&self, what: &str, mine: &[String]) -> Result<()> {
-        let first = self.from_first(self.is_first().then(|| mine.to_vec()))?;
-        let differs = first.iter().zip(mine).find(|(first, mine)| first != mine);
-        let found = match differs {
-            Some((first, mine)) => {
-                Err(format!("rank 0 has {first}, rank {} has {mine}", self.rank()))
+    /// If the store does not answer.
+    pub fn wait_for_first(&self) -> Result<()> {
+        const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+        let Some(Group { rank, store, waits_for_first, .. }) = &self.group else { return Ok(()) };
+        let key = format!("first/{}", waits_for_first.fetch_add(1, Ordering::Relaxed));
+        if *rank == 0 {
+            return self.waiting(|| store.set(&key, b"here"));
+        }
+        self.waiting(|| {
+            let mut pause = Duration::from_millis(1);
+            while store.try_get(&key)?.is_none() {
+                thread::sleep(pause);
+                pause = (2 * pause).min(LONGEST_PAUSE);
             }
-            None if first.len() != mine.len() => {
-                Err(format!("rank 0 has {}, rank {} has {}", first.len(), self.rank(), mine.len()))
-            }
-            None => Ok(()),
-        };
-        self.agree(found.map_err(|differs| {
-            Error::config(format!("the processes of this run differ in the {what}: {differs}"))
-                .into()
-        }))
+            Ok(())
+        })
     }
 
     /// For each place, whether any process has something other than 0 there.
@@ -352,18 +351,6 @@ impl Ranks {
     pub fn broadcast(&self, tensors: &[Tensor]) -> Result<()> {
         let Some(gradients) = self.of_gradients() else { return Ok(()) };
         self.waiting(|| gradients.broadcast(tensors, 0))
-    }
-
-    /// A number that is the same for equal `tensors`, to notice when processes have drifted apart.
-    ///
-    /// # Errors
-    /// Propagates errors from libtorch.
-    pub fn fingerprint(tensors: &[Tensor]) -> Result<f64> {
-        let sums: Vec<Tensor> = tensors
-            .iter()
-            .map(|t| Ok(t.f_detach()?.f_sum(Kind::Double)?))
-            .collect::<Result<_>>()?;
-        Ok(Tensor::f_stack(&sums, 0)?.f_sum(Kind::Double)?.f_double_value(&[])?)
     }
 }
 
