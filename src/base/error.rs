@@ -128,6 +128,15 @@ pub fn kind(error: &anyhow::Error) -> Option<ErrorKind> {
     }
 }
 
+/// The error of another process, which ends with `code`: of the same kind, if it has one.
+#[must_use]
+pub fn of_exit_code(code: u8, message: String) -> anyhow::Error {
+    match ErrorKind::of_exit_code(code) {
+        Some(kind) => Error::of_kind(kind, message).into(),
+        None => anyhow::anyhow!(message),
+    }
+}
+
 /// Exit code of a failed command: the code of its [`kind`], else 1.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {

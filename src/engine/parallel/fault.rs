@@ -1,9 +1,8 @@
 //! An error of one process, as the others report it.
 
-use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 
-use sonotune_base::{Error, ErrorKind, error::exit_code};
+use sonotune_base::error::{exit_code, of_exit_code};
 
 /// What went wrong, and in which process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,18 +23,16 @@ impl Fault {
     /// The same error in another process: of the same kind, with the rank in front.
     #[must_use]
     pub fn error(&self) -> anyhow::Error {
-        let message = format!("rank {}: {}", self.rank, self.message);
-        match ErrorKind::of_exit_code(self.exit_code) {
-            Some(kind) => Error::of_kind(kind, message).into(),
-            None => anyhow!(message),
-        }
+        of_exit_code(self.exit_code, format!("rank {}: {}", self.rank, self.message))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
+    use sonotune_base::{Error, ErrorKind, error::kind};
+
     use super::*;
-    use sonotune_base::error::kind;
 
     #[test]
     fn the_kind_travels_with_the_message() {

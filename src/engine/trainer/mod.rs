@@ -11,7 +11,7 @@ mod config;
 mod early_stopping;
 mod finite;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use sonotune_shim::CudnnBenchmark;
 use tch::{Device, Kind, Tensor};
 
@@ -247,15 +247,13 @@ impl<'a> Trainer<'a> {
 
     /// The loss to differentiate, and the values to log, of all processes.
     fn combine(&mut self, output: StepOutput, images: usize) -> Result<Combined> {
-        let total = total_loss(&output)?;
-        match &mut self.shared {
-            Some(shared) => shared.combine(&output, images),
-            None => Ok(Combined {
-                losses: named_losses(&total, &output),
-                total,
-                scalars: named_scalars(output.scalars),
-            }),
+        check_losses(&output)?;
+        if let Some(shared) = &mut self.shared {
+            return shared.combine(&output, images);
         }
+        let total = total_loss(&output)?;
+        let losses = named_losses(&total, &output);
+        Ok(Combined { total, losses, scalars: named_scalars(output.scalars) })
     }
 
     fn forward(&self, batch: &Batch) -> Result<StepOutput> {
@@ -270,8 +268,13 @@ fn panicked(step: u64, batch: &Batch) -> String {
     format!("step {step}: the task panicked on the images {}", images.join(", "))
 }
 
-/// The weighted sum, after checking each term: what is wrong here is a bug in the task's code.
-fn total_loss(output: &StepOutput) -> Result<Tensor> {
+/// What is wrong here is a bug in the task's code.
+fn check_losses(output: &StepOutput) -> Result<()> {
+    anyhow::ensure!(
+        !output.losses.is_empty(),
+        "the task gave no loss: `train_step` must return at least one, such as \
+         `StepOutput::loss(\"loss\", value)`"
+    );
     for Loss { name, value, .. } in &output.losses {
         anyhow::ensure!(
             value.dim() == 0,
@@ -286,19 +289,18 @@ fn total_loss(output: &StepOutput) -> Result<Tensor> {
         );
     }
     anyhow::ensure!(
-        output.losses.is_empty()
-            || !output.has_something_to_learn()
+        !output.has_something_to_learn()
             || output.losses.iter().any(|loss| loss.value.requires_grad()),
         "no loss of the task depends on a variable that trains; computed under `no_grad`, from a \
          detached tensor, or is everything frozen?"
     );
+    Ok(())
+}
+
+/// The weighted sum of the terms, which are not none.
+fn total_loss(output: &StepOutput) -> Result<Tensor> {
     let terms = output.losses.iter().map(|loss| &loss.value * loss.weight);
-    terms.reduce(|sum, term| sum + term).ok_or_else(|| {
-        anyhow::anyhow!(
-            "the task gave no loss: `train_step` must return at least one, such as \
-             `StepOutput::loss(\"loss\", value)`"
-        )
-    })
+    terms.reduce(|sum, term| sum + term).context("a loss without terms")
 }
 
 fn named_losses(total: &Tensor, output: &StepOutput) -> Vec<(String, Tensor)> {

@@ -2,10 +2,13 @@
 
 use std::{fmt, time::Duration};
 
-use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 
-use sonotune_base::{Error, ErrorKind, error::exit_code, launch::StoreHost, words::duration};
+use sonotune_base::{
+    error::{exit_code, of_exit_code},
+    launch::StoreHost,
+    words::duration,
+};
 
 use super::Beat;
 
@@ -105,11 +108,7 @@ impl Failure {
     /// The same as an error of this process, of the kind of the original.
     #[must_use]
     pub fn into_error(self) -> anyhow::Error {
-        let cause = match ErrorKind::of_exit_code(self.exit_code) {
-            Some(kind) => Error::of_kind(kind, self.cause.clone()).into(),
-            None => anyhow!(self.cause.clone()),
-        };
-        cause.context(self)
+        of_exit_code(self.exit_code, self.cause.clone()).context(self)
     }
 
     /// What happened and why, in one line.
@@ -132,6 +131,8 @@ impl fmt::Display for Failure {
 
 #[cfg(test)]
 mod tests {
+    use sonotune_base::Error;
+
     use super::*;
 
     #[test]
