@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use sonotune_testing_models::{
     fp64::{Slope, assert_computes_in_fp64},
-    model::{Model, merged},
     objects::{disc, record},
 };
+
+use crate::mask2former::build;
 
 const SIDE: u32 = 64;
 
@@ -23,15 +24,7 @@ fn every_way_of_feeding_a_backbone_computes_in_fp64() {
 #[track_caller]
 fn check(backbone: Value, extra: Value) {
     let folder = tempfile::tempdir().unwrap();
-    let task = json!({
-        "type": "mask2former",
-        "num_queries": 8, "feat_channels": 32, "num_heads": 4,
-        "pixel_decoder": { "num_layers": 1, "feedforward_channels": 32 },
-        "transformer_decoder": { "num_layers": 3, "feedforward_channels": 32 },
-        "training": { "num_points": 64 },
-    });
-    let names = ["benign", "malignant"];
-    let mut model = Model::build(backbone, merged(task, extra), &names, SIDE).unwrap();
+    let mut model = build(backbone, extra).unwrap();
     let of = |name: &str, objects| record(folder.path(), name, SIDE, objects);
     let records =
         [of("a.png", vec![disc((30, 40), 12, SIDE), disc((12, 10), 7, SIDE)]), of("b.png", vec![])];

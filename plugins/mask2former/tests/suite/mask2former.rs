@@ -31,7 +31,7 @@ fn resnet() -> Value {
     json!({ "type": "resnet", "base_channels": 4, "norm_requires_grad": false })
 }
 
-fn build(backbone: Value, extra: Value) -> anyhow::Result<Model> {
+pub(crate) fn build(backbone: Value, extra: Value) -> anyhow::Result<Model> {
     manual_seed(7);
     let task = json!({
         "type": "mask2former",
