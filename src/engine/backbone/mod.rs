@@ -5,11 +5,14 @@ use std::{collections::BTreeMap, fmt::Debug};
 use anyhow::Result;
 use tch::{Tensor, nn};
 
+use sonotune_base::Error;
 use sonotune_dataset::InputSpec;
 
 mod freeze;
+pub mod peft;
 pub mod resnet;
 pub mod sam_vit;
+mod shared_block;
 
 pub use freeze::Freeze;
 
@@ -67,4 +70,9 @@ pub trait Backbone: Debug + Send {
     /// # Errors
     /// If the input size does not fit; says which sizes do.
     fn forward(&self, images: &Tensor, train: bool) -> Result<Vec<Tensor>>;
+}
+
+/// An error of kind config: options of a backbone that contradict each other.
+fn fault<T>(message: String) -> Result<T> {
+    Err(Error::config(message).into())
 }

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::nn;
 
 use super::encoder::ResNet;
-use crate::backbone::{Backbone, BackboneConfig, Freeze};
-use sonotune_base::Error;
+use crate::backbone::{Backbone, BackboneConfig, Freeze, fault};
 
 /// ResNet with frozen batch-norm statistics.
 ///
@@ -85,10 +84,6 @@ impl ResNetConfig {
         }
         Ok(plan)
     }
-}
-
-fn fault<T>(message: String) -> Result<T> {
-    Err(Error::config(message).into())
 }
 
 inventory::submit! {

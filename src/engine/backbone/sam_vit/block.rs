@@ -1,15 +1,13 @@
 //! One transformer block.
 
 use crate::nn::Dims;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use anyhow::Result;
 use tch::{Tensor, nn};
 
-use super::{
-    config::SamVitConfig,
+use super::{config::SamVitConfig, positions::resize_rel_pos};
+use crate::backbone::{
     peft::{Adapters, LoraConfig, LoraTarget},
-    positions::resize_rel_pos,
+    shared_block::{self, residual},
 };
 use crate::nn::{
     LayerNorm, Linear, Mlp,
@@ -62,9 +60,11 @@ impl Block {
         }
         self.adapters = config.adapter.as_ref().map(|config| Adapters::new(vs, config, embed_dim));
     }
+}
 
+impl shared_block::Block for Block {
     /// `[B, H, W, C]` to the same.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut attended = self.attn.forward(&self.norm1.forward(x))?;
         if let Some(adapters) = &self.adapters {
             attended = adapters.after_attention(attended);
@@ -78,47 +78,6 @@ impl Block {
         };
         Ok(residual(branch, &x))
     }
-}
-
-/// A block that backward can run again, and its variables.
-#[derive(Debug)]
-pub(super) struct SharedBlock {
-    block: Arc<Mutex<Block>>,
-    variables: Vec<Tensor>,
-}
-
-impl SharedBlock {
-    pub(super) fn new(block: Block, variables: Vec<Tensor>) -> Self {
-        Self { block: Arc::new(Mutex::new(block)), variables }
-    }
-
-    /// Whether any variable is trained. A frozen block keeps nothing for backward anyway.
-    pub(super) fn learns(&self) -> bool {
-        self.variables.iter().any(Tensor::requires_grad)
-    }
-
-    /// See [`Block::forward`].
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        lock(&self.block).forward(x)
-    }
-
-    /// Like [`forward`](Self::forward), but keeps only `x` for backward, which computes the rest again.
-    pub(super) fn forward_checkpointed(&self, x: &Tensor) -> Result<Tensor> {
-        let block = Arc::clone(&self.block);
-        let again = move |x: &Tensor| lock(&block).forward(x).map_err(|error| format!("{error:#}"));
-        Ok(sonotune_shim::checkpoint(x, again)?)
-    }
-}
-
-/// A forward changes nothing in a block, so a panic in one leaves it whole.
-fn lock(block: &Mutex<Block>) -> MutexGuard<'_, Block> {
-    block.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Adds in place to the branch's output, which nothing else needs (not even its backward). Under
-/// autocast the branch is 16-bit and the stream stays fp32.
-fn residual(mut branch: Tensor, x: &Tensor) -> Tensor {
-    if branch.kind() == x.kind() { branch.g_add_(x) } else { branch + x }
 }
 
 /// Multi-head attention with decomposed relative positions.

@@ -6,15 +6,14 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
-use super::{
-    encoder::ImageEncoder,
-    peft::{AdapterConfig, LoraConfig},
-};
+use super::encoder::ImageEncoder;
 use crate::{
-    backbone::{Backbone, BackboneConfig, Freeze},
+    backbone::{
+        Backbone, BackboneConfig, Freeze, fault,
+        peft::{self, AdapterConfig, LoraConfig},
+    },
     nn::attention::AttentionKernel,
 };
-use sonotune_base::Error;
 
 /// SAM's image encoder. Absent sizes come from `arch`.
 ///
@@ -193,7 +192,7 @@ impl SamVitConfig {
         if self.out_channels < 0 {
             return fault(format!("backbone.out_channels = {}: 0 or more", self.out_channels));
         }
-        self.check_additions(embed_dim)?;
+        peft::validate(&self.freeze, self.lora.as_ref(), self.adapter.as_ref(), embed_dim)?;
         Ok(Sizes {
             embed_dim,
             depth,
@@ -207,33 +206,6 @@ impl SamVitConfig {
             out_indices,
         })
     }
-}
-
-impl SamVitConfig {
-    fn check_additions(&self, embed_dim: i64) -> Result<()> {
-        if let Some(lora) = &self.lora {
-            lora.validate(embed_dim)?;
-        }
-        if let Some(adapter) = &self.adapter {
-            adapter.validate(embed_dim)?;
-        }
-        let added = match (&self.lora, &self.adapter) {
-            (Some(_), _) => "lora",
-            (_, Some(_)) => "adapter",
-            _ => return Ok(()),
-        };
-        // What was meant to train little would train every weight.
-        if self.freeze == Freeze::None {
-            return fault(format!(
-                "backbone.{added} is for a backbone whose own weights stay frozen, but freeze = \"none\" trains them all; set backbone.freeze = \"all\", or freeze = [] if both are to train"
-            ));
-        }
-        Ok(())
-    }
-}
-
-pub(super) fn fault<T>(message: String) -> Result<T> {
-    Err(Error::config(message).into())
 }
 
 inventory::submit! {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use tch::{Tensor, nn};
 
 use super::{
-    block::{Block, BlockSizes, SharedBlock},
+    block::{Block, BlockSizes},
     config::{SamVitConfig, Sizes},
     positions::resize_pos_embed,
 };
@@ -12,6 +12,7 @@ use crate::{
     backbone::{
         Backbone, BackboneSpec, Level,
         freeze::{Place, publish},
+        shared_block::SharedBlock,
     },
     nn::{LayerNorm2d, conv_default, kaiming_normal_fan_out, trunc_normal},
 };
@@ -24,7 +25,7 @@ pub(super) struct ImageEncoder {
     patch_embed: PatchEmbed,
     /// `[1, S, S, C]`.
     pos_embed: Tensor,
-    blocks: Vec<SharedBlock>,
+    blocks: Vec<SharedBlock<Block>>,
     activation_checkpointing: bool,
     neck: Option<Neck>,
     out_indices: Vec<usize>,

@@ -6,8 +6,6 @@
 mod block;
 mod config;
 mod encoder;
-mod peft;
 mod positions;
 
 pub use config::{Arch, SamVitConfig};
-pub use peft::{AdapterConfig, LoraConfig, LoraTarget};

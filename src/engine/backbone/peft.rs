@@ -9,7 +9,7 @@ use tch::{
     nn::{self, Init},
 };
 
-use super::config::fault;
+use super::{Freeze, fault};
 use crate::nn::{
     Linear, conv_default,
     lora::{self, LoraPart, LoraSize},
@@ -77,7 +77,7 @@ impl LoraConfig {
             .collect()
     }
 
-    pub(super) fn validate(&self, embed_dim: i64) -> Result<()> {
+    fn validate(&self, embed_dim: i64) -> Result<()> {
         if !(1..=embed_dim).contains(&self.rank) {
             return fault(format!(
                 "backbone.lora.rank = {}: expected 1 to embed_dim = {embed_dim}",
@@ -108,6 +108,37 @@ impl LoraConfig {
     }
 }
 
+/// Checks the `lora` and `adapter` keys of a backbone whose tokens have `embed_dim` channels.
+///
+/// # Errors
+/// When a value is out of range, or when the backbone's own weights would train as well although only the
+/// additions were meant to; names the key.
+pub(super) fn validate(
+    freeze: &Freeze,
+    lora: Option<&LoraConfig>,
+    adapter: Option<&AdapterConfig>,
+    embed_dim: i64,
+) -> Result<()> {
+    if let Some(lora) = lora {
+        lora.validate(embed_dim)?;
+    }
+    if let Some(adapter) = adapter {
+        adapter.validate(embed_dim)?;
+    }
+    let added = match (lora, adapter) {
+        (Some(_), _) => "lora",
+        (_, Some(_)) => "adapter",
+        _ => return Ok(()),
+    };
+    // What was meant to train little would train every weight.
+    if *freeze == Freeze::None {
+        return fault(format!(
+            "backbone.{added} is for a backbone whose own weights stay frozen, but freeze = \"none\" trains them all; set backbone.freeze = \"all\", or freeze = [] if both are to train"
+        ));
+    }
+    Ok(())
+}
+
 /// The `adapter` key: bottlenecks in every block (Wu et al. 2023, "Medical SAM Adapter").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -132,7 +163,7 @@ impl AdapterConfig {
         (embed_dim as f64 * self.ratio) as i64
     }
 
-    pub(super) fn validate(&self, embed_dim: i64) -> Result<()> {
+    fn validate(&self, embed_dim: i64) -> Result<()> {
         if !self.ratio.is_finite() || self.hidden_dim(embed_dim) < 1 {
             return fault(format!(
                 "backbone.adapter.ratio = {}: its share of embed_dim = {embed_dim} must be at least 1",
