@@ -90,7 +90,8 @@ impl Evaluator for InstanceEvaluator {
             false => Rle::union(&masks),
         };
         let found = all(shown().filter_map(|i| i.mask.clone()).collect())?;
-        let objects = target.objects.iter().zip(image.masks()).filter(|(object, _)| !object.is_crowd);
+        let objects =
+            target.objects.iter().zip(image.masks()).filter(|(object, _)| !object.is_crowd);
         let truth = all(objects.map(|(_, mask)| mask.clone()).collect())?;
         let overlap = overlap(&found, &truth, Spacing::default())?;
         let or_nan = |value: Option<f64>| value.unwrap_or(f64::NAN);
