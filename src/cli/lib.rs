@@ -62,6 +62,7 @@ mod list;
 mod predict;
 mod processes;
 mod report;
+mod study;
 mod train;
 mod waiting;
 mod weights;
@@ -80,6 +81,8 @@ enum Verb {
     Train(train::TrainArgs),
     /// Score a trained model on a split of its dataset.
     Eval(eval::EvalArgs),
+    /// Run a grid of models, strategies, seeds and folds, and say which is best, with intervals and tests.
+    Study(study::StudyArgs),
     /// Write the report of a run as one HTML page.
     Report(report::ReportArgs),
     /// Compare the scores of several runs in one table, averaged over seeds.
@@ -157,6 +160,7 @@ fn dispatch(verb: Verb) -> Result<()> {
     match verb {
         Verb::Train(args) => train::run(&args),
         Verb::Eval(args) => eval::run(&args),
+        Verb::Study(args) => study::run(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Compare(args) => compare::run(&args),
         Verb::CocoEval(args) => coco_eval::run(&args),

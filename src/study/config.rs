@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sonotune_config::{Problem, Schema};
 use sonotune_curation::split::{By, Copies, Official};
+use sonotune_statistics::bootstrap::Method;
 
 use crate::cells::slug;
 
@@ -185,20 +186,36 @@ impl Default for StatisticsConfig {
             metric: None,
             level: 0.95,
             resamples: 2000,
-            interval: IntervalMethod::Bca,
+            interval: IntervalMethod::default(),
             seed: 0,
             subgroups: Vec::new(),
         }
     }
 }
 
-/// How the interval is taken from the bootstrap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How the interval is taken from the bootstrap; docs/statistics.md says which one covers what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IntervalMethod {
-    /// Bias-corrected and accelerated (Efron 1987).
+    /// Bootstrap-t for means, expanded BCa for other figures.
+    #[default]
+    Studentized,
+    ExpandedBca,
+    ExpandedPercentile,
     Bca,
     Percentile,
+}
+
+impl IntervalMethod {
+    pub(crate) fn method(self) -> Method {
+        match self {
+            Self::Studentized => Method::Studentized,
+            Self::ExpandedBca => Method::ExpandedBca,
+            Self::ExpandedPercentile => Method::ExpandedPercentile,
+            Self::Bca => Method::Bca,
+            Self::Percentile => Method::Percentile,
+        }
+    }
 }
 
 impl Schema for StudyConfig {

@@ -15,6 +15,7 @@
 //! | `logs/NAME.log` | what the cell's commands printed |
 //! | `failures/NAME.json` | why a cell failed |
 
+mod answer;
 mod cells;
 mod config;
 mod flatten;
@@ -24,6 +25,9 @@ mod image_scores;
 mod leaks;
 mod state;
 
+pub use answer::{
+    Answer, Comparison, Cost, Entry, FailedCell, Figure, Groups, TaskAnswer, Verdict,
+};
 pub use cells::{Cell, Study};
 pub use config::{
     BudgetConfig, FoldsConfig, IntervalMethod, RunsConfig, StatisticsConfig, StudyConfig,
