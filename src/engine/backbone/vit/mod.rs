@@ -18,6 +18,8 @@ mod presets;
 mod rel_pos_bias;
 mod rope;
 mod shapes;
+#[cfg(test)]
+mod tests;
 
 pub use config::{FinalNorm, MlpKind, Output, PosEmbedKind, QkvBias, RelPosBiasKind, VitConfig};
 pub use pixel_statistics::PixelStatistics;
