@@ -5,9 +5,11 @@
 
 pub mod bootstrap;
 mod clusters;
+pub mod comparison;
 mod error;
 pub mod paired;
 mod probability;
+pub mod ranks;
 pub mod scores;
 
 pub use clusters::Clusters;

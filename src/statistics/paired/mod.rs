@@ -13,5 +13,6 @@ mod wilcoxon;
 pub use delong::{AurocDifference, AurocEstimate, delong, delong_paired};
 pub use holm::holm;
 pub use mcnemar::{McNemar, mcnemar};
+pub(crate) use permutation::smallest_p;
 pub use permutation::{Permutation, Permutations, permute, sign_flip, swaps_of};
 pub use wilcoxon::{Wilcoxon, wilcoxon};

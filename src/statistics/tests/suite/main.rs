@@ -3,6 +3,8 @@
 // Clippy treats only functions marked #[test] as tests, not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod comparison;
+mod coverage;
 mod parity_bootstrap;
 mod parity_paired;
 mod reference;

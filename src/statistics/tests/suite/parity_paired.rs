@@ -123,16 +123,19 @@ for case in problem:
 print(json.dumps(answers))
 "#;
 
+/// Scores of two models for the same rows, which rows are positive, and a level.
+type Roc = (Vec<f64>, Vec<f64>, Vec<bool>, f64);
+
 #[test]
 fn delong_equals_its_definition_parity() {
     let mut rng = Rng::at(44, &[]);
-    let cases: Vec<(Vec<f64>, Vec<f64>, Vec<bool>, f64)> = (0..12)
+    let cases: Vec<Roc> = (0..12)
         .map(|number| {
             let rows = 8 + rng.below(150) as usize;
             let mut positive: Vec<bool> = (0..rows).map(|_| rng.uniform() < 0.4).collect();
             positive[..4].copy_from_slice(&[true, true, false, false]);
             let mut scores = |gain: f64| -> Vec<f64> {
-                let score = |p: &bool| gain * f64::from(u8::from(*p)) + rng.normal();
+                let mut score = |p: &bool| gain * f64::from(u8::from(*p)) + rng.normal();
                 // Every other problem has ties.
                 let shape = |v: f64| if number % 2 == 0 { v } else { (2.0 * v).round() };
                 positive.iter().map(|p| shape(score(p))).collect()
