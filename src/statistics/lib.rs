@@ -4,6 +4,8 @@
 //! An undefined value is NaN, and every mean leaves it out.
 
 pub mod bootstrap;
+pub mod calibration;
+pub mod classification;
 mod clusters;
 pub mod comparison;
 mod error;

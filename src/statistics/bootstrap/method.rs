@@ -143,7 +143,7 @@ fn expanded(tail: f64, patients: usize) -> f64 {
 }
 
 /// Same as `numpy.quantile` of sorted values.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = (sorted.len() - 1) as f64 * share.clamp(0.0, 1.0);
     let (below, fraction) = (place.floor() as usize, place.fract());
     let low = sorted[below];

@@ -9,6 +9,7 @@ mod method;
 mod resample;
 
 pub use interval::{Estimate, Interval, NoInterval};
+pub(crate) use method::quantile;
 pub use method::{Correction, Method};
 pub use resample::{Pick, means, patients_of, statistics};
 

@@ -6,6 +6,8 @@
 mod comparison;
 mod coverage;
 mod parity_bootstrap;
+mod parity_calibration;
+mod parity_classification;
 mod parity_paired;
 mod reference;
 mod scores;
