@@ -32,7 +32,7 @@ use serde::Serialize;
 
 use sonotune_base::{
     Error,
-    launch::{BY_SONOTUNE, Launch, STARTED_BY},
+    launch::{BY_SONOTUNE, Launch, PARENT, STARTED_BY},
     signals,
 };
 use sonotune_engine::parallel::Ranks;
@@ -130,7 +130,10 @@ pub fn run() -> ExitCode {
 /// Runs a command in this process.
 fn run_here(verb: Verb) -> Result<()> {
     if std::env::var(STARTED_BY).is_ok_and(|by| by == BY_SONOTUNE) {
-        signals::end_with_parent();
+        let parent = std::env::var(PARENT).ok().and_then(|number| number.parse().ok());
+        if !signals::end_with_parent(parent) {
+            return Err(Error::interrupted("the process that started this one has ended").into());
+        }
     }
     // Those that compute for long.
     if matches!(verb, Verb::Train(_) | Verb::Eval(_) | Verb::Predict(_)) {

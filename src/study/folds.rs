@@ -65,12 +65,15 @@ pub fn make_folds(config: &FoldsConfig, folder: &Path) -> Result<Folds> {
         let made: Made = serde_json::from_str(&text).map_err(|error| {
             Error::data(format!("{} is not a record of folds: {error}", marker.display()))
         })?;
-        refuse_others(&made, config, &sha256, folder)?;
-        return Ok(Folds {
-            files: files(config.count, folder),
-            notes: made.notes,
-            groups: made.groups,
-        });
+        let is_same = made.options == *config && made.sha256 == sha256;
+        if is_same {
+            let files = files(config.count, folder);
+            return Ok(Folds { files, notes: made.notes, groups: made.groups });
+        }
+        // Until a run has begun, nobody has learnt from them.
+        if folder.with_file_name("runs").exists() {
+            return Err(others(&made, config, folder).into());
+        }
     }
     let options = SplitOptions {
         val: 0.0,
@@ -91,19 +94,15 @@ pub fn make_folds(config: &FoldsConfig, folder: &Path) -> Result<Folds> {
     Ok(Folds { files: made.folds, notes: record.notes, groups: record.groups })
 }
 
-fn refuse_others(made: &Made, config: &FoldsConfig, sha256: &str, folder: &Path) -> Result<()> {
-    let what = if made.options != *config {
-        "the options of `[folds]` have changed".to_owned()
-    } else if made.sha256 != sha256 {
-        format!("{} has changed", config.annotations.display())
-    } else {
-        return Ok(());
+fn others(made: &Made, config: &FoldsConfig, folder: &Path) -> Error {
+    let what = match made.options == *config {
+        true => format!("{} has changed", config.annotations.display()),
+        false => "the options of `[folds]` have changed".to_owned(),
     };
-    Err(Error::config(format!(
+    Error::config(format!(
         "{what} since the folds in {} were made; choose another study_dir, or restore what was",
         folder.display()
     ))
-    .into())
 }
 
 fn files(count: usize, folder: &Path) -> Vec<FoldFiles> {

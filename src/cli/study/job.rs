@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use sonotune_base::{
-    launch::{BY_SONOTUNE, STARTED_BY},
+    launch::{BY_SONOTUNE, PARENT, STARTED_BY},
     signals::{self, Signal},
 };
 use sonotune_study::{Cell, Failure, Study};
@@ -77,6 +77,7 @@ impl Job {
             std::env::current_exe().context("cannot find this program to start it again")?;
         let mut command = Command::new(program);
         command.arg(verb).args(arguments).env(STARTED_BY, BY_SONOTUNE);
+        command.env(PARENT, std::process::id().to_string());
         match share {
             Share::Gpu(number) => drop(command.env("CUDA_VISIBLE_DEVICES", visible(number))),
             Share::Threads(number) => drop(command.env("OMP_NUM_THREADS", number.to_string())),

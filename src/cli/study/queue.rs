@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fs::{File, TryLockError},
     num::NonZero,
     thread::{self, available_parallelism},
     time::{Duration, Instant},
@@ -20,6 +21,8 @@ use super::{
 
 /// How often the processes are looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// A process that still has a run open after this time is not ending.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// Exit codes of runs that ended as a signal asked.
 const STOPPED: [u8; 2] = [130, 143];
 
@@ -131,6 +134,7 @@ impl<'a> Queue<'a> {
     fn start(&mut self, index: usize) -> Result<()> {
         let Some(cell) = self.waiting.pop_front() else { return Ok(()) };
         let share = self.places[index].share;
+        wait_for_former(self.study, cell);
         let job = match State::of(cell, &self.study.files)? {
             State::ToScore => Job::score(self.study, cell, share)?,
             _ => Job::train(self.study, cell, share)?,
@@ -184,6 +188,19 @@ impl<'a> Queue<'a> {
             // What is left over only takes room.
             let _ = std::fs::remove_file(run.last());
         }
+    }
+}
+
+/// Waits until a run that a killed study has left behind has ended: it is being killed as well.
+fn wait_for_former(study: &Study, cell: &Cell) {
+    let log = RunFiles::of(&study.files.run(&cell.name)).log();
+    let begin = Instant::now();
+    while begin.elapsed() < LONGEST_WAIT {
+        let Ok(file) = File::open(&log) else { return };
+        if !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            return;
+        }
+        thread::sleep(INTERVAL);
     }
 }
 
