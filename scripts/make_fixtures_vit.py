@@ -16,6 +16,7 @@ import timm
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from timm.layers import build_sincos2d_pos_embed
 from timm.models import eva, vision_transformer
 from torch.nn import functional as F
 
@@ -357,12 +358,13 @@ def vit_huggingface():
                {"huggingface_vit": saved(model)})
 
 
-def vit_mae_huggingface():
-    """The fixed positions that transformers' ViTMAE starts with, before any training."""
-    config = transformers.ViTMAEConfig(**HF, decoder_hidden_size=8, decoder_num_hidden_layers=1,
-                                       decoder_num_attention_heads=2, decoder_intermediate_size=8)
-    model = transformers.ViTMAEForPreTraining(config)
-    save_file({"pos_embed": model.vit.embeddings.position_embeddings.detach().clone()}, ROOT / "sincos.safetensors")
+def sincos():
+    """MAE's fixed positions: timm's, in the order of MAE (axis, then sine and cosine; the column first)."""
+    side = SIZE // PATCH
+    grid = build_sincos2d_pos_embed([side, side], dim=WIDTH)
+    grid = grid.reshape(side * side, 2, 2, WIDTH // 4).transpose(1, 2).flip(1)
+    grid = grid.reshape(1, side * side, WIDTH)
+    save_file({"pos_embed": torch.cat([torch.zeros(1, 1, WIDTH), grid], 1)}, ROOT / "sincos.safetensors")
 
 
 def find_blocks(model):
@@ -408,5 +410,5 @@ if __name__ == "__main__":
     clip()
     clip_huggingface()
     vit_huggingface()
-    vit_mae_huggingface()
+    sincos()
     (ROOT / "cases.json").write_text(json.dumps(cases, indent=1) + "\n")

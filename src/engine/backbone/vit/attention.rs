@@ -92,7 +92,7 @@ enum Bias {
 }
 
 impl Qkv {
-    /// `vs` is the path of the attention: the biases of queries and values lie beside `qkv`.
+    /// `vs` is the path of the attention: the biases of queries and values are named beside `qkv`.
     fn new(vs: &nn::Path, embed_dim: i64, bias: QkvBias) -> Self {
         let qkv = vs / "qkv";
         Self {

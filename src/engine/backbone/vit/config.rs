@@ -73,7 +73,7 @@ pub struct VitConfig {
     /// Added to the variance in every layer norm.
     pub norm_eps: Option<f64>,
     pub final_norm: Option<FinalNorm>,
-    /// What becomes of the last block's tokens.
+    /// The level that the last block's tokens make.
     pub output: Output,
     /// Blocks whose patch tokens become levels instead of `output`, in this order.
     pub out_indices: Option<Vec<usize>>,
@@ -150,7 +150,7 @@ pub enum FinalNorm {
     FcNorm,
 }
 
-/// The level that the last block's tokens make.
+/// What the level of the last block holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {

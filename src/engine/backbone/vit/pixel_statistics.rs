@@ -22,9 +22,9 @@ pub enum PixelStatistics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Named {
-    /// ImageNet's.
+    /// Those of ImageNet.
     Imagenet,
-    /// Of OpenAI's CLIP, and of most models after it.
+    /// Those of OpenAI's CLIP and of most models after it.
     Clip,
     /// 0.5 and 0.5: pixels from -1 to 1.
     Half,

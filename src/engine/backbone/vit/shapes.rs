@@ -80,7 +80,7 @@ fn tokens(own: &Architecture, file: &Shapes) -> Vec<String> {
     match positions {
         None if has_positions => lines.push("pos_embed = \"none\"".to_owned()),
         Some(_) if !has_positions => lines.push("pos_embed = \"learned\"".to_owned()),
-        Some(count) if own.class_token => {
+        Some(count) if own.class_token && file.has("cls_token") => {
             let no_embed_class = is_square(count);
             if no_embed_class != own.no_embed_class && (no_embed_class || is_square(count - 1)) {
                 lines.push(format!("no_embed_class = {no_embed_class}"));
@@ -138,10 +138,16 @@ mod tests {
     use super::*;
     use crate::backbone::{BackboneConfig, vit::VitConfig};
 
-    const TINY: &str = "embed_dim = 16\ndepth = 2\nnum_heads = 2\nimage_size = 56\n";
+    const TINY: &str =
+        "embed_dim = 16\ndepth = 2\nnum_heads = 2\nimage_size = 56\npatch_size = 14\n";
 
-    fn shapes(text: &str) -> BTreeMap<String, Vec<i64>> {
-        let config: VitConfig = toml::from_str(text).unwrap();
+    fn config(base: &str, more: &str) -> VitConfig {
+        let mut table: toml::Table = base.parse().unwrap();
+        table.extend(more.parse::<toml::Table>().unwrap());
+        table.try_into().unwrap()
+    }
+
+    fn shapes(config: &VitConfig) -> BTreeMap<String, Vec<i64>> {
         let vs = VarStore::new(Device::Cpu);
         config.build(&(vs.root() / "backbone")).unwrap();
         vs.variables().into_iter().map(|(name, tensor)| (name, tensor.size())).collect()
@@ -149,12 +155,11 @@ mod tests {
 
     #[test]
     fn a_file_of_another_network_names_the_keys() {
-        let tiny = |more: &str| format!("{TINY}{more}");
         for (own, file, expected) in [
             ("", "", None),
             ("", "embed_dim = 24", Some("embed_dim = 24, depth = 2")),
             ("", "mlp = \"swiglu\"", Some("mlp = \"swiglu\"")),
-            ("patch_size = 14", "patch_size = 28", Some("patch_size = 28")),
+            ("", "patch_size = 28", Some("patch_size = 28")),
             ("", "class_token = false", Some("class_token = false")),
             ("", "num_register_tokens = 4", Some("num_register_tokens = 4")),
             ("", "pos_embed = \"none\"", Some("pos_embed = \"none\"")),
@@ -174,16 +179,11 @@ mod tests {
                 Some("rel_pos_bias = \"shared\""),
             ),
         ] {
-            let patch = |text: &str| {
-                let patch = if text.contains("patch_size") { "" } else { "patch_size = 14\n" };
-                tiny(&format!("{patch}{text}"))
-            };
-            let own: VitConfig = toml::from_str(&patch(own)).unwrap();
-            let got = own.other_sizes(&shapes(&patch(file)));
+            let got = config(TINY, own).other_sizes(&shapes(&config(TINY, file)));
             assert_eq!(got.as_deref(), expected, "{file}");
         }
-        let base: VitConfig = toml::from_str("").unwrap();
-        let small = shapes("embed_dim = 384\ndepth = 12\nnum_heads = 6\nimage_size = 32");
+        let base = VitConfig::default();
+        let small = shapes(&config("", "arch = \"small\"\nimage_size = 32"));
         assert_eq!(base.other_sizes(&small).as_deref(), Some("arch = \"small\""));
         assert_eq!(base.other_sizes(&BTreeMap::new()), None);
     }

