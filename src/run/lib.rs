@@ -8,6 +8,9 @@
 //!
 //! [`train()`] goes all the way; [`evaluate()`] and [`predict()`] follow the same path and stop earlier.
 
+// Registers its backbones.
+use sonotune_backbones as _;
+
 mod coco_eval;
 pub mod config;
 mod data_record;

@@ -35,7 +35,7 @@ impl Freeze {
     ///
     /// # Errors
     /// When a pattern matches no variable, or there are fewer blocks.
-    pub(super) fn apply(
+    pub fn apply(
         &self,
         own: &nn::VarStore,
         num_blocks: usize,
@@ -84,7 +84,7 @@ impl Freeze {
 
 /// Where a variable belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub enum Place {
     Stem,
     Block(usize),
     /// What follows the blocks.
@@ -93,7 +93,7 @@ pub(super) enum Place {
 
 /// Gives `vs` the variables of a backbone, which it has built in a store of its own: a path does not list
 /// what is below it. Returns them by name.
-pub(super) fn publish(own: &nn::VarStore, vs: &nn::Path) -> BTreeMap<String, Tensor> {
+pub fn publish(own: &nn::VarStore, vs: &nn::Path) -> BTreeMap<String, Tensor> {
     let variables: BTreeMap<String, Tensor> = own.variables().into_iter().collect();
     for (name, variable) in &variables {
         let mut parts: Vec<&str> = name.split('.').collect();

@@ -8,12 +8,11 @@ use tch::{Tensor, nn};
 use sonotune_base::Error;
 use sonotune_dataset::InputSpec;
 
-mod freeze;
+pub mod freeze;
 pub mod peft;
 pub mod resnet;
 pub mod sam_vit;
-mod shared_block;
-pub mod vit;
+pub mod shared_block;
 
 pub use freeze::Freeze;
 
@@ -109,6 +108,9 @@ pub trait Backbone: Debug + Send {
 }
 
 /// An error of kind config: options of a backbone that contradict each other.
-fn fault<T>(message: String) -> Result<T> {
+///
+/// # Errors
+/// Always.
+pub fn fault<T>(message: String) -> Result<T> {
     Err(Error::config(message).into())
 }

@@ -51,7 +51,8 @@ impl Default for LoraConfig {
 }
 
 impl LoraConfig {
-    pub(super) fn size(&self) -> LoraSize {
+    /// Rank and scale of each update.
+    pub fn size(&self) -> LoraSize {
         LoraSize { rank: self.rank, alpha: self.alpha() }
     }
 
@@ -59,12 +60,13 @@ impl LoraConfig {
         self.alpha.unwrap_or(self.rank as f64)
     }
 
-    pub(super) fn has(&self, target: LoraTarget) -> bool {
+    /// Whether these layers have an update.
+    pub fn has(&self, target: LoraTarget) -> bool {
         self.targets.contains(&target)
     }
 
     /// The chosen thirds of a qkv layer of `3 · embed_dim` rows.
-    pub(super) fn qkv_parts(&self, embed_dim: i64) -> Vec<LoraPart> {
+    pub fn qkv_parts(&self, embed_dim: i64) -> Vec<LoraPart> {
         let thirds = [(LoraTarget::Q, "q"), (LoraTarget::K, "k"), (LoraTarget::V, "v")];
         let parts = thirds.into_iter().enumerate();
         parts
@@ -96,8 +98,11 @@ impl LoraConfig {
         Ok(())
     }
 
-    /// Adds all updates to the weights in `variables` and removes them.
-    pub(super) fn fold(&self, variables: &mut BTreeMap<String, Tensor>) -> Result<usize> {
+    /// Adds all updates to the weights in `variables` and removes them; returns their number.
+    ///
+    /// # Errors
+    /// When the variables are not those of this config.
+    pub fn fold(&self, variables: &mut BTreeMap<String, Tensor>) -> Result<usize> {
         lora::fold(variables, self.alpha(), |layer, part, rows| match part {
             "" => Some(LoraPart { name: "", first_row: 0, rows }),
             part if layer.ends_with(".attn.qkv") => {
@@ -113,7 +118,7 @@ impl LoraConfig {
 /// # Errors
 /// When a value is out of range, or when the backbone's own weights would train as well although only the
 /// additions were meant to; names the key.
-pub(super) fn validate(
+pub fn validate(
     freeze: &Freeze,
     lora: Option<&LoraConfig>,
     adapter: Option<&AdapterConfig>,
@@ -186,7 +191,7 @@ impl AdapterConfig {
 /// at the border hold that norm's bias; here they are zero, as in SAM, for which its weights were
 /// trained.
 #[derive(Debug)]
-pub(super) struct Adapters {
+pub struct Adapters {
     /// After the attention, with a shortcut.
     space: Adapter,
     /// Beside the MLP.
@@ -196,19 +201,19 @@ pub(super) struct Adapters {
 
 impl Adapters {
     /// Below `vs`, the path of the block.
-    pub(super) fn new(vs: &nn::Path, config: &AdapterConfig, embed_dim: i64) -> Self {
+    pub fn new(vs: &nn::Path, config: &AdapterConfig, embed_dim: i64) -> Self {
         let adapter = |name: &str| Adapter::new(&(vs / name), config, embed_dim);
         Self { space: adapter("Space_Adapter"), mlp: adapter("MLP_Adapter"), scale: config.scale }
     }
 
     /// The attention's output, adapted.
-    pub(super) fn after_attention(&self, x: Tensor) -> Tensor {
+    pub fn after_attention(&self, x: Tensor) -> Tensor {
         let change = self.space.forward(&x);
         x + change
     }
 
     /// What to add to the MLP's output, for the MLP's input.
-    pub(super) fn beside_mlp(&self, x: &Tensor) -> Tensor {
+    pub fn beside_mlp(&self, x: &Tensor) -> Tensor {
         self.mlp.forward(x) * self.scale
     }
 }

@@ -9,35 +9,45 @@ use anyhow::Result;
 use tch::Tensor;
 
 /// One block: tokens to tokens.
-pub(super) trait Block: Debug + Send {
+pub trait Block: Debug + Send {
     /// `[B, …, C]` to the same.
+    ///
+    /// # Errors
+    /// Propagates errors from libtorch.
     fn forward(&self, x: &Tensor) -> Result<Tensor>;
 }
 
 /// A block that backward can run again, and its variables.
 #[derive(Debug)]
-pub(super) struct SharedBlock<B> {
+pub struct SharedBlock<B> {
     block: Arc<Mutex<B>>,
     variables: Vec<Tensor>,
 }
 
 impl<B: Debug + Send + 'static> SharedBlock<B> {
-    pub(super) fn new(block: B, variables: Vec<Tensor>) -> Self {
+    /// A block and its variables.
+    pub fn new(block: B, variables: Vec<Tensor>) -> Self {
         Self { block: Arc::new(Mutex::new(block)), variables }
     }
 
     /// Whether any variable is trained. A frozen block keeps nothing for backward anyway.
-    pub(super) fn learns(&self) -> bool {
+    pub fn learns(&self) -> bool {
         self.variables.iter().any(Tensor::requires_grad)
     }
 
     /// What `forward` computes with the block, for one that needs to know more than its tokens.
-    pub(super) fn with(&self, forward: impl FnOnce(&B) -> Result<Tensor>) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// Those of `forward`.
+    pub fn with(&self, forward: impl FnOnce(&B) -> Result<Tensor>) -> Result<Tensor> {
         forward(&lock(&self.block))
     }
 
     /// Like [`with`](Self::with), but keeps only `x` for backward, which calls `forward` again.
-    pub(super) fn with_checkpointed(
+    ///
+    /// # Errors
+    /// Those of `forward`, and libtorch's.
+    pub fn with_checkpointed(
         &self,
         x: &Tensor,
         forward: impl Fn(&B, &Tensor) -> Result<Tensor> + Send + 'static,
@@ -51,12 +61,18 @@ impl<B: Debug + Send + 'static> SharedBlock<B> {
 
 impl<B: Block + 'static> SharedBlock<B> {
     /// See [`Block::forward`].
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// Same errors as [`Block::forward`].
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.with(|block| block.forward(x))
     }
 
     /// Like [`forward`](Self::forward), but keeps only `x` for backward, which computes the rest again.
-    pub(super) fn forward_checkpointed(&self, x: &Tensor) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// Same errors as [`Block::forward`].
+    pub fn forward_checkpointed(&self, x: &Tensor) -> Result<Tensor> {
         self.with_checkpointed(x, |block, x| block.forward(x))
     }
 }
@@ -68,6 +84,6 @@ fn lock<B>(block: &Mutex<B>) -> MutexGuard<'_, B> {
 
 /// Adds in place to the branch's output, which nothing else needs (not even its backward). Under
 /// autocast the branch is 16-bit and the stream stays fp32.
-pub(super) fn residual(mut branch: Tensor, x: &Tensor) -> Tensor {
+pub fn residual(mut branch: Tensor, x: &Tensor) -> Tensor {
     if branch.kind() == x.kind() { branch.g_add_(x) } else { branch + x }
 }

@@ -7,7 +7,7 @@ use tch::nn::{Init, init::FanInOut, init::NonLinearity, init::NormalOrUniform};
 ///
 /// PyTorch's `trunc_normal_(std=0.02)` cuts at ±2, a hundred standard deviations: never in practice.
 #[must_use]
-pub(crate) fn trunc_normal() -> Init {
+pub fn trunc_normal() -> Init {
     Init::Randn { mean: 0.0, stdev: 0.02 }
 }
 

@@ -43,7 +43,7 @@ impl Linear {
     }
 
     /// Gives the layer, whose path is `vs`, low-rank updates of some of its rows.
-    pub(crate) fn add_lora(&mut self, vs: &nn::Path, size: LoraSize, parts: &[LoraPart]) {
+    pub fn add_lora(&mut self, vs: &nn::Path, size: LoraSize, parts: &[LoraPart]) {
         let [out_features, in_features] = self.weight.dims();
         self.lora = Some(Lora::new(vs, size, parts, (in_features, out_features)));
     }

@@ -14,14 +14,14 @@ use sonotune_base::Error;
 
 /// Sizes of an update.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct LoraSize {
+pub struct LoraSize {
     pub rank: i64,
     pub alpha: f64,
 }
 
 /// Rows of a layer's output that have their own update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LoraPart {
+pub struct LoraPart {
     /// Part of the variables' names; empty if the update covers the whole layer.
     pub name: &'static str,
     pub first_row: i64,
@@ -30,7 +30,7 @@ pub(crate) struct LoraPart {
 
 /// The update of one layer.
 #[derive(Debug)]
-pub(crate) struct Lora {
+pub struct Lora {
     parts: Vec<(LoraPart, Factors)>,
     scale: f64,
     out_features: i64,
@@ -48,7 +48,7 @@ impl Lora {
     /// Creates `lora_A.NAME.weight` and `lora_B.NAME.weight` below `vs`, the path of the layer;
     /// without the `NAME.` if a part's name is empty. `A` starts as PyTorch initialises a linear
     /// layer, as in the published code.
-    pub(crate) fn new(
+    pub fn new(
         vs: &nn::Path,
         size: LoraSize,
         parts: &[LoraPart],
@@ -78,7 +78,7 @@ impl Lora {
     /// costs backward the whole weight's gradient), and in 16 bits a sum of weight and update
     /// would round most of the update away. All parts are one product, which writes each
     /// value of `y` once.
-    pub(crate) fn add_to(&self, y: &Tensor, x: &Tensor) -> Tensor {
+    pub fn add_to(&self, y: &Tensor, x: &Tensor) -> Tensor {
         let a: Vec<&Tensor> = self.parts.iter().map(|(_, factors)| &factors.a).collect();
         let a = Tensor::cat(&a, 0);
         let low = x.linear(&a, None::<Tensor>);

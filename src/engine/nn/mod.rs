@@ -7,15 +7,15 @@ mod dims;
 mod dropout;
 mod init;
 mod linear;
-pub(crate) mod lora;
+pub mod lora;
 mod mlp;
 mod norm;
 mod wide;
 
 pub use dims::Dims;
 pub use dropout::{Rows, dropout};
-pub use init::conv_default;
-pub(crate) use init::{kaiming_normal_fan_out, trunc_normal};
+pub(crate) use init::kaiming_normal_fan_out;
+pub use init::{conv_default, trunc_normal};
 pub use linear::{Linear, linear};
 pub(crate) use mlp::Mlp;
 pub use norm::{LayerNorm, LayerNorm2d};

@@ -8,6 +8,5 @@ mod loader;
 mod parity_backbone;
 mod parity_preprocess;
 mod parity_resnet;
-mod parity_vit;
 mod preprocess;
 mod weights_upstream;

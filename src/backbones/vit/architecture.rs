@@ -5,7 +5,7 @@ use sonotune_dataset::InputSpec;
 
 use super::config::{FinalNorm, MlpKind, Output, PosEmbedKind, QkvBias, RelPosBiasKind, VitConfig};
 use super::positions::Interpolation;
-use crate::backbone::{fault, peft};
+use sonotune_engine::backbone::{fault, peft};
 
 /// Everything that decides the network.
 #[derive(Debug, Clone, PartialEq)]

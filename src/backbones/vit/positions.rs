@@ -4,7 +4,7 @@ use anyhow::Result;
 use tch::{Kind, Tensor, nn};
 
 use super::{architecture::Architecture, config::PosEmbedKind};
-use crate::nn::{Dims, trunc_normal};
+use sonotune_engine::nn::{Dims, trunc_normal};
 
 /// Bicubic, corners not aligned.
 #[derive(Debug, Clone, Copy, PartialEq)]

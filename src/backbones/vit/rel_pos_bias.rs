@@ -4,7 +4,7 @@
 use anyhow::Result;
 use tch::{Device, Kind, Tensor, nn};
 
-use crate::nn::{Dims, attention::Kept};
+use sonotune_engine::nn::{Dims, attention::Kept};
 
 /// The entries of the class token: to a patch, from a patch, to itself.
 const OF_CLASS_TOKEN: i64 = 3;

@@ -16,7 +16,8 @@ use super::{
     positions::PosEmbed,
     rel_pos_bias::RelPosBias,
 };
-use crate::{
+use sonotune_base::Error;
+use sonotune_engine::{
     backbone::{
         Backbone, BackboneSpec,
         freeze::{Place, publish},
@@ -24,7 +25,6 @@ use crate::{
     },
     nn::{Dims, LayerNorm, at_least_float, conv_default},
 };
-use sonotune_base::Error;
 
 /// A plain vision transformer.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::nn::{attention::Kept, wide_kind};
+use sonotune_engine::nn::{attention::Kept, wide_kind};
 
 /// Rotates queries and keys by the position of their patch. DINOv3's training also shifted and scaled
 /// the coordinates at random; that is an augmentation of its pretraining and left out.

@@ -12,7 +12,7 @@ use super::{
     presets::{Arch, Variant},
     shapes,
 };
-use crate::backbone::{
+use sonotune_engine::backbone::{
     Backbone, BackboneConfig, Freeze,
     peft::{AdapterConfig, LoraConfig},
 };

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use sonotune_dataset::InputSpec;
 
-use crate::backbone::fault;
+use sonotune_engine::backbone::fault;
 
 /// The `pixel_statistics` key: a name, or the means of red, green and blue followed by their standard
 /// deviations, for pixels in 0..=1.

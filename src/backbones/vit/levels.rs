@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor, nn};
 
 use super::{architecture::Architecture, config::Output};
-use crate::{
+use sonotune_engine::{
     backbone::Level,
     nn::{Dims, LayerNorm},
 };

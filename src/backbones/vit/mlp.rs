@@ -3,7 +3,7 @@
 use tch::{Tensor, nn};
 
 use super::config::MlpKind;
-use crate::nn::{
+use sonotune_engine::nn::{
     Linear,
     lora::{LoraPart, LoraSize},
 };

@@ -7,7 +7,7 @@ use tch::{
 };
 
 use super::{architecture::Architecture, attention::Attention, mlp::Mlp, rel_pos_bias::RelPosBias};
-use crate::{
+use sonotune_engine::{
     backbone::{
         peft::{AdapterConfig, Adapters, LoraConfig, LoraTarget},
         shared_block::residual,

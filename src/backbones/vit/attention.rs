@@ -4,7 +4,7 @@ use anyhow::Result;
 use tch::{Tensor, nn};
 
 use super::{architecture::Architecture, config::QkvBias, rel_pos_bias::RelPosBias, rope::Rope};
-use crate::{
+use sonotune_engine::{
     backbone::peft::{LoraConfig, LoraTarget},
     nn::{
         Dims, Linear, linear,

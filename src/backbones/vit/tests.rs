@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
 use super::VitConfig;
-use crate::backbone::{Backbone, BackboneConfig};
+use sonotune_engine::backbone::{Backbone, BackboneConfig};
 use sonotune_weights::addition;
 
 const TINY: &str = "embed_dim = 16\ndepth = 2\nnum_heads = 2\npatch_size = 8\nimage_size = 32\n";
@@ -139,7 +139,11 @@ fn bf16_keeps_the_residual_stream_in_fp32() {
         let (_vs, backbone, _) = build(variant);
         let images = images();
         let exact = &no_grad(|| backbone.forward(&images, false)).unwrap()[0];
-        let scope = crate::device::autocast(crate::device::Precision::Bf16, Device::Cpu).unwrap();
+        let scope = sonotune_engine::device::autocast(
+            sonotune_engine::device::Precision::Bf16,
+            Device::Cpu,
+        )
+        .unwrap();
         let level = &no_grad(|| backbone.forward(&images, false)).unwrap()[0];
         drop(scope);
         assert_eq!(level.kind(), Kind::Float, "{variant}");

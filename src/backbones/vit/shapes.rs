@@ -136,7 +136,8 @@ mod tests {
     use tch::{Device, nn::VarStore};
 
     use super::*;
-    use crate::backbone::{BackboneConfig, vit::VitConfig};
+    use crate::vit::VitConfig;
+    use sonotune_engine::backbone::BackboneConfig;
 
     const TINY: &str =
         "embed_dim = 16\ndepth = 2\nnum_heads = 2\nimage_size = 56\npatch_size = 14\n";

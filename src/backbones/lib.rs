@@ -1,0 +1,3 @@
+//! Published backbones beside those of the engine. Linking this crate registers their `[backbone]` tables.
+
+pub mod vit;
