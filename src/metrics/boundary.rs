@@ -91,7 +91,7 @@ fn eroded(pixels: &[bool], length: usize, stride: usize, reach: usize) -> Vec<bo
                 run += 1;
                 continue;
             }
-            // Of a run that ends here, all but `reach` at either end.
+            // The run that ends here, but for `reach` pixels at either end.
             for middle in (place - run + reach)..place.saturating_sub(reach) {
                 core[start + middle * stride] = true;
             }
