@@ -264,6 +264,16 @@ put("list_file", "number_far.txt", "a.png 4294967295\n")
 put("list_file", "name_with_nul.txt", b"a\0.png x\0y\n")
 put("list_file", "not_utf8.txt", b"a.png \xff\n")
 
+HEAD = "image_id,file_name,patient"
+put("scores", "good.csv", f"{HEAD},part,field:device,dice,hd95\n1,a.png,p,x,\"A, B\",0.5,\n2,b.png,,,,1,3e-5\n")
+put("scores", "good_classification.csv", f"{HEAD},label,predicted,p:a,p:b\n1,a.png,p,a,b,0.25,0.75\n")
+put("scores", "column_twice.csv", f"{HEAD},dice,dice\n")
+put("scores", "field_without_name.csv", f"{HEAD},field:,field:field:\n1,a,p,x,y\n")
+put("scores", "infinite.csv", f"{HEAD},dice\n1,a,p,inf\n2,b,p,1e999\n")
+put("scores", "image_twice.csv", f"{HEAD},dice\n1,a,p,0\n1,a,p,0\n")
+put("scores", "quote_open.csv", f'{HEAD},dice\n1,"a,p,0\n')
+put("scores", "not_utf8.csv", HEAD.encode() + b",dice\n1,\xff,p,0\n")
+
 # ---- configs and specs --------------------------------------------------------------------------
 
 CONFIG = """seed = 3

@@ -1,7 +1,9 @@
 //! Metrics as plain functions and values: no files, no tensors, no task.
 
+pub mod boundary;
 pub mod classification;
 pub mod coco;
+mod frame;
 pub mod overlap;
 pub mod ranking;
 mod report;

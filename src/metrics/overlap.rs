@@ -1,7 +1,7 @@
-//! How well a predicted mask covers the true one: IoU, Dice, 95 % Hausdorff distance.
+//! How well a predicted mask covers the true one: IoU, Dice, 95 % Hausdorff distance, surface Dice.
 //!
 //! # Empty masks
-//! | prediction, truth | IoU, Dice | HD95 |
+//! | prediction, truth | IoU, Dice, NSD | HD95 |
 //! |---|---|---|
 //! | both with pixels | defined | defined |
 //! | one empty | 0 | undefined: there is no border to measure to |
@@ -69,6 +69,27 @@ pub fn hd95(first: &Rle, second: &Rle, spacing: Spacing) -> Result<Option<f64>> 
     Ok(surface_distances(first, second, spacing)?.map(|d| d.percentile(95.0)))
 }
 
+/// Normalised surface Dice (Nikolov et al. 2021): the share of both borders that is within `tolerance` of the other,
+/// in units of `spacing`. In [0, 1]; 0 when one mask is empty, `None` when both are.
+///
+/// Counts border pixels, as MONAI's `compute_surface_dice` does and [`hd95`] here. DeepMind's
+/// surface-distance weighs pieces of a contour between pixels by their length instead, which gives other figures.
+///
+/// # Errors
+/// If the masks differ in size, the spacing is not positive, or the tolerance is negative.
+pub fn nsd(first: &Rle, second: &Rle, spacing: Spacing, tolerance: f64) -> Result<Option<f64>> {
+    ensure!(
+        tolerance.is_finite() && tolerance >= 0.0,
+        "a tolerance of {tolerance}: expected a number of at least 0"
+    );
+    let pair = Pair::new(first, second)?;
+    let empty = pair.masks.iter().filter(|mask| mask.area == 0).count();
+    Ok(match pair.distances(spacing)? {
+        Some(distances) => Some(distances.within(tolerance)),
+        None => (empty == 1).then_some(0.0),
+    })
+}
+
 /// Distances between the borders of two masks; `None` when one is empty.
 ///
 /// # Errors
@@ -81,6 +102,28 @@ pub fn surface_distances(
     Pair::new(first, second)?.distances(spacing)
 }
 
+pub(super) fn same_size(first: &Rle, second: &Rle) -> Result<()> {
+    ensure!(
+        (first.height, first.width) == (second.height, second.width),
+        "masks of {}×{} and {}×{} pixels (height×width) cannot be compared",
+        first.height,
+        first.width,
+        second.height,
+        second.width
+    );
+    Ok(())
+}
+
+pub(super) fn check_spacing(spacing: Spacing) -> Result<()> {
+    ensure!(
+        [spacing.y, spacing.x].iter().all(|side| side.is_finite() && *side > 0.0),
+        "a pixel of {}×{} (height×width) has no size",
+        spacing.y,
+        spacing.x
+    );
+    Ok(())
+}
+
 struct Pair {
     masks: [Spans; 2],
     height: u64,
@@ -88,14 +131,7 @@ struct Pair {
 
 impl Pair {
     fn new(first: &Rle, second: &Rle) -> Result<Self> {
-        ensure!(
-            (first.height, first.width) == (second.height, second.width),
-            "masks of {}×{} and {}×{} pixels (height×width) cannot be compared",
-            first.height,
-            first.width,
-            second.height,
-            second.width
-        );
+        same_size(first, second)?;
         Ok(Self { masks: [Spans::of(first), Spans::of(second)], height: u64::from(first.height) })
     }
 
@@ -111,12 +147,7 @@ impl Pair {
     }
 
     fn distances(&self, spacing: Spacing) -> Result<Option<SurfaceDistances>> {
-        ensure!(
-            [spacing.y, spacing.x].iter().all(|side| side.is_finite() && *side > 0.0),
-            "a pixel of {}×{} (height×width) has no size",
-            spacing.y,
-            spacing.x
-        );
+        check_spacing(spacing)?;
         let [first, second] = &self.masks;
         let defined = first.area > 0 && second.area > 0;
         Ok(defined.then(|| SurfaceDistances::new(first, second, self.height, spacing)))
@@ -230,8 +261,19 @@ mod tests {
     }
 
     #[test]
+    fn surface_dice_counts_border_pixels_within_the_tolerance() {
+        // From one pixel to a row of ten: 0 one way, 0 to 9 the other.
+        let (a, b) = (mask(&["#........."]), mask(&["##########"]));
+        let at = |tolerance| nsd(&a, &b, Spacing { y: 1.0, x: 0.1 }, tolerance).unwrap().unwrap();
+        assert_eq!([at(0.0), at(0.3), at(0.35), at(1.0)], [2.0, 5.0, 5.0, 11.0].map(|n| n / 11.0));
+    }
+
+    #[test]
     fn the_rule_for_empty_masks() {
         let (empty, full) = (mask(&["..", ".."]), mask(&["##", "##"]));
+        let surface = |a, b| nsd(a, b, Spacing::default(), 1.0).unwrap();
+        assert_eq!(surface(&empty, &empty), None);
+        assert_eq!((surface(&full, &empty), surface(&empty, &full)), (Some(0.0), Some(0.0)));
         let none = Overlap { iou: None, dice: None, hd95: None };
         assert_eq!(all(&empty, &empty), none);
         let zero = Overlap { iou: Some(0.0), dice: Some(0.0), hd95: None };
@@ -254,6 +296,9 @@ mod tests {
         let one = mask(&["#"]);
         for bad in [0.0, -1.0, f64::NAN] {
             assert!(hd95(&one, &one, Spacing { y: bad, x: 1.0 }).is_err());
+        }
+        for bad in [-1.0, f64::NAN, f64::INFINITY] {
+            assert!(nsd(&one, &one, Spacing::default(), bad).is_err());
         }
         let none = Rle::new(0, 0, vec![]).unwrap();
         assert_eq!(all(&none, &none).iou, None);

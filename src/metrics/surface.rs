@@ -3,7 +3,7 @@
 //! The exact Euclidean distance transform in its two passes (Felzenszwalb and Huttenlocher 2012,
 //! Meijster et al. 2000), of which the second runs only where a border pixel needs its distance.
 
-use super::spans::Spans;
+use super::{frame::Frame, spans::Spans};
 
 /// Height and width of a pixel, in the unit that the distances should have.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,6 +45,16 @@ impl SurfaceDistances {
         percentile(&self.from_first, q).max(percentile(&self.from_second, q))
     }
 
+    /// Share of the border pixels of both masks that are within `tolerance` of the other border.
+    #[must_use]
+    pub fn within(&self, tolerance: f64) -> f64 {
+        // Three pixels of 0.1 mm are 0.30000000000000004 mm apart, and within 0.3 mm.
+        let limit = tolerance * (1.0 + 1e-9);
+        let count = |distances: &[f64]| distances.iter().filter(|d| **d <= limit).count();
+        let near = count(&self.from_first) + count(&self.from_second);
+        near as f64 / (self.from_first.len() + self.from_second.len()) as f64
+    }
+
     /// The percentile of the pooled distances of both directions, as in medpy's `hd95`.
     #[must_use]
     pub fn pooled_percentile(&self, q: f64) -> f64 {
@@ -65,52 +75,13 @@ fn percentile(values: &[f64], q: f64) -> f64 {
     low + (high - low) * fraction
 }
 
-/// The joint box of the masks with a margin of one pixel, column-major. Nothing outside matters: there
-/// is no foreground, so no border, and the shortest way to a border is straight.
-struct Frame {
-    /// Height of the image.
-    image_height: u64,
-    y0: u64,
-    x0: u64,
-    height: usize,
-    width: usize,
-}
-
 /// No border in this row.
 const FAR: u32 = u32::MAX / 2;
 
 impl Frame {
-    fn around(masks: &[&Spans], image_height: u64) -> Self {
-        let (mut y0, mut y1, mut x0, mut x1) = (u64::MAX, 0, u64::MAX, 0);
-        for &(start, end) in masks.iter().flat_map(|mask| &mask.ranges) {
-            let (first, last) = (start / image_height, (end - 1) / image_height);
-            let (top, bottom) = if first == last {
-                (start % image_height, (end - 1) % image_height)
-            } else {
-                (0, image_height - 1)
-            };
-            (x0, x1) = (x0.min(first), x1.max(last));
-            (y0, y1) = (y0.min(top), y1.max(bottom));
-        }
-        let side = |low: u64, high: u64| (high + 1).saturating_sub(low) as usize + 2;
-        Self { image_height, y0, x0, height: side(y0, y1), width: side(x0, x1) }
-    }
-
     /// Positions of the pixels with a 4-neighbour outside the mask; beyond the image is outside.
     fn border(&self, mask: &Spans) -> Vec<usize> {
-        let mut inside = vec![false; self.height * self.width];
-        let mut pieces = Vec::with_capacity(mask.ranges.len());
-        for &(start, end) in &mask.ranges {
-            let mut position = start;
-            while position < end {
-                let (x, y) = (position / self.image_height, position % self.image_height);
-                let length = (self.image_height - y).min(end - position);
-                let place = (x - self.x0 + 1) as usize * self.height + (y - self.y0 + 1) as usize;
-                inside[place..place + length as usize].fill(true);
-                pieces.push(place..place + length as usize);
-                position += length;
-            }
-        }
+        let (inside, pieces) = self.raster(mask);
         let is_border = |&p: &usize| {
             !(inside[p - 1] && inside[p + 1] && inside[p - self.height] && inside[p + self.height])
         };

@@ -13,6 +13,7 @@ pub mod paired;
 mod probability;
 pub mod ranks;
 pub mod scores;
+pub mod subgroups;
 
 pub use clusters::Clusters;
 pub use error::Error;

@@ -7,10 +7,10 @@ use crate::{
     error::{Error, Result, same_length},
 };
 
-/// Ranks of models, from 1 for the best, and what becomes of them over resamples.
+/// Ranks of models, from 1 for the best, and how they change over resamples.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranks {
-    /// Of all patients; equal models share the mean of their ranks.
+    /// Over all patients; equal models share the mean of their ranks.
     pub observed: Vec<f64>,
     /// Mean over resamples.
     pub mean: Vec<f64>,

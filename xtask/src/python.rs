@@ -43,6 +43,10 @@ impl Environment {
                 "pycocotools",
                 "safetensors",
                 "scikit-learn",
+                "statsmodels",
+                "torchmetrics",
+                "monai>=1.6",
+                "surface-distance",
                 "tensorboard>=2.19",
             ],
         }

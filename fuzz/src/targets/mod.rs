@@ -7,6 +7,7 @@ mod coco;
 mod images;
 pub(crate) mod masks;
 mod pickles;
+mod scores;
 pub(crate) mod scratch;
 mod specs;
 
@@ -15,6 +16,7 @@ pub use coco::coco_file;
 pub use images::images;
 pub use masks::{polygons, rle};
 pub use pickles::pickle;
+pub use scores::scores;
 pub use specs::spec;
 
 use sonotune_base::{Error, ErrorKind};
@@ -35,6 +37,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("video", video),
     ("archives", archives),
     ("pickle", pickle),
+    ("scores", scores),
 ];
 
 /// The value, or nothing where the refusal is of the right kind and says where it happened.

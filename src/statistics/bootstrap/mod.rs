@@ -51,7 +51,7 @@ impl Options {
 /// A figure of all patients, of every resample, and of all patients but one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
-    /// Of all rows.
+    /// Over all rows.
     pub observed: f64,
     /// One value per resample; NaN if the figure is undefined there.
     pub resampled: Vec<f64>,
@@ -64,7 +64,7 @@ pub struct Distribution {
 /// Standard errors of a mean over rows, linearised over patients (the ratio estimator's).
 #[derive(Debug, Clone, PartialEq)]
 pub struct StandardErrors {
-    /// Of all rows.
+    /// Over all rows.
     pub observed: f64,
     /// One per resample, computed from its rows alone.
     pub resampled: Vec<f64>,

@@ -5,7 +5,7 @@
 pub struct Mean {
     /// NaN if the figure is defined for no category.
     pub value: f64,
-    /// Of each category; NaN if undefined.
+    /// The figure of each category; NaN if undefined.
     pub of: Vec<f64>,
 }
 

@@ -49,7 +49,7 @@ impl Options {
 /// Models compared on the rows for which all of them have a value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
-    /// Of each model.
+    /// The figure of each model.
     pub estimates: Vec<Estimate>,
     /// Every two models, `first < second`.
     pub pairs: Vec<Pair>,

@@ -112,6 +112,12 @@ impl Scores {
         self.rows.iter().filter(|row| row.patient.is_empty()).count()
     }
 
+    /// What a field says about each row; `None` for a row without it.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Vec<Option<&str>> {
+        self.rows.iter().map(|row| row.fields.get(name).map(String::as_str)).collect()
+    }
+
     /// Names of all fields that any row has, sorted.
     #[must_use]
     pub fn fields(&self) -> Vec<&str> {

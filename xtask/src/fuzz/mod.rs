@@ -29,6 +29,7 @@ const SEEDS: &[(&str, &str, &[&str])] = &[
     ("prompt_file", "json", &[]),
     ("rle", "", &[]),
     ("safetensors", "safetensors", &["tests/fixtures/weights"]),
+    ("scores", "", &[]),
     ("spec", "toml", &["configs/us43d/datasets"]),
     ("torch_pth", "pickle", &["tests/fixtures/weights"]),
     ("video", "video", &["tests/fixtures/curation/video"]),

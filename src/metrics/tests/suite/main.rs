@@ -4,4 +4,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod metrics;
+mod parity_boundary;
 mod parity_overlap;

@@ -29,7 +29,7 @@ print(json.dumps(results))
 "#;
 
 /// A blob with a ragged edge, maybe with holes, maybe across the image's edge.
-fn blob(rng: &mut Rng, (h, w): (usize, usize)) -> Vec<u8> {
+pub(crate) fn blob(rng: &mut Rng, (h, w): (usize, usize)) -> Vec<u8> {
     let (cy, cx) = (rng.uniform() * h as f64, rng.uniform() * w as f64);
     let radius = 2.0 + rng.uniform() * h.max(w) as f64 / 2.0;
     let (lobes, holes) = (2.0 + rng.below(7) as f64, rng.uniform() * 0.2);

@@ -11,3 +11,4 @@ mod parity_classification;
 mod parity_paired;
 mod reference;
 mod scores;
+mod subgroups;

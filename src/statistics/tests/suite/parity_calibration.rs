@@ -7,7 +7,7 @@ use sonotune_statistics::calibration::{
     with_temperature,
 };
 
-use crate::reference::{answer, assert_close, numbers};
+use crate::reference::{answer, assert_close, assert_within, numbers};
 
 struct Problem {
     logits: Vec<Vec<f64>>,
@@ -136,6 +136,7 @@ fn calibration_errors_equal_torchmetrics_parity() {
         let is_first: Vec<bool> = labels.iter().map(|&label| label == 0).collect();
         let of_first = reliability(&first, &is_first, bins).unwrap();
         let ours = [&of_all, &of_first].map(|r| [r.expected_error(), r.maximum_error()]).concat();
-        assert_close("calibration error", &ours, &numbers(theirs));
+        // torchmetrics adds up in single precision, whatever it is given.
+        assert_within(1e-6, "calibration error", &ours, &numbers(theirs));
     }
 }

@@ -31,9 +31,15 @@ pub(crate) fn numbers(value: &Value) -> Vec<f64> {
 /// Asserts equality to 1e-9, relative above 1, or that both are undefined.
 #[track_caller]
 pub(crate) fn assert_close(what: &str, ours: &[f64], theirs: &[f64]) {
+    assert_within(1e-9, what, ours, theirs);
+}
+
+/// Asserts equality within a tolerance, relative above 1, or that both are undefined.
+#[track_caller]
+pub(crate) fn assert_within(tolerance: f64, what: &str, ours: &[f64], theirs: &[f64]) {
     assert_eq!(ours.len(), theirs.len(), "{what}");
     for (place, (a, b)) in ours.iter().zip(theirs).enumerate() {
-        let close = (a - b).abs() <= 1e-9 * b.abs().max(1.0) || (a.is_nan() && b.is_nan());
+        let close = (a - b).abs() <= tolerance * b.abs().max(1.0) || (a.is_nan() && b.is_nan());
         assert!(close, "{what} {place}: {a} here, {b} in the reference");
     }
 }

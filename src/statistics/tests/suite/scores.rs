@@ -54,6 +54,8 @@ fn a_table_survives_writing_to_the_bit() {
         "image_id,file_name,patient,part,field:device,dice,hd95"
     );
     assert_eq!(read.without_patient(), 1);
+    assert_eq!(read.fields(), ["device"]);
+    assert_eq!(read.field("device"), [Some("A \"x\""), None, None]);
     let patients = read.patients();
     assert_eq!(patients[0], patients[1]);
     assert_ne!(patients[1], patients[2]);
