@@ -9,6 +9,7 @@ use sonotune_base::Error;
 use sonotune_dataset::InputSpec;
 
 mod freeze;
+pub mod hiera;
 pub mod peft;
 pub mod resnet;
 pub mod sam_vit;

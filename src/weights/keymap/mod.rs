@@ -13,6 +13,7 @@
 //! } }
 //! ```
 
+mod hiera;
 mod recognise;
 mod resnets;
 mod rule;

@@ -6,6 +6,7 @@
 mod jitter;
 mod loader;
 mod parity_backbone;
+mod parity_hiera;
 mod parity_preprocess;
 mod parity_resnet;
 mod preprocess;
