@@ -12,6 +12,7 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -35,6 +36,7 @@ from sam2.modeling.position_encoding import PositionEmbeddingSine  # noqa: E402
 from sam2.modeling.sam.mask_decoder import MaskDecoder  # noqa: E402
 from sam2.modeling.sam.transformer import RoPEAttention, TwoWayTransformer  # noqa: E402
 from sam2.modeling.sam2_base import SAM2Base  # noqa: E402
+from sam2.sam2_image_predictor import SAM2ImagePredictor  # noqa: E402
 
 
 def write(folder, weights, io, config):
@@ -172,9 +174,33 @@ def sam2(generator):
             pairs = zip(io[f"{case}.train.logits"], io[f"{case}.single.logits"])
             unstable = sum(not torch.equal(a, b) for a, b in pairs)
             print(f"{case}: stability chose another mask for {unstable} of 3 objects")
+    io |= predictor(sam.eval(), generator)
     backbone = dict(type="hiera", out_channels=dim, **TRUNK)
     decoder = dict(num_heads=2, mlp_dim=16)
     write("sam2", weights, io, {"backbone": backbone, "task": {"type": "sam_prompt", "decoder": decoder}})
+
+
+def predictor(sam, generator):
+    """From an image's pixels and prompts in them to masks of its size: smaller than the input on both sides, so
+    that torchvision's antialiasing has nothing to do."""
+    asked = SAM2ImagePredictor(sam)
+    side = sam.image_size
+    asked._bb_feat_sizes = [(side // 4, side // 4), (side // 8, side // 8), (side // 16, side // 16)]
+    height, width = 40, 56
+    image = (255 * torch.rand(height, width, 3, generator=generator)).byte()
+    asked.set_image(image.numpy())
+    io = {"file.image": image}
+    cases = {"click": dict(point_coords=[[20.0, 11.0]], point_labels=[1]), "box": dict(box=[5.0, 8.0, 40.0, 31.0]),
+             "both": dict(point_coords=[[20.0, 11.0], [50.0, 35.0]], point_labels=[1, 0],
+                          box=[5.0, 8.0, 40.0, 31.0])}
+    for case, prompt in cases.items():
+        prompt = {k: np.array(v, dtype=np.float32) for k, v in prompt.items()}
+        for kind, multimask in (("single", False), ("multi", True)):
+            masks, iou, _ = asked.predict(**prompt, multimask_output=multimask, return_logits=True)
+            best = int(iou.argmax())
+            io[f"file.{case}.{kind}.logits"] = torch.from_numpy(masks[best])
+            io[f"file.{case}.{kind}.iou"] = torch.tensor([float(iou[best])])
+    return io
 
 
 if __name__ == "__main__":

@@ -104,7 +104,11 @@ impl Masks {
 
 fn masks(objects: &[Object], placement: Placement, needs: TargetNeeds) -> Result<Masks> {
     let Placement { original_size, longest_side, window, flipped } = placement;
-    let resized = scaled_size(original_size, longest_side, SizeRule::Round);
+    // A square is one under every rule; `stretch` makes one of every image.
+    let resized = match window.resized() {
+        square if square == (longest_side, longest_side) => square,
+        _ => scaled_size(original_size, longest_side, SizeRule::Round),
+    };
     let window = if window.is_whole() {
         Window::whole(resized)
     } else {

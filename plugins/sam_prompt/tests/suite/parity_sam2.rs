@@ -10,12 +10,18 @@ use sam_prompt::{
     sam2::ImageFeatures,
     transformer::TransformerSizes,
 };
-use serde_json::json;
+use serde_json::{from_value, json};
+use sonotune_dataset::{ImagePrompts, ObjectPrompt, PointPrompt, Record};
+use sonotune_engine::{loader::prepare_batch, task::TaskConfig};
 use sonotune_weights as weights;
 use tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 
 use sonotune_testing::fixture;
-use sonotune_testing_models::reference::{Reference, Tensors, assert_close};
+use sonotune_testing_models::{
+    model::{categories, merged, plan},
+    objects::record,
+    reference::{Reference, Tensors, assert_close},
+};
 
 /// fp32 through backbone and decoder, relative to the largest logit.
 const DECODER: f64 = 1e-4;
@@ -40,7 +46,7 @@ fn sam(reference: &Reference, file: &Path, convention: &str) -> (VarStore, Sam) 
         mask_decoder: MaskDecoder::sam2(&(&root / "mask_decoder"), sizes),
         image_features: Some(ImageFeatures::new(&root, dim)),
     };
-    let source = serde_json::from_value(json!({ "path": file })).unwrap();
+    let source = from_value(json!({ "path": file })).unwrap();
     let report = weights::load(&vs, &source).unwrap();
     assert_eq!(report.recognised.convention.name, convention);
     assert_eq!(report.loaded.len(), vs.variables().len());
@@ -164,4 +170,65 @@ fn both_namings_convert_into_each_other() {
     let expected = embedding(&original, "sam2");
     assert!(embedding(&theirs, "huggingface_sam2").equal(&expected));
     assert!(embedding(&back, "sam2").equal(&expected));
+}
+
+/// From an image file and prompts in its pixels to masks of its size, as `SAM2ImagePredictor` answers.
+#[test]
+fn parity_of_answers_with_the_image_predictor() {
+    let reference = Reference::read(&fixture("sam2"));
+    let io = &reference.io;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.png");
+    let image = &io["file.image"];
+    tch::vision::image::save(&image.permute([2, 0, 1]), &path).unwrap();
+    let point = |x, y, positive| PointPrompt { x, y, positive };
+    let bbox = Some([5.0, 8.0, 40.0, 31.0]);
+    let prompts = [
+        ("click", vec![point(20.0, 11.0, true)], None),
+        ("box", vec![], bbox),
+        ("both", vec![point(20.0, 11.0, true), point(50.0, 35.0, false)], bbox),
+    ];
+    let objects = prompts.iter().map(|(_, points, bbox)| ObjectPrompt {
+        points: points.clone(),
+        bbox: *bbox,
+        ..ObjectPrompt::default()
+    });
+    let record = Record {
+        prompts: Some(ImagePrompts::Objects(objects.collect())),
+        ..record(folder.path(), "unused.png", 64, vec![])
+    };
+    let record = Record { path, size: None, ..record };
+    for multimask in ["always", "ambiguous"] {
+        let vs = VarStore::new(Device::Cpu);
+        let backbone = reference.config(json!({})).build(&(vs.root() / "backbone")).unwrap();
+        let spec = backbone.spec().input.clone();
+        let table = json!({
+            "convention": "sam2",
+            "evaluation": { "multimask": multimask, "postprocess": "direct" },
+        });
+        let table = merged(reference.json["config"]["task"].clone(), table);
+        let config: Box<dyn TaskConfig> = from_value(table).unwrap();
+        let task = config.build(&vs.root(), backbone, &categories(&["object"])).unwrap();
+        let file = fixture("sam2/weights.safetensors");
+        weights::load(&vs, &from_value(json!({ "path": file })).unwrap()).unwrap();
+        let preprocess =
+            json!({ "image_size": 64, "size_rule": "stretch", "resample": "reference_float" });
+        let plan = plan(preprocess, spec, task.eval_needs());
+        let batch = prepare_batch(std::slice::from_ref(&record), &plan).unwrap();
+        assert_eq!(batch.images.size(), [1, 3, 64, 64]);
+        let answers = no_grad(|| task.predict(&batch)).unwrap().remove(0).instances;
+        for ((case, ..), answer) in prompts.iter().zip(answers) {
+            let is_single = multimask == "ambiguous" && *case != "click";
+            let key = format!("file.{case}.{}", if is_single { "single" } else { "multi" });
+            let iou = io[&format!("{key}.iou")].double_value(&[0]);
+            assert!((answer.score - iou).abs() < DECODER, "{key}: {} for {iou}", answer.score);
+            let logits = &io[&format!("{key}.logits")];
+            let bytes = answer.mask.unwrap().to_mask();
+            let got = Tensor::from_slice(&bytes).view(logits.size().as_slice()).to_kind(Kind::Bool);
+            // A logit within rounding of zero may fall on either side.
+            let margin = DECODER * logits.abs().max().double_value(&[]);
+            let sure = got.logical_xor(&logits.gt(0.0)).logical_and(&logits.abs().gt(margin));
+            assert_eq!(sure.sum(Kind::Int64).int64_value(&[]), 0, "{key}: pixels differ");
+        }
+    }
 }
