@@ -132,7 +132,7 @@ impl ObjectScore {
 const STABILITY_DELTA: f64 = 0.05;
 const STABILITY_THRESH: f64 = 0.98;
 
-/// Of all four masks one for each object: the first if it is stable, else the one of the others with the
+/// Keeps one of all four masks of each object: the first if it is stable, else the one of the others with the
 /// highest predicted IoU.
 pub(crate) fn stable_or_best(all: &Masks) -> Masks {
     let [n, _, h, w] = all.logits.dims();

@@ -21,7 +21,7 @@ use sonotune_dataset::InputSpec;
 #[derive(Debug)]
 pub(super) struct ImageEncoder {
     stem: Stem,
-    /// Of all stages.
+    /// Those of all stages, in order.
     blocks: Vec<SharedBlock<Block>>,
     /// The last block of each stage.
     stage_ends: Vec<usize>,
