@@ -7,7 +7,7 @@ use sonotune_testing::{Tiny, assert_success};
 
 use crate::{
     cuda_support::{on, on_cuda},
-    support::{self, CLASSIFICATION, assert_fails, last, phantoms, sonotune},
+    support::{self, CLASSIFICATION, assert_fails, last, phantoms},
 };
 
 /// Stage outputs or the neck's levels, by the number of channels. Narrower, the matrix products of the last stage's
