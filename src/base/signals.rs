@@ -37,13 +37,22 @@ pub fn send(leader: u32, signal: Signal) {
 }
 
 /// This process is killed as soon as the one that started it has ended, in whatever way. Without effect
-/// except on Linux.
-pub fn end_with_parent() {
+/// except on Linux. False, if that one has ended already: `parent` is its number, if it is known.
+#[must_use]
+pub fn end_with_parent(parent: Option<u32>) -> bool {
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{Signal as Number, set_parent_process_death_signal};
         // An old kernel: the process then notices by other means.
         let _ = set_parent_process_death_signal(Some(Number::KILL));
+        let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+        let is_parent = |number: u32| now.is_some_and(|now| i64::from(now) == i64::from(number));
+        parent.is_none_or(is_parent)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = parent;
+        true
     }
 }
 

@@ -13,6 +13,7 @@ use sonotune_report::{By, Kept};
 use sonotune_run as run;
 use sonotune_run::{EvalOptions, config};
 use sonotune_run_folder::RunFiles;
+use sonotune_study::image_table;
 
 #[derive(Debug, Args)]
 pub(super) struct EvalArgs {
@@ -32,6 +33,10 @@ pub(super) struct EvalArgs {
     /// Where to write the record. Default: eval-SPLIT.json in the run folder.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Where to write the scores of each image as CSV. Default: images-SPLIT.csv in the run folder, unless --out
+    /// is given.
+    #[arg(long, value_name = "FILE")]
+    images: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &EvalArgs) -> Result<()> {
@@ -39,15 +44,27 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
     let ranks = super::join(&loaded.config)?;
     let options = EvalOptions { split: args.split, source, ranks };
     let evaluated = run::evaluate(&loaded, &options)?;
-    let Some(run::Evaluated { record, shown }) = evaluated else {
+    let Some(run::Evaluated { record, shown, images }) = evaluated else {
         return Ok(());
     };
+    let images =
+        image_table(images.into_iter().map(|i| (i.image_id, i.path, i.scores)), &record.dataset)?;
     let json = serde_json::to_string_pretty(&record)?;
-    let scores = RunFiles::of(&loaded.config.run_dir).scores(args.split);
-    let path = args.out.clone().unwrap_or(scores);
+    let files = RunFiles::of(&loaded.config.run_dir);
+    let path = args.out.clone().unwrap_or_else(|| files.scores(args.split));
+    let of_images = match (&args.images, &args.out) {
+        (Some(path), _) => Some(path.clone()),
+        // Beside the record of a run.
+        (None, None) => Some(files.image_scores(args.split)),
+        (None, Some(_)) => None,
+    };
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    // The record last: where it is, both are.
+    if let Some(path) = of_images.filter(|_| !images.columns.is_empty()) {
+        images.write(&path)?;
     }
     atomic_write(&path, json.as_bytes())?;
     if args.model.run.is_some() && args.out.is_none() {

@@ -32,7 +32,7 @@ use serde::Serialize;
 
 use sonotune_base::{
     Error,
-    launch::{BY_SONOTUNE, Launch, STARTED_BY},
+    launch::{BY_SONOTUNE, Launch, PARENT, STARTED_BY},
     signals,
 };
 use sonotune_engine::parallel::Ranks;
@@ -62,6 +62,7 @@ mod list;
 mod predict;
 mod processes;
 mod report;
+mod study;
 mod train;
 mod waiting;
 mod weights;
@@ -80,6 +81,8 @@ enum Verb {
     Train(train::TrainArgs),
     /// Score a trained model on a split of its dataset.
     Eval(eval::EvalArgs),
+    /// Run a grid of models, strategies, seeds and folds, and say which is best, with intervals and tests.
+    Study(study::StudyArgs),
     /// Write the report of a run as one HTML page.
     Report(report::ReportArgs),
     /// Compare the scores of several runs in one table, averaged over seeds.
@@ -127,7 +130,10 @@ pub fn run() -> ExitCode {
 /// Runs a command in this process.
 fn run_here(verb: Verb) -> Result<()> {
     if std::env::var(STARTED_BY).is_ok_and(|by| by == BY_SONOTUNE) {
-        signals::end_with_parent();
+        let parent = std::env::var(PARENT).ok().and_then(|number| number.parse().ok());
+        if !signals::end_with_parent(parent) {
+            return Err(Error::interrupted("the process that started this one has ended").into());
+        }
     }
     // Those that compute for long.
     if matches!(verb, Verb::Train(_) | Verb::Eval(_) | Verb::Predict(_)) {
@@ -157,6 +163,7 @@ fn dispatch(verb: Verb) -> Result<()> {
     match verb {
         Verb::Train(args) => train::run(&args),
         Verb::Eval(args) => eval::run(&args),
+        Verb::Study(args) => study::run(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Compare(args) => compare::run(&args),
         Verb::CocoEval(args) => coco_eval::run(&args),

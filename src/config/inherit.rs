@@ -51,10 +51,7 @@ impl Reader {
         let mut base: Option<Node> = None;
         for parent in &parents {
             let tree = self.read_parent(path, parent)?;
-            base = Some(match base {
-                Some(base) => self.merge(base, tree, &mut Vec::new()),
-                None => tree,
-            });
+            base = Some(self.on_top(base, tree));
         }
         self.chain.pop();
         let mut base = base.unwrap_or_else(|| empty_like(&own));
@@ -62,6 +59,16 @@ impl Reader {
             remove(&mut base, entry)?;
         }
         Ok(self.merge(base, own, &mut Vec::new()))
+    }
+
+    /// The tree of the first file, with those of the others on top.
+    pub(super) fn read_layers(&mut self, paths: &[PathBuf]) -> Result<Node, Problem> {
+        let mut merged: Option<Node> = None;
+        for path in paths {
+            let layer = self.read(path)?;
+            merged = Some(self.on_top(merged, layer));
+        }
+        merged.ok_or_else(|| Problem::error("no config file is given"))
     }
 
     fn read_parent(&mut self, child: &Path, parent: &Node) -> Result<Node, Problem> {
@@ -83,6 +90,13 @@ impl Reader {
             ))));
         }
         self.read(&path)
+    }
+
+    fn on_top(&mut self, below: Option<Node>, over: Node) -> Node {
+        match below {
+            Some(below) => self.merge(below, over, &mut Vec::new()),
+            None => over,
+        }
     }
 
     /// `over` on top of `base`: tables merge key by key, everything else replaces.

@@ -67,6 +67,20 @@ pub fn load<C: Schema>(path: &Path, overrides: &[String]) -> Result<Loaded<C>> {
     check(path, overrides).map_err(|problems| Error::config(problem::report(&problems)).into())
 }
 
+/// Same as [`load`] for the first of `paths`, on top of which the others are merged in their order, as if a file
+/// extended them all.
+///
+/// # Errors
+/// Same errors as [`load`]; also if there is no path.
+pub fn load_layers<C: Schema>(paths: &[PathBuf], overrides: &[String]) -> Result<Loaded<C>> {
+    let problems = |problems: Vec<Problem>| Error::config(problem::report(&problems));
+    registry::ensure_unique::<C>()?;
+    let mut reader = inherit::Reader::default();
+    let tree = reader.read_layers(paths).map_err(|problem| problems(vec![problem]))?;
+    let first = paths.first().map_or(Path::new(""), PathBuf::as_path);
+    complete(first, tree, overrides, reader).map_err(|found| problems(found).into())
+}
+
 /// Same as [`load`], with the problems one by one.
 ///
 /// # Errors

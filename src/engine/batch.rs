@@ -358,7 +358,10 @@ fn check(spec: &BackboneSpec, images: &Tensor, levels: &[Tensor]) -> Result<()> 
     let promised: Vec<_> = spec
         .levels
         .iter()
-        .map(|level| vec![batch, level.channels, height / level.stride, width / level.stride])
+        .map(|level| {
+            let (h, w) = level.size((height, width));
+            vec![batch, level.channels, h, w]
+        })
         .collect();
     let given: Vec<_> = levels.iter().map(Tensor::size).collect();
     anyhow::ensure!(

@@ -10,7 +10,7 @@ pub use sonotune_dataset::{
     Dataset, DatasetConfig, ImagePrompts, InputSpec, Object, ObjectPrompt, PointPrompt, Record,
     Split, TargetNeeds, missing_split, sha256,
 };
-pub use sonotune_metrics::{Confusion, Direction, Metric, Report, Table};
+pub use sonotune_metrics::{Confusion, Direction, ImageScores, Metric, Report, Table};
 pub use sonotune_weights::keymap::{Convention, Rule, RuleSet};
 pub use tch::{Device, Kind, Tensor, nn, no_grad};
 pub use {inventory, serde, serde_json, tch, typetag};

@@ -19,7 +19,7 @@ use crate::{
 };
 use sonotune_base::{Category, ImageId, Rle, Size};
 use sonotune_dataset::{Dataset, TargetNeeds};
-use sonotune_metrics::{Metric, Report};
+use sonotune_metrics::{ImageScores, Metric, Report};
 
 /// The `[task]` table of a config: plain data until [`build`](Self::build).
 ///
@@ -227,6 +227,16 @@ pub trait Evaluator: Debug + Send {
     /// number, or the task does not rank images.
     fn image_score(&self) -> Option<Metric> {
         None
+    }
+
+    /// What is known of one image's prediction, for statistics over images (`sonotune eval` writes it as a
+    /// table); called for images that were added. By default nothing.
+    ///
+    /// # Errors
+    /// When prediction and target do not fit each other.
+    fn image_scores(&self, prediction: &Prediction, target: &Target) -> Result<ImageScores> {
+        let _ = (prediction, target);
+        Ok(ImageScores::default())
     }
 
     /// Computes the metrics of all images added.

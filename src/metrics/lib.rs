@@ -9,7 +9,7 @@ mod spans;
 mod surface;
 pub mod table;
 
-pub use report::{Confusion, Metric, Report, Table};
+pub use report::{Confusion, ImageScores, Metric, Report, Table};
 use serde::{Deserialize, Serialize};
 
 /// Which way a metric improves.

@@ -87,6 +87,15 @@ fn null_as_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64,
     serde::Deserialize::deserialize(deserializer).map(|v: Option<f64>| v.unwrap_or(f64::NAN))
 }
 
+/// What is known of the prediction for one image, for statistics over images.
+#[derive(Debug, Clone, Default)]
+pub struct ImageScores {
+    /// The same names for every image of a split; NaN where undefined.
+    pub metrics: Vec<Metric>,
+    /// Words by name, the same names for every image, such as the true category's.
+    pub words: Vec<(String, String)>,
+}
+
 /// A titled table of text cells.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Table {

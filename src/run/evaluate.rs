@@ -8,7 +8,7 @@ use tch::no_grad;
 use super::{
     model::{Decided, Model, ModelSource, Opened, decided_by_weights},
     scored_images,
-    scoring::score,
+    scoring::{Extras, ScoredImage, score},
     skipped,
 };
 use crate::config::Loaded;
@@ -41,6 +41,8 @@ pub struct EvalOptions {
 pub struct Evaluated {
     pub record: EvalRecord,
     pub shown: Shown,
+    /// In the order of the dataset.
+    pub images: Vec<ScoredImage>,
 }
 
 /// Scores a checkpoint of the run whose config is `loaded`. With several processes, each predicts a part, and
@@ -70,7 +72,8 @@ fn evaluate_together(
     let (place, dataset, opened) = ranks.agree(opened())?;
     let Opened { model, path: checkpoint, beside, step, averaged, .. } = opened;
     require_same_model(ranks, &model, &dataset)?;
-    let Some(scored) = score(&model, ranks, dataset.clone(), &model.load_plan(), 0)? else {
+    let extras = Extras { of_images: true, ..Extras::default() };
+    let Some(scored) = score(&model, ranks, dataset.clone(), &model.load_plan(), extras)? else {
         return Ok(None);
     };
     let shown = Shown {
@@ -97,7 +100,7 @@ fn evaluate_together(
         categories: dataset.category_names().map(str::to_owned).collect(),
         report: scored.report,
     };
-    Ok(Some(Evaluated { record, shown }))
+    Ok(Some(Evaluated { record, shown, images: scored.images }))
 }
 
 /// Requires that all processes predict with the same weights on the same images.

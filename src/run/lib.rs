@@ -46,6 +46,7 @@ pub use largest_batch::LargestBatch;
 pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};
 pub use predict::{MaskFiles, PredictOptions, PredictRecord, PromptSource, predict};
 pub use resume_or_start::{Begun, begun, summary};
+pub use scoring::ScoredImage;
 pub use splits::check_data;
 pub use train::{TrainOptions, TrainOutcome, train};
 pub use trial::EvaluatedBatch;

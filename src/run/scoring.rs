@@ -1,6 +1,7 @@
 //! Predicts a split and scores it: the model's thread predicts a batch while another scores the one before.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -17,7 +18,7 @@ use super::{
     model::Model,
     sent::{SentBatch, SentImage},
 };
-use sonotune_base::Error;
+use sonotune_base::{Error, ImageId};
 use sonotune_dataset::Dataset;
 use sonotune_engine::{
     batch::{Batch, Target},
@@ -26,7 +27,7 @@ use sonotune_engine::{
     parallel::Ranks,
     task::{Evaluator, Prediction},
 };
-use sonotune_metrics::Report;
+use sonotune_metrics::{ImageScores, Report};
 use sonotune_report::{Ranked, Ranking};
 
 /// A report, pictures of the first images with their predictions, and of the best and worst.
@@ -37,6 +38,25 @@ pub(super) struct Scored {
     /// Images that could not be used and are not in the report.
     pub(super) skipped: Vec<BadImage>,
     pub(super) ranked: Option<Ranked>,
+    /// In the order of the dataset; empty unless asked for.
+    pub(super) images: Vec<ScoredImage>,
+}
+
+/// What is known of one image's prediction.
+#[derive(Debug, Clone)]
+pub struct ScoredImage {
+    pub image_id: ImageId,
+    pub path: PathBuf,
+    pub scores: ImageScores,
+}
+
+/// What to give beside the report.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Extras {
+    /// Pictures of the first images.
+    pub(super) num_pictures: usize,
+    /// The scores of each image.
+    pub(super) of_images: bool,
 }
 
 /// A batch with its predictions, and the dataset index of each of its images.
@@ -58,7 +78,7 @@ pub(super) fn score(
     ranks: &Ranks,
     dataset: Arc<Dataset>,
     plan: &LoadPlan,
-    num_pictures: usize,
+    extras: Extras,
 ) -> Result<Option<Scored>> {
     if dataset.records.is_empty() {
         return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
@@ -79,11 +99,12 @@ pub(super) fn score(
         dataset: &dataset,
         plan: &plan,
         legend: Legend::of(model),
-        num_pictures,
+        extras,
         pictures: Vec::new(),
         ranking: Ranking::default(),
+        images: Vec::new(),
     };
-    let (mut report, pictures, ranked) = thread::scope(|scope| {
+    let mut scored = thread::scope(|scope| {
         // No more than one batch waits to be scored: each holds its images.
         let (sender, predicted) = sync_channel(1);
         let scorer = scope.spawn(move || scorer.run(&predicted));
@@ -105,14 +126,14 @@ pub(super) fn score(
         }
     })?;
     let notes = dataset.notes.iter().map(|note| ("dataset".to_owned(), note.clone()));
-    report.conditions.extend(notes);
-    let skipped = batches.newly_skipped();
-    if !skipped.is_empty() {
-        let (left_out, all) = (skipped.len(), dataset.records.len());
+    scored.report.conditions.extend(notes);
+    scored.skipped = batches.newly_skipped();
+    if !scored.skipped.is_empty() {
+        let (left_out, all) = (scored.skipped.len(), dataset.records.len());
         let condition = format!("{left_out} of {all} images, which could not be used");
-        report.conditions.push(("skipped".to_owned(), condition));
+        scored.report.conditions.push(("skipped".to_owned(), condition));
     }
-    Ok(Some(Scored { report, pictures, skipped, ranked }))
+    Ok(Some(scored))
 }
 
 /// Predicts one batch after another, until all are predicted or the scorer has given up.
@@ -241,9 +262,10 @@ struct Scorer<'a> {
     dataset: &'a Dataset,
     plan: &'a LoadPlan,
     legend: Legend<'a>,
-    num_pictures: usize,
+    extras: Extras,
     pictures: Vec<RgbImage>,
     ranking: Ranking,
+    images: Vec<ScoredImage>,
 }
 
 impl Scorer<'_> {
@@ -280,18 +302,26 @@ impl Scorer<'_> {
         let drawing = Drawing { legend: self.legend, target, prediction };
         let record = &self.dataset.records[record];
         let image = || self.legend.input(self.plan, batch, std::slice::from_ref(record));
-        if self.pictures.len() < self.num_pictures {
+        if self.pictures.len() < self.extras.num_pictures {
             self.pictures.push(drawing.large(&image()?));
         }
         if let Some(score) = self.evaluator.image_score() {
             self.ranking.add(&score, || Ok(drawing.small(&image()?)))?;
         }
+        if self.extras.of_images {
+            let of_image = || self.evaluator.image_scores(prediction, target);
+            let scores = determinism::guarded(panicked, of_image)
+                .with_context(|| format!("scoring {}", target.path.display()))?;
+            let (image_id, path) = (record.image_id.clone(), record.path.clone());
+            self.images.push(ScoredImage { image_id, path, scores });
+        }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(Report, Vec<RgbImage>, Option<Ranked>)> {
+    fn finish(mut self) -> Result<Scored> {
         let report = determinism::guarded(panicked, || self.evaluator.finish())?;
-        Ok((report, self.pictures, self.ranking.finish()))
+        let Self { pictures, ranking, images, .. } = self;
+        Ok(Scored { report, pictures, skipped: Vec::new(), ranked: ranking.finish(), images })
     }
 }
 

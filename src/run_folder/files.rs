@@ -42,9 +42,10 @@ pub fn step_of_checkpoint(name: &str) -> Option<u64> {
     if whole { digits.parse().ok() } else { None }
 }
 
-/// `eval-SPLIT.json`: scores of an earlier run's model.
+/// `eval-SPLIT.json` and `images-SPLIT.csv`: scores of an earlier run's model.
 pub(super) fn is_score(name: &str) -> bool {
-    name.starts_with("eval-") && name.ends_with(".json")
+    let is = |start, end| name.starts_with(start) && name.ends_with(end);
+    is("eval-", ".json") || is("images-", ".csv")
 }
 
 /// The files of the run in a folder, whether or not they exist.
@@ -62,6 +63,7 @@ pub(super) fn is_score(name: &str) -> bool {
 /// | `ranks/` | with several processes, what each but the first reports, with time stamps |
 /// | `checkpoints/` | last, best and those of single steps |
 /// | `eval-*.json` | scores, if the run was evaluated |
+/// | `images-*.csv` | the same by image |
 /// | `summary.json` | [`Summary`](super::Summary), once the run has ended |
 /// | `report.html` | everything on one page |
 /// | `report/` | what that page alone needs: counts, and the pictures it shows |
@@ -149,6 +151,12 @@ impl RunFiles {
     #[must_use]
     pub fn scores(&self, split: Split) -> PathBuf {
         self.0.join(format!("eval-{split}.json"))
+    }
+
+    /// Scores of the images of a split, as `sonotune eval` writes them.
+    #[must_use]
+    pub fn image_scores(&self, split: Split) -> PathBuf {
+        self.0.join(format!("images-{split}.csv"))
     }
 
     /// Folder of the checkpoints.

@@ -15,7 +15,9 @@ use super::{
         CONVENTION_KEY, Convention, Part, Piece, Place, RUN_KEY, Recognised, recognise,
         recognise_if_known,
     },
-    open_state_dict, save_safetensors, save_torch,
+    open_state_dict,
+    plan::unflattened,
+    save_safetensors, save_torch,
 };
 use crate::addition;
 use sonotune_base::{Error, pattern};
@@ -164,6 +166,8 @@ struct Source {
     from: Option<Part>,
     /// Part of the output's tensor.
     to: Option<Part>,
+    /// Whether the input lacks, and whether the output is to lack, the leading axes of one that ours has.
+    flat: (bool, bool),
 }
 
 struct Names {
@@ -191,7 +195,8 @@ fn names(
     let mut unknown = Vec::new();
     for entry in file.entries() {
         let key = entry.name.clone();
-        let whole = |key: &str| Source { key: key.to_owned(), from: None, to: None };
+        let whole =
+            |key: &str| Source { key: key.to_owned(), from: None, to: None, flat: (false, false) };
         if options.drop.iter().any(|drop| pattern::matches(drop, &key)) {
             names.left_out.push(key);
             continue;
@@ -255,7 +260,8 @@ fn renamed(key: &str, piece: &Piece, theirs: Vec<Piece>) -> Option<Vec<(String, 
                 (None, None) | (Some(_), Some(_)) => (piece.theirs, other.theirs),
                 _ => return None,
             };
-            Some((other.name, Source { key: key.to_owned(), from, to }))
+            let flat = (piece.flat, other.flat);
+            Some((other.name, Source { key: key.to_owned(), from, to, flat }))
         })
         .collect();
     renamed.filter(|renamed| !renamed.is_empty())
@@ -267,7 +273,7 @@ fn read(file: &WeightsFile, output: &Output) -> Result<Tensor> {
         .sources
         .iter()
         .map(|source| {
-            let tensor = file.read(&source.key)?;
+            let tensor = reshaped(file.read(&source.key)?, source.flat)?;
             let rows = tensor.size().first().copied().unwrap_or_default();
             let Some(part) = source.from else { return Ok(tensor) };
             let (first, count) = part.rows(rows).ok_or_else(|| {
@@ -284,6 +290,19 @@ fn read(file: &WeightsFile, output: &Output) -> Result<Tensor> {
         [whole] => Ok(whole.shallow_clone()),
         parts => Ok(Tensor::f_cat(parts, 0)?),
     }
+}
+
+/// A token or position of `[C]` or `[N, C]` is ours of `[1, N, C]`.
+fn reshaped(tensor: Tensor, (from, to): (bool, bool)) -> Result<Tensor> {
+    Ok(match (from, to) {
+        (true, false) => tensor.f_reshape(unflattened(&tensor.size(), 3))?,
+        (false, true) => {
+            let size = tensor.size();
+            let ones = size.iter().take(size.len().saturating_sub(1)).take_while(|&&n| n == 1);
+            tensor.f_reshape(&size[ones.count()..])?
+        }
+        _ => tensor,
+    })
 }
 
 fn check(

@@ -36,6 +36,8 @@ pub(super) struct Copy<'a> {
     into: Option<(i64, i64)>,
     /// Shape of those rows.
     shape: Vec<i64>,
+    /// The shape to give the file's tensor first, if it lacks leading axes of one.
+    unflattened: Option<Vec<i64>>,
     resize: Option<Resize>,
 }
 
@@ -148,9 +150,10 @@ impl Copy<'_> {
     /// Reads the tensor, or its rows.
     pub(super) fn stored(&self) -> Result<Tensor> {
         let whole = self.file.read(&self.entry.name)?;
-        Ok(match self.rows {
-            Some((first, count)) => whole.f_narrow(0, first, count)?,
-            None => whole,
+        Ok(match (self.rows, &self.unflattened) {
+            (Some((first, count)), _) => whole.f_narrow(0, first, count)?,
+            (None, Some(shape)) => whole.f_reshape(shape)?,
+            (None, None) => whole,
         })
     }
 
@@ -195,7 +198,7 @@ fn place_overlay<'a>(
 ) {
     for entry in overlay.file.entries() {
         if variables.contains_key(&entry.name) {
-            let piece = Piece { name: entry.name.clone(), theirs: None, ours: None };
+            let piece = Piece { name: entry.name.clone(), theirs: None, ours: None, flat: false };
             place(plan, (&overlay.file, entry), piece, variables, false);
         } else {
             let (key, shape) = (entry.name.clone(), entry.shape.clone());
@@ -213,7 +216,7 @@ fn place_overlay<'a>(
 fn place<'a>(
     plan: &mut Plan<'a>,
     (file, entry): (&'a WeightsFile, &'a TensorEntry),
-    Piece { name: variable, theirs: part, ours }: Piece,
+    Piece { name: variable, theirs: part, ours, flat }: Piece,
     variables: &BTreeMap<String, Tensor>,
     known_part: bool,
 ) {
@@ -221,8 +224,10 @@ fn place<'a>(
     let tensor = &variables[&variable];
     let kind = tensor.kind();
     let dtype = Dtype::from_kind(kind);
-    let (stored, rows) = shape_of(&entry.shape, part);
+    let (mut stored, rows) = shape_of(&entry.shape, part);
     let (shape, into) = shape_of(&tensor.size(), ours);
+    let unflattened = flat.then(|| unflattened(&stored, shape.len()));
+    stored = unflattened.clone().unwrap_or(stored);
     let resize = (shape != stored).then(|| Resize::of(&variable, &stored, &shape)).flatten();
     let castable = dtype.is_some_and(|dtype| entry.dtype.casts_to(dtype));
     if (shape != stored && resize.is_none()) || !castable {
@@ -250,7 +255,14 @@ fn place<'a>(
     }
     let key = entry.name.clone();
     report.loaded.push(Loaded { variable: variable.clone(), key, part, rows: ours });
-    plan.copies.push(Copy { file, entry, rows, variable, into, shape, resize });
+    plan.copies.push(Copy { file, entry, rows, variable, into, shape, unflattened, resize });
+}
+
+/// A shape with as many axes of one before it as it takes to have `rank`.
+pub(super) fn unflattened(shape: &[i64], rank: usize) -> Vec<i64> {
+    let mut all = vec![1; rank.saturating_sub(shape.len())];
+    all.extend(shape);
+    all
 }
 
 /// Shape of a part of a tensor of shape `whole`, and its rows. A tensor that cannot be divided is

@@ -124,6 +124,21 @@ fn bf16_lora_checkpointing_accumulation_and_the_moving_average_run_on_cuda() {
 }
 
 #[test]
+fn plain_vits_train_on_cuda() {
+    for keys in [
+        "variant = \"dinov3\"\nmlp = \"swiglu\"\nactivation_checkpointing = true",
+        "variant = \"beit\"\noutput = \"mean\"",
+        "variant = \"dinov2\"\nnum_register_tokens = 4\noutput = \"class_and_mean\"",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let tiny = tiny(folder.path(), CLASSIFICATION).without("backbone");
+        let sizes = "embed_dim = 32\ndepth = 2\nnum_heads = 2\npatch_size = 8\nimage_size = 32";
+        let backbone = format!("[backbone]\ntype = \"vit\"\n{sizes}\n{keys}");
+        trains(&tiny.with(&backbone).set("precision = \"bf16\""), &folder);
+    }
+}
+
+#[test]
 fn a_resnet_trains_deterministically_on_cuda() {
     let folder = tempfile::tempdir().unwrap();
     let options = r#"

@@ -49,6 +49,7 @@ mod resume_or_start;
 mod resume_oracle;
 mod scored_images;
 mod small_disk;
+mod study;
 mod support;
 mod torchrun;
 mod training;

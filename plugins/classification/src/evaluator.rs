@@ -110,6 +110,24 @@ impl Evaluator for ClassificationEvaluator {
         self.last_score.clone()
     }
 
+    /// The true and the predicted categories by name (several joined by `|`), whether they are the same, and
+    /// the score of each category as `p:NAME`.
+    fn image_scores(&self, prediction: &Prediction, target: &Target) -> Result<ImageScores> {
+        let truth = labels_of_target(target, &self.category_names, self.multi_label)?;
+        let names = |labels: &[usize]| {
+            let names = labels.iter().filter_map(|&label| self.category_names.get(label));
+            names.map(String::as_str).collect::<Vec<_>>().join("|")
+        };
+        let (label, predicted) = (names(&truth), names(&prediction.labels));
+        let correct = f64::from(label == predicted);
+        let scores = self.category_names.iter().zip(&prediction.scores);
+        let scores = scores.map(|(name, &score)| Metric::new(format!("p:{name}"), score));
+        Ok(ImageScores {
+            metrics: std::iter::once(Metric::highest("correct", correct)).chain(scores).collect(),
+            words: vec![("label".to_owned(), label), ("predicted".to_owned(), predicted)],
+        })
+    }
+
     fn finish(&mut self) -> Result<Report> {
         if self.images.is_empty() {
             return Err(Error::data("there is no image to score the model on").into());

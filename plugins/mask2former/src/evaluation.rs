@@ -1,6 +1,7 @@
 //! Scores instances against annotations: the COCO metric on boxes and on masks.
 
 use sonotune_engine::{
+    metrics::overlap::{Spacing, overlap},
     prelude::*,
     task::instances::{
         Annotated, Answers, Counts, InstanceScorer, not_scored, nothing_found, panoptic_quality,
@@ -75,6 +76,32 @@ impl Evaluator for InstanceEvaluator {
 
     fn image_score(&self) -> Option<Metric> {
         self.last_quality.map(|quality| Metric::new("panoptic quality", quality))
+    }
+
+    /// Panoptic quality, and the overlap of everything found with everything annotated, as in semantic
+    /// segmentation (crowds count as background): `foreground_iou`, `foreground_dice`, `foreground_hd95` in pixels.
+    fn image_scores(&self, prediction: &Prediction, target: &Target) -> Result<ImageScores> {
+        let image = Annotated::of(target)?;
+        let shown = || prediction.instances.iter().filter(|i| i.score >= self.min_score);
+        let quality = panoptic_quality(&image, shown())?;
+        let size = (target.original_size.0.try_into()?, target.original_size.1.try_into()?);
+        let all = |masks: Vec<Rle>| match masks.is_empty() {
+            true => Rle::new(size.0, size.1, vec![size.0 * size.1]),
+            false => Rle::union(&masks),
+        };
+        let found = all(shown().filter_map(|i| i.mask.clone()).collect())?;
+        let objects =
+            target.objects.iter().zip(image.masks()).filter(|(object, _)| !object.is_crowd);
+        let truth = all(objects.map(|(_, mask)| mask.clone()).collect())?;
+        let overlap = overlap(&found, &truth, Spacing::default())?;
+        let or_nan = |value: Option<f64>| value.unwrap_or(f64::NAN);
+        let metrics = vec![
+            Metric::highest("panoptic_quality", or_nan(quality)),
+            Metric::highest("foreground_iou", or_nan(overlap.iou)),
+            Metric::highest("foreground_dice", or_nan(overlap.dice)),
+            Metric::lowest("foreground_hd95", or_nan(overlap.hd95)),
+        ];
+        Ok(ImageScores { metrics, ..ImageScores::default() })
     }
 
     fn finish(&mut self) -> Result<Report> {

@@ -30,6 +30,7 @@ impl TaskConfig for Mask2FormerConfig {
             )
             .into());
         }
+        backbone.spec().require_maps("mask2former")?;
         let levels = backbone.spec().levels.clone();
         let neck = match self.neck {
             Neck::None => None,

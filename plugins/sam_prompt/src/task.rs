@@ -31,6 +31,7 @@ impl TaskConfig for SamPromptConfig {
         self.loss.check()?;
         self.evaluation.check()?;
         self.everything.check()?;
+        backbone.spec().require_maps("sam_prompt")?;
         let Some(level) = backbone.spec().levels.last().copied() else {
             return Err(Error::config(
                 "task: sam_prompt needs a backbone with at least one feature level",

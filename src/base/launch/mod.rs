@@ -13,7 +13,7 @@ mod variables;
 use crate::Error;
 use variables::Variables;
 
-pub use torchrun::{BY_SONOTUNE, STARTED_BY};
+pub use torchrun::{BY_SONOTUNE, PARENT, STARTED_BY};
 
 /// The place of this process among several that train together.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,6 +19,8 @@ const USE_AGENT_STORE: &str = "TORCHELASTIC_USE_AGENT_STORE";
 pub const STARTED_BY: &str = "SONOTUNE_STARTED_BY";
 /// Its value if it was this program.
 pub const BY_SONOTUNE: &str = "sonotune";
+/// Variable with the number of the process that started this one, if it was this program.
+pub const PARENT: &str = "SONOTUNE_PARENT";
 
 /// The place among the processes; `None` if no group is mentioned or it has one process.
 pub(super) fn launch(variables: &Variables<'_>) -> Result<Option<Launch>, Error> {

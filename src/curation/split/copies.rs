@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sonotune_base::image_io::{DecodeOptions, decode_file};
 use sonotune_dataset::sha256;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What to do about images that are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Copies {
     /// Images are not opened.

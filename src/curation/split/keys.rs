@@ -15,7 +15,8 @@ use sonotune_dataset::coco::patient::{known, names_patient, parts_of, patient_of
 use crate::coco::{CocoFile, ImageRecord};
 
 /// The patient of an image, under whatever key it has.
-pub(super) fn patient(image: &ImageRecord) -> Option<Cow<'_, str>> {
+#[must_use]
+pub fn patient(image: &ImageRecord) -> Option<Cow<'_, str>> {
     own_patient(image).or_else(|| patient_of(&image.extra))
 }
 

@@ -27,6 +27,7 @@
 //! `test.json`.
 
 mod copies;
+mod cross_validation;
 mod fill;
 mod folds;
 mod groups;
@@ -40,19 +41,21 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sonotune_base::{Error, seed::Rng, words::counted};
 
 use crate::coco::{CocoFile, output};
 pub use crate::split::copies::Copies;
+pub use crate::split::cross_validation::{CrossValidation, FoldFiles, cross_validation, groups};
 use crate::split::groups::Group;
+pub use crate::split::keys::patient;
 pub use crate::split::report::{Absence, PartSummary, SplitReport, UnitCounts};
 
 /// First coordinate of the random streams of this module.
 const SPLIT: u64 = 0x53_504c_4954;
 
 /// Which images stay together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
     /// For each image the largest known unit: patient, else clip, else the file of which it is a
@@ -67,7 +70,7 @@ pub enum By {
 }
 
 /// How to treat the split that a dataset's authors published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Official {
     Keep,
@@ -125,6 +128,8 @@ pub enum Part {
 pub struct Plan {
     /// The part of each image.
     pub parts: Vec<Part>,
+    /// The group of each image: those with equal numbers stay together.
+    pub groups: Vec<usize>,
     pub report: SplitReport,
 }
 
@@ -149,16 +154,32 @@ fn plan_together(file: &CocoFile, options: &SplitOptions, together: &[Vec<usize>
     };
     ensure_filled(&groups, options)?;
     let mut parts = vec![Part::Train; file.images.len()];
-    for group in &groups {
+    let mut group_of = vec![0; file.images.len()];
+    for (number, group) in groups.iter().enumerate() {
         for &image in &group.images {
-            parts[image] = group.part();
+            (parts[image], group_of[image]) = (group.part(), number);
         }
     }
     let mut report = report::of(file, &groups, absences);
     if options.group_by.is_none() && matches!(options.by, By::Auto | By::Patient) {
         report.tell(keys::Told::of(file));
     }
-    Ok(Plan { parts, report })
+    Ok(Plan { parts, groups: group_of, report })
+}
+
+/// Reads the COCO file at `input` and divides its images, whose pixels are compared if the options ask for it.
+fn read_and_plan(input: &Path, options: &SplitOptions) -> Result<(CocoFile, Plan)> {
+    let file = CocoFile::read(input)?;
+    let in_file = || Error::data(format!("cannot split {}", input.display()));
+    let copies::Found { together, unreadable } =
+        copies::find(&file, input, options.copies).with_context(in_file)?;
+    let unites = options.copies != Copies::Report;
+    let mut plan = plan_together(&file, options, if unites { &together } else { &[] })
+        .with_context(in_file)?;
+    plan.report.unreadable = unreadable;
+    plan.report.copies = together.len();
+    plan.report.parted = report::parted(&file, &plan.parts, &together);
+    Ok((file, plan))
 }
 
 /// Divides the COCO file at `input` into `train.json`, `val.json` and `test.json` in `folder`
@@ -173,16 +194,7 @@ pub fn split_file(
     options: &SplitOptions,
     overwrite: bool,
 ) -> Result<SplitReport> {
-    let file = CocoFile::read(input)?;
-    let in_file = || Error::data(format!("cannot split {}", input.display()));
-    let copies::Found { together, unreadable } =
-        copies::find(&file, input, options.copies).with_context(in_file)?;
-    let unites = options.copies != Copies::Report;
-    let plan = plan_together(&file, options, if unites { &together } else { &[] });
-    let Plan { parts, mut report } = plan.with_context(in_file)?;
-    report.unreadable = unreadable;
-    report.copies = together.len();
-    report.parted = report::parted(&file, &parts, &together);
+    let (file, Plan { parts, mut report, .. }) = read_and_plan(input, options)?;
     let folder = folder.unwrap_or_else(|| output::folder_of(input));
     let outputs = outputs(&parts, options.folds);
     let paths: Vec<PathBuf> = outputs.iter().map(|o| folder.join(&o.name)).collect();

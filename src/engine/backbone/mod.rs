@@ -14,6 +14,7 @@ pub mod peft;
 pub mod resnet;
 pub mod sam_vit;
 mod shared_block;
+pub mod vit;
 
 pub use freeze::Freeze;
 
@@ -58,8 +59,43 @@ pub struct BackboneSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Level {
     pub channels: i64,
-    /// Input pixels per feature pixel.
+    /// Input pixels per feature pixel; 0 for one vector per image.
     pub stride: i64,
+}
+
+impl Level {
+    /// One vector per image, `[B, C, 1, 1]` whatever the image's size.
+    #[must_use]
+    pub fn pooled(channels: i64) -> Self {
+        Self { channels, stride: 0 }
+    }
+
+    /// Whether the level is a map and not one vector per image.
+    #[must_use]
+    pub fn is_map(&self) -> bool {
+        self.stride > 0
+    }
+
+    /// Height and width of the level for images of `height` x `width` pixels.
+    #[must_use]
+    pub fn size(&self, (height, width): (i64, i64)) -> (i64, i64) {
+        if self.is_map() { (height / self.stride, width / self.stride) } else { (1, 1) }
+    }
+}
+
+impl BackboneSpec {
+    /// Checks that every level is a map, for a task that needs places in the image.
+    ///
+    /// # Errors
+    /// When a level is one vector per image; names `task` and what to set.
+    pub fn require_maps(&self, task: &str) -> Result<()> {
+        if self.levels.iter().all(Level::is_map) {
+            return Ok(());
+        }
+        fault(format!(
+            "task `{task}` needs feature maps, but the backbone gives one vector per image; choose maps in [backbone] (of `vit`: output = \"patch_tokens\")"
+        ))
+    }
 }
 
 /// A feature extractor.

@@ -40,7 +40,7 @@ pub enum LoraTarget {
     V,
     /// `attn.proj`.
     Proj,
-    /// `mlp.lin1` and `mlp.lin2`.
+    /// The linear layers of the MLP.
     Mlp,
 }
 

@@ -21,7 +21,7 @@ pub(super) struct SharedBlock<B> {
     variables: Vec<Tensor>,
 }
 
-impl<B: Block + 'static> SharedBlock<B> {
+impl<B: Debug + Send + 'static> SharedBlock<B> {
     pub(super) fn new(block: B, variables: Vec<Tensor>) -> Self {
         Self { block: Arc::new(Mutex::new(block)), variables }
     }
@@ -31,16 +31,33 @@ impl<B: Block + 'static> SharedBlock<B> {
         self.variables.iter().any(Tensor::requires_grad)
     }
 
+    /// What `forward` computes with the block, for one that needs to know more than its tokens.
+    pub(super) fn with(&self, forward: impl FnOnce(&B) -> Result<Tensor>) -> Result<Tensor> {
+        forward(&lock(&self.block))
+    }
+
+    /// Like [`with`](Self::with), but keeps only `x` for backward, which calls `forward` again.
+    pub(super) fn with_checkpointed(
+        &self,
+        x: &Tensor,
+        forward: impl Fn(&B, &Tensor) -> Result<Tensor> + Send + 'static,
+    ) -> Result<Tensor> {
+        let block = Arc::clone(&self.block);
+        let again =
+            move |x: &Tensor| forward(&lock(&block), x).map_err(|error| format!("{error:#}"));
+        Ok(sonotune_shim::checkpoint(x, again)?)
+    }
+}
+
+impl<B: Block + 'static> SharedBlock<B> {
     /// See [`Block::forward`].
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        lock(&self.block).forward(x)
+        self.with(|block| block.forward(x))
     }
 
     /// Like [`forward`](Self::forward), but keeps only `x` for backward, which computes the rest again.
     pub(super) fn forward_checkpointed(&self, x: &Tensor) -> Result<Tensor> {
-        let block = Arc::clone(&self.block);
-        let again = move |x: &Tensor| lock(&block).forward(x).map_err(|error| format!("{error:#}"));
-        Ok(sonotune_shim::checkpoint(x, again)?)
+        self.with_checkpointed(x, |block, x| block.forward(x))
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) struct Constants {
 
 /// The tensor of the last key.
 #[derive(Debug)]
-struct Kept<K>(RefCell<Option<(K, Tensor)>>);
+pub(crate) struct Kept<K>(RefCell<Option<(K, Tensor)>>);
 
 impl<K> Default for Kept<K> {
     fn default() -> Self {
@@ -70,7 +70,8 @@ impl<K> Default for Kept<K> {
 }
 
 impl<K: PartialEq> Kept<K> {
-    fn get(&self, key: K, make: impl FnOnce() -> Tensor) -> Tensor {
+    /// The tensor of `key`, made if the last one was of another.
+    pub(crate) fn get(&self, key: K, make: impl FnOnce() -> Tensor) -> Tensor {
         let mut kept = self.0.borrow_mut();
         match &*kept {
             Some((of, tensor)) if *of == key => tensor.shallow_clone(),

@@ -48,7 +48,7 @@ impl Lora {
     /// Creates `lora_A.NAME.weight` and `lora_B.NAME.weight` below `vs`, the path of the layer;
     /// without the `NAME.` if a part's name is empty. `A` starts as PyTorch initialises a linear
     /// layer, as in the published code.
-    pub(super) fn new(
+    pub(crate) fn new(
         vs: &nn::Path,
         size: LoraSize,
         parts: &[LoraPart],
@@ -78,7 +78,7 @@ impl Lora {
     /// costs backward the whole weight's gradient), and in 16 bits a sum of weight and update
     /// would round most of the update away. All parts are one product, which writes each
     /// value of `y` once.
-    pub(super) fn add_to(&self, y: &Tensor, x: &Tensor) -> Tensor {
+    pub(crate) fn add_to(&self, y: &Tensor, x: &Tensor) -> Tensor {
         let a: Vec<&Tensor> = self.parts.iter().map(|(_, factors)| &factors.a).collect();
         let a = Tensor::cat(&a, 0);
         let low = x.linear(&a, None::<Tensor>);

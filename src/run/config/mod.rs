@@ -5,7 +5,7 @@ mod schema;
 mod tests;
 mod validate;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use crate::config::schema::{EvaluationConfig, LoggingConfig, RunConfig};
 use anyhow::Result;
@@ -43,11 +43,15 @@ impl Schema for RunConfig {
 /// # Errors
 /// Of kind config; one text that names every problem with file, line and key.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
-    let loaded = load_for_prediction(path, overrides)?;
-    match missing_dataset(&loaded) {
-        Some(problem) => Err(Error::config(problem.to_string()).into()),
-        None => Ok(loaded),
-    }
+    require_dataset(load_for_prediction(path, overrides)?)
+}
+
+/// Same as [`load`] for several files, each merged on top of those before it; see [`config::load_layers`].
+///
+/// # Errors
+/// Same errors as [`load`].
+pub fn load_layers(paths: &[PathBuf], overrides: &[String]) -> Result<Loaded> {
+    require_dataset(config::load_layers(paths, overrides)?)
 }
 
 /// Same as [`load`], also without `[dataset]`.
@@ -56,6 +60,13 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
 /// Same errors as [`load`].
 pub fn load_for_prediction(path: &Path, overrides: &[String]) -> Result<Loaded> {
     config::load(path, overrides)
+}
+
+fn require_dataset(loaded: Loaded) -> Result<Loaded> {
+    match missing_dataset(&loaded) {
+        Some(problem) => Err(Error::config(problem.to_string()).into()),
+        None => Ok(loaded),
+    }
 }
 
 fn missing_dataset(loaded: &Loaded) -> Option<Problem> {

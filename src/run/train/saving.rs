@@ -9,7 +9,7 @@ use super::{
         evaluate,
         model::Model,
         report,
-        scoring::{self, Scored},
+        scoring::{self, Extras, Scored},
     },
     steps::Run,
 };
@@ -110,10 +110,10 @@ impl Run<'_> {
     pub(super) fn evaluate(&mut self) -> Result<bool> {
         let Some(val_set) = self.val_set else { return Ok(false) };
         let (model, ranks, plan) = (self.model, self.ranks, &self.plan);
-        let num_pictures = self.config.logging.num_images;
+        let extras = Extras { num_pictures: self.config.logging.num_images, ..Extras::default() };
         let scored = self
             .trainer
-            .with_average(|| scoring::score(model, ranks, val_set.clone(), plan, num_pictures))?;
+            .with_average(|| scoring::score(model, ranks, val_set.clone(), plan, extras))?;
         // Rank 0 scores and judges, for all.
         let judged = scored.map(|scored| self.record(val_set, scored)).transpose();
         let verdict = ranks.from_first(ranks.agree(judged)?)?;
@@ -124,7 +124,7 @@ impl Run<'_> {
 
     /// Logs the scores and keeps what the report shows; decides whether this is the best.
     fn record(&mut self, val_set: &Dataset, scored: Scored) -> Result<Verdict> {
-        let Scored { report, pictures, skipped, ranked } = scored;
+        let Scored { report, pictures, skipped, ranked, images: _ } = scored;
         let step = self.progress.step;
         self.list_not_scored(&skipped)?;
         self.logger.evaluation(step, Split::Val, &report);

@@ -14,10 +14,12 @@
 //! ```
 
 mod hiera;
+mod huggingface_vits;
 mod recognise;
 mod resnets;
 mod rule;
 mod tables;
+mod vits;
 mod wrappers;
 
 use anyhow::Result;
@@ -101,7 +103,8 @@ impl Convention {
             return Place::Dropped;
         }
         let mut pieces = Vec::new();
-        for piece in self.rules().filter_map(|rule| rule.to_ours(theirs)) {
+        for mut piece in self.rules().filter_map(|rule| rule.to_ours(theirs)) {
+            piece.flat = self.is_flat(theirs);
             let is_whole = piece.theirs.is_none();
             // The first rule counts; rules for parts count together.
             if pieces.is_empty() || !is_whole {
@@ -119,7 +122,8 @@ impl Convention {
     #[must_use]
     pub fn to_theirs(&self, ours: &str) -> Vec<Piece> {
         let mut pieces: Vec<Piece> = Vec::new();
-        for piece in self.rules().filter_map(|rule| rule.to_theirs(ours)) {
+        for mut piece in self.rules().filter_map(|rule| rule.to_theirs(ours)) {
+            piece.flat = self.is_flat(&piece.name);
             let is_whole = piece.ours.is_none();
             // As above; the first of several spellings of a part counts.
             if pieces.is_empty() || !is_whole && pieces.iter().all(|p| p.ours != piece.ours) {
@@ -146,6 +150,10 @@ impl Convention {
     #[must_use]
     pub fn is_training_state(&self, theirs: &str) -> bool {
         self.training_state.iter().any(|part| pattern::matches(part, theirs))
+    }
+
+    fn is_flat(&self, theirs: &str) -> bool {
+        vits::FLAT.contains(&(self.name, theirs))
     }
 
     fn rules(&self) -> impl Iterator<Item = &'static Rule> {
@@ -176,7 +184,8 @@ mod tests {
                 let Place::Ours(ours) = convention.to_ours(&theirs) else {
                     panic!("{}: {theirs}", convention.name)
                 };
-                let back = convention.to_theirs(&ours[0].name).remove(0);
+                let back = convention.to_theirs(&ours[0].name);
+                let back = back.into_iter().find(|piece| piece.ours == ours[0].ours).unwrap();
                 // Several spellings may lead to one of ours; what matters is that ours survives.
                 assert_eq!(
                     convention.to_ours(&back.name),

@@ -35,19 +35,31 @@ pub struct Piece {
     pub theirs: Option<Part>,
     /// Rows of our variable.
     pub ours: Option<Part>,
+    /// Whether theirs lacks the leading axes of one that ours has.
+    pub flat: bool,
 }
 
 impl Rule {
     /// Our name for `key`.
     pub(super) fn to_ours(self, key: &str) -> Option<Piece> {
         let ((from, theirs), (to, ours)) = (split_part(self.theirs), split_part(self.ours));
-        captures(from, key).map(|captures| Piece { name: fill(to, &captures), theirs, ours })
+        captures(from, key).map(|captures| Piece {
+            name: fill(to, &captures),
+            theirs,
+            ours,
+            flat: false,
+        })
     }
 
     /// Their name for our `key`.
     pub(super) fn to_theirs(self, key: &str) -> Option<Piece> {
         let ((to, theirs), (from, ours)) = (split_part(self.theirs), split_part(self.ours));
-        captures(from, key).map(|captures| Piece { name: fill(to, &captures), theirs, ours })
+        captures(from, key).map(|captures| Piece {
+            name: fill(to, &captures),
+            theirs,
+            ours,
+            flat: false,
+        })
     }
 }
 
@@ -146,7 +158,7 @@ mod tests {
     use super::*;
 
     fn whole(name: &str) -> Piece {
-        Piece { name: name.to_owned(), theirs: None, ours: None }
+        Piece { name: name.to_owned(), theirs: None, ours: None, flat: false }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The tables. Our names: ViT layers as in segment-anything, ResNet layers as in torchvision,
 //! both under `backbone.`; a classification head as mmpretrain's `head.fc`.
 
-use super::{Convention, Rule, hiera, resnets};
+use super::{Convention, Rule, hiera, huggingface_vits, resnets, vits};
 
 const fn rule(theirs: &'static str, ours: &'static str) -> Rule {
     Rule { theirs, ours }
@@ -152,4 +152,21 @@ pub const CONVENTIONS: &[Convention] = &[
     },
     hiera::SAM2,
     hiera::HUGGINGFACE_SAM2,
+    // A family comes before one whose marks its files have as well.
+    vits::DINOV3,
+    vits::TIMM_DINOV3_PLUS,
+    vits::TIMM_DINOV3,
+    vits::DINOV2,
+    vits::DINOV2_CHUNKED,
+    vits::BEIT,
+    vits::BEIT_SHARED,
+    vits::OPEN_CLIP,
+    vits::OPEN_CLIP_TIMM,
+    vits::TIMM_VIT,
+    huggingface_vits::HUGGINGFACE_BEIT,
+    huggingface_vits::HUGGINGFACE_DINOV2,
+    huggingface_vits::HUGGINGFACE_DINOV3_GATED,
+    huggingface_vits::HUGGINGFACE_DINOV3,
+    huggingface_vits::HUGGINGFACE_CLIP,
+    huggingface_vits::HUGGINGFACE_VIT,
 ];

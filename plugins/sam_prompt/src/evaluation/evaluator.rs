@@ -87,6 +87,29 @@ impl Evaluator for PromptEvaluator {
         Some(Metric::new(format!("mean IoU ({})", first.name), self.last_iou?))
     }
 
+    /// For each pass, means over the image's objects: `PASS/mIoU`, `PASS/dice` and `PASS/hd95` in pixels.
+    fn image_scores(&self, prediction: &Prediction, target: &Target) -> Result<ImageScores> {
+        let image = Annotated::of(target)?;
+        let mut metrics = Vec::new();
+        for (index, pass) in self.passes.iter().enumerate() {
+            let mut means = OverlapMeans::default();
+            for instance in &prediction.instances {
+                let answers = instance.answers.filter(|answer| answer.pass == index);
+                let truth = answers.and_then(|answer| image.masks().get(answer.object));
+                if let (Some(truth), Some(mask)) = (truth, &instance.mask) {
+                    means.add(&overlap(mask, truth, Spacing::default())?);
+                }
+            }
+            let full = |name: &str| format!("{}/{name}", pass.name);
+            metrics.extend([
+                Metric::highest(full(OVERLAPS[0]), means.iou().value()),
+                Metric::highest(full(OVERLAPS[1]), means.dice().value()),
+                Metric::lowest(full(OVERLAPS[2]), means.hd95().value()),
+            ]);
+        }
+        Ok(ImageScores { metrics, ..ImageScores::default() })
+    }
+
     fn finish(&mut self) -> Result<Report> {
         if self.counts.objects == 0 {
             return Err(Error::data("there is no object to score the model on").into());

@@ -9,5 +9,6 @@ mod parity_backbone;
 mod parity_hiera;
 mod parity_preprocess;
 mod parity_resnet;
+mod parity_vit;
 mod preprocess;
 mod weights_upstream;

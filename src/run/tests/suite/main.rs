@@ -10,4 +10,5 @@ mod overfitting;
 mod parity_coco_reference;
 mod run_folder;
 mod tensorboard;
+mod vit_training;
 mod weights_parts;
