@@ -1,3 +1,4 @@
 //! Published backbones beside those of the engine. Linking this crate registers their `[backbone]` tables.
 
+pub mod hiera;
 pub mod vit;

@@ -28,6 +28,7 @@ mod finetuning;
 mod fp64;
 mod golden;
 mod gpu_bench;
+mod hiera_runs;
 mod hostile;
 mod jitter;
 mod mask2former_runs;

@@ -97,7 +97,7 @@ impl View<'_> {
         // An empty mask has no box. The published code prompts with a box of zeros then.
         let is_empty = reply.mask.area() == 0;
         let keeps = asked.has_box()
-            || (is_empty && self.config.evaluation.postprocess == Postprocess::Logits);
+            || (is_empty && self.config.evaluation.postprocess != Postprocess::AsPublished);
         let tokens = if keeps {
             asked.tokens.clone()
         } else {

@@ -16,10 +16,11 @@ use sonotune_base::{Error, image_io::DecodeOptions};
 /// | Mask2Former | `reference_float` | `round` | `normalize_then_pad` | `square`, `multiple` |
 /// | classification | `reference_float` | `round` | `pad_then_normalize` | `square` |
 /// | segment-anything | `antialias` | `round` | `normalize_then_pad` | `square` |
+/// | SAM 2 | `antialias` | `stretch` | nothing is padded | `square` |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreprocessConfig {
-    /// The longest side after resizing, pixels. Default 1024.
+    /// The longest side after resizing, pixels; with `size_rule = "stretch"` both. Default 1024.
     pub image_size: u32,
     /// Default `reference`.
     pub resample: Resample,

@@ -10,7 +10,7 @@ use tch::Tensor;
 
 /// One block: tokens to tokens.
 pub trait Block: Debug + Send {
-    /// `[B, …, C]` to the same.
+    /// `[B, …, C]` to the same, or to a coarser and wider map.
     ///
     /// # Errors
     /// Propagates errors from libtorch.

@@ -13,6 +13,7 @@
 //! } }
 //! ```
 
+mod hiera;
 mod huggingface_vits;
 mod recognise;
 mod resnets;

@@ -5,6 +5,7 @@
 
 mod fp64;
 mod parity_sam;
+mod parity_sam2;
 mod parity_sam_upstream;
 mod prompts_embedding;
 mod sam_prompt;

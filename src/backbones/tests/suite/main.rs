@@ -3,4 +3,5 @@
 // Clippy treats only functions marked #[test] as tests, not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod parity_hiera;
 mod parity_vit;
