@@ -8,11 +8,14 @@ use tch::{Tensor, nn};
 use sonotune_base::Error;
 use sonotune_dataset::InputSpec;
 
+mod conv_norm;
 mod freeze;
 pub mod peft;
 pub mod resnet;
+mod sam_neck;
 pub mod sam_vit;
 mod shared_block;
+pub mod tiny_vit;
 
 pub use freeze::Freeze;
 
@@ -40,6 +43,12 @@ pub trait BackboneConfig: Debug + Send + Sync {
     /// from these. `shapes` are those of the file's tensors by variable; by default nothing is known.
     fn other_sizes(&self, shapes: &BTreeMap<String, Vec<i64>>) -> Option<String> {
         let _ = shapes;
+        None
+    }
+
+    /// The key that makes training change statistics of batches, if it is set so: they belong to one
+    /// process, and several would drift apart.
+    fn batch_statistics(&self) -> Option<&'static str> {
         None
     }
 }

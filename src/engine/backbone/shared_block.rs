@@ -36,6 +36,11 @@ impl<B: Block + 'static> SharedBlock<B> {
         lock(&self.block).forward(x)
     }
 
+    /// Calls `forward` with the block.
+    pub(super) fn with<T>(&self, forward: impl FnOnce(&B) -> T) -> T {
+        forward(&lock(&self.block))
+    }
+
     /// Like [`forward`](Self::forward), but keeps only `x` for backward, which computes the rest again.
     pub(super) fn forward_checkpointed(&self, x: &Tensor) -> Result<Tensor> {
         let block = Arc::clone(&self.block);

@@ -17,6 +17,7 @@ mod recognise;
 mod resnets;
 mod rule;
 mod tables;
+mod tiny_vit;
 mod wrappers;
 
 use anyhow::Result;

@@ -1,7 +1,7 @@
 //! The tables. Our names: ViT layers as in segment-anything, ResNet layers as in torchvision,
 //! both under `backbone.`; a classification head as mmpretrain's `head.fc`.
 
-use super::{Convention, Rule, resnets};
+use super::{Convention, Rule, resnets, tiny_vit};
 
 const fn rule(theirs: &'static str, ours: &'static str) -> Rule {
     Rule { theirs, ours }
@@ -150,4 +150,7 @@ pub const CONVENTIONS: &[Convention] = &[
         dropped: &["*.num_batches_tracked"],
         training_state: &[],
     },
+    tiny_vit::MOBILE_SAM,
+    tiny_vit::TINY_VIT,
+    tiny_vit::TIMM,
 ];

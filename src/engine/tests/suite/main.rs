@@ -8,5 +8,6 @@ mod loader;
 mod parity_backbone;
 mod parity_preprocess;
 mod parity_resnet;
+mod parity_tiny_vit;
 mod preprocess;
 mod weights_upstream;
