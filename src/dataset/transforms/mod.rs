@@ -20,7 +20,7 @@ mod size;
 mod window;
 
 pub use augmentation::{Augmentation, Jitter};
-pub use config::{AugmentConfig, PadOrder, PadTo, PreprocessConfig, Resample};
+pub use config::{AugmentConfig, Normalize, PadOrder, PadTo, PreprocessConfig, Resample};
 pub use fitted::Fitted;
 pub use normalize::{Normalization, normalize_into};
 pub use placement::{Placement, TargetNeeds};
