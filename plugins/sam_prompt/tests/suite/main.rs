@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod fp64;
+mod parity_litemedsam;
 mod parity_sam;
 mod parity_sam_upstream;
 mod prompts_embedding;
