@@ -16,7 +16,7 @@ use sonotune_base::{Error, image_io::DecodeOptions};
 /// | Mask2Former | `reference_float` | `round` | `normalize_then_pad` | `square`, `multiple` |
 /// | classification | `reference_float` | `round` | `pad_then_normalize` | `square` |
 /// | segment-anything | `antialias` | `round` | `normalize_then_pad` | `square` |
-/// | LiteMedSAM (`normalize = "min_max"`) | `antialias` | `round` | `normalize_then_pad` | `square` |
+/// | LiteMedSAM (`normalize = "min_max"`) | `area` | `round` | `normalize_then_pad` | `square` |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreprocessConfig {
@@ -73,6 +73,9 @@ pub enum Resample {
     /// Bilinear over an area that grows with the shrinking factor, as Pillow and torchvision do:
     /// better for images larger than `image_size`.
     Antialias,
+    /// OpenCV's `INTER_AREA`, the mean of the covered area, for an image that shrinks; one that grows is
+    /// resized as by `reference`.
+    Area,
 }
 
 /// How pixel values become the network's.

@@ -119,8 +119,8 @@ mod tests {
     use crate::transforms::{PadOrder, Planes, resize};
     use sonotune_base::seed::Rng;
 
-    const METHODS: [Resample; 3] =
-        [Resample::Reference, Resample::ReferenceFloat, Resample::Antialias];
+    const METHODS: [Resample; 4] =
+        [Resample::Reference, Resample::ReferenceFloat, Resample::Antialias, Resample::Area];
 
     #[test]
     fn writes_what_resizing_cutting_and_normalising_write() {
