@@ -7,7 +7,7 @@ mod measure;
 use anyhow::{Result, bail};
 use measure::Case;
 use sam_prompt::{
-    Frame, LossConfig, Owners, Postprocess,
+    Frame, LossConfig, Owners, Passes, Postprocess,
     mask_decoder::{MaskDecoder, MaskTokens},
     model::{Embedding, Sam},
     pass_losses,
@@ -130,7 +130,7 @@ fn train_step(precision: Precision, extra: Value) -> Result<Value> {
         let scope = autocast(precision, Device::Cpu)?;
         let features = sam.backbone.forward(&images, true)?.remove(0);
         let embedding = sam.embedding(vec![features], (SIDE, SIDE))?;
-        let how = (false, &LossConfig::default());
+        let how = Passes { refines: false, last: MaskTokens::Multi, loss: &LossConfig::default() };
         let output = pass_losses(&sam, &embedding, &owners, boxes(1), &targets, how)?;
         drop(embedding);
         let total = total(&output)?;
@@ -157,7 +157,7 @@ fn decoder_step(precision: Precision, objects: i64) -> Result<Value> {
         optimizer.zero_grad()?;
         let scope = autocast(precision, Device::Cpu)?;
         let embedding = sam.embedding(vec![entry.levels.remove(0).unsqueeze(0)], (SIDE, SIDE))?;
-        let how = (false, &LossConfig::default());
+        let how = Passes { refines: false, last: MaskTokens::Multi, loss: &LossConfig::default() };
         let output = pass_losses(&sam, &embedding, &owners, boxes(objects), &targets, how)?;
         let total = total(&output)?;
         drop(scope);

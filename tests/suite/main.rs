@@ -51,6 +51,7 @@ mod scored_images;
 mod small_disk;
 mod study;
 mod support;
+mod tiny_vit;
 mod torchrun;
 mod training;
 mod tutorial;

@@ -32,6 +32,14 @@ inventory::submit! { RuleSet {
     ],
 } }
 
+inventory::submit! { RuleSet {
+    convention: "mobile_sam",
+    rules: &[
+        rule("prompt_encoder.*", "prompt_encoder.*"),
+        rule("mask_decoder.*", "mask_decoder.*"),
+    ],
+} }
+
 /// Rows of UltraSam's label embedding: 0 no mask, 1 negative and 2 positive point, 3 and 4 corners
 /// of a box, 5 not a point, 6 to 9 mask tokens, 10 IoU token.
 macro_rules! label_embedding {

@@ -40,4 +40,4 @@ pub use convention::Convention;
 pub use image_tokens::Owners;
 pub use loss::{IouLoss, LossConfig, MaskChoice, MaskLosses, mask_losses};
 pub use postprocess::{Frame, Postprocess};
-pub use training::pass_losses;
+pub use training::{Passes, pass_losses};

@@ -87,7 +87,7 @@ impl TaskConfig for SamPromptConfig {
     fn decided_by_weights(&self, convention: &str) -> Vec<(&'static str, String)> {
         let decided = match convention {
             "ultrasam" => Convention::Ultrasam,
-            "segment_anything" | "huggingface_sam" => Convention::SegmentAnything,
+            "segment_anything" | "huggingface_sam" | "mobile_sam" => Convention::SegmentAnything,
             "sam2" | "huggingface_sam2" => Convention::Sam2,
             _ => return Vec::new(),
         };

@@ -36,10 +36,7 @@ impl<B: Debug + Send + 'static> SharedBlock<B> {
     }
 
     /// What `forward` computes with the block, for one that needs to know more than its tokens.
-    ///
-    /// # Errors
-    /// Those of `forward`.
-    pub fn with(&self, forward: impl FnOnce(&B) -> Result<Tensor>) -> Result<Tensor> {
+    pub fn with<T>(&self, forward: impl FnOnce(&B) -> T) -> T {
         forward(&lock(&self.block))
     }
 

@@ -14,8 +14,8 @@ mod wide;
 
 pub use dims::Dims;
 pub use dropout::{Rows, dropout};
-pub(crate) use init::kaiming_normal_fan_out;
-pub use init::{conv_default, trunc_normal};
+
+pub use init::{conv_default, kaiming_normal_fan_out, trunc_normal};
 pub use linear::{Linear, linear};
 pub use mlp::Mlp;
 pub use norm::{LayerNorm, LayerNorm2d};

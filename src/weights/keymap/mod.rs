@@ -19,6 +19,7 @@ mod recognise;
 mod resnets;
 mod rule;
 mod tables;
+mod tiny_vit;
 mod vits;
 mod wrappers;
 

@@ -3,7 +3,11 @@
 // Clippy treats only functions marked #[test] as tests, not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+// Registers their `[backbone]` tables.
+use sonotune_backbones as _;
+
 mod fp64;
+mod parity_litemedsam;
 mod parity_sam;
 mod parity_sam2;
 mod parity_sam_upstream;

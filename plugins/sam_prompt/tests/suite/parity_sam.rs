@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sam_prompt::{
-    Frame, LossConfig, Owners, Postprocess,
+    Frame, LossConfig, Owners, Passes, Postprocess,
     mask_decoder::{MaskDecoder, MaskTokens, Masks},
     mask_losses,
     model::{Embedding, Sam},
@@ -244,7 +244,7 @@ fn parity_ultrasam_losses_and_gradients() {
             Prompts { coords: all(|p| &p.coords), labels: all(|p| &p.labels), masks: None };
         let owners = Owners::new(counts, &embedding.features);
         let targets = Tensor::cat(&targets, 0);
-        let how = (refines, &LossConfig::default());
+        let how = Passes { refines, last: MaskTokens::Multi, loss: &LossConfig::default() };
         let output = pass_losses(&sam, &embedding, &owners, prompts, &targets, how).unwrap();
         let refine = i32::from(refines);
         let expected = &reference.json[format!("loss.refine{refine}")];

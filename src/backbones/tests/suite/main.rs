@@ -4,4 +4,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod parity_hiera;
+mod parity_tiny_vit;
 mod parity_vit;
