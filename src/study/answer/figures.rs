@@ -60,7 +60,7 @@ pub(super) struct Figures {
     definitions: Vec<Definition>,
     /// `[figures][arms]`.
     values: Vec<Vec<Figure>>,
-    /// Of the first figure, `[arms]`: all from the same draws.
+    /// Distribution of the first figure, `[arms]`: all from the same draws.
     pub(super) distributions: Vec<Distribution>,
     pub(super) notes: Vec<String>,
 }
@@ -293,7 +293,7 @@ impl Measured {
         }
     }
 
-    /// Of images, each as an arm predicted it: the mean over the first seeds.
+    /// The figure of images, each as an arm predicted it: the mean over the first seeds.
     pub(super) fn value(&self, images: &[(usize, usize)], num_seeds: usize) -> f64 {
         let seeds = (0..num_seeds).map(|seed| self.of_seed(images, seed));
         seeds.sum::<f64>() / num_seeds as f64
