@@ -4,9 +4,9 @@ use maud::{Markup, html};
 use sonotune_base::words;
 
 use super::{
+    document::scrolled,
     facts::table,
     kept::By,
-    page::scrolled,
     ranking::{Picture, Ranked},
     records::Evaluation,
 };
