@@ -10,11 +10,12 @@ use sonotune_statistics::{
     scores::{Classified, Scores},
 };
 
-use super::pool::{Arm, Pooled};
+use super::{
+    explained,
+    pool::{Arm, PROBABILITY, Pooled},
+};
 use crate::cells::Study;
 
-/// Columns of this prefix hold probabilities of categories: they are no figures.
-const PROBABILITY: &str = "p:";
 /// Columns that improve downwards, by the end of their names.
 const DISTANCES: [&str; 3] = ["hd95", "assd", "error"];
 
@@ -61,7 +62,9 @@ pub(super) struct Figures {
     /// `[figures][arms]`.
     values: Vec<Vec<Figure>>,
     /// Of the first figure, `[arms]`: all from the same draws.
-    pub(super) distributions: Vec<Distribution>,
+    distributions: Vec<Distribution>,
+    /// What the first figure is computed from.
+    measured: Measured,
     pub(super) notes: Vec<String>,
 }
 
@@ -85,6 +88,7 @@ impl Figures {
         definitions.insert(0, primary);
         let options = options(study);
         let mut all = Self {
+            measured: Measured::of(&pooled.arms, definitions[0].kind)?,
             definitions: Vec::new(),
             values: Vec::new(),
             distributions: Vec::new(),
@@ -115,6 +119,19 @@ impl Figures {
     /// The figure that ranks.
     pub(super) fn primary(&self) -> &Definition {
         &self.definitions[0]
+    }
+
+    /// What the figure that ranks is computed from.
+    pub(super) fn measured(&self) -> &Measured {
+        &self.measured
+    }
+
+    /// The place of the first figure that is a mean over images: the one that ranks, if it is one.
+    pub(super) fn first_mean(&self) -> Option<(&Definition, usize)> {
+        self.definitions.iter().find_map(|definition| match definition.kind {
+            Kind::Mean(column) => Some((definition, column)),
+            _ => None,
+        })
     }
 
     pub(super) fn of_arm(&self, arm: usize) -> Vec<Figure> {
@@ -222,7 +239,7 @@ fn figure(
     by_seed: Vec<f64>,
     options: &Options,
 ) -> Result<Figure> {
-    let estimate = distribution.estimate(options)?;
+    let estimate = explained(distribution.estimate(options))?;
     let (interval, no_interval) = match estimate.interval {
         Ok(interval) => {
             let is_share = definition.best_is == Direction::Highest;
@@ -248,6 +265,7 @@ fn figure(
 }
 
 /// What a figure is computed from, for every arm.
+#[derive(Debug)]
 pub(super) enum Measured {
     /// `[arms][seeds][images]`.
     Means(Vec<Vec<Vec<f64>>>),
@@ -279,7 +297,7 @@ impl Measured {
             Self::Means(values) => {
                 let means: Vec<Vec<f64>> = values.iter().map(|seeds| over_seeds(seeds)).collect();
                 let means: Vec<&[f64]> = means.iter().map(Vec::as_slice).collect();
-                Ok(bootstrap::means(&means, clusters, options)?)
+                explained(bootstrap::means(&means, clusters, options))
             }
             Self::Classes(_, values) => {
                 let statistic = |picks: &[Pick]| {
@@ -288,7 +306,7 @@ impl Measured {
                         picks.iter().map(|pick| (pick.model, pick.row)).collect();
                     self.value(&rows, self.num_seeds(arm))
                 };
-                Ok(bootstrap::statistics(values.len(), clusters, options, statistic)?)
+                explained(bootstrap::statistics(values.len(), clusters, options, statistic))
             }
         }
     }
