@@ -13,7 +13,8 @@ use sonotune_statistics::{
 
 use super::{
     explained,
-    figures::{Figures, Kind, Measured, options, over_seeds},
+    figures::{Figures, Kind, options},
+    measured::{Measured, over_seeds},
     pool::Pooled,
 };
 use crate::cells::Study;
@@ -136,11 +137,9 @@ fn compared(
         }
         (measured, _) => {
             let arms = pooled.arms.len();
-            // A test swaps images between two models: both must be means over as many seeds.
-            let seeds = (0..arms).map(|arm| measured.num_seeds(arm)).min().unwrap_or(0);
             let statistic = |picks: &[Pick]| {
                 let rows: Vec<_> = picks.iter().map(|pick| (pick.model, pick.row)).collect();
-                measured.value(&rows, seeds)
+                measured.value(&rows)
             };
             compare_statistics(arms, &pooled.clusters, &options, statistic)
         }
@@ -197,8 +196,16 @@ fn verdict(
     use comparison::Verdict as Of;
     let name = |arm: usize| pooled.arms[arm].name();
     let names = |arms: &[usize]| -> Vec<String> { arms.iter().map(|&arm| name(arm)).collect() };
-    let best = name(order[0]);
-    let others = names(&order[1..]);
+    // Only images that have a value for every model are compared: by those, another may be the best.
+    let model = match &decided {
+        Some(Of::Best { model } | Of::BetterThan { model, .. } | Of::Undecided { model, .. }) => {
+            *model
+        }
+        Some(Of::NothingToCompare) | None => order[0],
+    };
+    let best = name(model);
+    let others: Vec<usize> = order.iter().copied().filter(|&arm| arm != model).collect();
+    let others = names(&others);
     let metric = &figures.primary().name;
     let patients = counted(pooled.clusters.len(), "patient");
     let mut verdict = Verdict {
@@ -206,7 +213,7 @@ fn verdict(
         best: best.clone(),
         better_than: Vec::new(),
         undecided: Vec::new(),
-        is_first_in: figures.rank_shares()[order[0]][0],
+        is_first_in: figures.rank_shares()[model][0],
         is_hopeless: false,
         text: match others.is_empty() {
             true => format!("Only {best} was trained: there is nothing to compare it with."),
@@ -235,7 +242,11 @@ fn verdict(
             verdict.decision = Decision::Undecided;
             verdict.is_hopeless = hopeless;
             let next = name(next);
-            let pair = pairs.iter().find(|pair| pair.first == best && pair.second == next);
+            let of = |pair: &&Comparison| {
+                let names = [&pair.first, &pair.second];
+                names.contains(&&best) && names.contains(&&next)
+            };
+            let pair = pairs.iter().find(of);
             verdict.text = undecided(figures, &patients, [&best, &next], pair);
             if hopeless {
                 verdict.text +=

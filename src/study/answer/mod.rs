@@ -5,6 +5,7 @@ mod compare;
 mod cost;
 mod design;
 mod figures;
+mod measured;
 mod page;
 mod pool;
 mod single_images;

@@ -11,7 +11,8 @@ use sonotune_statistics::{
 
 use super::{
     explained,
-    figures::{Figures, options, over_seeds},
+    figures::{Figures, options},
+    measured::over_seeds,
     pool::Pooled,
 };
 use crate::cells::Study;
@@ -43,7 +44,7 @@ pub struct SubgroupRow {
     /// Mean of the group minus mean of the other images; absent if the group is not compared.
     pub gap: Option<f64>,
     pub gap_interval: Option<[f64; 2]>,
-    /// Of a permutation test over patients, after Holm's correction for the groups of the entry.
+    /// From a permutation test over patients, after Holm's correction for the groups of the entry.
     pub p_adjusted: Option<f64>,
     /// Why the group is not compared.
     pub not_compared: Option<String>,

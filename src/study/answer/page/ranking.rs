@@ -7,7 +7,7 @@ use sonotune_report::document::scrolled;
 use super::{
     super::{Answer, TaskAnswer},
     forest::forest,
-    links, notes, table, verdict,
+    links, notes, table,
 };
 
 pub(super) fn ranking(answer: &Answer, task: &TaskAnswer) -> Markup {
@@ -24,7 +24,6 @@ pub(super) fn ranking(answer: &Answer, task: &TaskAnswer) -> Markup {
         })
         .collect();
     html! {
-        (verdict(task))
         p.hint {
             (counted(task.num_images, "image")) " of " (counted(task.num_patients, "patient"))
             @if task.num_folds > 1 { ", each tested once in one of " (task.num_folds) " folds" }

@@ -61,7 +61,7 @@ fn too_few_patients_are_said_to_be_too_few() {
     let (answer, page) = segmentation(&[0.70, 0.705], 5, "").answer();
     let verdict = &answer.tasks[0].verdict;
     assert_eq!(verdict.decision, Decision::Undecided);
-    // Of five patients, the smallest p-value is 2 / 32.
+    // With five patients the smallest p-value is 2 / 32.
     assert!(verdict.is_hopeless);
     assert!(page.contains("too few to decide (5 patients)"));
     assert!(page.contains("or more would be likely to show") && page.contains("takes about"));
@@ -188,4 +188,21 @@ fn a_wrong_level_has_the_exit_code_of_the_config() {
     .unwrap_err();
     let kind = error.downcast_ref::<sonotune_base::Error>().map(|error| error.kind);
     assert_eq!(kind, Some(sonotune_base::ErrorKind::Config), "{error:?}");
+}
+
+#[test]
+fn unfinished_seeds_leave_ranking_and_pairs_in_agreement() {
+    let written = Written::new(&["a", "b"], &fast(""));
+    let cells = written.cells();
+    // The second seed of `a` is far better than its first, and `b` has one seed only.
+    for (place, right) in [(0, 0.6), (1, 0.7), (2, 1.0)] {
+        written.score(&cells[place], &classes(40, right, place as u64));
+    }
+    let (answer, page) = written.answer();
+    let task = &answer.tasks[0];
+    let pair = &task.comparisons[0];
+    assert_eq!((task.entries[0].model.as_str(), pair.first.as_str()), ("a", "a"));
+    let value = |entry: usize| task.entries[entry].figures[0].value;
+    assert!((pair.difference - (value(0) - value(1))).abs() < 1e-12);
+    assert!(page.contains("not all have the same number of finished seeds"));
 }
