@@ -7,7 +7,7 @@ mod measure;
 use anyhow::{Result, bail};
 use measure::Case;
 use sam_prompt::{
-    Frame, LossConfig, Owners, Postprocess,
+    Frame, LossConfig, Owners, Passes, Postprocess,
     mask_decoder::{MaskDecoder, MaskTokens},
     model::{Embedding, Sam},
     pass_losses,
@@ -83,6 +83,7 @@ fn build(extra: Value) -> Result<(VarStore, Sam)> {
         backbone: config.build(&(vs.root() / "backbone"))?,
         prompt_encoder: PromptEncoder::new(&(vs.root() / "prompt_encoder"), CHANNELS),
         mask_decoder: MaskDecoder::new(&(vs.root() / "mask_decoder"), sizes),
+        image_features: None,
     };
     Ok((vs, sam))
 }
@@ -128,8 +129,8 @@ fn train_step(precision: Precision, extra: Value) -> Result<Value> {
         optimizer.zero_grad()?;
         let scope = autocast(precision, Device::Cpu)?;
         let features = sam.backbone.forward(&images, true)?.remove(0);
-        let embedding = sam.embedding(features, (SIDE, SIDE));
-        let how = (false, &LossConfig::default());
+        let embedding = sam.embedding(vec![features], (SIDE, SIDE))?;
+        let how = Passes { refines: false, last: MaskTokens::Multi, loss: &LossConfig::default() };
         let output = pass_losses(&sam, &embedding, &owners, boxes(1), &targets, how)?;
         drop(embedding);
         let total = total(&output)?;
@@ -155,8 +156,8 @@ fn decoder_step(precision: Precision, objects: i64) -> Result<Value> {
         let Found::Whole(mut entry) = Entry::read(&file)? else { bail!("the embedding is gone") };
         optimizer.zero_grad()?;
         let scope = autocast(precision, Device::Cpu)?;
-        let embedding = sam.embedding(entry.levels.remove(0).unsqueeze(0), (SIDE, SIDE));
-        let how = (false, &LossConfig::default());
+        let embedding = sam.embedding(vec![entry.levels.remove(0).unsqueeze(0)], (SIDE, SIDE))?;
+        let how = Passes { refines: false, last: MaskTokens::Multi, loss: &LossConfig::default() };
         let output = pass_losses(&sam, &embedding, &owners, boxes(objects), &targets, how)?;
         let total = total(&output)?;
         drop(scope);
@@ -170,7 +171,7 @@ fn decode(objects: i64) -> Result<Value> {
     let (_vs, sam) = build(json!({}))?;
     let grid = SIDE / 16;
     let features = Tensor::randn([1, CHANNELS, grid, grid], (Kind::Float, Device::Cpu));
-    let embedding: Embedding = sam.embedding(features, (SIDE, SIDE));
+    let embedding: Embedding = sam.embedding(vec![features], (SIDE, SIDE))?;
     let owners = Owners::new(vec![objects], &embedding.features);
     let size = (SIDE, SIDE);
     let frame = Frame { padded: size, input: size, original: size };

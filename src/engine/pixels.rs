@@ -37,7 +37,8 @@ impl Pixels {
 /// What turns `[B, 3, H, W]` u8 images into the f32 that the network takes.
 #[derive(Debug)]
 pub(crate) struct RawPixels {
-    /// `[2, 3, 1, 1]` f32: mean and standard deviation of each channel.
+    /// `[2, 1, 3, 1, 1]` f32: mean and standard deviation of each channel; `[2, B, 3, 1, 1]` if images
+    /// have their own.
     statistics: Tensor,
     /// `[2, B, 1, 1, 1]` i64: rows and columns of each image without its border, which becomes 0;
     /// `None`: the border is black, and normalised like the pixels.
@@ -45,15 +46,19 @@ pub(crate) struct RawPixels {
 }
 
 impl RawPixels {
-    /// For images of the sizes `inner`, `(height, width)`.
+    /// For images of the sizes `inner`, `(height, width)`, each normalised in its way.
     pub(crate) fn new(
-        normalization: &Normalization,
+        normalizations: &[Normalization],
         inner: &[(usize, usize)],
         pixels: Pixels,
     ) -> Result<Self> {
-        let statistics = [normalization.mean(), normalization.std()].concat();
-        let statistics = Tensor::from_slice(&statistics).f_view([2, 3, 1, 1])?;
-        let inner = (!normalization.has_black_border()).then(|| {
+        let is_common = normalizations.windows(2).all(|pair| pair[0] == pair[1]);
+        let each = if is_common { &normalizations[..1.min(inner.len())] } else { normalizations };
+        let means = each.iter().flat_map(Normalization::mean);
+        let statistics: Vec<f32> = means.chain(each.iter().flat_map(Normalization::std)).collect();
+        let statistics = Tensor::from_slice(&statistics).f_view([2, -1, 3, 1, 1])?;
+        let has_black_border = normalizations.iter().any(Normalization::has_black_border);
+        let inner = (!has_black_border).then(|| {
             let rows = inner.iter().map(|size| size.0 as i64);
             let columns = inner.iter().map(|size| size.1 as i64);
             let all: Vec<i64> = rows.chain(columns).collect();
@@ -69,26 +74,35 @@ impl RawPixels {
 
     /// For the first `count` images.
     pub(crate) fn first(self, count: usize) -> Self {
-        Self { inner: self.inner.map(|inner| inner.narrow(1, 0, count as i64)), ..self }
+        let count = count as i64;
+        let statistics = match self.statistics.size()[1] {
+            1 => self.statistics,
+            _ => self.statistics.narrow(1, 0, count),
+        };
+        Self { statistics, inner: self.inner.map(|inner| inner.narrow(1, 0, count)) }
     }
 
     /// All images, normalised as [`normalize_into`](sonotune_dataset::transforms::normalize_into) does,
     /// bit for bit.
     pub(crate) fn all_normalised(&self, images: &Tensor) -> Tensor {
-        self.normalise(images, self.inner.as_ref())
+        self.normalise(images, &self.statistics, self.inner.as_ref())
     }
 
     /// `[1, 3, H, W]`, the image at `index`, normalised.
     pub(crate) fn normalised(&self, image: &Tensor, index: usize) -> Tensor {
         let inner = self.inner.as_ref().map(|inner| inner.narrow(1, index as i64, 1));
-        self.normalise(image, inner.as_ref())
+        let statistics = match self.statistics.size()[1] {
+            1 => self.statistics.shallow_clone(),
+            _ => self.statistics.narrow(1, index as i64, 1),
+        };
+        self.normalise(image, &statistics, inner.as_ref())
     }
 
-    fn normalise(&self, images: &Tensor, inner: Option<&Tensor>) -> Tensor {
+    fn normalise(&self, images: &Tensor, statistics: &Tensor, inner: Option<&Tensor>) -> Tensor {
         no_grad(|| {
             let mut images = images.to_kind(Kind::Float);
-            images -= self.statistics.get(0);
-            images /= self.statistics.get(1);
+            images -= statistics.get(0);
+            images /= statistics.get(1);
             if let Some(inner) = inner {
                 let (height, width) = (images.size()[2], images.size()[3]);
                 let options = (Kind::Int64, images.device());

@@ -67,6 +67,10 @@ fn costs(records: &[Record], preprocess: &PreprocessConfig, objects: bool) -> Ve
     let unknown = records.iter().filter(|record| record.size.is_none()).count();
     let stride = unknown.div_ceil(MOST_FILES_READ).max(1);
     let options = preprocess.decode_options();
+    let rule = match preprocess.size_rule {
+        SizeRule::Stretch => SizeRule::Stretch,
+        SizeRule::Truncate | SizeRule::Round => SizeRule::Round,
+    };
     let cost = |(i, record): (usize, &Record)| {
         let size = match record.size {
             Some(size) => Some(size),
@@ -74,7 +78,7 @@ fn costs(records: &[Record], preprocess: &PreprocessConfig, objects: bool) -> Ve
             None => None,
         };
         Cost {
-            input: size.map(|s| scaled_size(s, preprocess.image_size, SizeRule::Round)),
+            input: size.map(|s| scaled_size(s, preprocess.image_size, rule)),
             pixels: size.map_or(0, |(h, w)| u64::from(h) * u64::from(w)),
             objects: if objects { record.objects.len() } else { 0 },
         }

@@ -95,7 +95,8 @@ impl<'a> Model<'a> {
             Ok((spec, config.task.build(&vs.root(), backbone, &categories)?))
         };
         // A device without memory for the weights panics here.
-        let (spec, task) = determinism::guarded(|| "building the model".to_owned(), build)?;
+        let (mut spec, task) = determinism::guarded(|| "building the model".to_owned(), build)?;
+        spec.input = config.preprocess.normalize.shown(spec.input);
         precision.apply(&mut vs);
         Ok(Self { config, vs, precision, task, spec, categories })
     }

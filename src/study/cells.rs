@@ -27,7 +27,7 @@ pub struct Study {
 /// One run: a combination of what varies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cell {
-    /// Of its files.
+    /// The name that its files have.
     pub name: String,
     /// Empty if the study names no tasks.
     pub task: String,

@@ -12,10 +12,13 @@ use sonotune_base::{
     fs::{atomic_write, read_if_exists},
     words::listed,
 };
-use sonotune_curation::split::{FoldFiles, SplitOptions, SplitReport, cross_validation};
+use sonotune_curation::split::{SplitOptions, SplitReport};
 use sonotune_dataset::sha256;
 
-use crate::config::FoldsConfig;
+use crate::{
+    config::FoldsConfig,
+    cross_validation::{FoldFiles, cross_validation},
+};
 
 /// Folds, made or found.
 #[derive(Debug, Clone)]

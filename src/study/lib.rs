@@ -18,6 +18,7 @@
 mod answer;
 mod cells;
 mod config;
+mod cross_validation;
 mod flatten;
 mod folder;
 mod folds;
@@ -35,6 +36,7 @@ pub use config::{
     BudgetConfig, FoldsConfig, IntervalMethod, RunsConfig, StatisticsConfig, StudyConfig,
     TaskVariant, Variant,
 };
+pub use cross_validation::FoldFiles;
 pub use folder::StudyFiles;
 pub use folds::{Folds, make_folds};
 pub use image_scores::image_table;

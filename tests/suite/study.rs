@@ -191,3 +191,19 @@ fn a_dry_run_prints_the_plan_and_writes_nothing() {
     assert_contains(&text, &["One block", "12 runs", "one after the other", "checkpoints take"]);
     assert!(!dir.exists());
 }
+
+#[test]
+fn every_shipped_study_describes_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (file, runs) in [("studies/table2", 36), ("studies/table3", 36), ("demo/study", 6)] {
+        let path = root.join("configs").join(format!("{file}.toml"));
+        let study = sonotune_study::Study::load(&path, &[]).unwrap();
+        let cells = study.cells(None).unwrap();
+        assert_eq!(cells.len(), runs, "{file}");
+        for cell in cells {
+            let loaded = sonotune_run::config::load_layers(&cell.layers, &cell.overrides);
+            let loaded = loaded.unwrap_or_else(|error| panic!("{}: {error:#}", cell.title()));
+            assert_eq!(loaded.config.seed, cell.seed);
+        }
+    }
+}

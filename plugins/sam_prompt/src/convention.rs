@@ -1,4 +1,4 @@
-//! The differences between UltraSam's code and SAM's, as a property of the weights.
+//! The differences between the code of SAM, SAM 2 and UltraSam, as a property of the weights.
 
 use sonotune_engine::prelude::*;
 
@@ -18,6 +18,9 @@ pub enum Convention {
     /// UltraSam: the residual counts twice, dropout 0.1, offsets by kind of prompt, and a second pass
     /// that refines the first mask.
     Ultrasam,
+    /// SAM 2, SAM 2.1 and MedSAM2: as SAM, with the decoder of [`crate::sam2`], and the token that fills the
+    /// place of a box after boxes as well.
+    Sam2,
 }
 
 /// Source of a coordinate, which decides its offset.
@@ -47,12 +50,17 @@ impl Convention {
         self == Self::Ultrasam
     }
 
+    pub(crate) fn is_sam2(self) -> bool {
+        self == Self::Sam2
+    }
+
     /// Name in a config.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::SegmentAnything => "segment_anything",
             Self::Ultrasam => "ultrasam",
+            Self::Sam2 => "sam2",
         }
     }
 }

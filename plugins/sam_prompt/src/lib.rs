@@ -1,4 +1,4 @@
-//! Promptable segmentation: SAM, MedSAM and UltraSam, trained and scored as the UltraSam paper does
+//! Promptable segmentation: SAM, SAM 2, MedSAM and UltraSam, trained and scored as the UltraSam paper does
 //! (Meyer et al. 2025, after Kirillov et al. 2023).
 //!
 //! ```text
@@ -27,6 +27,7 @@ mod prediction;
 mod preparation;
 mod prompt;
 pub mod prompt_encoder;
+pub mod sam2;
 mod sampling;
 mod task;
 mod training;
@@ -39,4 +40,4 @@ pub use convention::Convention;
 pub use image_tokens::Owners;
 pub use loss::{IouLoss, LossConfig, MaskChoice, MaskLosses, mask_losses};
 pub use postprocess::{Frame, Postprocess};
-pub use training::pass_losses;
+pub use training::{Passes, pass_losses};

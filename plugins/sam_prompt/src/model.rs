@@ -6,14 +6,17 @@ use crate::{
     image_tokens::Owners,
     mask_decoder::{MaskDecoder, MaskTokens, Masks},
     prompt_encoder::{PromptEncoder, Prompts},
+    sam2::{Finer, ImageFeatures},
 };
 
-/// A SAM.
+/// A SAM, or a SAM 2 without its memory.
 #[derive(Debug)]
 pub struct Sam {
     pub backbone: Box<dyn Backbone>,
     pub prompt_encoder: PromptEncoder,
     pub mask_decoder: MaskDecoder,
+    /// With SAM 2's decoder.
+    pub image_features: Option<ImageFeatures>,
 }
 
 /// What the decoder needs from a batch of images, however many prompts follow.
@@ -21,6 +24,8 @@ pub struct Sam {
 pub struct Embedding {
     /// `[B, C, h, w]`.
     pub features: Tensor,
+    /// Those that SAM 2's decoder needs as well.
+    pub finer: Option<Finer>,
     /// `[h · w, C]`.
     pub positions: Tensor,
     /// Size of the padded input.
@@ -32,18 +37,27 @@ impl Sam {
     /// If the backbone refuses the images' size.
     pub fn embed(&self, batch: &Batch, train: bool) -> Result<Embedding> {
         let (_, _, height, width) = batch.images.size4()?;
-        let features = batch
-            .features(&*self.backbone, train)?
-            .pop()
-            .context("the backbone gave no feature level, but its spec lists one")?;
-        Ok(self.embedding(features, (height, width)))
+        self.embedding(batch.features(&*self.backbone, train)?, (height, width))
     }
 
-    /// From features that are already computed.
-    #[must_use]
-    pub fn embedding(&self, features: Tensor, image_size: Size) -> Embedding {
+    /// From feature levels that are already computed, fine to coarse.
+    ///
+    /// # Errors
+    /// If the decoder needs other levels.
+    pub fn embedding(&self, mut levels: Vec<Tensor>, image_size: Size) -> Result<Embedding> {
+        let (features, finer) = match &self.image_features {
+            Some(image_features) => {
+                let (features, finer) = image_features.forward(&levels)?;
+                (features, Some(finer))
+            }
+            None => {
+                let last = levels.pop();
+                (last.context("the backbone gave no feature level, but its spec lists one")?, None)
+            }
+        };
         let [_, _, h, w] = features.dims();
-        Embedding { positions: self.prompt_encoder.grid((h, w)), features, image_size }
+        let positions = self.prompt_encoder.grid((h, w));
+        Ok(Embedding { features, finer, positions, image_size })
     }
 
     /// Masks of the objects of `owners`, in the order of `prompts`.
@@ -58,8 +72,9 @@ impl Sam {
     ) -> Masks {
         let sparse = self.prompt_encoder.sparse(prompts, embedding.image_size);
         let dense = self.prompt_encoder.dense(prompts);
-        let Embedding { features, positions, .. } = embedding;
-        self.mask_decoder.forward(features, owners, positions, (&sparse, &dense), wanted, train)
+        let Embedding { features, finer, positions, .. } = embedding;
+        let image = (features, finer.as_ref());
+        self.mask_decoder.forward(image, owners, positions, (&sparse, &dense), wanted, train)
     }
 }
 
@@ -69,6 +84,7 @@ impl Embedding {
     pub fn of_image(&self, index: usize) -> Self {
         Self {
             features: self.features.narrow(0, index as i64, 1),
+            finer: self.finer.as_ref().map(|finer| finer.of_image(index as i64)),
             positions: self.positions.shallow_clone(),
             image_size: self.image_size,
         }

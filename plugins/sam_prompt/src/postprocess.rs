@@ -12,6 +12,9 @@ pub enum Postprocess {
     /// As UltraSam's code: logits are cut at 0 first; all pixels of the enlarged mask that are not exactly
     /// 0 count. Masks are 5-8 % larger.
     AsPublished,
+    /// As SAM 2: logits are resized to the original size in one step, and cut at 0. For images that fill the
+    /// input (`preprocess.size_rule = "stretch"`); padded ones are treated as by `logits`.
+    Direct,
 }
 
 /// The three frames between a mask of the decoder and its image.
@@ -40,7 +43,7 @@ impl Postprocess {
     /// `[N, 1, 4h, 4w]` logits to `[N, H, W]` bool, original pixels.
     pub fn masks(self, logits: &Tensor, frame: Frame) -> Tensor {
         let low = match self {
-            Self::Logits => at_least_float(logits),
+            Self::Logits | Self::Direct => at_least_float(logits),
             Self::AsPublished => logits.gt(0.0).to_kind(wide_kind(logits)),
         };
         // At its own size a pixel interpolates to itself.
@@ -48,6 +51,9 @@ impl Postprocess {
             true => x.shallow_clone(),
             false => x.upsample_bilinear2d([h, w], false, None, None),
         };
+        if self == Self::Direct && frame.input == frame.padded {
+            return resize(&low, frame.original).squeeze_dim(1).gt(0.0);
+        }
         let padded = resize(&low, frame.padded);
         let input = padded.narrow(2, 0, frame.input.0).narrow(3, 0, frame.input.1);
         resize(&input, frame.original).squeeze_dim(1).gt(0.0)

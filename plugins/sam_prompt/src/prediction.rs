@@ -81,13 +81,18 @@ impl View<'_> {
         let second: Vec<_> =
             questions.iter().zip(first).map(|(asked, reply)| self.refined(asked, reply)).collect();
         let second: Vec<_> = second.iter().collect();
-        self.replies(&self.pass(&second, |_| MaskTokens::Multi)?)
+        self.replies(&self.pass(&second, |_| self.several())?)
+    }
+
+    fn several(&self) -> MaskTokens {
+        self.config.evaluation.multimask.several()
     }
 
     fn tokens_for(&self, question: &Question) -> MaskTokens {
         let is_multi = match self.config.evaluation.multimask {
             Multimask::Always => true,
             Multimask::Ambiguous => question.is_ambiguous(),
+            Multimask::Never => false,
         };
         if is_multi { MaskTokens::Multi } else { MaskTokens::Single }
     }
@@ -97,7 +102,7 @@ impl View<'_> {
         // An empty mask has no box. The published code prompts with a box of zeros then.
         let is_empty = reply.mask.area() == 0;
         let keeps = asked.has_box()
-            || (is_empty && self.config.evaluation.postprocess == Postprocess::Logits);
+            || (is_empty && self.config.evaluation.postprocess != Postprocess::AsPublished);
         let tokens = if keeps {
             asked.tokens.clone()
         } else {
@@ -163,7 +168,7 @@ impl View<'_> {
     /// All masks of every prompt, with their predicted IoU: `[M, 4h, 4w]` and M values each.
     pub(crate) fn ask_all(&self, questions: &[Question]) -> Result<Vec<(Tensor, Vec<f64>)>> {
         let questions: Vec<_> = questions.iter().collect();
-        let raw = self.pass(&questions, |_| MaskTokens::Multi)?;
+        let raw = self.pass(&questions, |_| self.several())?;
         Ok(raw.into_iter().map(|Raw { logits, iou }| (logits, iou)).collect())
     }
 

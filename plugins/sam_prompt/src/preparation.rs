@@ -117,8 +117,7 @@ impl PromptPreparation {
                 };
                 let bbox = [0, 1, 2, 3].map(|side| f64::from(boxes[4 * i + side]));
                 let rng = &mut of_image[i];
-                let drawn = draw_prompt(pixel, bbox, &self.training, self.convention, rng);
-                tokens.push(drawn.to_vec());
+                tokens.push(draw_prompt(pixel, bbox, &self.training, self.convention, rng));
                 let of_rounds = [stream::ROUND, image, objects[i] as u64];
                 rngs.push(Rng::at(batch.seed, &of_rounds));
                 with_pixels.push(i as i64);
@@ -131,6 +130,7 @@ impl PromptPreparation {
         }
         let none = || Tensor::zeros([0, masks.mask.0, masks.mask.1], (Kind::Float, Device::Cpu));
         let targets = if targets.is_empty() { none() } else { Tensor::cat(&targets, 0) };
+        fill_up(&mut tokens);
         let counters = [tokens.len(), without_pixels, beyond_limit].map(|count| count as f32);
         let (coords, labels) = token_tensors(tokens.iter().map(Vec::as_slice));
         let has_rounds = self.training.interactive_rounds > 0;
@@ -146,6 +146,13 @@ impl PromptPreparation {
             rows,
         })
     }
+}
+
+/// Gives all prompts of a batch the same number of tokens: with SAM 2's boxes, which have a filler of their own,
+/// a point has two fillers.
+fn fill_up(tokens: &mut [Vec<Token>]) {
+    let longest = tokens.iter().map(Vec::len).max().unwrap_or_default();
+    tokens.iter_mut().for_each(|tokens| tokens.resize(longest, Token::NOT_A_POINT));
 }
 
 /// Sizes of the padded input, and of the masks decoded from its features.

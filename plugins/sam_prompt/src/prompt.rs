@@ -19,7 +19,8 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// Points, then a box; without a box, one filler token is in its place, as SAM was trained.
+    /// Points, then a box; without a box, one filler token is in its place, as SAM was trained. SAM 2 was
+    /// trained with the filler after a box as well.
     pub(crate) fn new(prompt: &ObjectPrompt, frame: Frame, convention: Convention) -> Self {
         let (scale_x, scale_y) = frame.scale();
         let offset = convention.offset(Origin::Given);
@@ -33,6 +34,7 @@ impl Question {
             Some([x0, y0, x1, y1]) => {
                 let bbox = [x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y];
                 tokens.extend(Token::corners(bbox, offset));
+                tokens.extend(convention.is_sam2().then_some(Token::NOT_A_POINT));
             }
             // A mask alone has no tokens.
             None if tokens.is_empty() => {}

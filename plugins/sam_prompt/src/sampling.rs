@@ -78,20 +78,22 @@ pub(crate) fn draw_prompt(
     config: &TrainingConfig,
     convention: Convention,
     rng: &mut Rng,
-) -> [Token; 2] {
+) -> Vec<Token> {
     if rng.uniform() < config.box_probability {
         let [x0, y0, x1, y1] = bbox;
         let (width, height) = (x1 - x0, y1 - y0);
         let mut moved =
             |v: f64, side: f64| v + (2.0 * rng.uniform() - 1.0) * config.box_jitter * side;
         let bbox = [moved(x0, width), moved(y0, height), moved(x1, width), moved(y1, height)];
-        return Token::corners(bbox, convention.offset(Origin::TrainBox));
+        let corners = Token::corners(bbox, convention.offset(Origin::TrainBox));
+        let filler = convention.is_sam2().then_some(Token::NOT_A_POINT);
+        return corners.into_iter().chain(filler).collect();
     }
     // UltraSam draws one offset for both axes; SAM points at the centre of the pixel.
     let jitter = if convention.is_ultrasam() { rng.uniform() } else { 0.0 };
     let offset = convention.offset(Origin::TrainPoint) + jitter;
     let (x, y) = (pixel.x as f64 + offset, pixel.y as f64 + offset);
-    [Token { x, y, label: Label::Positive }, Token::NOT_A_POINT]
+    vec![Token { x, y, label: Label::Positive }, Token::NOT_A_POINT]
 }
 
 /// Tokens of N objects, T each, as `[N, T, 2]` f64 and `[N, T]` i64 on the CPU.

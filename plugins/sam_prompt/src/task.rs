@@ -15,6 +15,7 @@ use crate::{
     preparation::PromptPreparation,
     prompt::Question,
     prompt_encoder::PromptEncoder,
+    sam2::{ImageFeatures, check_levels},
     training,
 };
 
@@ -44,10 +45,20 @@ impl TaskConfig for SamPromptConfig {
             )
             .into());
         }
+        if self.convention.is_sam2() {
+            check_levels(&backbone.spec().levels)?;
+        }
         let sizes = self.sizes(level.channels)?;
         let prompt_encoder = PromptEncoder::new(&(vs / "prompt_encoder"), level.channels);
-        let mask_decoder = MaskDecoder::new(&(vs / "mask_decoder"), sizes);
-        let sam = Sam { backbone, prompt_encoder, mask_decoder };
+        let decoder = &(vs / "mask_decoder");
+        let (mask_decoder, image_features) = match self.convention {
+            Convention::Sam2 => {
+                let image_features = ImageFeatures::new(vs, level.channels);
+                (MaskDecoder::sam2(decoder, sizes), Some(image_features))
+            }
+            _ => (MaskDecoder::new(decoder, sizes), None),
+        };
+        let sam = Sam { backbone, prompt_encoder, mask_decoder, image_features };
         let preparation = Arc::new(PromptPreparation {
             training: self.training.clone(),
             convention: self.convention,
@@ -76,7 +87,8 @@ impl TaskConfig for SamPromptConfig {
     fn decided_by_weights(&self, convention: &str) -> Vec<(&'static str, String)> {
         let decided = match convention {
             "ultrasam" => Convention::Ultrasam,
-            "segment_anything" | "huggingface_sam" => Convention::SegmentAnything,
+            "segment_anything" | "huggingface_sam" | "mobile_sam" => Convention::SegmentAnything,
+            "sam2" | "huggingface_sam2" => Convention::Sam2,
             _ => return Vec::new(),
         };
         match self.convention {
@@ -88,7 +100,7 @@ impl TaskConfig for SamPromptConfig {
 
 inventory::submit! {
     Summary::of("task", "sam_prompt",
-        "segmentation of what a point or a box points at: SAM, MedSAM, UltraSam",
+        "segmentation of what a point or a box points at: SAM, SAM 2, MedSAM, UltraSam",
     )
 }
 

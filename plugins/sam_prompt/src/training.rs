@@ -35,8 +35,8 @@ pub(crate) fn step(
     } else if let Some(rounds) = &objects.rounds {
         interact(sam, config, &embedding, (&owners, prompts, &objects.targets), rounds)?
     } else {
-        let how = (config.refines(), &config.loss);
-        pass_losses(sam, &embedding, &owners, prompts, &objects.targets, how)?
+        let passes = Passes::of(config);
+        pass_losses(sam, &embedding, &owners, prompts, &objects.targets, passes)?
     };
     let counters = ["objects", "objects_without_pixels", "objects_beyond_limit"];
     for (i, name) in (0..).zip(counters) {
@@ -45,7 +45,26 @@ pub(crate) fn step(
     Ok(output)
 }
 
-/// Losses of one pass, or of two if `refines`: then the first mask, with its gradient,
+/// The passes of a training step without interaction.
+#[derive(Debug, Clone, Copy)]
+pub struct Passes<'a> {
+    /// Whether a second pass refines the mask of the first.
+    pub refines: bool,
+    /// The masks of the last pass.
+    pub last: MaskTokens,
+    pub loss: &'a LossConfig,
+}
+
+impl<'a> Passes<'a> {
+    /// Those that the config asks for.
+    #[must_use]
+    pub fn of(config: &'a SamPromptConfig) -> Self {
+        let last = config.evaluation.multimask.several();
+        Self { refines: config.refines(), last, loss: &config.loss }
+    }
+}
+
+/// Losses of one pass, or of two with refinement: then the first mask, with its gradient,
 /// is a prompt of the second pass, and the names of that pass end in `.0`.
 ///
 /// `targets`: `[N, 4h, 4w]` of 0 and 1, in the order of `prompts`.
@@ -58,15 +77,15 @@ pub fn pass_losses(
     owners: &Owners,
     prompts: Prompts,
     targets: &Tensor,
-    (refines, config): (bool, &LossConfig),
+    Passes { refines, last, loss: config }: Passes<'_>,
 ) -> Result<StepOutput> {
     let mut output = StepOutput::default();
-    let wanted = if refines { MaskTokens::Single } else { MaskTokens::Multi };
+    let wanted = if refines { MaskTokens::Single } else { last };
     let first = sam.decode(embedding, owners, &prompts, wanted, true);
     add(&mut output, "", mask_losses(&first, targets, config)?, config);
     if refines {
         let second = Prompts { masks: Some(first.logits), ..prompts };
-        let second = sam.decode(embedding, owners, &second, MaskTokens::Multi, true);
+        let second = sam.decode(embedding, owners, &second, last, true);
         add(&mut output, ".0", mask_losses(&second, targets, config)?, config);
     }
     Ok(output)
@@ -84,7 +103,8 @@ fn interact(
     let mut output = StepOutput::default();
     for round in 0..=config.training.interactive_rounds {
         // One prompt may be ambiguous; a second one resolves it.
-        let wanted = if round == 0 { MaskTokens::Multi } else { MaskTokens::Single };
+        let several = config.evaluation.multimask.several();
+        let wanted = if round == 0 { several } else { MaskTokens::Single };
         let masks = sam.decode(embedding, owners, &asked, wanted, true);
         let losses = mask_losses(&masks, targets, &config.loss)?;
         let suffix = if round == 0 { String::new() } else { format!(".{}", round - 1) };

@@ -45,7 +45,7 @@ impl Attention {
         let parts = lora.qkv_parts(embed_dim);
         if !parts.is_empty() {
             let sizes = (embed_dim, 3 * embed_dim);
-            self.qkv.lora = Some(Lora::new(&(vs / "qkv"), lora.size(), &parts, sizes));
+            self.qkv.lora = Some(Lora::new(&(vs / "qkv"), lora.size(), (&parts, 1), sizes));
         }
         if lora.has(LoraTarget::Proj) {
             let whole = LoraPart { name: "", first_row: 0, rows: embed_dim };

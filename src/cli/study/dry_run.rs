@@ -21,7 +21,7 @@ use super::preflight::{missing_weights, refuse};
 struct Plan {
     num_runs: usize,
     kinds: Vec<Kind>,
-    /// Of all runs, one after the other; absent if one of them could not be tried.
+    /// Seconds of all runs, one after the other; absent if one of them could not be tried.
     seconds: Option<f64>,
     notes: Vec<String>,
 }
@@ -34,7 +34,7 @@ struct Kind {
     strategy: String,
     num_runs: usize,
     steps: u64,
-    /// Of one run, with its evaluations.
+    /// Seconds of one run, with its evaluations.
     seconds: Option<f64>,
     memory_bytes: Option<u64>,
     /// The best checkpoint of one run.

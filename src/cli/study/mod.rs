@@ -119,7 +119,7 @@ fn lock(study: &Study) -> Result<File> {
             ))
             .into());
         }
-        // The file system knows no locks.
+        // The file system has no locks.
         Err(std::fs::TryLockError::Error(_)) => {}
     }
     atomic_write(&study.files.config(), study.resolved.as_bytes())?;

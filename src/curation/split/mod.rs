@@ -27,7 +27,6 @@
 //! `test.json`.
 
 mod copies;
-mod cross_validation;
 mod fill;
 mod folds;
 mod groups;
@@ -46,7 +45,6 @@ use sonotune_base::{Error, seed::Rng, words::counted};
 
 use crate::coco::{CocoFile, output};
 pub use crate::split::copies::Copies;
-pub use crate::split::cross_validation::{CrossValidation, FoldFiles, cross_validation, groups};
 use crate::split::groups::Group;
 pub use crate::split::keys::patient;
 pub use crate::split::report::{Absence, PartSummary, SplitReport, UnitCounts};
@@ -168,7 +166,10 @@ fn plan_together(file: &CocoFile, options: &SplitOptions, together: &[Vec<usize>
 }
 
 /// Reads the COCO file at `input` and divides its images, whose pixels are compared if the options ask for it.
-fn read_and_plan(input: &Path, options: &SplitOptions) -> Result<(CocoFile, Plan)> {
+///
+/// # Errors
+/// Same errors as [`plan`]; also if the file or an image cannot be read.
+pub fn plan_file(input: &Path, options: &SplitOptions) -> Result<(CocoFile, Plan)> {
     let file = CocoFile::read(input)?;
     let in_file = || Error::data(format!("cannot split {}", input.display()));
     let copies::Found { together, unreadable } =
@@ -194,7 +195,7 @@ pub fn split_file(
     options: &SplitOptions,
     overwrite: bool,
 ) -> Result<SplitReport> {
-    let (file, Plan { parts, mut report, .. }) = read_and_plan(input, options)?;
+    let (file, Plan { parts, mut report, .. }) = plan_file(input, options)?;
     let folder = folder.unwrap_or_else(|| output::folder_of(input));
     let outputs = outputs(&parts, options.folds);
     let paths: Vec<PathBuf> = outputs.iter().map(|o| folder.join(&o.name)).collect();

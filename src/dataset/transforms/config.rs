@@ -8,7 +8,7 @@ use crate::InputSpec;
 use sonotune_base::{Error, image_io::DecodeOptions};
 
 /// The `[preprocess]` table: how an image becomes network input. Channels come out as RGB; mean
-/// and standard deviation are those of the backbone.
+/// and standard deviation, if used, are those of the backbone.
 ///
 /// | | `resample` | `size_rule` | `pad_order` | `pad_to`, `eval_pad_to` |
 /// |---|---|---|---|---|
@@ -16,15 +16,20 @@ use sonotune_base::{Error, image_io::DecodeOptions};
 /// | Mask2Former | `reference_float` | `round` | `normalize_then_pad` | `square`, `multiple` |
 /// | classification | `reference_float` | `round` | `pad_then_normalize` | `square` |
 /// | segment-anything | `antialias` | `round` | `normalize_then_pad` | `square` |
+/// | SAM 2 | `antialias` | `stretch` | nothing is padded | `square` |
+/// | LiteMedSAM (`normalize = "min_max"`) | `area` | `round` | `normalize_then_pad` | `square` |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreprocessConfig {
-    /// The longest side after resizing, pixels. Default 1024.
+    /// The longest side after resizing, pixels; with `size_rule = "stretch"` both. Default 1024.
     pub image_size: u32,
     /// Default `reference`.
     pub resample: Resample,
     /// Default `round`.
     pub size_rule: SizeRule,
+    /// Default `mean_std`.
+    #[serde(skip_serializing_if = "Normalize::is_mean_std")]
+    pub normalize: Normalize,
     /// Default `normalize_then_pad`.
     pub pad_order: PadOrder,
     /// Default `square`.
@@ -47,6 +52,7 @@ impl Default for PreprocessConfig {
             image_size: 1024,
             resample: Resample::Reference,
             size_rule: SizeRule::Round,
+            normalize: Normalize::MeanStd,
             pad_order: PadOrder::NormalizeThenPad,
             pad_to: PadTo::Square,
             eval_pad_to: None,
@@ -68,6 +74,36 @@ pub enum Resample {
     /// Bilinear over an area that grows with the shrinking factor, as Pillow and torchvision do:
     /// better for images larger than `image_size`.
     Antialias,
+    /// OpenCV's `INTER_AREA`, the mean of the covered area, for an image that shrinks; one that grows is
+    /// resized as by `reference`.
+    Area,
+}
+
+/// How pixel values become the network's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalize {
+    /// `(value - mean) / std` of each channel, with the backbone's statistics.
+    MeanStd,
+    /// `(value - min) / (max - min)`, with the smallest and largest value of all channels of the resized
+    /// image: from 0 to 1, as LiteMedSAM was trained.
+    MinMax,
+}
+
+impl Normalize {
+    fn is_mean_std(&self) -> bool {
+        *self == Self::MeanStd
+    }
+
+    /// The input of a backbone, with the statistics that turn what the network sees into an image for
+    /// people: after `min_max` its values are from 0 to 1.
+    #[must_use]
+    pub fn shown(self, input: InputSpec) -> InputSpec {
+        match self {
+            Self::MeanStd => input,
+            Self::MinMax => InputSpec { pixel_mean: [0.0; 3], pixel_std: [255.0; 3], ..input },
+        }
+    }
 }
 
 /// Whether the border is zero before or after normalisation.

@@ -3,9 +3,11 @@
 use anyhow::Result;
 
 use super::{
-    Normalization, Planes, Resample, Resized, Window, antialias::planar, bilinear_f32,
-    normalize::copy_into, normalize_into, resize_window, window::crop,
+    Normalization, Normalize, Planes, PreprocessConfig, Resample, Resized, Window,
+    antialias::planar, bilinear_f32, normalize::copy_into, normalize_into, resize_window,
+    window::crop,
 };
+use crate::InputSpec;
 use sonotune_base::image_io::Image;
 
 /// An image whose size in the batch is settled.
@@ -51,6 +53,27 @@ impl Fitted {
         }
     }
 
+    /// How it is normalised: with the backbone's statistics or its own range.
+    #[must_use]
+    pub fn normalization(&self, spec: &InputSpec, config: &PreprocessConfig) -> Normalization {
+        match config.normalize {
+            Normalize::MeanStd => Normalization::new(spec, config.pad_order),
+            Normalize::MinMax => Normalization::min_max(self.range(), config.pad_order),
+        }
+    }
+
+    /// The smallest and the largest value.
+    fn range(&self) -> (f32, f32) {
+        match &self.0 {
+            Form::Resized(Resized::U8(planes)) => range(planes.data.iter().map(|&v| f32::from(v))),
+            Form::Resized(Resized::F32(planes)) => range(planes.data.iter().copied()),
+            // Resized once more: keeping the floats would take four times the memory.
+            Form::Deferred { image, window } => {
+                range(bilinear_f32::resize_f32(image, window).data.iter().copied())
+            }
+        }
+    }
+
     /// Its pixels, if they are whole levels.
     #[must_use]
     pub fn bytes(&self) -> Option<&Planes<u8>> {
@@ -86,17 +109,18 @@ impl Fitted {
     }
 }
 
+fn range(values: impl Iterator<Item = f32>) -> (f32, f32) {
+    values.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        InputSpec,
-        transforms::{PadOrder, Planes, resize},
-    };
+    use crate::transforms::{PadOrder, Planes, resize};
     use sonotune_base::seed::Rng;
 
-    const METHODS: [Resample; 3] =
-        [Resample::Reference, Resample::ReferenceFloat, Resample::Antialias];
+    const METHODS: [Resample; 4] =
+        [Resample::Reference, Resample::ReferenceFloat, Resample::Antialias, Resample::Area];
 
     #[test]
     fn writes_what_resizing_cutting_and_normalising_write() {
@@ -131,6 +155,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_image_s_own_range_becomes_0_to_1_and_its_border_0() {
+        let config = PreprocessConfig { normalize: Normalize::MinMax, ..Default::default() };
+        let spec = InputSpec::imagenet(1);
+        for resample in METHODS {
+            // 50 and 51 to 150 and 151: of all channels together, and only of the part that is kept.
+            let mut image = noise(9, 12, 3);
+            image.pixels.iter_mut().for_each(|v| *v = 50 + *v % 101);
+            let window = Window::new((18, 24), (2, 3), (10, 12));
+            let fitted = Fitted::new(image.clone(), window, resample).unwrap();
+            let normalization = fitted.normalization(&spec, &config);
+            let mut got = vec![f32::NAN; 3 * 12 * 16];
+            fitted.write_into(&normalization, true, (12, 16), &mut got);
+            assert_eq!(range(got.iter().copied()), (0.0, 1.0), "{resample:?}");
+            let inside = |i: usize| i / 16 % 12 < 10 && i % 16 < 12;
+            assert!((0..got.len()).all(|i| inside(i) || got[i] == 0.0));
+
+            let plain = Normalization::min_max((0.0, 1.0), PadOrder::NormalizeThenPad);
+            let mut values = vec![f32::NAN; got.len()];
+            fitted.write_into(&plain, true, (12, 16), &mut values);
+            let (low, high) = range((0..got.len()).filter(|&i| inside(i)).map(|i| values[i]));
+            for i in (0..got.len()).filter(|&i| inside(i)) {
+                assert_eq!(got[i], (values[i] - low) / (high - low), "{resample:?} at {i}");
+            }
+        }
+        let mut flat = noise(4, 4, 1);
+        flat.pixels.fill(77);
+        let fitted = Fitted::new(flat, Window::whole((4, 4)), Resample::Reference).unwrap();
+        let mut got = vec![f32::NAN; 48];
+        fitted.write_into(&fitted.normalization(&spec, &config), false, (4, 4), &mut got);
+        assert!(got.iter().all(|&v| v == 0.0), "an image of one value has no range");
     }
 
     /// Where there are bytes, normalising them gives the same bits, black borders included.

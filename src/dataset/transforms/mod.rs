@@ -6,6 +6,7 @@
 //! bytes in between. [`Placement`] is what the annotation must follow.
 
 mod antialias;
+mod area;
 mod augmentation;
 mod bilinear_f32;
 mod bilinear_u8;
@@ -20,7 +21,7 @@ mod size;
 mod window;
 
 pub use augmentation::{Augmentation, Jitter};
-pub use config::{AugmentConfig, PadOrder, PadTo, PreprocessConfig, Resample};
+pub use config::{AugmentConfig, Normalize, PadOrder, PadTo, PreprocessConfig, Resample};
 pub use fitted::Fitted;
 pub use normalize::{Normalization, normalize_into};
 pub use placement::{Placement, TargetNeeds};
@@ -77,6 +78,10 @@ pub fn resize_window(image: Image, window: &Window, resample: Resample) -> Resul
         Resample::Reference => Resized::U8(bilinear_u8::resize_u8(image, window)),
         Resample::ReferenceFloat => Resized::F32(bilinear_f32::resize_f32(&image, window)),
         Resample::Antialias => Resized::U8(antialias::resize(image, window)?),
+        Resample::Area if area::shrinks(&image, window) => {
+            Resized::U8(area::resize_area(&image, window))
+        }
+        Resample::Area => Resized::U8(bilinear_u8::resize_u8(image, window)),
     })
 }
 

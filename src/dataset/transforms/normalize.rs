@@ -3,6 +3,9 @@
 use super::{PadOrder, Planes, Resized, simd::vectorized};
 use crate::InputSpec;
 
+/// What LiteMedSAM divides by at least.
+const SMALLEST_RANGE: f32 = 1e-8;
+
 /// Per-channel `(value - mean) / std` in 32-bit floats, and the value of the border.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalization {
@@ -17,6 +20,17 @@ impl Normalization {
     pub fn new(spec: &InputSpec, pad_order: PadOrder) -> Self {
         let mean = spec.pixel_mean.map(|v| v as f32);
         let std = spec.pixel_std.map(|v| v as f32);
+        Self::of(mean, std, pad_order)
+    }
+
+    /// From 0 to 1, for an image whose smallest and largest value are `min` and `max`; an image of one
+    /// value becomes 0.
+    #[must_use]
+    pub fn min_max((min, max): (f32, f32), pad_order: PadOrder) -> Self {
+        Self::of([min; 3], [(max - min).max(SMALLEST_RANGE); 3], pad_order)
+    }
+
+    fn of(mean: [f32; 3], std: [f32; 3], pad_order: PadOrder) -> Self {
         let border = match pad_order {
             PadOrder::NormalizeThenPad => [0.0; 3],
             PadOrder::PadThenNormalize => std::array::from_fn(|c| (0.0 - mean[c]) / std[c]),

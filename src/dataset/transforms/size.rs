@@ -11,9 +11,12 @@ pub enum SizeRule {
     Truncate,
     /// `int(side · scale + 0.5)`: Mask2Former, classification (mmcv's `rescale_size`) and SAM.
     Round,
+    /// Both sides to the longest one's length, whatever the aspect ratio: SAM 2.
+    Stretch,
 }
 
-/// `(height, width)` with the longest side scaled to `image_size` and the aspect ratio kept.
+/// `(height, width)` with the longest side scaled to `image_size` and, except with
+/// [`Stretch`](SizeRule::Stretch), the aspect ratio kept.
 #[must_use]
 pub fn scaled_size(size: (u32, u32), image_size: u32, rule: SizeRule) -> (u32, u32) {
     let (height, width) = size;
@@ -25,6 +28,7 @@ pub fn scaled_size(size: (u32, u32), image_size: u32, rule: SizeRule) -> (u32, u
     let offset = match rule {
         SizeRule::Truncate => 0.0,
         SizeRule::Round => 0.5,
+        SizeRule::Stretch => return (image_size, image_size),
     };
     // A very thin image keeps at least one row; the reference fails on it.
     let side = |n: u32| ((f64::from(n) * scale + offset) as u32).max(1);
@@ -43,5 +47,6 @@ mod tests {
         assert_eq!(scaled_size((536, 482), 128, SizeRule::Truncate), (128, 115));
         assert_eq!(scaled_size((1024, 1024), 1024, SizeRule::Truncate), (1024, 1024));
         assert_eq!(scaled_size((1, 5000), 64, SizeRule::Truncate), (1, 64));
+        assert_eq!(scaled_size((533, 958), 1024, SizeRule::Stretch), (1024, 1024));
     }
 }

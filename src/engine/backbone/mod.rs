@@ -8,9 +8,11 @@ use tch::{Tensor, nn};
 use sonotune_base::Error;
 use sonotune_dataset::InputSpec;
 
+pub mod conv_norm;
 pub mod freeze;
 pub mod peft;
 pub mod resnet;
+pub mod sam_neck;
 pub mod sam_vit;
 pub mod shared_block;
 
@@ -40,6 +42,12 @@ pub trait BackboneConfig: Debug + Send + Sync {
     /// from these. `shapes` are those of the file's tensors by variable; by default nothing is known.
     fn other_sizes(&self, shapes: &BTreeMap<String, Vec<i64>>) -> Option<String> {
         let _ = shapes;
+        None
+    }
+
+    /// The key that makes training change statistics of batches, if it is set so: they belong to one
+    /// process, and several would drift apart.
+    fn batch_statistics(&self) -> Option<&'static str> {
         None
     }
 }

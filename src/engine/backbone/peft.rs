@@ -103,15 +103,39 @@ impl LoraConfig {
     /// # Errors
     /// When the variables are not those of this config.
     pub fn fold(&self, variables: &mut BTreeMap<String, Tensor>) -> Result<usize> {
-        lora::fold(variables, self.alpha(), |layer, part, rows| match part {
+        lora::fold(variables, self.alpha(), |layer, part, rows| self.part(layer, part, rows))
+    }
+
+    /// Same as [`fold`](Self::fold) for a qkv layer that has query, key and value of one head after those
+    /// of another; `heads` gives their number by the layer's name.
+    ///
+    /// # Errors
+    /// Same errors as [`fold`](Self::fold).
+    pub fn fold_by_head(
+        &self,
+        variables: &mut BTreeMap<String, Tensor>,
+        heads: impl Fn(&str) -> i64,
+    ) -> Result<usize> {
+        let of_qkv = |layer: &str| if layer.ends_with(QKV) { heads(layer) } else { 1 };
+        lora::fold_by_head(variables, self.alpha(), of_qkv, |layer, part, rows| {
+            self.part(layer, part, rows)
+        })
+    }
+
+    /// A part of a layer, or of each head, with that many rows.
+    fn part(&self, layer: &str, part: &str, rows: i64) -> Option<LoraPart> {
+        match part {
             "" => Some(LoraPart { name: "", first_row: 0, rows }),
-            part if layer.ends_with(".attn.qkv") => {
+            part if layer.ends_with(QKV) => {
                 self.qkv_parts(rows / 3).into_iter().find(|known| known.name == part)
             }
             _ => None,
-        })
+        }
     }
 }
+
+/// How the path of a qkv layer ends.
+const QKV: &str = ".attn.qkv";
 
 /// Checks the `lora` and `adapter` keys of a backbone whose tokens have `embed_dim` channels.
 ///

@@ -10,7 +10,7 @@ use tch::Tensor;
 
 /// One block: tokens to tokens.
 pub trait Block: Debug + Send {
-    /// `[B, …, C]` to the same.
+    /// `[B, …, C]` to the same, or to a coarser and wider map.
     ///
     /// # Errors
     /// Propagates errors from libtorch.
@@ -36,10 +36,7 @@ impl<B: Debug + Send + 'static> SharedBlock<B> {
     }
 
     /// What `forward` computes with the block, for one that needs to know more than its tokens.
-    ///
-    /// # Errors
-    /// Those of `forward`.
-    pub fn with(&self, forward: impl FnOnce(&B) -> Result<Tensor>) -> Result<Tensor> {
+    pub fn with<T>(&self, forward: impl FnOnce(&B) -> T) -> T {
         forward(&lock(&self.block))
     }
 

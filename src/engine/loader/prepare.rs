@@ -225,7 +225,10 @@ fn stack(
     (height, width): (usize, usize),
 ) -> Result<(Tensor, Option<RawPixels>)> {
     let sizes = [prepared.len() as i64, 3, height as i64, width as i64];
-    let normalization = Normalization::new(&plan.spec, plan.preprocess.pad_order);
+    let normalizations: Vec<Normalization> = prepared
+        .iter()
+        .map(|(image, _)| image.normalization(&plan.spec, &plan.preprocess))
+        .collect();
     if let Pixels::Bytes { pinned } = plan.pixels
         && prepared.iter().all(|(image, _)| image.bytes().is_some())
     {
@@ -236,13 +239,14 @@ fn stack(
             image.write_bytes_into(*flipped, (height, width), slot);
         }
         let inner: Vec<_> = prepared.iter().map(|(image, _)| image.size()).collect();
-        let raw = RawPixels::new(&normalization, &inner, plan.pixels)?;
+        let raw = RawPixels::new(&normalizations, &inner, plan.pixels)?;
         return Ok((bytes.into_tensor(&sizes)?, Some(raw)));
     }
     let mut pixels = plan.buffers.take(prepared.len() * 3 * height * width)?;
     let slots = pixels.chunks_exact_mut(3 * height * width);
-    for (slot, (image, flipped)) in slots.zip(prepared) {
-        image.write_into(&normalization, *flipped, (height, width), slot);
+    for (slot, ((image, flipped), normalization)) in slots.zip(prepared.iter().zip(&normalizations))
+    {
+        image.write_into(normalization, *flipped, (height, width), slot);
     }
     let images = plan.buffers.tensor(pixels, &sizes)?;
     Ok((plan.pixels.pinned(&images)?, None))

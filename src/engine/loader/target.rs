@@ -104,7 +104,11 @@ impl Masks {
 
 fn masks(objects: &[Object], placement: Placement, needs: TargetNeeds) -> Result<Masks> {
     let Placement { original_size, longest_side, window, flipped } = placement;
-    let resized = scaled_size(original_size, longest_side, SizeRule::Round);
+    // A square is one under every rule; `stretch` makes one of every image.
+    let resized = match window.resized() {
+        square if square == (longest_side, longest_side) => square,
+        _ => scaled_size(original_size, longest_side, SizeRule::Round),
+    };
     let window = if window.is_whole() {
         Window::whole(resized)
     } else {
@@ -130,7 +134,7 @@ fn masks(objects: &[Object], placement: Placement, needs: TargetNeeds) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sonotune_base::{ImageId, Segmentation};
+    use sonotune_base::{ImageId, Rle, Segmentation};
 
     fn record() -> Record {
         let object = |category, bbox, is_crowd| Object {
@@ -162,6 +166,23 @@ mod tests {
     fn build_window(window: Window, flipped: bool, needs: TargetNeeds) -> Target {
         let placement = Placement { original_size: (2, 4), longest_side: 8, window, flipped };
         target(&record(), placement, needs).unwrap()
+    }
+
+    #[test]
+    fn masks_follow_an_image_that_is_stretched() {
+        let window = Window::whole((8, 8));
+        let placement =
+            Placement { original_size: (2, 4), longest_side: 8, window, flipped: false };
+        let mut record = record();
+        let pixel = Rle::from_mask(&[0, 1, 0, 0, 0, 0, 0, 0], (2, 4)).unwrap();
+        record.objects[0].segmentation = Segmentation::Runs(pixel);
+        record.objects.truncate(1);
+        let target = target(&record, placement, TargetNeeds::Masks).unwrap();
+        let mask = target.masks.get(0).to_kind(Kind::Int64);
+        assert_eq!(target.masks.size(), [1, 8, 8]);
+        // One of two rows and one of four columns.
+        assert_eq!(mask.narrow(0, 0, 4).narrow(1, 2, 2).sum(Kind::Int64).int64_value(&[]), 8);
+        assert_eq!(mask.sum(Kind::Int64).int64_value(&[]), 8);
     }
 
     fn numbers(tensor: &Tensor) -> Vec<f64> {

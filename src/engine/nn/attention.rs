@@ -219,7 +219,7 @@ fn positions((h, w): (i64, i64), width: i64, options: (Kind, Device)) -> Tensor 
 }
 
 /// `[B, H, W, C']` to `[B · windows, size, size, C']`; what overhangs the grid becomes `padding`.
-fn partition(x: &Tensor, padding: &Tensor, size: i64) -> Tensor {
+pub fn partition(x: &Tensor, padding: &Tensor, size: i64) -> Tensor {
     let [b, h, w, c] = x.dims();
     let (rows, columns) = ((h + size - 1) / size, (w + size - 1) / size);
     let (pad_h, pad_w) = (rows * size - h, columns * size - w);
@@ -240,7 +240,7 @@ fn partition(x: &Tensor, padding: &Tensor, size: i64) -> Tensor {
 }
 
 /// The inverse of [`partition`], without the overhang.
-fn unpartition(windows: &Tensor, size: i64, (h, w): (i64, i64)) -> Tensor {
+pub fn unpartition(windows: &Tensor, size: i64, (h, w): (i64, i64)) -> Tensor {
     let [count, _, _, c] = windows.dims();
     let (rows, columns) = ((h + size - 1) / size, (w + size - 1) / size);
     windows

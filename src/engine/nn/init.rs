@@ -21,7 +21,7 @@ pub fn conv_default(fan_in: i64) -> Init {
 
 /// He's normal initialisation for convolutions before a ReLU, by fan-out (ResNet).
 #[must_use]
-pub(crate) fn kaiming_normal_fan_out() -> Init {
+pub fn kaiming_normal_fan_out() -> Init {
     Init::Kaiming {
         dist: NormalOrUniform::Normal,
         fan: FanInOut::FanOut,

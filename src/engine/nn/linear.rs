@@ -44,6 +44,11 @@ impl Linear {
 
     /// Gives the layer, whose path is `vs`, low-rank updates of some of its rows.
     pub fn add_lora(&mut self, vs: &nn::Path, size: LoraSize, parts: &[LoraPart]) {
+        self.add_lora_by_head(vs, size, (parts, 1));
+    }
+
+    /// The same for a layer whose rows are in equal runs, one a head, of which `parts` are rows.
+    pub fn add_lora_by_head(&mut self, vs: &nn::Path, size: LoraSize, parts: (&[LoraPart], i64)) {
         let [out_features, in_features] = self.weight.dims();
         self.lora = Some(Lora::new(vs, size, parts, (in_features, out_features)));
     }

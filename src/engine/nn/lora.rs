@@ -19,7 +19,7 @@ pub struct LoraSize {
     pub alpha: f64,
 }
 
-/// Rows of a layer's output that have their own update.
+/// Rows of a layer's output that have their own update; of each head's rows if the layer has heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoraPart {
     /// Part of the variables' names; empty if the update covers the whole layer.
@@ -34,6 +34,8 @@ pub struct Lora {
     parts: Vec<(LoraPart, Factors)>,
     scale: f64,
     out_features: i64,
+    /// Equal runs of rows, each with the same parts.
+    heads: i64,
 }
 
 #[derive(Debug)]
@@ -47,11 +49,12 @@ struct Factors {
 impl Lora {
     /// Creates `lora_A.NAME.weight` and `lora_B.NAME.weight` below `vs`, the path of the layer;
     /// without the `NAME.` if a part's name is empty. `A` starts as PyTorch initialises a linear
-    /// layer, as in the published code.
+    /// layer, as in the published code. With `heads`, the layer's rows are as many equal runs, `parts`
+    /// are those of each run, and `B` has their rows head after head.
     pub fn new(
         vs: &nn::Path,
         size: LoraSize,
-        parts: &[LoraPart],
+        (parts, heads): (&[LoraPart], i64),
         (in_features, out_features): (i64, i64),
     ) -> Self {
         let factors = |part: &LoraPart| {
@@ -62,13 +65,14 @@ impl Lora {
             let a = [size.rank, in_features];
             Factors {
                 a: path("lora_A").var("weight", &a, conv_default(in_features)),
-                b: path("lora_B").zeros("weight", &[part.rows, size.rank]),
+                b: path("lora_B").zeros("weight", &[heads * part.rows, size.rank]),
             }
         };
         Self {
             parts: parts.iter().map(|part| (*part, factors(part))).collect(),
             scale: size.alpha / size.rank as f64,
             out_features,
+            heads,
         }
     }
 
@@ -88,12 +92,13 @@ impl Lora {
 
     /// `scale · B` of all parts, `[out, parts · rank]`: each in its rows and columns.
     fn spread(&self) -> Tensor {
-        let count = self.parts.len() as i64;
+        let (count, period) = (self.parts.len() as i64, self.out_features / self.heads);
         let columns = self.parts.iter().enumerate().map(|(index, (part, factors))| {
             let [_, rank] = factors.b.dims();
             let (left, right) = (index as i64 * rank, (count - 1 - index as i64) * rank);
-            let (above, below) = (part.first_row, self.out_features - part.first_row - part.rows);
-            factors.b.constant_pad_nd([left, right, above, below])
+            let (above, below) = (part.first_row, period - part.first_row - part.rows);
+            let by_head = factors.b.view([self.heads, part.rows, rank]);
+            by_head.constant_pad_nd([left, right, above, below]).flatten(0, 1)
         });
         let sum = columns.reduce(|sum, part| sum + part).unwrap_or_default();
         sum * self.scale
@@ -112,6 +117,20 @@ pub(crate) fn fold(
     alpha: f64,
     parts: impl Fn(&str, &str, i64) -> Option<LoraPart>,
 ) -> Result<usize> {
+    fold_by_head(variables, alpha, |_| 1, parts)
+}
+
+/// Same as [`fold`] for layers whose rows are in `heads` equal runs, by the layer's name; `parts` are
+/// those of a run, of which it gets the number of rows.
+///
+/// # Errors
+/// Same errors as [`fold`].
+pub(crate) fn fold_by_head(
+    variables: &mut BTreeMap<String, Tensor>,
+    alpha: f64,
+    heads: impl Fn(&str) -> i64,
+    parts: impl Fn(&str, &str, i64) -> Option<LoraPart>,
+) -> Result<usize> {
     let updates: Vec<String> = variables.keys().filter(|name| name.contains(A)).cloned().collect();
     for name in &updates {
         let broken = || {
@@ -124,13 +143,17 @@ pub(crate) fn fold(
         let b = variables.remove(&b).ok_or_else(broken)?;
         let stored = variables.get_mut(&weight).ok_or_else(broken)?;
         let (rank, _) = a.size2()?;
-        let (out_features, _) = stored.size2()?;
-        let rows = parts(layer, part, out_features)
+        let (out_features, in_features) = stored.size2()?;
+        let heads = heads(layer);
+        let rows = parts(layer, part, out_features / heads)
             .with_context(|| format!("`{name}`: the config's backbone.lora has no such target"))?;
         *stored = no_grad(|| -> Result<Tensor> {
             let sum = stored.copy();
             let update = (b.f_matmul(&a)? * (alpha / rank as f64)).to_kind(sum.kind());
-            let _ = sum.f_narrow(0, rows.first_row, rows.rows)?.f_add_(&update)?;
+            let by_head = |t: &Tensor| t.f_view([heads, -1, in_features]);
+            let _ = by_head(&sum)?
+                .f_narrow(1, rows.first_row, rows.rows)?
+                .f_add_(&by_head(&update)?)?;
             Ok(sum)
         })?;
     }
@@ -190,6 +213,45 @@ mod tests {
             !folded["qkv.weight"].equal(&variables["qkv.weight"]),
             "the model's own weight stays as it was"
         );
+    }
+
+    #[test]
+    fn the_rows_of_heads_may_alternate() {
+        tch::manual_seed(3);
+        let vs = VarStore::new(Device::Cpu);
+        // Two heads of query, key and value, two rows each.
+        let mut layer = Linear::new(&(vs.root() / "qkv"), 6, 12);
+        let parts = [
+            LoraPart { name: "q", first_row: 0, rows: 2 },
+            LoraPart { name: "v", first_row: 4, rows: 2 },
+        ];
+        layer.add_lora_by_head(&(vs.root() / "qkv"), LoraSize { rank: 2, alpha: 3.0 }, (&parts, 2));
+        let x = Tensor::randn([5, 6], (Kind::Float, Device::Cpu));
+        let variables = vs.variables();
+        for part in ["q", "v"] {
+            let mut b = variables[&format!("qkv.lora_B.{part}.weight")].shallow_clone();
+            assert_eq!(b.size(), [4, 2]);
+            let drawn = Tensor::randn(b.size(), (Kind::Float, Device::Cpu));
+            no_grad(|| b.copy_(&drawn));
+        }
+        let update = |part: &str| {
+            let [a, b] = ["A", "B"].map(|m| &variables[&format!("qkv.lora_{m}.{part}.weight")]);
+            x.matmul(&a.tr()).matmul(&b.tr()) * 1.5
+        };
+        let (q, v) = (update("q"), update("v"));
+        let zeros = Tensor::zeros([5, 2], (Kind::Float, Device::Cpu));
+        let head = |t: &Tensor, head: i64| t.narrow(1, 2 * head, 2);
+        let rows = [&head(&q, 0), &zeros, &head(&v, 0), &head(&q, 1), &zeros, &head(&v, 1)];
+        let expected = x.matmul(&variables["qkv.weight"].tr()) + Tensor::cat(&rows, -1);
+        assert!(layer.forward(&x).allclose(&expected, 1e-5, 1e-6, false));
+
+        let mut folded: BTreeMap<_, _> = vs.variables().into_iter().collect();
+        let part = |_: &str, name: &str, rows| {
+            assert_eq!(rows, 6);
+            parts.iter().find(|p| p.name == name).copied()
+        };
+        assert_eq!(fold_by_head(&mut folded, 3.0, |_| 2, part).unwrap(), 2);
+        assert!(x.matmul(&folded["qkv.weight"].tr()).allclose(&expected, 1e-5, 1e-6, false));
     }
 
     #[test]

@@ -14,9 +14,9 @@ mod wide;
 
 pub use dims::Dims;
 pub use dropout::{Rows, dropout};
-pub(crate) use init::kaiming_normal_fan_out;
-pub use init::{conv_default, trunc_normal};
+
+pub use init::{conv_default, kaiming_normal_fan_out, trunc_normal};
 pub use linear::{Linear, linear};
-pub(crate) use mlp::Mlp;
+pub use mlp::Mlp;
 pub use norm::{LayerNorm, LayerNorm2d};
 pub use wide::{at_least_float, wide_kind};

@@ -1,6 +1,7 @@
 //! That all processes of a run train the same model on the same data.
 
 use anyhow::Result;
+use sonotune_base::Error;
 use sonotune_dataset::sha256;
 use sonotune_engine::{
     checkpoint::Progress,
@@ -23,6 +24,13 @@ pub(super) fn require(
 ) -> Result<()> {
     if ranks.is_alone() {
         return Ok(());
+    }
+    if let Some(key) = loaded.config.backbone.batch_statistics() {
+        return Err(Error::config(format!(
+            "{key}: the statistics of batch norms would be those of each process's own images, and the \
+             processes would drift apart; keep them (backbone.norm_eval = true), or train in one process"
+        ))
+        .into());
     }
     let libtorch = sonotune_shim::torch_version();
     let version = format!("Sonotune {} with libtorch {libtorch}", env!("CARGO_PKG_VERSION"));

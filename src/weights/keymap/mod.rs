@@ -13,11 +13,13 @@
 //! } }
 //! ```
 
+mod hiera;
 mod huggingface_vits;
 mod recognise;
 mod resnets;
 mod rule;
 mod tables;
+mod tiny_vit;
 mod vits;
 mod wrappers;
 

@@ -1,7 +1,7 @@
 //! The tables. Our names: ViT layers as in segment-anything, ResNet layers as in torchvision,
 //! both under `backbone.`; a classification head as mmpretrain's `head.fc`.
 
-use super::{Convention, Rule, huggingface_vits, resnets, vits};
+use super::{Convention, Rule, hiera, huggingface_vits, resnets, tiny_vit, vits};
 
 const fn rule(theirs: &'static str, ours: &'static str) -> Rule {
     Rule { theirs, ours }
@@ -150,6 +150,11 @@ pub const CONVENTIONS: &[Convention] = &[
         dropped: &["*.num_batches_tracked"],
         training_state: &[],
     },
+    tiny_vit::MOBILE_SAM,
+    tiny_vit::TINY_VIT,
+    tiny_vit::TIMM,
+    hiera::SAM2,
+    hiera::HUGGINGFACE_SAM2,
     // A family comes before one whose marks its files have as well.
     vits::DINOV3,
     vits::TIMM_DINOV3_PLUS,

@@ -2,7 +2,7 @@
 
 use sonotune_engine::prelude::*;
 
-use crate::postprocess::Postprocess;
+use crate::{mask_decoder::MaskTokens, postprocess::Postprocess};
 
 /// `[task.evaluation]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,8 +39,8 @@ impl Default for EvaluationConfig {
     }
 }
 
-/// Whether a pass without refinement gives three masks, of which the one with the highest predicted IoU
-/// counts, or one.
+/// Whether a prompt gives three masks, of which the one with the highest predicted IoU counts, or one. Only
+/// `never` also decides about training and passes with refinement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
 pub enum Multimask {
@@ -49,6 +49,16 @@ pub enum Multimask {
     Always,
     /// Three for a single click, one for any other prompt, as SAM's authors advise for their weights.
     Ambiguous,
+    /// One for every prompt, in training as well: for weights whose three others were not trained, such as
+    /// LiteMedSAM's.
+    Never,
+}
+
+impl Multimask {
+    /// The masks of a pass in which other weights give three.
+    pub(crate) fn several(self) -> MaskTokens {
+        if self == Self::Never { MaskTokens::Single } else { MaskTokens::Multi }
+    }
 }
 
 impl EvaluationConfig {

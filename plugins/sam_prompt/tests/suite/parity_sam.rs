@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sam_prompt::{
-    Frame, LossConfig, Owners, Postprocess,
+    Frame, LossConfig, Owners, Passes, Postprocess,
     mask_decoder::{MaskDecoder, MaskTokens, Masks},
     mask_losses,
     model::{Embedding, Sam},
@@ -58,6 +58,7 @@ fn sam(folder: &str, double_residual: bool) -> Option<(VarStore, Sam, Reference)
         backbone: reference.config(json!({})).build(&(vs.root() / "backbone")).unwrap(),
         prompt_encoder: PromptEncoder::new(&(vs.root() / "prompt_encoder"), sizes.dim),
         mask_decoder: MaskDecoder::new(&(vs.root() / "mask_decoder"), sizes),
+        image_features: None,
     };
     let report = weights::load(&vs, &weights_config(&path.join("weights.safetensors"))).unwrap();
     assert!(report.unused.is_empty() && report.missing.is_empty());
@@ -103,7 +104,8 @@ fn sam_prompts(io: &Tensors, points: bool, boxes: bool, mask: bool) -> Prompts {
 fn parity_segment_anything_decoder() {
     let Some((_vs, sam, reference)) = sam("segment_anything", false) else { return };
     let (io, side) = (&reference.io, side(&reference));
-    let embedding = sam.embedding(io["image_embeddings"].narrow(0, 0, 1), (side, side));
+    let embedding =
+        sam.embedding(vec![io["image_embeddings"].narrow(0, 0, 1)], (side, side)).unwrap();
     let grid = io["dense_pe"].flatten(2, 3).squeeze_dim(0).tr();
     assert_close("dense_pe", &embedding.positions, &grid, DECODER);
     let cases =
@@ -148,7 +150,7 @@ fn parity_objects_of_several_images_are_decoded_together() {
             masks: prompts.masks.as_ref().map(pick),
         };
         let owners = Owners::new(vec![2, 1], &features);
-        let both = sam.embedding(features.shallow_clone(), (side, side));
+        let both = sam.embedding(vec![features.shallow_clone()], (side, side)).unwrap();
         let decode = |embedding: &Embedding, owners: &Owners, prompts: &Prompts| -> Masks {
             no_grad(|| sam.decode(embedding, owners, prompts, MaskTokens::Multi, false))
         };
@@ -200,8 +202,9 @@ fn parity_ultrasam_first_pass() {
     let (io, side) = (&reference.io, side(&reference));
     for key in keys(&reference, "point").into_iter().chain(keys(&reference, "box")) {
         let image = key.split('.').nth(1).unwrap();
-        let embedding =
-            sam.embedding(io[&format!("image.{image}.feat")].shallow_clone(), (side, side));
+        let embedding = sam
+            .embedding(vec![io[&format!("image.{image}.feat")].shallow_clone()], (side, side))
+            .unwrap();
         let prompts = packed(io, &key);
         let owners = Owners::new(vec![prompts.labels.size()[0]], &embedding.features);
         for (name, wanted) in
@@ -223,7 +226,7 @@ fn parity_ultrasam_losses_and_gradients() {
         let images = io["loss.input"].shallow_clone();
         let count = images.size()[0];
         let features = sam.backbone.forward(&images, true).unwrap().remove(0);
-        let embedding = sam.embedding(features, (side, side));
+        let embedding = sam.embedding(vec![features], (side, side)).unwrap();
         let (mut counts, mut prompts, mut targets) = (vec![], vec![], vec![]);
         for i in 0..count {
             let of_image = packed(io, &format!("loss.{i}"));
@@ -241,7 +244,7 @@ fn parity_ultrasam_losses_and_gradients() {
             Prompts { coords: all(|p| &p.coords), labels: all(|p| &p.labels), masks: None };
         let owners = Owners::new(counts, &embedding.features);
         let targets = Tensor::cat(&targets, 0);
-        let how = (refines, &LossConfig::default());
+        let how = Passes { refines, last: MaskTokens::Multi, loss: &LossConfig::default() };
         let output = pass_losses(&sam, &embedding, &owners, prompts, &targets, how).unwrap();
         let refine = i32::from(refines);
         let expected = &reference.json[format!("loss.refine{refine}")];
@@ -341,7 +344,7 @@ fn parity_sam_head_losses() {
     let targets = io["resized_gt"].to_kind(Kind::Float);
     for (key, first, count) in [("loss.mm0", 0, 1), ("loss.mm1", 1, 3)] {
         let leaf = |name: &str| io[name].narrow(1, first, count).copy().set_requires_grad(true);
-        let masks = Masks { logits: leaf("logits4"), iou: leaf("iou4") };
+        let masks = Masks { logits: leaf("logits4"), iou: leaf("iou4"), object_score: None };
         let config = LossConfig::default();
         let losses = mask_losses(&masks, &targets, &config).unwrap();
         let terms = [

@@ -208,6 +208,8 @@ fn weights_decide_the_convention_that_the_config_leaves_open() {
     assert_eq!(decided("ultrasam"), ["\"ultrasam\""]);
     assert_eq!(decided("segment_anything"), ["\"segment_anything\""]);
     assert_eq!(decided("huggingface_sam"), ["\"segment_anything\""]);
+    assert_eq!(decided("sam2"), ["\"sam2\""]);
+    assert_eq!(decided("huggingface_sam2"), ["\"sam2\""]);
     assert!(decided("mmpretrain_vit_sam").is_empty());
     assert_eq!(auto.convention(), None);
     let said = task_config(json!({ "convention": "ultrasam" }));

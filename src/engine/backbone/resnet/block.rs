@@ -2,7 +2,7 @@
 
 use tch::{Tensor, nn};
 
-use super::frozen_norm::{ConvNorm, ConvNormSpec};
+use crate::backbone::conv_norm::{ConvNorm, ConvNormSpec, Statistics::Stored};
 
 /// Shape of a residual block.
 #[derive(Debug, Clone, Copy)]
@@ -51,28 +51,22 @@ impl Block {
         let mut in_channels = sizes.in_channels;
         let mut branch = Vec::with_capacity(layers.len());
         for (index, (kernel_size, out_channels, stride)) in layers.into_iter().enumerate() {
+            let paths = (vs / format!("conv{}", index + 1), vs / format!("bn{}", index + 1));
             branch.push(ConvNorm::new(&ConvNormSpec {
-                conv: vs / format!("conv{}", index + 1),
-                norm: vs / format!("bn{}", index + 1),
-                in_channels,
-                out_channels,
-                kernel_size,
                 stride,
                 zero_init_norm: sizes.zero_init_residual && index == last,
                 norm_requires_grad: sizes.norm_requires_grad,
+                ..ConvNormSpec::new(paths, (in_channels, out_channels), kernel_size)
             }));
             in_channels = out_channels;
         }
         let downsample = sizes.has_downsample().then(|| {
+            let paths = (vs / "downsample" / 0, vs / "downsample" / 1);
+            let channels = (sizes.in_channels, sizes.out_channels());
             ConvNorm::new(&ConvNormSpec {
-                conv: vs / "downsample" / 0,
-                norm: vs / "downsample" / 1,
-                in_channels: sizes.in_channels,
-                out_channels: sizes.out_channels(),
-                kernel_size: 1,
                 stride: sizes.stride,
-                zero_init_norm: false,
                 norm_requires_grad: sizes.norm_requires_grad,
+                ..ConvNormSpec::new(paths, channels, 1)
             })
         });
         Self { branch, downsample }
@@ -81,14 +75,14 @@ impl Block {
     /// `[B, C, H, W]` to `[B, C_out, ⌈H / stride⌉, ⌈W / stride⌉]`.
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
         let last = self.branch.len() - 1;
-        let mut y = self.branch[0].forward(x).relu_();
+        let mut y = self.branch[0].forward(x, Stored).relu_();
         for layer in &self.branch[1..last] {
-            y = layer.forward(&y).relu_();
+            y = layer.forward(&y, Stored).relu_();
         }
         // In place: the backward passes of the convolution and the sum do not read the values.
-        let mut y = self.branch[last].forward(&y);
+        let mut y = self.branch[last].forward(&y, Stored);
         let _ = match &self.downsample {
-            Some(layer) => y.g_add_(&layer.forward(x)),
+            Some(layer) => y.g_add_(&layer.forward(x, Stored)),
             None => y.g_add_(x),
         };
         y.relu_()

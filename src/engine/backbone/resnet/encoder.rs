@@ -6,10 +6,10 @@ use tch::{Tensor, nn};
 use super::{
     block::{Block, BlockSizes},
     config::ResNetConfig,
-    frozen_norm::{ConvNorm, ConvNormSpec},
 };
 use crate::backbone::{
     Backbone, BackboneSpec, Level,
+    conv_norm::{ConvNorm, ConvNormSpec, Statistics},
     freeze::{Place, publish},
 };
 use sonotune_dataset::InputSpec;
@@ -32,14 +32,9 @@ impl ResNet {
         let (outer, vs) = (vs, &own.root());
         let base = config.base_channels;
         let stem = ConvNorm::new(&ConvNormSpec {
-            conv: vs / "conv1",
-            norm: vs / "bn1",
-            in_channels: 3,
-            out_channels: base,
-            kernel_size: 7,
             stride: 2,
-            zero_init_norm: false,
             norm_requires_grad: config.norm_requires_grad,
+            ..ConvNormSpec::new((vs / "conv1", vs / "bn1"), (3, base), 7)
         });
         let (mut stages, mut levels) = (Vec::new(), Vec::new());
         let mut in_channels = base;
@@ -94,7 +89,7 @@ impl Backbone for ResNet {
         }
         // Channels last: oneDNN and cuDNN convolve in this order without repacking at every layer.
         let images = images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
-        let x = self.stem.forward(&images).relu_();
+        let x = self.stem.forward(&images, Statistics::Stored).relu_();
         let mut x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
         let mut levels = Vec::with_capacity(self.out_indices.len());
         let last = self.out_indices.last().copied().unwrap_or_default();

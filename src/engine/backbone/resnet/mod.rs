@@ -5,6 +5,5 @@
 mod block;
 mod config;
 mod encoder;
-mod frozen_norm;
 
 pub use config::ResNetConfig;

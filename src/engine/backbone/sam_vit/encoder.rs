@@ -12,9 +12,10 @@ use crate::{
     backbone::{
         Backbone, BackboneSpec, Level,
         freeze::{Place, publish},
+        sam_neck::Neck,
         shared_block::SharedBlock,
     },
-    nn::{LayerNorm2d, conv_default, kaiming_normal_fan_out, trunc_normal},
+    nn::{conv_default, trunc_normal},
 };
 use sonotune_base::Error;
 use sonotune_dataset::InputSpec;
@@ -170,37 +171,6 @@ impl PatchEmbed {
             .conv2d(&self.weight, Some(&self.bias), [side, side], [0, 0], [1, 1], 1)
             .permute([0, 2, 3, 1])
             .contiguous()
-    }
-}
-
-/// 1×1 convolution, norm, 3×3 convolution, norm.
-#[derive(Debug)]
-struct Neck {
-    reduce: Tensor,
-    norm1: LayerNorm2d,
-    mix: Tensor,
-    norm3: LayerNorm2d,
-}
-
-impl Neck {
-    fn new(vs: &nn::Path, embed_dim: i64, out_channels: i64) -> Self {
-        let conv =
-            |name: &str, shape: &[i64]| (vs / name).var("weight", shape, kaiming_normal_fan_out());
-        Self {
-            reduce: conv("0", &[out_channels, embed_dim, 1, 1]),
-            norm1: LayerNorm2d::new(&(vs / "1"), out_channels),
-            mix: conv("2", &[out_channels, out_channels, 3, 3]),
-            norm3: LayerNorm2d::new(&(vs / "3"), out_channels),
-        }
-    }
-
-    /// `[B, C, H, W]` to `[B, out_channels, H, W]`.
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let conv = |x: &Tensor, weight: &Tensor, padding: i64| {
-            x.conv2d(weight, None::<Tensor>, [1, 1], [padding, padding], [1, 1], 1)
-        };
-        let x = self.norm1.forward(&conv(x, &self.reduce, 0));
-        self.norm3.forward(&conv(&x, &self.mix, 1))
     }
 }
 

@@ -33,9 +33,10 @@ fn config_files() -> Vec<PathBuf> {
 }
 
 /// Those that describe a run; `configs/base` holds what they extend, `configs/us43d/datasets` how
-/// raw datasets are read.
+/// raw datasets are read, `configs/studies` grids of runs.
 fn run_configs() -> Vec<PathBuf> {
-    let others = ["configs/base", "configs/us43d/datasets"];
+    let others =
+        ["configs/base", "configs/us43d/datasets", "configs/studies", "configs/demo/study.toml"];
     let is_run = |path: &PathBuf| !others.iter().any(|other| path.starts_with(other));
     config_files().into_iter().filter(is_run).collect()
 }

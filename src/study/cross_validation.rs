@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 use sonotune_base::Error;
-
-use super::{Part, SplitOptions, SplitReport, plan, read_and_plan};
-use crate::coco::{CocoFile, output};
+use sonotune_curation::{
+    coco::output,
+    split::{Part, SplitOptions, SplitReport, plan_file},
+};
 
 /// The files of one fold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,7 +21,7 @@ pub struct FoldFiles {
 
 /// A file divided for cross-validation.
 #[derive(Debug, Clone)]
-pub struct CrossValidation {
+pub(crate) struct CrossValidation {
     pub folds: Vec<FoldFiles>,
     /// File name and group of each image: those of one group stay together.
     pub groups: Vec<(String, usize)>,
@@ -32,9 +33,9 @@ pub struct CrossValidation {
 /// validates on the next part, and trains on all others. Files that are there are replaced.
 ///
 /// # Errors
-/// Same errors as [`plan`]; also if there are fewer than three folds, if the file has an official test set
+/// Same errors as [`plan_file`]; also if there are fewer than three folds, if the file has an official test set
 /// that the options keep, or if an output cannot be written.
-pub fn cross_validation(
+pub(crate) fn cross_validation(
     input: &Path,
     folder: &Path,
     options: &SplitOptions,
@@ -46,7 +47,7 @@ pub fn cross_validation(
         ))
         .into());
     }
-    let (file, plan) = read_and_plan(input, options)?;
+    let (file, plan) = plan_file(input, options)?;
     if let Some(image) = plan.parts.iter().position(|&part| part == Part::Test) {
         return Err(Error::data(format!(
             "{}: {} belongs to the official test set, so not every image can be tested in a fold; ignore the \
@@ -72,14 +73,4 @@ pub fn cross_validation(
     }
     let names = file.images.into_iter().map(|image| image.file_name);
     Ok(CrossValidation { folds, groups: names.zip(plan.groups).collect(), report: plan.report })
-}
-
-/// The group of each image of `file`: images with equal numbers show the same patient (clip, file), as far as
-/// the file tells.
-///
-/// # Errors
-/// If an image does not specify the unit that the options group by.
-pub fn groups(file: &CocoFile, options: &SplitOptions) -> Result<Vec<usize>> {
-    let whole = SplitOptions { val: 0.0, test: 0.0, folds: None, ..options.clone() };
-    Ok(plan(file, &whole)?.groups)
 }
