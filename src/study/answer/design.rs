@@ -4,7 +4,7 @@ use serde::Serialize;
 use sonotune_curation::split::{By, Copies};
 
 use super::compare::POWER;
-use crate::cells::Study;
+use crate::{cells::Study, config::IntervalMethod};
 
 /// What the methods section of a paper says.
 #[derive(Debug, Clone, Serialize)]
@@ -17,7 +17,7 @@ pub struct Design {
     pub strategies: Vec<String>,
     /// Absent if the splits are those of the base config.
     pub folds: Option<FoldDesign>,
-    /// Method of the intervals, such as `studentised`.
+    /// Kind of the intervals in words, such as `percentile bootstrap`.
     pub interval: String,
     /// Chance of finding a difference, for detectable differences and numbers of patients.
     pub power: f64,
@@ -66,10 +66,19 @@ impl Design {
             models: names(&config.models),
             strategies: names(&config.strategies),
             folds,
-            interval: config.statistics.interval.method().name().to_owned(),
+            interval: interval(config.statistics.interval),
             power: POWER,
             steps: config.budget.steps,
             subgroups: config.statistics.subgroups.clone(),
         }
+    }
+}
+
+fn interval(method: IntervalMethod) -> String {
+    match method {
+        IntervalMethod::Studentized => {
+            "bootstrap-t (for means) or expanded BCa bootstrap (for other figures)".to_owned()
+        }
+        other => format!("{} bootstrap", other.method().name()),
     }
 }

@@ -64,7 +64,7 @@ impl TaskAnswer {
     /// A row for each pair.
     #[must_use]
     pub fn pairs(&self) -> (Vec<String>, Vec<Vec<String>>) {
-        let mut header = vec!["better", "than", "difference", "p", "p (Holm)"];
+        let mut header = vec!["model", "against", "difference", "p", "p (Holm)"];
         let has_wilcoxon = self.comparisons.iter().any(|pair| pair.p_wilcoxon.is_some());
         if has_wilcoxon {
             header.push("p (Wilcoxon)");

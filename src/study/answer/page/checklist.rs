@@ -165,7 +165,7 @@ impl Known {
             choice: "checkpoints were chosen on the validation split".to_owned(),
             metrics: metrics.join(". "),
             uncertainty: format!(
-                "{} {} bootstrap intervals over patients; permutation tests with Holm's correction",
+                "{} {} intervals over patients; permutation tests with Holm's correction",
                 super::level(answer),
                 design.interval
             ),

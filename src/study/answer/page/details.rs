@@ -151,7 +151,8 @@ pub(super) fn single_image_tests(task: &TaskAnswer) -> Markup {
 }
 
 fn aurocs(task: &TaskAnswer) -> Markup {
-    let header = ["pair", "category", "AUROC", "AUROC", "p (DeLong)", "p (Holm)"];
+    let header =
+        ["pair", "category", "AUROC of the first", "AUROC of the second", "p (DeLong)", "p (Holm)"];
     let of_pair = |test: &SingleImageTests| {
         let pair = format!("{} – {}", test.first, test.second);
         let row = move |auroc: &super::super::AurocTest| {

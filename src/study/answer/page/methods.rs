@@ -27,6 +27,13 @@ pub(super) fn paragraphs(answer: &Answer) -> Vec<String> {
     }
     sentences.push("Checkpoints were chosen on the validation split alone.".to_owned());
     sentences.push(statistics(answer));
+    if !answer.missing.is_empty() || !answer.failures.is_empty() {
+        sentences.push(format!(
+            "The results lack {} that failed and {} not made yet.",
+            counted(answer.failures.len(), "run"),
+            counted(answer.missing.len(), "run")
+        ));
+    }
     sentences.push(format!("All computations were made with {}.", design.software));
     let mut paragraphs = vec![sentences.join(" ")];
     paragraphs.extend(answer.tasks.iter().map(of_task));
@@ -65,7 +72,7 @@ fn divided(design: &Design) -> String {
 
 fn statistics(answer: &Answer) -> String {
     let mut text = format!(
-        "Intervals ({} %) are {} bootstrap intervals from {} resamples of patients.",
+        "Intervals ({} %) are {} intervals from {} resamples of patients.",
         short(answer.level * 100.0),
         answer.design.interval,
         answer.resamples

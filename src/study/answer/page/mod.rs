@@ -136,11 +136,11 @@ fn table(header: &[String], rows: &[Vec<String>], words: usize) -> Markup {
 }
 
 /// Links to the files of a table.
-fn links(task: &TaskAnswer, name: &str, ends: &[&str]) -> Markup {
+fn links(task: &TaskAnswer, files: &[(&str, &str)]) -> Markup {
     html! {
         p.hint {
             "The same as a file:"
-            @for end in ends {
+            @for (name, end) in files {
                 @let file = super::write::file_name(task, name, end);
                 " " a href={ "tables/" (file) } { (file) }
             }

@@ -23,7 +23,7 @@ pub(super) fn pairs(answer: &Answer, task: &TaskAnswer) -> Markup {
         }
         @if task.entries.len() >= MATRIX_FROM { (matrix(task)) }
         (table(&header, &rows, 2))
-        (links(task, "pairs", &["md", "tex"]))
+        (links(task, &[("pairs", "md"), ("pairs", "tex")]))
         (detectable(task))
     }
 }

@@ -32,8 +32,7 @@ pub(super) fn ranking(answer: &Answer, task: &TaskAnswer) -> Markup {
         (forest(answer, task))
         h3 { "Figures" }
         (table(&header, &rows, 1))
-        (links(task, "ranking", &["md", "tex"]))
-        (links(task, "figures", &["csv"]))
+        (links(task, &[("ranking", "md"), ("ranking", "tex"), ("figures", "csv")]))
         (seeds(task))
         (shares(answer, task))
         @if !task.notes.is_empty() { h3 { "To know" } (notes(&task.notes)) }

@@ -164,7 +164,7 @@ fn the_methods_say_what_was_done_and_checklists_what_is_open() {
     for words in [
         "We compared 2 models",
         "2 seeds (0 and 1)",
-        "bootstrap intervals from 400 resamples of patients",
+        "expanded BCa bootstrap (for other figures) intervals from 400 resamples of patients",
         "Holm",
         concat!("made with Sonotune ", env!("CARGO_PKG_VERSION")),
         "CLAIM 2024: ",
