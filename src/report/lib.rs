@@ -15,6 +15,7 @@ pub mod document;
 mod facts;
 pub mod kept;
 mod page;
+pub mod pictures;
 pub mod ranking;
 mod records;
 pub mod scale;

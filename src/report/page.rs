@@ -9,6 +9,7 @@ use super::{
     chart::Chart,
     document::{Document, section},
     facts,
+    pictures::score,
     records::Records,
     scores,
     shell::quoted,
@@ -85,7 +86,7 @@ fn overview(run: &Records) -> Markup {
                         @if !run.resumed().is_empty() { ", of its last part" } }
                     @if let Some(best) = &summary.best {
                         dt { "best" }
-                        dd { (best.metric) " " (scores::score(best.value)) " after step " (best.step) }
+                        dd { (best.metric) " " (score(best.value)) " after step " (best.step) }
                     }
                 } @else if let Some(all) = max_steps {
                     dt { "steps" } dd { "of " (all) }

@@ -180,7 +180,7 @@ impl Known {
                     fields.join(", ")
                 ),
             },
-            failures: "the pages of the runs show the worst predicted images; what they have in common is for the \
+            failures: "see Worst images, and the pages of the runs; what they have in common is for the \
                        author"
                 .to_owned(),
             predictions: "`sonotune predict --run runs/NAME` computes predictions of each run".to_owned(),

@@ -10,6 +10,7 @@ mod methods;
 mod pairs;
 mod ranking;
 mod runs;
+mod worst;
 
 use std::path::Path;
 
@@ -48,6 +49,7 @@ fn sections(answer: &Answer, files: &StudyFiles) -> Markup {
             @if !task.calibration.is_empty() {
                 (section(&id(task, "calibration"), &titled(task, "Calibration"), details::calibration(task)))
             }
+            (section(&id(task, "worst"), &titled(task, "Worst images"), worst::worst(task, files)))
             (section(&id(task, "cost"), &titled(task, "Cost"), html! {
                 (runs::cost(task))
                 (runs::pages(task, files))

@@ -144,6 +144,35 @@ fn failures_and_runs_to_come_are_on_the_page() {
 }
 
 #[test]
+fn the_worst_prediction_of_each_image_is_shown_once() {
+    let written = segmentation(&[0.8, 0.6], 8, "");
+    let picture = |path: &str, score: f64| {
+        format!(
+            r#"{{"path": "{path}", "score": {score}, "lines": ["found: <none>"], "width": 4, "height": 3, "jpeg": "QUJD"}}"#
+        )
+    };
+    for (place, cell) in
+        written.cells().iter().filter(|cell| cell.model.starts_with("m0")).enumerate()
+    {
+        let worst = [picture("a.png", 0.1 + place as f64 / 10.0), picture("b.png", 0.5)].join(",");
+        let shown = format!(
+            r#"{{"split": "test", "step": 4, "counts": {COUNTS}, "report": {{"metrics": [], "notes": [], "tables": []}},
+            "ranked": {{"score": "Dice", "num_images": 16, "best": [], "worst": [{worst}]}}}}"#
+        );
+        let folder = written.study.files.run(&cell.name).join("report");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("eval-test.json"), shown).unwrap();
+    }
+    let (_, page) = written.answer();
+    assert_eq!(page.matches("data:image/jpeg;base64,QUJD").count(), 2);
+    assert!(page.contains("Dice 0.1000") && !page.contains("Dice 0.2000"));
+    assert!(page.contains("found: &lt;none&gt;"));
+}
+
+const COUNTS: &str = r#"{"source": "t.json", "source_sha256": null, "num_images": 16, "num_objects": 16, "num_crowds": 0,
+    "images_without_objects": 0, "images_without_label": 0, "image_sizes": null, "categories": [], "notes": []}"#;
+
+#[test]
 fn tables_are_linked_by_names_that_exist() {
     let written = segmentation(&[0.8, 0.6], 8, "");
     let (_, page) = written.answer();
