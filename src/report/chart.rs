@@ -21,26 +21,35 @@ const MOST_POINTS: usize = 300;
 const MARKED_POINTS: usize = 30;
 
 /// One curve.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Series {
-    pub(super) name: String,
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Series {
+    pub name: String,
     /// By ascending step; a value that is not finite leaves a gap.
-    pub(super) points: Vec<(u64, f64)>,
+    pub points: Vec<(u64, f64)>,
+    /// Curves that it is the mean of, drawn thin in its colour.
+    pub repeats: Vec<Vec<(u64, f64)>>,
 }
 
 /// Curves over the steps of a run.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Chart {
-    pub(super) title: String,
-    pub(super) series: Vec<Series>,
+pub struct Chart {
+    pub title: String,
+    pub series: Vec<Series>,
     /// Uses a logarithmic axis if the values call for one.
-    pub(super) may_be_log: bool,
+    pub may_be_log: bool,
+}
+
+impl Series {
+    fn all_points(&self) -> impl Iterator<Item = (u64, f64)> + Clone {
+        self.points.iter().chain(self.repeats.iter().flatten()).copied()
+    }
 }
 
 impl Chart {
     /// The chart; `resumed` are the steps after which the run was resumed.
-    pub(super) fn render(&self, resumed: &[u64]) -> Markup {
-        let points = || self.series.iter().flat_map(|s| s.points.iter().copied());
+    #[must_use]
+    pub fn render(&self, resumed: &[u64]) -> Markup {
+        let points = || self.series.iter().flat_map(Series::all_points);
         let scale = Scale::of(points().map(|(_, value)| value), self.may_be_log);
         let steps = points().map(|(step, _)| step);
         let (Some(y), Some(first), Some(last)) = (scale, steps.clone().min(), steps.max()) else {
@@ -96,6 +105,9 @@ impl Chart {
                 }
                 @for (index, series) in self.series.iter().enumerate() {
                     g class=(colour(index)) {
+                        @for piece in series.repeats.iter().flat_map(|points| pieces(&thin(points))) {
+                            g.repeat { (curve(&piece, &across, &down, false)) }
+                        }
                         @for piece in pieces(&thin(&series.points)) {
                             (curve(&piece, &across, &down, series.points.len() <= MARKED_POINTS))
                         }
@@ -134,7 +146,9 @@ fn last_value(series: &Series) -> String {
     series.points.last().map_or_else(|| "n/a".to_owned(), |(_, value)| short(*value))
 }
 
-fn colour(index: usize) -> String {
+/// Class that gives the colour of a curve.
+#[must_use]
+pub fn colour(index: usize) -> String {
     format!("c{}", index % 10)
 }
 
@@ -207,7 +221,7 @@ mod tests {
     use super::*;
 
     fn chart(points: Vec<(u64, f64)>) -> Chart {
-        let series = vec![Series { name: "<b>".into(), points }];
+        let series = vec![Series { name: "<b>".into(), points, repeats: vec![] }];
         Chart { title: "loss".into(), series, may_be_log: true }
     }
 

@@ -15,7 +15,7 @@ const MOST_SERIES: usize = 10;
 
 /// Every value that was logged, as a curve, in the order of first appearance.
 #[derive(Debug, Default)]
-pub(super) struct Logged {
+pub struct Logged {
     /// `split` and curve.
     series: Vec<(String, Series)>,
     /// Number of lines that are not records, such as one cut off by a crash.
@@ -58,7 +58,9 @@ impl<'de> Deserialize<'de> for Line {
 }
 
 impl Logged {
-    pub(super) fn parse(text: &str) -> Self {
+    /// The values of a `metrics.jsonl`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         let mut logged = Self::default();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let Ok(Line { step, split, values }) = serde_json::from_str(line) else {
@@ -81,13 +83,15 @@ impl Logged {
                 _ => series.points.push(point),
             },
             None => {
-                let series = Series { name: name.to_owned(), points: vec![point] };
+                let series =
+                    Series { name: name.to_owned(), points: vec![point], ..Default::default() };
                 self.series.push((split.to_owned(), series));
             }
         }
     }
 
-    fn of(&self, split: &str, wanted: impl Fn(&str) -> bool) -> Vec<Series> {
+    /// Curves of a split whose names are wanted.
+    pub fn of(&self, split: &str, wanted: impl Fn(&str) -> bool) -> Vec<Series> {
         let of_split = self.series.iter().filter(|(s, series)| s == split && wanted(&series.name));
         of_split.map(|(_, series)| series.clone()).collect()
     }

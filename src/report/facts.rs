@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
-use super::{page::scrolled, records::Records};
+use super::{document::scrolled, records::Records};
 use sonotune_dataset::Statistics;
 use sonotune_metrics::Table;
 

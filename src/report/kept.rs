@@ -90,7 +90,11 @@ impl Kept {
         self.read("data.json")
     }
 
-    pub(super) fn shown(&self, by: By, split: Split) -> Result<Option<Shown>> {
+    /// The newest evaluation of a split, if there is one.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not such a record.
+    pub fn shown(&self, by: By, split: Split) -> Result<Option<Shown>> {
         self.read(&name(by, split))
     }
 

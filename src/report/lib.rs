@@ -8,15 +8,17 @@
 //! Its size is bounded: [`ranking`] says how many pictures there are and how large, and curves of any
 //! length have at most a few hundred points.
 
-mod chart;
+pub mod chart;
 pub mod compare;
-mod curves;
+pub mod curves;
+pub mod document;
 mod facts;
 pub mod kept;
 mod page;
+pub mod pictures;
 pub mod ranking;
 mod records;
-mod scale;
+pub mod scale;
 mod scores;
 mod shell;
 mod weights;

@@ -2,66 +2,42 @@
 
 use std::path::Path;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use sonotune_base::words::duration;
 
-use super::{chart::Chart, facts, records::Records, scores, shell::quoted, weights};
+use super::{
+    chart::Chart,
+    document::{Document, section},
+    facts,
+    pictures::score,
+    records::Records,
+    scores,
+    shell::quoted,
+    weights,
+};
 use sonotune_dataset::Split;
 use sonotune_run_folder::RunStatus;
-
-const STYLE: &str = include_str!("style.css");
-/// Nothing is fetched from anywhere, whatever a name in the data may try.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 /// The whole page.
 pub(super) fn page(run: &Records) -> Markup {
     let name = name(&run.path);
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="generator" content={ "sonotune " (env!("CARGO_PKG_VERSION")) };
-                title { (name) " – Sonotune report" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    h1 { (name) }
-                    (status(run))
-                }
-                main {
-                    (overview(run))
-                    (section("curves", "Curves", charts(run, &run.logged.learning())))
-                    @for evaluation in &run.evaluations { (scores::evaluation(evaluation)) }
-                    (section("time", "Steps", charts(run, &run.logged.machine())))
-                    (section("data", "Data", facts::data(run)))
-                    (section("weights", "Weights", weights::weights(run)))
-                    (section("environment", "Environment", facts::environment(run)))
-                    (section("warnings", "Warnings", warnings(run)))
-                    (section("config", "Config", facts::config(run)))
-                    (section("commands", "Commands", commands(run)))
-                }
-                footer { "Made by Sonotune " (env!("CARGO_PKG_VERSION")) " from " code { (run.path.display()) } }
-            }
-        }
-    }
-}
-
-/// A table in its own box, which scrolls if the page is narrow.
-pub(super) fn scrolled(table: Markup) -> Markup {
-    html! { div.scrolled tabindex="0" { (table) } }
-}
-
-fn section(id: &str, title: &str, content: Markup) -> Markup {
-    html! { section id=(id) { h2 { (title) } (content) } }
+    let sections = html! {
+        (overview(run))
+        (section("curves", "Curves", charts(run, &run.logged.learning())))
+        @for evaluation in &run.evaluations { (scores::evaluation(evaluation)) }
+        (section("time", "Steps", charts(run, &run.logged.machine())))
+        (section("data", "Data", facts::data(run)))
+        (section("weights", "Weights", weights::weights(run)))
+        (section("environment", "Environment", facts::environment(run)))
+        (section("warnings", "Warnings", warnings(run)))
+        (section("config", "Config", facts::config(run)))
+        (section("commands", "Commands", commands(run)))
+    };
+    Document { name: &name, kind: "Sonotune report", folder: &run.path }.page(status(run), sections)
 }
 
 /// The name of the folder itself.
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     let last = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     last(path)
         .or_else(|| last(&path.canonicalize().ok()?))
@@ -110,7 +86,7 @@ fn overview(run: &Records) -> Markup {
                         @if !run.resumed().is_empty() { ", of its last part" } }
                     @if let Some(best) = &summary.best {
                         dt { "best" }
-                        dd { (best.metric) " " (scores::score(best.value)) " after step " (best.step) }
+                        dd { (best.metric) " " (score(best.value)) " after step " (best.step) }
                     }
                 } @else if let Some(all) = max_steps {
                     dt { "steps" } dd { "of " (all) }

@@ -4,7 +4,7 @@ use sonotune_base::words::short;
 
 /// From values to `0..=1` along an axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Scale {
+pub struct Scale {
     low: f64,
     high: f64,
     log: bool,
@@ -13,7 +13,7 @@ pub(super) struct Scale {
 impl Scale {
     /// An axis that holds all `values` (finite ones). Logarithmic if all are positive and the largest is
     /// a hundred times the smallest; otherwise nearly constant values get some space around them.
-    pub(super) fn of(values: impl Iterator<Item = f64> + Clone, may_be_log: bool) -> Option<Self> {
+    pub fn of(values: impl Iterator<Item = f64> + Clone, may_be_log: bool) -> Option<Self> {
         let finite = values.filter(|v| v.is_finite());
         let low = finite.clone().reduce(f64::min)?;
         let high = finite.reduce(f64::max)?;
@@ -34,7 +34,7 @@ impl Scale {
     }
 
     /// Steps from the first to the last; a single one is in the middle.
-    pub(super) fn steps(first: u64, last: u64) -> Self {
+    pub fn steps(first: u64, last: u64) -> Self {
         let (low, high) = (first as f64, last as f64);
         if first == last {
             Self { low: low - 1.0, high: high + 1.0, log: false }
@@ -43,23 +43,27 @@ impl Scale {
         }
     }
 
-    pub(super) fn is_log(self) -> bool {
+    /// Whether it is logarithmic.
+    #[must_use]
+    pub fn is_log(self) -> bool {
         self.log
     }
 
     /// Position of a value; the ends are 0 and 1.
-    pub(super) fn place(self, value: f64) -> f64 {
+    #[must_use]
+    pub fn place(self, value: f64) -> f64 {
         let value = if self.log { value.log10() } else { value };
         (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0)
     }
 
     /// At most about six values with their labels, ascending, all within the axis.
-    pub(super) fn ticks(self) -> Vec<(f64, String)> {
+    #[must_use]
+    pub fn ticks(self) -> Vec<(f64, String)> {
         if self.log { self.log_ticks() } else { self.linear_ticks(0.0) }
     }
 
     /// Same as [`ticks`](Self::ticks), with whole numbers from 0 only.
-    pub(super) fn whole_ticks(self) -> Vec<(f64, String)> {
+    pub fn whole_ticks(self) -> Vec<(f64, String)> {
         let mut ticks = self.linear_ticks(1.0);
         ticks.retain(|(value, _)| *value >= 0.0);
         ticks

@@ -4,10 +4,11 @@ use maud::{Markup, html};
 use sonotune_base::words;
 
 use super::{
+    document::scrolled,
     facts::table,
     kept::By,
-    page::scrolled,
-    ranking::{Picture, Ranked},
+    pictures::{self, score},
+    ranking::Ranked,
     records::Evaluation,
 };
 use sonotune_metrics::{Confusion, Metric, Report};
@@ -39,15 +40,10 @@ pub(super) fn evaluation(evaluation: &Evaluation) -> Markup {
             (notes(&shown.report.notes))
             @for of in tables { (table(of)) }
             @if let Some(of) = &shown.report.confusion { (confusion(of)) }
-            @if let Some(ranked) = &shown.ranked { (pictures(ranked)) }
+            @if let Some(ranked) = &shown.ranked { (worst_and_best(ranked)) }
             (rest(&shown.report))
         }
     }
-}
-
-/// A metric's value as `sonotune eval` prints it; a huge one in few characters.
-pub(super) fn score(value: f64) -> String {
-    if value.abs() < 1e5 { words::score(value) } else { words::short(value) }
 }
 
 /// Metrics as large numbers.
@@ -113,7 +109,7 @@ fn confusion(confusion: &Confusion) -> Markup {
     }
 }
 
-fn pictures(ranked: &Ranked) -> Markup {
+fn worst_and_best(ranked: &Ranked) -> Markup {
     html! {
         h3 { "Worst and best images" }
         p.hint {
@@ -121,28 +117,8 @@ fn pictures(ranked: &Ranked) -> Markup {
             "colour with their score, the outlines of the annotation in white."
         }
         h4 { "Worst" }
-        (row(&ranked.worst, &ranked.score))
+        (pictures::row(&ranked.worst, &ranked.score))
         h4 { "Best" }
-        (row(&ranked.best, &ranked.score))
-    }
-}
-
-fn row(pictures: &[Picture], score_name: &str) -> Markup {
-    html! {
-        @if pictures.is_empty() { p.none { "too few images" } }
-        div.pictures {
-            @for picture in pictures {
-                @let name = picture.path.file_name().unwrap_or(picture.path.as_os_str()).to_string_lossy();
-                figure {
-                    img src=(format!("data:image/jpeg;base64,{}", picture.jpeg)) width=(picture.width)
-                        height=(picture.height) alt=(format!("{name} with its prediction"));
-                    figcaption {
-                        b title=(picture.path.display()) { (name) }
-                        span { (score_name) " " (score(picture.score)) }
-                        @for line in &picture.lines { span { (line) } }
-                    }
-                }
-            }
-        }
+        (pictures::row(&ranked.best, &ranked.score))
     }
 }

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use sonotune_base::words::bytes;
 
 use super::{
+    document::scrolled,
     facts::{SHOWN, plain, words},
-    page::scrolled,
     records::Records,
 };
 

@@ -27,7 +27,9 @@ mod leaks;
 mod state;
 
 pub use answer::{
-    Answer, Comparison, Cost, Entry, FailedCell, Figure, Groups, TaskAnswer, Verdict,
+    Answer, AurocTest, Calibration, CalibrationBin, Comparison, Cost, Decision, Design, Entry,
+    FailedCell, Figure, FoldDesign, Groups, SingleImageTests, SubgroupRow, SubgroupTable,
+    TaskAnswer, Verdict,
 };
 pub use cells::{Cell, Study};
 pub use config::{

@@ -3,18 +3,16 @@
 use anyhow::Result;
 use serde::Serialize;
 use sonotune_base::{Error, words::did_you_mean};
-use sonotune_metrics::{Direction, classification::mean_defined, ranking::auroc};
-use sonotune_statistics::{
-    Clusters,
-    bootstrap::{self, Distribution, Options, Pick},
-    scores::{Classified, Scores},
-};
+use sonotune_metrics::Direction;
+use sonotune_statistics::bootstrap::{Distribution, Options};
 
-use super::pool::{Arm, Pooled};
+use super::{
+    explained,
+    measured::Measured,
+    pool::{Arm, PROBABILITY, Pooled},
+};
 use crate::cells::Study;
 
-/// Columns of this prefix hold probabilities of categories: they are no figures.
-const PROBABILITY: &str = "p:";
 /// Columns that improve downwards, by the end of their names.
 const DISTANCES: [&str; 3] = ["hd95", "assd", "error"];
 
@@ -60,8 +58,10 @@ pub(super) struct Figures {
     definitions: Vec<Definition>,
     /// `[figures][arms]`.
     values: Vec<Vec<Figure>>,
-    /// Distribution of the first figure, `[arms]`: all from the same draws.
-    pub(super) distributions: Vec<Distribution>,
+    /// Draws of the first figure, `[arms]`: the same for all.
+    distributions: Vec<Distribution>,
+    /// What the first figure is computed from.
+    measured: Measured,
     pub(super) notes: Vec<String>,
 }
 
@@ -85,6 +85,7 @@ impl Figures {
         definitions.insert(0, primary);
         let options = options(study);
         let mut all = Self {
+            measured: Measured::of(&pooled.arms, definitions[0].kind)?,
             definitions: Vec::new(),
             values: Vec::new(),
             distributions: Vec::new(),
@@ -115,6 +116,19 @@ impl Figures {
     /// The figure that ranks.
     pub(super) fn primary(&self) -> &Definition {
         &self.definitions[0]
+    }
+
+    /// What the figure that ranks is computed from.
+    pub(super) fn measured(&self) -> &Measured {
+        &self.measured
+    }
+
+    /// The place of the first figure that is a mean over images: the one that ranks, if it is one.
+    pub(super) fn first_mean(&self) -> Option<(&Definition, usize)> {
+        self.definitions.iter().find_map(|definition| match definition.kind {
+            Kind::Mean(column) => Some((definition, column)),
+            _ => None,
+        })
     }
 
     pub(super) fn of_arm(&self, arm: usize) -> Vec<Figure> {
@@ -222,7 +236,7 @@ fn figure(
     by_seed: Vec<f64>,
     options: &Options,
 ) -> Result<Figure> {
-    let estimate = distribution.estimate(options)?;
+    let estimate = explained(distribution.estimate(options))?;
     let (interval, no_interval) = match estimate.interval {
         Ok(interval) => {
             let is_share = definition.best_is == Direction::Highest;
@@ -245,134 +259,4 @@ fn figure(
         by_seed,
         sd_of_seeds,
     })
-}
-
-/// What a figure is computed from, for every arm.
-pub(super) enum Measured {
-    /// `[arms][seeds][images]`.
-    Means(Vec<Vec<Vec<f64>>>),
-    /// `[arms][seeds]`.
-    Classes(Kind, Vec<Vec<Classified>>),
-}
-
-impl Measured {
-    pub(super) fn of(arms: &[Arm], kind: Kind) -> Result<Self> {
-        if let Kind::Mean(place) = kind {
-            let values = |table: &Scores| table.rows.iter().map(|row| row.values[place]).collect();
-            return Ok(Self::Means(
-                arms.iter().map(|arm| arm.tables.iter().map(values).collect()).collect(),
-            ));
-        }
-        let classified = |arm: &Arm| arm.tables.iter().map(Scores::classified).collect();
-        Ok(Self::Classes(kind, arms.iter().map(classified).collect::<Result<_>>()?))
-    }
-
-    pub(super) fn num_seeds(&self, arm: usize) -> usize {
-        match self {
-            Self::Means(values) => values[arm].len(),
-            Self::Classes(_, values) => values[arm].len(),
-        }
-    }
-
-    fn distributions(&self, clusters: &Clusters, options: &Options) -> Result<Vec<Distribution>> {
-        match self {
-            Self::Means(values) => {
-                let means: Vec<Vec<f64>> = values.iter().map(|seeds| over_seeds(seeds)).collect();
-                let means: Vec<&[f64]> = means.iter().map(Vec::as_slice).collect();
-                Ok(bootstrap::means(&means, clusters, options)?)
-            }
-            Self::Classes(_, values) => {
-                let statistic = |picks: &[Pick]| {
-                    let arm = picks.first().map_or(0, |pick| pick.model);
-                    let rows: Vec<(usize, usize)> =
-                        picks.iter().map(|pick| (pick.model, pick.row)).collect();
-                    self.value(&rows, self.num_seeds(arm))
-                };
-                Ok(bootstrap::statistics(values.len(), clusters, options, statistic)?)
-            }
-        }
-    }
-
-    /// The figure of images, each as an arm predicted it: the mean over the first seeds.
-    pub(super) fn value(&self, images: &[(usize, usize)], num_seeds: usize) -> f64 {
-        let seeds = (0..num_seeds).map(|seed| self.of_seed(images, seed));
-        seeds.sum::<f64>() / num_seeds as f64
-    }
-
-    fn of_seed(&self, images: &[(usize, usize)], seed: usize) -> f64 {
-        match self {
-            Self::Means(values) => {
-                mean_defined(images.iter().map(|&(arm, row)| values[arm][seed][row]))
-            }
-            Self::Classes(Kind::F1, values) => {
-                let pairs = images.iter().map(|&(arm, row)| {
-                    let of = &values[arm][seed];
-                    (of.labels[row], of.predicted[row])
-                });
-                f1(pairs, values[0][0].categories.len())
-            }
-            Self::Classes(_, values) => {
-                let categories = values[0][0].categories.len();
-                mean_defined((0..categories).map(|category| {
-                    let (mut scores, mut positive) = (Vec::new(), Vec::new());
-                    for &(arm, row) in images {
-                        let of = &values[arm][seed];
-                        scores.push(of.probabilities[row][category]);
-                        positive.push(of.labels[row] == category);
-                    }
-                    auroc(&scores, &positive)
-                }))
-            }
-        }
-    }
-
-    fn by_seed(&self, arm: usize) -> Vec<f64> {
-        let rows = match self {
-            Self::Means(values) => values[arm].first().map_or(0, Vec::len),
-            Self::Classes(_, values) => values[arm].first().map_or(0, |of| of.labels.len()),
-        };
-        let images: Vec<(usize, usize)> = (0..rows).map(|row| (arm, row)).collect();
-        (0..self.num_seeds(arm)).map(|seed| self.of_seed(&images, seed)).collect()
-    }
-
-    /// A value that is undefined for some images is a mean over the others.
-    fn undefined_note(&self, definition: &Definition, pooled: &Pooled) -> Option<String> {
-        let Self::Means(values) = self else { return None };
-        let counts = values
-            .iter()
-            .map(|seeds| over_seeds(seeds).iter().filter(|value| value.is_nan()).count());
-        let counts: Vec<usize> = counts.collect();
-        if counts.iter().all(|&count| count == 0) {
-            return None;
-        }
-        let each = pooled.arms.iter().zip(&counts).map(|(arm, n)| format!("{} {n}", arm.name()));
-        Some(format!(
-            "{} is undefined for some of {} images, which do not count: {}",
-            definition.name,
-            pooled.num_images(),
-            each.collect::<Vec<_>>().join(", ")
-        ))
-    }
-}
-
-/// For each image, the mean of its defined values over seeds.
-pub(super) fn over_seeds(seeds: &[Vec<f64>]) -> Vec<f64> {
-    let images = seeds.first().map_or(0, Vec::len);
-    (0..images).map(|image| mean_defined(seeds.iter().map(|seed| seed[image]))).collect()
-}
-
-/// Mean over the categories that occur of 2 TP / (2 TP + FP + FN). A category without images has nothing to
-/// find: it does not count.
-fn f1(pairs: impl Iterator<Item = (usize, usize)>, categories: usize) -> f64 {
-    let (mut right, mut of_label, mut of_predicted) =
-        (vec![0.0; categories], vec![0.0; categories], vec![0.0; categories]);
-    for (label, predicted) in pairs {
-        of_label[label] += 1.0;
-        of_predicted[predicted] += 1.0;
-        if label == predicted {
-            right[label] += 1.0;
-        }
-    }
-    let occurring = (0..categories).filter(|&category| of_label[category] > 0.0);
-    mean_defined(occurring.map(|c| 2.0 * right[c] / (of_label[c] + of_predicted[c])))
 }

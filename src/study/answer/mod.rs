@@ -1,24 +1,35 @@
 //! What a study shows: figures with intervals, who is better than whom, what it cost.
 
+mod calibration;
 mod compare;
 mod cost;
+mod design;
 mod figures;
+mod measured;
+mod page;
 mod pool;
+mod single_images;
+mod subgroups;
 mod text;
 mod write;
 
 use anyhow::Result;
 use serde::Serialize;
+use sonotune_base::Error;
 use sonotune_metrics::Direction;
 
 use crate::{
     cells::{Cell, Study},
     state::State,
 };
-pub use compare::{Comparison, Verdict};
+pub use calibration::{Calibration, CalibrationBin};
+pub use compare::{Comparison, Decision, Verdict};
 pub use cost::Cost;
+pub use design::{Design, FoldDesign};
 pub use figures::Figure;
 pub use pool::Groups;
+pub use single_images::{AurocTest, SingleImageTests};
+pub use subgroups::{SubgroupRow, SubgroupTable};
 
 /// The answer of a study.
 #[derive(Debug, Clone, Serialize)]
@@ -28,6 +39,7 @@ pub struct Answer {
     /// Coverage of the intervals.
     pub level: f64,
     pub resamples: usize,
+    pub design: Design,
     pub tasks: Vec<TaskAnswer>,
     /// Runs that failed: they are not in the tables.
     pub failures: Vec<FailedCell>,
@@ -54,6 +66,14 @@ pub struct TaskAnswer {
     /// Each pair of entries, by the figure that ranks.
     pub comparisons: Vec<Comparison>,
     pub verdict: Verdict,
+    /// McNemar's and DeLong's tests of each pair.
+    pub single_image_tests: Vec<SingleImageTests>,
+    /// Why there are none.
+    pub no_single_image_tests: Option<String>,
+    /// A table for each field of `statistics.subgroups`.
+    pub subgroups: Vec<SubgroupTable>,
+    /// For each entry, if the task gives probabilities.
+    pub calibration: Vec<Calibration>,
     pub notes: Vec<String>,
 }
 
@@ -128,6 +148,7 @@ impl Answer {
             study_dir: study.files.folder().to_owned(),
             level: statistics.level,
             resamples: statistics.resamples,
+            design: Design::of(study),
             tasks: answers,
             failures,
             missing,
@@ -147,11 +168,20 @@ fn task_answer(
     let Some(pooled) = pool::pool(study, all, done, groups)? else { return Ok(None) };
     let mut figures = figures::Figures::of(study, task, &pooled)?;
     let order = figures.order();
-    let comparisons = compare::comparisons(study, &pooled, &figures, &order)?;
-    let verdict = compare::verdict(study, &pooled, &figures, &order, &comparisons);
+    let mut compared = compare::compare(study, &pooled, &figures, &order)?;
     let shares = figures.rank_shares();
     let mut notes = pooled.notes.clone();
     notes.append(&mut figures.notes);
+    notes.append(&mut compared.notes);
+    let (subgroups, without) = subgroups::tables(study, &pooled, &figures, &order)?;
+    notes.extend(without);
+    let (calibration, without) = calibration::calibration(&pooled, &order)?;
+    notes.extend(without);
+    let (single_image_tests, no_single_image_tests) =
+        match single_images::tests(study, &pooled, &order)? {
+            Ok(tests) => (tests, None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
     let entry = |&index: &usize| -> Result<Entry> {
         let arm = &pooled.arms[index];
         Ok(Entry {
@@ -172,8 +202,17 @@ fn task_answer(
         num_patients: pooled.clusters.len(),
         num_folds: pooled.num_folds,
         entries: order.iter().map(entry).collect::<Result<_>>()?,
-        comparisons,
-        verdict,
+        comparisons: compared.pairs,
+        verdict: compared.verdict,
+        single_image_tests,
+        no_single_image_tests,
+        subgroups,
+        calibration,
         notes,
     }))
+}
+
+/// What a figure cannot be computed from, with the exit code of data or of the config.
+fn explained<T>(result: Result<T, sonotune_statistics::Error>) -> Result<T> {
+    Ok(result.map_err(Error::from)?)
 }

@@ -16,6 +16,9 @@ use crate::cells::{Cell, Study};
 /// Which images stay together, by file name, as the study's folds know it.
 pub type Groups = BTreeMap<String, usize>;
 
+/// Columns of this prefix hold probabilities of categories.
+pub(super) const PROBABILITY: &str = "p:";
+
 /// A task's scores: row i is about the same image in every table.
 #[derive(Debug)]
 pub(super) struct Pooled {
@@ -39,6 +42,12 @@ pub(super) struct Arm {
 }
 
 impl Arm {
+    /// Whether it is a classification.
+    pub(super) fn has_probabilities(&self) -> bool {
+        let columns = self.tables.first().map(|table| &table.columns);
+        columns.into_iter().flatten().any(|column| column.starts_with(PROBABILITY))
+    }
+
     pub(super) fn name(&self) -> String {
         match self.strategy.as_str() {
             "" => self.model.clone(),

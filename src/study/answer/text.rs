@@ -64,25 +64,35 @@ impl TaskAnswer {
     /// A row for each pair.
     #[must_use]
     pub fn pairs(&self) -> (Vec<String>, Vec<Vec<String>>) {
-        let header =
-            ["better", "than", "difference", "p", "p (Holm)", "p (Wilcoxon)", "significant"];
+        let mut header = vec!["model", "against", "difference", "p", "p (Holm)"];
+        let has_wilcoxon = self.comparisons.iter().any(|pair| pair.p_wilcoxon.is_some());
+        if has_wilcoxon {
+            header.push("p (Wilcoxon)");
+        }
+        header.push("significant");
         let figure = self.entries.first().and_then(|entry| entry.figures.first());
         let row = |pair: &Comparison| {
             let show = |value: f64| figure.map_or_else(String::new, |figure| figure.number(value));
             let interval = pair
                 .interval
                 .map_or(String::new(), |[low, high]| format!(" [{}, {}]", show(low), show(high)));
-            vec![
+            let mut row = vec![
                 pair.first.clone(),
                 pair.second.clone(),
                 format!("{}{interval}", show(pair.difference)),
                 p_value(pair.p_value),
                 p_value(pair.p_adjusted),
-                pair.p_wilcoxon.map_or(String::new(), p_value),
-                if pair.is_significant { "yes" } else { "no" }.to_owned(),
-            ]
+            ];
+            if has_wilcoxon {
+                row.push(pair.p_wilcoxon.map_or(String::new(), p_value));
+            }
+            row.push(if pair.is_significant { "yes" } else { "no" }.to_owned());
+            row
         };
-        (header.map(str::to_owned).into(), self.comparisons.iter().map(row).collect())
+        (
+            header.into_iter().map(str::to_owned).collect(),
+            self.comparisons.iter().map(row).collect(),
+        )
     }
 }
 

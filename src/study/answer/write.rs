@@ -3,11 +3,11 @@
 use anyhow::{Context, Result};
 use sonotune_base::fs::atomic_write;
 
-use super::{Answer, TaskAnswer};
+use super::{Answer, TaskAnswer, page};
 use crate::cells::Study;
 
 impl Answer {
-    /// Writes `study.json` and the tables.
+    /// Writes `study.json`, `study.html` and the tables.
     ///
     /// # Errors
     /// If a file cannot be written.
@@ -16,6 +16,7 @@ impl Answer {
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
         atomic_write(&study.files.result(), serde_json::to_string_pretty(self)?.as_bytes())?;
+        atomic_write(&study.files.page(), page::html(self, &study.files).as_bytes())?;
         for task in &self.tasks {
             for (name, (header, rows)) in [("ranking", task.ranking()), ("pairs", task.pairs())] {
                 let path = |end: &str| study.files.table(&file_name(task, name, end));
@@ -31,7 +32,8 @@ impl Answer {
     }
 }
 
-fn file_name(task: &TaskAnswer, name: &str, end: &str) -> String {
+/// Name of a table of a task in the folder of tables.
+pub(super) fn file_name(task: &TaskAnswer, name: &str, end: &str) -> String {
     match crate::cells::slug(&task.task).as_str() {
         "" => format!("{name}.{end}"),
         task => format!("{task}.{name}.{end}"),
