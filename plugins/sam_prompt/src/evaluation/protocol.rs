@@ -4,6 +4,7 @@ use sonotune_engine::prelude::*;
 
 use crate::{
     Protocol,
+    config::EvaluationConfig,
     postprocess::tight_box,
     prediction::{Reply, View},
     prompt::Question,
@@ -33,7 +34,8 @@ pub(crate) fn ask_about(view: &View<'_>, target: &Target) -> Result<Vec<Instance
     }
     let (mut instances, mut pass) = (Vec::new(), 0);
     for &protocol in &view.config.evaluation.protocols {
-        let prompts = subjects.iter().map(|subject| prompt(view, target, subject, protocol));
+        let config = &view.config.evaluation;
+        let prompts = subjects.iter().map(|subject| prompt(config, target, subject, protocol));
         let mut prompts = prompts.collect::<Result<Vec<_>>>()?;
         let rounds = match protocol {
             Protocol::Clicks => view.config.evaluation.num_clicks,
@@ -75,26 +77,25 @@ fn instance(subject: &Subject<'_>, reply: &Reply, pass: usize) -> Instance {
 
 /// For a mirror image, the mirrored prompt of the image itself: what is random is drawn there.
 fn prompt(
-    view: &View<'_>,
+    config: &EvaluationConfig,
     target: &Target,
     subject: &Subject<'_>,
     protocol: Protocol,
 ) -> Result<ObjectPrompt> {
     if !target.flipped {
-        return Ok(drawn(view, target, subject, protocol));
+        return Ok(drawn(config, target, subject, protocol));
     }
     let object = &subject.object.mirrored(target.original_size)?;
     let plain = Subject { index: subject.index, object, mask: subject.mask.mirrored() };
-    drawn(view, target, &plain, protocol).mirrored(target.original_size)
+    drawn(config, target, &plain, protocol).mirrored(target.original_size)
 }
 
 fn drawn(
-    view: &View<'_>,
+    config: &EvaluationConfig,
     target: &Target,
     subject: &Subject<'_>,
     protocol: Protocol,
 ) -> ObjectPrompt {
-    let config = &view.config.evaluation;
     let id = target.image_id.to_string();
     let id = id.bytes().fold(0u64, |hash, byte| Rng::at(hash, &[u64::from(byte)]).next_u64());
     let mut rng = Rng::at(config.seed, &[id, subject.index as u64]);
@@ -178,6 +179,52 @@ mod tests {
     fn mask(rows: [&str; 5]) -> Rle {
         let pixels: Vec<u8> = rows.concat().bytes().map(|b| u8::from(b == b'#')).collect();
         Rle::from_mask(&pixels, (5, 7)).unwrap()
+    }
+
+    #[test]
+    fn a_mirror_image_is_asked_by_the_mirrored_prompt() {
+        let pixels = mask([".......", ".##....", ".###...", "..##...", "......."]);
+        let object = Object {
+            category: 0,
+            bbox: [1.0, 1.0, 3.0, 3.0],
+            area: 7.0,
+            is_crowd: false,
+            segmentation: Segmentation::Runs(pixels.clone()),
+        };
+        let empty = || Tensor::zeros([0, 4], (Kind::Float, Device::Cpu));
+        let target = |flipped| Target {
+            image_id: ImageId::Unsigned(3),
+            path: "a.png".into(),
+            original_size: (5, 7),
+            input_size: (5, 7),
+            flipped,
+            image_labels: Vec::new(),
+            labels: empty(),
+            boxes: empty(),
+            masks: empty(),
+            is_crowd: empty(),
+            objects: Vec::new().into(),
+            prompts: None,
+            values: Default::default(),
+            stored: Default::default(),
+        };
+        let config = EvaluationConfig::default();
+        let subject = Subject { index: 1, object: &object, mask: pixels.clone() };
+        let there = object.mirrored((5, 7)).unwrap();
+        let mirrored = Subject { index: 1, object: &there, mask: pixels.mirrored() };
+        for protocol in
+            [Protocol::CenterPoint, Protocol::Box, Protocol::RandomPoint, Protocol::NoisyBox]
+        {
+            let plain = prompt(&config, &target(false), &subject, protocol).unwrap();
+            let asked = prompt(&config, &target(true), &mirrored, protocol).unwrap();
+            assert_eq!(asked, plain.mirrored((5, 7)).unwrap());
+            assert_ne!(asked, plain);
+            if let [PointPrompt { x, y, .. }] = asked.points[..]
+                && protocol == Protocol::RandomPoint
+            {
+                assert_eq!(pixels.mirrored().to_mask()[y as usize * 7 + x as usize], 1);
+            }
+        }
     }
 
     #[test]
