@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use sonotune_base::fs::atomic_write;
+use sonotune_base::{Error, fs::atomic_write};
 use sonotune_dataset::Split;
 use sonotune_metrics::table;
 use sonotune_report as report;
@@ -41,9 +41,16 @@ pub(super) struct EvalArgs {
 
 pub(super) fn run(args: &EvalArgs) -> Result<()> {
     let (loaded, source) = args.model.load(&args.overrides, config::load)?;
+    let others = args.model.load_others(&args.overrides)?;
+    if !args.model.ensemble.is_empty() && args.out.is_none() {
+        return Err(Error::config(
+            "--ensemble: the scores belong to no run's folder; say where to write them by --out FILE",
+        )
+        .into());
+    }
     let ranks = super::join(&loaded.config)?;
     let options = EvalOptions { split: args.split, source, ranks };
-    let evaluated = run::evaluate(&loaded, &options)?;
+    let evaluated = run::evaluate_ensemble(&loaded, &others, &options)?;
     let Some(run::Evaluated { record, shown, images }) = evaluated else {
         return Ok(());
     };
@@ -85,7 +92,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
             "{} images of {}, checkpoint {} (step {}{}), computed in {} on {}; written to {}",
             record.num_images,
             record.dataset.display(),
-            super::weights_words(&record.checkpoint, &record.beside),
+            super::weights_words(&record.checkpoint, &record.beside, &record.ensemble),
             record.step,
             if record.averaged { ", moving average" } else { "" },
             record.precision,

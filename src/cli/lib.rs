@@ -195,17 +195,27 @@ fn load_run(run_dir: &Path, overrides: &[String]) -> Result<Loaded> {
     run_config::load(&config, &overrides)
 }
 
-/// The model to use: that of a run, or the pretrained weights of a config.
+/// The model to use: that of a run, those of several, or the pretrained weights of a config.
 #[derive(Debug, clap::Args)]
 struct ModelArgs {
     /// Folder of the run whose model to use.
     #[arg(
         long,
         value_name = "RUN_DIR",
-        required_unless_present = "config",
+        required_unless_present_any = ["config", "ensemble"],
         conflicts_with = "config"
     )]
     run: Option<PathBuf>,
+    /// Folders of several runs (folds, seeds): each predicts with its best checkpoint, or its last, and the
+    /// predictions of an image are averaged.
+    #[arg(
+        long,
+        value_name = "RUN_DIR",
+        num_args = 1..,
+        value_parser = run_folder,
+        conflicts_with_all = ["run", "config", "checkpoint"]
+    )]
+    ensemble: Vec<PathBuf>,
     /// Config whose pretrained weights to use as they are, without training.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -222,7 +232,7 @@ impl ModelArgs {
         overrides: &[String],
         read: fn(&Path, &[String]) -> Result<Loaded>,
     ) -> Result<(Loaded, ModelSource)> {
-        match (&self.run, &self.config) {
+        match (self.run.as_ref().or(self.ensemble.first()), &self.config) {
             (Some(run), _) => {
                 Ok((load_run(run, overrides)?, model_source(self.checkpoint.as_deref())))
             }
@@ -230,6 +240,22 @@ impl ModelArgs {
             (None, None) => Err(Error::config("give --run RUN_DIR or --config FILE").into()),
         }
     }
+
+    /// The runs of an ensemble after the first, which [`load`](Self::load) reads.
+    fn load_others(&self, overrides: &[String]) -> Result<Vec<Loaded>> {
+        self.ensemble.iter().skip(1).map(|run| load_run(run, overrides)).collect()
+    }
+}
+
+/// A folder among the values of `--ensemble`, which would also take keys that follow it.
+fn run_folder(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if text.contains('=') && !path.exists() {
+        return Err(
+            "not the folder of a run; if it is a KEY=VALUE, put it before --ensemble".to_owned()
+        );
+    }
+    Ok(path)
 }
 
 /// What `--checkpoint` names.
@@ -245,8 +271,12 @@ fn model_source(which: Option<&str>) -> ModelSource {
     }
 }
 
-/// The files that a model's weights come from.
-fn weights_words(first: &Path, beside: &[PathBuf]) -> String {
+/// The files that a model's weights come from, or those of an ensemble.
+fn weights_words(first: &Path, beside: &[PathBuf], ensemble: &[PathBuf]) -> String {
+    if !ensemble.is_empty() {
+        let files: Vec<_> = ensemble.iter().map(|path| path.display().to_string()).collect();
+        return format!("the average of {}", files.join(", "));
+    }
     let files = std::iter::once(first).chain(beside.iter().map(PathBuf::as_path));
     files.map(|path| path.display().to_string()).collect::<Vec<_>>().join(" with ")
 }

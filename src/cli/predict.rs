@@ -90,6 +90,7 @@ fn score(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(args: &PredictArgs) -> Result<()> {
     let (loaded, source) = args.model.load(&args.overrides, config::load_for_prediction)?;
+    let others = args.model.load_others(&args.overrides)?;
     let prompts = args.prompts.source(args.protocol.as_deref())?;
     let options = PredictOptions {
         images: args.images.clone(),
@@ -102,7 +103,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
         overwrite: args.overwrite,
         ranks: super::join(&loaded.config)?,
     };
-    let predicted = run::predict(&loaded, &options)?;
+    let predicted = run::predict_ensemble(&loaded, &others, &options)?;
     let Some(record) = predicted else { return Ok(()) };
     crate::present(args.json, &record, print)?;
     if record.failures.is_empty() {
@@ -120,9 +121,12 @@ fn print(record: &PredictRecord) {
     const SHOWN: usize = 10;
     let objects = record.num_objects.map_or_else(String::new, |n| format!(", {n} object(s),"));
     let images = record.num_images;
-    let model = super::weights_words(&record.checkpoint, &record.beside);
+    let model = super::weights_words(&record.checkpoint, &record.beside, &record.ensemble);
     let average = if record.averaged { " (moving average)" } else { "" };
     println!("{images} image(s){objects} predicted with {model}{average}");
+    for (name, rule) in &record.conditions {
+        println!("  {name}: {rule}");
+    }
     let files = [Some(&record.csv), Some(&record.json), record.masks.as_ref()];
     for path in files.into_iter().chain([record.pictures.as_ref()]).flatten() {
         println!("  {}", path.display());

@@ -15,6 +15,7 @@ pub mod image_folder;
 pub mod image_names;
 mod input;
 pub mod list_file;
+mod mirror;
 pub mod prompt_file;
 pub mod prompts;
 pub mod shares;

@@ -33,7 +33,8 @@ pub struct Target {
     /// part of the image: there is no way from here to original pixels, and it is not for
     /// [`Task::predict`](crate::task::Task::predict).
     pub input_size: Size,
-    /// Whether the input was mirrored left to right.
+    /// Whether the input was mirrored left to right. In training, `objects` are as annotated all the same; what
+    /// [`Batch::mirrored`] gives is the mirror image in every frame.
     pub flipped: bool,
     /// Categories of the image as a whole, ascending, without repeats; empty if there are none.
     pub image_labels: Vec<i64>,

@@ -16,6 +16,7 @@ pub mod determinism;
 pub mod device;
 pub mod embedding_cache;
 pub mod loader;
+mod mirror;
 pub mod nn;
 pub mod optim;
 mod out_of_memory;

@@ -3,6 +3,7 @@
 //! A plugin implements [`TaskConfig`] for its plain-data config (registered with typetag under its
 //! `type`), [`Task`] for the model, and [`Evaluator`] for its metrics. The engine does the rest.
 
+pub mod averaging;
 pub mod instances;
 mod step_output;
 
@@ -11,6 +12,7 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 use anyhow::Result;
 use tch::nn;
 
+pub use averaging::Averaging;
 pub use step_output::{Loss, Over, Scalar, StepOutput};
 
 use crate::{
@@ -88,6 +90,13 @@ pub trait TaskConfig: Debug + Send + Sync {
     /// `predict` writes and pictures show by default. Metrics cover all objects.
     fn min_score(&self) -> f64 {
         0.0
+    }
+
+    /// How several predictions of one image become one: those of an ensemble (`predict --ensemble`), or those
+    /// of the image and its mirror image (`evaluation.flip`). `None`: this task cannot average predictions,
+    /// and both are refused.
+    fn averaging(&self) -> Option<Box<dyn Averaging>> {
+        None
     }
 
     /// Options that pretrained weights decide if the config leaves them open, as `key` (within

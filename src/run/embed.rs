@@ -45,6 +45,14 @@ pub(super) fn check(model: &Model) -> Result<()> {
     if config.embedding_cache.is_none() {
         return Ok(());
     }
+    if config.evaluation.flip {
+        return Err(Error::config(
+            "evaluation.flip contradicts [embedding_cache], which holds no embedding of the mirror images that are \
+             evaluated; remove one of the two. `sonotune eval --run RUN evaluation.flip=true` computes \
+             from pixels and can flip",
+        )
+        .into());
+    }
     let trained: Vec<String> = backbone_variables(&model.vs)
         .into_iter()
         .filter(|(_, variable)| variable.requires_grad())

@@ -1,27 +1,27 @@
 //! Scoring a model on a split.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Result;
-use tch::no_grad;
 
 use super::{
+    ensemble::{checkpoints, open_others},
     model::{Decided, Model, ModelSource, Opened, decided_by_weights},
+    predictor::Predictor,
     scored_images,
     scoring::{Extras, ScoredImage, score},
     skipped,
 };
-use crate::config::Loaded;
+use crate::config::{Loaded, RunConfig};
 use crate::logging::device_label;
 use sonotune_base::Error;
 use sonotune_dataset::{Dataset, Split, Statistics};
-use sonotune_engine::device::autocast;
 use sonotune_engine::{
-    batch::Batch,
-    determinism,
     device::{self, Compute},
     parallel::Ranks,
-    task::Prediction,
 };
 use sonotune_metrics::{Metric, Report};
 use sonotune_report::Shown;
@@ -51,11 +51,26 @@ pub struct Evaluated {
 /// # Errors
 /// Of kind config, data or weights.
 pub fn evaluate(loaded: &Loaded, options: &EvalOptions) -> Result<Option<Evaluated>> {
-    options.ranks.close(evaluate_together(loaded, options, &options.ranks))
+    evaluate_ensemble(loaded, &[], options)
+}
+
+/// Same as [`evaluate()`], of the averaged predictions of the run of `loaded` and those of `others`. Split, device
+/// and number format are those of the first.
+///
+/// # Errors
+/// Of kind config, data or weights; of kind config if the runs predict different things, or have different
+/// images in the split.
+pub fn evaluate_ensemble(
+    loaded: &Loaded,
+    others: &[Loaded],
+    options: &EvalOptions,
+) -> Result<Option<Evaluated>> {
+    options.ranks.close(evaluate_together(loaded, others, options, &options.ranks))
 }
 
 fn evaluate_together(
     loaded: &Loaded,
+    others: &[Loaded],
     options: &EvalOptions,
     ranks: &Ranks,
 ) -> Result<Option<Evaluated>> {
@@ -67,13 +82,19 @@ fn evaluate_together(
         let dataset = scored_images::open(config, options.split)?;
         let opened = Model::open(config, place, &options.source, &dataset.categories)?;
         require_same_categories(&opened.model, &dataset, &opened.path)?;
-        Ok((place, dataset, opened))
+        let others: Vec<&RunConfig> = others.iter().map(|other| &other.config).collect();
+        others.iter().try_for_each(|other| require_same_images(&dataset, other, options.split))?;
+        let others = open_others((config, &opened), &others, place)?;
+        Ok((place, dataset, opened, others))
     };
-    let (place, dataset, opened) = ranks.agree(opened())?;
+    let (place, dataset, opened, others) = ranks.agree(opened())?;
+    let ensemble = checkpoints(&opened, &others);
     let Opened { model, path: checkpoint, beside, step, averaged, .. } = opened;
-    require_same_model(ranks, &model, &dataset)?;
+    let predictor = ranks.agree(Predictor::new(&model, &others))?;
+    predictor.models().try_for_each(|model| require_same_model(ranks, model, &dataset))?;
     let extras = Extras { of_images: true, ..Extras::default() };
-    let Some(scored) = score(&model, ranks, dataset.clone(), &model.load_plan(), extras)? else {
+    let plan = model.load_plan();
+    let Some(scored) = score(&predictor, ranks, dataset.clone(), &plan, extras)? else {
         return Ok(None);
     };
     let shown = Shown {
@@ -86,6 +107,7 @@ fn evaluate_together(
     let record = EvalRecord {
         checkpoint,
         beside,
+        ensemble,
         step,
         averaged,
         device: device_label(place.device),
@@ -123,6 +145,25 @@ pub(super) fn decided(loaded: &Loaded, source: &ModelSource) -> Result<Option<De
     if *source == ModelSource::Pretrained { decided_by_weights(loaded) } else { Ok(None) }
 }
 
+/// Requires that the run `other` of an ensemble has the same images in the split.
+fn require_same_images(dataset: &Dataset, other: &RunConfig, split: Split) -> Result<()> {
+    let theirs = scored_images::open(other, split)?;
+    let paths = |dataset: &Dataset| -> Vec<PathBuf> {
+        dataset.records.iter().map(|record| record.path.clone()).collect()
+    };
+    if paths(dataset) == paths(&theirs) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "--ensemble: the {split} split of {} is {}, with other images than {}; give one that none of the runs was \
+         trained on to all of them, e.g. dataset.{split}=FILE",
+        other.run_dir.display(),
+        theirs.source.display(),
+        dataset.source.display()
+    ))
+    .into())
+}
+
 fn require_same_categories(model: &Model, dataset: &Dataset, checkpoint: &Path) -> Result<()> {
     let names = |categories: &[sonotune_base::Category]| {
         categories.iter().map(|c| c.name.clone()).collect::<Vec<_>>()
@@ -154,40 +195,4 @@ pub(super) fn find_metric<'a>(report: &'a Report, name: &str) -> Result<&'a Metr
         ))
         .into()
     })
-}
-
-/// What failed.
-fn predicting(batch: &Batch) -> String {
-    let images: Vec<_> = batch.targets.iter().map(|t| t.path.display().to_string()).collect();
-    format!("predicting the images {}", images.join(", "))
-}
-
-/// Predictions for a batch on the CPU.
-pub(super) fn predict_batch(model: &Model, batch: &Batch) -> Result<Vec<Prediction>> {
-    let predict = || {
-        // Within the guard: a device without memory for the batch panics here.
-        let on_device = batch.shallow_clone().to_place(model.place())?;
-        model.task.predict(&on_device)
-    };
-    let predictions = no_grad(|| -> Result<Vec<Prediction>> {
-        let _scope = autocast(model.precision, model.device())?;
-        determinism::guarded(|| predicting(batch), predict)
-    })?;
-    anyhow::ensure!(
-        predictions.len() == batch.targets.len(),
-        "the task gave {} predictions for {} images",
-        predictions.len(),
-        batch.targets.len()
-    );
-    for (prediction, target) in predictions.iter().zip(&batch.targets) {
-        anyhow::ensure!(
-            prediction.image_id == target.image_id,
-            "the task predicted image {} where image {} ({}) was expected: predictions come in the order \
-             of the batch",
-            prediction.image_id,
-            target.image_id,
-            target.path.display()
-        );
-    }
-    Ok(predictions)
 }

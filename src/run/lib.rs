@@ -19,6 +19,7 @@ mod drawing;
 mod dry_run;
 mod embed;
 mod embedding_key;
+mod ensemble;
 mod evaluate;
 mod export;
 mod gpus;
@@ -26,6 +27,7 @@ mod largest_batch;
 pub mod logging;
 mod model;
 mod predict;
+mod predictor;
 mod prepared;
 mod report;
 mod resume_or_start;
@@ -43,11 +45,13 @@ pub use dry_run::{
     DryRunOptions, DryRunReport, Loading, Memory, Timing, Together, TriedBatch, dry_run,
     require_ready,
 };
-pub use evaluate::{EvalOptions, Evaluated, evaluate};
+pub use evaluate::{EvalOptions, Evaluated, evaluate, evaluate_ensemble};
 pub use export::{Export, ExportOptions, ExportRecord, export};
 pub use largest_batch::LargestBatch;
 pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};
-pub use predict::{MaskFiles, PredictOptions, PredictRecord, PromptSource, predict};
+pub use predict::{
+    MaskFiles, PredictOptions, PredictRecord, PromptSource, predict, predict_ensemble,
+};
 pub use resume_or_start::{Begun, begun, summary};
 pub use scoring::ScoredImage;
 pub use splits::check_data;

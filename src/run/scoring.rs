@@ -14,8 +14,7 @@ use image::RgbImage;
 
 use super::{
     drawing::{Drawing, Legend},
-    evaluate::predict_batch,
-    model::Model,
+    predictor::Predictor,
     sent::{SentBatch, SentImage},
 };
 use sonotune_base::{Error, ImageId};
@@ -74,7 +73,7 @@ enum Predicted {
 /// rank 0 scores them in the order of the dataset; the others return nothing. Batches are the same for any
 /// number of processes, and so are the scores.
 pub(super) fn score(
-    model: &Model,
+    predictor: &Predictor,
     ranks: &Ranks,
     dataset: Arc<Dataset>,
     plan: &LoadPlan,
@@ -83,13 +82,14 @@ pub(super) fn score(
     if dataset.records.is_empty() {
         return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
     }
+    let model = predictor.model;
     let plan = LoadPlan { share: ranks.share(), ..model.eval_plan(plan) };
     let started = || {
         let evaluator = determinism::guarded(panicked, || model.task.evaluator())?;
         Ok((evaluator, Loader::eval(dataset.clone(), plan.clone())?))
     };
     let (evaluator, mut batches) = ranks.agree(started())?;
-    let pass = Pass { model, ranks, dataset: &dataset, plan: &plan };
+    let pass = Pass { predictor, ranks, dataset: &dataset, plan: &plan };
     if !ranks.is_first() {
         pass.predict_for_first(&mut batches)?;
         return Ok(None);
@@ -109,7 +109,7 @@ pub(super) fn score(
         let (sender, predicted) = sync_channel(1);
         let scorer = scope.spawn(move || scorer.run(&predicted));
         let outcome = match ranks.is_alone() {
-            true => predict_all(model, &mut batches, sender),
+            true => pass.predict_all(&mut batches, sender),
             false => pass.predict_as_first(&mut batches, sender),
         };
         let scored = scorer.join().map_err(|_| anyhow!("the scoring thread died")).flatten();
@@ -126,7 +126,7 @@ pub(super) fn score(
         }
     })?;
     let notes = dataset.notes.iter().map(|note| ("dataset".to_owned(), note.clone()));
-    scored.report.conditions.extend(notes);
+    scored.report.conditions.extend(predictor.conditions().into_iter().chain(notes));
     scored.skipped = batches.newly_skipped();
     if !scored.skipped.is_empty() {
         let (left_out, all) = (scored.skipped.len(), dataset.records.len());
@@ -136,32 +136,12 @@ pub(super) fn score(
     Ok(Some(scored))
 }
 
-/// Predicts one batch after another, until all are predicted or the scorer has given up.
-fn predict_all(
-    model: &Model,
-    batches: &mut Loader,
-    scorer: SyncSender<Predicted>,
-) -> Result<Result<()>, Agreed> {
-    let mut all = || {
-        while let Some(batch) = batches.next() {
-            let batch = batch?;
-            let predictions = predict_batch(model, &batch)?;
-            let records = batches.records().to_vec();
-            if scorer.send(Predicted::Here { batch, predictions, records }).is_err() {
-                break;
-            }
-        }
-        Ok(())
-    };
-    Ok(all())
-}
-
 /// An error that all processes have.
 struct Agreed(anyhow::Error);
 
-/// A split that several processes predict: in each round, each has one batch.
+/// A split that is predicted. With several processes, each has one batch in each round.
 struct Pass<'a> {
-    model: &'a Model<'a>,
+    predictor: &'a Predictor<'a>,
     ranks: &'a Ranks,
     dataset: &'a Dataset,
     plan: &'a LoadPlan,
@@ -175,6 +155,30 @@ struct Own<'a> {
 }
 
 impl Pass<'_> {
+    /// Predicts one batch after another, until all are predicted or the scorer has given up.
+    fn predict_all(
+        &self,
+        batches: &mut Loader,
+        scorer: SyncSender<Predicted>,
+    ) -> Result<Result<()>, Agreed> {
+        let mut all = || {
+            while let Some(batch) = batches.next() {
+                let predicted = self.here(batch?, batches.records())?;
+                if scorer.send(predicted).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        Ok(all())
+    }
+
+    /// Predicts a batch with the images `records`.
+    fn here(&self, batch: Batch, records: &[usize]) -> Result<Predicted> {
+        let predictions = self.predictor.predict(&batch, self.dataset, records)?;
+        Ok(Predicted::Here { batch, predictions, records: records.to_vec() })
+    }
+
     fn rounds(&self) -> u64 {
         let batches = self.dataset.records.len().div_ceil(self.plan.loader.batch_size);
         batches.div_ceil(self.ranks.world_size()) as u64
@@ -188,11 +192,7 @@ impl Pass<'_> {
             own.early = next.map(|batch| (own.batches.number(), batch));
         }
         match own.early.take() {
-            Some((at, batch)) if at == number => {
-                let predictions = predict_batch(self.model, &batch)?;
-                let records = own.batches.records().to_vec();
-                Ok(Some(Predicted::Here { batch, predictions, records }))
-            }
+            Some((at, batch)) if at == number => self.here(batch, own.batches.records()).map(Some),
             later => {
                 own.early = later;
                 Ok(None)

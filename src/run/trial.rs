@@ -7,9 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{
-    evaluate::{find_metric, predict_batch},
-    largest_batch::largest,
-    model::Model,
+    evaluate::find_metric, largest_batch::largest, model::Model, predictor::predict_batch,
 };
 use sonotune_dataset::{Dataset, Record};
 use sonotune_engine::loader::BadImages;

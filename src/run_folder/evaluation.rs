@@ -15,6 +15,9 @@ pub struct EvalRecord {
     /// Other files that pretrained weights come from: parts, and the overlay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<PathBuf>,
+    /// The checkpoints of an ensemble, whose predictions were averaged; none for `checkpoint` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ensemble: Vec<PathBuf>,
     /// Optimiser steps of the checkpoint.
     pub step: u64,
     /// Whether the weights are the moving average over the run's steps.

@@ -23,6 +23,7 @@ mod dataset_stats;
 mod dataset_tools;
 mod defects_support;
 mod disk_full;
+mod ensembles;
 mod failed_evaluation;
 mod finetuning;
 mod fp64;

@@ -87,6 +87,11 @@ impl LossConfig {
 }
 
 impl ClassificationConfig {
+    /// With `multi_label`: the minimum score of a predicted category.
+    pub(crate) fn decides_from(&self) -> Option<f64> {
+        self.multi_label.then(|| self.threshold.unwrap_or(0.5))
+    }
+
     /// Ranges, and options that contradict each other.
     pub(crate) fn check(&self) -> Result<()> {
         let in_range = |key: &str, expected: &str, got: f64, fits: bool| {

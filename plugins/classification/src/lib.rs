@@ -8,6 +8,7 @@
 //!
 //! The defaults are the UltraSam paper's (its Table 2). [`ClassificationConfig`] lists the options.
 
+mod averaging;
 mod config;
 mod evaluator;
 mod head;

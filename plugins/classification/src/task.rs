@@ -3,6 +3,7 @@
 use sonotune_engine::prelude::*;
 
 use crate::{
+    averaging::{MeanScores, predicted},
     config::ClassificationConfig,
     evaluator::{ClassificationEvaluator, metric_names},
     head::LinearHead,
@@ -36,7 +37,7 @@ impl TaskConfig for ClassificationConfig {
             backbone,
             head,
             loss,
-            threshold: self.multi_label.then(|| self.threshold.unwrap_or(0.5)),
+            threshold: self.decides_from(),
             category_names: categories.iter().map(|c| c.name.clone()).collect(),
         }))
     }
@@ -58,6 +59,11 @@ impl TaskConfig for ClassificationConfig {
 
     fn metric_names(&self) -> Option<Vec<String>> {
         Some(metric_names(self.multi_label))
+    }
+
+    fn averaging(&self) -> Option<Box<dyn Averaging>> {
+        let softmax = self.loss.is_softmax();
+        Some(Box::new(MeanScores { softmax, threshold: self.decides_from() }))
     }
 }
 
@@ -102,20 +108,6 @@ impl Classifier {
             logits.sigmoid()
         }
     }
-
-    fn predicted(&self, scores: &[f64]) -> Vec<usize> {
-        match self.threshold {
-            Some(threshold) => {
-                let chosen = scores.iter().enumerate().filter(|&(_, &score)| score >= threshold);
-                chosen.map(|(label, _)| label).collect()
-            }
-            // The first of equal scores, like argmax.
-            None => {
-                let best = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                scores.iter().position(|&score| score == best).into_iter().collect()
-            }
-        }
-    }
 }
 
 impl Task for Classifier {
@@ -158,7 +150,7 @@ impl Task for Classifier {
             .zip(rows)
             .map(|(target, scores)| Prediction {
                 scores: scores.to_vec(),
-                labels: self.predicted(scores),
+                labels: predicted(scores, self.threshold),
                 ..Prediction::of(target)
             })
             .collect())

@@ -12,6 +12,7 @@
 //! [`pixel_decoder`], [`transformer_decoder`] and [`head`] are the network; [`points`], [`matcher`] and
 //! [`criterion`] make a training step; [`prediction`] turns queries into instances.
 
+mod averaging;
 mod config;
 pub mod criterion;
 pub mod deformable_attention;

@@ -6,6 +6,7 @@ use sonotune_engine::{prelude::*, task::instances::InstanceScores};
 
 use crate::{
     Mask2FormerConfig, Neck,
+    averaging::Matching,
     evaluation::InstanceEvaluator,
     head::Mask2FormerHead,
     neck::SimpleFeaturePyramid,
@@ -65,6 +66,11 @@ impl TaskConfig for Mask2FormerConfig {
 
     fn metric_names(&self) -> Option<Vec<String>> {
         Some(InstanceScores::metric_names())
+    }
+
+    fn averaging(&self) -> Option<Box<dyn Averaging>> {
+        let max_per_image = usize::try_from(self.evaluation.max_per_image).unwrap_or(usize::MAX);
+        Some(Box::new(Matching { max_per_image }))
     }
 
     /// Every query gives an instance, most of them of next to no score.

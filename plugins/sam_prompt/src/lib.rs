@@ -12,6 +12,7 @@
 //! `config` has the user's options; [`model`] holds the network; `training` draws prompts and sums
 //! losses; `prediction` answers prompts, whether given or derived from annotations.
 
+mod averaging;
 mod config;
 mod convention;
 mod evaluation;

@@ -6,6 +6,7 @@ use sonotune_engine::prelude::*;
 
 use crate::{
     Convention, SamPromptConfig,
+    averaging::Majority,
     evaluation::{PromptEvaluator, ask_about, metric_names},
     everything::everything,
     mask_decoder::MaskDecoder,
@@ -82,6 +83,10 @@ impl TaskConfig for SamPromptConfig {
 
     fn metric_names(&self) -> Option<Vec<String>> {
         Some(metric_names(self.evaluation.passes()))
+    }
+
+    fn averaging(&self) -> Option<Box<dyn Averaging>> {
+        Some(Box::new(Majority::new(&self.evaluation)))
     }
 
     fn decided_by_weights(&self, convention: &str) -> Vec<(&'static str, String)> {

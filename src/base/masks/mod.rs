@@ -4,8 +4,11 @@
 //! for bit; this module adds the checks that make hostile files safe to read.
 
 mod json;
+mod mirror;
 mod rle;
+mod runs;
 mod segmentation;
+mod vote;
 
 pub use rle::Rle;
 pub use segmentation::Segmentation;

@@ -104,7 +104,7 @@ impl Rle {
     }
 
     /// Calls `visit(x, rows)` for every vertical segment of the foreground, from left to right.
-    fn for_each_segment(&self, mut visit: impl FnMut(usize, Range<usize>)) {
+    pub(super) fn for_each_segment(&self, mut visit: impl FnMut(usize, Range<usize>)) {
         let (h, w) = (self.height as usize, self.width as usize);
         let mut position = 0;
         for (i, &count) in self.counts.iter().enumerate() {

@@ -106,10 +106,13 @@ fn changed(study: &Study, cell: &Cell, loaded: &Loaded) -> Result<Option<String>
     )))
 }
 
+/// Where the training, validation and test images of a run come from.
+type Sources = [Option<PathBuf>; 3];
+
 /// Requires that all cells of a task and fold read the same files, and that what is tested is neither learnt
 /// from nor chosen on.
 fn same_images(loaded: &[(&Cell, Loaded)]) -> Result<Vec<String>> {
-    let mut known: BTreeMap<(&str, Option<usize>), (&Cell, [Option<PathBuf>; 3])> = BTreeMap::new();
+    let mut known: BTreeMap<(&str, Option<usize>), (&Cell, Sources)> = BTreeMap::new();
     let mut notes = Vec::new();
     for (cell, config) in loaded {
         let dataset = config.config.dataset()?;

@@ -106,6 +106,9 @@ pub struct EvaluationConfig {
     pub best_is: Direction,
     /// Images of one forward pass; absent: as in training.
     pub batch_size: Option<usize>,
+    /// Test-time augmentation: also predicts the mirror image, mirrors that prediction back, and averages
+    /// the two. Takes twice the time. Default false.
+    pub flip: bool,
     /// Leaves out images without objects, as mmdet's `filter_cfg` does. The scores then ignore false
     /// positives there. Default false.
     pub filter_empty_gt: bool,
@@ -121,6 +124,7 @@ impl Default for EvaluationConfig {
             best_metric: None,
             best_is: Direction::Highest,
             batch_size: None,
+            flip: false,
             filter_empty_gt: false,
             min_size: 0,
         }

@@ -294,6 +294,13 @@ impl RunConfig {
                 findings.warning("evaluation.every_steps", message);
             }
         }
+        if evaluation.flip && self.task.averaging().is_none() {
+            let task = self.task.typetag_name();
+            findings.error(
+                "evaluation.flip",
+                format_args!("the task {task:?} cannot average predictions: leave this key out"),
+            );
+        }
         self.validate_best_metric(findings);
         findings.at_least("parallel.timeout_seconds", 1, self.parallel.timeout_seconds);
         findings.at_least("parallel.bucket_mib", 1, self.parallel.bucket_mib as u64);

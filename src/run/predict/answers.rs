@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::{evaluate::predict_batch, model::Model, sent::SentImage};
+use crate::{predictor::Predictor, sent::SentImage};
 use sonotune_base::error::{ErrorKind, exit_code};
 use sonotune_dataset::{Dataset, ImagePrompts, ObjectPrompt, Record, files::relative_text};
 use sonotune_engine::{
@@ -20,7 +20,7 @@ use sonotune_engine::{
 
 /// What answers need.
 pub(super) struct Answering<'a> {
-    pub(super) model: &'a Model<'a>,
+    pub(super) predictor: &'a Predictor<'a>,
     pub(super) plan: LoadPlan,
     /// Folder that image names are relative to.
     pub(super) base: PathBuf,
@@ -90,7 +90,8 @@ impl Answering<'_> {
     /// The inner error concerns one image, the outer one any image.
     fn answer(&self, mut batch: Batch, first: usize) -> Result<Result<Outcome>> {
         let notes = batch.targets.iter_mut().flat_map(|t| clip_boxes(t, &self.base)).collect();
-        match predict_batch(self.model, &batch) {
+        let records: Vec<usize> = (first..first + batch.targets.len()).collect();
+        match self.predictor.predict(&batch, self.dataset, &records) {
             Ok(predictions) => Ok(Ok(Outcome::Answered { batch, predictions, first, notes })),
             Err(error) if exit_code(&error) == ErrorKind::Data.exit_code() => Ok(Err(error)),
             Err(error) => Err(error),

@@ -1,5 +1,7 @@
 //! Writes predicted objects as a COCO file that can be trained on.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -15,6 +17,12 @@ pub(super) struct Info<'a> {
     /// Same as [`PredictRecord::beside`](super::PredictRecord::beside).
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) beside: &'a [std::path::PathBuf],
+    /// Same as [`PredictRecord::ensemble`](super::PredictRecord::ensemble).
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) ensemble: &'a [std::path::PathBuf],
+    /// Same as [`PredictRecord::conditions`](super::PredictRecord::conditions).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) conditions: &'a BTreeMap<String, String>,
     /// The prompts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) prompts: Option<String>,

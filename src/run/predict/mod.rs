@@ -4,6 +4,7 @@ mod answers;
 mod coco;
 mod masks;
 mod names;
+mod notes;
 mod outputs;
 mod sources;
 
@@ -13,13 +14,15 @@ use anyhow::Result;
 use tch::Tensor;
 
 use super::{
+    ensemble::{checkpoints, open_others},
     evaluate::{decided, require_same_model},
     model::{Model, ModelSource, Opened},
-    stored_notes::StoredNotes,
+    predictor::Predictor,
 };
 use crate::predict::{
     answers::{Answering, Outcome, clip_boxes},
     coco::Info,
+    notes::Notes,
     outputs::{Outputs, prepare},
     sources::{Asked, base_of},
 };
@@ -67,9 +70,15 @@ pub struct PredictRecord {
     /// Other files that pretrained weights come from: parts and the overlay.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<PathBuf>,
+    /// The checkpoints of an ensemble, whose predictions were averaged; none for `checkpoint` alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ensemble: Vec<PathBuf>,
     /// Whether the weights are the moving average over the run's steps.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub averaged: bool,
+    /// How the predictions were averaged, if they were: of an ensemble, of an image and its mirror image.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub conditions: BTreeMap<String, String>,
     /// Number of images with a prediction.
     pub num_images: usize,
     /// `None`: the task classifies images and does not find objects.
@@ -93,11 +102,25 @@ pub struct PredictRecord {
 /// Of kind config, data or weights. A problem with a single image is not an error but one of the
 /// record's failures.
 pub fn predict(loaded: &Loaded, options: &PredictOptions) -> Result<Option<PredictRecord>> {
-    options.ranks.close(predict_together(loaded, options, &options.ranks))
+    predict_ensemble(loaded, &[], options)
+}
+
+/// Same as [`predict()`], of the averaged predictions of the run of `loaded` and those of `others`, which use their best
+/// checkpoint or their last. Device and number format are those of the first.
+///
+/// # Errors
+/// Same errors as [`predict()`]; of kind config if the runs predict different things.
+pub fn predict_ensemble(
+    loaded: &Loaded,
+    others: &[Loaded],
+    options: &PredictOptions,
+) -> Result<Option<PredictRecord>> {
+    options.ranks.close(predict_together(loaded, others, options, &options.ranks))
 }
 
 fn predict_together(
     loaded: &Loaded,
+    others: &[Loaded],
     options: &PredictOptions,
     ranks: &Ranks,
 ) -> Result<Option<PredictRecord>> {
@@ -106,10 +129,14 @@ fn predict_together(
         options.prompts.check(takes_prompts)?;
         let by_protocol = with_protocol(loaded, &options.prompts)?;
         let decided = decided(by_protocol.as_ref().unwrap_or(loaded), &options.source)?;
-        Ok(decided.map(|decided| decided.loaded).or(by_protocol))
+        let others = others.iter().map(|other| with_protocol(other, &options.prompts));
+        let others = others.collect::<Result<Vec<_>>>()?;
+        Ok((decided.map(|decided| decided.loaded).or(by_protocol), others))
     };
-    let completed = ranks.agree(completed())?;
+    let (completed, of_others) = ranks.agree(completed())?;
     let config = &completed.as_ref().unwrap_or(loaded).config;
+    let others = of_others.iter().zip(others).map(|(own, other)| own.as_ref().unwrap_or(other));
+    let others: Vec<&RunConfig> = others.map(|other| &other.config).collect();
     let opened = || {
         let compute = Compute { local: ranks.local(), ..config.compute() };
         let Ready { place, notes, .. } = device::prepare(compute)?;
@@ -120,6 +147,7 @@ fn predict_together(
             _ => Vec::new(),
         };
         let opened = Model::open(config, place, &options.source, &categories)?;
+        let others = open_others((config, &opened), &others, place)?;
         let categories = match options.source {
             ModelSource::Pretrained => categories,
             _ => asked.categories(Some(&opened.model.categories))?,
@@ -127,17 +155,19 @@ fn predict_together(
         if ranks.is_first() {
             prepare(options)?;
         }
-        Ok((opened, categories, asked, notes))
+        Ok((opened, others, categories, asked, notes))
     };
-    let (opened, categories, asked, on_device) = ranks.agree(opened())?;
+    let (opened, others, categories, asked, on_device) = ranks.agree(opened())?;
+    let ensemble = checkpoints(&opened, &others);
     let Opened { model, path: checkpoint, beside, averaged, .. } = opened;
+    let predictor = ranks.agree(Predictor::new(&model, &others))?;
 
     let without_prompts = asked.without_prompts.clone();
     let dataset = Arc::new(asked.into_dataset(&categories));
-    require_same_model(ranks, &model, &dataset)?;
+    predictor.models().try_for_each(|model| require_same_model(ranks, model, &dataset))?;
     let plan = naming_every_failure(model.eval_plan(&model.load_plan()));
     let answering = Answering {
-        model: &model,
+        predictor: &predictor,
         plan: LoadPlan { share: ranks.share(), ..plan },
         base: base_of(&options.images).to_owned(),
         dataset: &dataset,
@@ -163,7 +193,9 @@ fn predict_together(
     let record = PredictRecord {
         checkpoint,
         beside,
+        ensemble,
         averaged,
+        conditions: predictor.conditions().into_iter().collect(),
         num_images: outputs.num_images,
         num_objects: outputs.num_objects(),
         failures,
@@ -179,6 +211,8 @@ fn predict_together(
         version: env!("CARGO_PKG_VERSION"),
         checkpoint: &record.checkpoint,
         beside: &record.beside,
+        ensemble: &record.ensemble,
+        conditions: &record.conditions,
         prompts: options.prompts.describe(),
         failures: &record.failures,
         without_prompts: &record.without_prompts,
@@ -309,7 +343,7 @@ impl Writing<'_> {
         self.notes.without_objects += usize::from(finds && prediction.instances.is_empty());
         self.notes.empty_masks += prediction.instances.iter().filter(is_empty).count();
         self.notes.stored.add(&name, target.stored);
-        let spec = &self.answering.model.spec.input;
+        let spec = &self.answering.predictor.model.spec.input;
         let picture = || {
             let image = pictures::denormalise(&image()?, target.input_size, spec)?;
             Ok(pictures::answers(&image, &prediction, target, self.categories))
@@ -326,44 +360,4 @@ fn last_answers(instances: &mut Vec<Instance>) {
         *pass = answer.pass.max(*pass);
     }
     instances.retain(|i| i.answers.is_none_or(|a| last.get(&a.object) == Some(&a.pass)));
-}
-
-#[derive(Debug, Default)]
-struct Notes {
-    others: Vec<String>,
-    stored: StoredNotes,
-    below_min_score: usize,
-    /// Annotated objects that are crowds or have no pixels.
-    not_asked: usize,
-    empty_masks: usize,
-    without_objects: usize,
-}
-
-impl Notes {
-    fn sentences(self, min_score: f64) -> Vec<String> {
-        let mut sentences = self.others;
-        sentences.extend(self.stored.sentences());
-        if self.below_min_score > 0 {
-            sentences.push(format!(
-                "{} object(s) with a score below {min_score} were left out (--min-score)",
-                self.below_min_score
-            ));
-        }
-        if self.not_asked > 0 {
-            sentences.push(format!(
-                "{} annotated object(s) were not used as prompts: crowds, or without pixels",
-                self.not_asked
-            ));
-        }
-        if self.without_objects > 0 {
-            sentences.push(format!("{} image(s) without an object", self.without_objects));
-        }
-        if self.empty_masks > 0 {
-            sentences.push(format!(
-                "{} answer(s) are empty masks; they are in the files with area 0",
-                self.empty_masks
-            ));
-        }
-        sentences
-    }
 }

@@ -192,12 +192,18 @@ impl<'a> Outputs<'a> {
             Table::Objects { csv, coco } => (csv, coco.finish(info, self.categories)?),
             Table::Images { csv, json, .. } => {
                 let names: Vec<_> = self.categories.iter().map(|c| &c.name).collect();
-                let document = json!({
+                let mut document = json!({
                     "checkpoint": info.checkpoint,
                     "categories": names,
                     "images": json,
                     "failures": info.failures,
                 });
+                if !info.ensemble.is_empty() {
+                    document["ensemble"] = json!(info.ensemble);
+                }
+                if !info.conditions.is_empty() {
+                    document["conditions"] = json!(info.conditions);
+                }
                 (csv, serde_json::to_string_pretty(&document)?)
             }
         };

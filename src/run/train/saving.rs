@@ -8,6 +8,7 @@ use super::{
     super::{
         evaluate,
         model::Model,
+        predictor::Predictor,
         report,
         scoring::{self, Extras, Scored},
     },
@@ -111,9 +112,10 @@ impl Run<'_> {
         let Some(val_set) = self.val_set else { return Ok(false) };
         let (model, ranks, plan) = (self.model, self.ranks, &self.plan);
         let extras = Extras { num_pictures: self.config.logging.num_images, ..Extras::default() };
+        let predictor = Predictor::alone(model);
         let scored = self
             .trainer
-            .with_average(|| scoring::score(model, ranks, val_set.clone(), plan, extras))?;
+            .with_average(|| scoring::score(&predictor, ranks, val_set.clone(), plan, extras))?;
         // Rank 0 scores and judges, for all.
         let judged = scored.map(|scored| self.record(val_set, scored)).transpose();
         let verdict = ranks.from_first(ranks.agree(judged)?)?;

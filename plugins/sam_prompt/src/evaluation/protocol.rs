@@ -33,8 +33,8 @@ pub(crate) fn ask_about(view: &View<'_>, target: &Target) -> Result<Vec<Instance
     }
     let (mut instances, mut pass) = (Vec::new(), 0);
     for &protocol in &view.config.evaluation.protocols {
-        let mut prompts: Vec<_> =
-            subjects.iter().map(|subject| prompt(view, target, subject, protocol)).collect();
+        let prompts = subjects.iter().map(|subject| prompt(view, target, subject, protocol));
+        let mut prompts = prompts.collect::<Result<Vec<_>>>()?;
         let rounds = match protocol {
             Protocol::Clicks => view.config.evaluation.num_clicks,
             _ => 1,
@@ -73,7 +73,22 @@ fn instance(subject: &Subject<'_>, reply: &Reply, pass: usize) -> Instance {
     }
 }
 
+/// For a mirror image, the mirrored prompt of the image itself: what is random is drawn there.
 fn prompt(
+    view: &View<'_>,
+    target: &Target,
+    subject: &Subject<'_>,
+    protocol: Protocol,
+) -> Result<ObjectPrompt> {
+    if !target.flipped {
+        return Ok(drawn(view, target, subject, protocol));
+    }
+    let object = &subject.object.mirrored(target.original_size)?;
+    let plain = Subject { index: subject.index, object, mask: subject.mask.mirrored() };
+    drawn(view, target, &plain, protocol).mirrored(target.original_size)
+}
+
+fn drawn(
     view: &View<'_>,
     target: &Target,
     subject: &Subject<'_>,
