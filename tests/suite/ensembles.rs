@@ -238,7 +238,7 @@ fn with_flip_the_answers_about_a_mirror_image_are_mirrored() {
         let single = &plain[image + prompt];
         let other = &plain[mirrored + prompt];
         assert!((a.0 - (single.0 + other.0) / 2.0).abs() < 1e-6);
-        // A model is not symmetric by itself.
+        // A model alone is not symmetric.
         assert_ne!(single.1, other.1.mirrored());
     }
     // A symmetric box in a symmetric image.

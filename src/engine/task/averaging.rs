@@ -172,7 +172,7 @@ fn iou(a: &Instance, b: &Instance) -> Result<f64> {
     }
 }
 
-/// Of two boxes, XYXY.
+/// Intersection over union of two boxes, XYXY.
 fn box_iou(a: [f64; 4], b: [f64; 4]) -> f64 {
     let area = |[x0, y0, x1, y1]: [f64; 4]| (x1 - x0).max(0.0) * (y1 - y0).max(0.0);
     let both = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
