@@ -44,7 +44,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
     let others = args.model.load_others(&args.overrides)?;
     if !args.model.ensemble.is_empty() && args.out.is_none() {
         return Err(Error::config(
-            "--ensemble: the scores do not belong into the folder of one run; say where to write them by --out FILE",
+            "--ensemble: the scores belong to several runs; say where to write them by --out FILE",
         )
         .into());
     }
