@@ -176,7 +176,7 @@ fn what_cannot_be_compared_is_refused_before_any_run() {
     }
     let file = tested.write(&dir, "");
     let output = study(&file, &["folds.count=40"]);
-    assert_fails(&output, DATA, &["30 groups", "40 folds"]);
+    assert_fails(&output, DATA, &["10 groups", "40 folds"]);
     let output = study(&file, &["folds.count=2"]);
     assert_fails(&output, CONFIG, &["folds.count", "at least 3"]);
 }
