@@ -201,7 +201,7 @@ fn every_log_says_what_happened() {
         "Z hello\n",
         "Z world\n",
         "Z step 10/40  eta 0s  loss 0.1000  lr 1e-4  8.0 images/s  data wait 25 %  memory ",
-        "MiB  grad_norm 0.5000  accuracy 0.7500\n",
+        "iB  grad_norm 0.5000  accuracy 0.7500\n",
         "Z step 20  val: f1 0.8000\n",
         "Z benign  0.9000\n",
     ];
