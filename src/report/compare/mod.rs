@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-pub use render::{Format, render};
+pub use render::{Format, latex_escaped, render};
 use run::Run;
 
 use sonotune_base::{Error, pattern};

@@ -189,7 +189,8 @@ fn latex(comparison: &Comparison, runs: bool) -> String {
 }
 
 /// Text that LaTeX prints as it is.
-fn latex_escaped(text: &str) -> String {
+#[must_use]
+pub fn latex_escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use sonotune_base::fs::atomic_write;
+use sonotune_report::compare::latex_escaped;
 
 use super::{Answer, TaskAnswer, page};
 use crate::cells::Study;
@@ -50,16 +51,8 @@ fn markdown(header: &[String], rows: &[Vec<String>]) -> String {
 }
 
 fn latex(header: &[String], rows: &[Vec<String>]) -> String {
-    let cell = |text: &String| {
-        let special = |c: char| match c {
-            '%' | '&' | '_' | '#' | '$' | '{' | '}' => format!("\\{c}"),
-            '<' => "$<$".to_owned(),
-            '·' => r"$\cdot$".to_owned(),
-            '–' => "--".to_owned(),
-            c => c.to_string(),
-        };
-        text.chars().map(special).collect::<String>()
-    };
+    // Not every encoding of LaTeX has these two.
+    let cell = |text: &String| latex_escaped(text).replace('·', r"$\cdot$").replace('–', "--");
     let line = |cells: &[String]| {
         format!("{} \\\\\n", cells.iter().map(cell).collect::<Vec<_>>().join(" & "))
     };
