@@ -117,6 +117,36 @@ fn training_from_cached_embeddings_equals_training_with_the_frozen_backbone() {
     assert_eq!(place.cached().len(), 2 * files.len());
 }
 
+/// The program rather than a call: attention's kernels are chosen for a whole process, and runs that share
+/// one with other tests' may round differently.
+#[test]
+fn one_vector_per_image_is_classified_from_the_cache_as_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = Tiny::run(folder.path()).task("type = \"classification\"").without("backbone");
+    let config = tiny.data(&phantoms().join("phantoms")).steps(2).with(VECTOR).write();
+    let run = |name: &str| folder.path().join(name);
+    let cache = format!("embedding_cache={{dir={:?}}}", run("cache"));
+    assert_success(&support::train(&config, &run("plain"), &[]));
+    assert_success(&support::train(&config, &run("cached"), &[&cache]));
+    assert!(support::last(&run("plain")) == support::last(&run("cached")));
+}
+
+const VECTOR: &str = r#"
+[backbone]
+type = "vit"
+variant = "dinov2"
+num_register_tokens = 2
+layer_scale = 0.5
+embed_dim = 32
+depth = 3
+num_heads = 2
+mlp_dim = 48
+patch_size = 8
+image_size = 32
+output = "class_and_mean"
+freeze = "all"
+"#;
+
 #[test]
 fn pixels_are_not_read_from_cached_embeddings_and_damage_is_mended() {
     let place = Place::new();
