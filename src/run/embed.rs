@@ -14,9 +14,12 @@ use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rayon::prelude::*;
 use sonotune_base::words;
-use tch::{Device, Tensor, nn, no_grad};
+use tch::{Device, Tensor};
 
-use super::model::Model;
+use super::{
+    encoder::{Encoder, backbone_variables},
+    model::Model,
+};
 use crate::{
     embedding_key::{ContentHash, RunKey, RunKeyParts, content_hash},
     logging::RunLogger,
@@ -26,9 +29,7 @@ use sonotune_dataset::{
     Dataset, Record, TargetNeeds,
     transforms::{AugmentConfig, PadTo},
 };
-use sonotune_engine::device::autocast;
 use sonotune_engine::{
-    backbone::Backbone,
     batch::Batch,
     embedding_cache::{EmbeddingCacheConfig, EmbeddingDtype, Embeddings, Entry, Found},
     loader::{LoadPlan, Loader},
@@ -78,14 +79,6 @@ pub(super) fn check(model: &Model) -> Result<()> {
         .into());
     }
     Ok(())
-}
-
-/// The backbone's variables, sorted by name.
-fn backbone_variables(vs: &nn::VarStore) -> Vec<(String, Tensor)> {
-    let mut variables: Vec<_> =
-        vs.variables().into_iter().filter(|(name, _)| name.starts_with("backbone.")).collect();
-    variables.sort_by(|a, b| a.0.cmp(&b.0));
-    variables
 }
 
 /// What the cache is filled from.
@@ -213,7 +206,7 @@ impl Filling<'_> {
         if missing.is_empty() {
             return Ok(0);
         }
-        let backbone = self.twin(variables)?;
+        let encoder = Encoder::with(self.model, variables)?;
         let (watch, total) = (self.watch, (missing.len() as u64, self.cache.dtype));
         let done = &AtomicU64::new(0);
         thread::scope(|scope| {
@@ -222,7 +215,7 @@ impl Filling<'_> {
             let writer = scope.spawn(move || watch.write(receiver, done, total));
             let computed = [false, true].into_iter().try_for_each(|flipped| {
                 let missing: Vec<_> = missing.iter().filter(|w| w.flipped == flipped).collect();
-                self.compute_pass(&missing, flipped, &*backbone, &sender)
+                self.compute_pass(&missing, flipped, &encoder, &sender)
             });
             drop(sender);
             let written = writer.join().map_err(|_| anyhow!("writing embeddings failed"))?;
@@ -236,7 +229,7 @@ impl Filling<'_> {
         &self,
         missing: &[&Wanted],
         flipped: bool,
-        backbone: &dyn Backbone,
+        encoder: &Encoder,
         sender: &Sender<(PathBuf, Entry)>,
     ) -> Result<()> {
         if missing.is_empty() {
@@ -259,7 +252,7 @@ impl Filling<'_> {
         while let Some(batch) = loader.next() {
             self.watch.check_stop()?;
             let files = missing.iter().map(|w| &w.file).skip(loader.number() as usize * size);
-            for (entry, file) in self.embed(backbone, batch?)?.into_iter().zip(files) {
+            for (entry, file) in self.embed(encoder, batch?)?.into_iter().zip(files) {
                 let sent = sender.send((file.clone(), entry));
                 sent.map_err(|_| anyhow!("the writer of embeddings has ended"))?;
             }
@@ -267,34 +260,16 @@ impl Filling<'_> {
         Ok(())
     }
 
-    fn embed(&self, backbone: &dyn Backbone, batch: Batch) -> Result<Vec<Entry>> {
+    fn embed(&self, encoder: &Encoder, batch: Batch) -> Result<Vec<Entry>> {
         let batch = batch.to_place(self.model.place())?;
-        let levels = no_grad(|| -> Result<Vec<Tensor>> {
-            let _scope = autocast(self.model.precision, self.model.device())?;
-            let levels = backbone.forward(&batch.images, false)?;
-            Ok(levels.into_iter().map(|level| level.to_device(Device::Cpu)).collect())
-        })?;
+        let levels = encoder.levels(self.model, &batch)?;
+        let levels: Vec<_> = levels.into_iter().map(|level| level.to_device(Device::Cpu)).collect();
         let side = |n: i64| u32::try_from(n).unwrap_or_default();
         let entry = |(index, target): (usize, &sonotune_engine::batch::Target)| Entry {
             original_size: (side(target.original_size.0), side(target.original_size.1)),
             levels: levels.iter().map(|level| level.get(index as i64)).collect(),
         };
         Ok(batch.targets.iter().enumerate().map(entry).collect())
-    }
-
-    /// A backbone with the same values: the model's belongs to the task.
-    fn twin(&self, variables: &[(String, Tensor)]) -> Result<Box<dyn Backbone>> {
-        let mut vs = nn::VarStore::new(self.model.device());
-        let backbone = self.model.config.backbone.build(&(vs.root() / "backbone"))?;
-        self.model.precision.apply(&mut vs);
-        let mut own = vs.variables();
-        for (name, value) in variables {
-            let variable = own
-                .get_mut(name)
-                .with_context(|| format!("`{name}` is not a backbone variable"))?;
-            no_grad(|| variable.f_copy_(value))?;
-        }
-        Ok(backbone)
     }
 }
 
@@ -367,6 +342,28 @@ impl Watch<'_> {
     }
 }
 
+/// Whether training mirrors an image: never, always, or both ways.
+fn mirrored(augment: &AugmentConfig) -> &'static [bool] {
+    // All that augmentation may do to an image; any other kind would have to be added here.
+    let AugmentConfig { flip_probability, scale_range } = *augment;
+    debug_assert!(scale_range.is_none(), "the config is refused");
+    match flip_probability {
+        0.0 => &[false],
+        1.0 => &[true],
+        _ => &[false, true],
+    }
+}
+
+/// The number of embeddings that a run needs, if no two of its images are the same.
+pub(super) fn num_embeddings(
+    train: &Dataset,
+    val: Option<&Dataset>,
+    augment: &AugmentConfig,
+) -> usize {
+    let validation = val.map_or(0, |dataset| dataset.records.len());
+    train.records.len() * mirrored(augment).len() + validation
+}
+
 /// Every embedding once, however many images share it.
 fn wanted<'a>(
     train: &'a Dataset,
@@ -374,14 +371,7 @@ fn wanted<'a>(
     augment: &AugmentConfig,
     embeddings: &Embeddings,
 ) -> Vec<Wanted<'a>> {
-    // All that augmentation may do to an image; any other kind would have to be added here.
-    let AugmentConfig { flip_probability, scale_range } = *augment;
-    debug_assert!(scale_range.is_none(), "the config is refused");
-    let in_training: &[bool] = match flip_probability {
-        0.0 => &[false],
-        1.0 => &[true],
-        _ => &[false, true],
-    };
+    let in_training = mirrored(augment);
     let validation: &[bool] = &[false];
     let mut seen = HashSet::new();
     let mut all = Vec::new();

@@ -19,6 +19,7 @@ mod drawing;
 mod dry_run;
 mod embed;
 mod embedding_key;
+mod encoder;
 mod ensemble;
 mod evaluate;
 mod export;
@@ -42,7 +43,7 @@ mod trial;
 
 pub use coco_eval::{CategoryScores, CocoCounts, CocoEvalOptions, CocoEvalRecord, coco_eval};
 pub use dry_run::{
-    DryRunOptions, DryRunReport, Loading, Memory, Timing, Together, TriedBatch, dry_run,
+    DryRunOptions, DryRunReport, Embedding, Loading, Memory, Timing, Together, TriedBatch, dry_run,
     require_ready,
 };
 pub use evaluate::{EvalOptions, Evaluated, evaluate, evaluate_ensemble};

@@ -7,7 +7,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{
-    evaluate::find_metric, largest_batch::largest, model::Model, predictor::predict_batch,
+    encoder::Encoder, evaluate::find_metric, largest_batch::largest, model::Model,
+    predictor::predict_batch,
 };
 use sonotune_dataset::{Dataset, Record};
 use sonotune_engine::loader::BadImages;
@@ -27,7 +28,8 @@ pub struct EvaluatedBatch {
     pub metrics: Vec<String>,
 }
 
-/// Predicts and scores the largest batch of the validation split.
+/// Predicts and scores the largest batch of the validation split; from the embeddings of `encoder` if the run
+/// has a cache of them.
 ///
 /// # Errors
 /// Whatever would end an evaluation, such as an `evaluation.best_metric` that the task does not report.
@@ -35,13 +37,17 @@ pub(super) fn evaluate(
     model: &Model,
     dataset: &Arc<Dataset>,
     plan: &LoadPlan,
+    encoder: Option<&Encoder>,
 ) -> Result<EvaluatedBatch> {
     let plan = model.eval_plan(plan);
     let size = plan.loader.batch_size.min(dataset.records.len());
     let pad_to = plan.preprocess.padding(false);
     let chosen = largest(dataset, size, &plan.preprocess, pad_to, plan.needs);
     let records: Vec<_> = chosen.records.iter().map(|&i| dataset.records[i].clone()).collect();
-    let batch = prepare_usable(records, &plan)?;
+    let mut batch = prepare_usable(records, &plan)?;
+    if let Some(encoder) = encoder {
+        batch = encoder.embedded(model, batch)?;
+    }
     let mut evaluator = model.task.evaluator()?;
     let begin = Instant::now();
     let predictions = predict_batch(model, &batch)?;

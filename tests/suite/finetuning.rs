@@ -105,6 +105,9 @@ fn training_from_cached_embeddings_equals_training_with_the_frozen_backbone() {
 
     // A second run computes nothing; one that stops half way continues to the same result.
     let files = place.cached();
+    let dry = ["train", &place.config.display().to_string(), "--dry-run", "--json"];
+    let dry = json(&sonotune(&[&dry[..], &[FROZEN, &place.cache("")]].concat()));
+    assert_eq!(dry["embeddings"]["num_images"], files.len());
     assert_success(&place.train("resumed", &[FROZEN, &place.cache(""), "train.max_steps=6"]));
     assert_success(&resume(&place.folder.path().join("resumed"), &["train.max_steps=10"]));
     assert!(place.checkpoint("plain") == place.checkpoint("resumed"));

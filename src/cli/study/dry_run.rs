@@ -34,8 +34,11 @@ struct Kind {
     strategy: String,
     num_runs: usize,
     steps: u64,
-    /// Seconds of one run, with its evaluations.
+    /// Seconds of one run, with its evaluations; without its embeddings.
     seconds: Option<f64>,
+    /// Seconds of the embeddings that its runs share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding_seconds: Option<f64>,
     memory_bytes: Option<u64>,
     /// The best checkpoint of one run.
     disk_bytes: Option<u64>,
@@ -43,12 +46,15 @@ struct Kind {
     fault: Option<String>,
 }
 
+impl Kind {
+    fn all_seconds(&self) -> Option<f64> {
+        Some(self.seconds? * self.num_runs as f64 + self.embedding_seconds.unwrap_or(0.0))
+    }
+}
+
 pub(super) fn run(study: &Study, json: bool) -> Result<()> {
-    let scratch = scratch()?;
-    let plan = plan(study, &scratch);
-    // What is left over there does no harm.
-    let _ = std::fs::remove_dir_all(&scratch);
-    let plan = plan?;
+    let scratch = tempfile::tempdir().context("cannot create a temporary folder")?;
+    let plan = plan(study, scratch.path())?;
     crate::present(json, &plan, print)?;
     let faults: Vec<String> = plan.kinds.iter().filter_map(|kind| kind.fault.clone()).collect();
     refuse(&faults)
@@ -69,7 +75,7 @@ fn plan(study: &Study, scratch: &Path) -> Result<Plan> {
         .into_iter()
         .map(|(cell, count)| kind(cell, count, scratch))
         .collect::<Result<_>>()?;
-    let seconds = kinds.iter().map(|kind| Some(kind.seconds? * kind.num_runs as f64)).sum();
+    let seconds = kinds.iter().map(Kind::all_seconds).sum();
     let notes = folds.map(|folds| folds.notes).unwrap_or_default();
     Ok(Plan { num_runs: cells.len(), kinds, seconds, notes })
 }
@@ -84,6 +90,7 @@ fn kind(cell: &Cell, num_runs: usize, scratch: &Path) -> Result<Kind> {
         num_runs,
         steps: 0,
         seconds: None,
+        embedding_seconds: None,
         memory_bytes: None,
         disk_bytes: None,
         fault: None,
@@ -112,7 +119,12 @@ fn kind(cell: &Cell, num_runs: usize, scratch: &Path) -> Result<Kind> {
     let report: Option<Value> = serde_json::from_slice(&output.stdout).ok();
     if let Some(report) = &report {
         let bytes = |path: &str| report.pointer(path).and_then(Value::as_u64);
-        kind.seconds = report.pointer("/total_seconds").and_then(Value::as_f64);
+        let number = |path: &str| report.pointer(path).and_then(Value::as_f64);
+        let embeddings = number("/embeddings/num_images")
+            .zip(number("/embeddings/seconds_per_image"))
+            .map(|(images, seconds)| images * seconds);
+        kind.seconds = number("/total_seconds").map(|all| all - embeddings.unwrap_or(0.0));
+        kind.embedding_seconds = embeddings;
         kind.memory_bytes = bytes("/memory/peak_bytes");
         kind.disk_bytes = bytes("/weights_bytes");
     }
@@ -122,13 +134,6 @@ fn kind(cell: &Cell, num_runs: usize, scratch: &Path) -> Result<Kind> {
         kind.fault = Some(format!("{}: {}", cell.title(), error.trim()));
     }
     Ok(kind)
-}
-
-fn scratch() -> Result<std::path::PathBuf> {
-    let folder = std::env::temp_dir().join(format!("sonotune-study-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot create {}", folder.display()))?;
-    Ok(folder)
 }
 
 fn print(plan: &Plan) {
@@ -149,6 +154,14 @@ fn print(plan: &Plan) {
     print!("{}", grid(&header, plan.kinds.iter().map(row).collect()));
     for note in &plan.notes {
         println!("note: {note}");
+    }
+    let embeddings: f64 = plan.kinds.iter().filter_map(|kind| kind.embedding_seconds).sum();
+    if embeddings > 0.0 {
+        let time = duration(embeddings);
+        println!(
+            "note: embeddings take {time} in all, if the runs of a line have the same weights; a random start \
+             needs them once per seed"
+        );
     }
     let time = plan.seconds.map_or("unknown time".to_owned(), duration);
     let disk = plan.kinds.iter().map(|kind| Some(kind.disk_bytes? * kind.num_runs as u64));

@@ -13,6 +13,8 @@ use sonotune_base::words::bytes;
 use tch::Device;
 
 use super::{
+    embed::num_embeddings,
+    encoder::Encoder,
     largest_batch::{LargestBatch, largest},
     model::{Model, decided_by_weights},
     prepared::{self, Prepared, Start},
@@ -20,7 +22,7 @@ use super::{
     trial::{self, prepare_usable},
 };
 use crate::config::{Loaded, RunConfig, known_keys};
-pub use crate::dry_run::report::{DryRunReport, Loading, Memory, Timing, TriedBatch};
+pub use crate::dry_run::report::{DryRunReport, Embedding, Loading, Memory, Timing, TriedBatch};
 pub use crate::dry_run::together::Together;
 use crate::dry_run::{
     advice::{Situation, advice},
@@ -175,6 +177,21 @@ impl<'a> Trying<'a> {
         if !self.expected_to_fit(report, (&meter, one), &batch, options)? {
             return Ok(None);
         }
+        let encoder = match &self.config().embedding_cache {
+            Some(_) => Some(Encoder::new(self.model)?),
+            None => None,
+        };
+        let batch = match &encoder {
+            Some(encoder) => {
+                let num_images =
+                    num_embeddings(train_set, val_set.map(AsRef::as_ref), &self.plan.augment);
+                let (batch, seconds) = self.embedded(encoder, batch)?;
+                let seconds_per_image = seconds / batch.targets.len().max(1) as f64;
+                report.embeddings = Some(Embedding { num_images, seconds_per_image });
+                batch
+            }
+            None => batch,
+        };
         match self.timed_steps(&batch, options.steps) {
             Ok(timing) => report.step = Some(timing),
             Err(error) if is_out_of_memory(&error) => {
@@ -187,7 +204,7 @@ impl<'a> Trying<'a> {
         (report.memory.peak_bytes, report.memory.reserved_bytes) = meter.peaks();
         report.memory.largest_batch_size = self.largest_batch_size(&report.memory, one, &batch);
         if let Some(val_set) = val_set {
-            match trial::evaluate(self.model, val_set, &self.plan) {
+            match trial::evaluate(self.model, val_set, &self.plan, encoder.as_ref()) {
                 Ok(evaluated) => report.evaluation = Some(evaluated),
                 Err(error) if is_out_of_memory(&error) => {
                     report.problems.push(
@@ -338,6 +355,16 @@ impl<'a> Trying<'a> {
         .with_context(at_step)?;
         self.step += 1;
         Ok(begin.elapsed().as_secs_f64())
+    }
+
+    /// The batch as it comes from the embedding cache, and the seconds that its embeddings took.
+    fn embedded(&self, encoder: &Encoder, batch: Batch) -> Result<(Batch, f64)> {
+        let begin = Instant::now();
+        let batch = encoder.embedded(self.model, batch)?;
+        // Waits for the device.
+        let _ =
+            batch.features.iter().flatten().next().map(|level| level.sum(None).double_value(&[]));
+        Ok((batch, begin.elapsed().as_secs_f64()))
     }
 
     fn timed_steps(&mut self, batch: &Batch, steps: u64) -> Result<Timing> {

@@ -31,6 +31,9 @@ pub struct DryRunReport {
     pub step: Option<Timing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub together: Option<Together>,
+    /// With an embedding cache: what filling it takes. Steps and evaluations then read from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embeddings: Option<Embedding>,
     pub evaluation: Option<EvaluatedBatch>,
     pub loading: Option<Loading>,
     pub memory: Memory,
@@ -42,7 +45,7 @@ pub struct DryRunReport {
     pub num_steps: u64,
     pub num_epochs: f64,
     pub num_evaluations: u64,
-    /// Duration of the steps and evaluations of the whole run; without start-up and writing.
+    /// Duration of the embeddings, steps and evaluations of the whole run; without start-up and writing.
     pub total_seconds: Option<f64>,
     /// Whether the loader's threads keep up with the steps.
     pub loader_keeps_up: Option<bool>,
@@ -61,6 +64,22 @@ pub struct TriedBatch {
     #[serde(flatten)]
     pub largest: LargestBatch,
     pub accumulated: u64,
+}
+
+/// The embeddings of a run whose cache is empty.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Embedding {
+    /// Mirror images count as images of their own.
+    pub num_images: usize,
+    pub seconds_per_image: f64,
+}
+
+impl Embedding {
+    /// Seconds that all of them take.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.num_images as f64 * self.seconds_per_image
+    }
 }
 
 /// Seconds of an optimiser step, including all accumulated batches.
@@ -111,6 +130,7 @@ impl DryRunReport {
             batch: None,
             step: None,
             together: None,
+            embeddings: None,
             evaluation: None,
             loading: None,
             memory: Memory::default(),
@@ -154,8 +174,10 @@ impl DryRunReport {
             self.loading.map_or(0.0, |loading| images / parts / loading.images_per_second);
         self.loader_keeps_up = self.loading.map(|_| loading <= step.seconds);
         let evaluation = self.evaluation.as_ref().map_or(0.0, |e| e.seconds * e.num_batches as f64);
+        let embeddings = self.embeddings.as_ref().map_or(0.0, Embedding::seconds);
         self.total_seconds = Some(
-            self.num_steps as f64 * step.seconds.max(loading)
+            embeddings
+                + self.num_steps as f64 * step.seconds.max(loading)
                 + self.num_evaluations as f64 * evaluation,
         );
     }
@@ -193,6 +215,15 @@ impl DryRunReport {
         }
         for line in self.together.iter().flat_map(Together::lines) {
             writeln!(f, "{line}")?;
+        }
+        if let Some(embeddings) = self.embeddings {
+            writeln!(
+                f,
+                "embeddings: {:.1} images/s, all {} in about {}, once; a step and an evaluation read them",
+                1.0 / embeddings.seconds_per_image.max(1e-9),
+                embeddings.num_images,
+                duration(embeddings.seconds())
+            )?;
         }
         if let Some(loading) = self.loading {
             write!(f, "loader: {:.1} images/s", loading.images_per_second)?;

@@ -173,7 +173,7 @@ fn require_best_metric(model: &Model, val_set: Option<&Arc<Dataset>>) -> Result<
             if config.evaluation.best_metric.is_some()
                 && (config.task.metric_names().is_none() || lacks_masks(config, val_set)) =>
         {
-            trial::evaluate(model, val_set, &model.load_plan()).map(drop)
+            trial::evaluate(model, val_set, &model.load_plan(), None).map(drop)
         }
         _ => Ok(()),
     }
