@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
-    time::Duration,
+    time::Instant,
 };
 
 use serde_json::Value;
@@ -86,7 +86,9 @@ fn answer(dir: &Path) -> Value {
 fn a_study_killed_at_any_moment_gives_the_answer_of_one_that_was_not() {
     let tested = Tested::new();
     let whole = tested.dir();
+    let begin = Instant::now();
     let output = study(&tested.write(&whole, ""), &[]);
+    let lasts = begin.elapsed();
     assert_success(&output);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_contains(&text, &["Two blocks", "One block", "p (Holm)", "study"]);
@@ -111,7 +113,8 @@ fn a_study_killed_at_any_moment_gives_the_answer_of_one_that_was_not() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        thread::sleep(Duration::from_secs_f64(0.2 + 3.0 * rng.uniform()));
+        // Anywhere from the checks before the first run to some runs further.
+        thread::sleep(lasts.mul_f64(0.4 * rng.uniform()));
         child.kill().unwrap();
         child.wait().unwrap();
     }

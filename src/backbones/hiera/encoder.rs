@@ -9,7 +9,6 @@ use super::{
     neck::Neck,
     trunk::{PATCH_STRIDE, Stem},
 };
-use sonotune_base::Error;
 use sonotune_dataset::InputSpec;
 use sonotune_engine::backbone::{
     Backbone, BackboneSpec, Level,
@@ -69,20 +68,6 @@ impl ImageEncoder {
             activation_checkpointing: config.activation_checkpointing,
             spec: spec(&sizes),
         })
-    }
-
-    fn check_size(&self, height: i64, width: i64) -> Result<()> {
-        let divisor = self.spec.input.divisor;
-        if height > 0 && width > 0 && height % divisor == 0 && width % divisor == 0 {
-            return Ok(());
-        }
-        let up = |side: i64| (side.max(1) + divisor - 1) / divisor * divisor;
-        Err(Error::config(format!(
-            "hiera: input of {height}x{width} pixels (height x width): both must be multiples of {divisor}, e.g. {}x{}",
-            up(height),
-            up(width)
-        ))
-        .into())
     }
 
     /// Outputs of all stages, fine to coarse, `[B, C, H, W]`.
@@ -146,13 +131,7 @@ fn spec(sizes: &Sizes) -> BackboneSpec {
 }
 
 fn place(name: &str) -> Place {
-    let index =
-        name.strip_prefix("trunk.blocks.").and_then(|rest| rest.split('.').next()?.parse().ok());
-    match index {
-        Some(index) => Place::Block(index),
-        None if name.starts_with("neck.") => Place::Rest,
-        None => Place::Stem,
-    }
+    Place::of(name, "trunk.blocks.", &["neck."])
 }
 
 impl Backbone for ImageEncoder {
@@ -162,7 +141,7 @@ impl Backbone for ImageEncoder {
 
     fn forward(&self, images: &Tensor, train: bool) -> Result<Vec<Tensor>> {
         let (_, _, height, width) = images.size4()?;
-        self.check_size(height, width)?;
+        self.spec.require_size("hiera", height, width)?;
         let stages = self.stages(images, train)?;
         if let Some(neck) = &self.neck {
             return Ok(neck.forward(&stages));

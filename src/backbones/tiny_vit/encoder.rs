@@ -8,7 +8,6 @@ use super::{
     conv::{PatchEmbed, PatchMerging},
     stage::{Blocks, Pass, Stage},
 };
-use sonotune_base::Error;
 use sonotune_dataset::InputSpec;
 use sonotune_engine::backbone::{
     Backbone, BackboneSpec, Level,
@@ -67,21 +66,6 @@ impl TinyVit {
             out_indices: sizes.out_indices,
         })
     }
-
-    fn check_size(&self, height: i64, width: i64) -> Result<()> {
-        let divisor = self.spec.input.divisor;
-        if height > 0 && width > 0 && height % divisor == 0 && width % divisor == 0 {
-            return Ok(());
-        }
-        let up = |side: i64| (side.max(1) + divisor - 1) / divisor * divisor;
-        Err(Error::config(format!(
-            "tiny_vit: input of {height}x{width} pixels (height x width): both must be multiples of \
-             {divisor}, e.g. {}x{}",
-            up(height),
-            up(width)
-        ))
-        .into())
-    }
 }
 
 fn merging(vs: &nn::Path, sizes: &Sizes, stage: usize) -> Option<PatchMerging> {
@@ -104,12 +88,7 @@ fn spec(sizes: &Sizes) -> BackboneSpec {
 }
 
 fn place(name: &str) -> Place {
-    let stage = name.strip_prefix("layers.").and_then(|rest| rest.split('.').next()?.parse().ok());
-    match stage {
-        Some(stage) => Place::Block(stage),
-        None if name.starts_with("neck.") => Place::Rest,
-        None => Place::Stem,
-    }
+    Place::of(name, "layers.", &["neck."])
 }
 
 impl Backbone for TinyVit {
@@ -119,7 +98,7 @@ impl Backbone for TinyVit {
 
     fn forward(&self, images: &Tensor, train: bool) -> Result<Vec<Tensor>> {
         let (_, _, height, width) = images.size4()?;
-        self.check_size(height, width)?;
+        self.spec.require_size("tiny_vit", height, width)?;
         let statistics =
             if train && !self.norm_eval { Statistics::OfBatch } else { Statistics::Stored };
         let pass = Pass { statistics, checkpointed: train && self.activation_checkpointing };

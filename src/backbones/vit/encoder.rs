@@ -16,7 +16,6 @@ use super::{
     positions::PosEmbed,
     rel_pos_bias::RelPosBias,
 };
-use sonotune_base::Error;
 use sonotune_engine::{
     backbone::{
         Backbone, BackboneSpec,
@@ -71,20 +70,6 @@ impl Vit {
         })
     }
 
-    fn check_size(&self, height: i64, width: i64) -> Result<()> {
-        let divisor = self.spec.input.divisor;
-        if height > 0 && width > 0 && height % divisor == 0 && width % divisor == 0 {
-            return Ok(());
-        }
-        let up = |side: i64| (side.max(1) + divisor - 1) / divisor * divisor;
-        Err(Error::config(format!(
-            "vit: input of {height}x{width} pixels (height x width): both must be multiples of patch_size = {divisor}, e.g. {}x{}",
-            up(height),
-            up(width)
-        ))
-        .into())
-    }
-
     fn block(&self, index: usize, x: &Tensor, grid: (i64, i64), train: bool) -> Result<Tensor> {
         let block = &self.blocks[index];
         if train && self.activation_checkpointing && (x.requires_grad() || block.learns()) {
@@ -118,12 +103,7 @@ fn of(index: usize, variables: &BTreeMap<String, Tensor>) -> Vec<Tensor> {
 }
 
 fn place(name: &str) -> Place {
-    let index = name.strip_prefix("blocks.").and_then(|rest| rest.split('.').next()?.parse().ok());
-    match index {
-        Some(index) => Place::Block(index),
-        None if name.starts_with("norm.") || name.starts_with("fc_norm.") => Place::Rest,
-        None => Place::Stem,
-    }
+    Place::of(name, "blocks.", &["norm.", "fc_norm."])
 }
 
 impl Backbone for Vit {
@@ -133,7 +113,7 @@ impl Backbone for Vit {
 
     fn forward(&self, images: &Tensor, train: bool) -> Result<Vec<Tensor>> {
         let (_, _, height, width) = images.size4()?;
-        self.check_size(height, width)?;
+        self.spec.require_size("vit", height, width)?;
         let patch_size = self.spec.input.divisor;
         let grid = (height / patch_size, width / patch_size);
         let mut x = self.stem.forward(images, grid)?;

@@ -78,7 +78,7 @@ fn headline(study: &Study, cell: &Cell) -> Option<String> {
     let wanted = study.metric_of(&cell.task);
     let metric = wanted.and_then(|name| record.report.get(name));
     let metric = metric.or_else(|| record.report.headline().into_iter().next())?;
-    Some(format!("{} {}, ", metric.name, sonotune_base::words::number(metric.value)))
+    Some(format!("{} {}, ", metric.name, sonotune_base::words::score(metric.value)))
 }
 
 /// Time that the user allows.

@@ -91,6 +91,21 @@ pub enum Place {
     Rest,
 }
 
+impl Place {
+    /// The place of a variable of that name, whose block has its index after `blocks` (`blocks.`), if what follows
+    /// the blocks begins with one of `rest`.
+    #[must_use]
+    pub fn of(name: &str, blocks: &str, rest: &[&str]) -> Self {
+        let index =
+            name.strip_prefix(blocks).and_then(|after| after.split('.').next()?.parse().ok());
+        match index {
+            Some(index) => Self::Block(index),
+            None if rest.iter().any(|rest| name.starts_with(rest)) => Self::Rest,
+            None => Self::Stem,
+        }
+    }
+}
+
 /// Gives `vs` the variables of a backbone, which it has built in a store of its own: a path does not list
 /// what is below it. Returns them by name.
 pub fn publish(own: &nn::VarStore, vs: &nn::Path) -> BTreeMap<String, Tensor> {

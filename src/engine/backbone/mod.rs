@@ -61,6 +61,27 @@ pub struct BackboneSpec {
     pub levels: Vec<Level>,
 }
 
+impl BackboneSpec {
+    /// Checks that the backbone of this `type` takes images of a size in pixels.
+    ///
+    /// # Errors
+    /// If a side is not a multiple of the divisor; names the next size that is.
+    pub fn require_size(&self, name: &str, height: i64, width: i64) -> Result<()> {
+        let divisor = self.input.divisor;
+        if height > 0 && width > 0 && height % divisor == 0 && width % divisor == 0 {
+            return Ok(());
+        }
+        let up = |side: i64| (side.max(1) + divisor - 1) / divisor * divisor;
+        Err(Error::config(format!(
+            "{name}: input of {height}x{width} pixels (height x width): both must be multiples of {divisor}, \
+             e.g. {}x{}",
+            up(height),
+            up(width)
+        ))
+        .into())
+    }
+}
+
 /// One feature map of a backbone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Level {

@@ -80,13 +80,7 @@ impl Backbone for ResNet {
 
     fn forward(&self, images: &Tensor, _train: bool) -> Result<Vec<Tensor>> {
         let (_, _, height, width) = images.size4()?;
-        let divisor = self.spec.input.divisor;
-        if height < 1 || width < 1 || height % divisor != 0 || width % divisor != 0 {
-            return Err(sonotune_base::Error::config(format!(
-                "resnet: input of {height}x{width} pixels (height x width): both must be multiples of {divisor}"
-            ))
-            .into());
-        }
+        self.spec.require_size("resnet", height, width)?;
         // Channels last: oneDNN and cuDNN convolve in this order without repacking at every layer.
         let images = images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
         let x = self.stem.forward(&images, Statistics::Stored).relu_();

@@ -17,7 +17,6 @@ use crate::{
     },
     nn::{conv_default, trunc_normal},
 };
-use sonotune_base::Error;
 use sonotune_dataset::InputSpec;
 
 /// SAM's image encoder.
@@ -78,20 +77,6 @@ impl ImageEncoder {
             out_indices: sizes.out_indices,
         })
     }
-
-    fn check_size(&self, height: i64, width: i64) -> Result<()> {
-        let divisor = self.spec.input.divisor;
-        if height > 0 && width > 0 && height % divisor == 0 && width % divisor == 0 {
-            return Ok(());
-        }
-        let up = |side: i64| (side.max(1) + divisor - 1) / divisor * divisor;
-        Err(Error::config(format!(
-            "sam_vit: input of {height}x{width} pixels (height x width): both must be multiples of patch_size = {divisor}, e.g. {}x{}",
-            up(height),
-            up(width)
-        ))
-        .into())
-    }
 }
 
 fn spec(sizes: &Sizes) -> BackboneSpec {
@@ -106,12 +91,7 @@ fn spec(sizes: &Sizes) -> BackboneSpec {
 }
 
 fn place(name: &str) -> Place {
-    let index = name.strip_prefix("blocks.").and_then(|rest| rest.split('.').next()?.parse().ok());
-    match index {
-        Some(index) => Place::Block(index),
-        None if name.starts_with("neck.") => Place::Rest,
-        None => Place::Stem,
-    }
+    Place::of(name, "blocks.", &["neck."])
 }
 
 impl Backbone for ImageEncoder {
@@ -121,7 +101,7 @@ impl Backbone for ImageEncoder {
 
     fn forward(&self, images: &Tensor, train: bool) -> Result<Vec<Tensor>> {
         let (_, _, height, width) = images.size4()?;
-        self.check_size(height, width)?;
+        self.spec.require_size("sam_vit", height, width)?;
         let x = self.patch_embed.forward(images);
         let (_, h, w, _) = x.size4()?;
         let mut x = x + resize_pos_embed(&self.pos_embed, (h, w));
