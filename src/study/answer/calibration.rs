@@ -59,7 +59,14 @@ pub(super) fn calibration(
         }
         match of_arm(arm)? {
             Ok(calibration) => all.push(calibration),
-            Err(why) => return Ok((Vec::new(), Some(format!("no calibration is given: {why}")))),
+            Err(why) => {
+                return Ok((
+                    Vec::new(),
+                    Some(format!(
+                        "no calibration is given; it needs scores that sum to 1, as the loss cross_entropy gives: {why}"
+                    )),
+                ));
+            }
         }
     }
     Ok((all, None))
