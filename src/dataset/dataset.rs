@@ -98,6 +98,11 @@ pub struct Record {
     pub image_id: ImageId,
     /// Absolute, or relative to the working directory.
     pub path: PathBuf,
+    /// Which frame of the file, counted from 0, if the file is a clip or may have several.
+    pub frame: Option<u32>,
+    /// Millimetres a pixel of the file as stored: `[row, column]`, which is the distance of neighbouring rows
+    /// (vertical) and of neighbouring columns (horizontal).
+    pub spacing: Option<[f64; 2]>,
     /// `(height, width)` according to the annotation; checked against the file when decoded.
     pub size: Option<(u32, u32)>,
     /// Category indices of the image as a whole, ascending, without duplicates.
@@ -116,6 +121,8 @@ impl Record {
         Self {
             image_id,
             path,
+            frame: None,
+            spacing: None,
             size: None,
             image_labels: Vec::new(),
             objects: Vec::new(),
