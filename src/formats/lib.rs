@@ -3,6 +3,7 @@
 //! Every claim of a header is checked against the length of the file before memory is allocated.
 
 pub mod csv_file;
+pub mod dicom;
 mod elements;
 pub mod hdf5;
 mod intensity;
