@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Result, anyhow};
 use rayon::prelude::*;
 use serde_json::value::RawValue;
-use sonotune_base::json::Integer;
+use sonotune_base::{json::Integer, words::counted};
 
 use crate::pixels::{has_image_ending, num_frames, several};
 
@@ -33,8 +33,9 @@ pub(super) fn frame(raw: Option<&RawValue>, count: u32) -> Result<Option<u32>> {
     match index {
         Some(index) if index < count => Ok((count > 1).then_some(index)),
         _ => Err(anyhow!(
-            "`frame` is {}, expected the number of one of its {count} frames, counted from 0",
-            raw.get()
+            "`frame` is {}, expected one of its {}, counted from 0",
+            raw.get(),
+            counted(count as usize, "frame")
         )),
     }
 }

@@ -113,7 +113,7 @@ fn clips_of_a_folder_become_an_image_a_frame() {
     assert!(matches!(&notes[..], [note] if note.contains("notes.txt")), "{notes:?}");
     let (some, notes) = ids(FrameChoice::Every(3.try_into().unwrap()));
     assert_eq!(some, "1.2.826.3#0 IM1 clip.avi#0 clip.avi#3 clip.avi#6 x.png");
-    assert!(notes[0].contains("5 frames of 2 clips"), "{notes:?}");
+    assert!(notes[1].contains("5 frames of 2 clips"), "{notes:?}");
     let one = Dataset::from_images(&at("clip.avi"), FrameChoice::All).unwrap();
     assert_eq!(one.records.len(), 7);
     assert_eq!(one.records[6].name(), PathBuf::from(format!("{}#6", at("clip.avi").display())));
