@@ -1,22 +1,29 @@
 //! `sonotune predict`.
 
-use std::path::PathBuf;
+use std::{num::NonZeroU32, path::PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 
 use sonotune_base::Error;
+use sonotune_dataset::FrameChoice;
 use sonotune_run as run;
 use sonotune_run::{MaskFiles, PredictOptions, PredictRecord, PromptSource, config};
 
 #[derive(Debug, Args)]
 pub(super) struct PredictArgs {
-    /// An image, or a folder to search for images.
+    /// An image, DICOM file or clip, or a folder to search for them.
     images: PathBuf,
     #[command(flatten)]
     model: super::ModelArgs,
     #[command(flatten)]
+    frames: FrameArgs,
+    #[command(flatten)]
     prompts: PromptArgs,
+    /// Carry the answers at prompted frames to the other frames of their clip: the box of each mask is the prompt
+    /// of the next frame, forwards and backwards, until the mask is empty.
+    #[arg(long)]
+    carry: bool,
     /// Kind of prompt for --annotations: `box` (default) or another evaluation protocol of the task.
     #[arg(long, value_name = "NAME")]
     protocol: Option<String>,
@@ -44,6 +51,28 @@ pub(super) struct PredictArgs {
     /// Print a record of what was written, as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Which frames of clips and multi-frame DICOM files; all, if none is given.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct FrameArgs {
+    /// Predict every Nth frame of each clip, from the first.
+    #[arg(long, value_name = "N")]
+    every_frame: Option<NonZeroU32>,
+    /// Predict N evenly spaced frames of each clip.
+    #[arg(long, value_name = "N")]
+    frames: Option<NonZeroU32>,
+}
+
+impl FrameArgs {
+    fn choice(&self) -> FrameChoice {
+        match (self.every_frame, self.frames) {
+            (Some(step), _) => FrameChoice::Every(step),
+            (None, Some(number)) => FrameChoice::Number(number),
+            (None, None) => FrameChoice::All,
+        }
+    }
 }
 
 /// The prompts for a promptable model.
@@ -94,7 +123,9 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     let prompts = args.prompts.source(args.protocol.as_deref())?;
     let options = PredictOptions {
         images: args.images.clone(),
+        frames: args.frames.choice(),
         prompts,
+        carry: args.carry,
         out: args.out.clone(),
         source,
         min_score: args.min_score,
@@ -126,6 +157,18 @@ fn print(record: &PredictRecord) {
     println!("{images} image(s){objects} predicted with {model}{average}");
     for (name, rule) in &record.conditions {
         println!("  {name}: {rule}");
+    }
+    if let Some(first) = record.clips.first() {
+        println!("clips ({}):", first.rule);
+        for clip in record.clips.iter().take(SHOWN) {
+            let labels =
+                if clip.labels.is_empty() { "none".to_owned() } else { clip.labels.join(", ") };
+            println!("  {}: {labels} ({} frames)", clip.file_name, clip.num_frames);
+        }
+        let more = record.clips.len().saturating_sub(SHOWN);
+        if more > 0 {
+            println!("  and {more} more");
+        }
     }
     let files = [Some(&record.csv), Some(&record.json), record.masks.as_ref()];
     for path in files.into_iter().chain([record.pictures.as_ref()]).flatten() {

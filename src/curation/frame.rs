@@ -42,6 +42,11 @@ pub struct Provenance {
     /// The patient, if the source says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patient: Option<String>,
+    /// The study and the series, for DICOM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub study: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<String>,
     /// Video, sweep or volume: neighbouring images of a clip are very similar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<String>,

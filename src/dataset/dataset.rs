@@ -12,10 +12,9 @@ use sonotune_base::words::did_you_mean;
 
 use super::{
     ImagePrompts, Statistics,
-    files::{find_images, relative_text},
     image_names::{Elsewhere, Places, sibling},
 };
-use crate::findings::Audit;
+use crate::{findings::Audit, pixels::ImageFile};
 use sonotune_base::Error;
 use sonotune_base::{Category, ImageId, Segmentation, names::quoted};
 
@@ -98,6 +97,11 @@ pub struct Record {
     pub image_id: ImageId,
     /// Absolute, or relative to the working directory.
     pub path: PathBuf,
+    /// Which frame of the file, counted from 0, if the file is a clip or may have several.
+    pub frame: Option<u32>,
+    /// Millimetres a pixel of the file as stored: `[row, column]`, which is the distance of neighbouring rows
+    /// (vertical) and of neighbouring columns (horizontal).
+    pub spacing: Option<[f64; 2]>,
     /// `(height, width)` according to the annotation; checked against the file when decoded.
     pub size: Option<(u32, u32)>,
     /// Category indices of the image as a whole, ascending, without duplicates.
@@ -116,12 +120,26 @@ impl Record {
         Self {
             image_id,
             path,
+            frame: None,
+            spacing: None,
             size: None,
             image_labels: Vec::new(),
             objects: Vec::new(),
             prompts: None,
             values: BTreeMap::new(),
         }
+    }
+
+    /// What its pixels are read from.
+    #[must_use]
+    pub fn image_file(&self) -> ImageFile {
+        ImageFile::new(&self.path, self.frame)
+    }
+
+    /// Its name in messages and results, with the number of its frame: see [`ImageFile::name`].
+    #[must_use]
+    pub fn name(&self) -> PathBuf {
+        self.image_file().name()
     }
 }
 
@@ -160,38 +178,6 @@ impl Object {
 }
 
 impl Dataset {
-    /// Images without annotation, for prediction: one file, or every image below a folder in the
-    /// order of their paths. The id is the path relative to that folder, as text.
-    ///
-    /// # Errors
-    /// If the path does not exist or has no images.
-    pub fn from_images(path: &Path) -> Result<Self> {
-        if !path.exists() {
-            return Err(Error::data(format!("{}: no such file or folder", path.display())).into());
-        }
-        let mut notes = Vec::new();
-        let (base, files) = if path.is_file() {
-            (path.parent().unwrap_or(Path::new("")), vec![path.to_path_buf()])
-        } else {
-            let found = find_images(path)?;
-            if let Some(others) = found.others_in_words() {
-                if found.images.is_empty() {
-                    let message = format!("{}: no images; {others}", path.display());
-                    return Err(Error::data(message).into());
-                }
-                notes.push(format!("left out: {others}"));
-            }
-            (path, found.images)
-        };
-        let records = files
-            .into_iter()
-            .map(|file| Record::new(ImageId::Text(relative_text(&file, base).into()), file))
-            .collect();
-        let dataset = Self { records, notes, source: path.to_path_buf(), ..Self::default() };
-        dataset.ensure_images()?;
-        Ok(dataset)
-    }
-
     /// Number of objects in all images.
     #[must_use]
     pub fn num_objects(&self) -> usize {
@@ -213,7 +199,7 @@ impl Dataset {
                 self.records.iter().filter(|r| !r.values.contains_key(name)).collect();
             let Some(first) = lacks.first() else { continue };
             let (message, hint) =
-                (no_value(&first.image_id, &first.path, name), value_hint(&first.values, name));
+                (no_value(&first.image_id, &first.name(), name), value_hint(&first.values, name));
             return Err(Error::data(format!(
                 "{}: {message} ({} of {} images lack it){hint}",
                 self.source.display(),

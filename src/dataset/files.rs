@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -10,16 +11,14 @@ use std::{
 use anyhow::{Context, Result};
 use walkdir::{DirEntry, WalkDir};
 
+use crate::pixels::{Kind, has_ending, has_image_ending};
 use sonotune_base::{
     Error,
     image_io::{format_name, other_kind},
 };
 
-/// File extensions of the formats that can be decoded, lower case. Browsers and Windows write JPEG under
-/// several.
-pub const IMAGE_EXTENSIONS: [&str; 13] = [
-    "png", "jpg", "jpeg", "jpe", "jif", "jfif", "pjp", "pjpeg", "bmp", "dib", "tif", "tiff", "webp",
-];
+/// Usual endings of DICOM files, lower case; many have none, or the last number of a UID.
+const DICOM_EXTENSIONS: [&str; 3] = ["dcm", "dicom", "ima"];
 
 /// Files and folders, in lower case, that systems and network disks leave among those of a user.
 const CLUTTER: [&str; 11] = [
@@ -67,11 +66,16 @@ impl Found {
     }
 }
 
-/// Whether the name has the extension of an image, in upper or lower case.
+/// Whether the name has the extension of an image or of DICOM, in upper or lower case.
 pub fn is_image(path: &Path) -> bool {
-    path.extension()
-        .and_then(|e| e.to_str())
-        .is_some_and(|e| IMAGE_EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()))
+    has_image_ending(path) || has_ending(path, &DICOM_EXTENSIONS)
+}
+
+/// Whether it is DICOM under a name that does not say so: without an ending, or with a number as devices write
+/// it.
+fn is_nameless_dicom(path: &Path) -> bool {
+    let is_number = |ending: &OsStr| ending.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    path.extension().is_none_or(is_number) && Kind::of(path) == Kind::Dicom
 }
 
 /// Whether a file or folder is hidden, or was left by the system rather than the user: `__MACOSX`,
@@ -97,7 +101,7 @@ pub fn find_images(folder: &Path) -> Result<Found> {
         if entry.file_type().is_dir() {
             continue;
         }
-        if is_image(entry.path()) {
+        if is_image(entry.path()) || is_nameless_dicom(entry.path()) {
             found.images.push(entry.into_path());
         } else {
             found.others.push(entry.into_path());
@@ -210,17 +214,19 @@ mod tests {
 
     #[test]
     fn the_files_of_a_folder_without_images_are_told_by_content() {
-        let mut dicom = vec![0; 128];
-        dicom.extend(b"DICM");
         let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
         png.resize(40, 1);
         let cases = [
             (
-                vec!["b.dcm", "a.dcm"],
-                &dicom,
-                "2 files with other endings, such as a.dcm: a DICOM file",
+                vec!["b.pdf", "a.pdf"],
+                &b"%PDF-1.7".to_vec(),
+                "2 files with other endings, such as a.pdf: a PDF",
             ),
-            (vec!["scan"], &dicom, "one file with another ending, scan: a DICOM file; export"),
+            (
+                vec!["scan"],
+                &b"PK\x03\x04".to_vec(),
+                "one file with another ending, scan: a ZIP archive; unpack",
+            ),
             (vec!["a.img"], &png, "a.img: a PNG; end its name in .png"),
             (vec!["notes.txt"], &b"hello".to_vec(), "one file with another ending, notes.txt"),
         ];
@@ -229,7 +235,9 @@ mod tests {
             for name in names {
                 std::fs::write(dir.path().join(name), bytes).unwrap();
             }
-            let error = crate::Dataset::from_images(dir.path()).unwrap_err().to_string();
+            let error = crate::Dataset::from_images(dir.path(), crate::FrameChoice::All)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains("no images; there ") && error.contains(expected), "{error}");
         }
     }

@@ -16,11 +16,13 @@ pub mod image_names;
 mod input;
 pub mod list_file;
 mod mirror;
+pub mod pixels;
 pub mod prompt_file;
 pub mod prompts;
 pub mod shares;
 mod text;
 pub mod transforms;
+mod unannotated;
 
 use sha2::{Digest, Sha256};
 
@@ -31,6 +33,7 @@ pub use self::{
     prompt_file::{PromptFile, PromptedImage, PromptedObject},
     prompts::{ImagePrompts, ObjectPrompt, PointPrompt},
     transforms::TargetNeeds,
+    unannotated::FrameChoice,
 };
 
 /// SHA-256 of an annotation file's bytes, hexadecimal.

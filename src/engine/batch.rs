@@ -25,7 +25,7 @@ use sonotune_dataset::{
 pub struct Target {
     /// As the annotation file spells it.
     pub image_id: ImageId,
-    /// Path of the file, for messages and pictures.
+    /// Path of the file, and the number of its frame if it is one (`clip.mp4#17`), for messages and pictures.
     pub path: std::path::PathBuf,
     /// Size of the file on disk (after EXIF orientation, if applied); predictions use this frame.
     pub original_size: Size,

@@ -2,7 +2,9 @@
 //!
 //! Every claim of a header is checked against the length of the file before memory is allocated.
 
+pub mod avi_writer;
 pub mod csv_file;
+pub mod dicom;
 mod elements;
 pub mod hdf5;
 mod intensity;

@@ -21,7 +21,7 @@ use super::{
     model::Model,
 };
 use crate::{
-    embedding_key::{ContentHash, RunKey, RunKeyParts, content_hash},
+    embedding_key::{ContentHash, RunKey, RunKeyParts, content_hash, of_frame},
     logging::RunLogger,
 };
 use sonotune_base::{Error, stop::StopFlag};
@@ -130,12 +130,14 @@ impl Filling<'_> {
             precision: self.model.precision,
             dtype: self.cache.dtype,
         })?;
-        let images = self.hash(train, val)?;
-        let files = |(image, content): (PathBuf, ContentHash)| {
+        let contents = self.hash(train, val)?;
+        let files = |record: &Record| {
+            let content = of_frame(contents.get(&record.path)?, record.frame);
             let file = |flipped| key.file(&self.cache.dir, &content, flipped);
-            (image, [false, true].map(file))
+            Some((record.name(), [false, true].map(file)))
         };
-        let embeddings = Embeddings::new(images.into_iter().map(files).collect());
+        let records = [Some(train), val].into_iter().flatten().flat_map(|data| &data.records);
+        let embeddings = Embeddings::new(records.filter_map(files).collect());
         let wanted = wanted(train, val, &self.model.config.augment, &embeddings);
         let Looked { missing, stored, stored_bytes } = self.look(wanted)?;
         if !missing.is_empty() {
@@ -160,7 +162,7 @@ impl Filling<'_> {
         Ok(embeddings)
     }
 
-    /// The hash of every image: each process reads a part of the files.
+    /// The hash of every file: each process reads a part of the files.
     fn hash(
         &self,
         train: &Dataset,
@@ -378,7 +380,7 @@ fn wanted<'a>(
     for (dataset, flips) in [(Some(train), in_training), (val, validation)] {
         for record in dataset.map_or(&[][..], |dataset| &dataset.records) {
             for &flipped in flips {
-                let Some(file) = embeddings.file(&record.path, flipped) else { continue };
+                let Some(file) = embeddings.file(&record.name(), flipped) else { continue };
                 if seen.insert(file) {
                     all.push(Wanted { record, flipped, file: file.to_owned() });
                 }

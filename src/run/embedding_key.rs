@@ -21,7 +21,7 @@ use sonotune_engine::{
 };
 use sonotune_weights as weights;
 
-/// SHA-256 of an image file.
+/// SHA-256 of an image file, or of one of its frames.
 pub(crate) type ContentHash = [u8; 32];
 
 /// Hash of everything that the embeddings of a run have in common.
@@ -112,6 +112,15 @@ pub(crate) fn content_hash(image: &Path) -> Result<ContentHash> {
     hash().map_err(|e| Error::data(format!("image {}: cannot read: {e}", image.display())).into())
 }
 
+/// The hash of one frame of a file; without a number, that of the file.
+pub(crate) fn of_frame(file: &ContentHash, frame: Option<u32>) -> ContentHash {
+    let Some(frame) = frame else { return *file };
+    let mut hasher = Sha256::new();
+    hasher.update(file);
+    hasher.update(frame.to_le_bytes());
+    hasher.finalize().into()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -158,5 +167,8 @@ mod tests {
             file(&RunKeyParts { dtype: EmbeddingDtype::Bf16, ..parts() }, 1, false),
         ]);
         assert_eq!(all.len(), 8);
+        let frames = [None, Some(0), Some(1)].map(|frame| of_frame(&[1; 32], frame));
+        assert_eq!(frames[0], [1; 32]);
+        assert_eq!(HashSet::from(frames).len(), 3);
     }
 }

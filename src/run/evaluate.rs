@@ -149,7 +149,7 @@ pub(super) fn decided(loaded: &Loaded, source: &ModelSource) -> Result<Option<De
 fn require_same_images(dataset: &Dataset, other: &RunConfig, split: Split) -> Result<()> {
     let theirs = scored_images::open(other, split)?;
     let paths = |dataset: &Dataset| -> Vec<PathBuf> {
-        dataset.records.iter().map(|record| record.path.clone()).collect()
+        dataset.records.iter().map(|record| record.name()).collect()
     };
     if paths(dataset) == paths(&theirs) {
         return Ok(());

@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
-use sonotune_base::image_io::read_size;
 use sonotune_dataset::{
     Dataset, Record, TargetNeeds,
+    pixels::Reader,
     transforms::{PadTo, PreprocessConfig, SizeRule, scaled_size},
 };
 
@@ -66,7 +66,7 @@ pub(super) fn largest(
 fn costs(records: &[Record], preprocess: &PreprocessConfig, objects: bool) -> Vec<Cost> {
     let unknown = records.iter().filter(|record| record.size.is_none()).count();
     let stride = unknown.div_ceil(MOST_FILES_READ).max(1);
-    let options = preprocess.decode_options();
+    let (reader, options) = (Reader::default(), preprocess.decode_options());
     let rule = match preprocess.size_rule {
         SizeRule::Stretch => SizeRule::Stretch,
         SizeRule::Truncate | SizeRule::Round => SizeRule::Round,
@@ -74,7 +74,7 @@ fn costs(records: &[Record], preprocess: &PreprocessConfig, objects: bool) -> Ve
     let cost = |(i, record): (usize, &Record)| {
         let size = match record.size {
             Some(size) => Some(size),
-            None if i % stride == 0 => read_size(&record.path, options).ok(),
+            None if i % stride == 0 => reader.read_size(&record.path, record.frame, options).ok(),
             None => None,
         };
         Cost {

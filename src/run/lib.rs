@@ -51,7 +51,7 @@ pub use export::{Export, ExportOptions, ExportRecord, export};
 pub use largest_batch::LargestBatch;
 pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};
 pub use predict::{
-    MaskFiles, PredictOptions, PredictRecord, PromptSource, predict, predict_ensemble,
+    ClipScore, MaskFiles, PredictOptions, PredictRecord, PromptSource, predict, predict_ensemble,
 };
 pub use resume_or_start::{Begun, begun, summary};
 pub use scoring::ScoredImage;

@@ -63,6 +63,7 @@ impl<'a> Model<'a> {
             seed: config.seed,
             pixels: self.device().into(),
             preparation: self.task.preparation(),
+            reader: Default::default(),
             share: Share::default(),
             embeddings: None,
         }

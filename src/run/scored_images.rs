@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use crate::config::RunConfig;
-use sonotune_base::{Error, image_io::read_size};
-use sonotune_dataset::{Dataset, Record, Split};
+use sonotune_base::Error;
+use sonotune_dataset::{Dataset, Record, Split, pixels::Reader};
 
 /// Opens a split for scoring: without the images that `[evaluation]` leaves out, and with a note that
 /// counts them.
@@ -28,8 +28,9 @@ pub(super) fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
     let empty = all - dataset.records.len();
     if evaluation.min_size > 0 {
         let mut kept = Vec::with_capacity(dataset.records.len());
+        let reader = Reader::default();
         for record in std::mem::take(&mut dataset.records) {
-            if shorter_side(&record, config)? >= evaluation.min_size {
+            if shorter_side(&record, &reader, config)? >= evaluation.min_size {
                 kept.push(record);
             }
         }
@@ -58,10 +59,10 @@ pub(super) fn open(config: &RunConfig, split: Split) -> Result<Arc<Dataset>> {
     Ok(Arc::new(dataset))
 }
 
-fn shorter_side(record: &Record, config: &RunConfig) -> Result<u32> {
+fn shorter_side(record: &Record, reader: &Reader, config: &RunConfig) -> Result<u32> {
     let size = match record.size {
         Some(size) => size,
-        None => read_size(&record.path, config.preprocess.decode_options())?,
+        None => reader.read_size(&record.path, record.frame, config.preprocess.decode_options())?,
     };
     Ok(size.0.min(size.1))
 }

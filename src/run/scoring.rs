@@ -312,7 +312,7 @@ impl Scorer<'_> {
             let of_image = || self.evaluator.image_scores(prediction, target);
             let scores = determinism::guarded(panicked, of_image)
                 .with_context(|| format!("scoring {}", target.path.display()))?;
-            let (image_id, path) = (record.image_id.clone(), record.path.clone());
+            let (image_id, path) = (record.image_id.clone(), record.name());
             self.images.push(ScoredImage { image_id, path, scores });
         }
         Ok(())

@@ -99,7 +99,7 @@ impl SkippedList {
     /// Skipped images of the training split, for a loader to count.
     pub(super) fn known_to(&self, train: &Dataset) -> Vec<BadImage> {
         let find = |image: &SkippedImage| {
-            let same = |record: &Record| image.is(&record.path, &record.image_id);
+            let same = |record: &Record| image.is(&record.name(), &record.image_id);
             let record = train.records.iter().position(same)?;
             Some(BadImage {
                 record,

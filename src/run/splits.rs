@@ -5,10 +5,8 @@ use std::{fmt::Write as _, sync::Arc};
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
-use sonotune_base::{
-    Error, ErrorKind, error::kind, image_io::check_header, pattern, words::counted,
-};
-use sonotune_dataset::{Dataset, Record, Split, TargetNeeds};
+use sonotune_base::{Error, ErrorKind, error::kind, pattern, words::counted};
+use sonotune_dataset::{Dataset, Record, Split, TargetNeeds, pixels::Reader};
 use sonotune_engine::loader::{BadImages, check_size};
 
 use crate::{config::RunConfig, prepared::Start, scored_images};
@@ -233,10 +231,10 @@ fn check_files(config: &RunConfig, dataset: &Dataset) -> Result<()> {
     if config.embedding_cache.is_some() {
         return Ok(());
     }
-    let options = config.preprocess.decode_options();
+    let (reader, options) = (Reader::default(), config.preprocess.decode_options());
     let look = |record: &Record| {
-        let (size, transposed) = check_header(&record.path, options)?;
-        check_size(size, transposed, record.size, &record.path)
+        let (size, transposed) = reader.check_header(&record.path, record.frame, options)?;
+        check_size(size, transposed, record.size, &record.name())
     };
     let found: Vec<_> = dataset.records.par_iter().filter_map(|r| look(r).err()).collect();
     let bad = found.len();

@@ -9,6 +9,7 @@ use sonotune_base::ImageId;
 /// One image that was skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedImage {
+    /// Its path, and the number of its frame if it is one: `clip.mp4#17`.
     pub image: PathBuf,
     /// As the annotation file spells it.
     pub image_id: String,
@@ -20,7 +21,7 @@ pub struct SkippedImage {
 }
 
 impl SkippedImage {
-    /// Whether it is the image of that file and id.
+    /// Whether it is the image of that name and id.
     #[must_use]
     pub fn is(&self, path: &Path, id: &ImageId) -> bool {
         self.image == path && self.image_id == id.to_string()

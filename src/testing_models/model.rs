@@ -65,6 +65,7 @@ pub fn plan(preprocess: Value, spec: InputSpec, needs: TargetNeeds) -> LoadPlan 
         embeddings: None,
         pixels: Default::default(),
         preparation: None,
+        reader: Default::default(),
         share: Default::default(),
         seed: 3,
     }

@@ -7,6 +7,7 @@ mod bad_images;
 mod before_a_run;
 mod browser;
 mod checkpoints;
+mod clips;
 mod compare;
 mod config;
 mod convert_interrupted;

@@ -51,7 +51,8 @@ impl TaskConfig for ClassificationConfig {
         let names: Vec<String> = dataset.category_names().map(str::to_owned).collect();
         let check = |record: &Record| {
             let labels: Vec<i64> = record.image_labels.iter().map(|&l| i64::from(l)).collect();
-            let image = (&record.image_id, &*record.path);
+            let name = record.name();
+            let image = (&record.image_id, &*name);
             labels_of(&labels, image, &names, self.multi_label).map(drop)
         };
         dataset.records.iter().try_for_each(check)

@@ -25,7 +25,7 @@ pub(super) fn check_bits(audits: &[(Split, Audit)], looked: &Looked, findings: &
     let Some(bits) = peaks.bits() else { return };
     for ((_, audit), findings) in audits.iter().zip(findings) {
         for image in &audit.images {
-            let Some(Look::Decoded(seen)) = looked.look(&image.path) else { continue };
+            let Some(Look::Decoded(seen)) = looked.look(image) else { continue };
             if let Some(peak) = seen.stored.peak {
                 let got = format!("its values reach {peak}; {}", peaks.words(bits));
                 let expected = Some("values up to nearly 65535".into());

@@ -34,7 +34,7 @@ impl Member<'_> {
     }
 
     fn shown(&self) -> String {
-        self.image.path.display().to_string()
+        self.image.image_file().to_string()
     }
 
     /// Names of the classes of the image and of its objects; `None` if they could not be read.
@@ -78,7 +78,7 @@ pub(super) fn check(
         .enumerate()
         .flat_map(|(split, (_, audit))| {
             audit.images.iter().filter_map(move |image| {
-                let file = looked.index(&image.path)?;
+                let file = looked.index(image)?;
                 let seen = match &looked.looks[file] {
                     Look::Present => None,
                     // Blank images are all alike, and are reported as such.

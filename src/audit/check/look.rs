@@ -1,13 +1,12 @@
 //! One look at an image file: everything that is needed comes from a single decode.
 
-use std::path::Path;
-
 use crate::print::Print;
 
 use sonotune_base::image_io::{
     self, DecodeOptions, ExifTurn, Header, Image, Stored, decode_bytes, format_name, other_kind,
     read_header,
 };
+use sonotune_dataset::pixels::{ImageFile, Kind, Reader};
 
 /// What a file turned out to be.
 #[derive(Debug)]
@@ -53,9 +52,10 @@ pub struct PixelSums {
     pub levels: u16,
 }
 
-/// Looks at the file at `path`; without `options`, only checks that it exists.
+/// Looks at an image; without `options`, only checks that the file exists.
 #[must_use]
-pub fn look_at(path: &Path, options: Option<DecodeOptions>) -> Look {
+pub fn look_at(file: &ImageFile, reader: &Reader, options: Option<DecodeOptions>) -> Look {
+    let path = file.path.as_path();
     let Ok(metadata) = std::fs::metadata(path) else { return Look::Missing };
     if !metadata.is_file() {
         return Look::Missing;
@@ -64,6 +64,15 @@ pub fn look_at(path: &Path, options: Option<DecodeOptions>) -> Look {
         return Look::Empty;
     }
     let Some(options) = options else { return Look::Present };
+    let kind = Kind::of(path);
+    if kind != Kind::Image {
+        return match reader.decode(path, file.frame, options) {
+            Ok(image) => {
+                Look::Decoded(Box::new(Seen::of(header_of_frame(kind, &image), image, options)))
+            }
+            Err(error) => Look::Unreadable(format!("{error:#}")),
+        };
+    }
     let bytes = match image_io::read_file(path) {
         Ok(bytes) => bytes,
         Err(error) => return Look::Unreadable(format!("{error:#}")),
@@ -79,6 +88,19 @@ pub fn look_at(path: &Path, options: Option<DecodeOptions>) -> Look {
     match seen {
         Ok(seen) => Look::Decoded(Box::new(seen)),
         Err(error) => Look::Unreadable(format!("{error:#}")),
+    }
+}
+
+/// The header of a frame, as far as it was decoded.
+fn header_of_frame(kind: Kind, image: &Image) -> Header {
+    Header {
+        format: if kind == Kind::Dicom { "DICOM" } else { "clip" },
+        height: image.height,
+        width: image.width,
+        channels: image.channels as u8,
+        bits_per_channel: 8,
+        orientation: ExifTurn::Upright,
+        pages: 1,
     }
 }
 
@@ -199,6 +221,8 @@ fn beginning(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -235,23 +259,26 @@ mod tests {
     fn files_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let options = Some(DecodeOptions { exif: false, max_pixels: 100 });
-        let look = |name: &str, bytes: &[u8]| {
+        let look = |path: &Path, options| {
+            look_at(&ImageFile::new(path, None), &Reader::default(), options)
+        };
+        let written = |name: &str, bytes: &[u8]| {
             let path = dir.path().join(name);
             std::fs::write(&path, bytes).unwrap();
-            look_at(&path, options)
+            look(&path, options)
         };
-        assert!(matches!(look_at(&dir.path().join("none.png"), options), Look::Missing));
-        assert!(matches!(look_at(dir.path(), options), Look::Missing));
-        assert!(matches!(look("empty.png", b""), Look::Empty));
-        let Look::NotAnImage(what) = look("text.png", b"hello\n") else { panic!("no image") };
+        assert!(matches!(look(&dir.path().join("none.png"), options), Look::Missing));
+        assert!(matches!(look(dir.path(), options), Look::Missing));
+        assert!(matches!(written("empty.png", b""), Look::Empty));
+        let Look::NotAnImage(what) = written("text.png", b"hello\n") else { panic!("no image") };
         assert_eq!(what, "a file that begins with \"hello\\n\"");
-        let Look::NotAnImage(what) = look("page.png", b"<html>\n") else { panic!("no image") };
+        let Look::NotAnImage(what) = written("page.png", b"<html>\n") else { panic!("no image") };
         assert!(what.starts_with("a web page (HTML)"), "{what}");
-        assert!(matches!(look("cut.png", b"\x89PNG\r\n\x1a\nxx"), Look::Unreadable(_)));
+        assert!(matches!(written("cut.png", b"\x89PNG\r\n\x1a\nxx"), Look::Unreadable(_)));
         let path = dir.path().join("large.png");
         image::GrayImage::new(20, 20).save(&path).unwrap();
-        assert!(matches!(look_at(&path, None), Look::Present));
-        let Look::Unreadable(why) = look_at(&path, options) else { panic!("too large") };
+        assert!(matches!(look(&path, None), Look::Present));
+        let Look::Unreadable(why) = look(&path, options) else { panic!("too large") };
         assert!(why.contains("20x20"), "{why}");
     }
 }

@@ -13,10 +13,7 @@ mod objects;
 mod text;
 mod unlisted;
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::collections::HashMap;
 
 use crate::print::MAX_DISTANCE;
 use anyhow::Result;
@@ -32,7 +29,10 @@ use sonotune_base::image_io::DecodeOptions;
 pub use sonotune_dataset::findings::{
     Audit, AuditedImage, AuditedObject, Code, Example, Finding, Findings, Place, Severity,
 };
-use sonotune_dataset::{DatasetConfig, Split, Statistics};
+use sonotune_dataset::{
+    DatasetConfig, Split, Statistics,
+    pixels::{ImageFile, Reader},
+};
 
 /// What to look for, and how.
 #[derive(Debug, Clone, Copy)]
@@ -90,17 +90,17 @@ impl DatasetCheck {
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
     pub(crate) looks: Vec<Look>,
-    index: HashMap<PathBuf, usize>,
+    index: HashMap<ImageFile, usize>,
 }
 
 impl Looked {
-    fn index(&self, path: &Path) -> Option<usize> {
-        self.index.get(path).copied()
+    fn index(&self, image: &AuditedImage) -> Option<usize> {
+        self.index.get(&image.image_file()).copied()
     }
 
-    /// What the file at `path` turned out to be.
-    pub(crate) fn look(&self, path: &Path) -> Option<&Look> {
-        self.index(path).map(|i| &self.looks[i])
+    /// What the file of an image turned out to be.
+    pub(crate) fn look(&self, image: &AuditedImage) -> Option<&Look> {
+        self.index(image).map(|i| &self.looks[i])
     }
 }
 
@@ -159,8 +159,9 @@ fn look_over(
     progress: &(dyn Fn() + Sync),
 ) -> (Looked, Found) {
     let (files, index) = files(audits);
-    let one = |(path, users): &(&Path, Vec<(usize, usize)>)| {
-        let look = look_at(path, decode);
+    let reader = Reader::default();
+    let one = |(file, users): &(ImageFile, Vec<(usize, usize)>)| {
+        let look = look_at(file, &reader, decode);
         let found: Found = users
             .iter()
             .map(|&(split, image)| (split, of_image(&audits[split].1, image, &look)))
@@ -168,20 +169,28 @@ fn look_over(
         progress();
         (look, found)
     };
-    let (looks, found): (Vec<Look>, Vec<Found>) = files.par_iter().map(one).unzip();
+    // One thread for all frames of a clip, which are decoded in their order.
+    let (looks, found): (Vec<Look>, Vec<Found>) =
+        files.par_chunk_by(same_file).flat_map_iter(|frames| frames.iter().map(one)).unzip();
     (Looked { looks, index }, found.into_iter().flatten().collect())
 }
 
-/// Each file with the images (split, position) that refer to it.
-type Files<'a> = Vec<(&'a Path, Vec<(usize, usize)>)>;
+/// Whether two images are of one file.
+fn same_file<T>((a, _): &(ImageFile, T), (b, _): &(ImageFile, T)) -> bool {
+    a.path == b.path
+}
 
-fn files(audits: &[(Split, Audit)]) -> (Files<'_>, HashMap<PathBuf, usize>) {
-    let mut files: Files<'_> = Vec::new();
+/// Each file or frame with the images (split, position) that refer to it.
+type Files = Vec<(ImageFile, Vec<(usize, usize)>)>;
+
+fn files(audits: &[(Split, Audit)]) -> (Files, HashMap<ImageFile, usize>) {
+    let mut files: Files = Vec::new();
     let mut index = HashMap::new();
     for (split, (_, audit)) in audits.iter().enumerate() {
         for (i, image) in audit.images.iter().enumerate() {
-            let at = *index.entry(image.path.clone()).or_insert_with(|| {
-                files.push((&*image.path, Vec::new()));
+            let file = image.image_file();
+            let at = *index.entry(file.clone()).or_insert_with(|| {
+                files.push((file, Vec::new()));
                 files.len() - 1
             });
             files[at].1.push((split, i));
@@ -197,11 +206,13 @@ pub(crate) fn look_at_all(
     progress: &(dyn Fn() + Sync),
 ) -> Looked {
     let (files, index) = files(audits);
-    let looks = files.par_iter().map(|(path, _)| {
-        let look = look_at(path, Some(decode));
+    let reader = Reader::default();
+    let look = |(file, _): &(ImageFile, Vec<(usize, usize)>)| {
+        let look = look_at(file, &reader, Some(decode));
         progress();
         look
-    });
+    };
+    let looks = files.par_chunk_by(same_file).flat_map_iter(|frames| frames.iter().map(look));
     Looked { looks: looks.collect(), index }
 }
 

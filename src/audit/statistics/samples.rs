@@ -9,11 +9,8 @@ use sonotune_draw::{
 };
 
 use super::SplitSurvey;
-use sonotune_base::{
-    Segmentation,
-    image_io::{DecodeOptions, decode_file},
-};
-use sonotune_dataset::findings::AuditedImage;
+use sonotune_base::{Segmentation, image_io::DecodeOptions};
+use sonotune_dataset::{findings::AuditedImage, pixels};
 
 /// First coordinate of a random draw: which images are shown.
 const SAMPLES: u64 = 0x5A11;
@@ -49,7 +46,7 @@ pub fn samples(
 
 /// An image with its objects and the name of its file, `None` when it cannot be decoded.
 fn picture(image: &AuditedImage, split: &SplitSurvey, decode: DecodeOptions) -> Option<RgbImage> {
-    let decoded = decode_file(&image.path, decode).ok()?;
+    let decoded = pixels::decode(&image.path, image.frame, decode).ok()?;
     let (height, width) = (decoded.height, decoded.width);
     let rgb = if decoded.channels == 1 {
         image::DynamicImage::from(GrayImage::from_raw(width, height, decoded.pixels)?).to_rgb8()
@@ -71,7 +68,8 @@ fn picture(image: &AuditedImage, split: &SplitSurvey, decode: DecodeOptions) -> 
             }
         }
     }
-    let name = image.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = image.image_file().name();
+    let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut labels: Vec<u32> = image.image_labels.clone();
     labels.extend(image.objects.iter().map(|o| o.object.category));
     labels.sort_unstable();

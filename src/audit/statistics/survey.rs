@@ -125,7 +125,7 @@ pub fn survey(
         let seen: Vec<Option<&Seen>> = audit
             .images
             .iter()
-            .map(|image| match looked.look(&image.path) {
+            .map(|image| match looked.look(image) {
                 Some(Look::Decoded(seen)) => Some(&**seen),
                 _ => None,
             })

@@ -4,9 +4,12 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
 use sonotune_base::Error;
-use sonotune_dataset::image_names::{Located, resolve};
+use sonotune_dataset::{
+    image_names::{Located, resolve},
+    pixels::{ImageFile, Kind},
+};
 
-use super::{CocoFile, output::folder_of};
+use super::{CocoFile, ImageRecord, output::folder_of};
 
 /// Folder that the `file_name`s of the COCO file at `path` are relative to: `images` beside the
 /// folder `annotations` that contains the file, else `images` beside the file.
@@ -60,6 +63,17 @@ pub fn locate(path: &Path, file: &CocoFile) -> Result<(PathBuf, Located)> {
     let names = file.images.iter().map(|image| image.file_name.as_str());
     let located = Located::of(names, &folder, path);
     Ok((folder, located))
+}
+
+/// What the pixels of each image of `file` are read from; `files` are the files of its images. The key `frame`
+/// counts if the file may have several frames; for an ordinary image it says where that comes from.
+#[must_use]
+pub fn image_files(file: &CocoFile, files: Vec<PathBuf>) -> Vec<ImageFile> {
+    let image = |(path, image): (PathBuf, &ImageRecord)| {
+        let frame = image.provenance.frame.filter(|_| Kind::of_named(&path) != Kind::Image);
+        ImageFile { path, frame }
+    };
+    files.into_iter().zip(&file.images).map(image).collect()
 }
 
 /// Name of the dataset whose images are in the folder `images`, if its file does not say: the name

@@ -113,6 +113,8 @@ impl Serialize for NumberedImage<'_> {
         let source = Some(&from.source_file).filter(|file| !file.is_empty());
         optional(&mut map, "source_file", source)?;
         optional(&mut map, "patient", from.patient.as_ref())?;
+        optional(&mut map, "study", from.study.as_ref())?;
+        optional(&mut map, "series", from.series.as_ref())?;
         optional(&mut map, "clip", from.clip.as_ref())?;
         optional(&mut map, "frame", from.frame.as_ref())?;
         optional(&mut map, "official_split", from.official_split.as_ref())?;

@@ -23,10 +23,8 @@ use std::{
 use anyhow::Result;
 use rayon::prelude::*;
 use serde::Serialize;
-use sonotune_base::{
-    Error,
-    image_io::{DecodeOptions, decode_file},
-};
+use sonotune_base::{Error, image_io::DecodeOptions};
+use sonotune_dataset::pixels::{ImageFile, Reader};
 
 pub use sonotune_audit::print::{Print, Turn};
 pub use sonotune_audit::{near::components, print::MAX_DISTANCE};
@@ -77,6 +75,7 @@ pub struct Group {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Member {
+    /// With the number of its frame, if it is one: `clip.mp4#17`.
     pub path: PathBuf,
     pub dataset: Option<String>,
     /// Name of the COCO file that lists it, without its extension.
@@ -103,15 +102,18 @@ pub fn find(
         return Err(Error::config(message).into());
     }
     let decode = DecodeOptions { exif: false, max_pixels: options.max_pixels };
+    let reader = Reader::default();
+    let print = |file: &ImageFile| {
+        let image = reader.decode(&file.path, file.frame, decode);
+        let print = image.map(|image| Print::of(&image.into_grey_if_equal()));
+        progress();
+        print.map_err(|error| sources.refusal(file, &error))
+    };
+    // One thread for all frames of a clip, which are decoded in their order.
     let printed: Vec<Result<Print, String>> = sources
         .files
-        .par_iter()
-        .map(|path| {
-            let print =
-                decode_file(path, decode).map(|image| Print::of(&image.into_grey_if_equal()));
-            progress();
-            print.map_err(|error| sources.refusal(path, &error))
-        })
+        .par_chunk_by(|a, b| a.path == b.path)
+        .flat_map_iter(|frames| frames.iter().map(print))
         .collect();
     let mut prints = Vec::new();
     let mut unreadable = Vec::new();
@@ -161,7 +163,7 @@ fn key(group: &Group) -> Option<(&Path, Option<&str>)> {
     group.members.first().map(|m| (&*m.path, m.split.as_deref()))
 }
 
-fn group(files: &[PathBuf], prints: &[Print], mut members: Vec<(&Entry, usize)>) -> Group {
+fn group(files: &[ImageFile], prints: &[Print], mut members: Vec<(&Entry, usize)>) -> Group {
     members.sort_by(|(a, _), (b, _)| (&files[a.file], &a.split).cmp(&(&files[b.file], &b.split)));
     let distinct = |name: fn(&Entry) -> Option<&String>| -> Vec<String> {
         let names: BTreeSet<_> = members.iter().filter_map(|(entry, _)| name(entry)).collect();
@@ -175,7 +177,7 @@ fn group(files: &[PathBuf], prints: &[Print], mut members: Vec<(&Entry, usize)>)
         let next = pixels.len();
         let (turn, distance) = first.nearest_turn(print);
         Member {
-            path: files[entry.file].clone(),
+            path: files[entry.file].name(),
             dataset: entry.dataset.clone(),
             split: entry.split.clone(),
             pixels: *pixels.entry(print.pixels).or_insert(next),

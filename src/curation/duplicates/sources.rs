@@ -7,15 +7,18 @@ use std::{
 
 use anyhow::{Context, Result};
 use sonotune_base::Error;
-use sonotune_dataset::files::find_images;
+use sonotune_dataset::{
+    files::find_images,
+    pixels::{ImageFile, Reader},
+};
 
 use crate::coco::{CocoFile, layout};
 
 /// The images to compare.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// Each image file once.
-    pub files: Vec<PathBuf>,
+    /// Each image once.
+    pub files: Vec<ImageFile>,
     pub entries: Vec<Entry>,
     /// How names in COCO files were read.
     pub notes: Vec<String>,
@@ -31,6 +34,14 @@ pub struct Entry {
     pub dataset: Option<String>,
     /// Name of the COCO file that lists it, without its extension.
     pub split: Option<String>,
+}
+
+/// Every frame of the file at `path`. One that cannot be read is reported when it is decoded.
+fn frames_of(reader: &Reader, path: &Path) -> Vec<ImageFile> {
+    match reader.num_frames_of_named(path).ok().flatten() {
+        Some(count) if count > 1 => (0..count).map(|i| ImageFile::new(path, Some(i))).collect(),
+        _ => vec![ImageFile::new(path, None)],
+    }
 }
 
 impl Sources {
@@ -55,7 +66,7 @@ impl Sources {
         Ok(sources)
     }
 
-    fn add_file(&mut self, path: &Path, known: &mut HashMap<PathBuf, usize>) -> Result<()> {
+    fn add_file(&mut self, path: &Path, known: &mut HashMap<ImageFile, usize>) -> Result<()> {
         let coco = CocoFile::read(path)?;
         let (folder, located) = layout::locate(path, &coco)?;
         let missing =
@@ -64,7 +75,8 @@ impl Sources {
         self.notes.extend(located.note);
         let folder_name = layout::dataset_name(&folder);
         let split = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        for (image, file) in coco.images.iter().zip(located.files) {
+        let files = layout::image_files(&coco, located.files);
+        for (image, file) in coco.images.iter().zip(files) {
             let dataset = coco.dataset_of(image).map(str::to_owned).or(folder_name.clone());
             let file = self.index_of(file, known);
             self.entries.push(Entry { file, dataset, split: split.clone() });
@@ -73,29 +85,34 @@ impl Sources {
     }
 
     /// Why the image at `path` was not compared.
-    pub(super) fn refusal(&self, path: &Path, error: &anyhow::Error) -> String {
+    pub(super) fn refusal(&self, file: &ImageFile, error: &anyhow::Error) -> String {
+        let path = file.path.as_path();
         match self.hints.get(path) {
             Some(hint) => format!("image {}: {hint}", path.display()),
             None => format!("{error:#}"),
         }
     }
 
-    fn add_folder(&mut self, folder: &Path, known: &mut HashMap<PathBuf, usize>) -> Result<()> {
+    fn add_folder(&mut self, folder: &Path, known: &mut HashMap<ImageFile, usize>) -> Result<()> {
         let real = folder.canonicalize().with_context(|| folder.display().to_string())?;
         let dataset = real.file_name().map(|name| name.to_string_lossy().into_owned());
+        let reader = Reader::default();
         for image in find_images(folder)?.images {
-            let file = self.index_of(image, known);
-            self.entries.push(Entry { file, dataset: dataset.clone(), split: None });
+            for file in frames_of(&reader, &image) {
+                let file = self.index_of(file, known);
+                self.entries.push(Entry { file, dataset: dataset.clone(), split: None });
+            }
         }
         Ok(())
     }
 
     /// Index of an image file, so that each is decoded once, however often and by whatever path it is
     /// listed.
-    fn index_of(&mut self, path: PathBuf, known: &mut HashMap<PathBuf, usize>) -> usize {
-        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+    fn index_of(&mut self, file: ImageFile, known: &mut HashMap<ImageFile, usize>) -> usize {
+        let path = file.path.canonicalize().unwrap_or_else(|_| file.path.clone());
+        let real = ImageFile { path, frame: file.frame };
         *known.entry(real).or_insert_with(|| {
-            self.files.push(path);
+            self.files.push(file);
             self.files.len() - 1
         })
     }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use regex::Regex;
 
-use super::{Emit, MaskFile, Plan, Reader, Unit, decode_mask, pairing::Pairing, rasters::labels};
+use super::{
+    Emit, MaskFile, Plan, Reader, Unit, cine::Cine, decode_mask, pairing::Pairing, rasters::labels,
+};
 use crate::{
     Frame, Mask, Pixels,
     problem::{Fault, Problem, ProblemKind},
@@ -13,7 +15,6 @@ use crate::{
     spec::{FrameMaskRule, Frames, MaskRule, Spec, Unpaired},
 };
 use sonotune_archive::Tree;
-use sonotune_formats::video::Video;
 
 pub(super) struct FrameReader<'a> {
     settings: &'a Frames,
@@ -78,7 +79,7 @@ impl Reader for FrameReader<'_> {
 
     fn read(&self, tree: &Tree, unit: &Unit, emit: &mut Emit<'_>) -> Result<(), Fault> {
         let name = &unit.provenance.source_file;
-        let video = Video::open(&tree.path(name)).map_err(|e| Problem::unreadable(&e))?;
+        let video = Cine::open(&tree.path(name)).map_err(|e| Problem::unreadable(&e))?;
         let masks = self.by_frame(unit)?;
         let count = video.num_frames();
         if let Some((frame, files)) = masks.range(count..).next() {
@@ -124,7 +125,7 @@ impl Reader for FrameReader<'_> {
 
 /// Passes a video's frames to `each` in order; a fault of `each` ends it.
 pub(super) fn visit(
-    video: &Video,
+    video: &Cine,
     name: &str,
     each: &mut dyn FnMut(usize, Pixels) -> Result<(), Fault>,
 ) -> Result<(), Fault> {

@@ -3,6 +3,7 @@
 //! A reader first plans: it pairs files by key into [`Unit`]s, without reading pixels. Units are
 //! then read in any order, on any thread.
 
+mod cine;
 mod coco;
 mod frames;
 mod hdf5;

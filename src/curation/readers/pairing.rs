@@ -9,7 +9,7 @@ use sonotune_base::{
     words::{closest, question},
 };
 
-use super::{Detail, MaskFile, Plan, RoleCount, Unit};
+use super::{Detail, MaskFile, Plan, RoleCount, Unit, cine};
 use crate::{
     Provenance,
     problem::{Problem, ProblemKind},
@@ -90,6 +90,7 @@ impl<'a> Pairing<'a> {
             }
         }
         sort(&mut plan.units);
+        cine::add_provenance(&mut plan.units, tree);
         Ok(plan)
     }
 
@@ -204,6 +205,8 @@ impl<'a> Pairing<'a> {
         Provenance {
             source_file: image.path.clone(),
             patient: row.and_then(|row| row.patient.clone()).or_else(|| named("patient")),
+            study: None,
+            series: None,
             clip: named("clip"),
             frame: None,
             official_split: row

@@ -17,7 +17,10 @@ use crate::{
 };
 use sonotune_archive::Tree;
 use sonotune_base::image_io::{self, ExifTurn};
-use sonotune_formats::{Intensity, Plane, Values};
+use sonotune_formats::{
+    Intensity, Plane, Values,
+    dicom::{Dicom, is_dicom},
+};
 
 pub(super) struct RasterReader<'a> {
     settings: &'a Rasters,
@@ -40,6 +43,9 @@ impl Reader for RasterReader<'_> {
     fn read(&self, tree: &Tree, unit: &Unit, emit: &mut Emit<'_>) -> Result<(), Fault> {
         let name = &unit.provenance.source_file;
         let bytes = read_bytes(&tree.path(name), name)?;
+        if is_dicom(&bytes) {
+            return self.read_dicom(tree, unit, emit);
+        }
         let turn = header(&bytes, name)?.orientation;
         let image = self.image(&bytes, name)?;
         let mut marked = false;
@@ -64,6 +70,41 @@ impl Reader for RasterReader<'_> {
 }
 
 impl RasterReader<'_> {
+    /// A DICOM image with its masks; or every frame of a cine, if there are none.
+    fn read_dicom(&self, tree: &Tree, unit: &Unit, emit: &mut Emit<'_>) -> Result<(), Fault> {
+        let name = &unit.provenance.source_file;
+        let unreadable = |error: anyhow::Error| Problem::unreadable(&error);
+        let dicom = Dicom::open(&tree.path(name)).map_err(unreadable)?;
+        let count = dicom.num_frames();
+        if count > 1 && !unit.masks.is_empty() {
+            let message =
+                format!("{name}: has {count} frames, and a mask is for one: read it with [frames]");
+            return Err(Problem::new(ProblemKind::FrameCount, message).into());
+        }
+        for index in 0..count {
+            let image = dicom.frame(index).map_err(unreadable)?;
+            let mut frame = Frame {
+                image,
+                encoded: None,
+                masks: Vec::new(),
+                marked: false,
+                left_out: false,
+                frame: (count > 1).then_some(index as u32),
+            };
+            for file in &unit.masks {
+                let (mask, mask_turn) = decode_mask(&tree.path(&file.path), &file.path)?;
+                let shown = (name.as_str(), ExifTurn::Upright, &frame.image);
+                check_turn(shown, (&file.path, mask_turn, &mask))?;
+                let rule = &self.settings.masks[file.rule];
+                let (labels, any) = labels(rule, file, mask, &frame.image)?;
+                frame.marked |= any;
+                frame.masks.push(Mask::Labels(labels));
+            }
+            emit(frame)?;
+        }
+        Ok(())
+    }
+
     fn image(&self, bytes: &[u8], name: &str) -> Result<Pixels, Problem> {
         let Some(intensity) = self.settings.intensity else {
             return decode_bytes(bytes, name).map_err(|problem| with_intensity(problem, bytes));

@@ -1,5 +1,6 @@
 //! What a new user reads when spec and source do not match.
 
+mod dicom;
 mod exports;
 mod folders;
 

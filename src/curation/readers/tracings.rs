@@ -7,6 +7,7 @@ use sonotune_base::Error;
 
 use super::{
     Detail, Emit, Plan, Reader, RoleCount, Tracing, Unit,
+    cine::Cine,
     outlines::{filled, labelled},
     pairing::{Pairing, nearest, sort},
 };
@@ -18,7 +19,7 @@ use crate::{
     tables::Tables,
 };
 use sonotune_archive::Tree;
-use sonotune_formats::{csv_file::CsvFile, video::Video};
+use sonotune_formats::csv_file::CsvFile;
 
 pub(super) struct TracingReader<'a> {
     spec: &'a Spec,
@@ -174,7 +175,7 @@ impl Reader for TracingReader<'_> {
 
     fn read(&self, tree: &Tree, unit: &Unit, emit: &mut Emit<'_>) -> Result<(), Fault> {
         let name = &unit.provenance.source_file;
-        let video = Video::open(&tree.path(name)).map_err(|e| Problem::unreadable(&e))?;
+        let video = Cine::open(&tree.path(name)).map_err(|e| Problem::unreadable(&e))?;
         let Detail::Tracings(tracings) = &unit.detail else { return Ok(()) };
         let count = video.num_frames();
         if let Some(beyond) = tracings.iter().find(|tracing| tracing.frame as usize >= count) {

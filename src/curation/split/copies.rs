@@ -1,18 +1,18 @@
 //! Images that are in a file twice, under different names.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, path::Path};
 
 use anyhow::Result;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use sonotune_base::image_io::{DecodeOptions, decode_file};
-use sonotune_dataset::sha256;
+use sonotune_base::image_io::DecodeOptions;
+use sonotune_dataset::{
+    pixels::{ImageFile, Reader},
+    sha256,
+};
 
 use crate::{
-    coco::{CocoFile, layout},
+    coco::{CocoFile, layout, layout::image_files},
     duplicates::{DuplicateOptions, Print, components},
 };
 
@@ -47,44 +47,54 @@ pub(super) fn find(file: &CocoFile, path: &Path, copies: Copies) -> Result<Found
         Copies::Ignore => return Ok(Found::default()),
         Copies::Report => {
             let Ok((_, located)) = layout::locate(path, file) else { return Ok(Found::default()) };
-            return Ok(Found { together: equal_files(&located.files), unreadable: Vec::new() });
+            let images: Vec<ImageFile> = image_files(file, located.files);
+            return Ok(Found { together: equal_files(&images), unreadable: Vec::new() });
         }
         Copies::Identical => None,
         Copies::Near => Some(DuplicateOptions::default().distance),
     };
-    let paths = layout::locate(path, file)?.1.files;
+    let images = image_files(file, layout::locate(path, file)?.1.files);
     let max_pixels = DuplicateOptions::default().max_pixels;
-    let print = |path: &PathBuf| {
-        let image = decode_file(path, DecodeOptions { exif: false, max_pixels });
+    let reader = Reader::default();
+    let print = |file: &ImageFile| {
+        let options = DecodeOptions { exif: false, max_pixels };
+        let image = reader.decode(&file.path, file.frame, options);
         image.map(|image| Print::of(&image.into_grey_if_equal()))
     };
-    let printed: Vec<Result<Print>> = paths.par_iter().map(print).collect();
-    let (mut images, mut prints, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+    // One thread for all frames of a clip, which are decoded in their order.
+    let printed: Vec<Result<Print>> = images
+        .par_chunk_by(|a, b| a.path == b.path)
+        .flat_map_iter(|frames| frames.iter().map(print))
+        .collect();
+    let (mut compared, mut prints, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
     for (i, print) in printed.into_iter().enumerate() {
         match print {
             Ok(print) => {
-                images.push(i);
+                compared.push(i);
                 prints.push(print);
             }
             Err(error) => unreadable.push(format!("{error:#}")),
         }
     }
     let together = match distance {
-        Some(distance) => gathered(components(&prints, distance).into_iter().zip(images)),
-        None => gathered(prints.into_iter().map(|print| print.pixels).zip(images)),
+        Some(distance) => gathered(components(&prints, distance).into_iter().zip(compared)),
+        None => gathered(prints.into_iter().map(|print| print.pixels).zip(compared)),
     };
     Ok(Found { together, unreadable })
 }
 
-/// Files with equal bytes. Only those of equal size are read.
-fn equal_files(paths: &[PathBuf]) -> Vec<Vec<usize>> {
-    let size = |path: &PathBuf| std::fs::metadata(path).ok().map(|metadata| metadata.len());
-    let sizes: Vec<Option<u64>> = paths.par_iter().map(size).collect();
+/// Files with equal bytes, of which the same frame is meant. Only those of equal size are read.
+fn equal_files(images: &[ImageFile]) -> Vec<Vec<usize>> {
+    let size = |file: &ImageFile| Some((std::fs::metadata(&file.path).ok()?.len(), file.frame));
+    let sizes: Vec<_> = images.par_iter().map(size).collect();
     let sizes = sizes.into_iter().enumerate().filter_map(|(i, size)| Some((size?, i)));
     let candidates = gathered(sizes).concat();
-    let hashed: Vec<Option<(String, usize)>> = candidates
+    let hashed: Vec<_> = candidates
         .par_iter()
-        .map(|&i| Some((sha256(&std::fs::read(&paths[i]).ok()?), i)))
+        .map(|&i| {
+            let ImageFile { path, frame } = &images[i];
+            Some(((sha256(&std::fs::read(path).ok()?), *frame), i))
+        })
         .collect();
     gathered(hashed.into_iter().flatten())
 }

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use serde::de::{self, DeserializeOwned, MapAccess};
+use serde_json::value::RawValue;
 use sonotune_base::{
     ImageId, Segmentation,
     json::{Integer, Number, Text},
@@ -45,10 +46,29 @@ impl<C: DeserializeOwned> Reader for Plain<C> {
     type CategoryId = C;
     type Mask = Segmentation;
     type OfFile = ();
-    type OfImage = ();
+    type OfImage = ImageKeys;
     type OfAnnotation = ();
     type OfCategory = ();
     const MANNER: Manner = Manner::Strict;
+}
+
+/// Keys of an image beyond COCO's.
+#[derive(Default)]
+pub struct ImageKeys {
+    /// Which frame of a clip, unread: for an ordinary image it says where that comes from, in any form.
+    pub frame: Option<Box<RawValue>>,
+}
+
+impl Fields for ImageKeys {
+    fn take<'de, A: MapAccess<'de>>(&mut self, pair: Pair<'_, A>) -> Result<(), A::Error> {
+        match pair.key {
+            "frame" => {
+                self.frame = Some(pair.unknown()?);
+                Ok(())
+            }
+            _ => pair.skip(),
+        }
+    }
 }
 
 /// A COCO file. A list is `None` if the file lacks it, which [`Manner::Strict`] refuses.

@@ -12,6 +12,7 @@
 mod assemble;
 mod audit;
 mod categories;
+mod frames;
 mod values;
 
 use std::{
@@ -19,7 +20,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::coco::{self, FILE, Fields, File, Integer, Pair, Plain, from_slice, parse_hashed, read};
+use crate::coco::{
+    self, FILE, Fields, File, Integer, Pair, Plain, from_slice, join::entry, parse_hashed, read,
+};
 pub use crate::coco::{
     CocoResults, CocoTruths, FoundObject, TruthCategory, TruthImage, TruthObject,
 };
@@ -29,7 +32,9 @@ use serde::{
     de::{self, MapAccess},
 };
 
-use super::{Dataset, DatasetConfig, Split, dataset::missing_split};
+use serde_json::value::RawValue;
+
+use super::{Dataset, DatasetConfig, Record, Split, dataset::missing_split};
 use crate::coco_dataset::{assemble::assemble, categories::CategoryMap};
 use crate::findings::Audit;
 use crate::image_names::{Places, resolve};
@@ -215,9 +220,10 @@ impl DatasetConfig for CocoConfig {
         };
         let path = self.root.join(&files.annotations);
         let bytes = read(&path)?;
-        let (file, sha256) = parse_hashed(&bytes, |bytes| from_slice(bytes, &path), &path)?;
+        let (mut file, sha256) = parse_hashed(&bytes, |bytes| from_slice(bytes, &path), &path)?;
         let map = self.category_map(split, &path, &file)?;
         let places = self.places(split, files);
+        let frames = raw_frames(&mut file);
         let mut dataset = assemble(file, &path, &places.images, map)?;
         if !self.values.is_empty() {
             values::add(&mut dataset.records, &self.values, &bytes, &path)?;
@@ -227,6 +233,7 @@ impl DatasetConfig for CocoConfig {
         dataset.ensure_images()?;
         let mut paths: Vec<_> = dataset.records.iter_mut().map(|record| &mut record.path).collect();
         dataset.notes.extend(resolve(&mut paths, &places.images));
+        set_frames(&mut dataset, &frames)?;
         exclude(&mut dataset, &self.exclude, &places.images, split)?;
         if !self.keep_empty {
             drop_empty(&mut dataset)?;
@@ -336,6 +343,32 @@ impl CocoConfig {
         ))
         .into())
     }
+}
+
+/// The key `frame` of each image.
+fn raw_frames(file: &mut CocoFile) -> Vec<Option<Box<RawValue>>> {
+    file.images.iter_mut().flatten().map(|image| image.rest.frame.take()).collect()
+}
+
+/// Says which frame of its file each record is; `raw` is the key `frame` of each.
+fn set_frames(dataset: &mut Dataset, raw: &[Option<Box<RawValue>>]) -> Result<()> {
+    let counts = frames::counts(dataset.records.iter().map(|record| record.path.as_path()));
+    let of_record = |(i, record): (usize, &Record)| {
+        let count = counts.get(record.path.as_path()).copied();
+        let frame = count.map(|count| frames::frame(raw[i].as_deref(), count)).transpose();
+        let frame = frame.map(Option::flatten);
+        frame.map_err(|why| {
+            let place = entry("images", i, Some(&record.image_id));
+            let (source, file) = (dataset.source.display(), record.path.display());
+            Error::data(format!("{source}: {place}: {file}: {why}"))
+        })
+    };
+    let all: Vec<Option<u32>> =
+        dataset.records.iter().enumerate().map(of_record).collect::<Result<_, _>>()?;
+    for (record, frame) in dataset.records.iter_mut().zip(all) {
+        record.frame = frame;
+    }
+    Ok(())
 }
 
 /// Leaves out the images below `folder` whose name matches a pattern.

@@ -43,7 +43,7 @@ pub(super) fn add(
         for key in keys {
             let value = number(&image, key).with_context(|| {
                 let place = entry("images", i, Some(&record.image_id));
-                Error::data(format!("{}: {place}, {}", path.display(), record.path.display()))
+                Error::data(format!("{}: {place}, {}", path.display(), record.name().display()))
             })?;
             record.values.insert(key.clone(), value);
         }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::findings::{Code, Findings, Place};
 use crate::image_names::Elsewhere;
+use crate::pixels::ImageFile;
 use crate::{Dataset, Object, Record};
 use sonotune_base::{Category, ImageId};
 
@@ -31,6 +32,8 @@ pub struct Audit {
 pub struct AuditedImage {
     pub image_id: ImageId,
     pub path: PathBuf,
+    /// Which frame of the file; see [`Record::frame`].
+    pub frame: Option<u32>,
     /// `images[3]`, `line 12`.
     pub entry: Option<String>,
     /// `(height, width)` as annotated.
@@ -45,6 +48,14 @@ pub struct AuditedImage {
     pub clip: Option<Box<str>>,
     /// Keys that may group the images of a patient, and their values, distinguished by dataset.
     pub parts: Vec<(Box<str>, Box<str>)>,
+}
+
+impl AuditedImage {
+    /// What its pixels are read from.
+    #[must_use]
+    pub fn image_file(&self) -> ImageFile {
+        ImageFile::new(&self.path, self.frame)
+    }
 }
 
 /// An object.
@@ -78,7 +89,7 @@ impl Audit {
         Place {
             file: Some(self.source.clone()),
             entry: image.entry.clone(),
-            image: Some(image.path.clone()),
+            image: Some(image.image_file().name()),
             image_id: Some(image.image_id.clone()),
             ..Place::default()
         }
@@ -100,6 +111,7 @@ impl Audit {
     #[must_use]
     pub fn dataset(&self) -> Dataset {
         let record = |image: &AuditedImage| Record {
+            frame: image.frame,
             size: image.size,
             image_labels: image.image_labels.clone(),
             objects: image.objects.iter().map(|o| o.object.clone()).collect(),
@@ -127,6 +139,7 @@ impl From<Dataset> for Audit {
         let image = |record: Record| AuditedImage {
             image_id: record.image_id,
             path: record.path,
+            frame: record.frame,
             entry: None,
             size: record.size,
             image_labels: record.image_labels,

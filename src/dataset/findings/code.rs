@@ -116,6 +116,9 @@ codes! {
     UnreadableImage "unreadable-image" Fault
         "an image file is truncated, damaged, or in a format that cannot be decoded"
         "copy or export it again, or leave the image out";
+    NoSuchFrame "no-such-frame" Fault
+        "an entry does not say which frame of its clip it is, or names one that the clip does not have"
+        "write the key `frame` of the image entry, counted from 0, or save the frames as images (`sonotune data convert`)";
     SizeMismatch "size-mismatch" Fault
         "an image does not have the size that its annotations say"
         "annotate this exact file, or scale the image or the annotations to match";

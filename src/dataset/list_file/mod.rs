@@ -191,6 +191,7 @@ impl ListFileConfig {
             audit.images.push(AuditedImage {
                 image_id: ImageId::from(&*line.path),
                 path,
+                frame: None,
                 entry: Some(format!("line {}", line.number)),
                 size: None,
                 image_labels,

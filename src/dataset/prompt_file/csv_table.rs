@@ -10,8 +10,8 @@ use super::{PromptedImage, PromptedObject};
 use crate::{ObjectPrompt, PointPrompt};
 use sonotune_base::{names::quoted, unicode::to_utf8};
 
-const COLUMNS: [&str; 10] =
-    ["image", "name", "category", "x", "y", "label", "x0", "y0", "x1", "y1"];
+const COLUMNS: [&str; 11] =
+    ["image", "frame", "name", "category", "x", "y", "label", "x0", "y0", "x1", "y1"];
 
 pub(super) fn images(bytes: &[u8]) -> Result<Vec<PromptedImage>> {
     let bytes = to_utf8(bytes).map_err(|what| anyhow!(what))?;
@@ -23,7 +23,7 @@ pub(super) fn images(bytes: &[u8]) -> Result<Vec<PromptedImage>> {
         .delimiter(delimiter.unwrap_or(b','))
         .from_reader(&*bytes);
     let columns = Columns::of(reader.headers()?)?;
-    let (mut images, mut index): (Vec<PromptedImage>, HashMap<String, usize>) = Default::default();
+    let (mut images, mut index): (Vec<PromptedImage>, Places) = Default::default();
     for row in reader.records() {
         let row = row?;
         let line = row.position().map_or(0, csv::Position::line);
@@ -32,6 +32,9 @@ pub(super) fn images(bytes: &[u8]) -> Result<Vec<PromptedImage>> {
     }
     Ok(images)
 }
+
+/// Position in the list of each image: file and frame.
+type Places = HashMap<(String, Option<u32>), usize>;
 
 /// Position of each of [`COLUMNS`].
 struct Columns([Option<usize>; COLUMNS.len()]);
@@ -98,6 +101,14 @@ impl Row<'_> {
         Ok(Some(numbers))
     }
 
+    fn frame(&self) -> Result<Option<u32>> {
+        let number = |text: &str| {
+            let frame = text.parse().ok();
+            frame.with_context(|| format!("frame = \"{text}\": expected a number from 0"))
+        };
+        self.text("frame").map(number).transpose()
+    }
+
     fn point(&self) -> Result<Option<PointPrompt>> {
         let positive = match self.text("label") {
             None | Some("1") => true,
@@ -111,23 +122,19 @@ impl Row<'_> {
         Ok(point.map(|[x, y]| PointPrompt { x, y, positive }))
     }
 
-    fn add(
-        &self,
-        images: &mut Vec<PromptedImage>,
-        index: &mut HashMap<String, usize>,
-        line: u64,
-    ) -> Result<()> {
+    fn add(&self, images: &mut Vec<PromptedImage>, index: &mut Places, line: u64) -> Result<()> {
         let file_name = self.text("image").context("the column image is empty")?;
+        let frame = self.frame()?;
         let (point, bbox) = (self.point()?, self.numbers(["x0", "y0", "x1", "y1"])?);
         ensure!(
             point.is_some() || bbox.is_some(),
             "has neither a point (x, y) nor a box (x0, y0, x1, y1)"
         );
         let place = format!("line {line}");
-        let at = *index.entry(file_name.to_owned()).or_insert(images.len());
+        let at = *index.entry((file_name.to_owned(), frame)).or_insert(images.len());
         if at == images.len() {
             let (file_name, place) = (file_name.to_owned(), place.clone());
-            images.push(PromptedImage { file_name, place, objects: Vec::new() });
+            images.push(PromptedImage { file_name, frame, place, objects: Vec::new() });
         }
         let objects = &mut images[at].objects;
         let name = self.text("name");

@@ -25,6 +25,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Image {
     file_name: String,
+    frame: Option<u32>,
     objects: Vec<Object>,
 }
 
@@ -62,7 +63,7 @@ impl Image {
             object.checked(&place).context(place)
         };
         let objects = self.objects.into_iter().enumerate().map(checked).collect::<Result<_>>()?;
-        Ok(PromptedImage { file_name: self.file_name, place, objects })
+        Ok(PromptedImage { file_name: self.file_name, frame: self.frame, place, objects })
     }
 }
 

@@ -26,6 +26,8 @@ pub struct PromptFile {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromptedImage {
     pub file_name: String,
+    /// Which frame of a clip, counted from 0.
+    pub frame: Option<u32>,
     /// `images[3]` or `line 7`.
     pub place: String,
     pub objects: Vec<PromptedObject>,
@@ -104,7 +106,7 @@ fn unique(images: &[PromptedImage]) -> Result<()> {
     anyhow::ensure!(!images.is_empty(), "it holds no prompts");
     let mut seen = HashMap::new();
     for image in images {
-        if let Some(other) = seen.insert(image.file_name.as_str(), &image.place) {
+        if let Some(other) = seen.insert((image.file_name.as_str(), image.frame), &image.place) {
             anyhow::bail!(
                 "{} and {other} are for the same image {}: list all its objects in one place",
                 image.place,

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::SizeRule;
+use super::{Doppler, SizeRule};
 use crate::InputSpec;
 use sonotune_base::{Error, image_io::DecodeOptions};
 
@@ -44,6 +44,9 @@ pub struct PreprocessConfig {
     pub exif: bool,
     /// Images with more pixels are rejected before decoding. Default 100 million.
     pub max_pixels: u64,
+    /// Default `keep`.
+    #[serde(skip_serializing_if = "Doppler::is_keep")]
+    pub doppler: Doppler,
 }
 
 impl Default for PreprocessConfig {
@@ -59,6 +62,7 @@ impl Default for PreprocessConfig {
             pad_multiple: 32,
             exif: true,
             max_pixels: 100_000_000,
+            doppler: Doppler::Keep,
         }
     }
 }

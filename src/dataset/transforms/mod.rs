@@ -11,6 +11,7 @@ mod augmentation;
 mod bilinear_f32;
 mod bilinear_u8;
 mod config;
+mod doppler;
 mod fitted;
 mod nearest;
 mod normalize;
@@ -22,6 +23,7 @@ mod window;
 
 pub use augmentation::{Augmentation, Jitter};
 pub use config::{AugmentConfig, Normalize, PadOrder, PadTo, PreprocessConfig, Resample};
+pub use doppler::Doppler;
 pub use fitted::Fitted;
 pub use normalize::{Normalization, normalize_into};
 pub use placement::{Placement, TargetNeeds};

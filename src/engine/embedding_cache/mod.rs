@@ -49,12 +49,13 @@ pub enum EmbeddingDtype {
 /// The embeddings of a run's images, all of which are on disk.
 #[derive(Debug)]
 pub struct Embeddings {
-    /// By image: the file of its embedding, and of that of its mirror image.
+    /// By the name of the image: the file of its embedding, and of that of its mirror image.
     files: HashMap<PathBuf, [PathBuf; 2]>,
 }
 
 impl Embeddings {
-    /// Embeddings by the path of their image: the file as the image is, and mirrored.
+    /// Embeddings by the name of their image ([`Record::name`](sonotune_dataset::Record::name)): the file as the
+    /// image is, and mirrored.
     #[must_use]
     pub fn new(files: HashMap<PathBuf, [PathBuf; 2]>) -> Self {
         Self { files }

@@ -22,6 +22,7 @@ use sonotune_dataset::{Dataset, transforms::Augmentation};
 pub struct BadImage {
     /// Index into the dataset.
     pub record: usize,
+    /// Its name; see [`Record::name`](sonotune_dataset::Record::name).
     pub path: PathBuf,
     pub image_id: ImageId,
     /// Its first position: in the training order, or in the file.
@@ -53,7 +54,7 @@ impl Skipped {
         let of = dataset.records.get(record).with_context(|| {
             format!("another process skipped image {record} of a split that has fewer here")
         })?;
-        let (path, image_id) = (of.path.clone(), of.image_id.clone());
+        let (path, image_id) = (of.name(), of.image_id.clone());
         Ok(BadImage { record, path, image_id, position, reason })
     }
 }
@@ -93,7 +94,7 @@ pub(super) fn fill(plan: &Plan, dataset: &Dataset, place: Place) -> Result<Fille
         }
         bad.push(BadImage {
             record,
-            path: candidate.path.clone(),
+            path: candidate.name(),
             image_id: candidate.image_id.clone(),
             position: place.position,
             reason: format!("{error:#}"),

@@ -49,6 +49,7 @@ use sonotune_base::{
 };
 use sonotune_dataset::{
     Dataset, InputSpec, Record, TargetNeeds,
+    pixels::Reader,
     transforms::{AugmentConfig, Augmentation, PreprocessConfig},
 };
 
@@ -68,6 +69,8 @@ pub struct LoadPlan {
     pub preparation: Option<Arc<dyn Preparation>>,
     /// Read instead of the images, if present.
     pub embeddings: Option<Arc<Embeddings>>,
+    /// Keeps clips open from one frame to the next, for all loaders of the plan.
+    pub reader: Arc<Reader>,
     /// The part of a training batch that this process prepares, and the evaluation batches that it
     /// has.
     pub share: Share,

@@ -16,7 +16,7 @@ use crate::{
     parallel::Exchange,
     pixels::{Pixels, RawPixels},
 };
-use sonotune_base::{Error, image_io, panics::caught};
+use sonotune_base::{Error, panics::caught};
 use sonotune_dataset::{
     Record,
     transforms::{Augmentation, Fitted, Normalization, PadTo, Window},
@@ -65,22 +65,23 @@ enum Content {
 /// Decodes, resizes, and transforms the annotation to match.
 pub(super) fn prepare(plan: &Plan, record: &Record, change: Augmentation) -> Result<Prepared> {
     caught(|| prepare_unguarded(plan, record, change)).unwrap_or_else(|message| {
-        let path = record.path.display();
+        let path = record.image_file();
         Err(Error::data(format!("image {path} cannot be prepared: {message}")).into())
     })
 }
 
 fn prepare_unguarded(plan: &Plan, record: &Record, change: Augmentation) -> Result<Prepared> {
     if let Some(embeddings) = &plan.embeddings {
-        let entry = embeddings.load(&record.path, change.flip)?;
-        check_size(entry.original_size, false, record.size, &record.path)?;
+        let entry = embeddings.load(&record.name(), change.flip)?;
+        check_size(entry.original_size, false, record.size, &record.name())?;
         let (target, _) = place(plan, record, entry.original_size, change)?;
         return Ok(Prepared { content: Content::Embedding(entry.levels), target });
     }
     let config = &plan.preprocess;
-    let image = image_io::decode_file(&record.path, config.decode_options())?;
+    let image = plan.reader.decode(&record.path, record.frame, config.decode_options())?;
+    let image = config.doppler.apply(image).with_context(|| in_file(record))?;
     let original_size = (image.height, image.width);
-    check_size(original_size, image.transposed, record.size, &record.path)?;
+    check_size(original_size, image.transposed, record.size, &record.name())?;
     let (target, window) = place(plan, record, original_size, change)?;
     let target = Target { stored: image.stored, ..target };
     let image = Fitted::new(image, window, config.resample).with_context(|| in_file(record))?;
@@ -115,7 +116,7 @@ fn place(
 }
 
 fn in_file(record: &Record) -> String {
-    format!("image {} (id {})", record.path.display(), record.image_id)
+    format!("image {} (id {})", record.image_file(), record.image_id)
 }
 
 /// Whether the decoded image, which EXIF may have rotated by 90 degrees, has the size that the

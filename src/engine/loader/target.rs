@@ -36,7 +36,7 @@ pub fn target(record: &Record, placement: Placement, needs: TargetNeeds) -> Resu
     let sides = |(height, width): (u32, u32)| (i64::from(height), i64::from(width));
     Ok(Target {
         image_id: record.image_id.clone(),
-        path: record.path.clone(),
+        path: record.name(),
         original_size: sides(placement.original_size),
         input_size: sides(placement.window.size()),
         flipped: placement.flipped,

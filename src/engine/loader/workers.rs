@@ -307,6 +307,7 @@ mod tests {
             embeddings: None,
             pixels: Default::default(),
             preparation: None,
+            reader: Default::default(),
             share: Default::default(),
         };
         Arc::new(Plan { plan, train: true, buffers: Buffers::default() })

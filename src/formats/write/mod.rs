@@ -1,11 +1,13 @@
 //! Writers of the formats that are read here, for tests that create miniature datasets. They write
 //! small files in one go and are not crash-safe.
 
+mod dicom;
 mod hdf5;
 mod npy;
 mod video;
 mod volume;
 
+pub use dicom::{DicomHead, dicom};
 pub use hdf5::{Column, Dataset, hdf5};
 pub use npy::{DictArray, npy, npy_dict};
 #[cfg(feature = "h264")]

@@ -3,9 +3,11 @@
 use std::{fs, path::Path};
 
 use anyhow::{Result, ensure};
-use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 
-use crate::Pixels;
+use crate::{
+    Pixels,
+    avi_writer::{AviFormat, AviWriter},
+};
 
 /// Writes an AVI with Motion JPEG at 25 frames per second; all frames have the same size.
 ///
@@ -13,41 +15,11 @@ use crate::Pixels;
 /// Without frames, when sizes differ, or when writing fails.
 pub fn mjpeg_avi(path: &Path, frames: &[Pixels], quality: u8) -> Result<()> {
     let (height, width) = size(frames)?;
-    let mut movi = b"movi".to_vec();
-    for frame in frames {
-        let color =
-            if frame.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
-        let mut jpeg = Vec::new();
-        JpegEncoder::new_with_quality(&mut jpeg, quality).encode(
-            &frame.data,
-            width,
-            height,
-            color,
-        )?;
-        movi.extend(chunk(b"00dc", &jpeg));
-    }
-    let words = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
-    let count = frames.len() as u32;
-    let main = words(&[40_000, 0, 0, 0, count, 0, 1, 0, width, height, 0, 0, 0, 0]);
-    let mut stream = b"vidsMJPG".to_vec();
-    stream.extend(words(&[0, 0, 0, 1, 25, 0, count, 0, u32::MAX, 0, 0, 0]));
-    let mut format = words(&[40, width, height]);
-    format.extend([1, 0, 24, 0]);
-    format.extend(b"MJPG");
-    format.extend(words(&[width * height * 3, 0, 0, 0, 0]));
-    let strl = [b"strl".to_vec(), chunk(b"strh", &stream), chunk(b"strf", &format)].concat();
-    let hdrl = [b"hdrl".to_vec(), chunk(b"avih", &main), chunk(b"LIST", &strl)].concat();
-    let riff = [b"AVI ".to_vec(), chunk(b"LIST", &hdrl), chunk(b"LIST", &movi)].concat();
-    Ok(fs::write(path, chunk(b"RIFF", &riff))?)
-}
-
-fn chunk(id: &[u8; 4], data: &[u8]) -> Vec<u8> {
-    let mut chunk = id.to_vec();
-    chunk.extend((data.len() as u32).to_le_bytes());
-    chunk.extend(data);
-    // Chunks start at even offsets.
-    chunk.resize(chunk.len().next_multiple_of(2), 0);
-    chunk
+    let format = AviFormat { height, width, frames_per_second: 25, quality };
+    let mut writer = AviWriter::new(fs::File::create(path)?, format)?;
+    frames.iter().try_for_each(|frame| writer.add(frame))?;
+    writer.finish()?;
+    Ok(())
 }
 
 /// Writes an MP4 with H.264 (no B-frames) at 25 frames per second; sizes are even, frames RGB.

@@ -8,6 +8,8 @@ use serde::Serialize;
 use sonotune_base::{Category, ImageId};
 use sonotune_engine::task::Prediction;
 
+use super::outputs::ImageName;
+
 /// Information about the file as a whole.
 #[derive(Debug, Serialize)]
 pub(super) struct Info<'a> {
@@ -35,6 +37,12 @@ pub(super) struct Info<'a> {
 struct Image<'a> {
     id: &'a ImageId,
     file_name: &'a str,
+    /// Of a file of several frames, counted from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frame: Option<u32>,
+    /// The frame whose prompts its answers go back to: each box is that of a mask of the frame before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carried_from: Option<u32>,
     width: i64,
     height: i64,
 }
@@ -80,17 +88,17 @@ pub(super) struct CocoText {
 }
 
 impl CocoText {
-    /// Adds an image; `name` gives the name of an instance's prompt.
+    /// Adds an image: a file, or a frame of it; `name` gives the name of an instance's prompt.
     pub(super) fn add<'a>(
         &mut self,
-        file_name: &str,
+        ImageName { file: file_name, frame, carried_from, .. }: ImageName<'_>,
         image_id: &ImageId,
         prediction: &Prediction,
         categories: &[Category],
         name: impl Fn(usize) -> Option<&'a str>,
     ) -> Result<()> {
         let (height, width) = prediction.original_size;
-        let image = Image { id: image_id, file_name, width, height };
+        let image = Image { id: image_id, file_name, frame, carried_from, width, height };
         self.images.push(serde_json::to_string(&image)?);
         for (i, instance) in prediction.instances.iter().enumerate() {
             let [x0, y0, x1, y1] = instance.bbox;

@@ -1,16 +1,19 @@
 //! Predicts on new images, with prompts for promptable models.
 
 mod answers;
+mod carry;
+mod clips;
 mod coco;
 mod masks;
 mod names;
 mod notes;
 mod outputs;
+mod overlay;
 mod sources;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tch::Tensor;
 
 use super::{
@@ -23,16 +26,16 @@ use crate::predict::{
     answers::{Answering, Outcome, clip_boxes},
     coco::Info,
     notes::Notes,
-    outputs::{Outputs, prepare},
+    outputs::{ImageName, Outputs, prepare},
     sources::{Asked, base_of},
 };
-pub use crate::predict::{masks::MaskFiles, sources::PromptSource};
+pub use crate::predict::{clips::ClipScore, masks::MaskFiles, sources::PromptSource};
 use crate::{
     config::{Loaded, RunConfig},
     logging::pictures,
 };
 use sonotune_base::{Category, Error};
-use sonotune_dataset::{Split, files::relative_text};
+use sonotune_dataset::{FrameChoice, Record, Split, files::relative_text};
 use sonotune_engine::{
     batch::Target,
     checkpoint,
@@ -47,8 +50,13 @@ use sonotune_engine::{
 pub struct PredictOptions {
     /// An image, or a folder to search for images.
     pub images: PathBuf,
+    /// Which frames of clips are predicted.
+    pub frames: FrameChoice,
     /// The prompts for a promptable model.
     pub prompts: PromptSource,
+    /// Carries the answers at prompted frames of a clip to its other frames: the box of a mask is the prompt of
+    /// the next frame, forwards and backwards, as long as a mask has pixels.
+    pub carry: bool,
     /// Receives `predictions.csv`, `predictions.json`, `masks/` and `pictures/`.
     pub out: PathBuf,
     pub source: ModelSource,
@@ -83,6 +91,9 @@ pub struct PredictRecord {
     pub num_images: usize,
     /// `None`: the task classifies images and does not find objects.
     pub num_objects: Option<usize>,
+    /// What each clip is, from the scores of its frames.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clips: Vec<ClipScore>,
     /// Why images have no prediction: one message each.
     pub failures: Vec<String>,
     /// Images without prompts.
@@ -127,6 +138,9 @@ fn predict_together(
     let takes_prompts = loaded.config.task.takes_prompts();
     let completed = || {
         options.prompts.check(takes_prompts)?;
+        if options.carry {
+            carry::check(&options.prompts, ranks.world_size())?;
+        }
         let by_protocol = with_protocol(loaded, &options.prompts)?;
         let decided = decided(by_protocol.as_ref().unwrap_or(loaded), &options.source)?;
         let others = others.iter().map(|other| with_protocol(other, &options.prompts));
@@ -140,7 +154,7 @@ fn predict_together(
     let opened = || {
         let compute = Compute { local: ranks.local(), ..config.compute() };
         let Ready { place, notes, .. } = device::prepare(compute)?;
-        let asked = Asked::gather(&options.prompts, &options.images)?;
+        let asked = Asked::gather(&options.prompts, &options.images, options.frames)?;
         let categories = match options.source {
             ModelSource::Pretrained if takes_prompts => asked.categories(None)?,
             ModelSource::Pretrained => known_categories(config)?,
@@ -157,19 +171,24 @@ fn predict_together(
         }
         Ok((opened, others, categories, asked, notes))
     };
-    let (opened, others, categories, asked, on_device) = ranks.agree(opened())?;
+    let (opened, others, categories, mut asked, on_device) = ranks.agree(opened())?;
     let ensemble = checkpoints(&opened, &others);
     let Opened { model, path: checkpoint, beside, averaged, .. } = opened;
     let predictor = ranks.agree(Predictor::new(&model, &others))?;
 
-    let without_prompts = asked.without_prompts.clone();
+    let unasked = std::mem::take(&mut asked.unasked);
     let dataset = Arc::new(asked.into_dataset(&categories));
+    let base = base_of(&options.images).to_owned();
+    let (carried_to, unasked) =
+        if options.carry { carry::divide(&dataset, unasked) } else { (Vec::new(), unasked) };
+    let without_prompts: Vec<String> =
+        unasked.iter().map(|record| relative_text(&record.name(), &base)).collect();
     predictor.models().try_for_each(|model| require_same_model(ranks, model, &dataset))?;
     let plan = naming_every_failure(model.eval_plan(&model.load_plan()));
     let answering = Answering {
         predictor: &predictor,
         plan: LoadPlan { share: ranks.share(), ..plan },
-        base: base_of(&options.images).to_owned(),
+        base,
         dataset: &dataset,
     };
     if !ranks.is_first() {
@@ -180,7 +199,12 @@ fn predict_together(
     let mut writing = Writing {
         answering: &answering,
         min_score: options.min_score.unwrap_or(config.task.min_score()),
-        outputs: Outputs::new(options, &categories, keeps_ids, takes_prompts)?,
+        outputs: Outputs::new(
+            options,
+            &categories,
+            (keeps_ids, takes_prompts),
+            config.task.averaging(),
+        )?,
         categories: &categories,
         failures: Vec::new(),
         notes: Notes {
@@ -188,7 +212,11 @@ fn predict_together(
             ..Notes::default()
         },
     };
-    writing.all(ranks)?;
+    if options.carry {
+        writing.carried(&carried_to)?;
+    } else {
+        writing.all(ranks)?;
+    }
     let Writing { outputs, failures, notes, min_score, .. } = writing;
     let record = PredictRecord {
         checkpoint,
@@ -198,6 +226,7 @@ fn predict_together(
         conditions: predictor.conditions().into_iter().collect(),
         num_images: outputs.num_images,
         num_objects: outputs.num_objects(),
+        clips: outputs.clip_scores()?,
         failures,
         without_prompts,
         notes: notes.sentences(min_score),
@@ -213,7 +242,7 @@ fn predict_together(
         beside: &record.beside,
         ensemble: &record.ensemble,
         conditions: &record.conditions,
-        prompts: options.prompts.describe(),
+        prompts: options.prompts.describe(options.carry),
         failures: &record.failures,
         without_prompts: &record.without_prompts,
         notes: &record.notes,
@@ -270,6 +299,9 @@ struct Writing<'a> {
 /// A prediction, and where its picture comes from.
 struct Answer<'a> {
     prediction: Prediction,
+    record: &'a Record,
+    /// The frame whose prompts it goes back to, if that is another one.
+    carried_from: Option<u32>,
     target: &'a Target,
     image: &'a dyn Fn() -> Result<Tensor>,
 }
@@ -304,33 +336,46 @@ impl Writing<'_> {
                 self.failures.push(why);
                 Ok(())
             }
-            Outcome::Answered { batch, predictions, notes, .. } => {
+            Outcome::Answered { batch, predictions, first, notes } => {
                 self.notes.others.extend(notes);
-                for (index, (prediction, target)) in
-                    predictions.into_iter().zip(&batch.targets).enumerate()
+                let records = &self.answering.dataset.records[first..];
+                for (index, ((prediction, target), record)) in
+                    predictions.into_iter().zip(&batch.targets).zip(records).enumerate()
                 {
                     let image = || Ok(batch.image(index));
-                    self.write(Answer { prediction, target, image: &image })?;
+                    self.write(Answer {
+                        prediction,
+                        record,
+                        carried_from: None,
+                        target,
+                        image: &image,
+                    })?;
                 }
                 Ok(())
             }
             Outcome::Elsewhere(sent) => {
                 let Answering { dataset, plan, .. } = self.answering;
                 let record = dataset.records.get(sent.record);
+                let record = record
+                    .context("another process sent an image of a split that has fewer here")?;
                 let (prediction, mut target) = sent.restore(dataset, plan)?;
                 self.notes.others.extend(clip_boxes(&mut target, &self.answering.base));
-                let image = || {
-                    let record = record.map(std::slice::from_ref).unwrap_or_default();
-                    Ok(prepare_batch(record, plan)?.image(0))
-                };
-                self.write(Answer { prediction, target: &target, image: &image })
+                let image = || Ok(prepare_batch(std::slice::from_ref(record), plan)?.image(0));
+                self.write(Answer {
+                    prediction,
+                    record,
+                    carried_from: None,
+                    target: &target,
+                    image: &image,
+                })
             }
         }
     }
 
     fn write(&mut self, answer: Answer<'_>) -> Result<()> {
-        let Answer { mut prediction, target, image } = answer;
-        let name = relative_text(&target.path, &self.answering.base);
+        let Answer { mut prediction, record, carried_from, target, image } = answer;
+        let base = &self.answering.base;
+        let (name, file) = (relative_text(&target.path, base), relative_text(&record.path, base));
         if target.prompts.is_none() && !target.objects.is_empty() {
             last_answers(&mut prediction.instances);
             self.notes.not_asked += target.objects.len() - prediction.instances.len();
@@ -348,7 +393,8 @@ impl Writing<'_> {
             let image = pictures::denormalise(&image()?, target.input_size, spec)?;
             Ok(pictures::answers(&image, &prediction, target, self.categories))
         };
-        self.outputs.add(&name, target, &prediction, picture)
+        let image = ImageName { file: &file, frame: record.frame, carried_from, name: &name };
+        self.outputs.add(image, target, &prediction, picture)
     }
 }
 

@@ -12,13 +12,18 @@ use serde_json::{Value, json};
 
 use super::{
     PredictOptions, area,
+    clips::{ClipScore, ClipScores},
     coco::{CocoText, Info},
     masks::{self, MaskFiles},
     names::FlatNames,
+    overlay::Overlay,
 };
 use sonotune_base::{Category, Error, ImageId, fs::atomic_write};
 use sonotune_dataset::ImagePrompts;
-use sonotune_engine::{batch::Target, task::Prediction};
+use sonotune_engine::{
+    batch::Target,
+    task::{Averaging, Prediction},
+};
 
 pub(super) const CSV: &str = "predictions.csv";
 pub(super) const JSON: &str = "predictions.json";
@@ -39,8 +44,24 @@ pub(super) struct Outputs<'a> {
     /// Whether image ids are those of an annotation file.
     keeps_ids: bool,
     table: Option<Table>,
+    /// The video of the clip whose frames are being added.
+    overlay: Option<Overlay>,
+    clips: ClipScores,
     pub(super) num_images: usize,
     num_objects: usize,
+}
+
+/// The image of a prediction.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ImageName<'a> {
+    /// Path of its file.
+    pub(super) file: &'a str,
+    /// Which frame of the file, if it is one.
+    pub(super) frame: Option<u32>,
+    /// The prompted frame that its answers go back to, if that is another one.
+    pub(super) carried_from: Option<u32>,
+    /// What it is called: the file, and the number of its frame (`clip.mp4#17`).
+    pub(super) name: &'a str,
 }
 
 /// The tables, whose form depends on what the task predicts.
@@ -80,8 +101,8 @@ impl<'a> Outputs<'a> {
     pub(super) fn new(
         options: &PredictOptions,
         categories: &'a [Category],
-        keeps_ids: bool,
-        gives_objects: bool,
+        (keeps_ids, gives_objects): (bool, bool),
+        averaging: Option<Box<dyn Averaging>>,
     ) -> Result<Self> {
         let out = &options.out;
         Ok(Self {
@@ -96,26 +117,32 @@ impl<'a> Outputs<'a> {
             keeps_ids,
             // Otherwise the first prediction decides.
             table: if gives_objects { Some(Table::objects()?) } else { None },
+            overlay: None,
+            clips: ClipScores::new(averaging),
             num_images: 0,
             num_objects: 0,
         })
     }
 
-    /// Adds the prediction of the image `file_name`, whose picture is drawn if requested.
+    /// Adds the prediction of an image, whose picture is drawn if requested.
     pub(super) fn add(
         &mut self,
-        file_name: &str,
+        image: ImageName<'_>,
         target: &Target,
         prediction: &Prediction,
         picture: impl FnOnce() -> Result<RgbImage>,
     ) -> Result<()> {
         self.num_images += 1;
         self.num_objects += prediction.instances.len();
+        let file_name = image.name;
         let stem = self.names.stem(file_name);
-        if let Some(folder) = &self.pictures {
+        if let Some(folder) = self.pictures.clone() {
             let path = folder.join(format!("{stem}.png"));
-            masks::write_png(&picture()?.into(), &path)?;
+            let picture = picture()?;
+            self.add_to_video(image, &picture, &folder)?;
+            masks::write_png(&picture.into(), &path)?;
         }
+        self.clips.add(image, prediction);
         let with_masks = prediction.instances.iter().any(|i| i.mask.is_some());
         // An image without any object also has a map: all background.
         let no_object = self.has_masks && prediction.instances.is_empty();
@@ -150,10 +177,10 @@ impl<'a> Outputs<'a> {
                     prediction.values.keys().collect::<Vec<_>>()
                 );
                 csv.write_record(image_row(file_name, prediction, self.categories))?;
-                json.push(image_entry(file_name, prediction, self.categories));
+                json.push(image_entry(image, prediction, self.categories));
             }
             Table::Objects { csv, coco } => {
-                coco.add(file_name, &image_id, prediction, self.categories, prompt_name)?;
+                coco.add(image, &image_id, prediction, self.categories, prompt_name)?;
                 for (i, instance) in prediction.instances.iter().enumerate() {
                     let name = instance.answers.and_then(|answer| prompt_name(answer.object));
                     let head = [
@@ -172,6 +199,38 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
+    /// Appends the picture of a frame to the video of its clip.
+    fn add_to_video(
+        &mut self,
+        image: ImageName<'_>,
+        picture: &RgbImage,
+        folder: &Path,
+    ) -> Result<()> {
+        if self.overlay.as_ref().is_some_and(|overlay| !overlay.is_of(image)) {
+            self.finish_video()?;
+        }
+        if image.frame.is_none() {
+            return Ok(());
+        }
+        if self.overlay.is_none() {
+            let stem = self.names.stem(image.file);
+            self.overlay = Some(Overlay::create(image, picture, folder, &stem)?);
+        }
+        self.overlay.as_mut().map_or(Ok(()), |overlay| overlay.add(picture))
+    }
+
+    fn finish_video(&mut self) -> Result<()> {
+        self.overlay.take().map_or(Ok(()), Overlay::finish)
+    }
+
+    /// The score of each clip, from those of its frames, if the task scores images.
+    ///
+    /// # Errors
+    /// If the predictions of a clip cannot be averaged.
+    pub(super) fn clip_scores(&self) -> Result<Vec<ClipScore>> {
+        self.clips.averaged(self.categories)
+    }
+
     /// Number of predicted objects, if the task predicts any.
     pub(super) fn num_objects(&self) -> Option<usize> {
         matches!(self.table, Some(Table::Objects { .. })).then_some(self.num_objects)
@@ -183,7 +242,9 @@ impl<'a> Outputs<'a> {
     }
 
     /// Writes the tables.
-    pub(super) fn finish(self, info: &Info<'_>) -> Result<()> {
+    pub(super) fn finish(mut self, info: &Info<'_>) -> Result<()> {
+        self.finish_video()?;
+        let clips = self.clip_scores()?;
         let table = match self.table {
             Some(table) => table,
             None => Table::of_labels(self.categories)?,
@@ -200,6 +261,9 @@ impl<'a> Outputs<'a> {
                 });
                 if !info.ensemble.is_empty() {
                     document["ensemble"] = json!(info.ensemble);
+                }
+                if !clips.is_empty() {
+                    document["clips"] = json!(clips);
                 }
                 if !info.conditions.is_empty() {
                     document["conditions"] = json!(info.conditions);
@@ -257,20 +321,24 @@ fn image_row(file_name: &str, prediction: &Prediction, categories: &[Category]) 
     row
 }
 
-fn image_entry(file_name: &str, prediction: &Prediction, categories: &[Category]) -> Value {
+fn image_entry(image: ImageName<'_>, prediction: &Prediction, categories: &[Category]) -> Value {
     let scores: serde_json::Map<_, _> = categories
         .iter()
         .zip(&prediction.scores)
         .map(|(category, &score)| (category.name.clone(), json!(score)))
         .collect();
     let mut entry = json!({
-        "image": file_name,
+        "image": image.name,
         "height": prediction.original_size.0,
         "width": prediction.original_size.1,
         "labels": label_names(prediction, categories),
         "scores": scores,
         "instances": [],
     });
+    if let Some(frame) = image.frame {
+        entry["file_name"] = json!(image.file);
+        entry["frame"] = json!(frame);
+    }
     if !prediction.values.is_empty() {
         entry["values"] = json!(prediction.values);
     }
@@ -281,6 +349,6 @@ fn label_names(prediction: &Prediction, categories: &[Category]) -> Vec<String> 
     prediction.labels.iter().map(|&label| category_name(label, categories)).collect()
 }
 
-fn category_name(index: usize, categories: &[Category]) -> String {
+pub(super) fn category_name(index: usize, categories: &[Category]) -> String {
     categories.get(index).map_or_else(|| index.to_string(), |c| c.name.clone())
 }

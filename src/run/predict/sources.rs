@@ -10,7 +10,8 @@ use sonotune_base::words::{self, did_you_mean};
 
 use sonotune_base::{Category, Error, names::quoted};
 use sonotune_dataset::{
-    Dataset, DatasetConfig, ImagePrompts, ObjectPrompt, PromptFile, PromptedObject, Record, Split,
+    Dataset, DatasetConfig, FrameChoice, ImagePrompts, ObjectPrompt, PromptFile, PromptedObject,
+    Record, Split,
     coco_dataset::{CheckFiles, CocoConfig, CocoSplit, ImageLabel},
     files::relative_text,
     image_names::resolve,
@@ -39,12 +40,13 @@ pub enum PromptSource {
 
 impl PromptSource {
     /// Description for output files.
-    pub(super) fn describe(&self) -> Option<String> {
+    pub(super) fn describe(&self, carry: bool) -> Option<String> {
+        let carried = if carry { ", carried to the other frames of their clips" } else { "" };
         match self {
             Self::None => None,
-            Self::File(path) => Some(format!("prompts of {}", path.display())),
+            Self::File(path) => Some(format!("prompts of {}{carried}", path.display())),
             Self::Annotations { path, protocol } => {
-                Some(format!("{protocol} of the objects in {}", path.display()))
+                Some(format!("{protocol} of the objects in {}{carried}", path.display()))
             }
             Self::Everything => Some("everything".to_owned()),
         }
@@ -71,8 +73,8 @@ impl PromptSource {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) dataset: Dataset,
-    /// Names of images without prompts; `dataset` does not contain them.
-    pub(super) without_prompts: Vec<String>,
+    /// Images without prompts; `dataset` does not contain them.
+    pub(super) unasked: Vec<Record>,
     questions: Questions,
 }
 
@@ -83,6 +85,14 @@ enum Questions {
     Of(PathBuf, Vec<Vec<PromptedObject>>),
     Annotated,
     Everything,
+}
+
+/// An image that a source of prompts names.
+struct Named<'a> {
+    /// Where it is named, for messages.
+    place: &'a str,
+    file: &'a Path,
+    frame: Option<u32>,
 }
 
 /// Image files, found by name.
@@ -105,9 +115,18 @@ impl Asked {
     /// # Errors
     /// An error of kind data if there are no images, the source is malformed, or it is about
     /// images that do not exist.
-    pub(super) fn gather(source: &PromptSource, path: &Path) -> Result<Self> {
+    pub(super) fn gather(source: &PromptSource, path: &Path, frames: FrameChoice) -> Result<Self> {
+        let names_frames =
+            matches!(source, PromptSource::File(_) | PromptSource::Annotations { .. });
+        if names_frames && frames != FrameChoice::All {
+            return Err(Error::config(
+                "prompts say themselves which frames of a clip are asked about: leave out --every-frame and \
+                 --frames",
+            )
+            .into());
+        }
         let images = Images {
-            found: Dataset::from_images(path)?,
+            found: Dataset::from_images(path, frames)?,
             base: base_of(path).to_owned(),
             is_single: path.is_file(),
         };
@@ -121,7 +140,7 @@ impl Asked {
             return Err(Error::data(format!(
                 "none of the images at {} has prompts in {}",
                 path.display(),
-                source.describe().unwrap_or_default()
+                source.describe(false).unwrap_or_default()
             ))
             .into());
         }
@@ -129,7 +148,7 @@ impl Asked {
     }
 
     fn all(dataset: Dataset, questions: Questions) -> Self {
-        Self { dataset, without_prompts: Vec::new(), questions }
+        Self { dataset, unasked: Vec::new(), questions }
     }
 
     fn everything(mut dataset: Dataset) -> Self {
@@ -221,22 +240,56 @@ impl Images {
         relative_text(path, &self.base)
     }
 
+    /// The record that a name means among those of its file, `frames`.
+    fn frame_of(&self, named: &Named<'_>, frames: &[usize]) -> Result<usize> {
+        let records = &self.found.records;
+        let (count, file) = (frames.len(), named.file.display());
+        let is_clip = frames.first().is_some_and(|&i| records[i].frame.is_some());
+        match named.frame {
+            None if is_clip => anyhow::bail!(
+                "{file} has {count} frames: say which one, as `frame`, counted from 0"
+            ),
+            Some(frame) if is_clip => {
+                frames.iter().copied().find(|&i| records[i].frame == Some(frame)).with_context(
+                    || format!("{file} has no frame {frame}; it has {count}, counted from 0"),
+                )
+            }
+            Some(frame) if frame > 0 => anyhow::bail!(
+                "{file} is one image: it has no frame {frame} (frames are counted from 0)"
+            ),
+            _ => frames.first().copied().context("no image"),
+        }
+    }
+
     /// Index of the image that each name refers to. With a single image, names may begin at a folder
     /// above it.
-    fn indices(&self, names: &[(&str, &Path)], source: &Path) -> Result<Vec<Option<usize>>> {
+    fn indices(&self, names: &[Named<'_>], source: &Path) -> Result<Vec<Option<usize>>> {
         let records = &self.found.records;
-        if self.is_single {
-            let is_it = |name: &Path| records.first().is_some_and(|r| r.path.ends_with(name));
-            return Ok(names.iter().map(|(_, name)| is_it(name).then_some(0)).collect());
+        let mut by_file: HashMap<&Path, Vec<usize>> = HashMap::new();
+        for (i, record) in records.iter().enumerate() {
+            by_file.entry(record.path.as_path()).or_default().push(i);
         }
-        let by_path: HashMap<&Path, usize> =
-            records.iter().enumerate().map(|(i, record)| (record.path.as_path(), i)).collect();
-        let find = |name: &Path| by_path.get(self.base.join(name).as_path()).copied();
-        let found: Vec<_> = names.iter().map(|(_, name)| find(name)).collect();
+        let frame_of = |named: &Named<'_>, frames: &[usize]| {
+            self.frame_of(named, frames)
+                .with_context(|| Error::data(format!("{}: {}", source.display(), named.place)))
+        };
+        if self.is_single {
+            let frames: Vec<usize> = (0..records.len()).collect();
+            let is_it = |name: &Path| records.first().is_some_and(|r| r.path.ends_with(name));
+            let index =
+                |named: &Named<'_>| is_it(named.file).then(|| frame_of(named, &frames)).transpose();
+            return names.iter().map(index).collect();
+        }
+        let find = |named: &Named<'_>| {
+            let frames = by_file.get(self.base.join(named.file).as_path());
+            frames.map(|frames| frame_of(named, frames)).transpose()
+        };
+        let found: Vec<_> = names.iter().map(find).collect::<Result<_>>()?;
         let absent: Vec<_> = names.iter().zip(&found).filter(|(_, f)| f.is_none()).collect();
-        let Some(((place, name), _)) = absent.first() else { return Ok(found) };
+        let Some((Named { place, file: name, .. }, _)) = absent.first() else { return Ok(found) };
         let name = name.to_string_lossy();
-        let there: Vec<_> = records.iter().map(|record| self.name(&record.path)).collect();
+        let mut there: Vec<_> = records.iter().map(|record| self.name(&record.path)).collect();
+        there.dedup();
         let below = there.iter().find(|other| other.ends_with(&format!("/{name}")));
         let above = self.base.parent().filter(|above| above.join(&*name).is_file());
         let hint = match (below, above) {
@@ -267,7 +320,11 @@ impl Images {
             .images
             .iter()
             .zip(&files)
-            .map(|(image, file)| (image.place.as_str(), named(file)))
+            .map(|(image, file)| Named {
+                place: &image.place,
+                file: named(file),
+                frame: image.frame,
+            })
             .collect();
         let indices = self.indices(&names, &file.path)?;
         let mut objects: HashMap<usize, Vec<PromptedObject>> = HashMap::new();
@@ -276,18 +333,18 @@ impl Images {
                 objects.entry(index).or_default().extend(image.objects);
             }
         }
-        let (mut records, mut asked, mut without_prompts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut records, mut asked, mut unasked) = (Vec::new(), Vec::new(), Vec::new());
         for (i, record) in std::mem::take(&mut self.found.records).into_iter().enumerate() {
             match objects.remove(&i).filter(|objects| !objects.is_empty()) {
                 Some(objects) => {
                     records.push(record);
                     asked.push(objects);
                 }
-                None => without_prompts.push(self.name(&record.path)),
+                None => unasked.push(record),
             }
         }
         let dataset = Dataset { records, ..self.found };
-        Ok(Asked { dataset, without_prompts, questions: Questions::Of(file.path, asked) })
+        Ok(Asked { dataset, unasked, questions: Questions::Of(file.path, asked) })
     }
 
     fn annotated(self, path: &Path) -> Result<Asked> {
@@ -298,21 +355,28 @@ impl Images {
         let names: Vec<PathBuf> = dataset.records.iter().map(named).collect();
         let places: Vec<_> =
             dataset.records.iter().map(|r| format!("image {}", r.image_id)).collect();
-        let pairs: Vec<_> =
-            places.iter().map(String::as_str).zip(names.iter().map(PathBuf::as_path)).collect();
-        let indices = self.indices(&pairs, path)?;
+        let names: Vec<_> = dataset
+            .records
+            .iter()
+            .zip(&places)
+            .zip(&names)
+            .map(|((record, place), file)| Named { place, file, frame: record.frame })
+            .collect();
+        let indices = self.indices(&names, path)?;
         let wanted: HashSet<usize> = indices.iter().copied().flatten().collect();
         let mut found = indices.into_iter();
         dataset.records.retain_mut(|record| match found.next().flatten() {
             Some(index) => {
                 record.path.clone_from(&self.found.records[index].path);
+                record.frame = self.found.records[index].frame;
                 true
             }
             None => false,
         });
-        let others = self.found.records.iter().enumerate().filter(|(i, _)| !wanted.contains(i));
-        let without_prompts = others.map(|(_, record)| self.name(&record.path)).collect();
-        Ok(Asked { dataset, without_prompts, questions: Questions::Annotated })
+        let found = self.found.records.into_iter().enumerate();
+        let others = found.filter(|(i, _)| !wanted.contains(i));
+        let unasked = others.map(|(_, record)| record).collect();
+        Ok(Asked { dataset, unasked, questions: Questions::Annotated })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::coco::{
 };
 use serde_json::value::RawValue;
 
-use super::{CocoConfig, ImageLabel};
+use super::{CocoConfig, ImageLabel, frames};
 use crate::coco_dataset::audit::{
     annotations::annotations,
     categories::Classes,
@@ -26,6 +26,7 @@ use crate::{
     Split,
     findings::{Audit, AuditedImage, Code, Place, path_leaves},
     image_names::{Elsewhere, resolve},
+    pixels::has_image_ending,
     shares::Shares,
 };
 use sonotune_base::{ImageId, json::quoted_nan, pattern};
@@ -96,7 +97,8 @@ impl Images<'_> {
         let dataset = lists.info.and_then(dataset_name);
         let mut index = Index::with_capacity(lists.images.len());
         let mut first_entry: HashMap<ImageId, usize> = HashMap::new();
-        let mut files: HashMap<PathBuf, usize> = HashMap::new();
+        let mut files: HashMap<(PathBuf, Option<&str>), usize> = HashMap::new();
+        let mut frames: Vec<Option<&RawValue>> = Vec::new();
         for (i, raw) in lists.images.iter().enumerate() {
             let place = || Place::entry(&audit.source, format!("images[{i}]"));
             let read = entry(raw).and_then(|keys| {
@@ -105,6 +107,7 @@ impl Images<'_> {
             });
             let read = Refused::report(read, &mut audit.findings, place);
             let Some((keys, id)) = read else { continue };
+            let frame = raw_frame(raw);
             let place = || Place { image_id: Some(id.clone()), ..place() };
             let twice = first_entry.get(&id).copied();
             let image = self.image(&keys, i, id.clone(), dataset.as_deref());
@@ -119,18 +122,22 @@ impl Images<'_> {
                 // Its annotations cannot be told from those of the other.
                 image.without_objects = false;
             }
-            if let Some(first) = files.insert(image.path.clone(), i) {
+            // For an ordinary image it only says where that comes from.
+            let which = frame.map(RawValue::get).filter(|_| !has_image_ending(&image.path));
+            if let Some(first) = files.insert((image.path.clone(), which), i) {
                 let got = format!("is also the file of images[{first}]");
                 audit.findings.add(Code::DuplicateFile, place(), got);
             }
             first_entry.entry(id.clone()).or_insert(i);
             index.entry(id).or_insert(Some(audit.images.len()));
             audit.images.push(image);
+            frames.push(frame);
         }
         resolve(
             &mut audit.images.iter_mut().map(|image| &mut image.path).collect::<Vec<_>>(),
             self.folder,
         );
+        set_frames(&frames, audit);
         self.outside_root(audit);
         index
     }
@@ -164,6 +171,7 @@ impl Images<'_> {
         Ok(AuditedImage {
             image_id,
             path: self.folder.join(name),
+            frame: None,
             entry: Some(format!("images[{i}]")),
             size: side("height")?.zip(side("width")?),
             image_labels: Vec::new(),
@@ -209,6 +217,36 @@ impl Images<'_> {
                 image.image_labels = labels;
             }
             audit.images.push(image);
+        }
+    }
+}
+
+/// The key `frame` of an image, unread.
+fn raw_frame(raw: &RawValue) -> Option<&RawValue> {
+    #[derive(serde::Deserialize)]
+    struct Entry<'a> {
+        #[serde(borrow)]
+        frame: Option<&'a RawValue>,
+    }
+    serde_json::from_str::<Entry<'_>>(raw.get()).ok()?.frame
+}
+
+/// Says which frame of its file each image is.
+fn set_frames(raw: &[Option<&RawValue>], audit: &mut Audit) {
+    let counts = frames::counts(audit.images.iter().map(|image| image.path.as_path()));
+    let frame = |(image, raw): (&AuditedImage, &Option<&RawValue>)| {
+        let count = counts.get(image.path.as_path()).copied()?;
+        Some(frames::frame(*raw, count))
+    };
+    let found: Vec<_> = audit.images.iter().zip(raw).map(frame).collect();
+    for (i, found) in found.into_iter().enumerate() {
+        match found {
+            Some(Ok(frame)) => audit.images[i].frame = frame,
+            Some(Err(why)) => {
+                let place = audit.place(&audit.images[i]);
+                audit.findings.add(Code::NoSuchFrame, place, why.to_string());
+            }
+            None => {}
         }
     }
 }

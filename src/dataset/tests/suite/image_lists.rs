@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde_json::{self, Value, json};
-use sonotune_dataset::{Dataset, DatasetConfig, Split};
+use sonotune_dataset::{Dataset, DatasetConfig, FrameChoice, Split};
 use sonotune_testing::assert_contains;
 
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -279,13 +279,15 @@ fn list_mistakes_are_named_with_their_line() {
 #[test]
 fn bare_images_have_their_relative_path_as_id() {
     let dir = tree(&[("b/2.png", ""), ("1.webp", ""), ("b/x.csv", "")]);
-    let data = Dataset::from_images(dir.path()).unwrap();
+    let data = Dataset::from_images(dir.path(), FrameChoice::All).unwrap();
     assert_eq!(listed(&data), [("1.webp".into(), vec![]), ("b/2.png".into(), vec![])]);
     assert_eq!(data.notes, ["left out: there is one file with another ending, x.csv"]);
-    let one = Dataset::from_images(&dir.path().join("b/2.png")).unwrap();
+    let one = Dataset::from_images(&dir.path().join("b/2.png"), FrameChoice::All).unwrap();
     assert_eq!(listed(&one), [("2.png".into(), vec![])]);
 
-    assert_error(Dataset::from_images(&dir.path().join("none")), 3, &["no such file or folder"]);
+    let none = Dataset::from_images(&dir.path().join("none"), FrameChoice::All);
+    assert_error(none, 3, &["no such file or folder"]);
     std::fs::create_dir(dir.path().join("empty")).unwrap();
-    assert_error(Dataset::from_images(&dir.path().join("empty")), 3, &["empty: no images"]);
+    let empty = Dataset::from_images(&dir.path().join("empty"), FrameChoice::All);
+    assert_error(empty, 3, &["empty: no images"]);
 }

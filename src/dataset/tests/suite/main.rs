@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod coco;
+mod coco_frames;
 mod coco_hostile;
 mod image_lists;
 mod image_names;

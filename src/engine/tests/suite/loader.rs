@@ -66,6 +66,7 @@ fn plan(batch_size: usize, num_workers: usize) -> LoadPlan {
         embeddings: None,
         pixels: Default::default(),
         preparation: None,
+        reader: Default::default(),
         share: Default::default(),
     }
 }

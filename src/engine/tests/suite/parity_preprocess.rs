@@ -36,6 +36,7 @@ fn plan(preprocess: PreprocessConfig, needs: TargetNeeds) -> LoadPlan {
         embeddings: None,
         pixels: Default::default(),
         preparation: None,
+        reader: Default::default(),
         share: Default::default(),
     }
 }
