@@ -148,7 +148,7 @@ def describe(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default="target/release/examples/dump_dicom")
-    parser.add_argument("--frames", type=int, default=4, help="at most so many frames of each file")
+    parser.add_argument("--frames", type=int, default=4, help="compare at most N frames of each file")
     parser.add_argument("--verbose", action="store_true", help="also print files that are equal")
     parser.add_argument("folders", nargs="*", type=Path)
     args = parser.parse_args()
