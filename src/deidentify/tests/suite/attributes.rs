@@ -93,13 +93,9 @@ fn every_attribute_of_the_profile_is_treated_by_its_action() {
                     "{tag} is not empty"
                 );
             }
-            Action::Dummy => {
+            Action::Dummy if element.vr() != VR::SQ => {
                 let old = original.get(tag).unwrap();
-                assert_ne!(
-                    old.to_bytes().ok(),
-                    element.to_bytes().ok().filter(|_| element.vr() != VR::SQ),
-                    "{tag}"
-                );
+                assert_ne!(old.to_bytes().ok(), element.to_bytes().ok(), "{tag}");
             }
             Action::Uid => assert!(element.to_str().unwrap().starts_with("2.25."), "{tag}"),
             _ => {}
