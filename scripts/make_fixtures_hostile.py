@@ -6,6 +6,7 @@ Standard library only. Each file is small; large ones are generated in
 tests/suite/hostile.rs. Files named `found_*` are fuzz findings: they are kept by hand.
 """
 
+import gzip
 import json
 import pathlib
 import struct
@@ -437,6 +438,12 @@ VOLUMES = {
     "meta_largest": b"ObjectType = Image\nNDims = 3\nDimSize = 4294967295 4294967295 4294967295\nElementType = MET_DOUBLE\nElementDataFile = LOCAL\n",
     "meta_outside": b"ObjectType = Image\nNDims = 2\nDimSize = 4 4\nElementType = MET_UCHAR\nElementDataFile = ../../../../etc/passwd\n",
     "meta_itself": b"ObjectType = Image\nNDims = 2\nDimSize = 4 4\nElementType = MET_UCHAR\nElementDataFile = hostile.mha\n",
+    "nrrd_good": b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 4 4 4\nencoding: raw\nspacings: 1 2 nan\n\n" + bytes(64),
+    "nrrd_largest": b"NRRD0004\ntype: double\ndimension: 3\nsizes: 4294967295 4294967295 4294967295\nencoding: raw\nendian: big\n\n",
+    "nrrd_vectors": b"NRRD0005\ntype: uchar\ndimension: 3\nsizes: 4 4 3\nkinds: domain domain vector\nencoding: raw\nspace directions: (1,0) (0,1) none\n\n" + bytes(48),
+    "nrrd_outside": b"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 4 4\nencoding: raw\ndata file: ../../../../etc/passwd\n",
+    "nrrd_itself": b"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 4 4\nencoding: raw\nline skip: 99\ndata file: hostile.nii\n",
+    "nrrd_packed": b"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 4 4\nencoding: gzip\n\n" + gzip.compress(bytes(16), mtime=0),
     "meta_packed": b"ObjectType = Image\nNDims = 2\nDimSize = 4 4\nElementType = MET_UCHAR\nCompressedData = True\nElementDataFile = LOCAL\n" + zlib.compress(bytes(16)),
 }
 for name, content in VOLUMES.items():
@@ -499,6 +506,53 @@ VIDEOS = {
 }
 for name, content in VIDEOS.items():
     put("video", name, content)
+
+
+def dicom_element(group, element, vr, value):
+    long = struct.pack("<2xI", len(value)) if vr in (b"OB", b"OW", b"SQ") else struct.pack("<H", len(value))
+    return struct.pack("<HH", group, element) + vr + long + value
+
+
+def dicom(syntax, tail, rows=2, columns=2, photometric=b"MONOCHROME2 ", frames=b"1 ", further=b""):
+    def number(element, value):
+        return dicom_element(0x28, element, b"US", struct.pack("<H", value))
+
+    head = bytes(128) + b"DICM" + dicom_element(2, 0x10, b"UI", syntax + b"\0" * (len(syntax) % 2))
+    image = number(2, 1 if photometric[:1] in b"MP" else 3) + dicom_element(0x28, 4, b"CS", photometric)
+    image += dicom_element(0x28, 8, b"IS", frames) + number(0x10, rows) + number(0x11, columns)
+    return head + image + number(0x100, 8) + number(0x101, 8) + number(0x103, 0) + further + tail
+
+
+def fragments(*parts):
+    items = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(part)) + part for part in (b"", *parts))
+    return struct.pack("<HH2s2xI", 0x7FE0, 0x10, b"OB", 2**32 - 1) + items + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+
+
+EXPLICIT, BASELINE, JPEG_LS = b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.4.50", b"1.2.840.10008.1.2.4.80"
+JPEG_2000, RLE = b"1.2.840.10008.1.2.4.90", b"1.2.840.10008.1.2.5"
+PIXELS = dicom_element(0x7FE0, 0x10, b"OB", bytes(4))
+SEQUENCE = struct.pack("<HH2s2xIHHI", 9, 0x1001, b"SQ", 2**32 - 1, 0xFFFE, 0xE000, 2**32 - 1)
+PALETTE = b"".join(dicom_element(0x28, tag, b"US", struct.pack("<3H", 256, 0, 16)) for tag in (0x1101, 0x1102, 0x1103))
+SIZ = b"\xff\x4f\xff\x51\0\x29\0\0" + struct.pack(">8IH", 60000, 800, 0, 0, 60000, 800, 0, 0, 1) + b"\x07\x01\x01"
+LS = b"\xff\xd8\xff\xf7\0\x0b\x08" + struct.pack(">HH", 9000, 9000) + b"\x01\x01\x11\0\xff\xda\0\x08\x01\x01\0\0\0\0"
+DICOM = {
+    "good": dicom(EXPLICIT, PIXELS),
+    "nested_1000": dicom(EXPLICIT, SEQUENCE * 1000),
+    "length_of_4_gigabytes": dicom(EXPLICIT, struct.pack("<HH2s2xI", 9, 0x1001, b"OB", 2**32 - 2)),
+    "gigapixels": dicom(EXPLICIT, PIXELS, rows=65535, columns=65535),
+    "frames_2_31": dicom(EXPLICIT, PIXELS, frames=b"2147483647"),
+    "palette_short": dicom(EXPLICIT, PIXELS, photometric=b"PALETTE COLOR ", further=PALETTE),
+    "private": dicom(b"1.2.3.4.5", PIXELS),
+    "deflate_bomb": dicom(b"1.2.840.10008.1.2.1.99", b"")[:162] + zlib.compress(bytes(1 << 22), 9)[2:-4],
+    "jpeg_4_gigapixels": dicom(BASELINE, fragments(jpeg(65500, 65500)), rows=65500, columns=65500),
+    "jpeg_80_megapixels": dicom(BASELINE, fragments(jpeg(9000, 9000)), rows=9000, columns=9000),
+    "jpeg_other_size": dicom(BASELINE, fragments(jpeg(8, 8))),
+    "jpeg_ls_80_megapixels": dicom(JPEG_LS, fragments(LS + b"\xff\xd9"), rows=9000, columns=9000),
+    "jpeg_2000_48_megapixels": dicom(JPEG_2000, fragments(SIZ), rows=800, columns=60000),
+    "rle_segments_2_32": dicom(RLE, fragments(b"\xff" * 64)),
+}
+for name, content in DICOM.items():
+    put("dicom", name, content)
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 HDF5 = {

@@ -20,7 +20,7 @@ const NAME: &str = "hostile";
 /// Planes, frames and files that are looked at.
 const FEW: usize = 4;
 
-/// NIfTI and MetaImage.
+/// NIfTI, MetaImage and NRRD.
 pub fn volumes(bytes: &[u8]) {
     // The ending tells formats apart where the content does not.
     for name in ["hostile.nii", "hostile.mha"] {

@@ -4,6 +4,7 @@
 
 mod arrays;
 mod coco;
+mod dicom;
 mod images;
 pub(crate) mod masks;
 mod pickles;
@@ -13,6 +14,7 @@ mod specs;
 
 pub use arrays::{archives, arrays, hdf5, video, volumes};
 pub use coco::coco_file;
+pub use dicom::dicom;
 pub use images::images;
 pub use masks::{polygons, rle};
 pub use pickles::pickle;
@@ -35,6 +37,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("arrays", arrays),
     ("hdf5", hdf5),
     ("video", video),
+    ("dicom", dicom),
     ("archives", archives),
     ("pickle", pickle),
     ("scores", scores),

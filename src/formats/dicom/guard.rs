@@ -74,8 +74,13 @@ pub(super) fn outline(
     let mut walk = Walk { reader, at, end, encoding, count: 0, budget, copied, records };
     let mut pixels = None;
     while walk.at < walk.end {
-        // Zeros after the last element.
+        // Zeros may follow the last element.
         if walk.end - walk.at < 8 {
+            let (at, rest) = (walk.at, walk.bytes(walk.end - walk.at)?);
+            ensure!(
+                rest.iter().all(|&byte| byte == 0),
+                "it is cut off: an element begins at byte {at}, the data end at byte {end}; copy it again"
+            );
             break;
         }
         let element = walk.element()?;
@@ -165,7 +170,10 @@ impl Walk<'_> {
             (Some(Wanted::Value(vr)), stored, Some(len)) if stored != Some(*b"SQ") => {
                 // Tools that did not know a tag wrote it as unknown.
                 let vr = stored.filter(|stored| stored != b"UN").unwrap_or(*vr);
-                let value = self.claim(len).and_then(|()| self.bytes(len))?;
+                let mut value = self.claim(len).and_then(|()| self.bytes(len))?;
+                if element.tag == wanted::CHARACTER_SET {
+                    value = character_set(value);
+                }
                 self.emit(element.tag, vr, &value);
                 Ok(())
             }
@@ -290,6 +298,14 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+/// The one character set to decode with. `dicom-object` takes the first of several; Japanese and Korean are
+/// the second, after an empty one, and their decoders also read the first.
+fn character_set(value: Vec<u8>) -> Vec<u8> {
+    let eastern = [&b"ISO 2022 IR 87"[..], b"ISO 2022 IR 149"];
+    let found = value.split(|&byte| byte == b'\\').map(<[u8]>::trim_ascii);
+    found.skip(1).find(|name| eastern.contains(name)).map_or(value.clone(), <[u8]>::to_vec)
 }
 
 /// Value representations whose length has 2 bytes (PS3.5, 7.1.2).

@@ -194,3 +194,6 @@ fn extended_offsets(values: Values) -> Option<Vec<u64>> {
     let number = |b: &[u8]| b.try_into().map(u64::from_le_bytes).ok();
     bytes.chunks_exact(8).map(number).collect()
 }
+
+#[cfg(test)]
+mod tests;

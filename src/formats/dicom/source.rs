@@ -54,7 +54,7 @@ fn bare(head: &[u8]) -> Option<Bare> {
     // The first element of a group is short: a length, a character set, a UID, a date.
     let short = |len: u32| (1..=64).contains(&len);
     match (a, b, c, d) {
-        (2, 0, 0 | 1 | 2, 0) if explicit => Some(Bare::Meta),
+        (2, 0, 0 | 1 | 2 | 0x10, 0) if explicit => Some(Bare::Meta),
         (8, 0, 0 | 1 | 5 | 8 | 0x12..=0x18, 0) => {
             let implicit = u32::from_le_bytes([e, f, g, h]);
             match explicit {
@@ -96,8 +96,19 @@ impl Source {
         };
         reader.seek(SeekFrom::Start(meta.end)).context("cannot be read")?;
         let syntax = match meta.syntax {
+            // Some writers name one encoding and use another.
+            Some(syntax) if syntax.coding != Coding::Deflated => {
+                let encoding = first_encoding(&mut reader, meta.end)?.unwrap_or(syntax.encoding);
+                Syntax { encoding, ..syntax }
+            }
             Some(syntax) => syntax,
-            None => Syntax::uncompressed(guess(&mut reader, meta.end)?),
+            None => match first_encoding(&mut reader, meta.end)? {
+                Some(encoding) => Syntax::uncompressed(encoding),
+                None => bail!(
+                    "its file meta information names no transfer syntax (0002,0010), and its data set does \
+                     not begin with group 8; write it again with `dcmconv +F in.dcm out.dcm`"
+                ),
+            },
         };
         let (at, sop_class) = (meta.end, meta.sop_class);
         if syntax.coding != Coding::Deflated {
@@ -157,18 +168,15 @@ fn uid(value: &[u8]) -> String {
     String::from_utf8_lossy(value).trim_matches(['\0', ' ']).to_owned()
 }
 
-/// The encoding of a data set whose meta information does not name it, by its first element.
-fn guess(reader: &mut (impl Read + Seek), at: u64) -> Result<Encoding> {
+/// The encoding of a data set by its first element, if that shows it.
+fn first_encoding(reader: &mut (impl Read + Seek), at: u64) -> Result<Option<Encoding>> {
     let mut head = Vec::new();
-    reader.take(8).read_to_end(&mut head).context("cannot be read")?;
+    reader.by_ref().take(8).read_to_end(&mut head).context("cannot be read")?;
     reader.seek(SeekFrom::Start(at)).context("cannot be read")?;
-    match bare(&head) {
-        Some(Bare::DataSet(encoding)) => Ok(encoding),
-        _ => bail!(
-            "its file meta information names no transfer syntax (0002,0010), and its data set does not begin \
-             with group 8; write it again with `dcmconv +F in.dcm out.dcm`"
-        ),
-    }
+    Ok(match bare(&head) {
+        Some(Bare::DataSet(encoding)) => Some(encoding),
+        _ => None,
+    })
 }
 
 fn inflate(reader: impl Read) -> Result<Vec<u8>> {

@@ -25,7 +25,8 @@ impl<'a> Values<'a> {
 
     /// The first of a text's values without its padding; `None` if it is absent or empty.
     pub(super) fn text(self, key: Key) -> Option<String> {
-        let text = self.element(key)?.to_str().ok()?;
+        // Korean is announced by an escape sequence that its decoder leaves.
+        let text = self.element(key)?.to_str().ok()?.replace("\u{1b}$)C", "");
         let text = text.split('\\').next()?.trim_matches([' ', '\0']);
         (!text.is_empty()).then(|| text.to_owned())
     }

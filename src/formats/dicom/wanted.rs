@@ -31,11 +31,14 @@ pub(super) fn is_pixels((group, element): (u16, u16)) -> bool {
 /// DirectoryRecordSequence.
 pub(super) const RECORDS: (u16, u16) = (0x0004, 0x1220);
 
+/// SpecificCharacterSet.
+pub(super) const CHARACTER_SET: (u16, u16) = (0x0008, 0x0005);
+
 use Wanted::{Sequence, Value};
 
 const TOP: &[((u16, u16), Wanted)] = &[
     // SpecificCharacterSet, SOPClassUID, SOPInstanceUID, Modality, Manufacturer, its model.
-    ((0x0008, 0x0005), Value(b"CS")),
+    (CHARACTER_SET, Value(b"CS")),
     ((0x0008, 0x0016), Value(b"UI")),
     ((0x0008, 0x0018), Value(b"UI")),
     ((0x0008, 0x0060), Value(b"CS")),

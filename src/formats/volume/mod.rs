@@ -1,4 +1,4 @@
-//! Volumes and stacks of frames: NIfTI-1, NIfTI-2 and MetaImage, recognised by their content.
+//! Volumes and stacks of frames: NIfTI-1, NIfTI-2, MetaImage and NRRD, recognised by their content.
 //!
 //! Axes and values are as in SimpleITK: arrays are (z, y, x), a series is (t, z, y, x), rescaling
 //! by the header is applied. Voxels are taken in the order of the file, whatever their [`Geometry`].
@@ -6,6 +6,7 @@
 mod geometry;
 mod metaimage;
 mod nifti;
+mod nrrd;
 mod source;
 
 pub use geometry::Geometry;
@@ -74,12 +75,12 @@ impl Scale {
 }
 
 impl Volume {
-    /// Reads a volume: `.nii`, `.nii.gz`, a pair of `.hdr` and `.img`, `.mha`, or `.mhd` with its
-    /// data file in the same folder.
+    /// Reads a volume: `.nii`, `.nii.gz`, a pair of `.hdr` and `.img`, `.mha`, `.nrrd`, or `.mhd` or `.nhdr`
+    /// with its data file in the same folder.
     ///
     /// # Errors
     /// [`sonotune_base::ErrorKind::Data`] with the path: a header that claims more than the file holds,
-    /// number types that cannot hold pixels (complex, 128 bit), MetaImages written as text.
+    /// number types that cannot hold pixels (complex, 128 bit), numbers written as text.
     pub fn open(path: &Path) -> Result<Self> {
         Self::read(path).map_err(|e| Error::data(format!("{}: {e:#}", path.display())).into())
     }
@@ -92,11 +93,14 @@ impl Volume {
         if metaimage::is_header(&head) {
             return metaimage::open(path);
         }
+        if nrrd::is_header(&head) {
+            return nrrd::open(path);
+        }
         // The data of a pair may begin with anything.
         let is_data = path.extension().is_some_and(|extension| extension == "img");
         let ours = |kind: &String| kind.starts_with("a NIfTI") || kind.starts_with("a gzip");
         if let Some(kind) = other_kind(&head).filter(|kind| !is_data && !ours(kind)) {
-            bail!("it is neither a NIfTI file nor a MetaImage but {kind}");
+            bail!("it is neither a NIfTI file nor a MetaImage nor an NRRD but {kind}");
         }
         nifti::open(path)
     }

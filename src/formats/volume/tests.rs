@@ -32,7 +32,7 @@ fn floats(values: Values) -> Vec<f64> {
 fn parity_with_simpleitk() {
     let text = fs::read_to_string(fixture("volumes/expected.json")).unwrap();
     let all: BTreeMap<String, Expected> = serde_json::from_str(&text).unwrap();
-    assert_eq!(all.len(), 16);
+    assert_eq!(all.len(), 20);
     for (name, expected) in all {
         let volume = Volume::open(&fixture(&format!("volumes/{name}"))).unwrap();
         assert_eq!(
@@ -346,9 +346,64 @@ fn other_volumes_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.nii");
     let dicom = [&[0; 128][..], b"DICM"].concat();
-    let cases: [(&[u8], &str); 2] = [(b"NRRD0005\n", "an NRRD volume"), (&dicom, "a DICOM file")];
+    let cases: [(&[u8], &str); 2] = [(b"BZh91AY&SY", "a bzip2 file"), (&dicom, "a DICOM file")];
     for (bytes, expected) in cases {
         fs::write(&path, bytes).unwrap();
         assert!(open_error(&path).contains(expected));
+    }
+}
+
+/// The header of 2 x 3 bytes with further lines.
+fn nrrd(lines: &str) -> Vec<u8> {
+    let head = "NRRD0004\n# made by hand\ntype: uchar\ndimension: 2\nsizes: 3 2\n";
+    let mut bytes = format!("{head}{lines}\n").into_bytes();
+    bytes.extend([1, 2, 3, 4, 5, 6]);
+    bytes
+}
+
+#[test]
+fn nrrd_positions_point_left_back_and_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.nrrd");
+    let lines = "encoding: raw\nspace: RAS\nspace directions: (0.5,0,0) (0,0.25,0)\nspace origin: (1,2,3)\n";
+    fs::write(&path, nrrd(lines)).unwrap();
+    let volume = Volume::open(&path).unwrap();
+    assert_eq!(volume.spacing, [0.25, 0.5]);
+    let geometry = volume.geometry.unwrap();
+    assert_eq!(geometry.steps, [[-0.5, 0.0, 0.0], [0.0, -0.25, 0.0], [0.0, 0.0, 1.0]]);
+    assert_eq!(geometry.origin, [-1.0, -2.0, 3.0]);
+    assert_eq!(
+        volume.pixels(View::Axial, 0, None, Intensity::Exact).unwrap().data,
+        [1, 2, 3, 4, 5, 6]
+    );
+}
+
+#[test]
+fn nrrd_that_cannot_be_read_says_why() {
+    let cases = [
+        ("encoding: ascii\n", "the encoding ascii, which is not read; save it with gzip"),
+        ("encoding: bzip2\n", "the encoding bzip2"),
+        ("encoding: raw\nsizes: 3 200\n", "which is 600 bytes of data; the file has at most 6"),
+        ("encoding: raw\nsizes: 3\n", "`sizes: 3` does not list 2 lengths"),
+        ("encoding: raw\nsizes: 99999999999 99999999999\n", "more than the 8.0 GiB"),
+        ("encoding: raw\ntype: block\n", "its type block is not supported"),
+        ("encoding: raw\ntype: short\n", "`endian` is missing"),
+        ("encoding: raw\nkinds: vector vector\n", "several axes of colours"),
+        ("encoding: raw\nspace directions: (1,0) (a,1)\n", "`(a,1)` is not a vector"),
+        ("encoding: raw\nbyte skip: -2\n", "`byte skip` is negative"),
+        ("encoding: raw\nline skip: 9\n", "within the lines that `line skip: 9` names"),
+        ("encoding: raw\ndata file: ../secret\n", "leaves the folder"),
+        ("encoding: raw\ndata file: LIST\n", "spread over several files"),
+        ("encoding: gzip\n", "its data"),
+        ("", "its header has no `encoding`"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.nrrd");
+    for (lines, expected) in cases {
+        fs::write(&path, nrrd(lines)).unwrap();
+        let error = Volume::open(&path).unwrap_err();
+        assert_eq!(exit_code(&error), 3);
+        let error = error.to_string();
+        assert!(error.contains(expected) && error.contains("a.nrrd"), "{error}\nlacks: {expected}");
     }
 }

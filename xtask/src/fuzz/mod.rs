@@ -21,6 +21,7 @@ const SEEDS: &[(&str, &str, &[&str])] = &[
     ("coco_file", "json", &[]),
     ("coco_results", "json", &[]),
     ("config", "toml", &["configs/demo", "configs/base"]),
+    ("dicom", "", &["tests/fixtures/dicom"]),
     ("hdf5", "", &["tests/fixtures/curation/hdf5"]),
     ("images", "images", &["tests/fixtures/preprocess"]),
     ("list_file", "", &[]),
@@ -39,7 +40,7 @@ const SEEDS: &[(&str, &str, &[&str])] = &[
 /// Targets whose formats allow a file of a few bytes to claim an image of 100 megapixels, with the
 /// megabytes that they may therefore take. HDF5 lets a chunk claim 4 GB, which its reader reserves
 /// (but does not touch) before it finds them missing.
-const LARGE: &[(&str, u32)] = &[("video", 1024), ("volumes", 512), ("hdf5", 8192)];
+const LARGE: &[(&str, u32)] = &[("dicom", 2048), ("video", 1024), ("volumes", 512), ("hdf5", 8192)];
 
 const MEMORY_MB: u32 = 256;
 

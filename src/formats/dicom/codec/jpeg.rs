@@ -2,12 +2,8 @@
 //!
 //! Samples are left in the colours of the stream, which the data set describes.
 
-use std::io::Cursor;
-
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use jpeg_decoder::ColorTransform;
-use zune_core::{colorspace::ColorSpace, options::DecoderOptions};
-use zune_jpeg::JpegDecoder;
+use anyhow::{Result, anyhow, bail, ensure};
+use jpeg_decoder::{ColorTransform, Decoder};
 
 use super::{Frame, check_length, check_size};
 use crate::dicom::{
@@ -30,21 +26,21 @@ struct Head {
 pub(super) fn decode(bytes: &[u8], image: &Image) -> Result<Frame> {
     let head = read_head(bytes)?;
     check_size(image, head.size, head.ids.len())?;
-    let samples = (image.num_pixels() * head.ids.len()) as u64;
-    let samples = match head.process {
-        0xC3 => {
-            check_length(bytes, samples, 1)?;
-            lossless_samples(bytes, &head)?
+    let (bits, components) = (head.bits, head.ids.len());
+    match head.process {
+        0xC3 if (2..=8).contains(&bits) || ((9..=16).contains(&bits) && components == 1) => {
+            check_length(bytes, (image.num_pixels() * components) as u64, 1)?;
         }
         // A block of 64 samples takes two bits or more.
-        0xC0 | 0xC1 if head.bits == 8 => {
-            check_length(bytes, image.num_pixels() as u64, 32)?;
-            lossy_samples(bytes, &head)?
-        }
-        0xC2 if head.bits == 8 => lossy_samples(bytes, &head)?,
-        0xC0..=0xC2 => bail!("a lossy JPEG of {} bits per sample is not read; {REMEDY}", head.bits),
+        0xC0 | 0xC1 if bits == 8 => check_length(bytes, image.num_pixels() as u64, 32)?,
+        0xC2 if bits == 8 => {}
+        0xC0..=0xC3 => bail!(
+            "a {} JPEG of {components} samples per pixel with {bits} bits each is not read; {REMEDY}",
+            if head.process == 0xC3 { "lossless" } else { "lossy" }
+        ),
         other => bail!("a JPEG of process FF{other:02X} is not read; {REMEDY}"),
-    };
+    }
+    let samples = samples(bytes, &head)?;
     let photometric = match image.photometric {
         _ if matches!(head.ids.as_slice(), b"RGB" | b"rgb") => Photometric::Rgb,
         Photometric::Rgb if head.jfif => Photometric::YbrFull,
@@ -91,39 +87,16 @@ fn read_head(bytes: &[u8]) -> Result<Head> {
     Ok(head)
 }
 
-fn lossy_samples(bytes: &[u8], head: &Head) -> Result<Samples> {
-    let options = DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_height(head.size.0 as usize)
-        .set_max_width(head.size.1 as usize);
-    let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
-    decoder.decode_headers().map_err(damaged)?;
-    let stored = decoder.input_colorspace().context("its JPEG names no colours")?;
-    let plain = match (head.ids.len(), stored) {
-        (1, _) => ColorSpace::Luma,
-        (3, ColorSpace::RGB) => ColorSpace::RGB,
-        (3, _) => ColorSpace::YCbCr,
-        (other, _) => bail!("a JPEG of {other} samples per pixel is not read"),
-    };
-    decoder.set_options(options.jpeg_set_out_colorspace(plain));
-    Ok(Samples::U8(decoder.decode().map_err(damaged)?))
-}
-
-fn lossless_samples(bytes: &[u8], head: &Head) -> Result<Samples> {
-    let (bits, components) = (head.bits, head.ids.len());
-    ensure!(
-        (2..=8).contains(&bits) || ((9..=16).contains(&bits) && components == 1),
-        "a lossless JPEG of {components} samples per pixel with {bits} bits each is not read; {REMEDY}"
-    );
-    let mut decoder = jpeg_decoder::Decoder::new(bytes);
-    decoder.set_color_transform(ColorTransform::None);
-    let data = decoder.decode().map_err(damaged)?;
-    if bits <= 8 {
+fn samples(bytes: &[u8], head: &Head) -> Result<Samples> {
+    let mut decoder = Decoder::new(bytes);
+    // What the stream has, whatever it is: the transform called `RGB` leaves it.
+    decoder.set_color_transform(match head.ids.len() {
+        1 => ColorTransform::Grayscale,
+        _ => ColorTransform::RGB,
+    });
+    let data = decoder.decode().map_err(|e| anyhow!("its JPEG is damaged: {e}"))?;
+    if head.bits <= 8 {
         return Ok(Samples::U8(data));
     }
     Ok(Samples::U16(data.chunks_exact(2).map(|b| u16::from_ne_bytes([b[0], b[1]])).collect()))
-}
-
-fn damaged(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow!("its JPEG is damaged: {error}")
 }

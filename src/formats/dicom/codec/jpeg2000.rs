@@ -13,7 +13,10 @@ use crate::dicom::{
 const MAX_SAMPLES: usize = 50_000_000;
 
 pub(super) fn decode(bytes: &[u8], image: &Image) -> Result<Frame> {
-    let size = Size::of(bytes).context("its JPEG 2000 stream has no SIZ segment")?;
+    // Boxes around a codestream, which the standard forbids, may be wrong; a codestream begins with SOC and SIZ.
+    let start = bytes.windows(4).position(|mark| mark == [0xFF, 0x4F, 0xFF, 0x51]);
+    let bytes = &bytes[start.context("it is not a JPEG 2000 stream")?..];
+    let size = Size::of(bytes).context("its JPEG 2000 stream is cut off within its SIZ segment")?;
     check_size(image, (size.height, size.width), size.components)?;
     let samples = image.num_pixels() * size.components;
     ensure!(
@@ -37,7 +40,13 @@ pub(super) fn decode(bytes: &[u8], image: &Image) -> Result<Frame> {
         "its JPEG 2000 stream has components of several sizes, which are not read"
     );
     let pixels = (0..image.num_pixels()).flat_map(|i| planes.iter().map(move |plane| plane[i]));
-    let number = |value: f32| with_sign(value.round() as i32, size.bits, image.signed);
+    // The decoder adds half the range to every component, also to those with a sign.
+    let half = if size.signed { 1_i32 << (size.bits - 1) } else { 0 };
+    let largest = (1_i32 << size.bits) - 1;
+    let number = |value: f32| {
+        let value = (value.round() as i32).clamp(0, largest) - half;
+        with_sign(value, size.bits, image.signed)
+    };
     let samples = if size.bits <= 8 {
         Samples::U8(pixels.map(|value| number(value) as u8).collect())
     } else {
@@ -61,13 +70,12 @@ struct Size {
     width: u32,
     components: usize,
     bits: u32,
+    signed: bool,
 }
 
 impl Size {
     fn of(bytes: &[u8]) -> Option<Self> {
-        // A codestream begins with SOC and SIZ; within JP2 boxes they come later.
-        let at = bytes.windows(4).position(|mark| mark == [0xFF, 0x4F, 0xFF, 0x51])? + 4;
-        let body = bytes.get(at..at + 38)?;
+        let body = bytes.get(4..4 + 38)?;
         let number = |at: usize| {
             let bytes = body.get(at..at + 4)?;
             Some(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
@@ -75,12 +83,13 @@ impl Size {
         let (width, height) = (number(4)?, number(8)?);
         let (left, top) = (number(12)?, number(16)?);
         let components = usize::from(u16::from_be_bytes([body[36], body[37]]));
-        let precision = bytes.get(at + 38)?;
+        let precision = bytes.get(4 + 38)?;
         Some(Self {
             height: height.checked_sub(top)?,
             width: width.checked_sub(left)?,
             components,
             bits: u32::from(precision & 0x7F) + 1,
+            signed: precision & 0x80 != 0,
         })
     }
 }
