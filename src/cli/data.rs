@@ -6,6 +6,7 @@ use clap::Subcommand;
 mod agnostic;
 mod check;
 mod convert;
+mod deidentify;
 mod duplicates;
 mod export;
 mod filter;
@@ -24,6 +25,8 @@ pub(super) enum DataVerb {
     Check(check::CheckArgs),
     /// Convert a raw dataset to COCO, as its spec describes it.
     Convert(convert::ConvertArgs),
+    /// Copy DICOM files without the patient's identity: attributes, and text around the ultrasound.
+    Deidentify(deidentify::DeidentifyArgs),
     /// Find duplicate and near-duplicate images, including mirrored or rotated ones, across splits
     /// and datasets.
     Duplicates(duplicates::DuplicatesArgs),
@@ -50,6 +53,7 @@ pub(super) fn run(verb: DataVerb) -> Result<()> {
         DataVerb::Agnostic(args) => agnostic::run(&args),
         DataVerb::Check(args) => check::run(&args),
         DataVerb::Convert(args) => convert::run(&args),
+        DataVerb::Deidentify(args) => deidentify::run(&args),
         DataVerb::Duplicates(args) => duplicates::run(&args),
         DataVerb::Export(args) => export::run(&args),
         DataVerb::Filter(args) => filter::run(&args),

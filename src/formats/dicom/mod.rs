@@ -17,13 +17,17 @@ mod pixel_data;
 mod regions;
 mod samples;
 mod source;
+mod stored;
 mod syntax;
 mod values;
 mod wanted;
+mod whole;
 
 pub use info::Info;
 pub use regions::Region;
 pub use source::is_dicom;
+pub use stored::StoredFrame;
+pub use whole::Whole;
 
 use std::path::{Path, PathBuf};
 
@@ -35,6 +39,7 @@ use self::{
     lut::Display,
     palette::Palette,
     pixel_data::{Frames, PixelData, Store},
+    samples::Samples,
     source::Source,
     syntax::Syntax,
     values::Values,
@@ -155,11 +160,11 @@ impl Dicom {
         decoded.map_err(|e| Error::data(format!("{}: {e:#}", self.path.display())).into())
     }
 
-    fn decode(&self, index: usize) -> Result<Pixels> {
-        let Image { height, width, .. } = self.image;
+    /// A frame's samples as they are stored, and what they are.
+    fn samples(&self, index: usize) -> Result<(Samples, Photometric)> {
         let most = self.image.native_bits() / 4 + (1 << 20);
         let (bytes, skip) = self.frames.read(&self.store, index, most)?;
-        let (samples, photometric) = match self.frames {
+        Ok(match self.frames {
             Frames::Native { .. } => {
                 let samples = samples::native(&bytes, skip, &self.image, self.syntax.encoding)?;
                 (samples, self.image.photometric)
@@ -168,8 +173,12 @@ impl Dicom {
                 let frame = codec::decode(self.syntax.coding, &bytes, &self.image)?;
                 (frame.samples, frame.photometric)
             }
-        };
-        drop(bytes);
+        })
+    }
+
+    fn decode(&self, index: usize) -> Result<Pixels> {
+        let Image { height, width, .. } = self.image;
+        let (samples, photometric) = self.samples(index)?;
         let (channels, data) = match &self.colours {
             Colours::Grey(display) => (1, display.levels(&samples)),
             Colours::Palette(palette) => (3, palette.rgb(&samples)),

@@ -41,11 +41,13 @@ pub(super) enum Coding {
 pub(super) struct Syntax {
     pub(super) encoding: Encoding,
     pub(super) coding: Coding,
+    /// Whether the syntax is one that loses something.
+    pub(super) lossy: bool,
 }
 
 impl Syntax {
     pub(super) fn uncompressed(encoding: Encoding) -> Self {
-        Self { encoding, coding: Coding::Native }
+        Self { encoding, coding: Coding::Native, lossy: false }
     }
 
     pub(super) fn is_encapsulated(self) -> bool {
@@ -57,7 +59,9 @@ impl Syntax {
     /// # Errors
     /// One that is not read, by its name if the standard has one, and how to convert it.
     pub(super) fn of_uid(uid: &str) -> Result<Self> {
-        let explicit = |coding| Ok(Self { encoding: Encoding::EXPLICIT_LITTLE, coding });
+        const LOSSY: [&str; 6] = [".4.50", ".4.51", ".4.53", ".4.55", ".4.81", ".4.91"];
+        let lossy = LOSSY.iter().any(|end| uid.ends_with(end));
+        let explicit = |coding| Ok(Self { encoding: Encoding::EXPLICIT_LITTLE, coding, lossy });
         let video = |name| {
             bail!(
                 "its pixels are a video in {name} (transfer syntax {uid}), which is not read; take the video \
