@@ -1,10 +1,11 @@
 """Compares frames of clips, by number, with what OpenCV decodes.
 
     cargo build --release -p sonotune-formats --example frames
-    python compare_clips.py target/release/examples/frames FOLDER [--without-ffmpeg]
+    python compare_clips.py target/release/examples/frames FOLDER [--without-ffmpeg] [--first N]
 
 Prints a line for each clip that differs or cannot be read, and a summary. A clip agrees if both have the
-same number of frames and no value differs by more than 2. Needs numpy and opencv-python-headless.
+same number of frames and no value differs by more than 2. With --first only N frames of each clip are
+compared, and the numbers of frames. Needs numpy and opencv-python-headless.
 """
 import argparse
 import subprocess
@@ -25,7 +26,7 @@ def read_frame(pipe):
     return np.frombuffer(pipe.read(width * height * 3), np.uint8).reshape(height, width, 3)
 
 
-def compare(program, options, path):
+def compare(program, options, path, first):
     """(what decoded it or why not, our frames, theirs, largest difference, mean difference)"""
     ours = subprocess.Popen(
         [program, path, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -34,6 +35,12 @@ def compare(program, options, path):
     head = ours.stdout.readline().decode().split(maxsplit=1)
     counts, largest, total, values, sizes = [0, 0], 0, 0, 0, True
     while True:
+        if head and counts[0] == first:
+            ours.kill()
+            ours.communicate()
+            counts = [int(head[0]), counts[1] + sum(iter(theirs.grab, False))]
+            agrees = sizes and counts[0] == counts[1] and largest <= 2
+            return head[1].strip(), counts, largest, total / max(values, 1), agrees
         mine = read_frame(ours.stdout) if head else None
         there, frame = theirs.read()
         counts[0] += mine is not None
@@ -62,13 +69,14 @@ def main():
     parser.add_argument("program", help="the example `frames`")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--without-ffmpeg", action="store_true")
+    parser.add_argument("--first", type=int, metavar="N")
     arguments = parser.parse_args()
     options = ["--without-ffmpeg"] if arguments.without_ffmpeg else []
     clips = sorted(p for p in arguments.folder.rglob("*") if p.suffix.lower() in ENDINGS)
     read = agree = frames = 0
     by_decoder, largest, means = {}, 0, []
     for path in clips:
-        decoder, counts, most, mean, agrees = compare(arguments.program, options, path)
+        decoder, counts, most, mean, agrees = compare(arguments.program, options, path, arguments.first)
         if counts[0] == 0 or not decoder.startswith(("Sonotune", "FFmpeg")):
             print(f"{path.name}: not read: {decoder}")
             continue

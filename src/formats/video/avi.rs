@@ -11,7 +11,7 @@ use super::{
     Codec, Contents, Sample, Unsupported, check_size,
     edit_list::Segment,
     fourcc,
-    h264::{Framing, Header, Stream},
+    h264::{Framing, Header, Stream, has_b_slice},
     mjpeg, read_sample,
     turn::Turn,
 };
@@ -63,20 +63,32 @@ pub(super) fn read(file: &mut File, len: u64) -> Result<Contents> {
             Codec::Mjpeg
         }
         Format::Uncompressed(bitmap) => Codec::Uncompressed(bitmap),
-        Format::H264 => h264(read_sample(file, first)?, samples.len())?,
+        Format::H264 => h264(file, &samples)?,
     };
     let shown = (0..u32::try_from(samples.len()).context("it has too many frames")?).collect();
     Ok(Contents { codec, samples, shown, turn: Turn::None })
 }
 
+/// Encoders use B-frames from the beginning or not at all.
+const LOOK_AT: usize = 50;
+
 /// AVI has no times: frames are shown in the order in which the decoder gives them.
-fn h264(first: Vec<u8>, count: usize) -> Result<Codec> {
+fn h264(file: &mut File, samples: &[Sample]) -> Result<Codec> {
+    let first = read_sample(file, *samples.first().context("its video has no frames")?)?;
     if !first.starts_with(&[0, 0, 1]) && !first.starts_with(&[0, 0, 0, 1]) {
         return Err(Unsupported("H.264 without start codes in an AVI".to_owned()).into());
     }
-    let header =
-        Header { framing: Framing::StartCodes, parameter_sets: Vec::new(), colour: (None, None) };
-    let segments = vec![Segment { samples: 0..count, shown: 0..count }];
+    let mut has_b_frames = false;
+    for &sample in samples.iter().take(LOOK_AT) {
+        has_b_frames |= has_b_slice(&read_sample(file, sample)?);
+    }
+    let header = Header {
+        framing: Framing::StartCodes,
+        parameter_sets: Vec::new(),
+        colour: (None, None),
+        has_b_frames,
+    };
+    let segments = vec![Segment { samples: 0..samples.len(), shown: 0..samples.len() }];
     Ok(Codec::H264(Stream::new(header, segments, || Ok(first))?))
 }
 

@@ -2,7 +2,8 @@
 //!
 //! AVI and MP4 or QuickTime with Motion JPEG, uncompressed frames or H.264, and GIF are read here. What is
 //! not (MPEG-1, MPEG-2 and MPEG-4 Part 2, H.264 of 4:4:4 or 10 bits, Matroska, fragmented MP4 …) is left to
-//! the machine's FFmpeg if there is one ([`Ffmpeg`]).
+//! the machine's FFmpeg if there is one ([`Ffmpeg`]), and so is H.264 with B-frames, which OpenH264 decodes
+//! with small errors.
 
 mod avi;
 mod boxes;
@@ -97,10 +98,14 @@ impl Video {
     /// # Errors
     /// Same errors as [`Video::open`]; those of `find`.
     pub fn open_with(path: &Path, find: impl FnOnce() -> Result<Option<Ffmpeg>>) -> Result<Self> {
-        let source = Self::read(path).or_else(|e| match e.downcast::<Unsupported>() {
-            Ok(unsupported) => unsupported.decode_with(path, find),
-            Err(e) => Err(e),
-        });
+        let source = match Self::read(path) {
+            Ok(Source::Own(contents)) if contents.is_inexact() => contents.decode_better_with(find),
+            Ok(source) => Ok(source),
+            Err(e) => match e.downcast::<Unsupported>() {
+                Ok(unsupported) => unsupported.decode_with(path, find),
+                Err(e) => Err(e),
+            },
+        };
         let source = source.map_err(|e| Error::data(format!("{}: {e:#}", path.display())))?;
         Ok(Self { path: path.to_owned(), source })
     }
@@ -238,6 +243,19 @@ impl Video {
 }
 
 impl Contents {
+    /// Whether OpenH264's frames differ from the standard's.
+    const fn is_inexact(&self) -> bool {
+        matches!(&self.codec, Codec::H264(stream) if stream.has_b_frames)
+    }
+
+    /// The frames are the same ones, so they need not be counted again.
+    fn decode_better_with(self, find: impl FnOnce() -> Result<Option<Ffmpeg>>) -> Result<Source> {
+        Ok(match find()? {
+            Some(ffmpeg) => Source::Ffmpeg(ffmpeg, self.shown.len()),
+            None => Source::Own(self),
+        })
+    }
+
     /// Decodes a shown frame that does not depend on others.
     fn decode(&self, file: &mut File, index: usize) -> Result<Pixels> {
         let sample = self.shown.get(index).and_then(|&sample| self.samples.get(sample as usize));
@@ -275,7 +293,6 @@ fn fourcc(code: &[u8]) -> String {
     code.iter().map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '?' }).collect()
 }
 
-#[cfg(test)]
 #[cfg(test)]
 mod clips_tests;
 #[cfg(test)]

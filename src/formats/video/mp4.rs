@@ -115,7 +115,8 @@ impl<'a> Format<'a> {
                     .entry
                     .get(BEFORE_BOXES..)
                     .context("the format of its video is too short")?;
-                let header = avc_header(Boxes(within))?;
+                let mut header = avc_header(Boxes(within))?;
+                header.has_b_frames = !samples.times.is_sorted();
                 Ok(Codec::H264(Stream::new(header, segments, first_sample)?))
             }
             b"jpeg" | b"mjpa" | b"mjpg" => {
@@ -150,7 +151,8 @@ fn avc_header(within: Boxes) -> Result<Header> {
     let length_size = usize::from(sizes & 3) + 1;
     ensure!(length_size != 3, "its H.264 units have lengths of 3 bytes");
     let colour = within.first(b"colr").map_or((None, None), container_colour);
-    Ok(Header { framing: Framing::Lengths(length_size), parameter_sets, colour })
+    let framing = Framing::Lengths(length_size);
+    Ok(Header { framing, parameter_sets, colour, has_b_frames: false })
 }
 
 /// `colr` of MP4 (`nclx`) says matrix and range, that of QuickTime (`nclc`) the matrix alone.

@@ -22,7 +22,7 @@ use super::MAX_PIXELS;
 use crate::Pixels;
 
 /// The variable that names the program; empty means that none is to be used.
-pub const VARIABLE: &str = "SONOTUNE_FFMPEG";
+pub(super) const VARIABLE: &str = "SONOTUNE_FFMPEG";
 
 /// A frame takes milliseconds; a file on a slow network drive may need a while to open.
 const PATIENCE: Duration = Duration::from_secs(60);
