@@ -202,26 +202,3 @@ fn damage_in_the_middle_is_an_error_with_the_frame() {
     assert!(seen < 15, "{seen}");
     assert!(error.contains(&format!("damaged.mov: frame {seen}: ")), "{error}");
 }
-
-/// A cine of a thousand frames: each is given up before the next one is decoded, and the file is not
-/// read ahead.
-#[test]
-fn one_frame_at_a_time() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("cine.avi");
-    let frame =
-        |i: u32| Pixels { height: 8, width: 8, channels: 1, data: vec![(i % 251) as u8; 64] };
-    let frames: Vec<_> = (0..1000).map(frame).collect();
-    crate::write::mjpeg_avi(&path, &frames, 90).unwrap();
-    let video = Video::open_with(&path, || Ok(None)).unwrap();
-    assert_eq!(video.num_frames(), 1000);
-    let mut seen = 0;
-    video
-        .frames(|index, pixels| {
-            assert!(pixels.data[0].abs_diff((index % 251) as u8) < 3);
-            seen += 1;
-            Ok(())
-        })
-        .unwrap();
-    assert_eq!(seen, 1000);
-}

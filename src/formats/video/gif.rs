@@ -9,9 +9,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use image::{AnimationDecoder, ImageDecoder, Limits, RgbaImage, codecs::gif::GifDecoder};
 
-use super::{MAX_PIXELS, check_size};
+use sonotune_base::panics::catching;
+
+use super::check_size;
 use crate::Pixels;
 
+/// Larger ones are refused: several copies with four bytes per pixel are in memory at a time.
+const MAX_CANVAS: u64 = 25_000_000;
 /// An hour at 60 frames a second has 216,000.
 const MAX_FRAMES: usize = 10_000_000;
 
@@ -23,7 +27,13 @@ pub(super) fn count(file: &mut File) -> Result<usize> {
     file.seek(SeekFrom::Start(0))?;
     let mut blocks = Blocks(BufReader::new(file));
     let [_, _, _, _, _, _, w0, w1, h0, h1, flags, _, _] = blocks.take::<13>()?;
-    check_size(u16::from_le_bytes([h0, h1]).into(), u16::from_le_bytes([w0, w1]).into())?;
+    let (height, width) =
+        (u16::from_le_bytes([h0, h1]).into(), u16::from_le_bytes([w0, w1]).into());
+    check_size(height, width)?;
+    ensure!(
+        height * width <= MAX_CANVAS,
+        "it is {height} high and {width} wide, which is too large for a GIF"
+    );
     blocks.skip(palette(flags))?;
     let mut frames = 0;
     loop {
@@ -89,18 +99,17 @@ pub(super) fn visit(
     let open = || -> Result<_> {
         let mut decoder = GifDecoder::new(BufReader::new(File::open(path)?))?;
         let mut limits = Limits::default();
-        // A canvas and a frame, with 4 bytes a pixel, and buffers.
-        limits.max_alloc = Some(MAX_PIXELS * 12);
+        // A canvas, what it is put back to, and a frame, with 4 bytes per pixel.
+        limits.max_alloc = Some(MAX_CANVAS * 12);
         decoder.set_limits(limits)?;
         Ok(decoder.into_frames())
     };
     let mut frames = open().map_err(|e| error(0, e))?;
     for index in 0..count {
-        let frame = frames
-            .next()
-            .context("it cannot be found")
-            .and_then(|frame| frame.context("it is damaged"))
-            .map_err(|e| error(index, e))?;
+        let gave_up = || "corrupt: the decoder gave up".to_owned();
+        let frame =
+            catching(gave_up, || frames.next().context("it is missing")?.context("it is damaged"));
+        let frame = frame.map_err(|e| error(index, e))?;
         if !each(index, on_white(&frame.into_buffer()))? {
             break;
         }

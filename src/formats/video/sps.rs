@@ -211,3 +211,94 @@ impl Bits<'_> {
         Ok(if code % 2 == 1 { half } else { half.wrapping_neg() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes bits, most significant first.
+    #[derive(Default)]
+    struct Writer(Vec<u8>, usize);
+
+    impl Writer {
+        fn u(mut self, count: usize, value: u32) -> Self {
+            for bit in (0..count).rev() {
+                if self.1 % 8 == 0 {
+                    self.0.push(0);
+                }
+                let last = self.0.len() - 1;
+                self.0[last] |= ((value >> bit & 1) as u8) << (7 - self.1 % 8);
+                self.1 += 1;
+            }
+            self
+        }
+
+        fn ue(self, value: u32) -> Self {
+            let len = (value + 1).ilog2() as usize;
+            self.u(len, 0).u(len + 1, value + 1)
+        }
+
+        /// As a unit, with a 3 after two zeros where the standard asks for it.
+        fn unit(self) -> Vec<u8> {
+            let (mut unit, mut zeros) = (vec![0x67], 0);
+            for byte in self.0 {
+                if zeros >= 2 && byte <= 3 {
+                    unit.push(3);
+                    zeros = 0;
+                }
+                zeros = if byte == 0 { zeros + 1 } else { 0 };
+                unit.push(byte);
+            }
+            unit
+        }
+    }
+
+    /// 4 × 2 macroblocks of the profile High, up to the flag of whole frames.
+    fn high(chroma: u32, depth: u32) -> Writer {
+        let head = Writer::default().u(8, 100).u(8, 0).u(8, 30).ue(0);
+        let kind = head.ue(chroma).ue(depth - 8).ue(depth - 8).u(1, 0);
+        // Scaling lists: the second of eight is there, with 16 steps of 0.
+        let lists = kind.u(1, 1).u(1, 0).u(1, 1).u(16, 0xffff).u(6, 0);
+        // Order counts of type 1 with one offset, one reference.
+        lists.ue(0).ue(1).u(1, 0).ue(0).ue(0).ue(1).ue(0).ue(1).u(1, 0).ue(3).ue(1)
+    }
+
+    #[test]
+    fn sizes_and_kinds() {
+        let sps = Sps::parse(&high(1, 8).u(1, 1).u(1, 1).u(1, 0).u(1, 0).unit()).unwrap();
+        assert_eq!((sps.height, sps.width, sps.colour), (32, 64, None));
+        assert!(sps.is_common());
+        assert_eq!(sps.describe(), "H.264 of the profile High (4:2:0, 8 bits)");
+        let sps = Sps::parse(&high(1, 8).u(1, 0).u(1, 0).u(1, 1).u(1, 0).u(1, 0).unit()).unwrap();
+        assert_eq!(sps.height, 64);
+        assert!(!sps.is_common() && sps.describe().contains("may be interlaced"));
+        for (chroma, depth, text) in [(0, 8, "grey, 8"), (2, 8, "4:2:2, 8"), (1, 10, "4:2:0, 10")] {
+            let unit = high(chroma, depth).u(1, 1).u(1, 1).u(1, 0).u(1, 0).unit();
+            let sps = Sps::parse(&unit).unwrap();
+            assert!(!sps.is_common() && sps.describe().contains(text), "{}", sps.describe());
+        }
+    }
+
+    #[test]
+    fn colours_follow_aspect_and_overscan() {
+        let frame = || high(1, 8).u(1, 1).u(1, 1).u(1, 1).ue(0).ue(3).ue(0).ue(1).u(1, 1);
+        let extended = || frame().u(1, 1).u(8, 255).u(32, 0x0001_0001).u(1, 1).u(1, 0);
+        let sps = Sps::parse(&extended().u(1, 1).u(3, 5).u(1, 1).u(1, 0).unit()).unwrap();
+        assert_eq!(sps.colour, Some((true, None)));
+        let sps = Sps::parse(&extended().u(1, 1).u(3, 5).u(1, 0).u(1, 1).u(24, 0x01_01_07).unit());
+        assert_eq!(sps.unwrap().colour, Some((false, Some(7))));
+        let sps = Sps::parse(&frame().u(1, 0).u(1, 0).u(1, 0).unit()).unwrap();
+        assert_eq!(sps.colour, None);
+    }
+
+    #[test]
+    fn every_shorter_set_is_an_error() {
+        let whole = high(1, 8).u(1, 1).u(1, 1).u(1, 0).u(1, 0).unit();
+        for len in 0..whole.len() - 1 {
+            let error = format!("{:#}", Sps::parse(&whole[..len]).unwrap_err());
+            assert!(error.contains("parameter set is damaged"), "{error}");
+        }
+        assert!(Sps::parse(&[0x67; 3]).is_err());
+        assert!(Sps::parse(&[0; 60]).is_err());
+    }
+}

@@ -143,13 +143,13 @@ fn read_all(path: &Path) -> Result<()> {
 #[test]
 fn truncated_videos_are_errors_and_damaged_ones_do_not_panic() {
     let folder = tempfile::tempdir().unwrap();
-    let mut names = vec!["mjpeg.avi", "raw.avi"];
+    let mut names = vec!["video/mjpeg.avi", "video/raw.avi", "clips/partial.gif"];
     if cfg!(feature = "h264") {
-        names.push("h264.mp4");
+        names.extend(["video/h264.mp4", "clips/trimmed.mov", "clips/full_range.mp4"]);
     }
     for name in names {
-        let bytes = fs::read(fixture(&format!("video/{name}"))).unwrap();
-        let path = folder.path().join(name);
+        let bytes = fs::read(fixture(name)).unwrap();
+        let path = folder.path().join("a");
         for len in (0..bytes.len() - 64).step_by(bytes.len() / 150 + 1) {
             fs::write(&path, &bytes[..len]).unwrap();
             assert!(read_all(&path).is_err(), "{name} of {len} bytes");
@@ -161,6 +161,29 @@ fn truncated_videos_are_errors_and_damaged_ones_do_not_panic() {
             bad[at] = rng.below(256) as u8;
             fs::write(&path, bad).unwrap();
             drop(read_all(&path));
+        }
+    }
+}
+
+/// What the fuzz target begins with.
+#[test]
+fn hostile_videos_are_errors_with_their_name_or_few_frames() {
+    let folder = fixture("../hostile/video");
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let video = match Video::open_with(&path, || Ok(None)) {
+            Ok(video) => video,
+            Err(e) => {
+                assert!(e.to_string().contains(&name), "{e}");
+                assert!(!name.contains("good"), "{e}");
+                continue;
+            }
+        };
+        for index in 0..video.num_frames().min(2) {
+            if let Err(e) = video.frame(index) {
+                assert!(e.to_string().contains(&name), "{e}");
+            }
         }
     }
 }
