@@ -1,5 +1,8 @@
 //! How much of a clip is in memory at a time, counted by the allocator.
 
+// Clippy treats only functions marked #[test] as tests.
+#![allow(clippy::unwrap_used)]
+
 use std::{alloc::System, fs, path::Path};
 
 use cap::Cap;

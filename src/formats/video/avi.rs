@@ -87,6 +87,7 @@ fn h264(file: &mut File, samples: &[Sample]) -> Result<Codec> {
         parameter_sets: Vec::new(),
         colour: (None, None),
         has_b_frames,
+        size: None,
     };
     let segments = vec![Segment { samples: 0..samples.len(), shown: 0..samples.len() }];
     Ok(Codec::H264(Stream::new(header, segments, || Ok(first))?))

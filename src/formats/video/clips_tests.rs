@@ -90,6 +90,29 @@ fn parity_with_opencv_turned() {
     assert_as_opencv(&own("turned.mp4"), "turned.mp4", 0);
 }
 
+/// An odd size: the stream, of 4:2:0, has a row more than the container states.
+#[cfg(feature = "h264")]
+#[test]
+fn the_container_cuts_an_odd_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd.mp4");
+    let mut bytes = fs::read(clip("untagged.mp4")).unwrap();
+    let entry = bytes.windows(4).position(|w| w == b"avc1").and_then(|brand| {
+        // The first one is a brand of the file, the second the sample entry.
+        Some(brand + 4 + bytes[brand + 4..].windows(4).position(|w| w == b"avc1")?)
+    });
+    let height = entry.unwrap() - 4 + 34;
+    assert_eq!(bytes[height..height + 2], [0, 32]);
+    for (stated, rows) in [(31, 31), (17, 17), (16, 32), (40, 32)] {
+        bytes[height + 1] = stated;
+        fs::write(&path, &bytes).unwrap();
+        let cut = Video::open_with(&path, || Ok(None)).unwrap().frame(0).unwrap();
+        let whole = own("untagged.mp4").frame(0).unwrap();
+        assert_eq!((cut.height, cut.width), (rows, 48));
+        assert_eq!(cut.data, whole.data[..cut.data.len()]);
+    }
+}
+
 #[test]
 fn parity_with_opencv_gif() {
     for name in ["animated.gif", "disposal.gif", "partial.gif"] {

@@ -20,6 +20,8 @@ pub(super) struct Stream {
     /// It has B-frames, in which OpenH264 smooths some edges of blocks less than the standard says
     /// (cisco/openh264, issue 3269): real clips differ by up to 20 levels in a few pixels.
     pub(super) has_b_frames: bool,
+    /// The container's size, if frames are cut to it.
+    pub(super) size: Option<(u32, u32)>,
 }
 
 /// How a sample's units are told apart.
@@ -39,6 +41,8 @@ pub(super) struct Header {
     /// The container's word on full range and on the code of the colour matrix.
     pub(super) colour: (Option<bool>, Option<u8>),
     pub(super) has_b_frames: bool,
+    /// Height and width, if the container states them.
+    pub(super) size: Option<(u32, u32)>,
 }
 
 impl Stream {
@@ -51,7 +55,8 @@ impl Stream {
         segments: Vec<Segment>,
         first_sample: impl FnOnce() -> Result<Vec<u8>>,
     ) -> Result<Self> {
-        let Header { framing, parameter_sets, colour: (full_range, matrix), has_b_frames } = header;
+        let Header { framing, parameter_sets, colour: (full_range, matrix), has_b_frames, size } =
+            header;
         let is_sps = |unit: &&[u8]| unit.first().is_some_and(|head| head & 31 == 7);
         let stored = parameter_sets.iter().map(Vec::as_slice).find(is_sps).map(Sps::parse);
         let sps = match stored {
@@ -76,7 +81,14 @@ impl Stream {
             full_range: said_range.or(full_range).unwrap_or_default(),
             matrix: said_matrix.or(matrix).map(Matrix::from_code).unwrap_or_default(),
         };
-        Ok(Self { framing, parameter_sets, colour, segments, has_b_frames })
+        // An odd size cannot be said in 4:2:0 by the stream; as FFmpeg does, the container is believed within
+        // the macroblocks.
+        let is_near = |&(height, width): &(u32, u32)| {
+            let coded = |side: u32| u64::from(side).next_multiple_of(16);
+            !sps.crops_start && (coded(height), coded(width)) == (sps.height, sps.width)
+        };
+        let size = size.filter(is_near);
+        Ok(Self { framing, parameter_sets, colour, segments, has_b_frames, size })
     }
 
     /// A sample's units with start codes; `parameter_sets` go before the first of a segment.

@@ -117,10 +117,12 @@ impl<'a> Format<'a> {
                     .context("the format of its video is too short")?;
                 let mut header = avc_header(Boxes(within))?;
                 header.has_b_frames = !samples.times.is_sorted();
+                header.size =
+                    Some((u16_at(self.entry, 34)?.into(), u16_at(self.entry, 32)?.into()));
                 Ok(Codec::H264(Stream::new(header, segments, first_sample)?))
             }
             b"jpeg" | b"mjpa" | b"mjpg" => {
-                mjpeg::inspect(&first_sample()?, u32::from(u16_at(self.entry, 32)?))?;
+                mjpeg::inspect(&first_sample()?, u32::from(u16_at(self.entry, 34)?))?;
                 Ok(Codec::Mjpeg)
             }
             _ => Err(Unsupported(self.name()).into()),
@@ -152,7 +154,7 @@ fn avc_header(within: Boxes) -> Result<Header> {
     ensure!(length_size != 3, "its H.264 units have lengths of 3 bytes");
     let colour = within.first(b"colr").map_or((None, None), container_colour);
     let framing = Framing::Lengths(length_size);
-    Ok(Header { framing, parameter_sets, colour, has_b_frames: false })
+    Ok(Header { framing, parameter_sets, colour, has_b_frames: false, size: None })
 }
 
 /// `colr` of MP4 (`nclx`) says matrix and range, that of QuickTime (`nclc`) the matrix alone.

@@ -28,7 +28,8 @@ pub(super) fn decode(
 ) -> Result<()> {
     let mut first = 0;
     for segment in &stream.segments {
-        let mut output = Output { segment, colour: stream.colour, decoded: 0, first, each };
+        let (colour, size) = (stream.colour, stream.size);
+        let mut output = Output { segment, colour, size, decoded: 0, first, each };
         if !output.run(stream, &mut read, &error)? {
             return Ok(());
         }
@@ -40,6 +41,8 @@ pub(super) fn decode(
 struct Output<'a, E> {
     segment: &'a Segment,
     colour: Colour,
+    /// Frames are cut to it.
+    size: Option<(u32, u32)>,
     /// Frames that the decoder has given.
     decoded: usize,
     /// Number of the first frame of this segment.
@@ -122,14 +125,17 @@ impl<E: FnMut(usize, Pixels) -> Result<bool>> Output<'_, E> {
             self.decoded += 1;
             return Ok(true);
         }
-        let pixels = pixels(frame, self.colour).map_err(Fault::Stream)?;
+        let pixels = pixels(frame, self.colour, self.size).map_err(Fault::Stream)?;
         self.decoded += 1;
         (self.each)(number, pixels).map_err(Fault::Caller)
     }
 }
 
-fn pixels(frame: &DecodedYUV, colour: Colour) -> Result<Pixels> {
-    let (width, height) = frame.dimensions();
+fn pixels(frame: &DecodedYUV, colour: Colour, size: Option<(u32, u32)>) -> Result<Pixels> {
+    let (mut width, mut height) = frame.dimensions();
+    if let Some((rows, columns)) = size {
+        (height, width) = (height.min(rows as usize), width.min(columns as usize));
+    }
     check_size(height as u64, width as u64).context("a decoded frame")?;
     let (y, u, v) = frame.strides();
     let data = [frame.y(), frame.u(), frame.v()];

@@ -15,6 +15,8 @@ pub(super) struct Sps {
     /// Coded size, before cropping.
     pub(super) height: u64,
     pub(super) width: u64,
+    /// Rows or columns are cropped at the top or on the left.
+    pub(super) crops_start: bool,
     /// Full range, and the matrix's code if it is there; `None` if colours are not described.
     pub(super) colour: Option<(bool, Option<u8>)>,
 }
@@ -96,15 +98,25 @@ fn read(bits: &mut Bits) -> Result<Sps> {
         let _adaptive = bits.u(1)?;
     }
     let _direct_8x8 = bits.u(1)?;
+    let mut crops_start = false;
     if bits.u(1)? == 1 {
-        for _ in 0..4 {
-            let _crop = bits.ue()?;
-        }
+        let [left, _right, top, _bottom] = [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?];
+        crops_start = left > 0 || top > 0;
     }
     let colour = if bits.u(1)? == 1 { colour(bits)? } else { None };
     let height = 16 * rows * if frames_only { 1 } else { 2 };
     let width = 16 * columns;
-    Ok(Sps { profile, constraints, chroma_format, bit_depth, frames_only, height, width, colour })
+    Ok(Sps {
+        profile,
+        constraints,
+        chroma_format,
+        bit_depth,
+        frames_only,
+        height,
+        width,
+        crops_start,
+        colour,
+    })
 }
 
 fn skip_scaling_lists(bits: &mut Bits, count: usize) -> Result<()> {
@@ -223,7 +235,7 @@ mod tests {
     impl Writer {
         fn u(mut self, count: usize, value: u32) -> Self {
             for bit in (0..count).rev() {
-                if self.1 % 8 == 0 {
+                if self.1.is_multiple_of(8) {
                     self.0.push(0);
                 }
                 let last = self.0.len() - 1;

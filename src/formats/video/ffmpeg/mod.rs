@@ -124,7 +124,7 @@ impl Ffmpeg {
             // OpenCV's way of scaling chroma.
             command.args(["-vf", "scale=flags=bicubic", "-pix_fmt", "rgb24"]);
             command.args(["-c:v", "ppm", "-f", "image2pipe", "pipe:1"]);
-            Process::start(command, self.patience, |pipe| ppm::read(pipe))
+            Process::start(command, self.patience, ppm::read)
         };
         let mut process = start().map_err(|e| error(0, e))?;
         let mut index = 0;
