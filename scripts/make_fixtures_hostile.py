@@ -483,12 +483,19 @@ def box(kind, content):
     return struct.pack(">I", len(content) + 8) + kind + content
 
 
-def mp4(sizes=(0, 1, 4), chunks=(1, 8), runs=(1, 1, 1, 1)):
+def mp4(sizes=(0, 1, 4), chunks=(1, 8), runs=(1, 1, 1, 1), times=(1, 1, 1), edits=None, more=b""):
     numbers = lambda values: bytes(4) + struct.pack(f">{len(values)}I", *values)
     tables = box(b"stsd", bytes(8) + box(b"jpeg", bytes(78))) + box(b"stsz", numbers(sizes))
-    tables += box(b"stco", numbers(chunks)) + box(b"stsc", numbers(runs))
-    media = box(b"hdlr", bytes(8) + b"vide") + box(b"minf", box(b"stbl", tables))
-    return box(b"ftyp", b"isom") + box(b"moov", box(b"trak", box(b"mdia", media)))
+    tables += box(b"stco", numbers(chunks)) + box(b"stsc", numbers(runs)) + box(b"stts", numbers(times)) + more
+    media = box(b"hdlr", bytes(8) + b"vide") + box(b"mdhd", numbers((0, 0, 10, 1)))
+    media += box(b"minf", box(b"stbl", tables))
+    track = box(b"mdia", media) + (box(b"edts", box(b"elst", numbers(edits))) if edits else b"")
+    return box(b"ftyp", b"isom") + box(b"moov", box(b"mvhd", numbers((0, 0, 10, 1))) + box(b"trak", track))
+
+
+def gif(height, width, frames=1, end=b";"):
+    screen = b"GIF89a" + struct.pack("<2H3B", width, height, 0x80, 0, 0) + bytes(6)
+    return screen + frames * (b"," + struct.pack("<4HB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0") + end
 
 
 VIDEOS = {
@@ -503,6 +510,19 @@ VIDEOS = {
     "mp4_frames_2_32": mp4(sizes=(1, 2**32 - 1), runs=(1, 1, 2**32 - 1, 1)),
     "mp4_chunks_2_32": mp4(chunks=(2**32 - 1, 8)),
     "mp4_good": mp4(),
+    "mp4_times_2_32": mp4(times=(2**32 - 1, 1, 1)),
+    "mp4_key_frame_0": mp4(more=box(b"stss", struct.pack(">3I", 0, 1, 0))),
+    "mp4_offsets_negative": mp4(more=box(b"ctts", struct.pack(">4I", 0, 1, 2**32 - 1, 2**31))),
+    "mp4_edit": mp4(edits=(1, 1, 0, 1 << 16)),
+    "mp4_edits_2_32": mp4(edits=(2**32 - 1, 1, 0, 1 << 16)),
+    "mp4_edits_repeated": mp4(edits=(1000, *(1, 0, 1 << 16) * 1000)),
+    "mp4_edit_outside": mp4(edits=(1, 2**32 - 1, 2**31 - 1, 1 << 16)),
+    "gif_good": gif(4, 4),
+    "gif_largest": gif(65535, 65535),
+    "gif_no_pixels": gif(0, 4),
+    "gif_no_end": gif(4, 4, end=b""),
+    "gif_1000_frames": gif(5, 5, 1000),
+    "program_stream": b"\0\0\1\xba" + bytes(8) + b"\0\0\1\xb3" + bytes(8) + b"\0\0\1\xb5\x14\x8a",
 }
 for name, content in VIDEOS.items():
     put("video", name, content)

@@ -5,9 +5,16 @@ use std::{
     io::{Read, Seek, SeekFrom},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::{Codec, Contents, MAX_PIXELS, Sample, fourcc, remedy};
+use super::{
+    Codec, Contents, Sample, Unsupported, check_size,
+    edit_list::Segment,
+    fourcc,
+    h264::{Framing, Header, Stream, has_b_slice},
+    mjpeg, read_sample,
+    turn::Turn,
+};
 use crate::Pixels;
 
 /// Real files nest lists at most four deep.
@@ -27,11 +34,18 @@ pub(super) struct Bitmap {
     palette: Vec<[u8; 3]>,
 }
 
+enum Format {
+    /// With the height that the container states.
+    Mjpeg(u32),
+    Uncompressed(Bitmap),
+    H264,
+}
+
 #[derive(Default)]
 struct Reading {
     /// Streams seen so far.
     streams: usize,
-    video: Option<(usize, Codec)>,
+    video: Option<(usize, Format)>,
     /// Type and handler of the stream being described.
     header: Option<([u8; 4], [u8; 4])>,
     samples: Vec<Sample>,
@@ -40,8 +54,43 @@ struct Reading {
 pub(super) fn read(file: &mut File, len: u64) -> Result<Contents> {
     let mut reading = Reading::default();
     chunks(file, 0, len, 0, &mut reading)?;
-    let (_, codec) = reading.video.context("it has no video stream")?;
-    Ok(Contents { codec, samples: reading.samples })
+    let (_, format) = reading.video.context("it has no video stream")?;
+    let samples = reading.samples;
+    let first = *samples.first().context("its video has no frames")?;
+    let codec = match format {
+        Format::Mjpeg(height) => {
+            mjpeg::inspect(&read_sample(file, first)?, height)?;
+            Codec::Mjpeg
+        }
+        Format::Uncompressed(bitmap) => Codec::Uncompressed(bitmap),
+        Format::H264 => h264(file, &samples)?,
+    };
+    let shown = (0..u32::try_from(samples.len()).context("it has too many frames")?).collect();
+    Ok(Contents { codec, samples, shown, turn: Turn::None })
+}
+
+/// Encoders use B-frames from the beginning or not at all.
+const LOOK_AT: usize = 50;
+
+/// AVI has no times: frames are shown in the order in which the decoder gives them.
+fn h264(file: &mut File, samples: &[Sample]) -> Result<Codec> {
+    let first = read_sample(file, *samples.first().context("its video has no frames")?)?;
+    if !first.starts_with(&[0, 0, 1]) && !first.starts_with(&[0, 0, 0, 1]) {
+        return Err(Unsupported("H.264 without start codes in an AVI".to_owned()).into());
+    }
+    let mut has_b_frames = false;
+    for &sample in samples.iter().take(LOOK_AT) {
+        has_b_frames |= has_b_slice(&read_sample(file, sample)?);
+    }
+    let header = Header {
+        framing: Framing::StartCodes,
+        parameter_sets: Vec::new(),
+        colour: (None, None),
+        has_b_frames,
+        size: None,
+    };
+    let segments = vec![Segment { samples: 0..samples.len(), shown: 0..samples.len() }];
+    Ok(Codec::H264(Stream::new(header, segments, || Ok(first))?))
 }
 
 fn chunks(file: &mut File, start: u64, end: u64, depth: usize, into: &mut Reading) -> Result<()> {
@@ -105,16 +154,13 @@ impl Reading {
             i32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
         let compression = &bytes[16..20];
-        let codec = match compression {
-            b"MJPG" | b"mjpg" => Codec::Mjpeg,
-            [0, 0, 0, 0] => Codec::Uncompressed(bitmap(bytes, int(4), int(8))?),
-            _ => bail!(
-                "its video (handler {1}) is in {0}",
-                remedy(&fourcc(compression)),
-                fourcc(&handler)
-            ),
+        let format = match compression {
+            b"MJPG" | b"mjpg" => Format::Mjpeg(int(8).unsigned_abs()),
+            [0, 0, 0, 0] => Format::Uncompressed(bitmap(bytes, int(4), int(8))?),
+            b"H264" | b"h264" | b"X264" | b"x264" | b"avc1" | b"AVC1" => Format::H264,
+            _ => return Err(Unsupported(name(compression, handler)).into()),
         };
-        self.video = Some((self.streams - 1, codec));
+        self.video = Some((self.streams - 1, format));
         Ok(())
     }
 
@@ -129,6 +175,22 @@ impl Reading {
     }
 }
 
+/// What a four-character code stands for.
+fn name(code: &[u8], handler: [u8; 4]) -> String {
+    let text = fourcc(code);
+    let family = match text.to_ascii_uppercase().as_str() {
+        "FMP4" | "XVID" | "DIVX" | "DX50" | "MP4V" | "3IVX" => "MPEG-4 Part 2",
+        "DIV3" | "DIV4" | "MP43" | "MP42" => "Microsoft's MPEG-4",
+        "MPG1" | "MPEG" => "MPEG-1",
+        "MPG2" => "MPEG-2",
+        "CVID" => "Cinepak",
+        "DVSD" | "DV25" => "DV",
+        "MRLE" => "run-length encoding",
+        _ => return format!("the format {text} (handler {})", fourcc(&handler)),
+    };
+    format!("{family} ({text})")
+}
+
 fn bitmap(bytes: &[u8], width: i32, height: i32) -> Result<Bitmap> {
     let bits = u16::from_le_bytes([bytes[14], bytes[15]]);
     ensure!(
@@ -137,10 +199,7 @@ fn bitmap(bytes: &[u8], width: i32, height: i32) -> Result<Bitmap> {
     );
     let bottom_up = height > 0;
     let (height, width) = (height.unsigned_abs(), u32::try_from(width).unwrap_or(0));
-    ensure!(
-        height > 0 && width > 0 && u64::from(height) * u64::from(width) <= MAX_PIXELS,
-        "its frames claim to be {height} high and {width} wide"
-    );
+    check_size(height.into(), width.into())?;
     let palette = if bits == 8 {
         bytes[40..].chunks_exact(4).map(|c| [c[2], c[1], c[0]]).collect()
     } else {

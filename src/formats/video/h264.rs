@@ -1,74 +1,126 @@
-//! H.264, decoded with OpenH264 (Cisco).
+//! H.264: how units are framed, which streams OpenH264 (Cisco) decodes, and decoding with it.
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use openh264::{
-    OpenH264API,
-    decoder::{DecodedYUV, Decoder, DecoderConfig, Flush},
-    formats::YUVSource,
+use anyhow::{Context, Result};
+
+use super::{
+    Unsupported,
+    colour::{Colour, Matrix},
+    edit_list::Segment,
+    sps::{Sps, is_b},
 };
 
-use super::{MAX_PIXELS, mp4::AvcConfig};
-use crate::Pixels;
+/// What a decoder needs beside the samples.
+#[derive(Debug)]
+pub(super) struct Stream {
+    framing: Framing,
+    /// Sequence and picture parameter sets that are stored apart from the samples.
+    parameter_sets: Vec<Vec<u8>>,
+    pub(super) colour: Colour,
+    pub(super) segments: Vec<Segment>,
+    /// It has B-frames, in which OpenH264 smooths some edges of blocks less than the standard says
+    /// (cisco/openh264, issue 3269): real clips differ by up to 20 levels in a few pixels.
+    pub(super) has_b_frames: bool,
+    /// The container's size, if frames are cut to it.
+    pub(super) size: Option<(u32, u32)>,
+}
+
+/// How a sample's units are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Each is preceded by its length in so many bytes: 1, 2 or 4.
+    Lengths(usize),
+    /// Each is preceded by a start code.
+    StartCodes,
+}
+
+/// What a container says before the first sample.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) framing: Framing,
+    pub(super) parameter_sets: Vec<Vec<u8>>,
+    /// The container's word on full range and on the code of the colour matrix.
+    pub(super) colour: (Option<bool>, Option<u8>),
+    pub(super) has_b_frames: bool,
+    /// Height and width, if the container states them.
+    pub(super) size: Option<(u32, u32)>,
+}
+
+impl Stream {
+    /// `first_sample` is asked for when the container has no parameter sets of its own.
+    ///
+    /// # Errors
+    /// [`Unsupported`] if the stream is of a kind that OpenH264 does not decode; damaged parameter sets.
+    pub(super) fn new(
+        header: Header,
+        segments: Vec<Segment>,
+        first_sample: impl FnOnce() -> Result<Vec<u8>>,
+    ) -> Result<Self> {
+        let Header { framing, parameter_sets, colour: (full_range, matrix), has_b_frames, size } =
+            header;
+        let is_sps = |unit: &&[u8]| unit.first().is_some_and(|head| head & 31 == 7);
+        let stored = parameter_sets.iter().map(Vec::as_slice).find(is_sps).map(Sps::parse);
+        let sps = match stored {
+            Some(sps) => sps?,
+            None => {
+                let sample = first_sample()?;
+                let stream = match framing {
+                    Framing::StartCodes => sample,
+                    Framing::Lengths(size) => with_start_codes(size, &sample)?,
+                };
+                let unit = units(&stream).find(is_sps);
+                let unit = unit.context("its H.264 stream does not begin with a parameter set")?;
+                Sps::parse(unit)?
+            }
+        };
+        if !sps.is_common() {
+            return Err(Unsupported(sps.describe()).into());
+        }
+        super::check_size(sps.height, sps.width)?;
+        let (said_range, said_matrix) = sps.colour.map_or((None, None), |(r, m)| (Some(r), m));
+        let colour = Colour {
+            full_range: said_range.or(full_range).unwrap_or_default(),
+            matrix: said_matrix.or(matrix).map(Matrix::from_code).unwrap_or_default(),
+        };
+        // An odd size cannot be said in 4:2:0 by the stream; as FFmpeg does, the container is believed within
+        // the macroblocks.
+        let is_near = |&(height, width): &(u32, u32)| {
+            let coded = |side: u32| u64::from(side).next_multiple_of(16);
+            !sps.crops_start && (coded(height), coded(width)) == (sps.height, sps.width)
+        };
+        let size = size.filter(is_near);
+        Ok(Self { framing, parameter_sets, colour, segments, has_b_frames, size })
+    }
+
+    /// A sample's units with start codes; `parameter_sets` go before the first of a segment.
+    #[cfg_attr(not(feature = "h264"), allow(dead_code))]
+    pub(super) fn annex_b(&self, sample: &[u8], is_first: bool) -> Result<Vec<u8>> {
+        let mut stream = Vec::with_capacity(sample.len() + 64);
+        if is_first {
+            for set in &self.parameter_sets {
+                stream.extend(START_CODE);
+                stream.extend(set);
+            }
+        }
+        match self.framing {
+            Framing::StartCodes => stream.extend(sample),
+            Framing::Lengths(size) => stream.extend(with_start_codes(size, sample)?),
+        }
+        Ok(stream)
+    }
+}
+
+/// Whether a sample with start codes has a slice of type B.
+pub(super) fn has_b_slice(sample: &[u8]) -> bool {
+    units(sample).any(|unit| matches!(unit, [head, rest @ ..] if head & 31 == 1 && is_b(rest)))
+}
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
-/// Decodes samples in file order and returns frames in display order: the decoder holds back
-/// frames that are shown later.
-pub(super) fn decode(
-    config: &AvcConfig,
-    count: usize,
-    mut read: impl FnMut(usize) -> Option<Result<Vec<u8>>>,
-    each: &mut impl FnMut(usize, Pixels) -> Result<bool>,
-    error: impl Fn(usize, anyhow::Error) -> anyhow::Error,
-) -> Result<()> {
-    // Flushing after each sample would give frames in file order.
-    let settings = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
-    let mut decoder = Decoder::with_api_config(OpenH264API::from_source(), settings)
-        .map_err(|e| anyhow!("the H.264 decoder does not start: {e}"))?;
-    let mut shown = 0;
-    for sample in 0..count {
-        let pixels = read(sample)
-            .with_context(|| format!("there is no sample {sample}"))
-            .flatten()
-            .and_then(|bytes| annex_b(config, sample, &bytes))
-            .and_then(|bytes| match decoder.decode(&bytes) {
-                Ok(frame) => frame.map(|frame| to_rgb(&frame)).transpose(),
-                Err(e) => bail!("its H.264 data are damaged or of an unsupported kind: {e}"),
-            })
-            .map_err(|e| error(sample, e))?;
-        if let Some(pixels) = pixels {
-            if !each(shown, pixels)? {
-                return Ok(());
-            }
-            shown += 1;
-        }
-    }
-    let rest = decoder.flush_remaining().map_err(|e| error(shown, anyhow!("{e}")))?;
-    for frame in &rest {
-        if !each(shown, to_rgb(frame).map_err(|e| error(shown, e))?)? {
-            return Ok(());
-        }
-        shown += 1;
-    }
-    if shown == count {
-        return Ok(());
-    }
-    Err(error(shown, anyhow!("the video has {count} frames, but only {shown} can be decoded")))
-}
-
-/// A sample's units with start codes instead of lengths; the parameter sets come before the first.
-fn annex_b(config: &AvcConfig, sample: usize, mut bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut stream = Vec::with_capacity(bytes.len() + 64);
-    if sample == 0 {
-        for set in &config.parameter_sets {
-            stream.extend(START_CODE);
-            stream.extend(set);
-        }
-    }
+fn with_start_codes(length_size: usize, mut bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = Vec::with_capacity(bytes.len() + 16);
     while !bytes.is_empty() {
-        let (len, rest) = bytes
-            .split_at_checked(config.length_size)
-            .context("the length of a unit is truncated")?;
+        let (len, rest) =
+            bytes.split_at_checked(length_size).context("the length of a unit is truncated")?;
         let len = len.iter().fold(0_usize, |n, &byte| n << 8 | usize::from(byte));
         let (unit, rest) = rest
             .split_at_checked(len)
@@ -80,25 +132,16 @@ fn annex_b(config: &AvcConfig, sample: usize, mut bytes: &[u8]) -> Result<Vec<u8
     Ok(stream)
 }
 
-/// BT.601, limited range, chroma repeated: what OpenCV's reader gives for a video that specifies
-/// nothing else. FFmpeg, which OpenCV uses, truncates each product separately, with 13 fractional
-/// bits; rounding the sum instead would be one level brighter on average.
-fn to_rgb(frame: &DecodedYUV) -> Result<Pixels> {
-    let (width, height) = frame.dimensions();
-    ensure!((width * height) as u64 <= MAX_PIXELS, "it is {height} high and {width} wide");
-    let (y_stride, u_stride, v_stride) = frame.strides();
-    let (ys, us, vs) = (frame.y(), frame.u(), frame.v());
-    let mut data = Vec::with_capacity(width * height * 3);
-    for row in 0..height {
-        for column in 0..width {
-            let y = (9539 * (i32::from(ys[row * y_stride + column]) - 16)) >> 13;
-            let u = i32::from(us[row / 2 * u_stride + column / 2]) - 128;
-            let v = i32::from(vs[row / 2 * v_stride + column / 2]) - 128;
-            let level = |value: i32| value.clamp(0, 255) as u8;
-            data.push(level(y + ((13_075 * v) >> 13)));
-            data.push(level(y + ((-3209 * u) >> 13) + ((-6660 * v) >> 13)));
-            data.push(level(y + ((16_525 * u) >> 13)));
-        }
-    }
-    Ok(Pixels { height: u32::try_from(height)?, width: u32::try_from(width)?, channels: 3, data })
+/// The units of a stream with start codes, without those; trailing zeros may remain.
+fn units(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let starts = |from: usize| {
+        let code = stream.get(from..)?.windows(3).position(|w| w == [0, 0, 1])?;
+        Some(from + code + 3)
+    };
+    let mut next = starts(0);
+    std::iter::from_fn(move || {
+        let start = next?;
+        next = starts(start);
+        stream.get(start..next.map_or(stream.len(), |next| next - 3))
+    })
 }

@@ -3,8 +3,39 @@
 use anyhow::{Result, ensure};
 use sonotune_base::image_io::{DecodeOptions, decode_bytes};
 
-use super::MAX_PIXELS;
+use super::{MAX_PIXELS, Unsupported};
 use crate::Pixels;
+
+/// Refuses what would be shown wrongly: frames in two halves, which capture cards write, and colours of
+/// limited range, which FFmpeg marks with a comment. A JPEG is of full range and BT.601 otherwise.
+/// `height` is the container's.
+pub(super) fn inspect(bytes: &[u8], height: u32) -> Result<()> {
+    let mut at = 2;
+    while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        let content = bytes.get(at + 4..at + 2 + len.max(2)).unwrap_or_default();
+        match (marker, content) {
+            (0xff, _) => {
+                at += 1;
+                continue;
+            }
+            (0xda, _) => break,
+            (0xfe, b"CS=ITU601" | b"CS=ITU601\0") => {
+                return Err(Unsupported("Motion JPEG of limited range".to_owned()).into());
+            }
+            (0xc0..=0xc2, &[_depth, high, low, ..]) => {
+                let coded = u32::from(u16::from_be_bytes([high, low]));
+                // A frame of odd height loses a row.
+                if coded > 0 && coded.abs_diff(height.div_ceil(2)) <= 1 && height > 8 {
+                    return Err(Unsupported("interlaced Motion JPEG".to_owned()).into());
+                }
+            }
+            _ => {}
+        }
+        at += 2 + len;
+    }
+    Ok(())
+}
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Pixels> {
     ensure!(bytes.starts_with(&[0xff, 0xd8]), "not a JPEG");

@@ -1,13 +1,26 @@
-//! Videos, frame by frame: AVI with Motion JPEG or uncompressed frames, MP4 with H.264.
+//! Videos, frame by frame, numbered as OpenCV and FFmpeg number them.
 //!
-//! Colours of H.264 are taken as BT.601 of limited range, the default for a video that does not
-//! specify them; colour metadata of a video is ignored.
+//! AVI and MP4 or QuickTime with Motion JPEG, uncompressed frames or H.264, and GIF are read here. What is
+//! not (MPEG-1, MPEG-2 and MPEG-4 Part 2, H.264 of 4:4:4 or 10 bits, Matroska, fragmented MP4 …) is left to
+//! the machine's FFmpeg if there is one ([`Ffmpeg`]), and so is H.264 with B-frames, which OpenH264 decodes
+//! with small errors.
 
 mod avi;
-#[cfg(feature = "h264")]
+mod boxes;
+mod colour;
+mod container;
+mod edit_list;
+mod ffmpeg;
+mod gif;
 mod h264;
 mod mjpeg;
 mod mp4;
+#[cfg(feature = "h264")]
+mod openh264;
+mod samples;
+mod sps;
+mod turn;
+mod unsupported;
 
 use std::{
     fs::File,
@@ -18,6 +31,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use sonotune_base::Error;
 
+pub use self::ffmpeg::Ffmpeg;
+use self::{turn::Turn, unsupported::Unsupported};
 use crate::Pixels;
 
 /// Frames with more pixels are refused: 8K is 33 million.
@@ -27,9 +42,28 @@ const MAX_PIXELS: u64 = 100_000_000;
 #[derive(Debug)]
 pub struct Video {
     path: PathBuf,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Decoded here.
+    Own(Contents),
+    /// A GIF and the number of its frames.
+    Gif(usize),
+    /// Decoded by the machine's FFmpeg, and the number of frames it gives.
+    Ffmpeg(Ffmpeg, usize),
+}
+
+/// What a container holds.
+#[derive(Debug)]
+struct Contents {
     codec: Codec,
     /// Where each coded frame is stored, in file order.
     samples: Vec<Sample>,
+    /// The sample of each frame shown, in display order.
+    shown: Vec<u32>,
+    turn: Turn,
 }
 
 /// A coded frame's place in the file.
@@ -45,28 +79,38 @@ enum Codec {
     Mjpeg,
     Uncompressed(avi::Bitmap),
     #[cfg_attr(not(feature = "h264"), allow(dead_code))]
-    H264(mp4::AvcConfig),
-}
-
-/// What a container holds.
-struct Contents {
-    codec: Codec,
-    samples: Vec<Sample>,
+    H264(h264::Stream),
 }
 
 impl Video {
-    /// Opens a video, recognised by its content, and finds its frames without decoding any.
+    /// Opens a video, recognised by its content, and finds its frames. None is decoded unless only the
+    /// machine's FFmpeg can tell how many there are.
     ///
     /// # Errors
-    /// [`sonotune_base::ErrorKind::Data`] with the path: neither AVI nor MP4, truncated, without a video track
-    /// or frames, or in an unsupported codec (the message names it and says what to do).
+    /// [`sonotune_base::ErrorKind::Data`] with the path: not a video, truncated, without a video track or
+    /// frames, or in a format that cannot be read (the message names it and says what to do).
     pub fn open(path: &Path) -> Result<Self> {
-        let Contents { codec, samples } =
-            Self::read(path).map_err(|e| Error::data(format!("{}: {e:#}", path.display())))?;
-        Ok(Self { path: path.to_owned(), codec, samples })
+        Self::open_with(path, Ffmpeg::find)
     }
 
-    fn read(path: &Path) -> Result<Contents> {
+    /// [`Video::open`] with the FFmpeg that `find` gives, which is asked only when one is needed.
+    ///
+    /// # Errors
+    /// Same errors as [`Video::open`]; those of `find`.
+    pub fn open_with(path: &Path, find: impl FnOnce() -> Result<Option<Ffmpeg>>) -> Result<Self> {
+        let source = match Self::read(path) {
+            Ok(Source::Own(contents)) if contents.is_inexact() => contents.decode_better_with(find),
+            Ok(source) => Ok(source),
+            Err(e) => match e.downcast::<Unsupported>() {
+                Ok(unsupported) => unsupported.decode_with(path, find),
+                Err(e) => Err(e),
+            },
+        };
+        let source = source.map_err(|e| Error::data(format!("{}: {e:#}", path.display())))?;
+        Ok(Self { path: path.to_owned(), source })
+    }
+
+    fn read(path: &Path) -> Result<Source> {
         let mut file = File::open(path).context("cannot be opened")?;
         let len = file.metadata().context("cannot be read")?.len();
         let mut head = [0; 12];
@@ -76,25 +120,40 @@ impl Video {
             (_, b"ftyp" | b"moov" | b"mdat" | b"free" | b"wide" | b"skip", _) => {
                 mp4::read(&mut file, len)?
             }
-            _ => bail!("it is neither an AVI nor an MP4 file, judging by its first bytes"),
+            (b"GIF8", _, _) => return Ok(Source::Gif(gif::count(&mut file)?)),
+            _ => match container::recognise(&mut file)? {
+                Some(unsupported) => return Err(unsupported.into()),
+                None => bail!("it is not a video that is known, judging by its first bytes"),
+            },
         };
-        ensure!(!contents.samples.is_empty(), "its video has no frames");
         if matches!(contents.codec, Codec::H264(_)) && !cfg!(feature = "h264") {
-            bail!("built without the feature `h264`, and the video is in {}", remedy("H.264"));
+            return Err(Unsupported("H.264 (built without the feature `h264`)".to_owned()).into());
         }
-        Ok(contents)
+        Ok(Source::Own(contents))
     }
 
-    /// The number of frames in the file.
+    /// The number of frames that are shown: without those that an edit list cuts away.
     #[must_use]
     pub fn num_frames(&self) -> usize {
-        self.samples.len()
+        match &self.source {
+            Source::Own(contents) => contents.shown.len(),
+            Source::Gif(count) | Source::Ffmpeg(_, count) => *count,
+        }
+    }
+
+    /// The machine's FFmpeg, if it decodes this video.
+    #[must_use]
+    pub fn ffmpeg(&self) -> Option<&Ffmpeg> {
+        match &self.source {
+            Source::Ffmpeg(ffmpeg, _) => Some(ffmpeg),
+            _ => None,
+        }
     }
 
     /// Whether [`Video::frame`] decodes only that frame, because frames do not depend on each other.
     #[must_use]
     pub fn is_random_access(&self) -> bool {
-        !matches!(self.codec, Codec::H264(_))
+        matches!(&self.source, Source::Own(contents) if !matches!(contents.codec, Codec::H264(_)))
     }
 
     /// Passes all frames to `each` in display order, as RGB, or grey if the file is grey.
@@ -102,13 +161,26 @@ impl Video {
     /// # Errors
     /// A damaged frame, with its number; and errors of `each`.
     pub fn frames(&self, mut each: impl FnMut(usize, Pixels) -> Result<()>) -> Result<()> {
+        let mut seen = 0;
         self.visit(|index, pixels| {
             each(index, pixels)?;
+            seen += 1;
             Ok(true)
-        })
+        })?;
+        // A file that changed, or a decoder that gives fewer frames than it counted.
+        let count = self.num_frames();
+        ensure!(
+            seen == count,
+            Error::data(format!(
+                "{}: it has {count} frames, but {seen} were decoded",
+                self.path.display()
+            ))
+        );
+        Ok(())
     }
 
-    /// One frame, counted from 0. With H.264 all frames before it are also decoded.
+    /// One frame, counted from 0. All frames before it are also decoded unless
+    /// [`Video::is_random_access`].
     ///
     /// # Errors
     /// When there is no such frame or it is damaged.
@@ -118,9 +190,11 @@ impl Video {
             let message = format!("there is no frame {index}; it has {count}, counted from 0");
             return Err(Error::data(format!("{}: {message}", self.path.display())).into());
         }
-        if self.is_random_access() {
-            let mut file = File::open(&self.path)?;
-            return self.decode(&mut file, index);
+        if let Source::Own(contents) = &self.source
+            && self.is_random_access()
+        {
+            let mut file = self.file()?;
+            return contents.decode(&mut file, index).map_err(|e| self.error(index, &e));
         }
         let mut found = None;
         self.visit(|i, pixels| {
@@ -134,17 +208,23 @@ impl Video {
 
     /// Visits frames in order as long as `each` returns `true`.
     fn visit(&self, mut each: impl FnMut(usize, Pixels) -> Result<bool>) -> Result<()> {
-        let mut file = File::open(&self.path)
-            .map_err(|e| Error::data(format!("{}: {e}", self.path.display())))?;
+        let error = |frame, e: anyhow::Error| self.error(frame, &e);
+        let contents = match &self.source {
+            Source::Own(contents) => contents,
+            Source::Gif(count) => return gif::visit(&self.path, *count, &mut each, error),
+            Source::Ffmpeg(ffmpeg, _) => return ffmpeg.visit(&self.path, &mut each, error),
+        };
+        let mut file = self.file()?;
         #[cfg(feature = "h264")]
-        if let Codec::H264(config) = &self.codec {
-            let read = |i: usize| self.samples.get(i).map(|&sample| read_sample(&mut file, sample));
-            return h264::decode(config, self.num_frames(), read, &mut each, |frame, e| {
-                self.error(frame, &e)
-            });
+        if let Codec::H264(stream) = &contents.codec {
+            let read = |i: usize| {
+                read_sample(&mut file, *contents.samples.get(i).context("it has no such sample")?)
+            };
+            let mut turned = |index, pixels| each(index, contents.turn.apply(pixels));
+            return openh264::decode(stream, read, &mut turned, error);
         }
-        for index in 0..self.num_frames() {
-            let pixels = self.decode(&mut file, index)?;
+        for index in 0..contents.shown.len() {
+            let pixels = contents.decode(&mut file, index).map_err(|e| self.error(index, &e))?;
             if !each(index, pixels)? {
                 break;
             }
@@ -152,18 +232,40 @@ impl Video {
         Ok(())
     }
 
-    /// Decodes a frame that does not depend on others.
-    fn decode(&self, file: &mut File, index: usize) -> Result<Pixels> {
-        let decode = |bytes: Vec<u8>| match &self.codec {
-            Codec::Mjpeg => mjpeg::decode(&bytes),
-            Codec::Uncompressed(bitmap) => bitmap.decode(&bytes),
-            Codec::H264(_) => bail!("its frames depend on each other"),
-        };
-        read_sample(file, self.samples[index]).and_then(decode).map_err(|e| self.error(index, &e))
+    fn file(&self) -> Result<File> {
+        let opened = File::open(&self.path);
+        Ok(opened.map_err(|e| Error::data(format!("{}: {e}", self.path.display())))?)
     }
 
     fn error(&self, index: usize, e: &anyhow::Error) -> anyhow::Error {
         Error::data(format!("{}: frame {index}: {e:#}", self.path.display())).into()
+    }
+}
+
+impl Contents {
+    /// Whether OpenH264's frames differ from the standard's.
+    const fn is_inexact(&self) -> bool {
+        matches!(&self.codec, Codec::H264(stream) if stream.has_b_frames)
+    }
+
+    /// The frames are the same ones, so they need not be counted again.
+    fn decode_better_with(self, find: impl FnOnce() -> Result<Option<Ffmpeg>>) -> Result<Source> {
+        Ok(match find()? {
+            Some(ffmpeg) => Source::Ffmpeg(ffmpeg, self.shown.len()),
+            None => Source::Own(self),
+        })
+    }
+
+    /// Decodes a shown frame that does not depend on others.
+    fn decode(&self, file: &mut File, index: usize) -> Result<Pixels> {
+        let sample = self.shown.get(index).and_then(|&sample| self.samples.get(sample as usize));
+        let bytes = read_sample(file, *sample.context("it is missing")?)?;
+        let pixels = match &self.codec {
+            Codec::Mjpeg => mjpeg::decode(&bytes)?,
+            Codec::Uncompressed(bitmap) => bitmap.decode(&bytes)?,
+            Codec::H264(_) => bail!("its frames depend on each other"),
+        };
+        Ok(self.turn.apply(pixels))
     }
 }
 
@@ -175,12 +277,15 @@ fn read_sample(file: &mut File, sample: Sample) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What a user can do about an unsupported codec.
-fn remedy(codec: &str) -> String {
-    format!(
-        "{codec}, which is not supported. Convert it to Motion JPEG, `ffmpeg -i in.mp4 -c:v mjpeg \
-         -q:v 1 out.avi`, and let the dataset's glob match that file"
-    )
+/// Refuses frames without pixels or with too many, before anything is allocated.
+fn check_size(height: u64, width: u64) -> Result<()> {
+    let pixels = height.saturating_mul(width);
+    ensure!(
+        pixels > 0 && pixels <= MAX_PIXELS,
+        "its frames claim to be {height} high and {width} wide; between 1 and {MAX_PIXELS} pixels are \
+         possible"
+    );
+    Ok(())
 }
 
 /// A four-character code as text.
@@ -188,5 +293,7 @@ fn fourcc(code: &[u8]) -> String {
     code.iter().map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '?' }).collect()
 }
 
+#[cfg(test)]
+mod clips_tests;
 #[cfg(test)]
 mod tests;

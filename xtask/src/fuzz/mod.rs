@@ -33,7 +33,7 @@ const SEEDS: &[(&str, &str, &[&str])] = &[
     ("scores", "", &[]),
     ("spec", "toml", &["configs/us43d/datasets"]),
     ("torch_pth", "pickle", &["tests/fixtures/weights"]),
-    ("video", "video", &["tests/fixtures/curation/video"]),
+    ("video", "video", &["tests/fixtures/curation/video", "tests/fixtures/curation/clips"]),
     ("volumes", "volumes", &["tests/fixtures/curation/volumes"]),
 ];
 
