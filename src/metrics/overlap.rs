@@ -43,6 +43,29 @@ pub fn overlap(first: &Rle, second: &Rle, spacing: Spacing) -> Result<Overlap> {
     Ok(Overlap { iou, dice, hd95, assd: distances.map(SurfaceDistances::mean) })
 }
 
+/// Same as [`overlap`] in pixels, and its distances in millimetres if the `[row, column]` of a pixel is known.
+///
+/// # Errors
+/// If the masks differ in size, or the spacing is not positive.
+pub fn overlap_in_both(
+    first: &Rle,
+    second: &Rle,
+    spacing: Option<[f64; 2]>,
+) -> Result<(Overlap, Option<Overlap>)> {
+    let pixels = overlap(first, second, Spacing::default())?;
+    let Some([row, column]) = spacing else { return Ok((pixels, None)) };
+    check_spacing(Spacing { y: row, x: column })?;
+    // Of square pixels all distances are multiples.
+    let millimetres = match row.to_bits() == column.to_bits() {
+        true => {
+            let scaled = |pixels: Option<f64>| pixels.map(|pixels| pixels * row);
+            Overlap { hd95: scaled(pixels.hd95), assd: scaled(pixels.assd), ..pixels }
+        }
+        false => overlap(first, second, Spacing { y: row, x: column })?,
+    };
+    Ok((pixels, Some(millimetres)))
+}
+
 /// Intersection over union; `None` when both masks are empty.
 ///
 /// # Errors
@@ -261,6 +284,23 @@ mod tests {
         assert_eq!(hd95(&a, &b, spacing).unwrap(), Some(40.0_f64.sqrt()));
         let same = Overlap { iou: Some(1.0), dice: Some(1.0), hd95: Some(0.0), assd: Some(0.0) };
         assert_eq!(all(&a, &a), same);
+    }
+
+    #[test]
+    fn distances_in_millimetres_equal_those_of_scaled_pixels() {
+        let a = mask(&["#....", "#....", ".....", "....."]);
+        let b = mask(&[".....", ".##..", ".....", "....#"]);
+        for spacing in [[0.2, 0.2], [0.3, 0.1]] {
+            let (pixels, both) = overlap_in_both(&a, &b, Some(spacing)).unwrap();
+            assert_eq!(pixels, all(&a, &b));
+            let (got, expected) = (both.unwrap(), overlap(&a, &b, Spacing::of(spacing)).unwrap());
+            assert_eq!((got.iou, got.dice), (expected.iou, expected.dice));
+            for (got, expected) in [(got.hd95, expected.hd95), (got.assd, expected.assd)] {
+                assert!((got.unwrap() - expected.unwrap()).abs() < 1e-12);
+            }
+        }
+        assert_eq!(overlap_in_both(&a, &b, None).unwrap(), (all(&a, &b), None));
+        assert!(overlap_in_both(&a, &b, Some([0.1, 0.0])).is_err());
     }
 
     #[test]
