@@ -150,6 +150,7 @@ impl Reader for TracingReader<'_> {
                         provenance,
                         masks: Vec::new(),
                         detail: Detail::Tracings(tracings),
+                        spacing: None,
                     });
                 }
                 Err(problem) => plan.problems.push(problem),
@@ -198,6 +199,7 @@ impl Reader for TracingReader<'_> {
                 marked: true,
                 left_out: false,
                 frame: Some(tracing.frame),
+                spacing: unit.spacing,
             })
         };
         if video.is_random_access() {

@@ -193,6 +193,7 @@ impl ListFileConfig {
                 path,
                 entry: Some(format!("line {}", line.number)),
                 size: None,
+                spacing: None,
                 image_labels,
                 objects: Vec::new(),
                 without_objects: false,
