@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     PredictOptions, area,
-    coco::{CocoText, Info},
+    coco::{CocoText, Info, Named},
     masks::{self, MaskFiles},
     names::FlatNames,
 };
@@ -153,7 +153,8 @@ impl<'a> Outputs<'a> {
                 json.push(image_entry(file_name, prediction, self.categories));
             }
             Table::Objects { csv, coco } => {
-                coco.add(file_name, &image_id, prediction, self.categories, prompt_name)?;
+                let named = Named { file_name, image_id: &image_id, spacing: target.spacing };
+                coco.add(named, prediction, self.categories, prompt_name)?;
                 for (i, instance) in prediction.instances.iter().enumerate() {
                     let name = instance.answers.and_then(|answer| prompt_name(answer.object));
                     let head = [
