@@ -105,7 +105,10 @@ impl<'de> Visitor<'de> for SpacingVisitor {
             return Err(de::Error::invalid_length(length, &self));
         }
         PixelSpacing::new(sides).ok_or_else(|| {
-            let wrong = sides.into_iter().find(|side| side.is_nan() || *side <= 0.0).unwrap_or(f64::INFINITY);
+            let wrong = sides
+                .into_iter()
+                .find(|side| side.is_nan() || *side <= 0.0)
+                .unwrap_or(f64::INFINITY);
             de::Error::invalid_value(Unexpected::Float(wrong), &self)
         })
     }
