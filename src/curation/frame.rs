@@ -22,6 +22,8 @@ pub struct Frame {
     /// Index within the unit, from 0: the slice of a volume, the frame of a video. `None` for a
     /// unit of one image.
     pub frame: Option<u32>,
+    /// `[row, column]` in millimetres a pixel of `image`, if its file or its row of a table says.
+    pub spacing: Option<[f64; 2]>,
 }
 
 /// The annotation of one image, or a part of it.

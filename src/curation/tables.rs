@@ -13,11 +13,13 @@ use sonotune_archive::Tree;
 use sonotune_formats::csv_file::CsvFile;
 
 /// What side files say about one image; a later table wins.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Row {
     pub class: Option<String>,
     pub patient: Option<String>,
     pub split: Option<String>,
+    /// `[row, column]` in millimetres a pixel.
+    pub spacing: Option<[f64; 2]>,
     /// Indices of the tables with a row for this image.
     pub tables: Vec<usize>,
 }
@@ -126,6 +128,7 @@ impl Tables {
         let optional = |name: &Option<String>| name.as_deref().map(|n| file.column(n)).transpose();
         let key_column = file.column(&table.key_column)?;
         let columns = [optional(&table.class)?, optional(&table.patient)?, optional(&table.split)?];
+        let spacing = Spacing::of(table, &file)?;
         let mut matched = 0;
         for (line, row) in &file.rows {
             let entry = |at: usize| file.entry(*line, row, at);
@@ -135,7 +138,13 @@ impl Tables {
                 continue;
             };
             matched += 1;
-            let mut told = [None, None, None];
+            let mm = spacing
+                .as_ref()
+                .map(|spacing| spacing.read((&file, path), *line, row))
+                .transpose()?;
+            let mm = mm.flatten();
+            let mut told =
+                [None, None, None, mm.map(|[row, column]| format!("{row} x {column} mm"))];
             for (told, column) in told.iter_mut().zip(columns) {
                 *told = column.map(entry).transpose()?.flatten().map(str::to_owned);
             }
@@ -143,28 +152,67 @@ impl Tables {
             told[2] = split.or_else(|| table.other_split.clone());
             let place = format!("{path}, line {line}");
             seen.entry(key.clone()).or_default().agree(&key, &place, &told)?;
-            let [class, patient, split] = told;
+            let [class, patient, split, _] = told;
             let row = self.rows.entry(key).or_default();
             row.tables.push(index);
             overwrite(&mut row.split, split);
             overwrite(&mut row.class, class);
             overwrite(&mut row.patient, patient);
+            overwrite(&mut row.spacing, mm);
         }
         Ok(matched)
     }
 }
 
-/// What one table has said about an image: class, patient and split, each with its place.
+/// The columns with the size of a pixel.
+struct Spacing<'t> {
+    names: [&'t str; 2],
+    columns: [usize; 2],
+}
+
+impl<'t> Spacing<'t> {
+    /// One column for square pixels, two for others.
+    fn of(table: &'t Table, file: &CsvFile) -> Result<Option<Self>> {
+        let names = match table.spacing.0.as_slice() {
+            [] => return Ok(None),
+            [both] => [both.as_str(); 2],
+            [row, column, ..] => [row.as_str(), column.as_str()],
+        };
+        Ok(Some(Self { names, columns: [file.column(names[0])?, file.column(names[1])?] }))
+    }
+
+    /// `[row, column]` of a row of the table; none if a cell is empty.
+    fn read(
+        &self,
+        (file, path): (&CsvFile, &str),
+        line: u64,
+        row: &[String],
+    ) -> Result<Option<[f64; 2]>> {
+        let mut sides = [0.0; 2];
+        for ((side, &column), name) in sides.iter_mut().zip(&self.columns).zip(self.names) {
+            let Some(text) = file.entry(line, row, column)? else { return Ok(None) };
+            let number = text.parse().ok().filter(|mm: &f64| mm.is_finite() && *mm > 0.0);
+            *side = number.ok_or_else(|| {
+                Error::data(format!(
+                    "{path}, line {line}: `{name}` is `{text}`: expected a positive number, the millimetres a pixel"
+                ))
+            })?;
+        }
+        Ok(Some(sides))
+    }
+}
+
+/// What one table has said about an image: class, patient, split and spacing, each with its place.
 #[derive(Debug, Default)]
-struct Seen([Option<(String, String)>; 3]);
+struct Seen([Option<(String, String)>; 4]);
 
 impl Seen {
     /// Takes note of another row.
     ///
     /// # Errors
     /// Kind data: the row contradicts an earlier one.
-    fn agree(&mut self, key: &str, place: &str, told: &[Option<String>; 3]) -> Result<()> {
-        let names = ["class", "patient", "split"];
+    fn agree(&mut self, key: &str, place: &str, told: &[Option<String>; 4]) -> Result<()> {
+        let names = ["class", "patient", "split", "spacing"];
         for ((known, told), name) in self.0.iter_mut().zip(told).zip(names) {
             let Some(told) = told else { continue };
             match known {
@@ -180,7 +228,7 @@ impl Seen {
     }
 }
 
-fn overwrite(old: &mut Option<String>, new: Option<String>) {
+fn overwrite<T>(old: &mut Option<T>, new: Option<T>) {
     if new.is_some() {
         *old = new;
     }
@@ -192,8 +240,12 @@ fn open(tree: &Tree, path: &str, table: &Table) -> Result<CsvFile> {
         TableFormat::Words => CsvFile::of_words(&bytes, path, &table.columns),
         TableFormat::Csv => {
             let others = [&table.class, &table.patient, &table.split].into_iter().flatten();
-            let needed: Vec<&str> =
-                [&table.key_column].into_iter().chain(others).map(String::as_str).collect();
+            let needed: Vec<&str> = [&table.key_column]
+                .into_iter()
+                .chain(others)
+                .chain(&table.spacing.0)
+                .map(String::as_str)
+                .collect();
             CsvFile::read(&bytes, path, &table.columns, &needed)
         }
     }

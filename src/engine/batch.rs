@@ -29,6 +29,8 @@ pub struct Target {
     pub path: std::path::PathBuf,
     /// Size of the file on disk (after EXIF orientation, if applied); predictions use this frame.
     pub original_size: Size,
+    /// `[row, column]` in millimetres a pixel of that frame, if the dataset knows it.
+    pub spacing: Option<[f64; 2]>,
     /// Unpadded top-left part of [`Batch::images`]. With `augment.scale_range` a training batch shows a
     /// part of the image: there is no way from here to original pixels, and it is not for
     /// [`Task::predict`](crate::task::Task::predict).
@@ -121,6 +123,7 @@ impl Target {
             image_id: self.image_id.clone(),
             path: self.path.clone(),
             original_size: self.original_size,
+            spacing: self.spacing,
             input_size: self.input_size,
             flipped: self.flipped,
             image_labels: self.image_labels.clone(),

@@ -34,6 +34,12 @@ impl Frame {
         Self { image_height, y0, x0, height: side(y0, y1), width: side(x0, x1) }
     }
 
+    /// `[y, x]` in the image of the pixel at a place of the frame that is not in the margin.
+    pub(super) fn pixel(&self, place: usize) -> [f64; 2] {
+        let (x, y) = (place / self.height, place % self.height);
+        [(self.y0 + y as u64) as f64 - 1.0, (self.x0 + x as u64) as f64 - 1.0]
+    }
+
     /// Which pixels of the frame are in the mask, and where those are, as runs within a column.
     pub(super) fn raster(&self, mask: &Spans) -> (Vec<bool>, Vec<Range<usize>>) {
         let mut inside = vec![false; self.height * self.width];

@@ -7,6 +7,7 @@ mod frame;
 pub mod overlap;
 pub mod ranking;
 mod report;
+pub mod shape;
 mod spans;
 mod surface;
 pub mod table;

@@ -1,7 +1,7 @@
-//! How well a predicted mask covers the true one: IoU, Dice, 95 % Hausdorff distance, surface Dice.
+//! How well a predicted mask covers the true one: IoU, Dice, surface distances, surface Dice.
 //!
 //! # Empty masks
-//! | prediction, truth | IoU, Dice, NSD | HD95 |
+//! | prediction, truth | IoU, Dice, NSD | HD95, ASSD |
 //! |---|---|---|
 //! | both with pixels | defined | defined |
 //! | one empty | 0 | undefined: there is no border to measure to |
@@ -26,6 +26,8 @@ pub struct Overlap {
     pub dice: Option<f64>,
     /// 95 % Hausdorff distance, see [`hd95`].
     pub hd95: Option<f64>,
+    /// Average symmetric surface distance, see [`SurfaceDistances::mean`].
+    pub assd: Option<f64>,
 }
 
 /// All measures of two masks, with distances in units of `spacing` (pixels by default).
@@ -36,7 +38,32 @@ pub fn overlap(first: &Rle, second: &Rle, spacing: Spacing) -> Result<Overlap> {
     let pair = Pair::new(first, second)?;
     let distances = pair.distances(spacing)?;
     let (iou, dice) = pair.iou_and_dice();
-    Ok(Overlap { iou, dice, hd95: distances.map(|d| d.percentile(95.0)) })
+    let distances = distances.as_ref();
+    let hd95 = distances.map(|d| d.percentile(95.0));
+    Ok(Overlap { iou, dice, hd95, assd: distances.map(SurfaceDistances::mean) })
+}
+
+/// Same as [`overlap`] in pixels, and its distances in millimetres if the `[row, column]` of a pixel is known.
+///
+/// # Errors
+/// If the masks differ in size, or the spacing is not positive.
+pub fn overlap_in_both(
+    first: &Rle,
+    second: &Rle,
+    spacing: Option<[f64; 2]>,
+) -> Result<(Overlap, Option<Overlap>)> {
+    let pixels = overlap(first, second, Spacing::default())?;
+    let Some([row, column]) = spacing else { return Ok((pixels, None)) };
+    check_spacing(Spacing { y: row, x: column })?;
+    // Of square pixels all distances are multiples.
+    let millimetres = match row.to_bits() == column.to_bits() {
+        true => {
+            let scaled = |pixels: Option<f64>| pixels.map(|pixels| pixels * row);
+            Overlap { hd95: scaled(pixels.hd95), assd: scaled(pixels.assd), ..pixels }
+        }
+        false => overlap(first, second, Spacing { y: row, x: column })?,
+    };
+    Ok((pixels, Some(millimetres)))
 }
 
 /// Intersection over union; `None` when both masks are empty.
@@ -160,6 +187,7 @@ pub struct OverlapMeans {
     iou: Mean,
     dice: Mean,
     hd95: Mean,
+    assd: Mean,
     num_pairs: usize,
 }
 
@@ -193,6 +221,7 @@ impl OverlapMeans {
         self.iou.add(overlap.iou);
         self.dice.add(overlap.dice);
         self.hd95.add(overlap.hd95);
+        self.assd.add(overlap.assd);
     }
 
     #[must_use]
@@ -208,6 +237,11 @@ impl OverlapMeans {
     #[must_use]
     pub fn hd95(&self) -> Mean {
         self.hd95
+    }
+
+    #[must_use]
+    pub fn assd(&self) -> Mean {
+        self.assd
     }
 
     /// Number of pairs added, whether or not values are defined.
@@ -242,10 +276,31 @@ mod tests {
     fn two_pixels_by_hand() {
         let a = mask(&["#....", ".....", ".....", "....."]);
         let b = mask(&[".....", ".....", ".....", "....#"]);
-        assert_eq!(all(&a, &b), Overlap { iou: Some(0.0), dice: Some(0.0), hd95: Some(5.0) });
+        assert_eq!(
+            all(&a, &b),
+            Overlap { iou: Some(0.0), dice: Some(0.0), hd95: Some(5.0), assd: Some(5.0) }
+        );
         let spacing = Spacing { y: 2.0, x: 0.5 };
         assert_eq!(hd95(&a, &b, spacing).unwrap(), Some(40.0_f64.sqrt()));
-        assert_eq!(all(&a, &a), Overlap { iou: Some(1.0), dice: Some(1.0), hd95: Some(0.0) });
+        let same = Overlap { iou: Some(1.0), dice: Some(1.0), hd95: Some(0.0), assd: Some(0.0) };
+        assert_eq!(all(&a, &a), same);
+    }
+
+    #[test]
+    fn distances_in_millimetres_equal_those_of_scaled_pixels() {
+        let a = mask(&["#....", "#....", ".....", "....."]);
+        let b = mask(&[".....", ".##..", ".....", "....#"]);
+        for spacing in [[0.2, 0.2], [0.3, 0.1]] {
+            let (pixels, both) = overlap_in_both(&a, &b, Some(spacing)).unwrap();
+            assert_eq!(pixels, all(&a, &b));
+            let (got, expected) = (both.unwrap(), overlap(&a, &b, Spacing::of(spacing)).unwrap());
+            assert_eq!((got.iou, got.dice), (expected.iou, expected.dice));
+            for (got, expected) in [(got.hd95, expected.hd95), (got.assd, expected.assd)] {
+                assert!((got.unwrap() - expected.unwrap()).abs() < 1e-12);
+            }
+        }
+        assert_eq!(overlap_in_both(&a, &b, None).unwrap(), (all(&a, &b), None));
+        assert!(overlap_in_both(&a, &b, Some([0.1, 0.0])).is_err());
     }
 
     #[test]
@@ -258,6 +313,8 @@ mod tests {
         assert!((distances.percentile(95.0) - 8.55).abs() < 1e-12);
         assert!((distances.pooled_percentile(95.0) - 8.5).abs() < 1e-12);
         assert_eq!(distances.percentile(100.0), 9.0);
+        // The pooled mean is not the mean of the means, 2.25.
+        assert_eq!(distances.mean(), 45.0 / 11.0);
     }
 
     #[test]
@@ -274,9 +331,9 @@ mod tests {
         let surface = |a, b| nsd(a, b, Spacing::default(), 1.0).unwrap();
         assert_eq!(surface(&empty, &empty), None);
         assert_eq!((surface(&full, &empty), surface(&empty, &full)), (Some(0.0), Some(0.0)));
-        let none = Overlap { iou: None, dice: None, hd95: None };
+        let none = Overlap { iou: None, dice: None, hd95: None, assd: None };
         assert_eq!(all(&empty, &empty), none);
-        let zero = Overlap { iou: Some(0.0), dice: Some(0.0), hd95: None };
+        let zero = Overlap { iou: Some(0.0), dice: Some(0.0), hd95: None, assd: None };
         assert_eq!((all(&full, &empty), all(&empty, &full)), (zero, zero));
 
         let mut means = OverlapMeans::default();
@@ -305,7 +362,7 @@ mod tests {
     }
 
     /// Everything pixel by pixel.
-    fn brute_force(a: &[u8], b: &[u8], (h, w): (usize, usize), spacing: Spacing) -> [f64; 3] {
+    fn brute_force(a: &[u8], b: &[u8], (h, w): (usize, usize), spacing: Spacing) -> [f64; 4] {
         let both = a.iter().zip(b).filter(|(a, b)| **a + **b == 2).count() as f64;
         let sum = a.iter().chain(b).filter(|p| **p == 1).count() as f64;
         let border = |mask: &[u8]| -> Vec<(f64, f64)> {
@@ -323,20 +380,23 @@ mod tests {
                 .collect()
         };
         let (a, b) = (border(a), border(b));
+        let distances = |from: &[(f64, f64)], to: &[(f64, f64)]| -> Vec<f64> {
+            let nearest = |p: &(f64, f64)| {
+                let to = to.iter().map(|q| (p.0 - q.0).hypot(p.1 - q.1));
+                to.fold(f64::INFINITY, f64::min)
+            };
+            from.iter().map(nearest).collect()
+        };
         let directed = |from: &[(f64, f64)], to: &[(f64, f64)]| -> f64 {
-            let mut distances: Vec<f64> = from
-                .iter()
-                .map(|p| {
-                    let to = to.iter().map(|q| (p.0 - q.0).hypot(p.1 - q.1));
-                    to.fold(f64::INFINITY, f64::min)
-                })
-                .collect();
+            let mut distances = distances(from, to);
             distances.sort_by(f64::total_cmp);
             let place = 0.95 * (distances.len() - 1) as f64;
             let (low, high) = (distances[place as usize], distances[place.ceil() as usize]);
             low + (high - low) * place.fract()
         };
-        [both / (sum - both), 2.0 * both / sum, directed(&a, &b).max(directed(&b, &a))]
+        let all = [distances(&a, &b), distances(&b, &a)].concat();
+        let assd = all.iter().sum::<f64>() / all.len() as f64;
+        [both / (sum - both), 2.0 * both / sum, directed(&a, &b).max(directed(&b, &a)), assd]
     }
 
     #[test]
@@ -365,7 +425,7 @@ mod tests {
             let (first, second) =
                 (Rle::from_mask(&a, size).unwrap(), Rle::from_mask(&b, size).unwrap());
             let ours = overlap(&first, &second, spacing).unwrap();
-            let ours = [ours.iou, ours.dice, ours.hd95].map(Option::unwrap);
+            let ours = [ours.iou, ours.dice, ours.hd95, ours.assd].map(Option::unwrap);
             for (x, y) in ours.iter().zip(brute_force(&a, &b, (h, w), spacing)) {
                 assert!((x - y).abs() < 1e-12, "case {case}: {ours:?}");
             }

@@ -90,10 +90,34 @@ fn null_as_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64,
 /// What is known of the prediction for one image, for statistics over images.
 #[derive(Debug, Clone, Default)]
 pub struct ImageScores {
-    /// The same names for every image of a split; NaN where undefined.
+    /// NaN where undefined. Names that an image lacks, such as those in millimetres if the size of its pixel is
+    /// unknown, are added as NaN by [`align`](Self::align).
     pub metrics: Vec<Metric>,
     /// Words by name, the same names for every image, such as the true category's.
     pub words: Vec<(String, String)>,
+}
+
+impl ImageScores {
+    /// Gives all images of a split the same names in the same order; what an image lacks is NaN.
+    pub fn align<'a>(all: impl IntoIterator<Item = &'a mut Self>) {
+        let all: Vec<&mut Self> = all.into_iter().collect();
+        // The image with the most names has all of them, and their order.
+        let Some(fullest) = all.iter().max_by_key(|scores| scores.metrics.len()) else { return };
+        let mut names = fullest.metrics.clone();
+        for metric in all.iter().flat_map(|scores| &scores.metrics) {
+            if names.iter().all(|known| known.name != metric.name) {
+                names.push(metric.clone());
+            }
+        }
+        for scores in all {
+            let own = std::mem::take(&mut scores.metrics);
+            let value = |name: &Metric| {
+                own.iter().find(|metric| metric.name == name.name).map_or(f64::NAN, |m| m.value)
+            };
+            let aligned = names.iter().map(|name| Metric { value: value(name), ..name.clone() });
+            scores.metrics = aligned.collect();
+        }
+    }
 }
 
 /// A titled table of text cells.
@@ -102,4 +126,30 @@ pub struct Table {
     pub title: String,
     pub header: Vec<String>,
     pub rows: Vec<Vec<String>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_get_the_names_that_others_have() {
+        let scores = |values: &[(&str, f64)]| ImageScores {
+            metrics: values.iter().map(|(name, value)| Metric::lowest(*name, *value)).collect(),
+            words: Vec::new(),
+        };
+        let mut all = [
+            scores(&[("hd95", 3.0)]),
+            scores(&[("hd95", 4.0), ("hd95_mm", 0.4), ("dice", 1.0)]),
+            scores(&[]),
+        ];
+        ImageScores::align(&mut all);
+        for (scores, expected) in all.iter().zip(["3 NaN NaN", "4 0.4 1", "NaN NaN NaN"]) {
+            let names: Vec<_> = scores.metrics.iter().map(|m| m.name.as_str()).collect();
+            assert_eq!(names, ["hd95", "hd95_mm", "dice"]);
+            let values: Vec<_> = scores.metrics.iter().map(|m| m.value.to_string()).collect();
+            assert_eq!(values.join(" "), expected);
+        }
+        ImageScores::align([]);
+    }
 }

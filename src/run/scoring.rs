@@ -320,7 +320,8 @@ impl Scorer<'_> {
 
     fn finish(mut self) -> Result<Scored> {
         let report = determinism::guarded(panicked, || self.evaluator.finish())?;
-        let Self { pictures, ranking, images, .. } = self;
+        let Self { pictures, ranking, mut images, .. } = self;
+        ImageScores::align(images.iter_mut().map(|image| &mut image.scores));
         Ok(Scored { report, pictures, skipped: Vec::new(), ranked: ranking.finish(), images })
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct SentImage {
     /// Index into the dataset.
     pub(crate) record: usize,
     original_size: Size,
+    /// As the decoded image is turned.
+    spacing: Option<[f64; 2]>,
     pages: u32,
     peak: Option<u16>,
     scores: Vec<f64>,
@@ -77,6 +79,7 @@ impl SentImage {
         Self {
             record,
             original_size: target.original_size,
+            spacing: target.spacing,
             pages: target.stored.pages,
             peak: target.stored.peak,
             scores: prediction.scores.clone(),
@@ -105,7 +108,7 @@ impl SentImage {
         let size = (u32::try_from(height)?, u32::try_from(width)?);
         let target = evaluation_target(record, size, plan)?;
         let stored = Stored { pages: self.pages, peak: self.peak };
-        let target = Target { stored, ..target };
+        let target = Target { stored, spacing: self.spacing, ..target };
         let instance = |sent: SentInstance| Instance {
             category: sent.category,
             score: sent.score,

@@ -1,7 +1,7 @@
 //! Scores instances against annotations: the COCO metric on boxes and on masks.
 
 use sonotune_engine::{
-    metrics::overlap::{Spacing, overlap},
+    metrics::overlap::overlap_in_both,
     prelude::*,
     task::instances::{
         Annotated, Answers, Counts, InstanceScorer, not_scored, nothing_found, panoptic_quality,
@@ -79,7 +79,8 @@ impl Evaluator for InstanceEvaluator {
     }
 
     /// Panoptic quality, and the overlap of everything found with everything annotated, as in semantic
-    /// segmentation (crowds count as background): `foreground_iou`, `foreground_dice`, `foreground_hd95` in pixels.
+    /// segmentation (crowds count as background): `foreground_iou`, `foreground_dice`, `foreground_hd95` and
+    /// `foreground_assd` in pixels, and `foreground_hd95_mm` and `foreground_assd_mm` if the size of a pixel is known.
     fn image_scores(&self, prediction: &Prediction, target: &Target) -> Result<ImageScores> {
         let image = Annotated::of(target)?;
         let shown = || prediction.instances.iter().filter(|i| i.score >= self.min_score);
@@ -93,14 +94,21 @@ impl Evaluator for InstanceEvaluator {
         let objects =
             target.objects.iter().zip(image.masks()).filter(|(object, _)| !object.is_crowd);
         let truth = all(objects.map(|(_, mask)| mask.clone()).collect())?;
-        let overlap = overlap(&found, &truth, Spacing::default())?;
+        let (overlap, in_mm) = overlap_in_both(&found, &truth, target.spacing)?;
         let or_nan = |value: Option<f64>| value.unwrap_or(f64::NAN);
-        let metrics = vec![
+        let mut metrics = vec![
             Metric::highest("panoptic_quality", or_nan(quality)),
             Metric::highest("foreground_iou", or_nan(overlap.iou)),
             Metric::highest("foreground_dice", or_nan(overlap.dice)),
             Metric::lowest("foreground_hd95", or_nan(overlap.hd95)),
+            Metric::lowest("foreground_assd", or_nan(overlap.assd)),
         ];
+        if let Some(in_mm) = in_mm {
+            metrics.extend([
+                Metric::lowest("foreground_hd95_mm", or_nan(in_mm.hd95)),
+                Metric::lowest("foreground_assd_mm", or_nan(in_mm.assd)),
+            ]);
+        }
         Ok(ImageScores { metrics, ..ImageScores::default() })
     }
 

@@ -77,6 +77,22 @@ pub(super) fn check(audit: &Audit, image: &AuditedImage, look: &Look) -> Vec<(Co
     }
 }
 
+/// Millimetres a pixel of any ultrasound image: a microscope of 50 MHz is above the least, a whole abdomen in 100 pixels
+/// below the most.
+const PLAUSIBLE_MM: std::ops::RangeInclusive<f64> = 0.005..=5.0;
+
+/// What the annotations say of an image that cannot be so, whatever its file is.
+pub(super) fn check_spacing(audit: &Audit, image: &AuditedImage) -> Option<(Code, Example)> {
+    let [row, column] = image.spacing?;
+    if [row, column].iter().all(|side| PLAUSIBLE_MM.contains(side)) {
+        return None;
+    }
+    let got = format!("`pixel_spacing` is [{row}, {column}]");
+    let (low, high) = (PLAUSIBLE_MM.start(), PLAUSIBLE_MM.end());
+    let expected = Some(format!("{low} to {high} mm a pixel"));
+    Some((Code::ImplausibleSpacing, Example { place: audit.place(image), expected, got }))
+}
+
 fn check_size(image: &AuditedImage, seen: &Seen) -> Option<(Code, Option<String>, String)> {
     let got = (seen.height, seen.width);
     let how = if seen.transposed { "as rotated by EXIF" } else { "as stored" };

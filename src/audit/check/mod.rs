@@ -219,6 +219,7 @@ pub(crate) fn look_at_all(
 fn of_image(audit: &Audit, position: usize, look: &Look) -> Vec<(Code, Example)> {
     let image = &audit.images[position];
     let mut found = images::check(audit, image, look);
+    found.extend(images::check_spacing(audit, image));
     let decoded = match look {
         Look::Decoded(seen) => Some((seen.height, seen.width)),
         _ => None,

@@ -38,6 +38,11 @@ pub struct SplitSurvey {
     pub widths: Option<Distribution>,
     /// The most frequent sizes.
     pub common_sizes: Vec<SizeCount>,
+    /// Images whose pixel has a size in millimetres.
+    pub num_with_spacing: usize,
+    /// Millimetres a pixel, of rows and of columns, over those images.
+    pub row_spacing: Option<Distribution>,
+    pub column_spacing: Option<Distribution>,
     /// Images by file format.
     pub formats: BTreeMap<&'static str, usize>,
     /// Images by channels and bits as stored, e.g. `1 x 8 bit`.
@@ -158,10 +163,15 @@ fn of_split(split: Split, seen: &[Option<&Seen>], audit: Audit) -> SplitSurvey {
     let with_objects = !areas.is_empty();
     let per_image = audit.images.iter().map(|i| i.objects.len() as f64).filter(|_| with_objects);
     let boxes = objects().map(|o| o.bbox).filter(|b| b[2] > 0.0 && b[3] > 0.0);
+    let spacings = || audit.images.iter().filter_map(|image| image.spacing);
+    let spacing = |side: usize| Distribution::of(spacings().map(|mm| mm[side]).collect());
     let patients: HashSet<_> = audit.images.iter().filter_map(|i| i.patient.as_ref()).collect();
     SplitSurvey {
         split,
         counts: Statistics::of(&audit.dataset()),
+        num_with_spacing: spacings().count(),
+        row_spacing: spacing(0),
+        column_spacing: spacing(1),
         num_unreadable: seen.iter().filter(|seen| seen.is_none()).count(),
         heights: size(|seen| seen.height),
         widths: size(|seen| seen.width),

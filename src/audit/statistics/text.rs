@@ -66,6 +66,17 @@ impl SplitSurvey {
             line(f, "pixel mean", three(self.pixel_mean))?;
             line(f, "pixel sd", three(self.pixel_sd))?;
         }
+        if let (Some(rows), Some(columns)) = (&self.row_spacing, &self.column_spacing) {
+            let unknown = match self.counts.num_images.saturating_sub(self.num_with_spacing) {
+                0 => String::new(),
+                count => format!("; unknown for {}", counted(count, "image")),
+            };
+            let sides = match rows == columns {
+                true => format!("{rows:.4}"),
+                false => format!("rows {rows:.4}; columns {columns:.4}"),
+            };
+            line(f, "mm a pixel", format!("{sides}{unknown}"))?;
+        }
         if self.num_patients > 0 {
             let unknown = match self.images_without_patient {
                 0 => String::new(),

@@ -59,6 +59,8 @@ pub struct ImageRecord {
     pub height: u32,
     /// In pixels.
     pub width: u32,
+    /// `pixel_spacing`: `[row, column]` in millimetres a pixel.
+    pub spacing: Option<[f64; 2]>,
     /// Name of its dataset, if the file mixes several.
     pub dataset: Option<String>,
     /// Its organ or use, if the file mixes several.

@@ -126,7 +126,8 @@ fn joined_image(raw: RawImage, id: u64) -> Result<ImageRecord> {
     };
     let file_name = raw.required_name()?.to_owned();
     let (height, width) = (side(raw.height, "height")?, side(raw.width, "width")?);
-    Ok(ImageRecord { id, file_name, height, width, ..raw.rest })
+    let spacing = raw.pixel_spacing.map(|spacing| spacing.0);
+    Ok(ImageRecord { id, file_name, height, width, spacing, ..raw.rest })
 }
 
 fn joined_annotation(

@@ -215,3 +215,18 @@ fn faults_name_file_list_index_and_key() {
     let labelme = r#"{"shapes":[],"imagePath":"a.png"}"#;
     assert!(format!("{:#}", read(labelme).unwrap_err()).contains("is a labelme file, not COCO"));
 }
+
+#[test]
+fn the_size_of_a_pixel_is_kept() {
+    let images = |spacing: &str| {
+        format!(
+            r#"{{"images":[{{"id":1,"file_name":"a.png","height":4,"width":4,"pixel_spacing":{spacing}}}],
+            "annotations":[],"categories":[{{"id":1,"name":"cyst"}}]}}"#
+        )
+    };
+    let file = read(&images("[0.069135804, \"0.2\"]")).unwrap();
+    assert_eq!(file.images[0].spacing, Some([0.069_135_804, 0.2]));
+    assert!(written(&file).contains(r#""width":4,"pixel_spacing":[0.069135804,0.2]"#));
+    assert_eq!(read(&written(&file)).unwrap().images[0].spacing, file.images[0].spacing);
+    assert_eq!(read(&images("null")).unwrap().images[0].spacing, None);
+}

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use sonotune_base::{fs::atomic_write_with, json::restored};
+use sonotune_dataset::coco::PixelSpacing;
 
 use super::{AnnotationRecord, CategoryRecord, CocoFile, Extra, ImageRecord};
 
@@ -108,6 +109,7 @@ impl Serialize for NumberedImage<'_> {
         map.serialize_entry("file_name", &image.file_name)?;
         map.serialize_entry("height", &image.height)?;
         map.serialize_entry("width", &image.width)?;
+        optional(&mut map, PixelSpacing::KEY, image.spacing.as_ref())?;
         optional(&mut map, "dataset", image.dataset.as_ref())?;
         optional(&mut map, "application", image.application.as_ref())?;
         let source = Some(&from.source_file).filter(|file| !file.is_empty());

@@ -34,6 +34,7 @@ pub(super) fn coco(spec: &Spec, units: &[Unit], finished: &[Finished]) -> Result
                 file_name: image.file_name.clone(),
                 height: image.height,
                 width: image.width,
+                spacing: image.spacing,
                 dataset: Some(spec.name.clone()),
                 application: None,
                 provenance,

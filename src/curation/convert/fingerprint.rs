@@ -17,7 +17,7 @@ use super::{Options, journal, target};
 use crate::spec::Spec;
 
 /// Incremented whenever the same spec and source would give different files.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Hashes of everything that determines the output.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -35,6 +35,8 @@ pub(super) struct WrittenImage {
     pub(super) height: u32,
     pub(super) width: u32,
     pub(super) frame: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) spacing: Option<[f64; 2]>,
     /// Length of the file: a crash may have lost data that the system had not yet written.
     pub(super) bytes: u64,
     pub(super) crc32: u32,

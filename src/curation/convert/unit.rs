@@ -106,6 +106,7 @@ impl<'a> UnitWriter<'a> {
             height: frame.image.height,
             width: frame.image.width,
             frame: frame.frame,
+            spacing: frame.spacing,
             bytes: bytes.len() as u64,
             crc32: crc32fast::hash(bytes),
             brightest: frame.image.data.iter().copied().max().unwrap_or(0),

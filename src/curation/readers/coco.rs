@@ -35,6 +35,7 @@ struct Entry {
     file: String,
     split: Option<String>,
     size: (u32, u32),
+    spacing: Option<[f64; 2]>,
     outlines: Vec<Outline>,
     /// Positions of its objects that have no mask.
     bare: Vec<usize>,
@@ -109,6 +110,7 @@ impl<'a> CocoReader<'a> {
                 file: path.clone(),
                 split: annotations.split.clone(),
                 size: (image.height, image.width),
+                spacing: image.spacing,
                 outlines,
                 bare,
             };
@@ -187,12 +189,14 @@ impl Reader for CocoReader<'_> {
         for (key, files) in &images.by_key {
             let image = &files[0];
             let mut provenance = self.pairing.provenance(key, image, &tables);
+            let mut spacing = None;
             let detail = match (entries.remove(key), unpaired) {
                 (Some(entry), _) if !entry.bare.is_empty() => {
                     plan.problems.push(without_mask(&image.path, &entry));
                     continue;
                 }
                 (Some(entry), _) => {
+                    spacing = entry.spacing;
                     provenance.official_split = entry.split;
                     let check = self.settings.sizes == Sizes::Check && !entry.outlines.is_empty();
                     Detail::Outlines { size: check.then_some(entry.size), outlines: entry.outlines }
@@ -210,7 +214,8 @@ impl Reader for CocoReader<'_> {
                     continue;
                 }
             };
-            plan.units.push(Unit { key: key.clone(), provenance, masks: Vec::new(), detail });
+            let (key, masks) = (key.clone(), Vec::new());
+            plan.units.push(Unit { key, provenance, masks, detail, spacing });
         }
         for (key, entry) in entries {
             if unpaired == Unpaired::Skip {
@@ -233,12 +238,13 @@ impl Reader for CocoReader<'_> {
     fn read(&self, tree: &Tree, unit: &Unit, emit: &mut Emit<'_>) -> Result<(), Fault> {
         let name = &unit.provenance.source_file;
         let bytes = read_bytes(&tree.path(name), name)?;
+        let turn = header(&bytes, name)?.orientation;
         let image = decode_bytes(&bytes, name)?;
         let mut masks = Vec::new();
         if let Detail::Outlines { size, outlines } = &unit.detail {
             check_size(name, *size, &image)?;
             if !outlines.is_empty() {
-                check_drawn(name, header(&bytes, name)?.orientation, &image, *size)?;
+                check_drawn(name, turn, &image, *size)?;
             }
             for outline in outlines {
                 masks.push(outline.mask(name, &image)?);
@@ -252,6 +258,7 @@ impl Reader for CocoReader<'_> {
             marked,
             left_out: false,
             frame: None,
+            spacing: unit.spacing_after(turn),
         })
     }
 }

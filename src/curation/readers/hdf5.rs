@@ -74,6 +74,7 @@ impl<'a> Hdf5Reader<'a> {
             },
             masks: Vec::new(),
             detail: Detail::Planes(planes),
+            spacing: None,
         };
         Ok(planes.into_iter().map(unit).collect())
     }
@@ -104,6 +105,7 @@ impl<'a> Hdf5Reader<'a> {
             marked,
             left_out: false,
             frame: Some(index as u32),
+            spacing: None,
         })
     }
 }

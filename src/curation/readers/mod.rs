@@ -46,6 +46,18 @@ pub struct Unit {
     pub masks: Vec<MaskFile>,
     /// Annotation that is not a separate file.
     pub detail: Detail,
+    /// `[row, column]` in millimetres a pixel of the image as stored, if a table or an annotation file says.
+    pub spacing: Option<[f64; 2]>,
+}
+
+impl Unit {
+    /// The spacing of the image as shown, after EXIF turned it.
+    fn spacing_after(&self, turn: ExifTurn) -> Option<[f64; 2]> {
+        self.spacing.map(|[row, column]| match turn {
+            ExifTurn::Quarter => [column, row],
+            ExifTurn::Upright | ExifTurn::Mirrored => [row, column],
+        })
+    }
 }
 
 /// What a unit's objects are read from, besides mask files.

@@ -70,6 +70,7 @@ impl Reader for NpyDictReader<'_> {
             }
         }
         let encoded = verbatim(&bytes).map(Into::into);
-        emit(Frame { image, encoded, masks, marked: any, left_out: false, frame: None })
+        let spacing = unit.spacing_after(turn);
+        emit(Frame { image, encoded, masks, marked: any, left_out: false, frame: None, spacing })
     }
 }

@@ -44,6 +44,7 @@ impl<'a> NpyStackReader<'a> {
             marked: false,
             left_out: false,
             frame: Some(index as u32),
+            spacing: None,
         };
         for (file, mask) in masks {
             let plane = mask.plane(index).and_then(|plane| StoredMask::of_plane(&plane));

@@ -99,7 +99,8 @@ impl Reader for OutlineReader<'_> {
         }
         let marked = !masks.is_empty();
         let encoded = verbatim(&bytes).map(Into::into);
-        emit(Frame { image, encoded, masks, marked, left_out: false, frame: None })
+        let spacing = unit.spacing_after(turn);
+        emit(Frame { image, encoded, masks, marked, left_out: false, frame: None, spacing })
     }
 }
 

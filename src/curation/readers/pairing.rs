@@ -168,7 +168,13 @@ impl<'a> Pairing<'a> {
             }
         }
         let provenance = self.provenance(key, image, tables);
-        Ok(Some(Unit { key: key.to_owned(), provenance, masks: found, detail: Detail::Files }))
+        Ok(Some(Unit {
+            key: key.to_owned(),
+            provenance,
+            masks: found,
+            detail: Detail::Files,
+            spacing: tables.row(key).and_then(|row| row.spacing),
+        }))
     }
 
     fn unpaired_problem(

@@ -65,6 +65,7 @@ impl Reader for RasterReader<'_> {
             marked,
             left_out: false,
             frame: None,
+            spacing: unit.spacing_after(turn),
         })
     }
 }

@@ -350,3 +350,34 @@ fn after_a_spec_that_matches_nothing_the_mended_one_needs_no_overwrite() {
     assert!(run(&spec().replace("images/*.png", "nowhere/*.png")).is_err());
     assert_eq!(run(&spec()).unwrap().images, 4);
 }
+
+#[test]
+fn the_size_of_a_pixel_comes_from_a_table() {
+    let source = Source::of_four();
+    let table =
+        |columns: &str| TABLE.replace("patient = \"patient\"", &format!("spacing = {columns}"));
+    let spec = |columns: &str| format!("{HEAD}{}{IMAGES}{MASKS}", table(columns));
+    source.write("list.csv", b"image,mm,wide\na,0.069135804,1\nb,.2,2\nc,3e-1,3\nd,,4\n");
+    let spacings = |columns: &str| -> Vec<Option<[f64; 2]>> {
+        source.converted(&spec(columns)).images.iter().map(|image| image.spacing).collect()
+    };
+    let both = |mm: f64| Some([mm; 2]);
+    assert_eq!(spacings("\"mm\""), [both(0.069_135_804), both(0.2), both(0.3), None]);
+    let pairs = [Some([0.069_135_804, 1.0]), Some([0.2, 2.0]), Some([0.3, 3.0]), None];
+    assert_eq!(spacings("[\"mm\", \"wide\"]"), pairs);
+    let three = source.convert(&spec("[\"mm\", \"wide\", \"mm\"]")).unwrap_err();
+    says(&format!("{three:#}"), &["tables[0].spacing names 3 columns: expected one, or two"]);
+    for wrong in ["0", "-0.1", "0,1 mm", "inf", "NaN"] {
+        source.write(
+            "list.csv",
+            format!("image;mm;wide\na;0.1;1\nb;{wrong};1\nc;1;1\nd;1;1\n").as_bytes(),
+        );
+        let message = source.refused(&spec("\"mm\""));
+        says(&message, &["list.csv, line 3: `mm` is `", wrong, "expected a positive number"]);
+    }
+    source.write("list.csv", b"image,mm\na,0.1\nb,0.1\nc,0.1\nd,0.1\na,0.2\n");
+    says(
+        &source.refused(&spec("\"mm\"")),
+        &["the spacing of `a` is `0.2 x 0.2 mm`", "`0.1 x 0.1 mm`"],
+    );
+}

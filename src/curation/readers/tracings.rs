@@ -151,6 +151,7 @@ impl Reader for TracingReader<'_> {
                         provenance,
                         masks: Vec::new(),
                         detail: Detail::Tracings(tracings),
+                        spacing: None,
                     });
                 }
                 Err(problem) => plan.problems.push(problem),
@@ -199,6 +200,7 @@ impl Reader for TracingReader<'_> {
                 marked: true,
                 left_out: false,
                 frame: Some(tracing.frame),
+                spacing: unit.spacing,
             })
         };
         if video.is_random_access() {

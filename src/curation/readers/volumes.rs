@@ -66,6 +66,7 @@ impl Reader for VolumeReader<'_> {
                 marked: false,
                 left_out: false,
                 frame: Some(index as u32),
+                spacing: unit.spacing.or_else(|| image.volume.plane_spacing(image.view)),
             };
             for (file, mask) in &masks {
                 for channel in 0..channels(mask) {

@@ -161,6 +161,12 @@ impl Spec {
         crate::readers::of(self)?;
         for (index, table) in self.tables.iter().enumerate() {
             globs(&format!("tables[{index}].files"), &table.files)?;
+            if table.spacing.0.len() > 2 {
+                bail!(Error::config(format!(
+                    "tables[{index}].spacing names {} columns: expected one, or two for rows and columns",
+                    table.spacing.0.len()
+                )));
+            }
             KeyRule::new(&format!("tables[{index}].key"), &table.key, false)?;
         }
         for (index, inner) in self.unpack.iter().enumerate() {

@@ -259,6 +259,9 @@ pub struct Table {
     pub class: Option<String>,
     /// Column with the patient.
     pub patient: Option<String>,
+    /// Column with the millimetres a pixel, or two: those of rows (vertical) and those of columns.
+    #[serde(default)]
+    pub spacing: Strings,
     /// Column that determines the split.
     pub split: Option<String>,
     /// Split by the value of that column.

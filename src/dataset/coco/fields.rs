@@ -61,6 +61,59 @@ impl<'de> Deserialize<'de> for Bbox {
     }
 }
 
+/// `pixel_spacing`: millimetres between the centres of neighbouring rows, and of neighbouring columns.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PixelSpacing(pub [f64; 2]);
+
+impl PixelSpacing {
+    /// The key of an image entry.
+    pub const KEY: &'static str = "pixel_spacing";
+
+    /// `[row, column]`, if both are finite and positive.
+    #[must_use]
+    pub fn new(spacing: [f64; 2]) -> Option<Self> {
+        spacing.iter().all(|side| side.is_finite() && *side > 0.0).then_some(Self(spacing))
+    }
+}
+
+impl<'de> Deserialize<'de> for PixelSpacing {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SpacingVisitor)
+    }
+}
+
+struct SpacingVisitor;
+
+impl<'de> Visitor<'de> for SpacingVisitor {
+    type Value = PixelSpacing;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "[row, column], two positive numbers of millimetres a pixel; leave the key out if they are unknown",
+        )
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<PixelSpacing, A::Error> {
+        let (mut sides, mut length) = ([f64::NAN; 2], 0);
+        while let Some(Number(side)) = list.next_element()? {
+            if let Some(slot) = sides.get_mut(length) {
+                *slot = side;
+            }
+            length += 1;
+        }
+        if length != 2 {
+            return Err(de::Error::invalid_length(length, &self));
+        }
+        PixelSpacing::new(sides).ok_or_else(|| {
+            let wrong = sides
+                .into_iter()
+                .find(|side| side.is_nan() || *side <= 0.0)
+                .unwrap_or(f64::INFINITY);
+            de::Error::invalid_value(Unexpected::Float(wrong), &self)
+        })
+    }
+}
+
 /// A box of a result file: `[]` and `null` are none, as in pycocotools.
 pub(super) fn bbox_or_nothing<'de, D: Deserializer<'de>>(
     deserializer: D,

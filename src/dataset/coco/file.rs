@@ -9,7 +9,7 @@ use sonotune_base::{
     json::{Integer, Number, Text},
 };
 
-use super::{Bbox, Fields, Flag, Manner, Pair};
+use super::{Bbox, Fields, Flag, Manner, Pair, PixelSpacing};
 
 /// What a COCO file is read from, for messages.
 pub const FILE: &str =
@@ -85,6 +85,7 @@ pub struct Image<R: Reader> {
     pub file_name: Option<Text>,
     pub height: Option<R::Side>,
     pub width: Option<R::Side>,
+    pub pixel_spacing: Option<PixelSpacing>,
     pub rest: R::OfImage,
 }
 
@@ -118,7 +119,7 @@ macro_rules! empty {
     };
 }
 empty!(File { images, annotations, categories, rest });
-empty!(Image { id, file_name, height, width, rest });
+empty!(Image { id, file_name, height, width, pixel_spacing, rest });
 empty!(Annotation { id, image_id, category_id, bbox, area, iscrowd, segmentation, rest });
 empty!(Category { id, name, rest });
 
@@ -156,6 +157,7 @@ impl<R: Reader> Fields for Image<R> {
             "file_name" => pair.fill(&mut self.file_name),
             "height" => pair.fill(&mut self.height),
             "width" => pair.fill(&mut self.width),
+            PixelSpacing::KEY => pair.fill(&mut self.pixel_spacing),
             _ => self.rest.take(pair),
         }
     }

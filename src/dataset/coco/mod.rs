@@ -26,7 +26,7 @@ pub use sonotune_base::json::{Integer, Number, Text, Unsigned};
 
 pub use crate::coco::{
     extra::Extra,
-    fields::{Bbox, Flag},
+    fields::{Bbox, Flag, PixelSpacing},
     file::{Annotation, Category, FILE, File, Image, Plain, Reader},
     json::{Fields, Manner, Object, Pair, from_slice, located},
     results::{CocoResults, FoundObject},

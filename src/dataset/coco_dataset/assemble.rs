@@ -74,7 +74,11 @@ pub(super) fn assemble(
 
 fn record(image: &Image, folder: &Path) -> Result<Record> {
     let path = folder.join(image.required_name()?);
-    Ok(Record { size: image.size()?, ..Record::new(image.required_id()?, path) })
+    Ok(Record {
+        size: image.size()?,
+        spacing: image.pixel_spacing.map(|spacing| spacing.0),
+        ..Record::new(image.required_id()?, path)
+    })
 }
 
 fn index_images(records: &[Record]) -> Result<HashMap<&ImageId, u32>> {

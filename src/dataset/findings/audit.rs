@@ -38,6 +38,8 @@ pub struct AuditedImage {
     pub entry: Option<String>,
     /// `(height, width)` as annotated.
     pub size: Option<(u32, u32)>,
+    /// `[row, column]`, millimetres a pixel.
+    pub spacing: Option<[f64; 2]>,
     /// Class indices of the image as a whole.
     pub image_labels: Vec<u32>,
     pub objects: Vec<AuditedObject>,
@@ -113,6 +115,7 @@ impl Audit {
         let record = |image: &AuditedImage| Record {
             frame: image.frame,
             size: image.size,
+            spacing: image.spacing,
             image_labels: image.image_labels.clone(),
             objects: image.objects.iter().map(|o| o.object.clone()).collect(),
             ..Record::new(image.image_id.clone(), image.path.clone())
@@ -142,6 +145,7 @@ impl From<Dataset> for Audit {
             frame: record.frame,
             entry: None,
             size: record.size,
+            spacing: record.spacing,
             image_labels: record.image_labels,
             without_objects: expects_objects && record.objects.is_empty(),
             objects: record.objects.into_iter().map(object).collect(),

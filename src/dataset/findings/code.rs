@@ -140,6 +140,9 @@ codes! {
     TwoToneImage "two-tone-image" Doubt
         "the pixels of an image have only two values, as those of a mask"
         "if it is a mask, leave it out (dataset.exclude)";
+    ImplausibleSpacing "implausible-spacing" Doubt
+        "a pixel of an image is smaller than 0.005 mm or larger than 5 mm, which no ultrasound image has"
+        "write `pixel_spacing` as [row, column] in millimetres a pixel: not in centimetres or metres, and not pixels a millimetre";
     BadPolygon "bad-polygon" Fault
         "a polygon with fewer than three points, or an odd number of coordinates"
         "remove the polygon, or write it as [[x0, y0, x1, y1, x2, y2, ...], ...]";

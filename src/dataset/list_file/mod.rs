@@ -194,6 +194,7 @@ impl ListFileConfig {
                 frame: None,
                 entry: Some(format!("line {}", line.number)),
                 size: None,
+                spacing: None,
                 image_labels,
                 objects: Vec::new(),
                 without_objects: false,

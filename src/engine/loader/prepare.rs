@@ -83,7 +83,11 @@ fn prepare_unguarded(plan: &Plan, record: &Record, change: Augmentation) -> Resu
     let original_size = (image.height, image.width);
     check_size(original_size, image.transposed, record.size, &record.name())?;
     let (target, window) = place(plan, record, original_size, change)?;
-    let target = Target { stored: image.stored, ..target };
+    // The record's is that of the file as stored.
+    let turned =
+        |[row, column]: [f64; 2]| if image.transposed { [column, row] } else { [row, column] };
+    let spacing = target.spacing.map(turned);
+    let target = Target { stored: image.stored, spacing, ..target };
     let image = Fitted::new(image, window, config.resample).with_context(|| in_file(record))?;
     Ok(Prepared { content: Content::Image(image), target })
 }

@@ -30,7 +30,7 @@ use sonotune_dataset::Object;
 use sonotune_metrics::coco::{CocoEvaluator, CocoResult, Detection, IouType, Params, Query, Truth};
 use sonotune_metrics::{Metric, Table};
 
-pub use notes::{Answers, not_scored, nothing_found};
+pub use notes::{Answers, not_in_millimetres, not_scored, nothing_found};
 pub use quality::panoptic_quality;
 pub use sonotune_base::words::{number, percent};
 
@@ -42,6 +42,7 @@ const MAX_DETS: [usize; 3] = [100, 300, 1000];
 pub struct Annotated {
     objects: Arc<[Object]>,
     masks: Vec<Rle>,
+    spacing: Option<[f64; 2]>,
 }
 
 impl Annotated {
@@ -57,13 +58,19 @@ impl Annotated {
             mask.with_context(|| format!("mask of object {i}"))
         };
         let masks = target.objects.iter().enumerate().map(mask).collect::<Result<_>>()?;
-        Ok(Self { objects: Arc::clone(&target.objects), masks })
+        Ok(Self { objects: Arc::clone(&target.objects), masks, spacing: target.spacing })
     }
 
     /// The objects in the order of [`Target::objects`].
     #[must_use]
     pub fn masks(&self) -> &[Rle] {
         &self.masks
+    }
+
+    /// `[row, column]` in millimetres a pixel, if known.
+    #[must_use]
+    pub fn spacing(&self) -> Option<[f64; 2]> {
+        self.spacing
     }
 
     fn truths(&self) -> Vec<Truth<'_>> {
@@ -79,6 +86,8 @@ impl Annotated {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub images: u64,
+    /// Images whose pixel has a size in millimetres.
+    pub images_with_spacing: u64,
     /// Images without any annotation, including crowds: everything found there is false.
     pub images_without_objects: u64,
     /// Objects, not counting crowds.
@@ -104,6 +113,7 @@ impl Counts {
         let is_empty = |(object, mask): &(&Object, &Rle)| !object.is_crowd && mask.area() == 0;
         let empty = image.objects.iter().zip(&image.masks).filter(is_empty).count();
         self.images += 1;
+        self.images_with_spacing += u64::from(image.spacing.is_some());
         self.images_without_objects += u64::from(image.objects.is_empty());
         self.objects += image.objects.len() as u64 - crowds;
         self.crowds += crowds;

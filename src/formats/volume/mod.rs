@@ -46,8 +46,8 @@ impl View {
 pub struct Volume {
     /// Slowest axis first: (y, x), (z, y, x), (t, z, y, x), or more.
     pub shape: Vec<usize>,
-    /// Distance between neighbours along each axis of `shape`, in the units of the file. Not used
-    /// here.
+    /// Distance between neighbours along each axis of `shape`: in millimetres along z, y and x, if the file says;
+    /// see [`plane_spacing`](Self::plane_spacing).
     pub spacing: Vec<f64>,
     /// Where its voxels are in space, if the header says.
     pub geometry: Option<Geometry>,
@@ -130,6 +130,26 @@ impl Volume {
             [y, x] => [1, y, x],
             _ => [1, 1, self.shape.iter().product()],
         }
+    }
+
+    /// Millimetres between the rows and between the columns of a plane.
+    ///
+    /// `None` if a distance is not a positive number, or if both are exactly 1: that is what programs write which
+    /// do not know them.
+    #[must_use]
+    pub fn plane_spacing(&self, view: View) -> Option<[f64; 2]> {
+        let [z, y, x] = match *self.spacing.as_slice() {
+            [.., z, y, x] => [z, y, x],
+            [y, x] => [1.0, y, x],
+            _ => return None,
+        };
+        let sides = match view {
+            View::Axial => [y, x],
+            View::Sagittal => [z, y],
+            View::Coronal => [z, x],
+        };
+        let is_known = sides.iter().all(|side| side.is_finite() && *side > 0.0);
+        (is_known && sides != [1.0; 2]).then_some(sides)
     }
 
     /// One plane, rescaled as the header says. `channel` selects the volume of a series (t, z, y, x)

@@ -16,6 +16,8 @@ struct Header {
     /// Fastest axis first, as in the file.
     dim: Vec<i64>,
     pixdim: Vec<f64>,
+    /// Millimetres in a unit of length.
+    unit: f64,
     datatype: i16,
     data_start: u64,
     slope: f64,
@@ -49,7 +51,10 @@ pub(super) fn open(path: &Path) -> Result<Volume> {
         source.data(bytes, &claim)?
     };
     let elements = Elements { dtype, big_endian: header.big_endian, bytes };
-    let spacing = (0..shape.len()).rev().map(|i| header.pixdim.get(i).copied().unwrap_or(1.0));
+    let distance = |axis: usize| header.pixdim.get(axis).copied().unwrap_or(1.0);
+    // Lengths beyond the third axis are times.
+    let unit = |axis: usize| if axis < 3 { header.unit } else { 1.0 };
+    let spacing = (0..shape.len()).rev().map(|axis| distance(axis) * unit(axis));
     Ok(Volume {
         spacing: spacing.collect(),
         geometry: header.geometry,
@@ -152,7 +157,8 @@ impl Fields<'_> {
         Ok(Header {
             big_endian: self.big_endian,
             dim: (0..8).map(|i| i64::from(self.i16(40 + 2 * i))).collect(),
-            pixdim: (1..8).map(|i| self.f32(76 + 4 * i)).collect(),
+            pixdim: (1..8).map(|i| rounded(self.f32(76 + 4 * i))).collect(),
+            unit: millimetres(self.bytes[123].into()),
             datatype: self.i16(70),
             data_start: start as u64,
             slope: self.f32(112),
@@ -182,6 +188,7 @@ impl Fields<'_> {
             big_endian: self.big_endian,
             dim: (0..8).map(|i| self.i64(16 + 8 * i)).collect(),
             pixdim: (1..8).map(|i| self.f64(104 + 8 * i)).collect(),
+            unit: millimetres(self.i32(500)),
             datatype: self.i16(12),
             data_start: start as u64,
             slope: self.f64(176),
@@ -196,6 +203,21 @@ impl Fields<'_> {
             len: 540,
         })
     }
+}
+
+/// Millimetres in the unit of length of `xyzt_units`; programs that leave the unit open count in millimetres.
+fn millimetres(xyzt_units: i32) -> f64 {
+    match xyzt_units & 7 {
+        1 => 1000.0,
+        3 => 1e-3,
+        _ => 1.0,
+    }
+}
+
+/// The number with the fewest digits that the header's single precision could have come from: 0.1, not
+/// 0.10000000149011612.
+fn rounded(single: f64) -> f64 {
+    (single as f32).to_string().parse().unwrap_or(single)
 }
 
 /// The affine map of the header, with x and y negated: NIfTI counts towards right and front, the

@@ -407,3 +407,40 @@ fn nrrd_that_cannot_be_read_says_why() {
         assert!(error.contains(expected) && error.contains("a.nrrd"), "{error}\nlacks: {expected}");
     }
 }
+
+#[test]
+fn the_size_of_a_pixel_is_that_of_the_planes_axes_in_millimetres() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.nii");
+    nifti(&path, &[2, 3, 4], Numbers::U8(vec![7; 24])).unwrap();
+    let known = Volume::open(&path).unwrap();
+    assert_eq!(View::ALL.map(|view| known.plane_spacing(view)), [None; 3]);
+    let mut bytes = fs::read(&path).unwrap();
+    // pixdim along x, y, z, and xyzt_units.
+    for (axis, distance) in [0.1_f32, 0.25, 2.0].into_iter().enumerate() {
+        bytes[80 + 4 * axis..84 + 4 * axis].copy_from_slice(&distance.to_le_bytes());
+    }
+    let mut in_unit = |unit: u8, view| {
+        bytes[123] = unit;
+        fs::write(&path, &bytes).unwrap();
+        Volume::open(&path).unwrap().plane_spacing(view)
+    };
+    for unit in [0, 2, 2 | 8] {
+        assert_eq!(in_unit(unit, View::Axial), Some([0.25, 0.1]));
+        assert_eq!(in_unit(unit, View::Sagittal), Some([2.0, 0.25]));
+        assert_eq!(in_unit(unit, View::Coronal), Some([2.0, 0.1]));
+    }
+    assert_eq!(in_unit(1, View::Axial), Some([250.0, 100.0]));
+    assert_eq!(in_unit(3, View::Axial), Some([0.25 * 1e-3, 0.1 * 1e-3]));
+    bytes[84..88].copy_from_slice(&0_f32.to_le_bytes());
+    fs::write(&path, &bytes).unwrap();
+    let volume = Volume::open(&path).unwrap();
+    assert_eq!(volume.plane_spacing(View::Axial), None);
+
+    let path = folder.path().join("a.mha");
+    let header = "NDims = 2\nDimSize = 2 2\nElementType = MET_UCHAR\nElementSpacing = 0.1 0.3\n\
+                  ElementDataFile = LOCAL\n";
+    fs::write(&path, [format!("ObjectType = Image\n{header}").as_bytes(), &[1; 4]].concat())
+        .unwrap();
+    assert_eq!(Volume::open(&path).unwrap().plane_spacing(View::Axial), Some([0.3, 0.1]));
+}

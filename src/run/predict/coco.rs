@@ -8,7 +8,7 @@ use serde::Serialize;
 use sonotune_base::{Category, ImageId};
 use sonotune_engine::task::Prediction;
 
-use super::outputs::ImageName;
+use super::{measures::Measures, outputs::ImageName};
 
 /// Information about the file as a whole.
 #[derive(Debug, Serialize)]
@@ -45,6 +45,8 @@ struct Image<'a> {
     carried_from: Option<u32>,
     width: i64,
     height: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pixel_spacing: Option<[f64; 2]>,
 }
 
 #[derive(Serialize)]
@@ -59,6 +61,8 @@ struct Annotation<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     segmentation: Option<Compressed>,
     score: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measures: Option<Measures>,
     /// Value of the object in the label map.
     label: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +84,15 @@ struct Prompt<'a> {
     name: Option<&'a str>,
 }
 
+/// An image of the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named<'a> {
+    pub(super) name: ImageName<'a>,
+    pub(super) image_id: &'a ImageId,
+    /// `[row, column]` in millimetres a pixel.
+    pub(super) spacing: Option<[f64; 2]>,
+}
+
 /// The lists as they grow: as text, which takes less memory than the values.
 #[derive(Debug, Default)]
 pub(super) struct CocoText {
@@ -91,14 +104,21 @@ impl CocoText {
     /// Adds an image: a file, or a frame of it; `name` gives the name of an instance's prompt.
     pub(super) fn add<'a>(
         &mut self,
-        ImageName { file: file_name, frame, carried_from, .. }: ImageName<'_>,
-        image_id: &ImageId,
+        Named { name: ImageName { file: file_name, frame, carried_from, .. }, image_id, spacing }: Named<'_>,
         prediction: &Prediction,
         categories: &[Category],
         name: impl Fn(usize) -> Option<&'a str>,
     ) -> Result<()> {
         let (height, width) = prediction.original_size;
-        let image = Image { id: image_id, file_name, frame, carried_from, width, height };
+        let image = Image {
+            id: image_id,
+            file_name,
+            frame,
+            carried_from,
+            width,
+            height,
+            pixel_spacing: spacing,
+        };
         self.images.push(serde_json::to_string(&image)?);
         for (i, instance) in prediction.instances.iter().enumerate() {
             let [x0, y0, x1, y1] = instance.bbox;
@@ -115,6 +135,7 @@ impl CocoText {
                     counts: rle.to_compressed(),
                 }),
                 score: instance.score,
+                measures: mask.map(|mask| Measures::of(mask, spacing)).transpose()?.flatten(),
                 label: i + 1,
                 prompt: instance
                     .answers

@@ -5,6 +5,7 @@ mod carry;
 mod clips;
 mod coco;
 mod masks;
+mod measures;
 mod names;
 mod notes;
 mod outputs;
@@ -387,6 +388,9 @@ impl Writing<'_> {
         let finds = !prediction.is_of_image();
         self.notes.without_objects += usize::from(finds && prediction.instances.is_empty());
         self.notes.empty_masks += prediction.instances.iter().filter(is_empty).count();
+        let has_spacing = finds && target.spacing.is_some();
+        self.notes.with_spacing += usize::from(has_spacing);
+        self.notes.without_spacing += usize::from(finds && !has_spacing);
         self.notes.stored.add(&name, target.stored);
         let spec = &self.answering.predictor.model.spec.input;
         let picture = || {

@@ -12,6 +12,9 @@ pub(super) struct Notes {
     pub(super) not_asked: usize,
     pub(super) empty_masks: usize,
     pub(super) without_objects: usize,
+    /// Images by whether the size of a pixel is known.
+    pub(super) with_spacing: usize,
+    pub(super) without_spacing: usize,
 }
 
 impl Notes {
@@ -33,6 +36,12 @@ impl Notes {
         }
         if self.without_objects > 0 {
             sentences.push(format!("{} image(s) without an object", self.without_objects));
+        }
+        if self.with_spacing > 0 && self.without_spacing > 0 {
+            sentences.push(format!(
+                "the size of a pixel is known for {} image(s); `measures` of the other {} are in pixels",
+                self.with_spacing, self.without_spacing
+            ));
         }
         if self.empty_masks > 0 {
             sentences.push(format!(

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     PredictOptions, area,
     clips::{ClipScore, ClipScores},
-    coco::{CocoText, Info},
+    coco::{CocoText, Info, Named},
     masks::{self, MaskFiles},
     names::FlatNames,
     overlay::Overlay,
@@ -180,7 +180,8 @@ impl<'a> Outputs<'a> {
                 json.push(image_entry(image, prediction, self.categories));
             }
             Table::Objects { csv, coco } => {
-                coco.add(image, &image_id, prediction, self.categories, prompt_name)?;
+                let named = Named { name: image, image_id: &image_id, spacing: target.spacing };
+                coco.add(named, prediction, self.categories, prompt_name)?;
                 for (i, instance) in prediction.instances.iter().enumerate() {
                     let name = instance.answers.and_then(|answer| prompt_name(answer.object));
                     let head = [

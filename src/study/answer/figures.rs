@@ -14,7 +14,7 @@ use super::{
 use crate::cells::Study;
 
 /// Columns that improve downwards, by the end of their names.
-const DISTANCES: [&str; 3] = ["hd95", "assd", "error"];
+const DISTANCES: [&str; 5] = ["hd95", "assd", "hd95_mm", "assd_mm", "error"];
 
 /// A figure of one way to train.
 #[derive(Debug, Clone, Serialize)]

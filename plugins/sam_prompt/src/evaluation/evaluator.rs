@@ -3,23 +3,28 @@
 use sonotune_engine::{
     metrics::{
         coco::IouType,
-        overlap::{OverlapMeans, Spacing, overlap},
+        overlap::{Overlap, OverlapMeans, overlap_in_both},
     },
     prelude::*,
     task::instances::{
-        Annotated, Answers, Counts, InstanceScorer, figure_names, not_scored, nothing_found,
-        number, percent,
+        Annotated, Answers, Counts, InstanceScorer, figure_names, not_in_millimetres, not_scored,
+        nothing_found, number, percent,
     },
 };
 
 /// Metrics of the overlap of each object with its own answer.
 const OVERLAPS: [&str; 4] = ["mIoU", "dice", "hd95", "hd95_undefined"];
+const ASSD: &str = "assd";
+
+/// The distances in millimetres, over the objects of images whose pixel has a known size.
+const MILLIMETRES: [&str; 2] = ["hd95_mm", "assd_mm"];
 
 /// Names of the metrics of the passes.
 pub(crate) fn metric_names(passes: Vec<String>) -> Vec<String> {
     let of_pass = |pass: String| {
         let figures = [IouType::Segm, IouType::Bbox].into_iter().flat_map(figure_names);
-        let names = figures.chain(OVERLAPS.map(str::to_owned));
+        let overlaps = OVERLAPS.into_iter().chain([ASSD]).chain(MILLIMETRES);
+        let names = figures.chain(overlaps.map(str::to_owned));
         names.map(|name| format!("{pass}/{name}")).collect::<Vec<_>>()
     };
     passes.into_iter().flat_map(of_pass).collect()
@@ -41,8 +46,39 @@ pub(crate) struct PromptEvaluator {
 struct Pass {
     name: String,
     scorer: InstanceScorer,
-    overlap: OverlapMeans,
+    overlap: Overlaps,
     answers: Answers,
+}
+
+/// Overlaps of answers with their objects.
+#[derive(Debug, Default)]
+struct Overlaps {
+    /// With distances in pixels.
+    pixels: OverlapMeans,
+    /// With distances in millimetres, of images whose pixel has a known size.
+    millimetres: OverlapMeans,
+}
+
+impl Overlaps {
+    /// Returns the added overlap, in pixels.
+    fn add(&mut self, mask: &Rle, truth: &Rle, image: &Annotated) -> Result<Overlap> {
+        let (pixels, millimetres) = overlap_in_both(mask, truth, image.spacing())?;
+        self.pixels.add(&pixels);
+        if let Some(millimetres) = millimetres {
+            self.millimetres.add(&millimetres);
+        }
+        Ok(pixels)
+    }
+
+    /// [`MILLIMETRES`], if any image has a spacing.
+    fn in_millimetres(&self, full: impl Fn(&str) -> String) -> Vec<Metric> {
+        if self.millimetres.num_pairs() == 0 {
+            return Vec::new();
+        }
+        let values = [self.millimetres.hd95(), self.millimetres.assd()];
+        let named = MILLIMETRES.iter().zip(values);
+        named.map(|(name, mean)| Metric::lowest(full(name), mean.value())).collect()
+    }
 }
 
 impl PromptEvaluator {
@@ -54,7 +90,7 @@ impl PromptEvaluator {
     ) -> Result<Self> {
         let pass = |name| {
             let scorer = InstanceScorer::new(categories.len(), class_agnostic)?;
-            let (overlap, answers) = (OverlapMeans::default(), Answers::default());
+            let (overlap, answers) = (Overlaps::default(), Answers::default());
             Ok(Pass { name, scorer, overlap, answers })
         };
         let passes = passes.into_iter().map(pass).collect::<Result<_>>()?;
@@ -87,25 +123,29 @@ impl Evaluator for PromptEvaluator {
         Some(Metric::new(format!("mean IoU ({})", first.name), self.last_iou?))
     }
 
-    /// For each pass, means over the image's objects: `PASS/mIoU`, `PASS/dice` and `PASS/hd95` in pixels.
+    /// For each pass, means over the image's objects: `PASS/mIoU`, `PASS/dice`, `PASS/hd95` and `PASS/assd` in pixels, and
+    /// `PASS/hd95_mm` and `PASS/assd_mm` if the size of a pixel is known.
     fn image_scores(&self, prediction: &Prediction, target: &Target) -> Result<ImageScores> {
         let image = Annotated::of(target)?;
         let mut metrics = Vec::new();
         for (index, pass) in self.passes.iter().enumerate() {
-            let mut means = OverlapMeans::default();
+            let mut overlaps = Overlaps::default();
             for instance in &prediction.instances {
                 let answers = instance.answers.filter(|answer| answer.pass == index);
                 let truth = answers.and_then(|answer| image.masks().get(answer.object));
                 if let (Some(truth), Some(mask)) = (truth, &instance.mask) {
-                    means.add(&overlap(mask, truth, Spacing::default())?);
+                    overlaps.add(mask, truth, &image)?;
                 }
             }
             let full = |name: &str| format!("{}/{name}", pass.name);
+            let means = &overlaps.pixels;
             metrics.extend([
                 Metric::highest(full(OVERLAPS[0]), means.iou().value()),
                 Metric::highest(full(OVERLAPS[1]), means.dice().value()),
                 Metric::lowest(full(OVERLAPS[2]), means.hd95().value()),
+                Metric::lowest(full(ASSD), means.assd().value()),
             ]);
+            metrics.extend(overlaps.in_millimetres(full));
         }
         Ok(ImageScores { metrics, ..ImageScores::default() })
     }
@@ -114,7 +154,8 @@ impl Evaluator for PromptEvaluator {
         if self.counts.objects == 0 {
             return Err(Error::data("there is no object to score the model on").into());
         }
-        let header = [
+        let in_mm = self.counts.images_with_spacing > 0;
+        let mut header = vec![
             "prompt",
             "segm mAP",
             "segm mAP50",
@@ -123,11 +164,13 @@ impl Evaluator for PromptEvaluator {
             "mIoU",
             "Dice",
             "HD95 px",
-            "objects",
+            "ASSD px",
         ];
+        header.extend(["HD95 mm", "ASSD mm"].into_iter().filter(|_| in_mm));
+        header.push("objects");
         let mut table = Table {
             title: "By prompt".to_owned(),
-            header: header.map(str::to_owned).to_vec(),
+            header: header.into_iter().map(str::to_owned).collect(),
             rows: Vec::new(),
         };
         let mut report = Report::default();
@@ -135,6 +178,7 @@ impl Evaluator for PromptEvaluator {
             pass.report(&self.counts, &self.categories, &mut report, &mut table.rows)?;
         }
         report.tables.push(table);
+        report.notes.extend(not_in_millimetres(&self.counts));
         report.conditions = std::mem::take(&mut self.conditions);
         for (name, count) in [
             ("images", self.counts.images),
@@ -160,9 +204,7 @@ impl Pass {
             let (Some(truth), Some(mask)) = (of_object, &instance.mask) else {
                 return Err(Error::data("an answer does not match any object of its image").into());
             };
-            let overlap = overlap(mask, truth, Spacing::default())?;
-            of_image.add(&overlap);
-            self.overlap.add(&overlap);
+            of_image.add(&self.overlap.add(mask, truth, image)?);
         }
         let iou = of_image.iou();
         Ok((iou.count > 0).then(|| iou.value()))
@@ -176,7 +218,7 @@ impl Pass {
         rows: &mut Vec<Vec<String>>,
     ) -> Result<()> {
         let scores = self.scorer.finish()?;
-        let overlap = self.overlap;
+        let overlap = self.overlap.pixels.clone();
         let mut row = vec![self.name.clone()];
         let full = |name: &str| format!("{}/{name}", self.name);
         // Without masks, what is compared with masks is left out.
@@ -198,12 +240,18 @@ impl Pass {
             Metric::highest(of_dice, dice.value()),
             Metric::lowest(of_hd95, hd95.value()),
             Metric::new(of_undefined, undefined),
+            Metric::lowest(full(ASSD), overlap.assd().value()),
         ];
+        let in_mm = self.overlap.in_millimetres(full);
+        // Objects that no answer of an image with a spacing is about have empty cells.
+        let columns = 2 * usize::from(counts.images_with_spacing > 0);
+        let mut distances = vec![hd95.value(), overlap.assd().value()];
+        distances.extend((0..columns).map(|i| in_mm.get(i).map_or(f64::NAN, |m| m.value)));
+        let shown = |value: f64| if has_masks { value } else { f64::NAN };
+        row.extend([iou, dice].map(|mean| percent(shown(mean.value()))));
+        row.extend(distances.into_iter().map(|value| number(shown(value))));
         if has_masks {
-            report.metrics.extend(overlaps);
-            row.extend([percent(iou.value()), percent(dice.value()), number(hd95.value())]);
-        } else {
-            row.extend([percent(f64::NAN), percent(f64::NAN), number(f64::NAN)]);
+            report.metrics.extend(overlaps.into_iter().chain(in_mm));
         }
         row.push(overlap.num_pairs().to_string());
         rows.push(row);

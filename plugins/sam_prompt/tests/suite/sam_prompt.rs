@@ -2,8 +2,11 @@
 
 use serde_json::{Value, from_value, json};
 use sonotune_base::Segmentation;
-use sonotune_dataset::Object;
-use sonotune_engine::task::{Answer, Instance, StepOutput, TaskConfig};
+use sonotune_dataset::{Object, Record};
+use sonotune_engine::{
+    metrics::Report,
+    task::{Answer, Instance, Prediction, StepOutput, TaskConfig},
+};
 use tch::Tensor;
 
 use sonotune_testing::assert_contains;
@@ -172,6 +175,54 @@ fn scores_are_those_of_the_answers() {
     let half = score(vec![perfect(0)]);
     assert!((half("box/segm_mAP_50") - 51.0 / 101.0).abs() < 1e-9);
     assert_eq!(half("box/mIoU"), 1.0, "of the objects that were answered");
+}
+
+/// Distances are in millimetres where the size of a pixel is known, under names of their own.
+#[test]
+fn distances_in_millimetres_are_those_of_images_with_a_spacing() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = build(json!({ "evaluation": { "protocols": ["box"] } })).unwrap();
+    let image = |name: &str, spacing| {
+        let objects = vec![disc((30, 30), 10, SIDE)];
+        Record { spacing, ..record(folder.path(), name, SIDE, objects) }
+    };
+    let (known, unknown) = (image("a.png", Some([0.3, 0.1])), image("b.png", None));
+    let batch = model.batch(&[known, unknown]);
+    // The same disc, 4 pixels further down.
+    let Segmentation::Runs(moved) = disc((34, 30), 10, SIDE).segmentation else { unreachable!() };
+    let answer = Instance {
+        category: 0,
+        score: 0.9,
+        bbox: [20.0, 24.0, 41.0, 45.0],
+        mask: Some(moved),
+        answers: Some(Answer { object: 0, pass: 0 }),
+    };
+    let [known, unknown] = [0, 1].map(|i| model.score(vec![answer.clone()], &batch.targets[i]));
+    let value = |report: &Report, name: &str| report.get(name).unwrap().value;
+    for name in ["box/hd95", "box/assd", "box/dice"] {
+        assert_eq!(value(&known, name), value(&unknown, name), "{name}");
+    }
+    assert!(unknown.get("box/hd95_mm").is_none() && unknown.get("box/assd_mm").is_none());
+    let (pixels, mm) = (value(&known, "box/hd95"), value(&known, "box/hd95_mm"));
+    // A way down or across, or both.
+    assert!(mm >= 0.1 * pixels && mm <= 0.3 * pixels && mm > 0.0, "{pixels} px, {mm} mm");
+    assert!(value(&known, "box/assd_mm") < value(&known, "box/assd"));
+    assert!(known.notes.iter().all(|note| !note.contains("millimetres")), "{:?}", known.notes);
+
+    let mut evaluator = model.task.evaluator().unwrap();
+    let mut of_images = Vec::new();
+    for target in &batch.targets {
+        let instances = vec![answer.clone()];
+        let prediction = Prediction { instances, ..Prediction::of(target) };
+        evaluator.add(&prediction, target).unwrap();
+        of_images.push(evaluator.image_scores(&prediction, target).unwrap());
+    }
+    let both = evaluator.finish().unwrap();
+    assert_eq!(value(&both, "box/hd95_mm"), mm);
+    let note = "the size of a pixel is known for 1 of 2 images";
+    assert!(both.notes.iter().any(|text| text.starts_with(note)), "{:?}", both.notes);
+    let names = |i: usize| of_images[i].metrics.iter().any(|m| m.name == "box/hd95_mm");
+    assert_eq!([names(0), names(1)], [true, false]);
 }
 
 #[test]

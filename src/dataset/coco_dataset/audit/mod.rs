@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::coco::{
-    Extra, Integer, Text,
+    Extra, Integer, PixelSpacing, Text,
     patient::{parts_of, patient_of},
     read, text,
 };
@@ -174,6 +174,7 @@ impl Images<'_> {
             frame: None,
             entry: Some(format!("images[{i}]")),
             size: side("height")?.zip(side("width")?),
+            spacing: value(keys, PixelSpacing::KEY, Code::BadNumber)?.map(|PixelSpacing(mm)| mm),
             image_labels: Vec::new(),
             objects: Vec::new(),
             without_objects: true,

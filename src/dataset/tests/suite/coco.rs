@@ -337,3 +337,37 @@ fn real_masks_have_the_area_and_box_that_their_file_says() {
         }
     }
 }
+
+#[test]
+fn the_size_of_a_pixel_is_read_and_checked() {
+    let given = |value: &str| {
+        let spacing = format!("\"file_name\": \"a.png\", \"pixel_spacing\": {value}");
+        let text = PLAIN.replace("\"file_name\": \"a.png\"", &spacing);
+        Files::new(&[("train.json", &text)])
+    };
+    let keys = || json!({ "train": "train.json" });
+    let dataset = given("[0.2, 0.1]").open(Split::Train, keys()).unwrap();
+    let spacings: Vec<_> = dataset.records.iter().map(|record| record.spacing).collect();
+    assert_eq!(spacings, [Some([0.2, 0.1]), None, None]);
+    assert_eq!(given("null").open(Split::Train, keys()).unwrap().records[0].spacing, None);
+    for (wrong, got) in [
+        ("0.2", "floating point `0.2`"),
+        ("\"0.2\\\\0.2\"", "string"),
+        ("[0.2]", "length 1"),
+        ("[0.2, 0.2, 1]", "length 3"),
+        ("[0.2, 0]", "floating point `0.0`"),
+        ("[-0.2, 0.2]", "floating point `-0.2`"),
+        ("[0.2, NaN]", "NaN"),
+        ("[0.2, 1e999]", "number"),
+        ("[0.2, null]", "null"),
+    ] {
+        let files = given(wrong);
+        let error = format!("{:#}", files.open(Split::Train, keys()).unwrap_err());
+        assert_contains(&error, &["train.json", "images[0]", "`pixel_spacing`", got]);
+        let audit = files.config(keys()).audit(Split::Train);
+        assert!(audit.findings.has_faults(), "{wrong}");
+    }
+    let audit = given("[0.2, 0.1]").config(keys()).audit(Split::Train);
+    assert_eq!(audit.images[0].spacing, Some([0.2, 0.1]));
+    assert_eq!(audit.dataset().records[0].spacing, Some([0.2, 0.1]));
+}

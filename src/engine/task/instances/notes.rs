@@ -81,6 +81,18 @@ pub fn not_scored<S: AsRef<str>>(
     notes
 }
 
+/// That distances in millimetres are those of some images only.
+#[must_use]
+pub fn not_in_millimetres(counts: &Counts) -> Option<String> {
+    let (known, all) = (counts.images_with_spacing, counts.images);
+    (known > 0 && known < all).then(|| {
+        format!(
+            "the size of a pixel is known for {known} of {all} images: distances in millimetres are means over these, \
+             those in pixels over all"
+        )
+    })
+}
+
 /// That not one object was found.
 #[must_use]
 pub fn nothing_found(counts: &Counts, scores: &InstanceScores) -> Option<String> {

@@ -6,3 +6,4 @@
 mod metrics;
 mod parity_boundary;
 mod parity_overlap;
+mod parity_shape;

@@ -24,7 +24,8 @@ for case in json.load(open(sys.argv[1])):
     directed = to[1][borders[0]], to[0][borders[1]]
     results.append([shared / (areas - shared), 2 * shared / areas,
                     max(np.percentile(d, 95) for d in directed),
-                    np.percentile(np.hstack(directed), 95)])
+                    np.percentile(np.hstack(directed), 95),
+                    np.hstack(directed).mean()])
 print(json.dumps(results))
 "#;
 
@@ -67,6 +68,7 @@ fn overlap_equals_scipy_parity() {
             measured.dice.unwrap(),
             measured.hd95.unwrap(),
             distances.pooled_percentile(95.0),
+            measured.assd.unwrap(),
         ]);
         cases.push(json!({ "size": [h, w], "spacing": [spacing.y, spacing.x], "a": a, "b": b }));
     }
@@ -75,7 +77,7 @@ fn overlap_equals_scipy_parity() {
     std::fs::write(&file, serde_json::to_string(&cases).unwrap()).unwrap();
     let output = Command::new(python).args(["-c", SCIPY]).arg(&file).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let theirs: Vec<[f64; 4]> = serde_json::from_slice(&output.stdout).unwrap();
+    let theirs: Vec<[f64; 5]> = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(theirs.len(), ours.len());
     for (case, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
         for (a, b) in ours.iter().zip(theirs) {
