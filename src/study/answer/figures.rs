@@ -40,7 +40,7 @@ pub(super) enum Kind {
     Mean(usize),
     /// Mean over categories of their F1, by the predicted categories.
     F1,
-    /// Mean over categories of the area under the ROC curve, each against the rest.
+    /// Mean over categories of the area under the ROC curve, each against the rest, within folds.
     Auroc,
 }
 
@@ -85,14 +85,14 @@ impl Figures {
         definitions.insert(0, primary);
         let options = options(study);
         let mut all = Self {
-            measured: Measured::of(&pooled.arms, definitions[0].kind)?,
+            measured: Measured::of(pooled, definitions[0].kind)?,
             definitions: Vec::new(),
             values: Vec::new(),
             distributions: Vec::new(),
             notes: Vec::new(),
         };
         for definition in definitions {
-            let measured = Measured::of(&pooled.arms, definition.kind)?;
+            let measured = Measured::of(pooled, definition.kind)?;
             let distributions = measured.distributions(&pooled.clusters, &options)?;
             let arms = pooled.arms.iter().enumerate().zip(&distributions);
             let figures: Vec<Figure> = arms

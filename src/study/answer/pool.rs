@@ -1,6 +1,6 @@
 //! The scores of all folds in one table for each way to train and each seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use sonotune_base::{Error, fs::read_if_exists, words::listed};
@@ -25,6 +25,8 @@ pub(super) struct Pooled {
     pub(super) arms: Vec<Arm>,
     pub(super) clusters: Clusters,
     pub(super) num_folds: usize,
+    /// The fold that tested each row, hence which model scored it.
+    pub(super) folds: Vec<usize>,
     pub(super) notes: Vec<String>,
 }
 
@@ -39,6 +41,8 @@ pub(super) struct Arm {
     pub(super) cells: Vec<String>,
     /// A record of one of its evaluations.
     pub(super) record: EvalRecord,
+    /// The fold of each image, by file name.
+    fold_of: BTreeMap<String, usize>,
 }
 
 impl Arm {
@@ -112,8 +116,11 @@ pub(super) fn pool(
         ));
     }
     let clusters = Clusters::new(&first.patients());
-    let folds: std::collections::BTreeSet<_> = all.iter().map(|cell| cell.fold).collect();
-    Ok(Some(Pooled { arms, clusters, num_folds: folds.len(), notes }))
+    let fold_of = &arms[0].fold_of;
+    let folds = first.rows.iter().map(|row| fold_of.get(&row.file_name).copied().unwrap_or(0));
+    let folds: Vec<usize> = folds.collect();
+    let num_folds = all.iter().map(|cell| cell.fold).collect::<BTreeSet<_>>().len();
+    Ok(Some(Pooled { arms, clusters, num_folds, folds, notes }))
 }
 
 fn unequal_seeds(arms: &[Arm]) -> Option<String> {
@@ -144,6 +151,7 @@ fn arm(
         let mut table = Scores::default();
         for cell in of_seed {
             let (record, scores) = read(study, cell)?;
+            let names: Vec<String> = scores.rows.iter().map(|row| row.file_name.clone()).collect();
             add(&mut table, scores, cell, groups)?;
             let arm = arm.get_or_insert_with(|| Arm {
                 model: first.model.clone(),
@@ -152,8 +160,10 @@ fn arm(
                 tables: Vec::new(),
                 cells: Vec::new(),
                 record,
+                fold_of: BTreeMap::new(),
             });
             arm.cells.push(cell.name.clone());
+            arm.fold_of.extend(names.into_iter().map(|name| (name, cell.fold.unwrap_or(0))));
         }
         if let Some(arm) = &mut arm {
             arm.seeds.push(seed);

@@ -26,6 +26,7 @@ pub struct SingleImageTests {
     pub p_mcnemar: f64,
     /// The same after Holm's correction for all pairs.
     pub p_mcnemar_adjusted: f64,
+    /// DeLong's tests; none with several folds, whose models' scores are not comparable.
     pub aurocs: Vec<AurocTest>,
 }
 
@@ -65,7 +66,11 @@ pub(super) fn tests(
     for (place, &first) in order.iter().enumerate() {
         for &second in &order[place + 1..] {
             let names = [first, second].map(|arm| pooled.arms[arm].name());
-            all.push(pair(study, names, [&arms[first], &arms[second]])?);
+            let mut pair = pair(study, names, [&arms[first], &arms[second]])?;
+            if pooled.num_folds > 1 {
+                pair.aurocs.clear();
+            }
+            all.push(pair);
         }
     }
     adjust(&mut all);

@@ -168,5 +168,11 @@ fn aurocs(task: &TaskAnswer) -> Markup {
         test.aurocs.iter().map(row).collect::<Vec<_>>()
     };
     let rows: Vec<Vec<String>> = task.single_image_tests.iter().flat_map(of_pair).collect();
-    table(&header.map(str::to_owned), &rows, 2)
+    html! {
+        @if rows.is_empty() {
+            p.none { "DeLong's test is not given: each fold has a model of its own, whose scores are not those of another's." }
+        } @else {
+            (table(&header.map(str::to_owned), &rows, 2))
+        }
+    }
 }
