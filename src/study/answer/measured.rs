@@ -208,7 +208,7 @@ mod tests {
         // Both models order their images rightly; the second one scores lower throughout.
         let right = [(0, 0.8, false), (1, 0.1, false), (0, 0.9, true), (1, 0.2, true)];
         assert_eq!(scored(&right), 1.0);
-        // Of 2 + 1 pairs within folds, one is in the right order and one is a tie.
+        // Among 2 + 1 pairs within folds, one is in the right order and one is a tie.
         let mixed =
             [(0, 0.5, true), (0, 0.4, false), (0, 0.6, false), (1, 0.3, true), (1, 0.3, false)];
         assert!((scored(&mixed) - 1.5 / 3.0).abs() < 1e-12);
