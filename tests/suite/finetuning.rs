@@ -264,6 +264,7 @@ fn scores(loaded: &Loaded, source: &ModelSource) -> Vec<f64> {
         embeddings: None,
         pixels: Default::default(),
         preparation: None,
+        reader: Default::default(),
         share: Default::default(),
     };
     let batch = prepare_batch(&dataset.records, &plan).unwrap();

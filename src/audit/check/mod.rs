@@ -273,6 +273,7 @@ fn report(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Instant;
 
     use super::*;
@@ -320,7 +321,8 @@ mod tests {
         let config = phantoms(folder.path(), &config);
         let audits = audits(&*config);
         let (files, _) = files(&audits);
-        let decode_all = || files.par_iter().map(|(path, _)| decode_file(path, DECODE).is_ok());
+        let decode_all =
+            || files.par_iter().map(|(file, _)| decode_file(&file.path, DECODE).is_ok());
         for round in 0..4 {
             let start = Instant::now();
             let decoded = decode_all().filter(|&ok| ok).count();

@@ -91,6 +91,7 @@ impl RasterReader<'_> {
                 marked: false,
                 left_out: false,
                 frame: (count > 1).then_some(index as u32),
+                spacing: unit.spacing.or(dicom.info().spacing),
             };
             for file in &unit.masks {
                 let (mask, mask_turn) = decode_mask(&tree.path(&file.path), &file.path)?;

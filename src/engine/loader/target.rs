@@ -148,6 +148,8 @@ mod tests {
         Record {
             image_id: ImageId::Unsigned(7),
             path: "a.png".into(),
+            frame: None,
+            spacing: None,
             size: None,
             image_labels: vec![1],
             objects: vec![

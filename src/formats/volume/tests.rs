@@ -412,7 +412,7 @@ fn nrrd_that_cannot_be_read_says_why() {
 fn the_size_of_a_pixel_is_that_of_the_planes_axes_in_millimetres() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.nii");
-    nifti(&path, &[2, 3, 4], Numbers::U8(vec![7; 24])).unwrap();
+    nifti(&path, &[2, 3, 4], Numbers::U8(&[7; 24])).unwrap();
     let known = Volume::open(&path).unwrap();
     assert_eq!(View::ALL.map(|view| known.plane_spacing(view)), [None; 3]);
     let mut bytes = fs::read(&path).unwrap();

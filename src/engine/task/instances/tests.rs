@@ -147,6 +147,7 @@ fn counts_tell_objects_from_crowds_and_from_nothing() {
         crowds: 1,
         objects_without_pixels: 1,
         boxes_only: 2,
+        images_with_spacing: 0,
     };
     assert_eq!(counts, expected);
 }
