@@ -55,7 +55,7 @@ pub fn overlap_in_both(
     let pixels = overlap(first, second, Spacing::default())?;
     let Some([row, column]) = spacing else { return Ok((pixels, None)) };
     check_spacing(Spacing { y: row, x: column })?;
-    // Of square pixels all distances are multiples.
+    // If pixels are squares, every distance is a multiple.
     let millimetres = match row.to_bits() == column.to_bits() {
         true => {
             let scaled = |pixels: Option<f64>| pixels.map(|pixels| pixels * row);

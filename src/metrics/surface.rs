@@ -20,7 +20,7 @@ impl Default for Spacing {
 }
 
 impl Spacing {
-    /// Of `[row, column]`: the distance between rows, and that between columns.
+    /// The distance between rows, and that between columns.
     #[must_use]
     pub fn of([y, x]: [f64; 2]) -> Self {
         Self { y, x }

@@ -264,14 +264,24 @@ fn check_files(config: &RunConfig, dataset: &Dataset) -> Result<()> {
     .into())
 }
 
-/// Refuses a metric of a category that the dataset does not have. That the metric is one of those
-/// that the task declares was checked with the config.
+/// Refuses a metric of a category that the dataset does not have, and one in millimetres where no size of a
+/// pixel is known. That the metric is one of those that the task declares was checked with the config.
 fn require_known_metric(config: &RunConfig, dataset: &Dataset) -> Result<()> {
     let (Some(metric), Some(declared)) =
         (&config.evaluation.best_metric, config.task.metric_names())
     else {
         return Ok(());
     };
+    if let Some(in_pixels) = metric.strip_suffix("_mm")
+        && dataset.records.iter().all(|record| record.spacing.is_none())
+    {
+        return Err(Error::config(format!(
+            "evaluation.best_metric = \"{metric}\" is in millimetres, but no image of {} has a `pixel_spacing`: \
+             add it ([row, column] in millimetres), or use \"{in_pixels}\"",
+            dataset.source.display()
+        ))
+        .into());
+    }
     let names: Vec<&str> = dataset.category_names().collect();
     let is = |declared: &String| {
         declared == metric

@@ -98,7 +98,7 @@ fn a_classifier_of_dicom_frames_scores_clips() {
     let [clip] = &list(&document, "clips")[..] else { panic!("one clip: {document}") };
     assert_eq!(&record["clips"][0], clip);
     assert_eq!((&clip["file_name"], &clip["num_frames"]), (&json!("clip.avi"), &json!(5)));
-    assert!(clip["rule"].as_str().unwrap().starts_with("mean of the softmax scores"));
+    assert!(clip["rule"].as_str().unwrap().starts_with("mean of the sigmoid scores"));
     for name in ["left", "right"] {
         let score = |image: &Value| image["scores"][name].as_f64().unwrap();
         let mean = images[1..].iter().map(score).sum::<f64>() / 5.0;

@@ -58,6 +58,11 @@ fn a_metric_that_the_task_does_not_report_is_refused_with_the_config() {
     // A metric of a protocol that is not in use.
     let boxes = ["task.evaluation.protocols=[\"box\"]", "evaluation.best_metric=center_point/mIoU"];
     assert_fails(&tiny_run(folder.path(), PROMPTS, &boxes), 2, &["it reports box/segm_mAP,"]);
+    // One that needs the size of a pixel, which these images do not have.
+    let millimetres = ["evaluation.best_metric=box/hd95_mm"];
+    let expected = ["no image of", "`pixel_spacing`", "or use \"box/hd95\""];
+    assert_fails(&tiny_run(folder.path(), PROMPTS, &millimetres), 2, &expected);
+    assert!(!folder.path().join("run").exists());
 }
 
 #[test]
@@ -65,7 +70,15 @@ fn tasks_report_the_metrics_that_they_declare() {
     let clicks = format!("{PROMPTS}\nevaluation = {{ protocols = [\"clicks\", \"box\"] }}");
     for task in [CLASSIFICATION, &clicks, MASK2FORMER] {
         let folder = tempfile::tempdir().unwrap();
-        let summary = json(&tiny_run(folder.path(), task, &["train.max_steps=1", "--json"]));
+        let data = Copied::to(&folder.path().join("data"));
+        data.edit("val", |file| {
+            // Without it, nothing is measured in millimetres.
+            for image in file["images"].as_array_mut().unwrap() {
+                image["pixel_spacing"] = serde_json::json!([0.2, 0.2]);
+            }
+        });
+        let more = ["train.max_steps=1", &data.root(), "--json"];
+        let summary = json(&tiny_run(folder.path(), task, &more));
         let metrics = summary["summary"]["metrics"].as_array().unwrap();
         let reported: Vec<_> = metrics.iter().map(|m| m["name"].as_str().unwrap()).collect();
         assert!(!reported.is_empty());

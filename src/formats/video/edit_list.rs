@@ -22,7 +22,7 @@ const MAX_SHOWN: usize = 10_000_000;
 pub(super) struct Segment {
     /// Samples to decode, the first of which needs no other.
     pub(super) samples: Range<usize>,
-    /// Of the decoded frames, in display order, those that are shown.
+    /// The decoded frames that are shown, in display order.
     pub(super) shown: Range<usize>,
 }
 

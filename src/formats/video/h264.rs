@@ -27,7 +27,7 @@ pub(super) struct Stream {
 /// How a sample's units are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// Each is preceded by its length in so many bytes: 1, 2 or 4.
+    /// Each is preceded by its length in 1, 2 or 4 bytes.
     Lengths(usize),
     /// Each is preceded by a start code.
     StartCodes,

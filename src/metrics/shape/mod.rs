@@ -22,7 +22,7 @@ use super::{
 /// Sizes of a mask, in units of a [`Spacing`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Shape {
-    /// Of its pixels, in squares of the unit.
+    /// Area of its pixels, in squares of the unit.
     pub area: f64,
     /// The largest distance of two points of the outline (maximum Feret diameter).
     pub max_diameter: f64,

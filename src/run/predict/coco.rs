@@ -37,7 +37,7 @@ pub(super) struct Info<'a> {
 struct Image<'a> {
     id: &'a ImageId,
     file_name: &'a str,
-    /// Of a file of several frames, counted from 0.
+    /// Counted from 0, if the file has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     frame: Option<u32>,
     /// The frame whose prompts its answers go back to: each box is that of a mask of the frame before.

@@ -142,7 +142,7 @@ fn what_is_strange_in_class_folders_is_reported_and_the_rest_read() {
     for (i, name) in names.iter().enumerate() {
         save(&dir.path().join(format!("train/{name}.png")), i as u32);
     }
-    for name in ["cyst/x.dcm", "cyst/y.DCM", "cyst/z", "scan/1.gif", "README.md", "Thumbs.db"] {
+    for name in ["cyst/x.nii", "cyst/y.NII", "cyst/z", "scan/1.gif", "README.md", "Thumbs.db"] {
         let path = dir.path().join("train").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "").unwrap();
@@ -166,7 +166,7 @@ fn what_is_strange_in_class_folders_is_reported_and_the_rest_read() {
     for (code, part) in [
         (Code::ClassWithoutImages, "not read as images (1 .gif)"),
         (Code::MaskAmongImages, "b.png: dataset.exclude = [\"*_mask*\"]"),
-        (Code::PassedOver, "2 files ending in .dcm, not read as images, such as x.dcm"),
+        (Code::PassedOver, "2 files ending in .nii, not read as images, such as x.nii"),
         (Code::PassedOver, "1 file without an ending"),
         (Code::PassedOver, "1 file ending in .png, in no class folder, such as beside.png"),
     ] {

@@ -161,6 +161,10 @@ fn check_provenance(expected: &Expected, image: &Value, found: &mut Vec<String>)
             ));
         }
     }
+    let got = &image["pixel_spacing"];
+    if let Some(spacing) = expected.pixel_spacing.filter(|spacing| *got != json!(spacing)) {
+        found.push(format!("{}: pixel_spacing {got}, expected {spacing:?}", place(expected)));
+    }
 }
 
 fn check_objects(

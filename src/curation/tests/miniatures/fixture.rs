@@ -149,6 +149,8 @@ pub(crate) struct Expected {
     pub(crate) patient: Option<String>,
     pub(crate) clip: Option<String>,
     pub(crate) split: Option<String>,
+    /// Checked if it is given.
+    pub(crate) pixel_spacing: Option<[f64; 2]>,
     /// `"1: rect 5 5 10 8"`: category and shape, in order.
     #[serde(default)]
     pub(crate) objects: Vec<String>,

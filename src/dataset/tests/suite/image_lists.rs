@@ -163,13 +163,13 @@ fn masks_among_images_are_refused_until_the_config_says_what_to_do() {
 
 #[test]
 fn a_class_folder_without_images_is_refused_until_it_is_left_out() {
-    let dir = tree(&[("train/a/1.png", ""), ("train/b/2.png", ""), ("train/c/3.dcm", "")]);
+    let dir = tree(&[("train/a/1.png", ""), ("train/b/2.png", ""), ("train/c/3.nii", "")]);
     std::fs::create_dir(dir.path().join("train/d")).unwrap();
     let open = |exclude: Value| {
         let keys = json!({ "type": "image_folder", "train": "train", "exclude": exclude });
         open(dir.path(), Split::Train, keys)
     };
-    assert_error(open(json!(null)), 3, &["train/c: a class without images", "(1 .dcm)", "[\"c\"]"]);
+    assert_error(open(json!(null)), 3, &["train/c: a class without images", "(1 .nii)", "[\"c\"]"]);
     assert_error(open(json!(["c"])), 3, &["train/d: a class without images", "empty", "[\"d\"]"]);
     let train = open(json!(["c", "d"]));
     assert_eq!(train.unwrap().category_names().collect::<Vec<_>>(), ["a", "b"]);

@@ -55,7 +55,7 @@ impl Ffmpeg {
                 let paths = env::var_os("PATH").unwrap_or_default();
                 let name = format!("ffmpeg{}", env::consts::EXE_SUFFIX);
                 let found = env::split_paths(&paths).map(|folder| folder.join(&name));
-                // A relative folder in the PATH would run what lies beside the data.
+                // A relative folder in the PATH would run a program from the folder of the data.
                 let mut found = found.filter(|path| path.is_absolute() && path.is_file());
                 found.next().map(|program| Self::at(&program)).transpose()
             }
