@@ -4,24 +4,16 @@
 //! ([`readers`]) pairs files and yields [`Frame`]s, whose [`masks`] become objects; [`convert`]
 //! writes images and annotations.
 
-pub mod agnostic;
-pub mod coco;
 pub mod convert;
-pub mod duplicates;
-pub mod export;
 pub mod figure;
-pub mod filter;
 pub mod frame;
 pub mod masks;
-pub mod merge;
 pub mod png;
 pub mod problem;
 pub mod readers;
 pub mod select;
 pub mod spec;
-pub mod split;
 pub mod tables;
 pub mod us43d;
 
-pub use coco::CocoFile;
-pub use frame::{Frame, Mask, Pixels, Provenance};
+pub use frame::{Frame, Mask, Pixels};

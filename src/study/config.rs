@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use sonotune_coco::split::{By, Copies, Official};
 use sonotune_config::{Problem, Schema};
-use sonotune_curation::split::{By, Copies, Official};
 use sonotune_statistics::bootstrap::Method;
 
 use crate::cells::slug;

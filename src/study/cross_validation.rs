@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 use sonotune_base::Error;
-use sonotune_curation::{
-    coco::output,
+use sonotune_coco::{
+    output,
     split::{Part, SplitOptions, SplitReport, plan_file},
 };
 

@@ -12,7 +12,7 @@ use sonotune_base::{
     fs::{atomic_write, read_if_exists},
     words::listed,
 };
-use sonotune_curation::split::{SplitOptions, SplitReport};
+use sonotune_coco::split::{SplitOptions, SplitReport};
 use sonotune_dataset::sha256;
 
 use crate::{

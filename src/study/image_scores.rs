@@ -7,10 +7,7 @@ use std::{
 
 use anyhow::Result;
 use sonotune_base::{Error, ImageId};
-use sonotune_curation::{
-    coco::{CocoFile, ImageRecord},
-    split::patient,
-};
+use sonotune_coco::{CocoFile, ImageRecord, split::patient};
 use sonotune_dataset::coco::patient::{known, names_patient, text};
 use sonotune_metrics::ImageScores;
 use sonotune_statistics::scores::{Row, Scores};

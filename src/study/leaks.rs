@@ -10,7 +10,7 @@ use sonotune_base::{
     Error,
     words::{counted, listed},
 };
-use sonotune_curation::{coco::CocoFile, split::patient};
+use sonotune_coco::{CocoFile, split::patient};
 
 /// Compares the COCO files of a training, a validation and a test split. Returns what a reader of the scores
 /// must know; nothing is known of splits in other formats.

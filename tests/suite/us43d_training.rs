@@ -10,11 +10,10 @@ use std::{
 use serde_json::Value;
 use sonotune_archive::pack::{Format, pack};
 use sonotune_base::stop::StopFlag;
+use sonotune_coco::{CocoFile, split::By};
 use sonotune_curation::{
-    CocoFile,
     convert::Options,
     spec::Choice,
-    split::By,
     us43d::{BuildOptions, Built, build, shipped},
 };
 use sonotune_formats::write::{Numbers, nifti};
@@ -184,7 +183,7 @@ fn four_downloads_become_merged_splits() {
             assert!(image.file_name.starts_with(&folder), "{}", image.file_name);
             assert!(dataset.root().join(&image.file_name).is_file(), "{}", image.file_name);
         }
-        let of_split = |i: &sonotune_curation::coco::ImageRecord| {
+        let of_split = |i: &sonotune_coco::ImageRecord| {
             Some((i.dataset.clone(), i.provenance.patient.clone()?))
         };
         patients.push(file.images.iter().filter_map(of_split).collect::<BTreeSet<_>>());

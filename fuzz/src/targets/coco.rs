@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sonotune_base::{ErrorKind, Segmentation};
-use sonotune_curation::CocoFile;
+use sonotune_coco::CocoFile;
 
 use super::{accepted, masks::use_segmentation, scratch};
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use sonotune_curation::{CocoFile, agnostic::make_agnostic, coco::output};
+use sonotune_coco::{CocoFile, agnostic::make_agnostic, output};
 
 #[derive(Debug, Args)]
 pub(crate) struct AgnosticArgs {

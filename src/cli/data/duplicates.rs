@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sonotune_audit::print::{MAX_DISTANCE, Turn};
-use sonotune_curation::duplicates::{DuplicateOptions, DuplicateReport, Group, Sources, find};
+use sonotune_coco::duplicates::{DuplicateOptions, DuplicateReport, Group, Sources, find};
 
 #[derive(Debug, Args)]
 pub(crate) struct DuplicatesArgs {

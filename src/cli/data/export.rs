@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use sonotune_curation::{
+use sonotune_coco::{
     CocoFile,
-    coco::output,
     export::{self, ExportOptions, ExportReport, Mixed},
+    output,
 };
 
 #[derive(Debug, Args)]

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use sonotune_curation::{
+use sonotune_coco::{
     CocoFile,
-    coco::output,
     filter::{self, FilterOptions, FilterReport, Rename},
+    output,
 };
 
 #[derive(Debug, Args)]

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use sonotune_curation::{
-    coco::output,
+use sonotune_coco::{
     merge::{self, Categories, MergeReport},
+    output,
 };
 
 use sonotune_metrics::table::grid;

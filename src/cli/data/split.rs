@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use sonotune_curation::split::{self, SplitOptions, SplitReport};
+use sonotune_coco::split::{self, SplitOptions, SplitReport};
 
 use sonotune_base::words::{counted, listed};
 use sonotune_metrics::table::grid;

@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use sonotune_base::{Error, stop::StopFlag};
-use sonotune_curation::{
-    split::By,
-    us43d::{BuildOptions, Built, Row, build, survey},
-};
+use sonotune_coco::split::By;
+use sonotune_curation::us43d::{BuildOptions, Built, Row, build, survey};
 
 use super::convert::{Bar, ConversionChoices};
 use sonotune_metrics::table::grid;

@@ -4,11 +4,9 @@ use anyhow::Result;
 use sonotune_base::Rle;
 
 use super::journal::Finished;
-use crate::{
-    CocoFile, Provenance,
-    coco::{AnnotationRecord, CategoryRecord, Extra, ImageRecord, Info},
-    readers::Unit,
-    spec::Spec,
+use crate::{readers::Unit, spec::Spec};
+use sonotune_coco::{
+    AnnotationRecord, CategoryRecord, CocoFile, Extra, ImageRecord, Info, Provenance,
 };
 
 /// All images and objects in the order of units, with ids from 1.

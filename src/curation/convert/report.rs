@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Options, fingerprint::Fingerprint, journal::Finished};
 use crate::{
-    CocoFile,
     problem::{OnProblem, Problem},
     readers::Plan,
     spec::Spec,
 };
+use sonotune_coco::CocoFile;
 
 /// What was converted and what was left out; stored as `OUT/conversion.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

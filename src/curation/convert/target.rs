@@ -10,9 +10,9 @@ use super::{
     fingerprint::Fingerprint,
     journal::{self, JOURNAL},
 };
-use crate::CocoFile;
 use sonotune_archive as archive;
 use sonotune_archive::Listing;
+use sonotune_coco::CocoFile;
 
 /// Folder for unpacked archives.
 pub(super) const SOURCE: &str = ".source";

@@ -15,8 +15,8 @@ use std::{collections::HashMap, env, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use sonotune_base::{Rle, stop::StopFlag};
+use sonotune_coco::CocoFile;
 use sonotune_curation::{
-    CocoFile,
     convert::{Options, convert},
     spec::Choice,
     us43d,

@@ -11,8 +11,7 @@ use super::{
     read_bytes, refused_export,
 };
 use crate::{
-    CocoFile, Frame, Mask, Pixels,
-    coco::AnnotationRecord,
+    Frame, Mask, Pixels,
     png::verbatim,
     problem::{Fault, Problem, ProblemKind},
     select::KeyRule,
@@ -20,6 +19,7 @@ use crate::{
     tables::Tables,
 };
 use sonotune_archive::Tree;
+use sonotune_coco::{AnnotationRecord, CocoFile};
 use sonotune_dataset::exports::Export;
 use sonotune_formats::text::decode;
 

@@ -8,13 +8,14 @@ use super::{
     Detail, Emit, MaskFile, Plan, Reader, RoleCount, Unit, pairing::sort, rasters::labels,
 };
 use crate::{
-    Frame, Mask, Provenance,
+    Frame, Mask,
     masks::StoredMask,
     problem::{Fault, Problem, ProblemKind},
     select::Selector,
     spec::{Hdf5Stacks, MaskRule},
 };
 use sonotune_archive::Tree;
+use sonotune_coco::Provenance;
 use sonotune_formats::{Plane, hdf5::Hdf5};
 
 pub(super) struct Hdf5Reader<'a> {

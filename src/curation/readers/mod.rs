@@ -27,12 +27,13 @@ use sonotune_base::{
 };
 
 use crate::{
-    Frame, Pixels, Provenance,
+    Frame, Pixels,
     masks::StoredMask,
     problem::{Fault, Problem, ProblemKind},
     spec::{Reader as Settings, Spec},
 };
 use sonotune_archive::Tree;
+use sonotune_coco::Provenance;
 use sonotune_dataset::exports::Export;
 
 /// What is read together: an image, a volume or a video with its masks.

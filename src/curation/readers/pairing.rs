@@ -11,13 +11,13 @@ use sonotune_base::{
 
 use super::{Detail, MaskFile, Plan, RoleCount, Unit, cine};
 use crate::{
-    Provenance,
     problem::{Problem, ProblemKind},
     select::{Selected, Selection, Selector, regex},
     spec::{Class, Files, MaskRule, Spec, Unpaired},
     tables::Tables,
 };
 use sonotune_archive::Tree;
+use sonotune_coco::Provenance;
 
 /// What pairs the files of a reader.
 #[derive(Debug)]

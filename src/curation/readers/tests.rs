@@ -13,11 +13,12 @@ mod mask_values;
 mod values;
 
 use crate::{
-    CocoFile, Pixels,
+    Pixels,
     convert::{Converted, Options, convert},
     png,
     spec::{Choice, Spec},
 };
+use sonotune_coco::CocoFile;
 
 const HEAD: &str = r#"name = "MINE"
 title = "Mine"

@@ -115,7 +115,7 @@ fn the_example_converts() {
     let options = crate::convert::Options::default();
     let stop = sonotune_base::stop::StopFlag::default();
     crate::convert::convert(&spec, &source, &out, &options, &|_| {}, &stop).unwrap();
-    let file = crate::CocoFile::read(&out.join("annotations/all.json")).unwrap();
+    let file = sonotune_coco::CocoFile::read(&out.join("annotations/all.json")).unwrap();
     assert_eq!((file.images.len(), file.annotations.len()), (3, 3));
     assert_eq!(file.images[0].file_name, "MINE__P01_left.png");
     assert_eq!(file.images[0].provenance.patient.as_deref(), Some("P01"));

@@ -8,12 +8,14 @@ use sonotune_base::{Error, stop::StopFlag};
 
 use super::{Shipped, shipped};
 use crate::{
+    convert::{Options, Progress, convert},
+    spec::{Access, Choice, Spec},
+};
+use sonotune_coco::{
     CocoFile,
     agnostic::make_agnostic,
-    convert::{Options, Progress, convert},
     filter::{FilterOptions, filter},
     merge::{Categories, merge},
-    spec::{Access, Choice, Spec},
     split::{By, Official, SplitOptions, split_file},
 };
 

@@ -1,7 +1,7 @@
 //! How a study was made, for those who report it.
 
 use serde::Serialize;
-use sonotune_curation::split::{By, Copies};
+use sonotune_coco::split::{By, Copies};
 
 use super::compare::POWER;
 use crate::{cells::Study, config::IntervalMethod};

@@ -5,7 +5,8 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageFormat};
 
 use super::*;
-use crate::{CocoFile, convert::Options};
+use crate::convert::Options;
+use sonotune_coco::CocoFile;
 
 /// The image of this name in the output.
 fn output(source: &Source, name: &str) -> Vec<u8> {

@@ -12,7 +12,7 @@ use sonotune_base::{
 };
 use sonotune_dataset::coco::patient::{known, names_patient, parts_of, patient_of, text};
 
-use crate::coco::{CocoFile, ImageRecord};
+use crate::{CocoFile, ImageRecord};
 
 /// The patient of an image, under whatever key it has.
 #[must_use]

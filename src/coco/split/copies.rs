@@ -12,8 +12,9 @@ use sonotune_dataset::{
 };
 
 use crate::{
-    coco::{CocoFile, layout, layout::image_files},
+    CocoFile,
     duplicates::{DuplicateOptions, Print, components},
+    layout::{self, image_files},
 };
 
 /// What to do about images that are the same.

@@ -12,7 +12,7 @@ use sonotune_dataset::{
     pixels::{ImageFile, Reader},
 };
 
-use crate::coco::{CocoFile, layout};
+use crate::{CocoFile, layout};
 
 /// The images to compare.
 #[derive(Debug, Default)]

@@ -1,14 +1,21 @@
-//! COCO files for curation: read whole, changed, and written back without loss.
+//! COCO files as a whole: read, changed, and written back without loss.
 //!
 //! Segmentations and unknown keys are kept byte for byte. Ids may be
 //! anything that [`sonotune_base::ImageId`] reads (US-43d's tools write UUIDs as 128-bit integers, and
 //! annotations without ids); images and annotations are numbered from 1 on reading, in the order of
 //! the file, and again on writing. Category ids are referred to from outside the file and are kept.
 
+pub mod agnostic;
+pub mod duplicates;
+pub mod export;
+pub mod filter;
 pub mod layout;
+pub mod merge;
 pub mod output;
 mod parse;
+mod provenance;
 mod read;
+pub mod split;
 mod write;
 
 use anyhow::{Context, Result};
@@ -17,7 +24,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use sonotune_base::Rle;
 pub use sonotune_dataset::coco::Extra;
 
-use crate::Provenance;
+pub use provenance::Provenance;
 
 /// A whole COCO file.
 #[derive(Debug, Clone, Default)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sonotune_base::seed::Rng;
 
 use super::{Absence, Part, groups::Group};
-use crate::coco::CocoFile;
+use crate::CocoFile;
 
 /// Maximum number of search steps before settling for a partial solution.
 const MAX_STEPS: usize = 20_000;
@@ -166,7 +166,7 @@ impl Search {
 
 /// The categories that are not in both training and validation, and why.
 pub(super) fn absences(file: &CocoFile, groups: &[Group]) -> Vec<Absence> {
-    let absence = |(index, category): (usize, &crate::coco::CategoryRecord)| {
+    let absence = |(index, category): (usize, &crate::CategoryRecord)| {
         let showing: Vec<&Group> = groups.iter().filter(|g| g.shows(index)).collect();
         let in_part = |part: Part| showing.iter().any(|g| g.part() == part);
         let parts = [Part::Train, Part::Val];

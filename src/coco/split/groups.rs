@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use sonotune_base::Error;
 
 use super::{By, Part, SplitOptions, keys};
-use crate::coco::{CocoFile, ImageRecord};
+use crate::{CocoFile, ImageRecord};
 
 /// Images that stay together, and what they show.
 #[derive(Debug, Clone)]

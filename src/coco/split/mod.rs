@@ -43,11 +43,11 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sonotune_base::{Error, seed::Rng, words::counted};
 
-use crate::coco::{CocoFile, output};
 pub use crate::split::copies::Copies;
 use crate::split::groups::Group;
 pub use crate::split::keys::patient;
 pub use crate::split::report::{Absence, PartSummary, SplitReport, UnitCounts};
+use crate::{CocoFile, output};
 
 /// First coordinate of the random streams of this module.
 const SPLIT: u64 = 0x53_504c_4954;

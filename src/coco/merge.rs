@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use sonotune_base::{Error, words};
 
-use crate::coco::{CategoryRecord, CocoFile, Extra, Info, layout, output::folder_of};
+use crate::{CategoryRecord, CocoFile, Extra, Info, layout, output::folder_of};
 
 /// When two categories from different files count as the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]

@@ -1,10 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::{
-    Provenance,
-    coco::{AnnotationRecord, CategoryRecord, Extra, ImageRecord},
-};
+use crate::{AnnotationRecord, CategoryRecord, Extra, ImageRecord, Provenance};
 
 fn image(number: usize, patient: Option<&str>) -> ImageRecord {
     let file_name = format!("{number}.png");

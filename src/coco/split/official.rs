@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use sonotune_base::Error;
 
 use super::{Official, Part, SplitOptions, groups::Group};
-use crate::coco::{CocoFile, ImageRecord};
+use crate::{CocoFile, ImageRecord};
 
 /// Places the groups that the authors' split places. If a dataset has an official validation or test
 /// set, bars the rest of it from the drawn one.

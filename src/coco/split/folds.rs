@@ -8,7 +8,7 @@ use super::{
     fill::{Targets, fill, stratify},
     groups::Group,
 };
-use crate::coco::CocoFile;
+use crate::CocoFile;
 
 /// Places every free group in test or in a fold.
 ///

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use sonotune_base::{Error, fs::atomic_write};
 
-use crate::coco::{AnnotationRecord, CocoFile};
+use crate::{AnnotationRecord, CocoFile};
 
 /// How to label an image whose objects differ in class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -121,7 +121,7 @@ fn labels(file: &CocoFile, options: &ExportOptions) -> Result<Vec<String>> {
     if !options.names {
         return Ok((0..file.categories.len()).map(|i| i.to_string()).collect());
     }
-    let name = |category: &crate::coco::CategoryRecord| {
+    let name = |category: &crate::CategoryRecord| {
         let name = category.name.clone();
         // A comma separates labels, white space ends the path.
         if name.contains(|c: char| c.is_whitespace() || c == ',') {

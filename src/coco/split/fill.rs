@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sonotune_base::seed::Rng;
 
 use super::{Part, SplitOptions, groups::Group};
-use crate::coco::CocoFile;
+use crate::CocoFile;
 
 /// Target sizes in images, excluding those placed by the official split.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,7 @@ use anyhow::Result;
 use serde::Serialize;
 use sonotune_base::{Error, names, pattern, words::did_you_mean};
 
-use crate::coco::{CocoFile, ImageRecord};
+use crate::{CocoFile, ImageRecord};
 
 /// What to keep. Patterns follow [`sonotune_base::pattern`].
 #[derive(Debug, Clone, Default, Serialize)]

@@ -1,6 +1,6 @@
 //! Class-agnostic copies: every object gets the same category, as for training prompted segmentation.
 
-use crate::coco::{CategoryRecord, CocoFile, Extra};
+use crate::{CategoryRecord, CocoFile, Extra};
 
 /// Id of the only category.
 const OBJECT: u64 = 1;

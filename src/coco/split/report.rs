@@ -9,7 +9,7 @@ use super::{
     groups::{Group, Unit},
     keys::Told,
 };
-use crate::coco::CocoFile;
+use crate::CocoFile;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct SplitReport {
