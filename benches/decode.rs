@@ -127,6 +127,7 @@ fn dataset(source: PathBuf) -> Result<Dataset> {
 
 fn plan(resample: Resample, num_workers: usize) -> LoadPlan {
     LoadPlan {
+        reader: Default::default(),
         preprocess: PreprocessConfig { resample, ..PreprocessConfig::default() },
         augment: AugmentConfig::default(),
         loader: LoaderConfig {

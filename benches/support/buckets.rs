@@ -92,6 +92,7 @@ fn of_model(data: &Path, (model, file, overrides): (&'static str, &str, &[&str])
         seed: config.seed,
         pixels: Device::Cpu.into(),
         preparation: built.task.preparation(),
+        reader: Default::default(),
         share: Default::default(),
         embeddings: None,
     };

@@ -95,7 +95,7 @@ fn a_classifier_of_dicom_frames_scores_clips() {
     let expected = ["IM0001", "clip.avi#0", "clip.avi#1", "clip.avi#2", "clip.avi#3", "clip.avi#4"];
     assert_eq!(names, expected);
     assert_eq!((&images[3]["file_name"], &images[3]["frame"]), (&json!("clip.avi"), &json!(2)));
-    let [clip] = &list(&document, "clips")[..] else { panic!("one clip: {document}") };
+    let [clip] = list(&document, "clips") else { panic!("one clip: {document}") };
     assert_eq!(&record["clips"][0], clip);
     assert_eq!((&clip["file_name"], &clip["num_frames"]), (&json!("clip.avi"), &json!(5)));
     assert!(clip["rule"].as_str().unwrap().starts_with("mean of the sigmoid scores"));

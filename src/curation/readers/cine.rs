@@ -20,7 +20,7 @@ const HEAD_BYTES: u64 = 512;
 /// A file whose frames are read.
 pub(super) enum Cine {
     Video(Video),
-    Dicom(Dicom),
+    Dicom(Box<Dicom>),
 }
 
 impl Cine {
@@ -30,7 +30,7 @@ impl Cine {
     /// Same errors as [`Video::open`] and [`Dicom::open`].
     pub(super) fn open(path: &Path) -> Result<Self> {
         if has_dicom(path) {
-            return Ok(Self::Dicom(Dicom::open(path)?));
+            return Ok(Self::Dicom(Box::new(Dicom::open(path)?)));
         }
         Ok(Self::Video(Video::open(path)?))
     }

@@ -21,7 +21,7 @@ pub(super) struct Opened {
 
 #[derive(Debug)]
 enum Frames {
-    Dicom(Dicom),
+    Dicom(Box<Dicom>),
     /// Each frame is decoded on its own.
     Independent(Video),
     /// Frames are decoded in their order.
@@ -34,7 +34,7 @@ impl Opened {
         let open = || -> Result<Option<Frames>> {
             Ok(Some(match kind {
                 Kind::Image => return Ok(None),
-                Kind::Dicom => Frames::Dicom(Dicom::open(path)?),
+                Kind::Dicom => Frames::Dicom(Box::new(Dicom::open(path)?)),
                 Kind::Clip => {
                     let video = Video::open(path)?;
                     if video.is_random_access() {
