@@ -77,7 +77,7 @@ fn pictures(report: &Report, pairs: &[Pair]) -> Markup {
             @if let (Some(file), Some(original)) = (report.files.get(pair.file), report.originals.get(pair.file)) {
                 h3 { code { (file.file) } }
                 p.hint { (original.display()) ": " (blacked_out(file)) }
-                div.charts {
+                div.pairs {
                     figure { (shown(&pair.before, "before")) figcaption { "before" } }
                     figure { (shown(&pair.after, "after")) figcaption { "after" } }
                 }
