@@ -42,6 +42,14 @@ impl Cine {
         }
     }
 
+    /// `[row, column]` in millimetres a pixel, if the file says.
+    pub(super) fn spacing(&self) -> Option<[f64; 2]> {
+        match self {
+            Self::Video(_) => None,
+            Self::Dicom(dicom) => dicom.info().spacing,
+        }
+    }
+
     /// Whether a frame is decoded without those before it.
     pub(super) fn is_random_access(&self) -> bool {
         match self {

@@ -111,7 +111,7 @@ impl Reader for FrameReader<'_> {
                 marked: false,
                 left_out: false,
                 frame: Some(index as u32),
-                spacing: unit.spacing,
+                spacing: unit.spacing.or_else(|| video.spacing()),
             };
             for file in files {
                 let (pixels, _) = decode_mask(&tree.path(&file.path), &file.path)?;

@@ -200,7 +200,7 @@ impl Reader for TracingReader<'_> {
                 marked: true,
                 left_out: false,
                 frame: Some(tracing.frame),
-                spacing: unit.spacing,
+                spacing: unit.spacing.or_else(|| video.spacing()),
             })
         };
         if video.is_random_access() {

@@ -39,7 +39,7 @@ fn images_and_cines_are_read_with_their_patient_study_and_series() {
     assert_eq!((file.images.len(), file.annotations.len()), (1, 1));
     let image = &file.images[0];
     assert_eq!(image.provenance.patient.as_deref(), Some("p7"));
-    assert_eq!(image.provenance.frame, None);
+    assert_eq!((image.provenance.frame, image.spacing), (None, Some([0.5, 0.25])));
     for key in ["study", "series"] {
         assert!(image.extra.get(key).unwrap().get().contains("1.2.826.0.1.3680043.10."));
     }
@@ -72,7 +72,8 @@ fn a_cine_with_masks_by_frame_is_read_as_a_video_is() {
         spec.replace("[frames.videos]", "[frames]\nunpaired = \"keep_images\"\n[frames.videos]");
     let file = source.converted(&spec);
     assert_eq!((file.images.len(), file.annotations.len()), (3, 1));
-    assert_eq!(file.images[1].provenance.frame, Some(1));
+    let image = &file.images[1];
+    assert_eq!((image.provenance.frame, image.spacing), (Some(1), Some([0.5, 0.25])));
     assert_eq!(file.annotations[0].image_id, file.images[1].id);
     assert_eq!(file.images[2].provenance.patient.as_deref(), Some("p7"));
     source.picture("masks/c1_3.png", 255);
