@@ -12,6 +12,7 @@ use std::{
     io::BufRead,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -41,11 +42,17 @@ pub struct Ffmpeg {
 
 impl Ffmpeg {
     /// The program that `SONOTUNE_FFMPEG` names, else `ffmpeg` from the `PATH`; `None` if there is none
-    /// or the variable is empty.
+    /// or the variable is empty. It is looked for once in a process.
     ///
     /// # Errors
     /// When the variable names something that does not run or is not FFmpeg.
     pub fn find() -> Result<Option<Self>> {
+        static FOUND: OnceLock<Result<Option<Ffmpeg>, String>> = OnceLock::new();
+        let found = FOUND.get_or_init(|| Self::search().map_err(|e| format!("{e:#}")));
+        found.clone().map_err(anyhow::Error::msg)
+    }
+
+    fn search() -> Result<Option<Self>> {
         match env::var_os(VARIABLE) {
             Some(program) if program.is_empty() => Ok(None),
             Some(program) => Self::at(Path::new(&program))
