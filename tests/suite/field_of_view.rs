@@ -199,7 +199,6 @@ fn screens_are_trained_scored_and_predicted_as_what_is_cut_out_of_them() {
         assert_success(&place.predict(name, "images", "out", &more));
         let two = [&more[..], &["--processes", "2", "evaluation.batch_size=2"]].concat();
         assert_success(&place.predict(name, "images", "two", &two));
-        assert_success(&place.predict(name, "images", "all", &["--everything", "--no-pictures"]));
     }
     place.assert_moved("out");
     // One batch comes from the other process.

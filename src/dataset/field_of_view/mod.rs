@@ -10,8 +10,9 @@
 //!    frames are thin strokes, so that most of their cells do not count, and the speckle of tissue is everywhere.
 //! 3. What is narrower than three cells is dropped (a morphological opening), then gaps of up to four cells are
 //!    closed: shadows and vessels.
-//! 4. Of the connected parts, the largest stays, and every other that has at least a quarter of its area: a screen may
-//!    show two images side by side. The rectangle around them, a cell wider at each side, is the field of view.
+//! 4. Of the connected parts, the largest stays, and every other that has at least [`LEAST_PART`] of its area: a screen
+//!    may show two images side by side, and a shadow may part the near field from the deep one. The rectangle around
+//!    them, a cell wider at each side, is the field of view.
 //! 5. If it is less than a tenth of the picture, or more than 95 %, the picture stays whole.
 //!
 //! Public scripts do the same by other means: a threshold, a closing, and the box of the largest contour (OpenCV's
