@@ -6,11 +6,11 @@
 //!
 //! 1. The background is the grey level that most of the picture's border has; black, if no level has half of it.
 //! 2. The picture is divided into square cells, 128 along its longer side, of at least 4 pixels. A cell counts if
-//!    at least [`SHARE`] of its pixels differ from the background by more than [`NOISE`] levels: text, rulers and
+//!    at least 30 % of its pixels differ from the background by more than 4 levels: text, rulers and
 //!    frames are thin strokes, so that most of their cells do not count, and the speckle of tissue is everywhere.
 //! 3. What is narrower than three cells is dropped (a morphological opening), then gaps of up to four cells are
 //!    closed: shadows and vessels.
-//! 4. Of the connected parts, the largest stays, and every other that has at least [`LEAST_PART`] of its area: a screen
+//! 4. Of the connected parts, the largest stays, and every other that has at least a twentieth of its area: a screen
 //!    may show two images side by side, and a shadow may part the near field from the deep one. The rectangle around
 //!    them, a cell wider at each side, is the field of view.
 //! 5. If it is less than a tenth of the picture, or more than 95 %, the picture stays whole.
