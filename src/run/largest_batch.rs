@@ -78,7 +78,7 @@ fn costs(records: &[Record], preprocess: &PreprocessConfig, objects: bool) -> Ve
             None => None,
         };
         Cost {
-            // Of an image that is cut, only its pixels tell.
+            // What is left of an image that is cut, its header does not tell.
             input: size
                 .filter(|_| preprocess.crop == Cropping::None)
                 .map(|s| scaled_size(s, preprocess.image_size, rule)),

@@ -10,8 +10,8 @@
 //!    frames are thin strokes, so that most of their cells do not count, and the speckle of tissue is everywhere.
 //! 3. What is narrower than three cells is dropped (a morphological opening), then gaps of up to four cells are
 //!    closed: shadows and vessels.
-//! 4. Of the connected parts, the largest stays, and every other that has at least a twentieth of its area: a screen
-//!    may show two images side by side, and a shadow may part the near field from the deep one. The rectangle around
+//! 4. The largest connected part stays, and every other that has at least a twentieth of its area: a screen may
+//!    show two images side by side, and a shadow may part the near field from the deep one. The rectangle around
 //!    them, a cell wider at each side, is the field of view.
 //! 5. If it is less than a tenth of the picture, or more than 95 %, the picture stays whole.
 //!
@@ -101,7 +101,7 @@ fn background(levels: &[u8], (height, width): (usize, usize)) -> u8 {
     let near = |level: usize| -> u32 {
         counts[level.saturating_sub(SAME)..(level + SAME + 1).min(256)].iter().sum()
     };
-    // Of equals the darkest.
+    // Among equals the darkest.
     let level = (0..256).rev().max_by_key(|&level| (near(level), counts[level])).unwrap_or(0);
     if 2 * near(level) >= counts.iter().sum() { level as u8 } else { 0 }
 }
