@@ -66,6 +66,7 @@ fn batch(objects: i64) -> Batch {
         image_id: ImageId::Unsigned(0),
         path: "bench".into(),
         original_size: (SIDE, SIDE),
+        crop: None,
         spacing: None,
         input_size: (SIDE, SIDE),
         flipped: false,

@@ -3,6 +3,7 @@
 //! pickles, and the words of messages. It does not depend on libtorch or a command line.
 
 mod category;
+mod crop;
 pub mod error;
 pub mod file_kind;
 pub mod fs;
@@ -23,6 +24,7 @@ pub mod unicode;
 pub mod words;
 
 pub use category::Category;
+pub use crop::Crop;
 pub use error::{Error, ErrorKind};
 pub use file_kind::FileKind;
 pub use id::ImageId;

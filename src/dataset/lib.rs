@@ -7,8 +7,10 @@
 pub mod coco;
 pub mod coco_dataset;
 mod counts;
+mod crop;
 pub mod dataset;
 pub mod exports;
+pub mod field_of_view;
 pub mod files;
 pub mod findings;
 pub mod image_folder;

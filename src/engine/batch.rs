@@ -13,7 +13,7 @@ use crate::{
     pixels::RawPixels,
     upload,
 };
-use sonotune_base::{Error, ImageId, Size, image_io::Stored};
+use sonotune_base::{Crop, Error, ImageId, Size, image_io::Stored};
 use sonotune_dataset::{
     ImagePrompts, Object,
     dataset::{no_value, value_hint},
@@ -27,8 +27,12 @@ pub struct Target {
     pub image_id: ImageId,
     /// Path of the file, and the number of its frame if it is one (`clip.mp4#17`), for messages and pictures.
     pub path: std::path::PathBuf,
-    /// Size of the file on disk (after EXIF orientation, if applied); predictions use this frame.
+    /// Size of the file on disk (after EXIF orientation, if applied), or of the part that `crop` kept; predictions
+    /// use this frame, and so do objects and prompts.
     pub original_size: Size,
+    /// The part of the file that the image was cut to; `None`: all of it.
+    /// [`Prediction::in_file`](crate::task::Prediction::in_file) leads back.
+    pub crop: Option<Crop>,
     /// `[row, column]` in millimetres a pixel of that frame, if the dataset knows it.
     pub spacing: Option<[f64; 2]>,
     /// Unpadded top-left part of [`Batch::images`]. With `augment.scale_range` a training batch shows a
@@ -123,6 +127,7 @@ impl Target {
             image_id: self.image_id.clone(),
             path: self.path.clone(),
             original_size: self.original_size,
+            crop: self.crop,
             spacing: self.spacing,
             input_size: self.input_size,
             flipped: self.flipped,

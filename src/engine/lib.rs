@@ -15,6 +15,7 @@ pub mod checkpoint;
 pub mod determinism;
 pub mod device;
 pub mod embedding_cache;
+mod in_file;
 pub mod loader;
 mod mirror;
 pub mod nn;

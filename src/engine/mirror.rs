@@ -105,6 +105,7 @@ mod tests {
             image_id: ImageId::Unsigned(1),
             path: "a.png".into(),
             original_size: (2, 4),
+            crop: None,
             spacing: None,
             input_size: (2, 3),
             flipped: false,

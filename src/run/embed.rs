@@ -268,7 +268,12 @@ impl Filling<'_> {
         let levels: Vec<_> = levels.into_iter().map(|level| level.to_device(Device::Cpu)).collect();
         let side = |n: i64| u32::try_from(n).unwrap_or_default();
         let entry = |(index, target): (usize, &sonotune_engine::batch::Target)| Entry {
-            original_size: (side(target.original_size.0), side(target.original_size.1)),
+            original_size: target
+                .crop
+                .map_or((side(target.original_size.0), side(target.original_size.1)), |crop| {
+                    crop.full
+                }),
+            crop: target.crop,
             levels: levels.iter().map(|level| level.get(index as i64)).collect(),
         };
         Ok(batch.targets.iter().enumerate().map(entry).collect())

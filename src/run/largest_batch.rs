@@ -6,7 +6,7 @@ use serde::Serialize;
 use sonotune_dataset::{
     Dataset, Record, TargetNeeds,
     pixels::Reader,
-    transforms::{PadTo, PreprocessConfig, SizeRule, scaled_size},
+    transforms::{Cropping, PadTo, PreprocessConfig, SizeRule, scaled_size},
 };
 
 /// Sizes are read from at most this many files, evenly spread, if the annotations do not give them.
@@ -78,7 +78,10 @@ fn costs(records: &[Record], preprocess: &PreprocessConfig, objects: bool) -> Ve
             None => None,
         };
         Cost {
-            input: size.map(|s| scaled_size(s, preprocess.image_size, rule)),
+            // What is left of an image that is cut, its header does not tell.
+            input: size
+                .filter(|_| preprocess.crop == Cropping::None)
+                .map(|s| scaled_size(s, preprocess.image_size, rule)),
             pixels: size.map_or(0, |(h, w)| u64::from(h) * u64::from(w)),
             objects: if objects { record.objects.len() } else { 0 },
         }

@@ -6,7 +6,7 @@ use tch::no_grad;
 use super::model::{Model, Opened};
 use crate::config::RunConfig;
 use sonotune_base::Error;
-use sonotune_dataset::{Dataset, Record};
+use sonotune_dataset::{Dataset, Record, transforms::Cropping};
 use sonotune_engine::{
     batch::{Batch, Target},
     determinism,
@@ -54,6 +54,14 @@ impl<'a> Predictor<'a> {
             Other { model, plan }
         };
         let averaging = Some(averaging(model.config, "--ensemble")?);
+        let crop = |model: &Model| model.config.preprocess.crop;
+        if others.iter().any(|other| crop(&other.model) != crop(model)) {
+            return Err(Error::config(
+                "--ensemble: preprocess.crop is \"field_of_view\" for some runs and \"none\" for others; what they \
+                 predict for different parts of an image cannot be averaged",
+            )
+            .into());
+        }
         Ok(Self { model, others: others.iter().map(other).collect(), averaging })
     }
 
@@ -101,6 +109,11 @@ impl<'a> Predictor<'a> {
         if let Some(averaging) = flipped.filter_map(|model| model.config.task.averaging()).next() {
             let which = "each image and its mirror image";
             conditions.push(("flip".to_owned(), format!("{which}: {}", averaging.rule())));
+        }
+        if self.model.config.preprocess.crop == Cropping::FieldOfView {
+            let what =
+                "the field of view: of each image, only the ultrasound region is seen and scored";
+            conditions.push(("crop".to_owned(), what.to_owned()));
         }
         conditions
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use sonotune_base::{Rle, Size, image_io::Stored};
+use sonotune_base::{Crop, Rle, Size, image_io::Stored};
 use sonotune_dataset::Dataset;
 use sonotune_engine::{
     batch::Target,
-    loader::{BadImage, LoadPlan, Skipped, evaluation_target},
+    loader::{BadImage, LoadPlan, Seen, Skipped, evaluation_target},
     task::{Answer, Instance, Prediction},
 };
 
@@ -26,6 +26,7 @@ pub(crate) struct SentImage {
     /// Index into the dataset.
     pub(crate) record: usize,
     original_size: Size,
+    crop: Option<Crop>,
     /// As the decoded image is turned.
     spacing: Option<[f64; 2]>,
     pages: u32,
@@ -79,6 +80,7 @@ impl SentImage {
         Self {
             record,
             original_size: target.original_size,
+            crop: target.crop,
             spacing: target.spacing,
             pages: target.stored.pages,
             peak: target.stored.peak,
@@ -106,7 +108,8 @@ impl SentImage {
         })?;
         let (height, width) = self.original_size;
         let size = (u32::try_from(height)?, u32::try_from(width)?);
-        let target = evaluation_target(record, size, plan)?;
+        let size = self.crop.map_or(size, |crop| crop.full);
+        let target = evaluation_target(record, Seen { size, crop: self.crop }, plan)?;
         let stored = Stored { pages: self.pages, peak: self.peak };
         let target = Target { stored, spacing: self.spacing, ..target };
         let instance = |sent: SentInstance| Instance {

@@ -26,6 +26,7 @@ mod defects_support;
 mod disk_full;
 mod ensembles;
 mod failed_evaluation;
+mod field_of_view;
 mod finetuning;
 mod fp64;
 mod golden;

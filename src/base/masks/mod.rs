@@ -3,6 +3,7 @@
 //! The arithmetic (codec, polygon rasteriser, merging) is that of hotcoco, which equals pycocotools bit
 //! for bit; this module adds the checks that make hostile files safe to read.
 
+mod crop;
 mod json;
 mod mirror;
 mod rle;

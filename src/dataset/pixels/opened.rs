@@ -10,6 +10,7 @@ use sonotune_base::{Error, ErrorKind, error, panics::catching};
 use sonotune_formats::{Pixels, dicom::Dicom, video::Video};
 
 use super::{Kind, player::Player};
+use crate::field_of_view;
 
 /// An open file whose frames are read one by one.
 #[derive(Debug)]
@@ -82,6 +83,18 @@ impl Opened {
             None => several(count),
         };
         Err(Error::data(format!("image {}: {fault}", self.path.display())).into())
+    }
+
+    /// The rectangle `[x, y, width, height]` of the ultrasound, the same for every frame: that of DICOM's regions,
+    /// or what is seen in the first frame. `None`: all of it.
+    pub(super) fn field_of_view(&self) -> Result<Option<[u32; 4]>> {
+        if let Frames::Dicom(dicom) = &self.file
+            && let Some(rect) = field_of_view::of_regions(&dicom.info().regions)
+        {
+            return Ok(Some(rect));
+        }
+        let first = self.frame(0)?;
+        Ok(field_of_view::find(&first.data, (first.height, first.width), first.channels))
     }
 
     pub(super) fn frame(&self, index: usize) -> Result<Pixels> {

@@ -1,18 +1,19 @@
 //! Reads images, and keeps a few clips open between them.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::Result;
 use sonotune_base::{
-    Error,
+    Crop, Error,
     image_io::{self, DecodeOptions, Image, Stored},
 };
 
 use super::{Kind, has_image_ending, opened::Opened};
+use crate::field_of_view;
 
 /// Clips and DICOM files that stay open.
 const MOST_OPEN: usize = 4;
@@ -23,6 +24,8 @@ const MOST_OPEN: usize = 4;
 pub struct Reader {
     /// The last ones, oldest first.
     open: Mutex<VecDeque<(PathBuf, Arc<Opened>)>>,
+    /// The fields of view of files with frames, for as long as the reader lives: a closed clip is not searched again.
+    views: Mutex<HashMap<PathBuf, Option<[u32; 4]>>>,
 }
 
 impl Reader {
@@ -54,6 +57,57 @@ impl Reader {
                 })
             }
         }
+    }
+
+    /// Decodes an image whole, and says which rectangle of it is the ultrasound; `None`: all of it. All frames of a
+    /// file have the same rectangle: that of DICOM's regions, or what
+    /// [`field_of_view::find`](crate::field_of_view::find) sees in the first frame.
+    ///
+    /// # Errors
+    /// Same errors as [`decode`](Self::decode); kind data if a frame is of another size than the first one.
+    pub fn decode_with_view(
+        &self,
+        path: &Path,
+        frame: Option<u32>,
+        options: DecodeOptions,
+    ) -> Result<(Image, Option<Crop>)> {
+        // The first frame comes first: a clip is played forwards.
+        let of_file = match self.opened(path)? {
+            Some(file) => Some((file.size()?, self.view(path, &file, options)?)),
+            None => None,
+        };
+        let image = self.decode(path, frame, options)?;
+        let size = (image.height, image.width);
+        let rect = match of_file {
+            None => field_of_view::find(&image.pixels, size, image.channels),
+            Some((first, rect)) if rect.is_none() || first == size => rect,
+            Some((first, _)) => {
+                return Err(Error::data(format!(
+                    "image {}: a frame of {}x{} pixels in a file whose first frame, in which the field of view is \
+                     found, has {}x{} (height x width): set preprocess.crop = \"none\"",
+                    path.display(),
+                    size.0,
+                    size.1,
+                    first.0,
+                    first.1
+                ))
+                .into());
+            }
+        };
+        let crop = rect.map(|rect| Crop::new(rect, size)).transpose()?;
+        Ok((image, crop.filter(|crop| !crop.is_whole())))
+    }
+
+    /// The field of view of an open file, searched once.
+    fn view(&self, path: &Path, file: &Opened, options: DecodeOptions) -> Result<Option<[u32; 4]>> {
+        let lock = || self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = lock().get(path) {
+            return Ok(*view);
+        }
+        check_pixels(path, file.size()?, options)?;
+        let view = file.field_of_view()?;
+        lock().insert(path.to_owned(), view);
+        Ok(view)
     }
 
     /// See [`read_size`](super::read_size).

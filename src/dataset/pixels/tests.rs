@@ -121,3 +121,49 @@ fn clips_of_a_folder_become_an_image_a_frame() {
     let error = Dataset::from_images(&at("cut.dcm"), FrameChoice::All).unwrap_err().to_string();
     assert!(error.contains("cut.dcm: cannot be read as DICOM: "), "{error}");
 }
+
+#[test]
+fn all_frames_of_a_clip_have_the_field_of_view_of_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    // Tissue at the left, which moves to the right within the same picture.
+    let frame = |index: u32| {
+        let level = |i: u32| {
+            let (x, y) = (i % 128, i / 128);
+            let inside = (16 + 4 * index..80 + 4 * index).contains(&x) && (16..80).contains(&y);
+            if inside { 90 + ((x * 7 + y * 13) % 60) as u8 } else { 0 }
+        };
+        Pixels { height: 96, width: 128, channels: 1, data: (0..96 * 128).map(level).collect() }
+    };
+    let clip: Vec<Pixels> = (0..4).map(frame).collect();
+    let head = DicomHead { patient: "p1", spacing: None };
+    dicom(&folder.path().join("a.dcm"), &clip, head).unwrap();
+    mjpeg_avi(&folder.path().join("b.avi"), &clip, 95).unwrap();
+    h264_mp4(&folder.path().join("c.mp4"), &{
+        let colour = |p: &Pixels| {
+            let data = p.data.iter().flat_map(|&level| [level; 3]).collect();
+            Pixels { channels: 3, data, ..*p }
+        };
+        clip.iter().map(colour).collect::<Vec<_>>()
+    })
+    .unwrap();
+    for name in ["a.dcm", "b.avi", "c.mp4"] {
+        let (path, reader) = (folder.path().join(name), Reader::default());
+        let view = |frame| reader.decode_with_view(&path, Some(frame), OPTIONS).unwrap();
+        // The last one first: the rectangle is that of frame 0 all the same.
+        let (image, crop) = view(3);
+        assert_eq!(image, decode(&path, Some(3), OPTIONS).unwrap());
+        let [x0, y0, x1, y1] = crop.unwrap().edges();
+        assert!((8.0..=16.0).contains(&x0) && (80.0..=88.0).contains(&x1), "{name}: {crop:?}");
+        assert!((8.0..=16.0).contains(&y0) && (80.0..=88.0).contains(&y1), "{name}: {crop:?}");
+        for frame in [0, 2, 1, 3] {
+            assert_eq!(view(frame).1, crop, "{name}");
+        }
+    }
+    let grey = image::GrayImage::from_raw(128, 96, frame(2).data).unwrap();
+    grey.save(folder.path().join("d.png")).unwrap();
+    let reader = Reader::default();
+    let (_, crop) = reader.decode_with_view(&folder.path().join("d.png"), None, OPTIONS).unwrap();
+    assert!((16.0..=24.0).contains(&crop.unwrap().edges()[0]), "{crop:?}");
+    let error = reader.decode_with_view(&folder.path().join("none.mp4"), Some(0), OPTIONS);
+    assert!(error.unwrap_err().to_string().contains("cannot read"));
+}

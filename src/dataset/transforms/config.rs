@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Doppler, SizeRule};
+use super::{Cropping, Doppler, SizeRule};
 use crate::InputSpec;
 use sonotune_base::{Error, image_io::DecodeOptions};
 
@@ -47,6 +47,9 @@ pub struct PreprocessConfig {
     /// Default `keep`.
     #[serde(skip_serializing_if = "Doppler::is_keep")]
     pub doppler: Doppler,
+    /// Default `none`.
+    #[serde(skip_serializing_if = "Cropping::is_none")]
+    pub crop: Cropping,
 }
 
 impl Default for PreprocessConfig {
@@ -63,6 +66,7 @@ impl Default for PreprocessConfig {
             exif: true,
             max_pixels: 100_000_000,
             doppler: Doppler::Keep,
+            crop: Cropping::None,
         }
     }
 }

@@ -4,6 +4,8 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use sonotune_base::{Error, image_io::Image, words};
 
+use super::luma;
+
 /// Channels of a coloured pixel differ by more levels than this: JPEG and the conversions of video make those of
 /// grey pixels differ by some.
 const GREY_LEVELS: u8 = 40;
@@ -46,11 +48,6 @@ impl Doppler {
             _ => Ok(image),
         }
     }
-}
-
-fn luma(pixel: &[u8]) -> u8 {
-    let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
-    ((299 * red + 587 * green + 114 * blue + 500) / 1000) as u8
 }
 
 /// The share of coloured pixels.

@@ -11,6 +11,7 @@ mod augmentation;
 mod bilinear_f32;
 mod bilinear_u8;
 mod config;
+mod cropping;
 mod doppler;
 mod fitted;
 mod nearest;
@@ -23,6 +24,7 @@ mod window;
 
 pub use augmentation::{Augmentation, Jitter};
 pub use config::{AugmentConfig, Normalize, PadOrder, PadTo, PreprocessConfig, Resample};
+pub use cropping::{Cropping, cut};
 pub use doppler::Doppler;
 pub use fitted::Fitted;
 pub use normalize::{Normalization, normalize_into};
@@ -85,6 +87,12 @@ pub fn resize_window(image: Image, window: &Window, resample: Resample) -> Resul
         }
         Resample::Area => Resized::U8(bilinear_u8::resize_u8(image, window)),
     })
+}
+
+/// The grey level of an RGB pixel: ITU-R BT.601, the weights of OpenCV.
+pub(crate) fn luma(pixel: &[u8]) -> u8 {
+    let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+    ((299 * red + 587 * green + 114 * blue + 500) / 1000) as u8
 }
 
 /// Resizes a mask as OpenCV's `INTER_NEAREST` does; returns the window, `[H, W]` of 0 and 1.

@@ -8,14 +8,16 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::EmbeddingDtype;
-use sonotune_base::fs::atomic_write;
+use sonotune_base::{Crop, fs::atomic_write};
 use sonotune_weights as weights;
 
 /// The embedding of one image.
 #[derive(Debug)]
 pub struct Entry {
-    /// `(height, width)` of the decoded image.
+    /// `(height, width)` of the decoded image, whole.
     pub original_size: (u32, u32),
+    /// The part of it that the backbone was shown; `None`: all.
+    pub crop: Option<Crop>,
     /// `[C, H, W]` each, fine to coarse, laid out in memory as the backbone returned them: the last
     /// bits of sums over them depend on it.
     pub levels: Vec<Tensor>,
@@ -44,6 +46,8 @@ pub enum Found {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Header {
     original_size: (u32, u32),
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crop: Option<Crop>,
     /// Shapes as stored.
     shapes: Vec<Vec<i64>>,
     /// Whether a level is stored as `[H, W, C]`.
@@ -78,6 +82,7 @@ impl Entry {
             .collect::<Result<Vec<_>>>()?;
         let header = serde_json::to_string(&Header {
             original_size: self.original_size,
+            crop: self.crop,
             shapes: stored.iter().map(Tensor::size).collect(),
             channels_last: self.levels.iter().map(is_channels_last).collect(),
         })?;
@@ -120,6 +125,10 @@ impl Entry {
         let metadata = metadata.metadata().as_ref().context("no metadata")?;
         let text = metadata.get(HEADER).context("no header")?;
         let header: Header = serde_json::from_str(text)?;
+        if let Some(crop) = header.crop {
+            crop.check()?;
+            ensure!(crop.full == header.original_size, "a part of another image");
+        }
         let file = SafeTensors::deserialize(bytes)?;
         let levels = [header.shapes.len(), header.channels_last.len()];
         ensure!(levels == [file.len(); 2], "{} levels", file.len());
@@ -143,6 +152,7 @@ impl Entry {
         let views = views.iter().zip(&header.shapes).zip(&header.channels_last);
         Ok(Self {
             original_size: header.original_size,
+            crop: header.crop,
             levels: views.map(level).collect::<Result<_>>()?,
         })
     }
@@ -163,7 +173,8 @@ mod tests {
 
     fn entry() -> Entry {
         let level = |size: [i64; 3]| Tensor::randn(size, (Kind::Float, Device::Cpu));
-        Entry { original_size: (30, 41), levels: vec![level([2, 4, 4]), level([3, 2, 2])] }
+        let crop = Crop::new([3, 4, 20, 10], (30, 41)).ok();
+        Entry { original_size: (30, 41), crop, levels: vec![level([2, 4, 4]), level([3, 2, 2])] }
     }
 
     fn read(file: &Path) -> Entry {
@@ -180,7 +191,7 @@ mod tests {
         let entry = entry();
         entry.write(&file, EmbeddingDtype::Fp32).unwrap();
         let again = read(&file);
-        assert_eq!(again.original_size, (30, 41));
+        assert_eq!((again.original_size, again.crop), ((30, 41), entry.crop));
         for (a, b) in entry.levels.iter().zip(&again.levels) {
             assert!(a.equal(b));
             assert_eq!(a.stride(), b.stride());
@@ -189,6 +200,21 @@ mod tests {
         assert_eq!(bytes, fs::metadata(&file).unwrap().len());
         for (a, b) in entry.levels.iter().zip(&read(&file).levels) {
             assert!(a.to_kind(Kind::BFloat16).equal(b));
+        }
+    }
+
+    #[test]
+    fn a_whole_image_is_written_as_before_and_a_part_of_another_image_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.safetensors");
+        Entry { crop: None, ..entry() }.write(&file, EmbeddingDtype::Fp32).unwrap();
+        let bytes = fs::read(&file).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("crop"));
+        assert_eq!(read(&file).crop, None);
+        for full in [(30, 40), (5, 5)] {
+            let crop = entry().crop.map(|crop| Crop { full, ..crop });
+            Entry { crop, ..entry() }.write(&file, EmbeddingDtype::Fp32).unwrap();
+            assert!(matches!(Entry::read(&file).unwrap(), Found::Damaged(_)), "{full:?}");
         }
     }
 

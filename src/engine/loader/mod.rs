@@ -25,7 +25,7 @@ mod workers;
 pub use crate::pixels::Pixels;
 pub use bad::{BadImage, Skipped};
 pub use config::{BadImages, LoaderConfig};
-pub use prepare::{check_size, evaluation_target};
+pub use prepare::{Seen, check_size, evaluation_target};
 
 use std::{collections::BTreeMap, sync::Arc};
 

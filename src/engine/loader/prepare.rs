@@ -16,10 +16,10 @@ use crate::{
     parallel::Exchange,
     pixels::{Pixels, RawPixels},
 };
-use sonotune_base::{Error, panics::caught};
+use sonotune_base::{Crop, Error, image_io::Image, panics::caught};
 use sonotune_dataset::{
-    Record,
-    transforms::{Augmentation, Fitted, Normalization, PadTo, Window},
+    Record, TargetNeeds,
+    transforms::{Augmentation, Cropping, Fitted, Normalization, PadTo, Window, cut},
 };
 use sonotune_shim::HostBytes;
 
@@ -74,49 +74,81 @@ fn prepare_unguarded(plan: &Plan, record: &Record, change: Augmentation) -> Resu
     if let Some(embeddings) = &plan.embeddings {
         let entry = embeddings.load(&record.name(), change.flip)?;
         check_size(entry.original_size, false, record.size, &record.name())?;
-        let (target, _) = place(plan, record, entry.original_size, change)?;
+        let seen = Seen { size: entry.original_size, crop: entry.crop };
+        let (target, _) = place(plan, record, seen, change)?;
         return Ok(Prepared { content: Content::Embedding(entry.levels), target });
     }
     let config = &plan.preprocess;
-    let image = plan.reader.decode(&record.path, record.frame, config.decode_options())?;
+    let (image, crop) = decode(plan, record)?;
     let image = config.doppler.apply(image).with_context(|| in_file(record))?;
-    let original_size = (image.height, image.width);
-    check_size(original_size, image.transposed, record.size, &record.name())?;
-    let (target, window) = place(plan, record, original_size, change)?;
+    let seen = Seen { size: (image.height, image.width), crop };
+    check_size(seen.size, image.transposed, record.size, &record.name())?;
+    let (target, window) = place(plan, record, seen, change)?;
     // The record's is that of the file as stored.
     let turned =
         |[row, column]: [f64; 2]| if image.transposed { [column, row] } else { [row, column] };
     let spacing = target.spacing.map(turned);
     let target = Target { stored: image.stored, spacing, ..target };
+    let image = match crop {
+        Some(crop) => cut(image, crop),
+        None => image,
+    };
     let image = Fitted::new(image, window, config.resample).with_context(|| in_file(record))?;
     Ok(Prepared { content: Content::Image(image), target })
 }
 
-/// The target of an evaluation for an image of `original_size` that another process has decoded.
+/// The whole image, and the part that is kept of it.
+fn decode(plan: &Plan, record: &Record) -> Result<(Image, Option<Crop>)> {
+    let (config, options) = (&plan.preprocess, plan.preprocess.decode_options());
+    match config.crop {
+        Cropping::None => Ok((plan.reader.decode(&record.path, record.frame, options)?, None)),
+        Cropping::FieldOfView => plan.reader.decode_with_view(&record.path, record.frame, options),
+    }
+}
+
+/// What decoding an image told.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// `(height, width)` of the whole image.
+    pub size: (u32, u32),
+    /// The part of it that is kept; `None`: all.
+    pub crop: Option<Crop>,
+}
+
+/// The target of an evaluation for an image that another process has decoded.
 ///
 /// # Errors
-/// If its annotation cannot be rasterised; names the image.
-pub fn evaluation_target(
-    record: &Record,
-    original_size: (u32, u32),
-    plan: &LoadPlan,
-) -> Result<Target> {
-    let placement = Augmentation::default().placement(original_size, &plan.preprocess);
-    target(record, placement, plan.needs)
-        .map_err(|e| Error::data(format!("{}: {e:#}", in_file(record))).into())
+/// If its annotation cannot be rasterised, or a prompt lies outside the part that is kept; names the image.
+pub fn evaluation_target(record: &Record, seen: Seen, plan: &LoadPlan) -> Result<Target> {
+    place(plan, record, seen, Augmentation::default()).map(|(target, _)| target)
 }
 
 /// The annotation in the frame of the network's input, and the part of the image shown there.
 fn place(
-    plan: &Plan,
+    plan: &LoadPlan,
     record: &Record,
-    original_size: (u32, u32),
+    Seen { size, crop }: Seen,
     change: Augmentation,
 ) -> Result<(Target, Window)> {
-    let placement = change.placement(original_size, &plan.preprocess);
-    let target = target(record, placement, plan.needs)
-        .map_err(|e| Error::data(format!("{}: {e:#}", in_file(record))))?;
+    let kept = crop.map_or(size, |crop| crop.size);
+    let placement = change.placement(kept, &plan.preprocess);
+    let target = match crop {
+        None => target(record, placement, plan.needs),
+        Some(crop) => cropped(record, crop, plan.needs).and_then(|record| {
+            let target = target(&record, placement, plan.needs)?;
+            Ok(Target { crop: Some(crop), ..target })
+        }),
+    };
+    let target = target.map_err(|e| Error::data(format!("{}: {e:#}", in_file(record))))?;
     Ok((target, placement.window))
+}
+
+/// The record of the part, with the objects only if they are needed.
+fn cropped(record: &Record, crop: Crop, needs: TargetNeeds) -> Result<Record> {
+    if needs == TargetNeeds::ImageLabels {
+        return Record { objects: Vec::new(), ..record.clone() }.cropped(crop);
+    }
+    record.cropped(crop)
 }
 
 fn in_file(record: &Record) -> String {

@@ -38,6 +38,7 @@ pub fn target(record: &Record, placement: Placement, needs: TargetNeeds) -> Resu
         image_id: record.image_id.clone(),
         path: record.name(),
         original_size: sides(placement.original_size),
+        crop: None,
         spacing: record.spacing,
         input_size: sides(placement.window.size()),
         flipped: placement.flipped,

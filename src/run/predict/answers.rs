@@ -134,20 +134,25 @@ impl Outcome {
     }
 }
 
-/// Clips boxes at the borders of their image; reports which, with the boxes as they are then.
+/// Clips boxes at the borders of their image, or of the part that was kept of it; reports which, with the boxes
+/// as they were given, in the pixels of the file.
 pub(super) fn clip_boxes(target: &mut Target, base: &Path) -> Vec<String> {
     let file = relative_text(&target.path, base);
+    let (size, full) = (target.original_size, target.file_size());
+    let [left, top, right, bottom] = target.crop.map_or([0.0; 4], |crop| crop.edges());
+    let beyond = match target.crop {
+        None => format!("image of {}x{} pixels (height x width)", full.0, full.1),
+        Some(_) => format!("field of view [{left}, {top}, {right}, {bottom}]"),
+    };
     let Some(ImagePrompts::Objects(prompts)) = &mut target.prompts else { return Vec::new() };
-    let size = target.original_size;
     let clip = |(i, prompt): (usize, &mut ObjectPrompt)| {
         // A box entirely outside the image is refused as it was given.
         prompt.check(size).ok()?;
         let [x0, y0, x1, y1] = prompt.clip_box(size)?;
+        let [x0, y0, x1, y1] = [x0 + left, y0 + top, x1 + left, y1 + top];
         let name = prompt.name.as_deref().map_or_else(String::new, |name| format!(" (\"{name}\")"));
-        let (height, width) = size;
         Some(format!(
-            "{file}: the box [{x0}, {y0}, {x1}, {y1}] of prompt {}{name} reaches beyond the image of \
-             {height}x{width} pixels (height x width) and was clipped",
+            "{file}: the box [{x0}, {y0}, {x1}, {y1}] of prompt {}{name} reaches beyond the {beyond} and was clipped",
             i + 1
         ))
     };

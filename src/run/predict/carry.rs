@@ -104,7 +104,7 @@ impl Writing<'_> {
         (start, next): (u32, fn(u32) -> Option<u32>),
     ) -> Result<()> {
         let mut at = start;
-        while let Some(prompts) = known.get(&at).map(Answered::boxes)
+        while let Some(prompts) = known.get(&at).map(Answered::boxes).transpose()?
             && !prompts.is_empty()
             && let Some(frame) = next(at)
             && !known.contains_key(&frame)
@@ -161,14 +161,14 @@ impl Writing<'_> {
 }
 
 impl Answered {
-    /// The boxes of the masks that have pixels, as prompts. An object without a name is called by its number in
-    /// the frame that was asked about.
-    fn boxes(&self) -> Vec<ObjectPrompt> {
+    /// The boxes of the masks that have pixels, as prompts, in the pixels of the file. An object without a name is
+    /// called by its number in the frame that was asked about.
+    fn boxes(&self) -> Result<Vec<ObjectPrompt>> {
         let prompts = match &self.target.prompts {
             Some(ImagePrompts::Objects(prompts)) => prompts.as_slice(),
             _ => &[],
         };
-        let mut instances = self.prediction.instances.clone();
+        let mut instances = self.prediction.in_file(&self.target)?.instances;
         last_answers(&mut instances);
         let prompt = |instance: &Instance| {
             let mask = instance.mask.as_ref().filter(|mask| mask.area() > 0)?;
@@ -182,6 +182,6 @@ impl Answered {
                 ..ObjectPrompt::default()
             })
         };
-        instances.iter().filter_map(prompt).collect()
+        Ok(instances.iter().filter_map(prompt).collect())
     }
 }

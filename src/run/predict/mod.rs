@@ -398,7 +398,8 @@ impl Writing<'_> {
             Ok(pictures::answers(&image, &prediction, target, self.categories))
         };
         let image = ImageName { file: &file, frame: record.frame, carried_from, name: &name };
-        self.outputs.add(image, target, &prediction, picture)
+        // Pictures show the part that was kept, files are about the whole image.
+        self.outputs.add(image, target, &prediction.in_file(target)?, picture)
     }
 }
 

@@ -56,6 +56,7 @@ fn batch(images: Tensor, labels: &[Vec<i64>]) -> Batch {
         image_id: ImageId::Unsigned(index as u128),
         path: format!("scans/{index}.png").into(),
         original_size: (480, 640),
+        crop: None,
         spacing: None,
         input_size: (96, 128),
         flipped: false,

@@ -196,6 +196,7 @@ mod tests {
             image_id: ImageId::Unsigned(3),
             path: "a.png".into(),
             original_size: (5, 7),
+            crop: None,
             spacing: None,
             input_size: (5, 7),
             flipped,

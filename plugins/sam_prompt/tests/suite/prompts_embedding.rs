@@ -54,6 +54,7 @@ fn an_image_is_embedded_once_however_many_prompts_follow() {
         image_id: ImageId::from(1),
         path: "a.png".into(),
         original_size: (64, 64),
+        crop: None,
         spacing: None,
         input_size: (64, 64),
         flipped: false,

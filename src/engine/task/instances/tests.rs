@@ -25,6 +25,7 @@ fn annotated(objects: Vec<Object>) -> Annotated {
         image_id: ImageId::Unsigned(1),
         path: "a.png".into(),
         original_size: (SIDE.into(), SIDE.into()),
+        crop: None,
         spacing: None,
         // As after a crop: nothing here may look at the input's frame.
         input_size: (7, 9),
