@@ -149,7 +149,8 @@ fn decoder_step(precision: Precision, objects: i64) -> Result<Value> {
     let grid = SIDE / 16;
     let features = Tensor::randn([CHANNELS, grid, grid], (Kind::Float, Device::Cpu));
     let size = (SIDE as u32, SIDE as u32);
-    Entry { original_size: size, levels: vec![features] }.write(&file, EmbeddingDtype::Fp32)?;
+    Entry { original_size: size, crop: None, levels: vec![features] }
+        .write(&file, EmbeddingDtype::Fp32)?;
     let (owners, targets) = (Owners::new(vec![objects], &targets(1)), targets(objects));
     let repeats = if objects > 1 { 5 } else { 20 };
     measure::seconds(repeats, || {
