@@ -8,9 +8,11 @@ FFmpeg is the program that SONOTUNE_FFMPEG names, that of the PATH, or that of t
 without one, there is no peer.
 """
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import measure
@@ -71,10 +73,14 @@ def decode(ffmpeg, name):
 
 def main():
     ffmpeg = find()
-    if ffmpeg:
-        make(ffmpeg)
-    case = lambda name: lambda: decode(ffmpeg, name)
-    measure.run({(f"clips_{c}", "ffmpeg"): case(name) for c, (name, _) in CLIPS.items()} if ffmpeg else {})
+    if "--list" in sys.argv:
+        if ffmpeg:
+            make(ffmpeg)
+            print("\n".join(f"clips_{case} ffmpeg" for case in CLIPS))
+        return
+    case = next(a for a in sys.argv[1:] if a.startswith("clips_"))
+    body, repeats = decode(ffmpeg, CLIPS[case.removeprefix("clips_")][0])
+    print(json.dumps({"name": case, "peer": "ffmpeg", **measure.on_cpu(body, repeats)}))
 
 
 if __name__ == "__main__":
