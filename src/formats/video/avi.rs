@@ -11,7 +11,7 @@ use super::{
     Codec, Contents, Sample, Unsupported, check_size,
     edit_list::Segment,
     fourcc,
-    h264::{Framing, Header, Stream, has_b_slice},
+    h264::{Framing, Header, Stream},
     mjpeg, read_sample,
     turn::Turn,
 };
@@ -69,24 +69,16 @@ pub(super) fn read(file: &mut File, len: u64) -> Result<Contents> {
     Ok(Contents { codec, samples, shown, turn: Turn::None })
 }
 
-/// Encoders use B-frames from the beginning or not at all.
-const LOOK_AT: usize = 50;
-
 /// AVI has no times: frames are shown in the order in which the decoder gives them.
 fn h264(file: &mut File, samples: &[Sample]) -> Result<Codec> {
     let first = read_sample(file, *samples.first().context("its video has no frames")?)?;
     if !first.starts_with(&[0, 0, 1]) && !first.starts_with(&[0, 0, 0, 1]) {
         return Err(Unsupported("H.264 without start codes in an AVI".to_owned()).into());
     }
-    let mut has_b_frames = false;
-    for &sample in samples.iter().take(LOOK_AT) {
-        has_b_frames |= has_b_slice(&read_sample(file, sample)?);
-    }
     let header = Header {
         framing: Framing::StartCodes,
         parameter_sets: Vec::new(),
         colour: (None, None),
-        has_b_frames,
         size: None,
     };
     let segments = vec![Segment { samples: 0..samples.len(), shown: 0..samples.len() }];

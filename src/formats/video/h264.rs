@@ -6,7 +6,7 @@ use super::{
     Unsupported,
     colour::{Colour, Matrix},
     edit_list::Segment,
-    sps::{Sps, is_b},
+    sps::Sps,
 };
 
 /// What a decoder needs beside the samples.
@@ -17,9 +17,6 @@ pub(super) struct Stream {
     parameter_sets: Vec<Vec<u8>>,
     pub(super) colour: Colour,
     pub(super) segments: Vec<Segment>,
-    /// It has B-frames, in which OpenH264 smooths some edges of blocks less than the standard says
-    /// (cisco/openh264, issue 3269): real clips differ by up to 20 levels in a few pixels.
-    pub(super) has_b_frames: bool,
     /// The container's size, if frames are cut to it.
     pub(super) size: Option<(u32, u32)>,
 }
@@ -40,7 +37,6 @@ pub(super) struct Header {
     pub(super) parameter_sets: Vec<Vec<u8>>,
     /// The container's word on full range and on the code of the colour matrix.
     pub(super) colour: (Option<bool>, Option<u8>),
-    pub(super) has_b_frames: bool,
     /// Height and width, if the container states them.
     pub(super) size: Option<(u32, u32)>,
 }
@@ -55,8 +51,7 @@ impl Stream {
         segments: Vec<Segment>,
         first_sample: impl FnOnce() -> Result<Vec<u8>>,
     ) -> Result<Self> {
-        let Header { framing, parameter_sets, colour: (full_range, matrix), has_b_frames, size } =
-            header;
+        let Header { framing, parameter_sets, colour: (full_range, matrix), size } = header;
         let is_sps = |unit: &&[u8]| unit.first().is_some_and(|head| head & 31 == 7);
         let stored = parameter_sets.iter().map(Vec::as_slice).find(is_sps).map(Sps::parse);
         let sps = match stored {
@@ -88,7 +83,7 @@ impl Stream {
             !sps.crops_start && (coded(height), coded(width)) == (sps.height, sps.width)
         };
         let size = size.filter(is_near);
-        Ok(Self { framing, parameter_sets, colour, segments, has_b_frames, size })
+        Ok(Self { framing, parameter_sets, colour, segments, size })
     }
 
     /// A sample's units with start codes; `parameter_sets` go before the first of a segment.
@@ -107,11 +102,6 @@ impl Stream {
         }
         Ok(stream)
     }
-}
-
-/// Whether a sample with start codes has a slice of type B.
-pub(super) fn has_b_slice(sample: &[u8]) -> bool {
-    units(sample).any(|unit| matches!(unit, [head, rest @ ..] if head & 31 == 1 && is_b(rest)))
 }
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];

@@ -116,7 +116,6 @@ impl<'a> Format<'a> {
                     .get(BEFORE_BOXES..)
                     .context("the format of its video is too short")?;
                 let mut header = avc_header(Boxes(within))?;
-                header.has_b_frames = !samples.times.is_sorted();
                 header.size =
                     Some((u16_at(self.entry, 34)?.into(), u16_at(self.entry, 32)?.into()));
                 Ok(Codec::H264(Stream::new(header, segments, first_sample)?))
@@ -154,7 +153,7 @@ fn avc_header(within: Boxes) -> Result<Header> {
     ensure!(length_size != 3, "its H.264 units have lengths of 3 bytes");
     let colour = within.first(b"colr").map_or((None, None), container_colour);
     let framing = Framing::Lengths(length_size);
-    Ok(Header { framing, parameter_sets, colour, has_b_frames: false, size: None })
+    Ok(Header { framing, parameter_sets, colour, size: None })
 }
 
 /// `colr` of MP4 (`nclx`) says matrix and range, that of QuickTime (`nclc`) the matrix alone.

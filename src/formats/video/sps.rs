@@ -61,14 +61,6 @@ impl Sps {
     }
 }
 
-/// Whether a slice header, after the byte of the unit's, says type B.
-pub(super) fn is_b(slice: &[u8]) -> bool {
-    let mut bits = Bits { bytes: slice, at: 0 };
-    let _first_macroblock = bits.ue();
-    // Types from 5 on say that all slices of the picture have it.
-    bits.ue().is_ok_and(|kind| kind % 5 == 1)
-}
-
 fn read(bits: &mut Bits) -> Result<Sps> {
     let (profile, constraints) = (bits.u(8)? as u8, bits.u(8)? as u8);
     let _level = bits.u(8)?;
