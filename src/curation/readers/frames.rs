@@ -15,12 +15,15 @@ use crate::{
     spec::{FrameMaskRule, Frames, MaskRule, Spec, Unpaired},
 };
 use sonotune_archive::Tree;
+use sonotune_base::Error;
+use sonotune_dataset::FrameChoice;
 
 pub(super) struct FrameReader<'a> {
     settings: &'a Frames,
     pairing: Pairing<'a>,
     rules: Vec<MaskRule>,
     numbers: Vec<Option<Regex>>,
+    choice: FrameChoice,
 }
 
 impl<'a> FrameReader<'a> {
@@ -33,7 +36,17 @@ impl<'a> FrameReader<'a> {
             number.map(|number| regex(&place, number)).transpose()
         });
         let numbers = numbers.collect::<Result<_>>()?;
-        Ok(Self { settings, pairing, rules, numbers })
+        let choice = match (settings.every_frame, settings.num_frames) {
+            (None, None) => FrameChoice::All,
+            (Some(step), None) => FrameChoice::Every(step),
+            (None, Some(number)) => FrameChoice::Number(number),
+            (Some(_), Some(_)) => {
+                let what =
+                    "frames.every_frame and frames.num_frames exclude each other: leave one out";
+                return Err(Error::config(what).into());
+            }
+        };
+        Ok(Self { settings, pairing, rules, numbers, choice })
     }
 
     /// The masks of each frame, in the order of rules.
@@ -89,7 +102,8 @@ impl Reader for FrameReader<'_> {
             )
             .into());
         }
-        visit(&video, name, &mut |index, image| {
+        let chosen = self.choice.of(u32::try_from(count).unwrap_or(u32::MAX));
+        visit(&video, name, &chosen, &mut |index, image| {
             let files = masks.get(&index).map_or(&[][..], Vec::as_slice);
             let has = |rule: usize| files.iter().any(|file| file.rule == rule);
             let required = self.settings.masks.iter().enumerate().filter(|(_, rule)| rule.required);
@@ -124,14 +138,24 @@ impl Reader for FrameReader<'_> {
     }
 }
 
-/// Passes a video's frames to `each` in order; a fault of `each` ends it.
+/// Passes the frames `chosen` of a video, ascending, to `each` in order; a fault of `each` ends it.
 pub(super) fn visit(
     video: &Cine,
     name: &str,
+    chosen: &[u32],
     each: &mut dyn FnMut(usize, Pixels) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
+    if video.is_random_access() {
+        return chosen.iter().try_for_each(|&index| {
+            let index = index as usize;
+            each(index, video.frame(index).map_err(|error| Problem::unreadable(&error))?)
+        });
+    }
     let mut fault = None;
     let visited = video.frames(|index, image| {
+        if chosen.binary_search(&(index as u32)).is_err() {
+            return Ok(());
+        }
         each(index, image).map_err(|own| {
             fault = Some(own);
             anyhow::anyhow!("stopped")

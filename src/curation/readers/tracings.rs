@@ -203,14 +203,8 @@ impl Reader for TracingReader<'_> {
                 spacing: unit.spacing.or_else(|| video.spacing()),
             })
         };
-        if video.is_random_access() {
-            for tracing in tracings {
-                let image = video.frame(tracing.frame as usize);
-                emit_one(tracing, image.map_err(|e| Problem::unreadable(&e))?)?;
-            }
-            return Ok(());
-        }
-        super::frames::visit(&video, name, &mut |index, image| match tracings
+        let frames: Vec<u32> = tracings.iter().map(|tracing| tracing.frame).collect();
+        super::frames::visit(&video, name, &frames, &mut |index, image| match tracings
             .iter()
             .find(|tracing| tracing.frame as usize == index)
         {

@@ -1,6 +1,6 @@
 //! Settings of the readers: a spec has exactly one of these tables.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use serde::Deserialize;
 
@@ -256,10 +256,14 @@ pub enum TracingPoints {
     Contour([String; 2]),
 }
 
-/// Videos with one mask file per frame; every frame becomes an image.
+/// Videos with one mask file per frame; every frame becomes an image, unless fewer are asked for.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Frames {
+    /// Takes every n-th frame of a video, from the first.
+    pub every_frame: Option<NonZeroU32>,
+    /// Takes at most this many frames of a video, evenly spaced.
+    pub num_frames: Option<NonZeroU32>,
     /// The video files.
     pub videos: Files,
     /// The mask files; their key is the video's.

@@ -76,6 +76,16 @@ fn a_cine_with_masks_by_frame_is_read_as_a_video_is() {
     assert_eq!((image.provenance.frame, image.spacing), (Some(1), Some([0.5, 0.25])));
     assert_eq!(file.annotations[0].image_id, file.images[1].id);
     assert_eq!(file.images[2].provenance.patient.as_deref(), Some("p7"));
+    source.picture("masks/c1_2.png", 255);
+    let frames = |keys: &str| -> Vec<Option<u32>> {
+        let some = spec.replace("[frames]\n", &format!("[frames]\n{keys}\n"));
+        source.converted(&some).images.iter().map(|image| image.provenance.frame).collect()
+    };
+    assert_eq!(frames("every_frame = 2"), [Some(0), Some(2)]);
+    assert_eq!(frames("num_frames = 1"), [Some(1)]);
+    let both = spec.replace("[frames]\n", "[frames]\nevery_frame = 2\nnum_frames = 1\n");
+    let error = format!("{:#}", source.convert(&both).unwrap_err());
+    assert!(error.contains("exclude each other"), "{error}");
     source.picture("masks/c1_3.png", 255);
     let error = source.refused(&spec);
     assert!(error.contains("frame 3") && error.contains("has 3"), "{error}");
