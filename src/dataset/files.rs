@@ -20,8 +20,8 @@ use sonotune_base::{
 /// Usual endings of DICOM files, lower case; many have none, or the last number of a UID.
 const DICOM_EXTENSIONS: [&str; 3] = ["dcm", "dicom", "ima"];
 
-/// Files and folders, in lower case, that systems and network disks leave among those of a user.
-const CLUTTER: [&str; 11] = [
+/// Files and folders, in lower case, that systems, network disks and DICOM's discs have among those of a user.
+const CLUTTER: [&str; 12] = [
     "__macosx",
     "@eadir",
     "@recycle",
@@ -33,6 +33,7 @@ const CLUTTER: [&str; 11] = [
     "thumbs.db",
     "ehthumbs.db",
     "desktop.ini",
+    "dicomdir",
 ];
 
 /// Files below a folder, sorted by path.
@@ -79,7 +80,7 @@ fn is_nameless_dicom(path: &Path) -> bool {
 }
 
 /// Whether a file or folder is hidden, or was left by the system rather than the user: `__MACOSX`,
-/// `@eaDir`, `Thumbs.db`.
+/// `@eaDir`, `Thumbs.db`; or is a disc's table of contents, a `DICOMDIR`.
 #[must_use]
 pub fn is_clutter(path: &Path) -> bool {
     path.file_name().is_some_and(|name| {

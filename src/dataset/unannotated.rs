@@ -8,6 +8,7 @@ use std::{
 use anyhow::Result;
 use rayon::prelude::*;
 use sonotune_base::{Error, ImageId, words::counted};
+use sonotune_formats::dicom::directory;
 
 use crate::{
     Dataset, Record,
@@ -43,8 +44,8 @@ impl FrameChoice {
 }
 
 impl Dataset {
-    /// Images without annotation, for prediction: one file, or every image, DICOM file and clip below a folder,
-    /// in the order of their paths. A file of several frames gives a record for each that `choice` takes. The id
+    /// Images without annotation, for prediction: one file, or every image, DICOM file and clip below a folder, or
+    /// every image that a DICOMDIR lists, in the order of their paths. A file of several frames gives a record for each that `choice` takes. The id
     /// is the path relative to that folder, as text, and for a frame its number: `clip.mp4#17`.
     ///
     /// # Errors
@@ -55,14 +56,16 @@ impl Dataset {
             return Err(Error::data(format!("{}: no such file or folder", path.display())).into());
         }
         let mut notes = Vec::new();
-        let (base, files) = if path.is_file() {
+        let (base, files) = if is_directory(path) {
+            (path.parent().unwrap_or(Path::new("")), images_listed(path)?)
+        } else if path.is_file() {
             (path.parent().unwrap_or(Path::new("")), vec![path.to_path_buf()])
         } else {
             (path, files_below(path, &mut notes)?)
         };
         let reader = Reader::default();
         let count = |file: &PathBuf| match reader.num_frames_of_named(file) {
-            Err(error) if path.is_file() => Err(error),
+            Err(error) if file == path => Err(error),
             count => Ok(count.ok().flatten().unwrap_or(1)),
         };
         let counts: Vec<u32> = files.par_iter().map(count).collect::<Result<_>>()?;
@@ -86,6 +89,21 @@ impl Dataset {
         dataset.ensure_images()?;
         Ok(dataset)
     }
+}
+
+/// Whether it is the table of contents of a disc of DICOM files.
+fn is_directory(path: &Path) -> bool {
+    path.is_file() && path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("DICOMDIR"))
+}
+
+/// The images of a DICOMDIR, sorted. One that is not there is an image whose decoding fails.
+fn images_listed(directory: &Path) -> Result<Vec<PathBuf>> {
+    let listed = directory::read(directory)?;
+    let images = listed.into_iter().filter(|entry| entry.kind == "IMAGE");
+    let mut files: Vec<PathBuf> = images.map(|entry| entry.path).collect();
+    files.sort();
+    files.dedup();
+    Ok(files)
 }
 
 fn some(frames: Vec<u32>) -> Vec<Option<u32>> {

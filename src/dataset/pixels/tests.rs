@@ -99,6 +99,8 @@ fn clips_of_a_folder_become_an_image_a_frame() {
     write_dicom(&at("1.2.826.3"), &[5, 6]);
     std::fs::write(at("notes.txt"), "hello").unwrap();
     image::GrayImage::new(3, 3).save(at("x.png")).unwrap();
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/dicom/DICOMDIR");
+    std::fs::copy(fixture, at("DICOMDIR")).unwrap();
     let ids = |choice| {
         let dataset = Dataset::from_images(folder.path(), choice).unwrap();
         let ids = dataset.records.iter().map(|r| r.image_id.to_string()).collect::<Vec<_>>();
@@ -117,6 +119,10 @@ fn clips_of_a_folder_become_an_image_a_frame() {
     let one = Dataset::from_images(&at("clip.avi"), FrameChoice::All).unwrap();
     assert_eq!(one.records.len(), 7);
     assert_eq!(one.records[6].name(), PathBuf::from(format!("{}#6", at("clip.avi").display())));
+    // A table of contents is no image, and names some.
+    let listed = Dataset::from_images(&at("DICOMDIR"), FrameChoice::All).unwrap();
+    assert_eq!(listed.records.len(), 3);
+    assert!(listed.records.iter().all(|record| record.path.starts_with(folder.path())));
     std::fs::write(at("cut.dcm"), [&[0; 128][..], b"DICM"].concat()).unwrap();
     let error = Dataset::from_images(&at("cut.dcm"), FrameChoice::All).unwrap_err().to_string();
     assert!(error.contains("cut.dcm: cannot be read as DICOM: "), "{error}");
