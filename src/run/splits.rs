@@ -264,6 +264,13 @@ fn check_files(config: &RunConfig, dataset: &Dataset) -> Result<()> {
     .into())
 }
 
+/// Whether the size of a pixel is known for an image, from the annotation or a DICOM file.
+fn knows_spacing(dataset: &Dataset) -> bool {
+    let reader = Reader::default();
+    let mut records = dataset.records.iter();
+    records.any(|record| record.spacing.is_some() || reader.spacing(&record.path).is_some())
+}
+
 /// Refuses a metric of a category that the dataset does not have, and one in millimetres where no size of a
 /// pixel is known. That the metric is one of those that the task declares was checked with the config.
 fn require_known_metric(config: &RunConfig, dataset: &Dataset) -> Result<()> {
@@ -273,7 +280,7 @@ fn require_known_metric(config: &RunConfig, dataset: &Dataset) -> Result<()> {
         return Ok(());
     };
     if let Some(in_pixels) = metric.strip_suffix("_mm")
-        && dataset.records.iter().all(|record| record.spacing.is_none())
+        && !knows_spacing(dataset)
     {
         return Err(Error::config(format!(
             "evaluation.best_metric = \"{metric}\" is in millimetres, but no image of {} has a `pixel_spacing`: \

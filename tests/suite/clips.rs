@@ -141,6 +141,22 @@ fn walk(folder: &Path) -> usize {
 }
 
 #[test]
+fn the_spacing_of_a_dicom_file_gives_millimetres() {
+    let place = Place::new();
+    let head = DicomHead { patient: "p3", spacing: Some([0.5, 0.2]) };
+    dicom(&place.folder.path().join("images/scan.dcm"), &frames(1), head).unwrap();
+    let prompts = place.path("p.csv");
+    fs::write(&prompts, "image,x0,y0,x1,y1\nscan.dcm,4,10,24,34\n").unwrap();
+    assert_success(&place.predict("out", &["--prompts", &prompts, "--no-pictures"]));
+    let document = place.json("out");
+    assert_eq!(list(&document, "images")[0]["pixel_spacing"], json!([0.5, 0.2]));
+    for object in list(&document, "annotations") {
+        let (area, measures) = (object["area"].as_f64().unwrap(), &object["measures"]);
+        assert!((measures["area_mm2"].as_f64().unwrap() - area * 0.1).abs() < 1e-6, "{object}");
+    }
+}
+
+#[test]
 fn prompts_name_frames() {
     let (place, trained) = (Place::new(), Trained::get());
     let clip = place.folder.path().join("images/clip.avi");

@@ -70,6 +70,14 @@ impl Opened {
         Ok(*self.size.get_or_init(|| (height, width)))
     }
 
+    /// `[row, column]` in millimetres a pixel, if the file says.
+    pub(super) fn spacing(&self) -> Option<[f64; 2]> {
+        match &self.file {
+            Frames::Dicom(dicom) => dicom.info().spacing,
+            Frames::Independent(_) | Frames::InOrder(..) => None,
+        }
+    }
+
     /// The index of the frame that is meant by `frame`.
     ///
     /// # Errors

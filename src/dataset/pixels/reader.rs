@@ -184,6 +184,15 @@ impl Reader {
         if has_image_ending(path) { Ok(None) } else { self.num_frames(path) }
     }
 
+    /// `[row, column]` in millimetres a pixel, if the file is DICOM and says.
+    #[must_use]
+    pub fn spacing(&self, path: &Path) -> Option<[f64; 2]> {
+        if has_image_ending(path) {
+            return None;
+        }
+        self.opened(path).ok().flatten().and_then(|file| file.spacing())
+    }
+
     /// The open file at `path`; `None` if it is an ordinary image.
     fn opened(&self, path: &Path) -> Result<Option<Arc<Opened>>> {
         let known = |open: &VecDeque<(PathBuf, Arc<Opened>)>| {

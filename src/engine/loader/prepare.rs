@@ -76,6 +76,7 @@ fn prepare_unguarded(plan: &Plan, record: &Record, change: Augmentation) -> Resu
         check_size(entry.original_size, false, record.size, &record.name())?;
         let seen = Seen { size: entry.original_size, crop: entry.crop };
         let (target, _) = place(plan, record, seen, change)?;
+        let target = Target { spacing: spacing(plan, record), ..target };
         return Ok(Prepared { content: Content::Embedding(entry.levels), target });
     }
     let config = &plan.preprocess;
@@ -84,10 +85,10 @@ fn prepare_unguarded(plan: &Plan, record: &Record, change: Augmentation) -> Resu
     let seen = Seen { size: (image.height, image.width), crop };
     check_size(seen.size, image.transposed, record.size, &record.name())?;
     let (target, window) = place(plan, record, seen, change)?;
-    // The record's is that of the file as stored.
+    // Known of the file as stored.
     let turned =
         |[row, column]: [f64; 2]| if image.transposed { [column, row] } else { [row, column] };
-    let spacing = target.spacing.map(turned);
+    let spacing = spacing(plan, record).map(turned);
     let target = Target { stored: image.stored, spacing, ..target };
     let image = match crop {
         Some(crop) => cut(image, crop),
@@ -104,6 +105,11 @@ fn decode(plan: &Plan, record: &Record) -> Result<(Image, Option<Crop>)> {
         Cropping::None => Ok((plan.reader.decode(&record.path, record.frame, options)?, None)),
         Cropping::FieldOfView => plan.reader.decode_with_view(&record.path, record.frame, options),
     }
+}
+
+/// The size of a pixel: that of the annotation, else that of a DICOM file.
+fn spacing(plan: &LoadPlan, record: &Record) -> Option<[f64; 2]> {
+    record.spacing.or_else(|| plan.reader.spacing(&record.path))
 }
 
 /// What decoding an image told.
