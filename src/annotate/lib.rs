@@ -1,0 +1,1 @@
+//! Annotation in the browser, with a model that answers clicks.
