@@ -7,3 +7,6 @@ pub mod inference;
 pub mod server;
 
 pub use inference::{About, Answer, Found, Image, Inference, Question};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+//! Everything over real connections.
+
+mod access;
+mod client;
