@@ -152,6 +152,14 @@ impl Batch {
         Self { images, raw: None, features: None, targets, prepared: None, seed, elsewhere }
     }
 
+    /// A batch whose pixels are not needed any more: `features` are those of images of the shape `[B, 3, H, W]`.
+    #[must_use]
+    pub fn embedded(shape: &[i64], features: Vec<Tensor>, targets: Vec<Target>) -> Self {
+        let device = features.first().map_or(Device::Cpu, Tensor::device);
+        let images = Self::not_decoded(shape, (Kind::Float, device));
+        Self { features: Some(features), ..Self::new(images, targets, 0) }
+    }
+
     /// The same batch, tensors share their storage; without what was prepared for it, which a task
     /// then prepares in its step.
     #[must_use]

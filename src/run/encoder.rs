@@ -1,12 +1,17 @@
-//! The frozen backbone of a run on its own, whose output the embedding cache keeps.
+//! The backbone of a model on its own, for outputs that are kept: by the embedding cache, or between questions.
 
 use anyhow::{Context, Result};
-use sonotune_engine::{backbone::Backbone, batch::Batch, device::autocast};
+use sonotune_engine::{
+    backbone::Backbone,
+    batch::Batch,
+    device::{Place, autocast},
+};
 use tch::{Tensor, nn, no_grad};
 
 use super::model::Model;
 
 /// A backbone with the values of the model's, which belongs to the task.
+#[derive(Debug)]
 pub(super) struct Encoder {
     backbone: Box<dyn Backbone>,
 }
@@ -25,6 +30,26 @@ impl Encoder {
     /// # Errors
     /// Same errors as [`new`](Self::new).
     pub(super) fn with(model: &Model, variables: &[(String, Tensor)]) -> Result<Self> {
+        Self::filled(model, variables, |variable, value| {
+            no_grad(|| variable.f_copy_(value))?;
+            Ok(())
+        })
+    }
+
+    /// The model's backbone itself: its variables are in memory once. Training either trains both.
+    ///
+    /// # Errors
+    /// Same errors as [`new`](Self::new).
+    pub(super) fn sharing(model: &Model) -> Result<Self> {
+        let variables = backbone_variables(&model.vs);
+        Self::filled(model, &variables, |variable, value| Ok(variable.f_set_data(value)?))
+    }
+
+    fn filled(
+        model: &Model,
+        variables: &[(String, Tensor)],
+        fill: impl Fn(&mut Tensor, &Tensor) -> Result<()>,
+    ) -> Result<Self> {
         let mut vs = nn::VarStore::new(model.device());
         let backbone = model.config.backbone.build(&(vs.root() / "backbone"))?;
         model.precision.apply(&mut vs);
@@ -33,7 +58,7 @@ impl Encoder {
             let variable = own
                 .get_mut(name)
                 .with_context(|| format!("`{name}` is not a backbone variable"))?;
-            no_grad(|| variable.f_copy_(value))?;
+            fill(variable, value)?;
         }
         Ok(Self { backbone })
     }
@@ -43,8 +68,16 @@ impl Encoder {
     /// # Errors
     /// Same errors as [`Backbone::forward`].
     pub(super) fn levels(&self, model: &Model, batch: &Batch) -> Result<Vec<Tensor>> {
+        self.levels_at(model.place(), batch)
+    }
+
+    /// Same as [`levels`](Self::levels), for a thread that does not have the model.
+    ///
+    /// # Errors
+    /// Same errors as [`levels`](Self::levels).
+    pub(super) fn levels_at(&self, place: Place, batch: &Batch) -> Result<Vec<Tensor>> {
         no_grad(|| {
-            let _scope = autocast(model.precision, model.device())?;
+            let _scope = autocast(place.precision, place.device)?;
             self.backbone.forward(&batch.images, false)
         })
     }

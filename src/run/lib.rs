@@ -25,6 +25,7 @@ mod evaluate;
 mod export;
 mod gpus;
 mod largest_batch;
+mod live;
 pub mod logging;
 mod model;
 mod predict;
@@ -49,6 +50,7 @@ pub use dry_run::{
 pub use evaluate::{EvalOptions, Evaluated, evaluate, evaluate_ensemble};
 pub use export::{Export, ExportOptions, ExportRecord, export};
 pub use largest_batch::LargestBatch;
+pub use live::{Live, LiveAbout, LiveAnswer, LiveImage};
 pub use model::{Decided, Model, ModelSource, Opened, decided_by_weights};
 pub use predict::{
     ClipScore, MaskFiles, PredictOptions, PredictRecord, PromptSource, predict, predict_ensemble,

@@ -155,24 +155,34 @@ fn predicting(batch: &Batch) -> String {
 
 /// Predictions for a batch on the CPU; with `evaluation.flip` averaged with those for the mirror images.
 pub(super) fn predict_batch(model: &Model, batch: &Batch) -> Result<Vec<Prediction>> {
-    let predict = || {
-        // Within the guard: a device without memory for the batch panics here.
-        let on_device = batch.shallow_clone().to_place(model.place())?;
-        let plain = predict_images(model, &on_device)?;
-        if !model.config.evaluation.flip {
-            return Ok(plain);
-        }
-        let averaging = averaging(model.config, "evaluation.flip")?;
-        let flipped = predict_images(model, &on_device.mirrored()?)?;
-        let average = |(plain, flipped): (Prediction, Prediction)| {
-            averaging.average(&[plain, flipped.mirrored()])
-        };
-        plain.into_iter().zip(flipped).map(average).collect()
-    };
+    // Within the guard: a device without memory for the batch panics here.
+    let predict = || predict_views(model, &batch.shallow_clone().to_place(model.place())?);
     no_grad(|| -> Result<Vec<Prediction>> {
         let _scope = autocast(model.precision, model.device())?;
         determinism::guarded(|| predicting(batch), predict)
     })
+}
+
+/// Predictions for a batch that is where the model computes already.
+pub(super) fn predict_batch_in_place(model: &Model, batch: &Batch) -> Result<Vec<Prediction>> {
+    no_grad(|| -> Result<Vec<Prediction>> {
+        let _scope = autocast(model.precision, model.device())?;
+        determinism::guarded(|| predicting(batch), || predict_views(model, batch))
+    })
+}
+
+/// Predictions of the images as they are, or averaged with those of their mirror images.
+fn predict_views(model: &Model, batch: &Batch) -> Result<Vec<Prediction>> {
+    let plain = predict_images(model, batch)?;
+    if !model.config.evaluation.flip {
+        return Ok(plain);
+    }
+    let averaging = averaging(model.config, "evaluation.flip")?;
+    let flipped = predict_images(model, &batch.mirrored()?)?;
+    let average = |(plain, flipped): (Prediction, Prediction)| {
+        averaging.average(&[plain, flipped.mirrored()])
+    };
+    plain.into_iter().zip(flipped).map(average).collect()
 }
 
 /// The task's predictions, checked to be those of the batch.

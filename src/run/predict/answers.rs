@@ -136,7 +136,7 @@ impl Outcome {
 
 /// Clips boxes at the borders of their image, or of the part that was kept of it; reports which, with the boxes
 /// as they were given, in the pixels of the file.
-pub(super) fn clip_boxes(target: &mut Target, base: &Path) -> Vec<String> {
+pub(crate) fn clip_boxes(target: &mut Target, base: &Path) -> Vec<String> {
     let file = relative_text(&target.path, base);
     let (size, full) = (target.original_size, target.file_size());
     let [left, top, right, bottom] = target.crop.map_or([0.0; 4], |crop| crop.edges());

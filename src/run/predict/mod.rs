@@ -23,8 +23,9 @@ use super::{
     model::{Model, ModelSource, Opened},
     predictor::Predictor,
 };
+pub(crate) use crate::predict::answers::clip_boxes;
 use crate::predict::{
-    answers::{Answering, Outcome, clip_boxes},
+    answers::{Answering, Outcome},
     coco::Info,
     notes::Notes,
     outputs::{ImageName, Outputs, prepare},
@@ -253,7 +254,7 @@ fn predict_together(
 
 /// The categories of pretrained weights: those of the dataset; without one, those that a checkpoint
 /// of a run was trained for.
-fn known_categories(config: &RunConfig) -> Result<Vec<Category>> {
+pub(crate) fn known_categories(config: &RunConfig) -> Result<Vec<Category>> {
     if config.dataset.is_some() {
         return Ok(config.dataset()?.open(Split::Train)?.categories);
     }

@@ -6,6 +6,7 @@
 mod coco_eval_hostile;
 mod configs;
 mod convention;
+mod live;
 mod overfitting;
 mod parity_coco_reference;
 mod run_folder;
