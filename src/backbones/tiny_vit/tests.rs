@@ -56,7 +56,8 @@ fn additions_start_as_the_pretrained_model_and_are_all_that_trains() {
         let (vs, encoder, _) = build(extra);
         copy(&vs, &base);
         let got = &encoder.forward(&images, true).unwrap()[0];
-        assert!(got.allclose(expected, 1e-5, 1e-6, false), "{extra}");
+        // Another test of this process may have chosen other kernels for attention in between.
+        assert!(got.allclose(expected, 1e-4, 1e-5, false), "{extra}");
         let learns = vs.variables().into_iter().filter(|(_, t)| t.requires_grad());
         let learns: Vec<String> = learns.map(|v| v.0).collect();
         assert_eq!(learns.len(), BLOCKS * per_block, "{extra}");

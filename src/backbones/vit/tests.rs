@@ -61,7 +61,8 @@ fn lora_and_adapters_start_as_nothing_and_lora_can_be_merged() {
             let (vs, backbone, config) = build(&format!("{variant}{keys}"));
             copy(&vs, &map(&base));
             let got = &backbone.forward(&images, false).unwrap()[0];
-            assert!(got.allclose(expected, 1e-5, 1e-6, false), "{variant}{keys}");
+            // Another test of this process may have chosen other kernels for attention in between.
+            assert!(got.allclose(expected, 1e-4, 1e-5, false), "{variant}{keys}");
             let learns = map(&vs).into_iter().filter(|(_, t)| t.requires_grad());
             let learns: Vec<String> = learns.map(|(name, _)| name).collect();
             assert_eq!(learns.len(), count, "{learns:?}");

@@ -119,7 +119,7 @@ fn clips_of_a_folder_become_an_image_a_frame() {
     let one = Dataset::from_images(&at("clip.avi"), FrameChoice::All).unwrap();
     assert_eq!(one.records.len(), 7);
     assert_eq!(one.records[6].name(), PathBuf::from(format!("{}#6", at("clip.avi").display())));
-    // A table of contents is no image, and names some.
+    // A table of contents is not an image itself; it names some.
     let listed = Dataset::from_images(&at("DICOMDIR"), FrameChoice::All).unwrap();
     assert_eq!(listed.records.len(), 3);
     assert!(listed.records.iter().all(|record| record.path.starts_with(folder.path())));

@@ -318,7 +318,8 @@ mod tests {
             let (vs, encoder, _) = build(extra);
             copy(&vs, &base);
             let got = &encoder.forward(&images, false).unwrap()[0];
-            assert!(got.allclose(expected, 1e-5, 1e-6, false), "{extra}");
+            // Another test of this process may have chosen other kernels for attention in between.
+            assert!(got.allclose(expected, 1e-4, 1e-5, false), "{extra}");
             let learns: Vec<String> = vs
                 .variables()
                 .into_iter()
