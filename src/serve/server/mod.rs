@@ -18,6 +18,7 @@ use sonotune_base::stop::StopFlag;
 use tokio::sync::Semaphore;
 
 pub use access::Access;
+pub(crate) use access::refuse;
 pub use failure::Failure;
 pub use token::Token;
 

@@ -82,7 +82,7 @@ pub(super) fn panicked(cause: Box<dyn Any + Send>) -> Response {
 
 /// Refuses a request, and reads its body for a moment before: a client that is still sending would not see the answer,
 /// but only that the connection was closed.
-pub(super) async fn refuse(failure: Failure, request: Request) -> Response {
+pub(crate) async fn refuse(failure: Failure, request: Request) -> Response {
     // Such a client waits for leave to send, which reading would give.
     if !request.headers().contains_key(header::EXPECT) {
         let until = Instant::now() + DRAINED_FOR;

@@ -15,6 +15,7 @@ use sonotune_base::Error;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{Failure, Log, Token};
+pub(crate) use guard::refuse;
 
 /// Pages may load nothing, and nobody may frame them.
 const NOTHING: &str =
