@@ -18,6 +18,7 @@ use crate::{
     agreement::First,
     app::{App, Parts},
     events::Events,
+    images::Images,
     model::compute_all,
     options::{Options, Order},
     routes::router,
@@ -58,32 +59,23 @@ impl Session {
             Error::config("--order uncertainty needs a model: pass --run or --config")
         );
         let events = Events::default();
-        let names: Vec<String> = model
+        let from_model: Vec<String> = model
             .iter()
             .flat_map(|model| &model.about().categories)
             .map(|c| c.name.clone())
             .collect();
-        let mut store = Store::open(options, &names, events.clone())?;
+        let images = Arc::new(Images::open(&options.images)?);
+        let first = options
+            .second_reading_of
+            .as_deref()
+            .map(|path| First::open(path, &images))
+            .transpose()?;
+        let others = first.as_ref().map_or_else(|| from_model.clone(), First::categories);
+        let mut store = Store::open(options, images, &others, events.clone())?;
         if model.as_ref().is_some_and(|model| !model.about().takes_prompts) {
             // What it finds must have a category in the file.
-            store.add_found_categories(&names)?;
+            store.add_found_categories(&from_model)?;
         }
-        let first = match &options.second_reading_of {
-            Some(path) => {
-                let is_own = path
-                    .canonicalize()
-                    .is_ok_and(|first| store.path().canonicalize().is_ok_and(|own| first == own));
-                ensure!(
-                    !is_own,
-                    Error::config(format!(
-                        "{} is the first reading: a second one needs a file of its own (--annotations)",
-                        path.display()
-                    ))
-                );
-                Some(First::open(path, store.images())?)
-            }
-            None => None,
-        };
         let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
         let listener = TcpListener::bind(wanted).with_context(|| {
             Error::config(format!(

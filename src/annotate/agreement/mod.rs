@@ -99,6 +99,11 @@ impl First {
         Ok(Self { path: path.to_owned(), images: Arc::clone(images), stamp, document, places })
     }
 
+    /// Names of its categories.
+    pub(crate) fn categories(&self) -> Vec<String> {
+        self.document.categories.iter().map(|category| category.name.clone()).collect()
+    }
+
     /// What the first reader drew in an image, in categories of the second reading's file where it has them.
     ///
     /// # Errors

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{
+    Map, Value,
+    value::{RawValue, to_raw_value},
+};
 use sonotune_dataset::coco::{Extra, Object};
 
 /// A JSON object that is written as it was read until one of its keys changes.
@@ -58,6 +61,19 @@ impl Entry {
         Ok(Self(serde_json::to_string(&Extra(keys)).context("an entry as JSON")?.into()))
     }
 
+    /// Whether another says the same, apart from the ids that tie entries together, and from the spelling.
+    pub(crate) fn says_what(&self, other: &Self) -> bool {
+        if self == other {
+            return true;
+        }
+        let content = |entry: &Self| {
+            let mut keys: Map<String, Value> = serde_json::from_str(&entry.0).ok()?;
+            keys.retain(|key, _| key != "id" && key != "image_id");
+            Some(keys)
+        };
+        content(self).is_some_and(|keys| Some(keys) == content(other))
+    }
+
     fn keys(&self) -> Result<Extra> {
         let Object(keys): Object<Extra> =
             serde_json::from_str(&self.0).context("an entry of a COCO file")?;
@@ -80,6 +96,19 @@ mod tests {
 
     fn entry(json: &str) -> Entry {
         Entry::new(&RawValue::from_string(json.to_owned()).unwrap())
+    }
+
+    #[test]
+    fn spelling_and_numbers_of_entries_make_no_difference() {
+        let one =
+            entry(r#"{"id": 1, "image_id": 2, "bbox": [1.50, 2], "x": {"b": 1, "a": "\u00e9"}}"#);
+        assert!(
+            one.says_what(&entry(r#"{"x":{"a":"é","b":1},"bbox":[1.5,2],"id":7,"image_id":9}"#))
+        );
+        assert!(
+            !one.says_what(&entry(r#"{"x":{"a":"é","b":2},"bbox":[1.5,2],"id":1,"image_id":2}"#))
+        );
+        assert!(!one.says_what(&entry(r#"{"id":1,"image_id":2,"bbox":[1.5,2]}"#)));
     }
 
     #[test]

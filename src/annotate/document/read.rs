@@ -1,6 +1,6 @@
 //! Reads a COCO file for changing it.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use anyhow::{Context, Result};
 use serde::de::MapAccess;
@@ -116,6 +116,7 @@ impl Document {
                 is_listed,
             });
         }
+        let mut uids = HashSet::with_capacity(annotations.len());
         for (record, raw) in file.annotations.iter().zip(annotations) {
             let position = self.new_position();
             let entry = Entry::new(raw);
@@ -123,9 +124,11 @@ impl Document {
             let Some(image) = self.images.get_mut(start + record.image_id as usize - 1) else {
                 continue;
             };
-            let uid = uid(&entry, position);
-            let taken = image.objects.iter().any(|other| other.uid == uid);
-            let uid = if taken { format!("{uid}-{position}") } else { uid };
+            let mut uid = uid(&entry, position);
+            if !uids.insert((record.image_id, uid.clone())) {
+                uid = format!("{uid}-{position}");
+                uids.insert((record.image_id, uid.clone()));
+            }
             let (category_id, bbox) = (record.category_id, record.bbox);
             image.objects.push(ObjectItem { position, category_id, uid, bbox, entry });
         }

@@ -74,11 +74,12 @@ impl From<anyhow::Error> for Refusal {
 }
 
 impl ImageItem {
-    /// Whether another has the same content, wherever it stands in its file.
+    /// Whether another has the same content, however its file numbers and spells it.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        let same = |(a, b): (&ObjectItem, &ObjectItem)| a.uid == b.uid && a.entry == b.entry;
+        let same =
+            |(a, b): (&ObjectItem, &ObjectItem)| a.uid == b.uid && a.entry.says_what(&b.entry);
         self.is_listed == other.is_listed
-            && self.entry == other.entry
+            && self.entry.says_what(&other.entry)
             && self.objects.len() == other.objects.len()
             && self.objects.iter().zip(&other.objects).all(same)
     }

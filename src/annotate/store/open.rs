@@ -13,15 +13,24 @@ use super::{Store, outside::Stamp};
 use crate::{document::Document, events::Events, images::Images, lock::Lock, options::Options};
 
 impl Store {
-    /// Opens the file of `options`, or begins it with the categories given there and those of the model.
+    /// Opens the file of `options`, or begins it with the categories given there, else those of `others`: a first
+    /// reading's or the model's.
     ///
     /// # Errors
     /// Kind config if another session has the file, or there are no categories; kind data if it is no COCO file or is
     /// about other images; errors of the disk.
-    pub(crate) fn open(options: &Options, from_model: &[String], events: Events) -> Result<Self> {
-        let images = Arc::new(Images::open(&options.images)?);
+    pub(crate) fn open(
+        options: &Options,
+        images: Arc<Images>,
+        others: &[String],
+        events: Events,
+    ) -> Result<Self> {
         let path = options.annotations.clone().unwrap_or_else(|| options.default_file());
-        let path = std::path::absolute(path).context("the current folder")?;
+        // A link to a file is followed: renaming would replace the link.
+        let path = path
+            .canonicalize()
+            .or_else(|_| std::path::absolute(path))
+            .context("the current folder")?;
         ensure!(
             !path.is_dir(),
             Error::config(format!(
@@ -29,6 +38,9 @@ impl Store {
                 path.display()
             ))
         );
+        if let Some(first) = &options.second_reading_of {
+            check_second(&path, first)?;
+        }
         let folder = folder_of(&path);
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create the folder {}", folder.display()))?;
@@ -68,7 +80,7 @@ impl Store {
             notes,
             _lock: lock,
         };
-        let is_changed = store.add_categories(&options.categories, from_model)?;
+        let is_changed = store.add_categories(&options.categories, others)?;
         if is_new || is_changed {
             // Whoever cannot write should know before the first click.
             store.save()?;
@@ -76,10 +88,10 @@ impl Store {
         Ok(store)
     }
 
-    /// Adds the categories asked for, or else the model's, unless they are there.
-    fn add_categories(&mut self, asked_for: &[String], from_model: &[String]) -> Result<bool> {
+    /// Adds the categories asked for; if there are none at all, the others.
+    fn add_categories(&mut self, asked_for: &[String], others: &[String]) -> Result<bool> {
         let names = if asked_for.is_empty() && self.document.categories.is_empty() {
-            from_model
+            others
         } else {
             asked_for
         };
@@ -106,6 +118,19 @@ impl Store {
     pub(crate) fn add_found_categories(&mut self, names: &[String]) -> Result<()> {
         if self.add_categories(names, &[])? { self.save() } else { Ok(()) }
     }
+}
+
+/// A second reading must not go into the file of the first.
+fn check_second(path: &Path, first: &Path) -> Result<()> {
+    let is_own = first.canonicalize().is_ok_and(|first| first == path);
+    ensure!(
+        !is_own,
+        Error::config(format!(
+            "{} is the first reading: a second one needs a file of its own (--annotations)",
+            first.display()
+        ))
+    );
+    Ok(())
 }
 
 /// Who has the file, for the next who wants it.
