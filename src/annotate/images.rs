@@ -41,11 +41,11 @@ impl Images {
     ///
     /// # Errors
     /// If it does not exist or has no images.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path, frames: FrameChoice) -> Result<Self> {
         let absent = || Error::data(format!("{}: no such file or folder", path.display()));
         // Links are followed: absolute names in a file can be compared.
         let path = path.canonicalize().with_context(absent)?;
-        let dataset = Dataset::from_images(&path, FrameChoice::All)?;
+        let dataset = Dataset::from_images(&path, frames)?;
         let folder =
             if path.is_dir() { path } else { sonotune_base::fs::folder_of(&path).to_owned() };
         let list: Vec<ImageFile> =

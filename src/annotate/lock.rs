@@ -29,7 +29,9 @@ impl Lock {
     pub(crate) fn take(path: &Path, holder: &str) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let lock_path = folder_of(path).join(format!(".{name}.lock"));
-        let cannot = || format!("cannot write {}", lock_path.display());
+        let cannot = || {
+            format!("cannot write {}: choose another place with --annotations", lock_path.display())
+        };
         loop {
             let mut file = OpenOptions::new()
                 .create(true)

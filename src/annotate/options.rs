@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use sonotune_dataset::FrameChoice;
 
 /// The order in which images are offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub enum Order {
 pub struct Options {
     /// An image, DICOM file or clip, or a folder to search for them.
     pub images: PathBuf,
+    /// Which frames of clips are offered.
+    pub frames: FrameChoice,
     /// The COCO file that is continued or begun; `None`: [`Options::default_file`].
     pub annotations: Option<PathBuf>,
     /// Names of categories, added to those of the file.

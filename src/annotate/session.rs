@@ -64,7 +64,7 @@ impl Session {
             .flat_map(|model| &model.about().categories)
             .map(|c| c.name.clone())
             .collect();
-        let images = Arc::new(Images::open(&options.images)?);
+        let images = Arc::new(Images::open(&options.images, options.frames)?);
         let first = options
             .second_reading_of
             .as_deref()

@@ -16,6 +16,7 @@ use sonotune_base::{Error, Rle};
 use sonotune_metrics::overlap;
 
 use crate::{
+    app::App,
     document::{Document, ImageItem, Status},
     images::{Images, Index},
     object::Object,
@@ -123,21 +124,22 @@ impl First {
         Ok(objects)
     }
 
-    /// Compares all images that both readers are done with.
+    /// Compares all images that both readers are done with. Saves may go on meanwhile.
     ///
     /// # Errors
     /// Kind data if the file is unreadable now, or objects do not fit their image.
-    pub(crate) fn agreement(&mut self, store: &Store) -> Result<Agreement> {
+    pub(crate) fn agreement(&mut self, app: &App) -> Result<Agreement> {
         self.refresh()?;
         let (mut images, mut overall, mut both_empty, mut num_images) =
             (Vec::new(), Sums::default(), 0, 0);
-        for index in (0..self.images.len()).filter(|&index| store.status(index) == Status::Done) {
+        for index in 0..self.images.len() {
             let Some(item) = self.item(index) else { continue };
             let in_image = || Error::data(format!("image {}", self.images.name(index)));
+            let Some((seconds, revised)) = second(app, index).with_context(in_image)? else {
+                continue;
+            };
             let firsts = self.compared(item).with_context(in_image)?;
-            let seconds = second(store, index).with_context(in_image)?;
             let sums = compare(&firsts, &seconds)?;
-            let revised = store.is_revised(index);
             if !revised {
                 num_images += 1;
                 both_empty += usize::from(firsts.is_empty() && seconds.is_empty());
@@ -189,15 +191,22 @@ fn read(path: &Path, images: &Images) -> Result<(Document, Vec<Option<usize>>, S
     Ok((document, places, stamp))
 }
 
-fn second(store: &Store, index: Index) -> Result<Vec<Compared>> {
-    let size = store.size(index)?;
-    let categories = store.categories();
+/// The second reading of an image, and whether it was revised; `None` until it is done.
+fn second(app: &App, index: Index) -> Result<Option<(Vec<Compared>, bool)>> {
+    let (objects, size, categories, revised) = {
+        let store = app.store();
+        if store.status(index) != Status::Done {
+            return Ok(None);
+        }
+        (store.objects(index)?, store.size(index)?, store.categories(), store.is_revised(index))
+    };
     let compared = |object: Object| {
         let category = categories.iter().find(|category| category.id == object.category_id);
         let category = category.map_or_else(String::new, |category| category.name.clone());
         Ok(Compared { mask: object.raster(size)?, category })
     };
-    store.objects(index)?.into_iter().map(compared).collect()
+    let seconds: Result<Vec<_>> = objects.into_iter().map(compared).collect();
+    Ok(Some((seconds?, revised)))
 }
 
 fn compare(firsts: &[Compared], seconds: &[Compared]) -> Result<Sums> {

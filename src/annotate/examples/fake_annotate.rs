@@ -139,7 +139,7 @@ fn main() -> Result<()> {
         reader: std::env::var("READER").ok(),
         order: Order::Name,
         port: std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(0),
-        categories: Vec::new(),
+        ..Options::default()
     };
     let session = Session::open(&options, Some(Arc::new(Fake::new())))?
         .log(Arc::new(|line| eprintln!("{line}")));

@@ -77,11 +77,12 @@ pub(super) async fn first(
     let index = index(&app, &id)?;
     let objects = blocking(&app, move |app| {
         let Some(first) = &app.first else { return Err(no_first()) };
+        // Before the annotations, as everywhere.
+        let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
         let mut store = app.store();
         if store.status(index) != Status::Done {
             return Err(Failed::conflict("the first reading is shown once this image is done"));
         }
-        let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
         let objects = first.objects(&store, index)?;
         store.note_comparison(index)?;
         Ok(json!({ "objects": objects, "revision": store.state(index)?.revision }))
@@ -92,9 +93,8 @@ pub(super) async fn first(
 pub(super) async fn agreement(State(app): State<Arc<App>>) -> Result<Json<Agreement>, Failed> {
     let agreement = blocking(&app, |app| {
         let Some(first) = &app.first else { return Err(no_first()) };
-        let store = app.store();
         let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(first.agreement(&store)?)
+        Ok(first.agreement(app)?)
     });
     Ok(Json(agreement.await?))
 }

@@ -194,4 +194,12 @@ fn frames_of_a_clip_are_images_of_their_own() {
     assert_eq!(dataset.records[0].frame, Some(2));
     let client = folder.start();
     assert_eq!((&client.row(3)["objects"], &client.row(1)["objects"]), (&json!(1), &json!(0)));
+    drop(client);
+    // Frames that are not offered stay in the file.
+    let frames = sonotune_dataset::FrameChoice::Every(std::num::NonZeroU32::new(3).unwrap());
+    let client = Client::start(&Options { frames, ..folder.options() }, None);
+    let (_, session) = client.get("/api/session");
+    assert_eq!((session["images"].as_array().unwrap().len(), &session["others"]), (2, &json!(1)));
+    client.save(1, 0, "done", &[]);
+    assert_eq!(folder.json()["images"].as_array().unwrap().len(), 3);
 }
