@@ -14,6 +14,8 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/native/CPUBlas.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
@@ -546,8 +548,53 @@ struct RelPosAttention : torch::autograd::Function<RelPosAttention> {
   }
 };
 
+// [2S - 1, d] to [S, S, d]: the vector of each (query, key) pair along an axis.
+at::Tensor relative(const at::Tensor &table, int64_t size) {
+  auto at = at::arange(size, table.options().dtype(at::kLong));
+  auto index = at.unsqueeze(1).sub(at.unsqueeze(0)).add(size - 1).flatten();
+  return table.index_select(0, index).view({size, size, table.size(1)});
+}
+
+// qkv [B, H, W, 3C] to [B, H, W, C], every token with every other, as the textbook writes it.
+at::Tensor composite_global(const at::Tensor &qkv, const at::Tensor &table_h, const at::Tensor &table_w, int64_t heads) {
+  auto sizes = qkv.sizes().vec();
+  int64_t b = sizes[0], h = sizes[1], w = sizes[2], channels = sizes[3] / 3, d = channels / heads;
+  auto parts = qkv.reshape({b, h * w, 3, heads, d}).permute({2, 0, 3, 1, 4}).reshape({3, b * heads, h * w, d});
+  auto q = parts.select(0, 0), k = parts.select(0, 1), v = parts.select(0, 2);
+  auto grid = q.view({b * heads, h, w, d});
+  auto of_rows = grid.matmul(relative(table_h, h).transpose(1, 2));
+  auto of_columns = grid.transpose(1, 2).matmul(relative(table_w, w).transpose(1, 2)).transpose(1, 2);
+  auto scores = q.mul(1.0 / std::sqrt(static_cast<double>(d))).matmul(k.transpose(1, 2)).view({b * heads, h, w, h, w});
+  scores = scores.add(of_rows.unsqueeze(-1)).add(of_columns.unsqueeze(-2)).view({b * heads, h * w, h * w});
+  auto out = scores.softmax(-1).matmul(v).view({b, heads, h * w, d});
+  return out.transpose(1, 2).reshape({b, h, w, channels});
+}
+
+// For graphs that other programs run: of libtorch's operators alone.
+at::Tensor composite(const at::Tensor &qkv, const at::Tensor &padding, const at::Tensor &table_h,
+                     const at::Tensor &table_w, int64_t heads, int64_t window) {
+  if (window == 0)
+    return composite_global(qkv, table_h, table_w, heads);
+  auto sizes = qkv.sizes().vec();
+  int64_t b = sizes[0], h = sizes[1], w = sizes[2], c = sizes[3];
+  int64_t rows = (h + window - 1) / window, columns = (w + window - 1) / window;
+  int64_t right = columns * window - w, bottom = rows * window - h;
+  auto x = qkv;
+  if (right > 0)
+    x = at::cat({x, padding.expand({b, h, right, c})}, 2);
+  if (bottom > 0)
+    x = at::cat({x, padding.expand({b, bottom, w + right, c})}, 1);
+  x = x.reshape({b, rows, window, columns, window, c}).permute({0, 1, 3, 2, 4, 5});
+  x = composite_global(x.reshape({b * rows * columns, window, window, c}), table_h, table_w, heads);
+  x = x.view({b, rows, columns, window, window, c / 3}).permute({0, 1, 3, 2, 4, 5});
+  x = x.reshape({b, rows * window, columns * window, c / 3});
+  return x.narrow(1, 0, h).narrow(2, 0, w);
+}
+
 at::Tensor rel_pos_attention(const at::Tensor &qkv, const at::Tensor &padding, const at::Tensor &table_h,
                              const at::Tensor &table_w, int64_t heads, int64_t window) {
+  if (shim_is_tracing())
+    return composite(qkv, padding, table_h, table_w, heads, window);
   bool recorded = at::GradMode::is_enabled() && (qkv.requires_grad() || padding.requires_grad() ||
                                                  table_h.requires_grad() || table_w.requires_grad());
   return RelPosAttention::apply(qkv, padding, table_h, table_w, heads, window, recorded);

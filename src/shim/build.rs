@@ -13,6 +13,7 @@ fn main() {
         "checkpoint.cpp",
         "deformable.cpp",
         "determinism.cpp",
+        "graph.cpp",
         "point_sample.cpp",
         "shim.cpp",
         "threads.cpp",

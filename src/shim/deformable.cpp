@@ -180,7 +180,7 @@ at::Tensor ms_deform_attn(const at::Tensor &value, at::IntArrayRef spatial_shape
   Shape s = checked(value, locations, weights, levels);
   auto dtype = value.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   auto v = value.to(dtype), l = locations.to(dtype), w = weights.to(dtype);
-  if (composed || !value.device().is_cpu())
+  if (composed || !value.device().is_cpu() || shim_is_tracing())
     return composite(s, v, l, w, levels).to(value.scalar_type());
   bool recorded =
       at::GradMode::is_enabled() && (v.requires_grad() || l.requires_grad() || w.requires_grad());

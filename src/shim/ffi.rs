@@ -94,6 +94,46 @@ unsafe extern "C" {
         drop: unsafe extern "C" fn(*mut c_void),
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
+    pub(crate) fn shim_push_result(results: *mut c_void, result: *mut C_tensor);
+    pub(crate) fn shim_script(
+        num_variables: usize,
+        names: *const *const c_char,
+        variables: *const *mut C_tensor,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
+    pub(crate) fn shim_script_record(
+        to: *mut c_void,
+        method: *const c_char,
+        num_inputs: usize,
+        inputs: *const *mut C_tensor,
+        other_inputs: *const *mut C_tensor,
+        data: *mut c_void,
+        call: unsafe extern "C" fn(
+            *mut c_void,
+            *mut *mut C_tensor,
+            usize,
+            *mut c_void,
+        ) -> *mut c_char,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
+    pub(crate) fn shim_script_save(
+        from: *mut c_void,
+        path: *const c_char,
+        note_name: *const c_char,
+        note: *const c_char,
+    ) -> *mut c_char;
+    pub(crate) fn shim_script_free(owned: *mut c_void);
+    pub(crate) fn shim_traced_graph(
+        trace: *mut c_void,
+        text: *mut *mut c_char,
+        num_tensors: *mut usize,
+    ) -> *mut c_char;
+    pub(crate) fn shim_traced_tensor(
+        trace: *mut c_void,
+        index: usize,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    pub(crate) fn shim_traced_free(trace: *mut c_void);
     pub(crate) fn shim_adopt_f32(
         data: *mut f32,
         sizes: *const i64,

@@ -124,7 +124,7 @@ at::Tensor point_sample(const at::Tensor &maps, const at::Tensor &points_in, boo
   bool masks = maps.scalar_type() == at::kBool || maps.scalar_type() == at::kByte;
   TORCH_CHECK(masks || maps.is_floating_point(), "point_sample: maps must be bool, uint8 or floating point, not ",
               maps.scalar_type());
-  if (composed || !masks || !maps.device().is_cpu())
+  if (composed || !masks || !maps.device().is_cpu() || shim_is_tracing())
     return composite(s, maps.to(dtype), points);
   auto bytes = maps.view(at::kByte).contiguous(), places = points.contiguous();
   auto out = at::empty({s.n, s.points}, places.options());

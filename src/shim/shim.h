@@ -74,6 +74,26 @@ char *shim_upload_ahead(size_t n, tensor *sources, int device_index, tensor *out
 // Writes copies of the tensors on the CPU to `out`, after one wait.
 char *shim_download(size_t n, tensor *sources, tensor *out);
 
+// A recorded computation. `call(data, inputs, n, results)` hands its results to shim_push_result, or returns a
+// message to be freed.
+typedef struct Traced *traced;
+typedef char *(*trace_call)(void *data, tensor *inputs, size_t num_inputs, void *results);
+void shim_push_result(void *results, tensor result);
+int shim_is_tracing(void);
+// A module to record into; the variables are its attributes, by their names.
+typedef struct Script *script;
+char *shim_script(size_t num_variables, const char *const *names, tensor *variables, script *out);
+// Adds a method. other_inputs: the same with other sizes where they may have others, or NULL.
+char *shim_script_record(script to, const char *method, size_t num_inputs, tensor *inputs, tensor *other_inputs,
+                         void *data, trace_call call, traced *out);
+// As TorchScript, with a text of that name in the archive.
+char *shim_script_save(script from, const char *path, const char *note_name, const char *note);
+void shim_script_free(script owned);
+// Writes its graph as lines to `text`, to be freed with shim_free; constants are its tensors.
+char *shim_traced_graph(traced trace, char **text, size_t *num_tensors);
+char *shim_traced_tensor(traced trace, size_t index, tensor *out);
+void shim_traced_free(traced trace);
+
 // mode: 0 off, 1 record operators without a deterministic implementation, 2 refuse them.
 char *shim_set_determinism(int mode);
 // Writes their names, each followed by a line feed, to `out`; to be freed with shim_free.

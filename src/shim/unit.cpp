@@ -5,6 +5,7 @@
 #include "checkpoint.cpp"
 #include "deformable.cpp"
 #include "determinism.cpp"
+#include "graph.cpp"
 #include "point_sample.cpp"
 #include "shim.cpp"
 #include "threads.cpp"
