@@ -7,7 +7,7 @@ mod entry;
 mod read;
 mod write;
 
-use std::{fmt, str::FromStr};
+use std::{collections::HashSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
@@ -121,11 +121,6 @@ impl ImageItem {
     pub(crate) fn notes(&self) -> String {
         self.own().get("notes").and_then(Value::as_str).unwrap_or_default().to_owned()
     }
-
-    /// Its id as the file spells it.
-    fn id(&self) -> Option<ImageId> {
-        self.entry.raw("id").and_then(|id| ImageId::from_json(id.get()).ok())
-    }
 }
 
 impl Document {
@@ -188,15 +183,36 @@ impl Document {
     /// # Errors
     /// Never, for entries that were read.
     pub(crate) fn list(&mut self, item: &mut ImageItem, is_listed: bool) -> anyhow::Result<()> {
-        let taken = |other: &ImageItem| other.is_listed && other.id() == item.id();
-        if is_listed && !item.is_listed && self.images.iter().any(taken) {
+        if is_listed && !item.is_listed {
+            self.replace_taken_ids(item)?;
+        }
+        item.is_listed = is_listed;
+        Ok(())
+    }
+
+    fn replace_taken_ids(&mut self, item: &mut ImageItem) -> anyhow::Result<()> {
+        let listed = || self.images.iter().filter(|image| image.is_listed);
+        let objects = listed().flat_map(|image| &image.objects);
+        let taken: HashSet<ImageId> = match item.objects.is_empty() {
+            true => HashSet::new(),
+            false => objects.filter_map(|object| id(&object.entry)).collect(),
+        };
+        let is_taken = |entry: &Entry| id(entry).is_some_and(|id| taken.contains(&id));
+        if listed().any(|image| id(&image.entry) == id(&item.entry)) {
             let id = self.new_image_id();
             item.entry = item.entry.with(vec![set("id", &id)?])?;
             for object in &mut item.objects {
                 object.entry = object.entry.with(vec![set("image_id", &id)?])?;
             }
         }
-        item.is_listed = is_listed;
+        for object in item.objects.iter_mut().filter(|object| is_taken(&object.entry)) {
+            object.entry = object.entry.with(vec![set("id", &self.new_object_id())?])?;
+        }
         Ok(())
     }
+}
+
+/// The id of an entry, as the file spells it.
+fn id(entry: &Entry) -> Option<ImageId> {
+    entry.raw("id").and_then(|id| ImageId::from_json(id.get()).ok())
 }

@@ -138,6 +138,30 @@ fn only_the_changed_keys_of_an_object_change() {
 }
 
 #[test]
+fn ids_that_another_tool_gave_away_are_replaced_when_an_image_comes_back() {
+    let folder = Folder::new(2);
+    let client = folder.start();
+    client.save(1, 0, "skipped", &[object("x", [1, 1, 5, 5])]);
+    // Another tool numbers what it sees from 1.
+    let mut file = folder.json();
+    file["images"] = json!([{ "id": 1, "file_name": "b.png", "height": 12, "width": 16 }]);
+    file["annotations"] = json!([{ "id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2], "area": 4, "iscrowd": 0 }]);
+    std::fs::write(folder.at("annotations.json"), file.to_string()).unwrap();
+    client.save(1, 1, "done", &[object("x", [1, 1, 5, 5])]);
+    let file = folder.json();
+    let pairs: Vec<_> = file["annotations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| (&a["id"], &a["image_id"]))
+        .collect();
+    assert_eq!(pairs.len(), 2);
+    assert!(pairs[0].0 != pairs[1].0 && pairs[0].1 != pairs[1].1, "{pairs:?}");
+    let dataset = folder.training();
+    assert!(dataset.records.iter().all(|record| record.objects.len() == 1));
+}
+
+#[test]
 fn a_file_about_other_images_or_of_another_kind_is_refused() {
     let folder = Folder::new(1);
     let open = |text: &str| {
