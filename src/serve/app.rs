@@ -166,7 +166,9 @@ impl App {
 /// An error about a file by the client's name for it: where it is on this machine is not the client's business.
 pub(crate) fn called(error: anyhow::Error, path: &Path, name: &str) -> Failure {
     let mut failure = Failure::from(error);
-    failure.message = failure.message.replace(&path.display().to_string(), name);
+    let shown = path.display().to_string();
+    failure.message =
+        failure.message.replace(&format!("image {shown}"), name).replace(&shown, name);
     failure
 }
 

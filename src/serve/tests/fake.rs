@@ -13,19 +13,19 @@ use sonotune_dataset::{ObjectPrompt, pixels};
 use sonotune_serve::{About, Answer, Found, Image, Inference, Question};
 
 /// Radius of a disc, in pixels.
-pub const RADIUS: f64 = 8.0;
+pub(crate) const RADIUS: f64 = 8.0;
 const BRIGHT: u8 = 128;
 
-pub struct Fake {
-    pub about: About,
+pub(crate) struct Fake {
+    pub(crate) about: About,
     /// How long it takes.
-    pub delay: Duration,
-    seen: Mutex<HashSet<String>>,
+    pub(crate) delay: Duration,
+    pub(crate) seen: Mutex<HashSet<String>>,
 }
 
 impl Fake {
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let named = |id, name: &str| Category { id, name: name.to_owned() };
         let about = About {
             name: "fake".to_owned(),
