@@ -116,13 +116,14 @@ impl Store {
         let size = self.size(index)?;
         self.check(change)?;
         let current = self.revisions[index];
-        if change.revision != current {
-            return Err(self.stale(index, change)?);
-        }
         let item = self.item(&mut None, index, size, change)?;
         let before = self.places[index].map(|place| self.document.images[place].clone());
         if before.as_ref() == item.as_ref() {
+            // Also of an old revision: a page that lost the answer to its save tries again.
             return Ok(current);
+        }
+        if change.revision != current {
+            return Err(self.stale(index, change)?);
         }
         let Some(item) = item else { return Ok(current) };
         let place = self.places[index].unwrap_or(self.document.images.len());
@@ -258,6 +259,7 @@ impl Store {
         let there = self.places[index].map(|place| self.document.images[place].clone());
         let has_nothing = change.objects.is_empty() && change.notes.is_empty();
         let is_begun = elsewhere.is_some() || change.status != Status::Untouched;
+        let is_there = there.is_some();
         let mut item = match there {
             Some(item) => item,
             None if has_nothing && !is_begun => return Ok(None),
@@ -287,7 +289,10 @@ impl Store {
             );
         }
         let has_objects = objects == item.objects;
-        let is_same = has_objects && change.status == item.status() && change.notes == item.notes();
+        let is_same = is_there
+            && has_objects
+            && change.status == item.status()
+            && change.notes == item.notes();
         if is_same && elsewhere.is_none() {
             return Ok(Some(item));
         }

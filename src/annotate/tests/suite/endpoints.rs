@@ -115,6 +115,11 @@ fn only_finished_and_begun_images_are_learnt_from_and_nothing_is_lost_on_the_way
         assert_eq!(image["objects"].as_array().unwrap().len(), objects.len());
     }
     drop(client);
+    let folder = Folder::new(1);
+    let client = folder.start();
+    client.save(1, 0, "skipped", &[]);
+    assert_eq!(folder.json()["sonotune"]["set_aside"][0]["image"]["sonotune"]["status"], "skipped");
+    drop(client);
     // A skipped image comes back with its objects in the next session.
     let client = folder.start();
     client.save(1, 0, "skipped", &drawn);
@@ -140,7 +145,10 @@ fn an_unchanged_image_is_not_written_and_an_old_revision_is_refused() {
         std::fs::metadata(folder.at("annotations.json")).unwrap().modified().unwrap(),
         before
     );
-    let refused = client.put("/api/images/1", &body);
+    // The answer to the first save was lost, and the page tries again.
+    assert_eq!(client.put("/api/images/1", &body), (200, json!({ "revision": 1 })));
+    let other = json!({ "revision": 0, "status": "draft", "objects": [object("x", [1, 1, 6, 6])] });
+    let refused = client.put("/api/images/1", &other);
     assert_eq!(refused.0, 409);
     assert!(error(&refused).contains("another tab"), "{refused:?}");
     assert_eq!(refused.1["current"], client.image(1));
