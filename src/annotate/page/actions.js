@@ -145,9 +145,9 @@ export const remove = withDoc((doc, uid = state.selected) => {
   return select(objects[Math.min(place, objects.length - 1)]?.uid ?? null);
 });
 
-export const back = withDoc((doc) => {
+export const back = withDoc(() => {
   const tool = currentTool();
-  return tool.isBusy?.() ? tool.back() : remove(doc);
+  return tool.isBusy?.() ? tool.back() : remove();
 });
 
 export function select(uid) {

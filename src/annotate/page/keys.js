@@ -28,7 +28,7 @@ export const KEYS = [
   {
     title: "Objects",
     rows: [
-      { shown: "Right click, Alt + click", text: "Remove by a point; erase with the brush" },
+      { shown: "Right click", text: "Remove by a point; erase (or Alt + click)" },
       { keys: ["enter"], shown: "Enter", text: "Finish the object; close the polygon", run: act.finish },
       { keys: ["escape"], shown: "Esc", text: "Cancel; select nothing", run: act.escape },
       { keys: ["tab"], shown: "Tab", text: "Next object", run: () => act.cycle(1), onlyStage: true },
@@ -60,6 +60,15 @@ export const KEYS = [
     ],
   },
   {
+    title: "Page",
+    rows: [
+      { keys: ["i"], shown: "I", text: "List of images", run: () => toggle("images") },
+      { keys: ["j"], shown: "J", text: "Objects and display", run: () => toggle("side") },
+      { keys: ["f6"], shown: "F6", text: "To the next part of the page", run: nextRegion },
+      { keys: ["?"], shown: "?", text: "This help", run: () => document.querySelector("[data-test=help-open]").click() },
+    ],
+  },
+  {
     title: "View",
     rows: [
       { keys: ["+", "="], shown: "+", text: "Zoom in (or the wheel)", run: () => act.zoomBy(1.25), repeats: true },
@@ -76,15 +85,6 @@ export const KEYS = [
       { keys: ["l"], shown: "L", text: "Brightness and contrast as in the file", run: act.resetDisplay },
       { keys: [{ key: "arrowup", alt: true }], shown: "Alt + ↑", text: "Masks more opaque", run: () => act.display("opacity", 10), repeats: true },
       { keys: [{ key: "arrowdown", alt: true }], shown: "Alt + ↓", text: "Masks more transparent", run: () => act.display("opacity", -10), repeats: true },
-    ],
-  },
-  {
-    title: "Page",
-    rows: [
-      { keys: ["i"], shown: "I", text: "List of images", run: () => toggle("images") },
-      { keys: ["j"], shown: "J", text: "Objects and display", run: () => toggle("side") },
-      { keys: ["f6"], shown: "F6", text: "To the next part of the page", run: nextRegion },
-      { keys: ["?"], shown: "?", text: "This help", run: () => document.querySelector("[data-test=help-open]").click() },
     ],
   },
 ];
@@ -115,6 +115,7 @@ function isTaken(event) {
 }
 
 const held = new Map();
+let wasOnStage = false;
 
 export function setUp(stage) {
   addEventListener("keydown", (event) => {
@@ -130,6 +131,11 @@ export function setUp(stage) {
     held.get(event.code)?.up();
     held.delete(event.code);
   });
+  stage.addEventListener("pointerdown", () => stage.classList.remove("is-reached"));
+  addEventListener("keyup", (event) => {
+    if (event.key === "Tab" && event.target === stage && !wasOnStage) stage.classList.add("is-reached");
+    wasOnStage = document.activeElement === stage;
+  });
   addEventListener("blur", () => {
     for (const row of held.values()) row.up();
     held.clear();
@@ -143,4 +149,5 @@ function nextRegion() {
   const region = regions[(place + 1) % regions.length];
   const first = region.matches("[tabindex]") ? region : region.querySelector("button, input, select, textarea, [tabindex]");
   first?.focus();
+  region.classList.toggle("is-reached", first === region);
 }

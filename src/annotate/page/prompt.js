@@ -8,7 +8,7 @@ import { changed, newId, state } from "./state.js";
 import { hits, maskOf } from "./shapes.js";
 import { objectAt } from "./documents.js";
 
-/** Questions by object: { doc, uid, points, bbox, categoryId, isRunning, isAgain, isDropped, began }. */
+/** Questions by object: { doc, uid, points, bbox, categoryId, isNew, clickedAt, isRunning, isAgain, isDropped }. */
 const asks = new Map();
 
 /** The question about the selected object, for drawing. */
@@ -49,7 +49,7 @@ function begin(doc, { uid = newId(), points, bbox, object }) {
 }
 
 async function run(ask) {
-  ask.began ??= performance.now();
+  ask.clickedAt = performance.now();
   asks.set(ask.uid, ask);
   changed("prompt");
   if (ask.isRunning) {
@@ -66,7 +66,7 @@ async function run(ask) {
 }
 
 async function askOnce(ask) {
-  const { doc, uid, points, bbox, categoryId } = ask;
+  const { doc, uid, points, bbox, categoryId, clickedAt } = ask;
   const object = find(doc, uid) ?? findProposal(doc, uid);
   const mask = object && (object.mask || object.polygons) ? maskOf(doc, object) : null;
   let reply;
@@ -92,7 +92,7 @@ async function askOnce(ask) {
     score: answer.score ?? null,
     prompt: { points, bbox },
   });
-  measure(ask, reply.milliseconds);
+  measure(clickedAt, reply.milliseconds);
   return undefined;
 }
 
@@ -102,10 +102,8 @@ function giveUp(ask) {
   changed("selection");
 }
 
-/** From the first click to the mask on the screen; the detail has the model's part. */
-function measure(ask, milliseconds) {
-  const start = ask.began;
-  ask.began = null;
+/** From the click to the mask on the screen; the detail has the model's part. */
+function measure(start, milliseconds) {
   requestAnimationFrame(() => {
     performance.measure("click-to-mask", { start, end: performance.now(), detail: { milliseconds } });
   });

@@ -11,6 +11,10 @@ const AGAIN_MS = 2000;
 let source = null;
 let timer = 0;
 let wasAway = false;
+let leftAt = -Infinity;
+
+// A page that is left loses its stream before it hears `pagehide`; the server is not away then.
+addEventListener("beforeunload", () => (leftAt = performance.now()));
 
 export function listen() {
   clearTimeout(timer);
@@ -42,6 +46,10 @@ function back() {
 }
 
 async function away() {
+  if (performance.now() - leftAt < AGAIN_MS) {
+    timer = setTimeout(listen, AGAIN_MS);
+    return;
+  }
   wasAway = true;
   doubt();
   const kept = "Go on: changes are kept in this browser, and saved when it is back.";

@@ -22,7 +22,7 @@ export function setUp(panel) {
     outputs[name] = el("output", { class: "quiet" });
     block.append(el("label", { class: "slider" }, el("span", {}, label), inputs[name], outputs[name]));
   }
-  outlines = button({ text: "Outlines only", title: "Outlines only (O)", test: "outlines", run: act.toggleOutlines });
+  outlines = button({ text: "Outlines", title: "Outlines only (O)", test: "outlines", run: act.toggleOutlines });
   const hide = button({ text: "Hold to hide", title: "Hide everything drawn (hold H)", test: "hide" });
   hide.addEventListener("pointerdown", () => act.hide(true));
   for (const end of ["pointerup", "pointerleave", "pointercancel"]) hide.addEventListener(end, () => act.hide(false));

@@ -45,8 +45,8 @@ function find(text) {
 
 function update() {
   const { images, session, order } = state;
-  const done = images.filter((image) => image.status === "done").length;
-  setText(counts, `${done} of ${images.length} done`);
+  const isWhole = state.filter === "all" && state.search.trim() === "";
+  setText(counts, isWhole ? `${images.length}` : `${shownImages().length} of ${images.length}`);
   orderSelect.value = order;
   orderSelect.hidden = !session?.model;
   if (order === "uncertainty" && resort === 0) resort = setTimeout(sortAgain, 2000);

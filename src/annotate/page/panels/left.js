@@ -1,5 +1,6 @@
 // Changes that an earlier page could not save: offered once, when the page opens.
 
+import { open } from "../actions.js";
 import * as api from "../api.js";
 import { edit, load, sameContent, setNotes } from "../documents.js";
 import { button, el } from "../dom.js";
@@ -40,6 +41,7 @@ function ask(missing) {
     dialog.close();
     dialog.remove();
     for (const one of missing) await run(one);
+    if (run === restore) await open(missing.at(-1).id);
   };
   const dialog = el("dialog", { class: "dialog", test: "left", "aria-label": "Changes that were not saved" },
     el("h2", {}, "Changes that were not saved"), el("p", {}, "This browser still has them; the server never got them."), el("ul", { class: "left-list" }, ...rows),

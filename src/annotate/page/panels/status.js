@@ -61,7 +61,8 @@ function updateName() {
   setText(byTest("progress"), `${done} of ${images.length} done`);
   setText(byTest("image-name"), doc?.name ?? "");
   setAttribute(byTest("image-name"), "title", doc?.name ?? null);
-  setText(byTest("image-place"), doc ? `${place + 1} of ${images.length}, ${done} done` : "");
+  setText(byTest("image-place"), doc ? `${place + 1} of ${images.length}` : "");
+  setText(byTest("image-done"), doc ? ` · ${done} done` : "");
   const note = byTest("stage-note");
   show(note, !doc?.pixels);
   if (images.length === 0) setText(note, "There are no images here.");

@@ -1,7 +1,7 @@
 // The tools, what can be set about the one in hand, and the actions of an image.
 
 import * as act from "../actions.js";
-import { button, byTest, el, setAttribute, setText, show } from "../dom.js";
+import { button, byTest, el, keyed, setAttribute, setText, show } from "../dom.js";
 import { showCursor } from "../pointer.js";
 import { on, setBrush, state, takesPrompts } from "../state.js";
 import { currentTool } from "../tools/index.js";
@@ -20,6 +20,8 @@ let hint;
 let size;
 let sizeText;
 let parts;
+let categories;
+let draftText;
 
 export function setUp() {
   setUpTools(byTest("tools"));
@@ -54,8 +56,13 @@ function setUpOptions(bar) {
   const brush = el("label", { class: "brush-size" }, el("span", {}, "Size"), size, sizeText);
   const finish = button({ text: "Finish", title: "Finish the object (Enter)", test: "finish", run: act.finish });
   const busy = el("span", { class: "busy", test: "busy", role: "status" }, "The model is thinking…");
-  parts = { adds, shape, brush, finish, busy };
-  bar.append(adds, shape, brush, finish, hint, busy);
+  categories = el("select", { class: "category-select", test: "category-select", "aria-label": "Category", on: { change: () => act.setCategory(Number(categories.value)) } });
+  draftText = el("span", { class: "quiet" });
+  const draftBar = el("div", { class: "draft-bar", test: "draft-bar" },
+    button({ text: "Accept", title: "Accept the draft (A)", class: "primary", test: "draft-accept", run: () => act.draftAccept() }),
+    button({ text: "Reject", title: "Reject the draft (X)", test: "draft-reject", run: () => act.draftReject() }), draftText);
+  parts = { adds, shape, brush, finish, busy, draftBar };
+  bar.append(draftBar, adds, shape, brush, finish, categories, hint, busy);
 }
 
 function setUpActions(bar) {
@@ -84,6 +91,7 @@ function update() {
   show(parts.shape, tool === "box" && !hasModel);
   show(parts.brush, Boolean(currentTool().hasSize));
   show(parts.finish, tool === "polygon" ? Boolean(currentTool().isBusy()) : tool === "point" && Boolean(state.selected));
+  updateCategories(doc);
   const isAsking = byTest("canvas").dataset.asking === "true";
   show(parts.busy, state.isAsking || isAsking);
   setAttribute(byTest("sign-add"), "aria-pressed", state.adds);
@@ -99,4 +107,16 @@ function update() {
   setAttribute(byTest("done"), "aria-pressed", doc?.now.status === "done");
   setAttribute(byTest("skip"), "aria-pressed", doc?.now.status === "skipped");
   showCursor();
+}
+
+/** For screens without room for the list of categories and drafts. */
+function updateCategories(doc) {
+  const proposals = doc?.now.proposals ?? [];
+  show(parts.draftBar, proposals.length > 0);
+  const place = proposals.findIndex((one) => one.uid === state.selected);
+  setText(draftText, place < 0 ? `${proposals.length} drafts` : `${place + 1} of ${proposals.length}`);
+  const list = state.session?.categories ?? [];
+  keyed(categories, list, (one) => one.id, (one) => el("option", { value: one.id }), (option, one) => setText(option, one.name));
+  const object = doc?.now.objects.find((one) => one.uid === state.selected);
+  categories.value = String(object?.category_id ?? state.categoryId);
 }
