@@ -175,9 +175,15 @@ pub(crate) fn called(error: anyhow::Error, path: &Path, name: &str) -> Failure {
 /// Checks that a file is an image or a DICOM file, and how large it is, before any pixel is decoded.
 fn check_file(file: &ImageFile, max_pixels: u64) -> Result<(u32, u32)> {
     // Other formats are decoded by other programs of the machine, which uploads must not reach.
-    let is_clip = matches!(Kind::of(&file.path), Kind::Clip);
+    let kind = Kind::of(&file.path);
+    // The reader would show the one image that there is.
+    if let (Kind::Image, Some(frame @ 1..)) = (kind, file.frame) {
+        let what =
+            format!("{}: there is no frame {frame}, it is a single image", file.path.display());
+        return Err(Error::data(what).into());
+    }
     ensure!(
-        !is_clip,
+        kind != Kind::Clip,
         Error::data(format!("{}: a clip; send one of its frames as PNG", file.path.display()))
     );
     let options = DecodeOptions { exif: true, max_pixels };

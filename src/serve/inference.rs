@@ -13,11 +13,11 @@ pub trait Inference: Send + Sync {
     /// What it is.
     fn about(&self) -> &About;
 
-    /// Answers a question about an image. Of the last few images the model keeps what it has computed of the pixels
+    /// Answers a question about an image. For the last few images the model keeps what it has computed of the pixels
     /// alone, so that further questions about them are answered at once.
     ///
     /// # Errors
-    /// Of kind data if the image cannot be read or a prompt does not fit it; any other kind is the server's fault.
+    /// Kind data if the image cannot be read or a prompt does not fit it; any other kind is the server's fault.
     fn answer(&self, image: &Image, question: &Question) -> Result<Answer>;
 
     /// Announces that questions about the image are likely to come: the model computes what depends on the pixels
@@ -42,7 +42,7 @@ pub struct About {
     pub has_masks: bool,
     /// In the order of class indices.
     pub categories: Vec<Category>,
-    /// Score from which on an object that it finds by itself is worth showing.
+    /// Score from which on an object that it finds on its own is worth showing.
     pub min_score: f64,
     /// File of its weights.
     pub weights: PathBuf,
@@ -73,7 +73,7 @@ pub struct Image {
 pub enum Question {
     /// One object for each prompt. Coordinates are in the pixels of the file.
     Prompts(Vec<ObjectPrompt>),
-    /// What the model finds by itself: all objects of a promptable model, else its predictions.
+    /// What the model finds on its own: all objects of a promptable model, else its predictions.
     Unasked,
 }
 

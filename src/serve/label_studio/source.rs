@@ -11,7 +11,7 @@ use crate::{
 /// Where Label Studio serves files of its local storage from.
 const LOCAL_FILES: &str = "/data/local-files/";
 
-/// The image behind an address in a task.
+/// The image that an address in a task stands for.
 ///
 /// Nothing is fetched: a server that follows addresses can be made to read what only it can reach. An address
 /// of Label Studio itself stands for a file, which is looked for in the folders that may be read.

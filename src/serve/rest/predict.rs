@@ -29,6 +29,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct Body {
     /// Base64, or a data URL.
+    #[schema(min_length = 1)]
     image: String,
     #[serde(flatten)]
     question: Asking,
@@ -37,14 +38,15 @@ pub(crate) struct Body {
 /// What is asked; the fields of a form besides `image`.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub(crate) struct Asking {
-    /// One for each object; without any, the model answers what it finds by itself.
+    /// One for each object; without any, the model answers what it finds on its own.
     #[serde(default)]
     prompts: Vec<Prompt>,
     /// Which frame of a DICOM file, counted from 0.
+    #[schema(format = Int64, minimum = 0, maximum = 4_294_967_295_u32)]
     frame: Option<u32>,
     #[serde(default)]
     masks: Masks,
-    /// Leaves out objects with lower scores among those that the model finds by itself; its own threshold if absent.
+    /// Leaves out objects with lower scores among those that the model finds on its own; its own threshold if absent.
     min_score: Option<f64>,
 }
 

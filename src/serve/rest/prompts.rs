@@ -37,7 +37,7 @@ fn on_the_object() -> bool {
     true
 }
 
-/// The question that `prompts` make about an image of `size`; without any, what the model finds by itself.
+/// The question that `prompts` make about an image of `size`; without any, what the model finds on its own.
 pub(crate) fn question(
     prompts: Vec<Prompt>,
     categories: &[Category],

@@ -32,7 +32,7 @@ pub(crate) struct Model {
     is_of_image: bool,
     has_masks: bool,
     categories: Vec<NamedCategory>,
-    /// Objects that it finds by itself are left out below this score.
+    /// Objects that it finds on its own are left out below this score.
     min_score: f64,
     /// Optimiser steps that it was trained for.
     step: u64,

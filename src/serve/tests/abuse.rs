@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{client::Server, data_url, fake::Fake, picture, serving, serving_slowly};
 use crate::Options;
 
-/// A PNG of so many pixels, as far as its header tells.
+/// A PNG of the given size, as far as its header tells.
 fn header_of(width: u32, height: u32) -> Vec<u8> {
     let mut chunk = b"IHDR".to_vec();
     chunk.extend(width.to_be_bytes());

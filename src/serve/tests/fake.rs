@@ -85,7 +85,7 @@ impl Inference for Fake {
                 let objects = prompts.iter().map(|prompt| self.object(prompt, size));
                 answer.objects = objects.collect::<Result<_>>()?;
             }
-            // To see what becomes of the server's own errors.
+            // An error of the server, for a test.
             Question::Unasked if size == (13, 13) => {
                 return Err(anyhow::anyhow!("a secret detail of {}", image.file.path.display()));
             }

@@ -83,6 +83,8 @@ fn prompts_that_do_not_fit_are_named() {
         assert_eq!(reply.status, 422, "{prompt}");
         assert!(reply.error().contains(what), "{}", reply.error());
     }
+    let frame = server.post_json("/v1/predict", &json!({ "image": image, "frame": 3 }));
+    assert_eq!((frame.status, frame.error().contains("no frame 3")), (422, true));
     let field = json!({ "image": image, "prompt": [] });
     assert!(server.post_json("/v1/predict", &field).error().contains("prompt"));
 }

@@ -151,7 +151,6 @@ impl Access {
     }
 
     /// The router after all checks.
-    #[must_use]
     pub fn protect(self, router: Router) -> Router {
         let cors = self.cors();
         let access = Arc::new(self);
