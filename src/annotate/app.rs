@@ -13,10 +13,10 @@ use sonotune_serve::Inference;
 use tokio::sync::Semaphore;
 
 use crate::{
+    activity::Activity,
     agreement::First,
     events::{Event, Events},
     images::{Images, Index},
-    model::Activity,
     options::Order,
     store::Store,
 };

@@ -3,6 +3,7 @@
 //! A [`Session`] opens images and one COCO file, and serves a page on this machine alone. Every change is in the file
 //! before the page is told that it is saved.
 
+mod activity;
 mod agreement;
 mod app;
 mod document;

@@ -31,7 +31,7 @@ pub(crate) struct Object {
     pub(crate) origin: Origin,
 }
 
-/// Where an object comes from; stands in the file under our own key.
+/// Where an object comes from; in the file it is under our own key.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Origin {
     #[serde(default)]
@@ -57,7 +57,7 @@ pub(crate) enum Source {
     Manual,
     /// The model's answer to a prompt.
     Model,
-    /// What the model found by itself.
+    /// What the model found without a prompt.
     Draft,
 }
 

@@ -26,7 +26,7 @@ pub struct Options {
     pub annotations: Option<PathBuf>,
     /// Names of categories, added to those of the file.
     pub categories: Vec<String>,
-    /// Who annotates; stands in the file beside each object.
+    /// Who annotates; written into the file with each object.
     pub reader: Option<String>,
     /// The file of a first reader, which this one is compared with.
     pub second_reading_of: Option<PathBuf>,

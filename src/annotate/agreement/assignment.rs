@@ -22,7 +22,7 @@ pub(super) fn best(values: &[Vec<f64>]) -> Vec<(usize, usize)> {
     pairs
 }
 
-/// The pairing of the rows so far; the column behind the last is where each search starts.
+/// The pairing of the rows so far; an extra column at the end is where each search starts.
 struct Search {
     row_of: Vec<Option<usize>>,
     of_rows: Vec<f64>,

@@ -16,11 +16,10 @@ use sonotune_base::{Error, Rle};
 use sonotune_metrics::overlap;
 
 use crate::{
-    app::App,
     document::{Document, ImageItem, Status},
     images::{Images, Index},
     object::Object,
-    store::{Stamp, Store, places},
+    store::{Finished, Stamp, Store, places},
 };
 
 /// IoU from which on two objects count as the same in F1.
@@ -105,7 +104,7 @@ impl First {
         self.document.categories.iter().map(|category| category.name.clone()).collect()
     }
 
-    /// What the first reader drew in an image, in categories of the second reading's file where it has them.
+    /// What the first reader drew in an image, in the categories of the second reading's file, matched by name.
     ///
     /// # Errors
     /// Kind data if the file is unreadable now, or its objects do not fit the image.
@@ -124,20 +123,23 @@ impl First {
         Ok(objects)
     }
 
-    /// Compares all images that both readers are done with. Saves may go on meanwhile.
+    /// Compares all images that both readers are done with; `second` gives the second reading, if it is done.
     ///
     /// # Errors
     /// Kind data if the file is unreadable now, or objects do not fit their image.
-    pub(crate) fn agreement(&mut self, app: &App) -> Result<Agreement> {
+    pub(crate) fn agreement(
+        &mut self,
+        second: impl Fn(Index) -> Result<Option<Finished>>,
+    ) -> Result<Agreement> {
         self.refresh()?;
         let (mut images, mut overall, mut both_empty, mut num_images) =
             (Vec::new(), Sums::default(), 0, 0);
         for index in 0..self.images.len() {
             let Some(item) = self.item(index) else { continue };
             let in_image = || Error::data(format!("image {}", self.images.name(index)));
-            let Some((seconds, revised)) = second(app, index).with_context(in_image)? else {
-                continue;
-            };
+            let Some(finished) = second(index).with_context(in_image)? else { continue };
+            let revised = finished.is_revised;
+            let seconds = finished.compared().with_context(in_image)?;
             let firsts = self.compared(item).with_context(in_image)?;
             let sums = compare(&firsts, &seconds)?;
             if !revised {
@@ -191,22 +193,16 @@ fn read(path: &Path, images: &Images) -> Result<(Document, Vec<Option<usize>>, S
     Ok((document, places, stamp))
 }
 
-/// The second reading of an image, and whether it was revised; `None` until it is done.
-fn second(app: &App, index: Index) -> Result<Option<(Vec<Compared>, bool)>> {
-    let (objects, size, categories, revised) = {
-        let store = app.store();
-        if store.status(index) != Status::Done {
-            return Ok(None);
-        }
-        (store.objects(index)?, store.size(index)?, store.categories(), store.is_revised(index))
-    };
-    let compared = |object: Object| {
-        let category = categories.iter().find(|category| category.id == object.category_id);
-        let category = category.map_or_else(String::new, |category| category.name.clone());
-        Ok(Compared { mask: object.raster(size)?, category })
-    };
-    let seconds: Result<Vec<_>> = objects.into_iter().map(compared).collect();
-    Ok(Some((seconds?, revised)))
+impl Finished {
+    fn compared(&self) -> Result<Vec<Compared>> {
+        let compared = |object: &Object| {
+            let category =
+                self.categories.iter().find(|category| category.id == object.category_id);
+            let category = category.map_or_else(String::new, |category| category.name.clone());
+            Ok(Compared { mask: object.raster(self.size)?, category })
+        };
+        self.objects.iter().map(compared).collect()
+    }
 }
 
 fn compare(firsts: &[Compared], seconds: &[Compared]) -> Result<Sums> {

@@ -1,6 +1,5 @@
 //! Asks the model, in the page's terms.
 
-mod activity;
 mod uncertainty;
 
 use std::{collections::BTreeMap, time::Instant};
@@ -17,7 +16,6 @@ use crate::{
     object::{Mask, Point},
 };
 
-pub(crate) use activity::Activity;
 pub(crate) use uncertainty::{compute_all, of_answer};
 
 /// Prompts of a question at most.
@@ -47,7 +45,7 @@ pub(crate) struct Replied {
     objects: Vec<FoundObject>,
     milliseconds: u64,
     was_prepared: bool,
-    /// Of the image as a whole.
+    /// Categories of the image as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<Vec<u64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,7 +126,7 @@ pub(crate) fn ask(app: &App, index: Index, prompts: &[Prompted]) -> Result<Repli
     Ok(Replied { objects, milliseconds, was_prepared: answer.was_prepared, ..Replied::default() })
 }
 
-/// Answers what the model finds by itself.
+/// Answers what the model finds without being asked for an object.
 ///
 /// # Errors
 /// Kind data if the image cannot be read; errors of the model.

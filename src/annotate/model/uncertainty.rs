@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How far from 1 the sum of the scores of exclusive categories may be.
 const SUM_TOLERANCE: f64 = 1e-3;
 
-/// In [0, 1]; `None` if the model says nothing of the kind.
+/// In [0, 1]; `None` if the model gives no scores.
 pub(crate) fn of_answer(about: &About, answer: &Answer) -> Option<f64> {
     if about.is_of_image {
         return of_scores(&answer.scores);

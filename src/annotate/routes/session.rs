@@ -94,7 +94,8 @@ pub(super) async fn agreement(State(app): State<Arc<App>>) -> Result<Json<Agreem
     let agreement = blocking(&app, |app| {
         let Some(first) = &app.first else { return Err(no_first()) };
         let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(first.agreement(app)?)
+        // Saves may go on meanwhile.
+        Ok(first.agreement(|index| app.store().finished(index))?)
     });
     Ok(Json(agreement.await?))
 }

@@ -77,6 +77,16 @@ pub(crate) struct ShownCategory {
     colour: String,
 }
 
+/// An image that the reader is done with.
+pub(crate) struct Finished {
+    pub(crate) objects: Vec<Object>,
+    /// `(height, width)` in pixels.
+    pub(crate) size: (u32, u32),
+    pub(crate) categories: Vec<ShownCategory>,
+    /// Whether objects changed after the reader had seen the first reading.
+    pub(crate) is_revised: bool,
+}
+
 /// What a session has come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
@@ -192,6 +202,19 @@ impl Store {
         let Some(place) = self.places[index] else { return Ok(Vec::new()) };
         let item = &self.document.images[place];
         item.objects.iter().map(|object| Object::of(object, item.size)).collect()
+    }
+
+    /// An image that the reader is done with.
+    ///
+    /// # Errors
+    /// Same errors as [`objects`](Self::objects).
+    pub(crate) fn finished(&self, index: Index) -> Result<Option<Finished>> {
+        if self.status(index) != Status::Done {
+            return Ok(None);
+        }
+        let (objects, size) = (self.objects(index)?, self.size(index)?);
+        let is_revised = self.is_revised(index);
+        Ok(Some(Finished { objects, size, categories: self.categories(), is_revised }))
     }
 
     pub(crate) fn status(&self, index: Index) -> Status {

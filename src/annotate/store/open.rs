@@ -82,7 +82,7 @@ impl Store {
         };
         let is_changed = store.add_categories(&options.categories, others)?;
         if is_new || is_changed {
-            // Whoever cannot write should know before the first click.
+            // If the file cannot be written, the person should know before the first click.
             store.save()?;
         }
         Ok(store)
@@ -114,7 +114,7 @@ impl Store {
         Ok(is_changed)
     }
 
-    /// Adds what a model finds by itself and the file has no category for.
+    /// Adds the categories of a model that the file does not have.
     pub(crate) fn add_found_categories(&mut self, names: &[String]) -> Result<()> {
         if self.add_categories(names, &[])? { self.save() } else { Ok(()) }
     }

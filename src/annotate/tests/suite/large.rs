@@ -19,7 +19,7 @@ fn ten_thousand_images_open_soon_and_are_not_looked_into() {
     let first = folder.at("00/0000.png");
     write_image(&first);
     for i in 1..10_000 {
-        // No image at all: whoever read them would say so.
+        // Not an image at all: reading it would be an error.
         std::fs::write(folder.at(&format!("{:02}/{i:04}.png", i / 100)), b"").unwrap();
     }
     let entries = (0..9_000).map(|i| {

@@ -50,7 +50,7 @@ fn the_first_reading_is_not_shown_before_the_second_is_done() {
     let (code, shown) = client.post("/api/images/1/first", &json!({}));
     assert_eq!((code, &shown["objects"][0]["uid"]), (200, &json!("x")));
     assert_eq!(std::fs::read(folder.at("annotations.json")).unwrap(), before);
-    // Whoever changes their mind after that no longer counts as blind, in a later session too.
+    // A change after that no longer counts as blind, in a later session too.
     client.save(1, 1, "done", &[object("mine", [0, 0, 4, 4])]);
     drop(client);
     let client = Client::start(&second(&folder), None);
