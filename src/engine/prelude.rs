@@ -20,7 +20,8 @@ pub use crate::{
     batch::{Batch, Elsewhere, Preparation, Prepared, Target},
     nn::{Dims, at_least_float, wide_kind},
     task::{
-        Answer, Averaging, Evaluator, Instance, Loss, Over, Prediction, Scalar, StepOutput, Task,
+        Answer, Averaging, Evaluator, Instance, Loss, Meaning, Over, Part, PartInput, PartOutput,
+        Parts, Prediction, PromptRules, Promptable, Refinement, Scalar, StepOutput, Task,
         TaskConfig,
     },
     upload,

@@ -5,6 +5,7 @@
 
 pub mod averaging;
 pub mod instances;
+pub mod parts;
 mod step_output;
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
@@ -13,13 +14,14 @@ use anyhow::Result;
 use tch::nn;
 
 pub use averaging::Averaging;
+pub use parts::{Meaning, Part, PartInput, PartOutput, Parts, PromptRules, Promptable, Refinement};
 pub use step_output::{Loss, Over, Scalar, StepOutput};
 
 use crate::{
     backbone::Backbone,
     batch::{Batch, Preparation, Target},
 };
-use sonotune_base::{Category, ImageId, Rle, Size};
+use sonotune_base::{Category, Error, ImageId, Rle, Size};
 use sonotune_dataset::{Dataset, TargetNeeds};
 use sonotune_metrics::{ImageScores, Metric, Report};
 
@@ -148,6 +150,17 @@ pub trait Task: Debug + Send {
     /// # Errors
     /// When the model cannot predict this batch.
     fn predict(&self, batch: &Batch) -> Result<Vec<Prediction>>;
+
+    /// What it predicts, as functions of tensors that an export can record, for one normalised and padded image
+    /// of the size `input`. By default there are none, and an export is refused.
+    ///
+    /// # Errors
+    /// If the task, with these options, cannot be expressed; says why.
+    fn parts(&self, input: Size) -> Result<Parts<'_>> {
+        let _ = input;
+        Err(Error::config("this task does not say how it can be exported: it lacks `Task::parts`")
+            .into())
+    }
 
     /// A fresh evaluator of this task's metrics.
     ///

@@ -97,9 +97,10 @@ struct Filled {
     current->pending = Pending{zeros.storage(), zeros.sizes().vec(), zeros.scalar_type()};
   }
 
-  // Puts the values in place of the zeros.
+  // Puts the values in place of the zeros, while the tracer has all of them: what is not used is dropped next.
   void insert_into(jit::Graph &graph) {
     settle();
+    at::tracer::impl::NoTracerDispatchMode untraced;
     std::vector<jit::Node *> nodes;
     for (auto node : graph.nodes())
       if (node->kind() == c10::aten::zeros)
@@ -109,7 +110,6 @@ struct Filled {
     for (size_t i = 0; i < nodes.size(); ++i) {
       jit::WithInsertPoint before(nodes[i]);
       nodes[i]->output()->replaceAllUsesWith(graph.insertConstant(values[i]));
-      nodes[i]->destroy();
     }
   }
 };
@@ -133,6 +133,7 @@ std::shared_ptr<jit::Graph> record(jit::Module &module, size_t n, tensor *inputs
       throw std::runtime_error(text);
     }
     TORCH_CHECK(!results.empty(), "the computation gave no tensor");
+    Filled::current->insert_into(*jit::tracer::getTracingState()->graph);
     if (results.size() == 1)
       return jit::Stack{results[0]};
     std::vector<c10::IValue> all(results.begin(), results.end());
@@ -141,7 +142,8 @@ std::shared_ptr<jit::Graph> record(jit::Module &module, size_t n, tensor *inputs
   auto name = [](const torch::autograd::Variable &) { return std::string(); };
   Filled filled;
   auto graph = jit::tracer::trace(std::move(stack), run, name, true, true, &module).first->graph;
-  filled.insert_into(*graph);
+  for (auto node : graph->nodes())
+    TORCH_CHECK(node->kind() != c10::aten::zeros || !node->hasUses(), "a result that no input changes");
   return graph;
 }
 

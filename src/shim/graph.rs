@@ -379,6 +379,7 @@ mod tests {
     fn tensors_made_of_data_keep_their_values() {
         let input = normal(&[3]);
         let body = |x: &[Tensor]| {
+            let _unused = Tensor::from_slice(&[7f32]);
             let mut sum = Tensor::from_slice(&[1f32, 2.0, 3.0]);
             let factor = Tensor::from_slice(&[10f32]);
             // In place: the constant is what it was before.
@@ -386,6 +387,9 @@ mod tests {
             let zeros = Tensor::zeros([3], (Kind::Float, Device::Cpu));
             (sum + zeros.zeros_like()) * factor - zeros
         };
+        let data = |_: &[Tensor]| Tensor::from_slice(&[1f32]);
+        let error = recorded(&[], [std::slice::from_ref(&input), &[]], data).unwrap_err();
+        assert!(error.to_string().contains("no input changes"), "{error}");
         let (script, _) = recorded(&[], [std::slice::from_ref(&input), &[]], body).unwrap();
         for input in [input, normal(&[3])] {
             let output = loaded(&script).forward_ts(&[&input]).unwrap();

@@ -21,6 +21,11 @@ impl LinearHead {
         }
     }
 
+    /// Where its weights are.
+    pub(crate) fn device(&self) -> Device {
+        self.weight.device()
+    }
+
     /// `[B, C, H, W]` features to `[B, K]` logits, f32 or f64.
     pub(crate) fn forward(&self, features: &Tensor) -> Result<Tensor> {
         // Under autocast features are bf16: a mean over 4096 tokens needs fp32.

@@ -11,6 +11,7 @@
 mod averaging;
 mod config;
 mod evaluator;
+mod export;
 mod head;
 mod labels;
 mod loss;

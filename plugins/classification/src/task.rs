@@ -6,6 +6,7 @@ use crate::{
     averaging::{MeanScores, predicted},
     config::ClassificationConfig,
     evaluator::{ClassificationEvaluator, metric_names},
+    export,
     head::LinearHead,
     labels::{labels_of, labels_of_target, multi_hot},
     loss::ClassificationLoss,
@@ -102,7 +103,7 @@ impl Classifier {
     }
 
     /// `[B, K]` in [0, 1].
-    fn scores(&self, logits: &Tensor) -> Tensor {
+    pub(crate) fn scores(&self, logits: &Tensor) -> Tensor {
         if self.loss.config.is_softmax() {
             logits.softmax(1, wide_kind(logits))
         } else {
@@ -155,6 +156,10 @@ impl Task for Classifier {
                 ..Prediction::of(target)
             })
             .collect())
+    }
+
+    fn parts(&self, input: Size) -> Result<Parts<'_>> {
+        export::parts(self, input)
     }
 
     fn evaluator(&self) -> Result<Box<dyn Evaluator>> {

@@ -67,6 +67,11 @@ impl Mask2FormerHead {
         }
     }
 
+    /// Where its weights are.
+    pub(crate) fn device(&self) -> Device {
+        self.query_embed.device()
+    }
+
     /// Runs the decoder over `pixels`; `each` receives the output of the heads before the first layer
     /// and after every layer, in order.
     ///

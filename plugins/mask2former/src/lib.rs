@@ -17,6 +17,7 @@ mod config;
 pub mod criterion;
 pub mod deformable_attention;
 mod evaluation;
+mod export;
 pub mod head;
 mod keymap;
 mod layers;

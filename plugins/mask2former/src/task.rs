@@ -8,6 +8,7 @@ use crate::{
     Mask2FormerConfig, Neck,
     averaging::Matching,
     evaluation::InstanceEvaluator,
+    export,
     head::Mask2FormerHead,
     neck::SimpleFeaturePyramid,
     pixel_decoder::PixelFeatures,
@@ -98,7 +99,11 @@ pub(crate) struct Mask2Former {
 
 impl Mask2Former {
     fn pixels(&self, batch: &Batch, train: bool) -> Result<PixelFeatures> {
-        let levels = batch.features(&*self.backbone, train)?;
+        self.pixels_of(batch.features(&*self.backbone, train)?)
+    }
+
+    /// From the backbone's levels.
+    pub(crate) fn pixels_of(&self, levels: Vec<Tensor>) -> Result<PixelFeatures> {
         let levels = match (&self.neck, levels.last()) {
             (Some(neck), Some(last)) => neck.forward(last),
             _ => levels,
@@ -155,6 +160,10 @@ impl Task for Mask2Former {
             predictions.push(Prediction { instances, ..Prediction::of(target) });
         }
         Ok(predictions)
+    }
+
+    fn parts(&self, input: Size) -> Result<Parts<'_>> {
+        export::parts(self, input)
     }
 
     fn evaluator(&self) -> Result<Box<dyn Evaluator>> {

@@ -17,6 +17,7 @@ mod config;
 mod convention;
 mod evaluation;
 mod everything;
+mod export;
 mod image_tokens;
 mod keymap;
 mod layers;

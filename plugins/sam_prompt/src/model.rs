@@ -70,11 +70,42 @@ impl Sam {
         wanted: MaskTokens,
         train: bool,
     ) -> Masks {
-        let sparse = self.prompt_encoder.sparse(prompts, embedding.image_size);
         let dense = self.prompt_encoder.dense(prompts);
+        self.decode_dense(embedding, owners, (prompts, &dense), wanted, train)
+    }
+
+    /// Same as [`decode`](Self::decode) in evaluation, where `has_masks` decides whether the prompts' masks count:
+    /// `[N, 1, 1, 1]`, 1 or 0.
+    #[must_use]
+    pub(crate) fn decode_with(
+        &self,
+        embedding: &Embedding,
+        owners: &Owners,
+        prompts: &Prompts,
+        has_masks: &Tensor,
+        wanted: MaskTokens,
+    ) -> Masks {
+        let dense = self.prompt_encoder.dense_if(prompts, has_masks);
+        self.decode_dense(embedding, owners, (prompts, &dense), wanted, false)
+    }
+
+    /// Where its weights are.
+    pub(crate) fn device(&self) -> Device {
+        self.prompt_encoder.device()
+    }
+
+    fn decode_dense(
+        &self,
+        embedding: &Embedding,
+        owners: &Owners,
+        (prompts, dense): (&Prompts, &Tensor),
+        wanted: MaskTokens,
+        train: bool,
+    ) -> Masks {
+        let sparse = self.prompt_encoder.sparse(prompts, embedding.image_size);
         let Embedding { features, finer, positions, .. } = embedding;
         let image = (features, finer.as_ref());
-        self.mask_decoder.forward(image, owners, positions, (&sparse, &dense), wanted, train)
+        self.mask_decoder.forward(image, owners, positions, (&sparse, dense), wanted, train)
     }
 }
 

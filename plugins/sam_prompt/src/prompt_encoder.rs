@@ -85,6 +85,23 @@ impl PromptEncoder {
         }
     }
 
+    /// Same as [`dense`](Self::dense) of the prompts' masks where `has_masks`, `[N, 1, 1, 1]`, is 1, and as without
+    /// masks where it is 0.
+    pub(crate) fn dense_if(&self, prompts: &Prompts, has_masks: &Tensor) -> Tensor {
+        let none = self.no_mask.view([1, -1, 1, 1]);
+        match &prompts.masks {
+            Some(masks) => {
+                self.mask_downscaling.forward(masks) * has_masks + none * (1.0 - has_masks)
+            }
+            None => none,
+        }
+    }
+
+    /// Where its weights are.
+    pub(crate) fn device(&self) -> Device {
+        self.no_mask.device()
+    }
+
     /// Positional encoding of every cell of a feature grid, at its centre: `[h · w, C]`.
     pub fn grid(&self, (h, w): Size) -> Tensor {
         let options = (self.gaussian.kind(), self.gaussian.device());

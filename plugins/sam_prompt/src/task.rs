@@ -9,6 +9,7 @@ use crate::{
     averaging::Majority,
     evaluation::{PromptEvaluator, ask_about, metric_names},
     everything::everything,
+    export,
     mask_decoder::MaskDecoder,
     model::Sam,
     postprocess::{Frame, tight_box},
@@ -151,6 +152,10 @@ impl Task for SamPrompt {
             Ok(Prediction { instances, ..Prediction::of(target) })
         };
         batch.targets.iter().enumerate().map(of_image).collect()
+    }
+
+    fn parts(&self, input: Size) -> Result<Parts<'_>> {
+        export::parts(self, input)
     }
 
     fn evaluator(&self) -> Result<Box<dyn Evaluator>> {
