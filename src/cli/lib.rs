@@ -52,16 +52,20 @@ fn present<T: Serialize>(json: bool, report: &T, text: impl FnOnce(&T)) -> Resul
     Ok(())
 }
 
+mod annotate;
 mod coco_eval;
 mod compare;
 mod config;
 mod data;
 mod doctor;
 mod eval;
+mod export;
 mod list;
+mod live;
 mod predict;
 mod processes;
 mod report;
+mod serve;
 mod study;
 mod train;
 mod waiting;
@@ -91,6 +95,12 @@ enum Verb {
     CocoEval(coco_eval::CocoEvalArgs),
     /// Predict on images without annotations.
     Predict(predict::PredictArgs),
+    /// Annotate images in the browser, with a model that answers clicks and boxes.
+    Annotate(annotate::AnnotateArgs),
+    /// Answer questions about images over HTTP, for programs and annotation tools.
+    Serve(serve::ServeArgs),
+    /// Write a model as TorchScript and ONNX, checked, with a model card.
+    Export(export::ExportArgs),
     /// Show or validate a config.
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -168,6 +178,9 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Compare(args) => compare::run(&args),
         Verb::CocoEval(args) => coco_eval::run(&args),
         Verb::Predict(args) => predict::run(&args),
+        Verb::Annotate(args) => annotate::run(&args),
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Export(args) => export::run(&args),
         Verb::Config(verb) => config::run(verb),
         Verb::Data(verb) => data::run(verb),
         Verb::Weights(verb) => weights::run(verb),

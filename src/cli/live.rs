@@ -1,10 +1,35 @@
 //! A model behind the trait that servers know it by.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
+use clap::Args;
 use sonotune_run::{Live, LiveAnswer, LiveImage};
 use sonotune_serve::{About, Answer, Found, Image, Inference, Question};
 
 use crate::ModelArgs;
+
+/// One model: that of a run, or the pretrained weights of a config.
+#[derive(Debug, Args)]
+pub(crate) struct LiveArgs {
+    /// Folder of the run whose model to use.
+    #[arg(long, value_name = "RUN_DIR", conflicts_with = "config")]
+    run: Option<PathBuf>,
+    /// Config whose pretrained weights to use as they are, without training.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// `best`, `last`, a step whose checkpoint was kept, or a file. Default: the best if there is
+    /// one, else the last.
+    #[arg(long, value_name = "WHICH", requires = "run")]
+    checkpoint: Option<String>,
+}
+
+impl LiveArgs {
+    /// Whether a model is named.
+    pub(crate) fn names_one(&self) -> bool {
+        self.run.is_some() || self.config.is_some()
+    }
+}
 
 /// The model of a run or of pretrained weights, ready to answer.
 #[derive(Debug)]
@@ -18,14 +43,15 @@ impl LiveModel {
     ///
     /// # Errors
     /// Of kind config, data or weights.
-    pub(crate) fn open(args: &ModelArgs, overrides: &[String]) -> Result<Self> {
-        if !args.ensemble.is_empty() {
-            return Err(sonotune_base::Error::config(
-                "--ensemble: an ensemble cannot be used interactively; give the run of one of its models as --run",
-            )
-            .into());
-        }
-        let (loaded, source) = args.load(overrides, sonotune_run::config::load_for_prediction)?;
+    pub(crate) fn open(args: &LiveArgs, overrides: &[String]) -> Result<Self> {
+        let LiveArgs { run, config, checkpoint } = args;
+        let model = ModelArgs {
+            run: run.clone(),
+            ensemble: Vec::new(),
+            config: config.clone(),
+            checkpoint: checkpoint.clone(),
+        };
+        let (loaded, source) = model.load(overrides, sonotune_run::config::load_for_prediction)?;
         let name = args.run.as_ref().or(args.config.as_ref()).and_then(|path| path.file_stem());
         let name = name.map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into());
         let live = Live::open(loaded, source)?;
@@ -63,7 +89,8 @@ impl Inference for LiveModel {
             Question::Prompts(prompts) => Some(prompts.clone()),
             Question::Unasked => None,
         };
-        let LiveAnswer { prediction, was_prepared } = self.live.answer(&of_model(image), prompts)?;
+        let LiveAnswer { prediction, was_prepared } =
+            self.live.answer(&of_model(image), prompts)?;
         let (height, width) = prediction.original_size;
         let found = prediction.instances.into_iter().map(|instance| Found {
             category: instance.category,

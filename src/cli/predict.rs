@@ -56,17 +56,17 @@ pub(super) struct PredictArgs {
 /// Which frames of clips and multi-frame DICOM files; all, if none is given.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-struct FrameArgs {
-    /// Predict every Nth frame of each clip, from the first.
+pub(super) struct FrameArgs {
+    /// Every Nth frame of each clip, from the first.
     #[arg(long, value_name = "N")]
     every_frame: Option<NonZeroU32>,
-    /// Predict N evenly spaced frames of each clip.
+    /// N evenly spaced frames of each clip.
     #[arg(long, value_name = "N")]
     frames: Option<NonZeroU32>,
 }
 
 impl FrameArgs {
-    fn choice(&self) -> FrameChoice {
+    pub(super) fn choice(&self) -> FrameChoice {
         match (self.every_frame, self.frames) {
             (Some(step), _) => FrameChoice::Every(step),
             (None, Some(number)) => FrameChoice::Number(number),

@@ -61,6 +61,14 @@ const SENT_WITHIN: Duration = Duration::from_secs(60);
 const FORM_BYTES: u64 = 1 << 20;
 
 impl Options {
+    /// Whether a server could begin with them.
+    ///
+    /// # Errors
+    /// Kind config if a token is missing, or a host or origin is malformed.
+    pub fn check(&self) -> Result<()> {
+        self.access().map(drop)
+    }
+
     /// Who is let in.
     ///
     /// # Errors
