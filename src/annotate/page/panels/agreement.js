@@ -2,9 +2,8 @@
 
 import { open } from "../actions.js";
 import * as api from "../api.js";
-import { redraw } from "../canvas.js";
 import { button, el, setText, show } from "../dom.js";
-import { entry, on, state } from "../state.js";
+import { changed, entry, on, state } from "../state.js";
 import { closeOnSmall } from "./sheet.js";
 import { say } from "./notice.js";
 
@@ -68,5 +67,5 @@ async function showFirst() {
     }
   }
   setText(first, doc.first ? "Hide the first reading" : "Show the first reading");
-  redraw();
+  changed("doc");
 }

@@ -1,9 +1,9 @@
 // The objects of the image, the drafts, and the notes.
 
 import * as act from "../actions.js";
-import { colourOf } from "../canvas.js";
 import { setNotes } from "../documents.js";
 import { button, el, keyed, setAttribute, setText, show } from "../dom.js";
+import { colourOf } from "../paint.js";
 import { category, on, state } from "../state.js";
 
 const SOURCE = { manual: "by hand", model: "by model", draft: "draft" };

@@ -1,6 +1,7 @@
 // A box by dragging: a question to the model or, without one, an object of its own.
 
-import { drawBox, redraw } from "../canvas.js";
+import { redraw } from "../canvas.js";
+import { drawBox } from "../paint.js";
 import { put } from "../documents.js";
 import { box as ask } from "../prompt.js";
 import { say } from "../panels/notice.js";

@@ -1,7 +1,8 @@
 // Paints and erases pixels of the selected object, or begins one.
 
-import { colourOf, paintable, redraw, setPainting } from "../canvas.js";
+import { paintable, redraw, setPainting } from "../canvas.js";
 import { edit, find, findProposal, objectAt, put } from "../documents.js";
+import { colourOf } from "../paint.js";
 import { say } from "../panels/notice.js";
 import { cropped, paint } from "../raster.js";
 import { encode } from "../rle.js";
@@ -36,7 +37,7 @@ function begin(at, value) {
   const bits = object ? bitsOf(doc, object) : null;
   const box = bits?.w ? { x0: bits.x, y0: bits.y, x1: bits.x + bits.w, y1: bits.y + bits.h } : null;
   stroke = { uid, object, data, context, canvas, value, last: at, box, colour: rgb(colour) };
-  setPainting({ uid, canvas });
+  setPainting({ uid, canvas, box });
   dab(at);
 }
 
@@ -48,6 +49,7 @@ function dab(at) {
   const [w, h] = [touched.x1 - touched.x0, touched.y1 - touched.y0];
   if (w <= 0 || h <= 0) return;
   stroke.box = joined(stroke.box, touched);
+  setPainting({ uid: stroke.uid, canvas: stroke.canvas, box: stroke.box });
   const image = stroke.context.createImageData(w, h);
   const [r, g, b] = stroke.colour;
   const words = new Uint32Array(image.data.buffer);
@@ -57,7 +59,6 @@ function dab(at) {
     for (let column = 0; column < w; column += 1) if (data[from + column]) words[row * w + column] = word;
   }
   stroke.context.putImageData(image, touched.x0, touched.y0);
-  redraw();
 }
 
 function joined(a, b) {
@@ -132,21 +133,9 @@ function tool(name, value) {
       hover = null;
     },
     draw(context) {
-      if (stroke && !stroke.object) drawStroke(context);
       if (hover) drawRing(context, toScreen(hover));
     },
   };
-}
-
-/** The stroke of an object that is not there yet. */
-function drawStroke(context) {
-  context.save();
-  context.translate(view.x, view.y);
-  context.scale(view.scale, view.scale);
-  context.imageSmoothingEnabled = false;
-  context.globalAlpha = Math.max(0.25, state.display.opacity / 100);
-  context.drawImage(stroke.canvas, 0, 0);
-  context.restore();
 }
 
 function drawRing(context, at) {

@@ -1,6 +1,7 @@
 // Outlines by clicking corners, or by dragging along the edge.
 
-import { drawHandle, redraw } from "../canvas.js";
+import { redraw } from "../canvas.js";
+import { drawHandle } from "../paint.js";
 import { put } from "../documents.js";
 import { say } from "../panels/notice.js";
 import { changed, newId, state } from "../state.js";

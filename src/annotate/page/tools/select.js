@@ -1,6 +1,7 @@
 // Selects objects, and moves the corners of outlines and boxes.
 
-import { drawHandle, setPreview } from "../canvas.js";
+import { setPreview } from "../canvas.js";
+import { drawHandle } from "../paint.js";
 import { find, objectAt, put } from "../documents.js";
 import { hits } from "../shapes.js";
 import { changed, state } from "../state.js";
