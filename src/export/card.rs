@@ -1,13 +1,13 @@
 //! The model card: what the files are, what they were scored on, what goes in and out.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use anyhow::Result;
 use sonotune_base::words;
 use sonotune_dataset::{Split, sha256};
 use sonotune_engine::task::{Part, Parts};
 use sonotune_run::{Model, ModelSource, config::RunConfig};
-use sonotune_run_folder::{EvalRecord, RunFiles};
+use sonotune_run_folder::{EvalRecord, RunFiles, Summary};
 
 use crate::{
     export::ExportOptions,
@@ -158,10 +158,10 @@ fn training(
         step => writeln!(text, "- weights: after {step} training steps{average}")?,
     }
     for path in std::iter::once(&record.checkpoint).chain(&record.beside) {
-        writeln!(text, "- file of weights: `{}`", path.display())?;
+        writeln!(text, "- file of weights: `{}`", name(path))?;
     }
     if let Some(weights) = config.weights.as_ref().filter(|_| record.step > 0) {
-        writeln!(text, "- trained from: `{}`", weights.path.display())?;
+        writeln!(text, "- trained from: `{}`", name(&weights.path))?;
     }
     let names: Vec<_> = model.categories.iter().map(|category| category.name.as_str()).collect();
     writeln!(text, "- categories: {}", names.join(", "))?;
@@ -170,7 +170,7 @@ fn training(
             if let Some(source) = dataset.source(split) {
                 let digest = std::fs::read(&source).map(|bytes| sha256(&bytes));
                 let digest = digest.map_or(String::new(), |digest| format!(", sha256 `{digest}`"));
-                writeln!(text, "- {} data: `{}`{digest}", split.name(), source.display())?;
+                writeln!(text, "- {} data: `{}`{digest}", split.name(), name(&source))?;
             }
         }
     }
@@ -190,12 +190,32 @@ fn scores(text: &mut String, config: &RunConfig, options: &ExportOptions) -> Res
             evaluated(text, split, &record)?;
         }
     }
-    if !any {
-        writeln!(
+    if any {
+        return Ok(());
+    }
+    let summary = match options.source {
+        ModelSource::Pretrained => None,
+        _ => std::fs::read(RunFiles::of(&config.run_dir).summary()).ok(),
+    };
+    let summary = summary.and_then(|bytes| serde_json::from_slice::<Summary>(&bytes).ok());
+    match summary.filter(|summary| !summary.metrics.is_empty()) {
+        Some(summary) => {
+            writeln!(
+                text,
+                "Last evaluation during training, on the validation split, without intervals (step {}):\n\n\
+                 | metric | value |\n|---|---|",
+                summary.steps
+            )?;
+            for metric in &summary.metrics {
+                writeln!(text, "| {} | {} |", cell(&metric.name), words::score(metric.value))?;
+            }
+            writeln!(text)?;
+        }
+        None => writeln!(
             text,
             "Not evaluated: the run folder holds no scores. `sonotune eval --run RUN` writes them; export again \
              afterwards.\n"
-        )?;
+        )?,
     }
     Ok(())
 }
@@ -206,7 +226,7 @@ fn evaluated(text: &mut String, split: Split, record: &EvalRecord) -> Result<()>
         "{} split, {} images, checkpoint `{}` (step {}):\n\n| metric | value |\n|---|---|",
         split.name(),
         record.num_images,
-        record.checkpoint.display(),
+        name(&record.checkpoint),
         record.step
     )?;
     for metric in &record.report.metrics {
@@ -237,6 +257,11 @@ fn uses(text: &mut String, options: &ExportOptions) -> Result<()> {
          ## Licence of the weights\n\n{license}\n"
     )?;
     Ok(())
+}
+
+/// Without the folders, whose names may be nobody else's business.
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// Text that keeps to its cell of a table.

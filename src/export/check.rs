@@ -262,17 +262,21 @@ fn own_answers(
     Ok(answers)
 }
 
+/// What the encoder's part gives for an image.
+pub(crate) fn encoded(promptable: &Promptable<'_>, image: &Fitted) -> Result<Vec<Tensor>> {
+    no_grad(|| (promptable.encoder.forward)(&[image.batch.images.shallow_clone()]))
+}
+
 /// The inputs of the decoder's part for a prompt: those of the image, then tokens with the fillers that the model
 /// was trained with, and no mask.
 pub(crate) fn decoder_inputs(
     promptable: &Promptable<'_>,
-    image: &Fitted,
+    (image, encoded): (&Fitted, &[Tensor]),
     prompt: &ObjectPrompt,
     side: i64,
 ) -> Result<Vec<Tensor>> {
     let rules = &promptable.prompts;
-    let mut inputs =
-        no_grad(|| (promptable.encoder.forward)(&[image.batch.images.shallow_clone()]))?;
+    let mut inputs: Vec<_> = encoded.iter().map(Tensor::shallow_clone).collect();
     let (mut coords, mut labels) = plain_tokens(prompt);
     let target = image.batch.targets.first().context("no target")?;
     let (input_height, input_width) = target.input_size;
@@ -306,7 +310,8 @@ fn low_res(
     prompt: &ObjectPrompt,
     side: i64,
 ) -> Result<Tensor> {
-    let inputs = decoder_inputs(promptable, image, prompt, side)?;
+    let encoded = encoded(promptable, image)?;
+    let inputs = decoder_inputs(promptable, (image, &encoded), prompt, side)?;
     let outputs = no_grad(|| (promptable.decoder.forward)(&inputs))?;
     outputs.into_iter().next().context("a decoder without outputs")
 }

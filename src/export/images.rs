@@ -1,6 +1,6 @@
 //! Images for checks, which fill the network's input: no resizing is compared.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use image::RgbImage;
@@ -122,7 +122,7 @@ fn fit(
     model: &Model<'_>,
     preparation: &Preparation,
     record: &Record,
-    path: &PathBuf,
+    path: &Path,
 ) -> Result<Fitted> {
     let mut plan = plan(model);
     let seen = prepare_batch(std::slice::from_ref(record), &plan)?;
@@ -133,7 +133,7 @@ fn fit(
     write_png(path, &RgbImage::from_raw(w, h, bytes).context("an image of its own size")?)?;
     plan.preprocess.crop = Cropping::None;
     plan.preprocess.doppler = Doppler::Keep;
-    let own = Record::new(record.image_id.clone(), path.clone());
+    let own = Record::new(record.image_id.clone(), path.to_owned());
     Ok(Fitted { pixels, batch: prepare_batch(&[own], &plan)? })
 }
 

@@ -8,7 +8,7 @@ use sonotune_engine::task::{Meaning, Part, Parts};
 use tch::{CModule, IValue, Tensor, no_grad};
 
 use crate::{
-    check::{Arrays, decoder_inputs, torchscript_step},
+    check::{Arrays, decoder_inputs, encoded, torchscript_step},
     images::Images,
     python::Python,
     record::CheckRecord,
@@ -30,7 +30,9 @@ fn cases<'p, 'a>(parts: &'p Parts<'a>, images: &Images, side: i64) -> Result<Vec
         for image in &images.fitted {
             match parts {
                 Parts::Promptable(promptable) if part.name != promptable.encoder.name => {
+                    let encoded = encoded(promptable, image)?;
                     for prompt in image.prompts() {
+                        let image = (image, encoded.as_slice());
                         all_inputs.push(decoder_inputs(promptable, image, &prompt, side)?);
                     }
                 }

@@ -22,6 +22,9 @@ pub struct Recording<'a> {
     pub other_inputs: &'a [Tensor],
 }
 
+/// The computation to record.
+pub type Body<'a> = &'a dyn Fn(&[Tensor]) -> Result<Vec<Tensor>, String>;
+
 /// A TorchScript module whose methods are recorded.
 #[derive(Debug)]
 pub struct Script {
@@ -107,7 +110,7 @@ impl Script {
     pub fn record(
         &mut self,
         recording: &Recording<'_>,
-        body: &dyn Fn(&[Tensor]) -> Result<Vec<Tensor>, String>,
+        body: Body<'_>,
     ) -> Result<Graph, ShimError> {
         let name = c_text(recording.name.as_bytes())?;
         let inputs = ffi::handles(recording.inputs);
@@ -283,7 +286,6 @@ unsafe extern "C" fn call(
     count: usize,
     results: *mut c_void,
 ) -> *mut c_char {
-    type Body<'a> = &'a dyn Fn(&[Tensor]) -> Result<Vec<Tensor>, String>;
     // A panic must not cross into C++.
     let ran = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: see above; the clones share the tensors without owning C++'s handles.

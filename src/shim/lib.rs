@@ -40,7 +40,7 @@ pub use determinism::{
     set_determinism,
 };
 pub use distributed::{Bucket, Pending, ProcessGroup, ReduceOp, Reducer, Store};
-pub use graph::{Constant, Graph, Node, Recording, Script, Value, kind_of};
+pub use graph::{Body, Constant, Graph, Node, Recording, Script, Value, kind_of};
 pub use memory::keep_freed_memory;
 pub use optim::{
     AdamW, AdamWTensors, Sgd, SgdTensors, clear_grads, fused_adamw, fused_sgd, lerp, scale,

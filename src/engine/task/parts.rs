@@ -14,6 +14,9 @@ pub enum Parts<'a> {
     Promptable(Promptable<'a>),
 }
 
+/// From a part's inputs to its outputs, in their orders.
+pub type Function<'a> = Box<dyn Fn(&[Tensor]) -> Result<Vec<Tensor>> + 'a>;
+
 /// Computes outputs from inputs.
 ///
 /// A recording keeps the operators that run, so a function must take the same course for all inputs and use
@@ -24,7 +27,7 @@ pub struct Part<'a> {
     pub name: &'static str,
     pub inputs: Vec<PartInput>,
     pub outputs: Vec<PartOutput>,
-    pub forward: Box<dyn Fn(&[Tensor]) -> Result<Vec<Tensor>> + 'a>,
+    pub forward: Function<'a>,
 }
 
 /// An input of a [`Part`].

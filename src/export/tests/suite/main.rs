@@ -7,3 +7,4 @@ mod backbones;
 mod files;
 mod models;
 mod refusals;
+mod speed;

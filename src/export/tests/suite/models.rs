@@ -17,18 +17,18 @@ use sonotune_run::{
 };
 use sonotune_testing::Tiny;
 
-pub const SIDE: u32 = 64;
+pub(crate) const SIDE: u32 = 64;
 
-pub const CLASSIFICATION: &str = r#"type = "classification""#;
+pub(crate) const CLASSIFICATION: &str = r#"type = "classification""#;
 
-pub const SAM: &str = r#"type = "sam_prompt"
+pub(crate) const SAM: &str = r#"type = "sam_prompt"
 convention = "segment_anything"
 decoder = { num_heads = 2, mlp_dim = 32 }
 [evaluation]
 protocols = ["box"]
 multimask = "ambiguous""#;
 
-pub const MASK2FORMER: &str = r#"type = "mask2former"
+pub(crate) const MASK2FORMER: &str = r#"type = "mask2former"
 num_queries = 8
 feat_channels = 32
 num_heads = 4
@@ -38,7 +38,7 @@ transformer_decoder = { num_layers = 2, feedforward_channels = 32 }
 training = { num_points = 64 }"#;
 
 /// A folder with phantoms that all tests here read: objects, and a category for each image.
-pub fn phantoms() -> &'static Path {
+pub(crate) fn phantoms() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -51,12 +51,12 @@ pub fn phantoms() -> &'static Path {
 }
 
 /// The config of a tiny run.
-pub fn tiny(folder: &Path, task: &str) -> Tiny {
+pub(crate) fn tiny(folder: &Path, task: &str) -> Tiny {
     Tiny::run(folder).data(&phantoms().join("data")).steps(2).task(task)
 }
 
 /// Makes the run's steps.
-pub fn trained(tiny: &Tiny) -> Loaded {
+pub(crate) fn trained(tiny: &Tiny) -> Loaded {
     let loaded = config::load(&tiny.write(), &[]).unwrap();
     let options = TrainOptions {
         existing: sonotune_run_folder::Existing::Refuse,
@@ -70,12 +70,12 @@ pub fn trained(tiny: &Tiny) -> Loaded {
 }
 
 /// The Python that checks exports, or `None` with the reason printed.
-pub fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     sonotune_testing::python(&["numpy", "onnxruntime", "torch"])
 }
 
 /// Options for `out`; without a Python unchecked.
-pub fn options(out: &Path, python: Option<PathBuf>) -> ExportOptions {
+pub(crate) fn options(out: &Path, python: Option<PathBuf>) -> ExportOptions {
     ExportOptions {
         source: ModelSource::BestOrLast,
         out: out.to_owned(),
@@ -90,6 +90,6 @@ pub fn options(out: &Path, python: Option<PathBuf>) -> ExportOptions {
 }
 
 /// Exports, and checks with Python if there is one.
-pub fn exported(loaded: &Loaded, out: &Path) -> ExportRecord {
+pub(crate) fn exported(loaded: &Loaded, out: &Path) -> ExportRecord {
     export(loaded, &options(out, python())).unwrap()
 }
