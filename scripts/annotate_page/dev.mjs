@@ -18,7 +18,7 @@ const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; worker-src 'self'";
 
 /** Listens on `port` in front of the annotator at `url`, which has `?token=…`. */
-export function start(url, port = 0) {
+export async function start(url, port = 0) {
   const target = new URL(url);
   const faults = { fail: 0, delay: 0 };
   const server = http.createServer(async (request, response) => {
@@ -38,7 +38,7 @@ export function start(url, port = 0) {
     }
     return forward(target, request, response);
   });
-  server.listen(port, "127.0.0.1");
+  await new Promise((done) => server.listen(port, "127.0.0.1", done));
   return server;
 }
 
@@ -67,6 +67,6 @@ function forward(target, request, response) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [url, port] = process.argv.slice(2);
-  const server = start(url, Number(port ?? 8800));
-  server.on("listening", () => console.log(`http://127.0.0.1:${server.address().port}/`));
+  const server = await start(url, Number(port ?? 8800));
+  console.log(`http://127.0.0.1:${server.address().port}/`);
 }

@@ -3,7 +3,7 @@
 //     cargo build -p sonotune-annotate --example fake_annotate
 //     NODE_MODULES=FOLDER node scripts/annotate_page/drive.mjs target/debug/examples/fake_annotate IMAGES [STEP]
 //
-// IMAGES has at least four images of 400 × 300 pixels or more. STEP runs only the steps with this word in their name.
+// SHOTS=FOLDER keeps pictures of the dialogs. IMAGES has at least four images of 400 × 300 pixels or more. STEP runs only the steps with this word in their name.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync } from "node:fs";
@@ -230,6 +230,7 @@ step("what a closed tab could not save is offered and restored", async ({ tab, c
   await tab.page.close();
   const next = await visit(context, await restart());
   await next.test("left").waitFor();
+  if (process.env.SHOTS) await next.page.screenshot({ path: join(process.env.SHOTS, "left.png") });
   assert.match(await next.test("left").innerText(), /1 object only in yours/);
   await next.test("left-restore").click();
   await next.until({ objects: 2 });
@@ -275,6 +276,7 @@ for (const choice of ["mine", "theirs"]) {
       await fetch("/api/images/1", { method: "PUT", headers, body });
     }, revision);
     await tab.test("conflict").waitFor();
+    if (process.env.SHOTS) await tab.page.screenshot({ path: join(process.env.SHOTS, "conflict.png") });
     const text = await tab.test("conflict-text").innerText();
     assert.match(text, /1 object only in yours: lesion/);
     assert.match(text, /1 object only in theirs: vessel/);
@@ -301,6 +303,45 @@ step("another tab's save is shown", async ({ tab, context, url }) => {
   await tab.until({ objects: 1 });
   assert.match(await tab.test("notice").first().innerText(), /Another tab/);
   await other.page.close();
+});
+
+step("without a model a box is an object, or an ellipse with corners", async ({ tab }) => {
+  await tab.page.route("**/api/session", async (route) => {
+    const answer = await route.fetch();
+    await route.fulfill({ json: { ...(await answer.json()), model: null } });
+  });
+  await tab.page.reload();
+  await tab.until({ ready: true });
+  assert.equal(await tab.test("draft").isVisible(), false);
+  assert.equal(await tab.test("tool-polygon").getAttribute("aria-pressed"), "true");
+  await tab.page.keyboard.press("r");
+  await tab.drag([60, 60], [160, 130]);
+  await tab.until({ objects: 1 });
+  await tab.test("shape-ellipse").click();
+  await tab.drag([200, 60], [300, 130]);
+  await tab.until({ objects: 2 });
+  await tab.saved();
+  let { objects } = await tab.image(1);
+  assert.equal(objects[0].mask, null);
+  assert.equal(objects[0].polygons, null);
+  assert.equal(objects[1].polygons[0].length, 64);
+  await tab.page.keyboard.press("v");
+  await tab.page.keyboard.press("Shift+Tab");
+  const [x, y, w, h] = objects[0].bbox;
+  await tab.drag([x + w, y + h], [180, 160]);
+  await tab.saved();
+  objects = (await tab.image(1)).objects;
+  assert.ok(Math.abs(objects[0].bbox[2] - (180 - x)) <= 2, `box ${objects[0].bbox}`);
+});
+
+step("an image that cannot be opened is said, and passed over", async ({ tab }) => {
+  await tab.page.route("**/api/images/2", (route) => route.fulfill({ status: 422, json: { error: "b.png is no image" } }));
+  await tab.page.keyboard.press("n");
+  await tab.test("notice").waitFor();
+  assert.match(await tab.test("notice").innerText(), /b\.png is no image/);
+  assert.equal((await tab.facts()).imageId, "1");
+  await tab.page.keyboard.press("n");
+  await tab.until({ imageId: 3, ready: true });
 });
 
 step("touch: tap, two fingers, signs for removing", async ({ tab, context }) => {
@@ -340,10 +381,11 @@ async function run({ name, run: act, options }) {
   const file = join(folder, `${(number += 1)}.json`);
   const ownPort = port + number;
   let server = await serve(program, [images, file], { port: ownPort });
-  const proxy = options.hasDev ? startDev(server.url) : null;
+  const proxy = options.hasDev ? await startDev(server.url) : null;
   const address = () => (proxy ? `http://127.0.0.1:${proxy.address().port}/` : server.url);
-  const context = await browser(options.context);
+  let context = null;
   try {
+    context = await browser(options.context);
     const tab = await visit(context, address());
     const kill = () => server.kill();
     const restart = async () => {
@@ -359,11 +401,11 @@ async function run({ name, run: act, options }) {
     return true;
   } catch (error) {
     const shot = join(folder, `${number}.png`);
-    await context.pages().at(-1)?.screenshot({ path: shot }).catch(() => {});
+    await context?.pages().at(-1)?.screenshot({ path: shot }).catch(() => {});
     console.log(`FAILED ${name}\n${error.stack}\nscreenshot: ${shot}`);
     return false;
   } finally {
-    await context.close();
+    await context?.close();
     await server.kill();
     proxy?.closeAllConnections();
     proxy?.close();

@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { bitsOfPolygons, borders, cropped, paint } from "../../src/annotate/page/raster.js";
+import { area, bitsOfPolygons, borders, cropped, paint } from "../../src/annotate/page/raster.js";
 import { decode, decodeCounts, encode, encodeCounts } from "../../src/annotate/page/rle.js";
 
 const cases = JSON.parse(readFileSync(process.argv[2], "utf8"));
@@ -38,6 +38,21 @@ assert.throws(() => decode({ size: [3, 3], counts: encodeCounts([4]) }), /add up
 const dot = new Uint8Array(100);
 const touched = paint(dot, 10, 10, { a: { x: 5, y: 5 }, b: { x: 5, y: 5 }, radius: 1, value: 1 });
 assert.equal(dot.reduce((a, b) => a + b), 4);
-assert.equal(borders(cropped(dot, 10, touched)).length, 4);
+assert.deepEqual(borders(cropped(dot, 10, touched)).map((loop) => loop.length), [8], "a square has four corners");
+
+// The borders enclose exactly the pixels: the area by the shoelace formula, holes being counted off.
+for (const { size, counts } of cases.masks.slice(0, 200)) {
+  const bits = decode({ size, counts });
+  const twice = borders(bits).map((loop) => {
+    let sum = 0;
+    for (let i = 0; i < loop.length; i += 2) {
+      const [x, y, nextX, nextY] = [loop[i], loop[i + 1], loop[(i + 2) % loop.length], loop[(i + 3) % loop.length]];
+      assert.ok((x === nextX) !== (y === nextY), "every piece is straight");
+      sum += x * nextY - nextX * y;
+    }
+    return sum;
+  });
+  assert.equal(Math.abs(twice.reduce((a, b) => a + b, 0)) / 2, area(bits), `borders of ${size}`);
+}
 
 console.log(`${cases.masks.length} masks and ${cases.polygons.length} polygons agree with pycocotools`);

@@ -4,16 +4,21 @@ import { spawn } from "node:child_process";
 
 /** Runs `program IMAGES FILE [FIRST]` on a port; { url, stop, kill }. */
 export async function serve(program, files, { port = 0, reader = "Ada" } = {}) {
-  const child = spawn(program, files, { env: { ...process.env, PORT: String(port), READER: reader }, stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(program, files, { env: { ...process.env, PORT: String(port), READER: reader }, stdio: ["ignore", "pipe", "pipe"] });
   const url = await new Promise((done, fail) => {
-    let text = "";
+    let [text, log] = ["", ""];
+    child.stderr.on("data", (chunk) => (log += chunk));
     child.stdout.on("data", (chunk) => {
       text += chunk;
       const found = text.match(/https?:\/\/\S+/);
       if (found) done(found[0]);
     });
-    child.on("exit", (code) => fail(new Error(`${program} ended with ${code}`)));
+    child.on("exit", (code) => fail(new Error(`${program} ended with ${code}:\n${log}`)));
   });
+  // A server whose driver has died must not stay.
+  const endToo = () => child.kill("SIGKILL");
+  process.on("exit", endToo);
+  child.on("exit", () => process.off("exit", endToo));
   const end = (signal) => new Promise((done) => {
     if (child.exitCode !== null || child.signalCode !== null) return done();
     child.on("exit", done);

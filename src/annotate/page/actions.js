@@ -33,6 +33,7 @@ function pixelsOf(id) {
   return loading.get(id);
 }
 
+/** The image that was asked for last; one that cannot be opened is passed over from here. */
 let wanted = null;
 
 /** Shows an image. */
@@ -49,7 +50,6 @@ export async function open(id) {
     Object.assign(doc, { pixels: bitmap, width: bitmap.width, height: bitmap.height });
     state.doc = doc;
     state.selected = null;
-    state.failedImage = null;
     history.replaceState(null, "", `#${id}`);
     changed("image", "doc", "selection", "images", "tool");
     ahead(id);
@@ -74,14 +74,15 @@ function ahead(id) {
 export function shownImages() {
   const text = state.search.trim().toLowerCase();
   return state.images.filter((image) => {
-    const fits = state.filter === "all" || image.status === state.filter || image.id === state.doc?.id;
+    const isHere = image.id === state.doc?.id || image.id === wanted;
+    const fits = state.filter === "all" || image.status === state.filter || isHere;
     return fits && (text === "" || image.name.toLowerCase().includes(text));
   });
 }
 
 function go(step) {
   const list = shownImages();
-  const place = list.findIndex((one) => one.id === state.doc?.id);
+  const place = list.findIndex((one) => one.id === wanted);
   const next = list[place + step];
   if (next) open(next.id);
   else say(step > 0 ? "This is the last image." : "This is the first image.");
@@ -92,7 +93,7 @@ export const previous = () => go(-1);
 
 export function nextUntouched() {
   const list = state.images;
-  const place = list.findIndex((one) => one.id === state.doc?.id);
+  const place = list.findIndex((one) => one.id === wanted);
   const after = [...list.slice(place + 1), ...list.slice(0, place)];
   const found = after.find((one) => one.status === "untouched");
   if (found) open(found.id);

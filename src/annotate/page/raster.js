@@ -156,31 +156,49 @@ export function area(bits) {
   return sum;
 }
 
-/** The borders between inside and outside as lines [x0, y0, x1, y1], along the edges of pixels. */
+/** The borders between inside and outside as closed lines [x, y, …] along the edges of pixels. */
 export function borders(bits) {
-  const { x, y, w, h, data } = bits;
-  const lines = [];
-  const at = (column, row) => (column < 0 || row < 0 || column >= w || row >= h ? 0 : data[row * w + column]);
-  for (let row = 0; row <= h; row += 1) {
-    let start = -1;
-    for (let column = 0; column <= w; column += 1) {
-      const isBorder = column < w && at(column, row) !== at(column, row - 1);
-      if (isBorder && start < 0) start = column;
-      if (!isBorder && start >= 0) {
-        lines.push([x + start, y + row, x + column, y + row]);
-        start = -1;
+  const starts = new Map();
+  for (const line of [...edges(bits, true), ...edges(bits, false)]) {
+    const key = `${line[0]},${line[1]}`;
+    if (!starts.has(key)) starts.set(key, []);
+    starts.get(key).push(line);
+  }
+  const loops = [];
+  for (const lines of starts.values()) {
+    while (lines.length > 0) {
+      const loop = [];
+      let line = lines.pop();
+      while (line) {
+        loop.push(line[0], line[1]);
+        line = starts.get(`${line[2]},${line[3]}`)?.pop();
       }
+      loops.push(loop);
     }
   }
-  for (let column = 0; column <= w; column += 1) {
-    let start = -1;
-    for (let row = 0; row <= h; row += 1) {
-      const isBorder = row < h && at(column, row) !== at(column - 1, row);
-      if (isBorder && start < 0) start = row;
-      if (!isBorder && start >= 0) {
-        lines.push([x + column, y + start, x + column, y + row]);
-        start = -1;
+  return loops;
+}
+
+/** Straight pieces [x0, y0, x1, y1] of the borders in one direction, the inside always on the same hand. */
+function edges({ x, y, w, h, data }, isFlat) {
+  const [long, wide] = isFlat ? [w, h] : [h, w];
+  const lines = [];
+  const at = (along, across) => {
+    if (across < 0 || across >= wide || along >= long) return 0;
+    return data[isFlat ? across * w + along : along * w + across];
+  };
+  for (let across = 0; across <= wide; across += 1) {
+    let start = 0;
+    let side = 0;
+    for (let along = 0; along <= long; along += 1) {
+      const next = at(along, across) - at(along, across - 1);
+      if (next === side) continue;
+      if (side !== 0) {
+        const [from, to] = (side > 0) === isFlat ? [start, along] : [along, start];
+        lines.push(isFlat ? [x + from, y + across, x + to, y + across] : [x + across, y + from, x + across, y + to]);
       }
+      start = along;
+      side = next;
     }
   }
   return lines;

@@ -50,7 +50,7 @@ export function pathOf(doc, object) {
   if (!shape.path) {
     shape.path = new Path2D();
     if (object.polygons) object.polygons.forEach((outline) => addOutline(shape.path, outline));
-    else if (object.mask) addLines(shape.path, borders(shape.bits));
+    else if (object.mask) borders(shape.bits).forEach((loop) => addOutline(shape.path, loop));
     else if (object.bbox) shape.path.rect(...object.bbox);
   }
   return shape.path;
@@ -62,13 +62,6 @@ function addOutline(path, outline) {
     else path.lineTo(outline[i], outline[i + 1]);
   }
   path.closePath();
-}
-
-function addLines(path, lines) {
-  for (const [x0, y0, x1, y1] of lines) {
-    path.moveTo(x0, y0);
-    path.lineTo(x1, y1);
-  }
 }
 
 /** A canvas with the object's pixels in a colour; `null` if it has none. */

@@ -101,6 +101,9 @@ export function recall() {
   }
 }
 
+/** Fingers have no right button and no keys. */
+export const isTouch = () => matchMedia("(pointer: coarse)").matches;
+
 export const category = (id) => state.session?.categories.find((one) => one.id === id) ?? null;
 export const entry = (id) => state.images.find((image) => image.id === id) ?? null;
 export const takesPrompts = () => Boolean(state.session?.model?.takes_prompts);

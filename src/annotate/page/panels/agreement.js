@@ -34,7 +34,7 @@ async function compare() {
   try {
     const { images, overall, num_images: number } = await api.agreement();
     setText(summary, number === 0 ? "No image is done by both readers yet."
-      : `${number} images: mean IoU ${figure(overall.iou_mean)}, ${overall.matched} matched, ${overall.only_first} only in the first, ${overall.only_second} only in the second.`);
+      : `${number === 1 ? "1 image" : `${number} images`}: mean IoU ${figure(overall.iou_mean)}, ${overall.matched} matched, ${overall.only_first} only in the first, ${overall.only_second} only in the second.`);
     table.replaceChildren(...images.map(row));
   } catch (error) {
     setText(summary, `Cannot compare: ${error.message}`);

@@ -4,14 +4,15 @@ import { byTest, setAttribute, show } from "../dom.js";
 
 const NAMES = ["images", "side"];
 const WIDE = matchMedia("(min-width: 1200px)");
-const PHONE = matchMedia("(max-width: 719px)");
+/** Room for the panel at the right beside the image. */
+const MIDDLE = matchMedia("(min-width: 900px)");
 
 const isOpen = (name) => document.body.dataset[name] === "open";
 
 function set(name, isOpenNow) {
   document.body.dataset[name] = isOpenNow ? "open" : "closed";
   setAttribute(byTest(`${name}-toggle`), "aria-expanded", isOpenNow);
-  show(byTest("scrim"), !WIDE.matches && NAMES.some(isOpen) && (PHONE.matches || isOpen("images")));
+  show(byTest("scrim"), !WIDE.matches && NAMES.some(isOpen) && (!MIDDLE.matches || isOpen("images")));
 }
 
 export function toggle(name) {
@@ -28,10 +29,10 @@ export function closeOnSmall(name) {
 export function setUp() {
   const arrange = () => {
     set("images", WIDE.matches);
-    set("side", !PHONE.matches && matchMedia("(min-width: 900px)").matches);
+    set("side", MIDDLE.matches);
   };
   WIDE.addEventListener("change", arrange);
-  PHONE.addEventListener("change", arrange);
+  MIDDLE.addEventListener("change", arrange);
   arrange();
   for (const name of NAMES) byTest(`${name}-toggle`).addEventListener("click", () => toggle(name));
   byTest("scrim").addEventListener("click", () => NAMES.forEach((name) => set(name, false)));

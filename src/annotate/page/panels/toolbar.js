@@ -3,6 +3,7 @@
 import * as act from "../actions.js";
 import { button, byTest, el, keyed, setAttribute, setText, show } from "../dom.js";
 import { showCursor } from "../pointer.js";
+import { asking } from "../prompt.js";
 import { on, setBrush, state, takesPrompts } from "../state.js";
 import { currentTool } from "../tools/index.js";
 
@@ -62,7 +63,7 @@ function setUpOptions(bar) {
     button({ text: "Accept", title: "Accept the draft (A)", class: "primary", test: "draft-accept", run: () => act.draftAccept() }),
     button({ text: "Reject", title: "Reject the draft (X)", test: "draft-reject", run: () => act.draftReject() }), draftText);
   parts = { adds, shape, brush, finish, busy, draftBar };
-  bar.append(draftBar, adds, shape, brush, finish, categories, hint, busy);
+  bar.prepend(draftBar, adds, shape, brush, finish, categories, hint, busy);
 }
 
 function setUpActions(bar) {
@@ -92,15 +93,14 @@ function update() {
   show(parts.brush, Boolean(currentTool().hasSize));
   show(parts.finish, tool === "polygon" ? Boolean(currentTool().isBusy()) : tool === "point" && Boolean(state.selected));
   updateCategories(doc);
-  const isAsking = byTest("canvas").dataset.asking === "true";
-  show(parts.busy, state.isAsking || isAsking);
+  show(parts.busy, state.isAsking || Boolean(asking(state.selected)));
   setAttribute(byTest("sign-add"), "aria-pressed", state.adds);
   setAttribute(byTest("sign-remove"), "aria-pressed", !state.adds);
   setAttribute(byTest("shape-box"), "aria-pressed", state.shape === "box");
   setAttribute(byTest("shape-ellipse"), "aria-pressed", state.shape === "ellipse");
   size.value = String(state.brush);
   setText(sizeText, `${state.brush} px`);
-  setText(hint, currentTool().hint());
+  setText(hint, doc?.now.proposals.length ? "" : currentTool().hint());
   byTest("undo").disabled = !doc?.past.length && !currentTool().isBusy?.();
   byTest("redo").disabled = !doc?.future.length;
   show(byTest("draft"), Boolean(state.session?.model));

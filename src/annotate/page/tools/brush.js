@@ -7,7 +7,7 @@ import { say } from "../panels/notice.js";
 import { cropped, paint } from "../raster.js";
 import { encode } from "../rle.js";
 import { bitsOf, hits, rgb } from "../shapes.js";
-import { changed, newId, state } from "../state.js";
+import { changed, isTouch, newId, state } from "../state.js";
 import { toScreen, view } from "../view.js";
 
 /** The stroke: { uid, object, data, context, value, last, box }. */
@@ -101,6 +101,7 @@ function tool(name, value) {
     hasSize: true,
     usesSecondButton: value === 1,
     hint() {
+      if (isTouch()) return value === 0 ? "Erase from the selected object." : state.selected ? "Paint the selected object." : "Paint a new object.";
       if (value === 0) return "Erase from the selected object. [ and ] change the size.";
       if (state.selected) return "Paint; with the right button erase. [ and ] change the size.";
       return "Paint a new object. [ and ] change the size.";

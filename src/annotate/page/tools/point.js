@@ -1,7 +1,7 @@
 // Clicks that the model answers.
 
 import { click } from "../prompt.js";
-import { state, takesPrompts } from "../state.js";
+import { isTouch, state, takesPrompts } from "../state.js";
 
 export const point = {
   name: "point",
@@ -9,7 +9,8 @@ export const point = {
   usesSecondButton: true,
   hint() {
     if (!takesPrompts()) return "Points need a model that answers clicks. Draw with the other tools.";
-    if (!state.selected) return "Click on what to annotate.";
+    if (!state.selected) return isTouch() ? "Tap what to annotate." : "Click on what to annotate.";
+    if (isTouch()) return state.adds ? "Tap to add. Remove takes away." : "Tap to remove.";
     return state.adds ? "Click to add, right click to remove, Enter to finish." : "Click to remove, Enter to finish.";
   },
   up(at, event, { isClick }) {

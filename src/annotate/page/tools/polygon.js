@@ -4,7 +4,7 @@ import { redraw } from "../canvas.js";
 import { drawHandle } from "../paint.js";
 import { put } from "../documents.js";
 import { say } from "../panels/notice.js";
-import { changed, newId, state } from "../state.js";
+import { changed, isTouch, newId, state } from "../state.js";
 import { clamp, toScreen, view } from "../view.js";
 
 /** Distance on the screen at which the first corner closes the outline. */
@@ -67,8 +67,9 @@ export const polygon = {
   name: "polygon",
   cursor: "crosshair",
   hint() {
-    if (corners.length === 0) return "Click corners, or drag along the edge.";
-    if (corners.length < 3) return "Click the next corner. Backspace takes one back.";
+    if (corners.length === 0) return isTouch() ? "Tap corners, or drag along the edge." : "Click corners, or drag along the edge.";
+    if (corners.length < 3) return isTouch() ? "Tap the next corner." : "Click the next corner. Backspace takes one back.";
+    if (isTouch()) return "Finish, or the first corner, closes the outline.";
     return "Enter, a double click or the first corner closes the outline.";
   },
   isBusy: () => corners.length > 0,
