@@ -3,6 +3,7 @@
 // Clippy treats only functions marked #[test] as tests, not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod annotate;
 mod bad_images;
 mod before_a_run;
 mod browser;
@@ -60,4 +61,5 @@ mod training;
 mod tutorial;
 mod unusable_data;
 mod us43d_training;
+mod webdriver;
 mod wrapped_task;

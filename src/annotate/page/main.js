@@ -11,7 +11,7 @@ import * as conflict from "./panels/conflict.js";
 import * as display from "./panels/display.js";
 import * as help from "./panels/help.js";
 import * as images from "./panels/images.js";
-import { offer } from "./panels/left.js";
+import { missingChanges, offer } from "./panels/left.js";
 import { say } from "./panels/notice.js";
 import * as objects from "./panels/objects.js";
 import * as sheet from "./panels/sheet.js";
@@ -69,10 +69,11 @@ async function start() {
   changed("tool", "display", "save");
   listen();
   for (const note of state.session.notes ?? []) say(note, { isLong: true });
+  const missing = await missingChanges();
   const image = firstImage();
   if (image) await act.open(image.id);
   byTest("canvas").focus({ preventScroll: true });
-  await offer();
+  offer(missing);
 }
 
 setUp();

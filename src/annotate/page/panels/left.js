@@ -13,8 +13,9 @@ import { say } from "./notice.js";
 const ON_ITS_WAY_MS = 3000;
 const WAIT_MS = 600;
 
-/** Shows what was left behind, if the server does not have it. */
-export async function offer() {
+/** What was left behind and the server does not have. Asked before anything can be changed, or a change would look like
+ * somebody else's. */
+export async function missingChanges() {
   const found = await leftBehind();
   if (found.some((one) => Date.now() - one.at < ON_ITS_WAY_MS)) await new Promise((done) => setTimeout(done, WAIT_MS));
   const missing = [];
@@ -26,10 +27,12 @@ export async function offer() {
     if (sameContent(kept, current)) drop(kept);
     else missing.push({ kept, id: listed.id, current });
   }
-  if (missing.length > 0) ask(missing);
+  return missing;
 }
 
-function ask(missing) {
+/** Asks what to do with them. */
+export function offer(missing) {
+  if (missing.length === 0) return;
   const rows = missing.map(({ kept, current }) => {
     const isOther = !kept.base || !sameContent(kept.base, current);
     const lines = describe(kept, current).map((line) => line.replace("theirs", "the file"));
