@@ -23,8 +23,8 @@ use tokio::{
 use crate::{
     Answer, Image, Inference, Options, Question,
     metrics::{Counted, Metrics},
-    monai::Sessions,
     server::{Failure, Token, refuse},
+    sessions::Sessions,
     store::{Store, Upload},
 };
 
@@ -35,7 +35,7 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 pub(crate) struct App {
     pub(crate) inference: Arc<dyn Inference>,
     pub(crate) store: Store,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     /// Folders whose images clients may name.
     pub(crate) roots: Vec<PathBuf>,
     pub(crate) max_pixels: u64,
@@ -68,7 +68,7 @@ impl App {
         Ok(Self {
             inference,
             store: Store::new(options.kept_bytes)?,
-            metrics: Metrics::new(),
+            metrics: Arc::new(Metrics::new()),
             roots: options.images.clone(),
             max_pixels: options.max_pixels,
             max_upload_bytes: options.max_upload_bytes,

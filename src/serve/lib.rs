@@ -14,6 +14,7 @@ mod polygons;
 mod rest;
 mod router;
 pub mod server;
+mod sessions;
 mod store;
 mod x_anylabeling;
 

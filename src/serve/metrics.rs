@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{app::App, server::Failure};
+use crate::server::Failure;
 
 /// Seconds, from a prompt about a known image to a large image on a processor.
 const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -65,10 +65,9 @@ impl Metrics {
 }
 
 /// `GET /metrics`.
-pub(crate) async fn show(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+pub(crate) async fn show(State(metrics): State<Arc<Metrics>>) -> Result<Response, Failure> {
     let mut text = String::new();
-    text::encode(&mut text, &app.metrics.registry)
-        .map_err(|error| Failure::internal(&error.into()))?;
+    text::encode(&mut text, &metrics.registry).map_err(|error| Failure::internal(&error.into()))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
@@ -85,15 +84,19 @@ pub(crate) async fn note_route(request: Request, next: Next) -> Response {
 
 /// Counts a request and the time it took. Requests that reach no route count together: their paths are whatever
 /// clients make up.
-pub(crate) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn count(
+    State(metrics): State<Arc<Metrics>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let response = next.run(request).await;
     let route = response.extensions().get::<MatchedPath>();
     let route = route.map_or("none", |route| route.as_str()).to_owned();
     let status = response.status().as_u16();
-    app.metrics.requests.get_or_create(&ByStatus { route: route.clone(), status }).inc();
+    metrics.requests.get_or_create(&ByStatus { route: route.clone(), status }).inc();
     let seconds = started.elapsed().as_secs_f64();
-    app.metrics.seconds.get_or_create(&ByRoute { route }).observe(seconds);
+    metrics.seconds.get_or_create(&ByRoute { route }).observe(seconds);
     response
 }
 

@@ -16,8 +16,6 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-pub(crate) use sessions::Sessions;
-
 use crate::{
     app::App,
     rest::form,

@@ -13,6 +13,8 @@ use base64::{
     Engine,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::{
     app::App,
@@ -145,9 +147,15 @@ pub(crate) fn is_form(request: &Request) -> bool {
 }
 
 /// The body of a request as JSON.
-pub(crate) async fn json<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, Failure> {
+pub(crate) async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Failure> {
     let read = axum::Json::<T>::from_request(request, &()).await;
     let axum::Json(value) =
         read.map_err(|rejection| Failure::new(rejection.status(), rejection.body_text()))?;
     Ok(value)
+}
+
+/// The fields of a JSON object as a type.
+pub(crate) fn parsed<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, Failure> {
+    serde_json::from_value(Value::Object(body))
+        .map_err(|error| Failure::unprocessable(format!("the request: {error}")))
 }

@@ -3,7 +3,7 @@
 pub(crate) mod form;
 pub(crate) mod openapi;
 mod predict;
-pub(crate) use predict::check_takes;
+pub(crate) use predict::{by_form, by_json, check_takes};
 pub(crate) mod prompts;
 pub(crate) mod reply;
 
@@ -14,21 +14,19 @@ use axum::{
     extract::State,
     http::header,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 use serde_json::{Value, json};
 
 use crate::app::App;
 
-/// Routes that wait for the model, and those that do not.
-pub(crate) fn routes() -> (Router<Arc<App>>, Router<Arc<App>>) {
-    let asking = Router::new().route("/v1/predict", post(predict::predict));
-    let others = Router::new()
+/// Routes that do not wait for the model. `/v1/predict` is the router's, since X-AnyLabeling asks there too.
+pub(crate) fn routes() -> Router<Arc<App>> {
+    Router::new()
         .route("/", get(index))
         .route("/health", get(health))
         .route("/openapi.json", get(openapi::show))
-        .route("/v1/model", get(model));
-    (asking, others)
+        .route("/v1/model", get(model))
 }
 
 /// What there is.

@@ -70,7 +70,7 @@ fn model() {}
         (status = 422, body = ErrorBody, description = "not an image, or prompts that do not fit it"),
         (status = 503, body = ErrorBody, description = "busy; Retry-After says when to try again"),
     ))]
-#[expect(dead_code, reason = "describes `predict::predict`")]
+#[expect(dead_code, reason = "describes `router::predict`")]
 fn predict() {}
 
 #[derive(OpenApi)]

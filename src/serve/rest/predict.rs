@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json,
-    extract::{Request, State},
+    Json,
+    extract::Request,
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -21,7 +21,6 @@ use crate::{
     app::{App, Place},
     server::Failure,
     store::Upload,
-    x_anylabeling,
 };
 
 /// A question with the image in it.
@@ -50,27 +49,24 @@ pub(crate) struct Asking {
     min_score: Option<f64>,
 }
 
-pub(crate) async fn predict(
-    State(app): State<Arc<App>>,
-    Extension(place): Extension<Place>,
+/// A question as a form.
+pub(crate) async fn by_form(
+    app: &Arc<App>,
+    place: Place,
     request: Request,
 ) -> Result<Response, Failure> {
-    if form::is_form(&request) {
-        let form = Form::read(&app, request).await?;
-        let Some(sent) = form.file("image")? else {
-            return Err(Failure::bad_request("the form has no file called \"image\""));
-        };
-        let upload = Arc::clone(&sent.upload);
-        return answer(&app, place, upload, from_form(&form)?).await;
-    }
-    let body: Map<String, Value> = form::json(request).await?;
-    // X-AnyLabeling sends to the same address.
-    if body.contains_key("model") {
-        return x_anylabeling::predict(&app, place, parsed(body)?).await;
-    }
-    let body: Body = parsed(body)?;
-    let upload = form::inline(&app, body.image).await?;
-    answer(&app, place, upload, body.question).await
+    let form = Form::read(app, request).await?;
+    let Some(sent) = form.file("image")? else {
+        return Err(Failure::bad_request("the form has no file called \"image\""));
+    };
+    let upload = Arc::clone(&sent.upload);
+    answer(app, place, upload, from_form(&form)?).await
+}
+
+/// A question as JSON.
+pub(crate) async fn by_json(app: &Arc<App>, place: Place, body: Body) -> Result<Response, Failure> {
+    let upload = form::inline(app, body.image).await?;
+    answer(app, place, upload, body.question).await
 }
 
 async fn answer(
@@ -105,11 +101,6 @@ pub(crate) fn check_takes(app: &App, question: &Question) -> Result<(), Failure>
     Ok(())
 }
 
-pub(crate) fn parsed<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, Failure> {
-    serde_json::from_value(Value::Object(body))
-        .map_err(|error| Failure::unprocessable(format!("the request: {error}")))
-}
-
 /// Fields are JSON, except that a bare word need not be quoted.
 fn from_form(form: &Form) -> Result<Asking, Failure> {
     const KNOWN: [&str; 4] = ["prompts", "frame", "masks", "min_score"];
@@ -127,5 +118,5 @@ fn from_form(form: &Form) -> Result<Asking, Failure> {
         };
         fields.insert(name.clone(), value);
     }
-    parsed(fields)
+    form::parsed(fields)
 }
