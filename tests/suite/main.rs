@@ -52,6 +52,7 @@ mod resume_killed;
 mod resume_or_start;
 mod resume_oracle;
 mod scored_images;
+mod serve;
 mod small_disk;
 mod study;
 mod support;
