@@ -1,4 +1,4 @@
-//! A model behind the trait that servers know it by.
+//! A model as servers know it: by their trait.
 
 use std::path::PathBuf;
 

@@ -49,7 +49,7 @@ pub struct ExportOptions {
     pub source: ModelSource,
     pub out: PathBuf,
     pub formats: Vec<Format>,
-    /// Of the image's part: the encoder, or the whole model.
+    /// Number format of the image's part: the encoder, or the whole model.
     pub precision: Precision,
     /// The interpreter that checks the files.
     pub python: Option<PathBuf>,

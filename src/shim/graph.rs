@@ -14,7 +14,7 @@ use crate::{ShimError, ffi};
 /// What to record.
 #[derive(Debug, Clone, Copy)]
 pub struct Recording<'a> {
-    /// Of the method.
+    /// Name of the method.
     pub name: &'a str,
     /// Example inputs.
     pub inputs: &'a [Tensor],
@@ -51,7 +51,7 @@ pub struct Graph {
 pub struct Value {
     /// The sizes of a tensor; −1: as the inputs decide. `None`: not a tensor, or not known.
     pub sizes: Option<Vec<i64>>,
-    /// Of a tensor.
+    /// Number format of a tensor.
     pub kind: Option<Kind>,
     pub constant: Option<Constant>,
 }

@@ -1,7 +1,7 @@
 //! What a person would have to click: the ground truth answers for them.
 //!
 //! `clicks RUN_DIR|CONFIG.toml COCO.json IMAGES click|box MOST_CLICKS [KEY=VALUE…]` asks the model about each object of the
-//! file. The first prompt is the pixel deepest within the object, or its box; each further click goes into the middle of
+//! file until its answer has an IoU of 0.9. The first prompt is the pixel deepest within the object, or its box; each further click goes into the middle of
 //! the largest wrong region, as the literature on interactive segmentation has it. Prints an object per line as JSON:
 //! the IoU after each prompt and the milliseconds that each answer took.
 
@@ -24,6 +24,9 @@ use sonotune_dataset::{
 };
 use sonotune_metrics::overlap::iou;
 use sonotune_run::{Live, LiveImage, ModelSource, config};
+
+/// The IoU that a person is content with.
+const GOOD: f64 = 0.9;
 
 /// An image of one object's pixels, row by row.
 struct Region {
@@ -169,7 +172,11 @@ fn main() -> Result<()> {
                 milliseconds.push(asked.elapsed().as_secs_f64() * 1e3);
                 let found = answer.prediction.instances.first().context("no answer")?;
                 let mask = found.mask.as_ref().context("an answer without a mask")?;
-                ious.push(iou(&truth, mask)?.unwrap_or_default());
+                let reached = iou(&truth, mask)?.unwrap_or_default();
+                ious.push(reached);
+                if reached >= GOOD {
+                    break;
+                }
                 let Some(click) = next_click(&region, &Region::of(mask)) else { break };
                 prompt.points.push(click);
             }

@@ -55,7 +55,7 @@ impl Kept {
 
     /// Adds an image, and forgets the oldest ones beyond the limit.
     pub(super) fn add(&mut self, image: LiveImage, ready: Ready) {
-        // An earlier version of the same file is of no use any more.
+        // An earlier version of the same file is useless now.
         self.images.retain(|(kept, _)| kept.file != image.file);
         self.images.push_back((image, ready));
         let mut bytes: usize = self.images.iter().map(|(_, ready)| ready.bytes()).sum();

@@ -89,7 +89,7 @@ impl Live {
             }
         })?;
         let (about, encoder) =
-            hear.recv().map_err(|_| anyhow!("the model's thread ended without a word"))??;
+            hear.recv().map_err(|_| anyhow!("the model's thread ended without a message"))??;
         let embedding = std::thread::Builder::new().name("embeddings".to_owned()).spawn({
             let queue = queue.clone();
             move || encoder.run(&queue)
@@ -103,7 +103,7 @@ impl Live {
         &self.about
     }
 
-    /// Answers `prompts`, or, without any, says what the model finds by itself. Blocks until the answer is there.
+    /// Answers `prompts`, or, without any, says what the model finds on its own. Blocks until the answer is there.
     ///
     /// # Errors
     /// Of kind data if the image cannot be read or a prompt does not fit it, of kind config if the task takes no

@@ -99,7 +99,7 @@ impl Answering<'_> {
         let reply = asked.reply.clone();
         let answer = caught(|| self.answer(&mut asked, image))
             .unwrap_or_else(|message| Err(anyhow::anyhow!("{}: {message}", asked.image.file)));
-        // Whoever asked may have gone.
+        // The one who asked may have gone.
         let _ = reply.send(answer);
     }
 
@@ -107,7 +107,7 @@ impl Answering<'_> {
         let mut record = record(&asked.image);
         record.prompts = match asked.prompts.take() {
             Some(_) if !self.takes_prompts => {
-                let message = "this model takes no prompts: ask what it finds by itself";
+                let message = "this model takes no prompts: ask what it finds on its own";
                 return Err(Error::config(message).into());
             }
             Some(prompts) => {

@@ -136,7 +136,7 @@ fn tell(asked: VecDeque<Asked>, error: &anyhow::Error) {
     for Asked { reply, .. } in asked {
         let code = sonotune_base::error::exit_code(error);
         let copy = sonotune_base::error::of_exit_code(code, format!("{error:#}"));
-        // Whoever asked may have gone.
+        // The one who asked may have gone.
         let _ = reply.send(Err(copy));
     }
 }
