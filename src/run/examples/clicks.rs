@@ -16,7 +16,7 @@ use classification as _;
 use mask2former as _;
 use sam_prompt as _;
 use serde_json::json;
-use sonotune_base::Rle;
+use sonotune_base::{Rle, Segmentation};
 use sonotune_dataset::{
     DatasetConfig, ObjectPrompt, PointPrompt, Split,
     coco_dataset::{CheckFiles, CocoConfig, CocoSplit, ImageLabel},
@@ -179,6 +179,8 @@ fn main() -> Result<()> {
                 }
                 let Some(click) = next_click(&region, &Region::of(mask)) else { break };
                 prompt.points.push(click);
+                // As the annotation page asks: with all clicks so far and the mask that they gave.
+                prompt.mask = (mask.area() > 0).then(|| Segmentation::Runs(mask.clone()));
             }
             let name = record.path.file_name().unwrap_or_default().to_string_lossy();
             println!(
