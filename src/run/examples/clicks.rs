@@ -65,10 +65,10 @@ impl Region {
         };
         let mut depth = vec![usize::MAX; self.inside.len()];
         let mut queue = VecDeque::new();
-        for at in 0..self.inside.len() {
+        for (at, depth) in depth.iter_mut().enumerate() {
             let outside_near = self.neighbours(at).any(|next| !self.inside[next]);
             if self.inside[at] && (is_edge(at) || outside_near) {
-                depth[at] = 1;
+                *depth = 1;
                 queue.push_back(at);
             }
         }
