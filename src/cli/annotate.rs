@@ -9,10 +9,7 @@ use sonotune_annotate::{Options, Order, Session, Summary};
 use sonotune_base::{Error, stop::StopFlag};
 use sonotune_serve::Inference;
 
-use crate::{
-    live::{LiveArgs, LiveModel},
-    predict::FrameArgs,
-};
+use crate::{OneModelArgs, live::LiveModel, predict::FrameArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct AnnotateArgs {
@@ -21,7 +18,7 @@ pub(crate) struct AnnotateArgs {
     /// Keys of the model's config to change: KEY=VALUE.
     overrides: Vec<String>,
     #[command(flatten)]
-    model: LiveArgs,
+    model: OneModelArgs,
     #[command(flatten)]
     frames: FrameArgs,
     /// COCO file to continue or begin. Default: annotations.json in the folder of the images.

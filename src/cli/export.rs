@@ -3,28 +3,17 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use sonotune_export::{self as export, ExportOptions, ExportRecord};
-use sonotune_run::{ModelSource, config};
+
+use crate::OneModelArgs;
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("model").args(["run", "config"]).required(true))]
 pub(super) struct ExportArgs {
-    /// Folder of the run whose model to export.
-    #[arg(
-        long,
-        value_name = "RUN_DIR",
-        required_unless_present = "config",
-        conflicts_with = "config"
-    )]
-    run: Option<PathBuf>,
-    /// Config whose pretrained weights to export as they are, without training.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// `best`, `last`, a step whose checkpoint was kept, or a file. Default: the best if there is
-    /// one, else the last.
-    #[arg(long, value_name = "WHICH", conflicts_with = "config")]
-    checkpoint: Option<String>,
+    #[command(flatten)]
+    model: OneModelArgs,
     /// Folder for the files and their model card.
     #[arg(long)]
     out: PathBuf,
@@ -76,19 +65,7 @@ enum Precision {
 }
 
 pub(super) fn run(args: &ExportArgs) -> Result<()> {
-    let (loaded, source) = match (&args.run, &args.config) {
-        (Some(run), _) => (
-            super::load_run(run, &args.overrides)?,
-            super::model_source(args.checkpoint.as_deref()),
-        ),
-        (None, Some(file)) => {
-            (config::load_for_prediction(file, &args.overrides)?, ModelSource::Pretrained)
-        }
-        (None, None) => {
-            let message = "give --run RUN_DIR or --config FILE";
-            return Err(sonotune_base::Error::config(message).into());
-        }
-    };
+    let (loaded, source) = args.model.load(&args.overrides)?;
     let format = |format: &Format| match format {
         Format::Torchscript => export::Format::TorchScript,
         Format::Onnx => export::Format::Onnx,

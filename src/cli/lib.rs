@@ -260,6 +260,39 @@ impl ModelArgs {
     }
 }
 
+/// One model: that of a run, or the pretrained weights of a config.
+#[derive(Debug, clap::Args)]
+struct OneModelArgs {
+    /// Folder of the run whose model to use.
+    #[arg(long, value_name = "RUN_DIR", conflicts_with = "config")]
+    run: Option<PathBuf>,
+    /// Config whose pretrained weights to use as they are, without training.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// `best`, `last`, a step whose checkpoint was kept, or a file. Default: the best if there is
+    /// one, else the last.
+    #[arg(long, value_name = "WHICH", requires = "run")]
+    checkpoint: Option<String>,
+}
+
+impl OneModelArgs {
+    /// Whether a model is named.
+    fn names_one(&self) -> bool {
+        self.run.is_some() || self.config.is_some()
+    }
+
+    fn load(&self, overrides: &[String]) -> Result<(Loaded, ModelSource)> {
+        let Self { run, config, checkpoint } = self;
+        let model = ModelArgs {
+            run: run.clone(),
+            ensemble: Vec::new(),
+            config: config.clone(),
+            checkpoint: checkpoint.clone(),
+        };
+        model.load(overrides, run_config::load_for_prediction)
+    }
+}
+
 /// A folder among the values of `--ensemble`, which would also take keys that follow it.
 fn run_folder(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);

@@ -1,35 +1,11 @@
 //! A model as servers know it: by their trait.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
-use clap::Args;
+use sonotune_dataset::TargetNeeds;
 use sonotune_run::{Live, LiveAnswer, LiveImage};
 use sonotune_serve::{About, Answer, Found, Image, Inference, Question};
 
-use crate::ModelArgs;
-
-/// One model: that of a run, or the pretrained weights of a config.
-#[derive(Debug, Args)]
-pub(crate) struct LiveArgs {
-    /// Folder of the run whose model to use.
-    #[arg(long, value_name = "RUN_DIR", conflicts_with = "config")]
-    run: Option<PathBuf>,
-    /// Config whose pretrained weights to use as they are, without training.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// `best`, `last`, a step whose checkpoint was kept, or a file. Default: the best if there is
-    /// one, else the last.
-    #[arg(long, value_name = "WHICH", requires = "run")]
-    checkpoint: Option<String>,
-}
-
-impl LiveArgs {
-    /// Whether a model is named.
-    pub(crate) fn names_one(&self) -> bool {
-        self.run.is_some() || self.config.is_some()
-    }
-}
+use crate::OneModelArgs;
 
 /// The model of a run or of pretrained weights, ready to answer.
 #[derive(Debug)]
@@ -43,27 +19,19 @@ impl LiveModel {
     ///
     /// # Errors
     /// Of kind config, data or weights.
-    pub(crate) fn open(args: &LiveArgs, overrides: &[String]) -> Result<Self> {
-        let LiveArgs { run, config, checkpoint } = args;
-        let model = ModelArgs {
-            run: run.clone(),
-            ensemble: Vec::new(),
-            config: config.clone(),
-            checkpoint: checkpoint.clone(),
-        };
-        let (loaded, source) = model.load(overrides, sonotune_run::config::load_for_prediction)?;
+    pub(crate) fn open(args: &OneModelArgs, overrides: &[String]) -> Result<Self> {
+        let (loaded, source) = args.load(overrides)?;
         let name = args.run.as_ref().or(args.config.as_ref()).and_then(|path| path.file_stem());
         let name = name.map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into());
         let live = Live::open(loaded, source)?;
-        let (is_of_image, has_masks) = About::kinds(live.about().learns_from);
         let of_model = live.about();
         let about = About {
             name,
             task: of_model.task.clone(),
             backbone: of_model.backbone.clone(),
             takes_prompts: of_model.takes_prompts,
-            is_of_image,
-            has_masks,
+            is_of_image: of_model.learns_from == Some(TargetNeeds::ImageLabels),
+            has_masks: of_model.learns_from == Some(TargetNeeds::Masks),
             categories: of_model.categories.clone(),
             min_score: of_model.min_score,
             weights: of_model.weights.clone(),

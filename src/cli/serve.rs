@@ -8,13 +8,13 @@ use serde_json::json;
 use sonotune_base::stop::StopFlag;
 use sonotune_serve::{Inference, Options, server::Token};
 
-use crate::live::{LiveArgs, LiveModel};
+use crate::{OneModelArgs, live::LiveModel};
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("model").args(["run", "config"]).required(true))]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
-    model: LiveArgs,
+    model: OneModelArgs,
     /// Where to listen; port 0 is any that is free.
     #[arg(long, default_value = "127.0.0.1:8008")]
     address: SocketAddr,

@@ -264,7 +264,7 @@ impl Filling<'_> {
 
     fn embed(&self, encoder: &Encoder, batch: Batch) -> Result<Vec<Entry>> {
         let batch = batch.to_place(self.model.place())?;
-        let levels = encoder.levels(self.model, &batch)?;
+        let levels = encoder.levels(self.model.place(), &batch)?;
         let levels: Vec<_> = levels.into_iter().map(|level| level.to_device(Device::Cpu)).collect();
         let side = |n: i64| u32::try_from(n).unwrap_or_default();
         let entry = |(index, target): (usize, &sonotune_engine::batch::Target)| Entry {

@@ -63,19 +63,11 @@ impl Encoder {
         Ok(Self { backbone })
     }
 
-    /// The levels of a batch that is in the model's place.
+    /// The levels of a batch that is in `place`, which is the model's.
     ///
     /// # Errors
     /// Same errors as [`Backbone::forward`].
-    pub(super) fn levels(&self, model: &Model, batch: &Batch) -> Result<Vec<Tensor>> {
-        self.levels_at(model.place(), batch)
-    }
-
-    /// Same as [`levels`](Self::levels), for a thread that does not have the model.
-    ///
-    /// # Errors
-    /// Same errors as [`levels`](Self::levels).
-    pub(super) fn levels_at(&self, place: Place, batch: &Batch) -> Result<Vec<Tensor>> {
+    pub(super) fn levels(&self, place: Place, batch: &Batch) -> Result<Vec<Tensor>> {
         no_grad(|| {
             let _scope = autocast(place.precision, place.device)?;
             self.backbone.forward(&batch.images, false)
@@ -88,7 +80,7 @@ impl Encoder {
     /// Same errors as [`levels`](Self::levels).
     pub(super) fn embedded(&self, model: &Model, batch: Batch) -> Result<Batch> {
         let mut batch = batch.to_place(model.place())?;
-        batch.features = Some(self.levels(model, &batch)?);
+        batch.features = Some(self.levels(model.place(), &batch)?);
         Ok(batch)
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 use sonotune_base::{Category, Rle};
-use sonotune_dataset::{ObjectPrompt, TargetNeeds, pixels::ImageFile};
+use sonotune_dataset::{ObjectPrompt, pixels::ImageFile};
 
 /// A model that answers questions about images. Calls block until the answer is there; several at a time
 /// are answered one after the other.
@@ -50,14 +50,6 @@ pub struct About {
     pub step: u64,
     /// Where it computes, e.g. `cpu`.
     pub device: String,
-}
-
-impl About {
-    /// From what a task learns from.
-    #[must_use]
-    pub fn kinds(needs: Option<TargetNeeds>) -> (bool, bool) {
-        (needs == Some(TargetNeeds::ImageLabels), needs == Some(TargetNeeds::Masks))
-    }
 }
 
 /// An image to answer questions about.

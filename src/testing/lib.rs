@@ -11,7 +11,7 @@ use std::{
     process::{Command, Output},
 };
 
-pub use tiny::Tiny;
+pub use tiny::{MASK2FORMER, Tiny};
 
 /// The project's folder.
 #[must_use]

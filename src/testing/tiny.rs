@@ -36,6 +36,16 @@ max_steps = 6
 every_steps = 1
 "#;
 
+/// The `[task]` table of a small Mask2Former on a ViT, for [`Tiny::task`].
+pub const MASK2FORMER: &str = r#"type = "mask2former"
+num_queries = 8
+feat_channels = 32
+num_heads = 4
+neck = "simple_feature_pyramid"
+pixel_decoder = { num_layers = 1, feedforward_channels = 32 }
+transformer_decoder = { num_layers = 2, feedforward_channels = 32 }
+training = { num_points = 64 }"#;
+
 /// Builds a config file. Later calls win over earlier ones.
 #[derive(Debug, Clone)]
 pub struct Tiny {

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use sonotune_testing::Tiny;
 pub(crate) use sonotune_testing::{
-    assert_contains, assert_fails, assert_success, fixture, python, shared,
+    MASK2FORMER, assert_contains, assert_fails, assert_success, fixture, python, shared,
 };
 use tempfile::TempDir;
 
@@ -143,16 +143,6 @@ impl Copied {
 /// The promptable task, small, for [`tiny_run`].
 pub(crate) const PROMPTS: &str = "type = \"sam_prompt\"\nconvention = \"ultrasam\"\n\
                        decoder = { num_heads = 2, mlp_dim = 32 }";
-
-/// Instance segmentation on a ViT, small, for [`tiny_run`].
-pub(crate) const MASK2FORMER: &str = r#"type = "mask2former"
-num_queries = 8
-feat_channels = 32
-num_heads = 4
-neck = "simple_feature_pyramid"
-pixel_decoder = { num_layers = 1, feedforward_channels = 32 }
-transformer_decoder = { num_layers = 2, feedforward_channels = 32 }
-training = { num_points = 64 }"#;
 
 /// A config of the phantoms in `root`, for commands that do not build a model.
 pub(crate) fn write_config(folder: &Path, root: &Path) -> PathBuf {

@@ -45,14 +45,11 @@ impl Embedder {
         let size = (u32::try_from(height)?, u32::try_from(width)?);
         let crop = target.crop;
         let doing = || format!("computing the embedding of {}", image.file);
-        let batch = determinism::guarded(doing, || match &self.encoder {
-            None => batch.shallow_clone().to_place(self.place),
-            Some(encoder) => {
-                let batch = batch.shallow_clone().to_place(self.place)?;
-                let levels = encoder.levels_at(self.place, &batch)?;
-                let shape = batch.images.size();
-                Ok(Batch::embedded(&shape, levels, batch.targets))
-            }
+        let batch = determinism::guarded(doing, || {
+            let batch = batch.to_place(self.place)?;
+            let Some(encoder) = &self.encoder else { return Ok(batch) };
+            let levels = encoder.levels(self.place, &batch)?;
+            Ok(Batch::embedded(&batch.images.size(), levels, batch.targets))
         })?;
         Ok(Ready { batch, size, crop })
     }

@@ -4,12 +4,10 @@ use std::fs;
 
 use prost::Message;
 use sonotune_export::{ExportRecord, Precision, export, proto::ModelProto};
-use sonotune_testing::{Tiny, assert_contains};
+use sonotune_testing::{MASK2FORMER, Tiny, assert_contains};
 use tch::{CModule, IValue, Kind, Tensor};
 
-use crate::models::{
-    CLASSIFICATION, MASK2FORMER, SAM, SIDE, exported, options, python, tiny, trained,
-};
+use crate::models::{CLASSIFICATION, SAM, SIDE, exported, options, python, tiny, trained};
 
 fn names(record: &ExportRecord) -> Vec<&str> {
     record.files.iter().map(|file| file.name.as_str()).collect()

@@ -28,15 +28,6 @@ decoder = { num_heads = 2, mlp_dim = 32 }
 protocols = ["box"]
 multimask = "ambiguous""#;
 
-pub(crate) const MASK2FORMER: &str = r#"type = "mask2former"
-num_queries = 8
-feat_channels = 32
-num_heads = 4
-neck = "simple_feature_pyramid"
-pixel_decoder = { num_layers = 1, feedforward_channels = 32 }
-transformer_decoder = { num_layers = 2, feedforward_channels = 32 }
-training = { num_points = 64 }"#;
-
 /// A folder with phantoms that all tests here read: objects, and a category for each image.
 pub(crate) fn phantoms() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();

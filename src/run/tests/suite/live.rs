@@ -21,20 +21,11 @@ use sonotune_run::{
     Live, LiveImage, MaskFiles, ModelSource, PredictOptions, PromptSource, TrainOptions,
     config::{self, Loaded},
 };
-use sonotune_testing::Tiny;
+use sonotune_testing::{MASK2FORMER, Tiny};
 
 const SAM_PROMPT: &str = r#"type = "sam_prompt"
 [evaluation]
 protocols = ["box"]"#;
-
-const MASK2FORMER: &str = r#"type = "mask2former"
-num_queries = 8
-feat_channels = 32
-num_heads = 4
-neck = "simple_feature_pyramid"
-pixel_decoder = { num_layers = 1, feedforward_channels = 32 }
-transformer_decoder = { num_layers = 2, feedforward_channels = 32 }
-training = { num_points = 64 }"#;
 
 /// A folder with phantoms that all tests here read.
 fn phantoms() -> &'static Path {

@@ -3,14 +3,13 @@
 //! Objects of both are paired one to one so that the sum of their IoUs is highest, whatever their categories; a pair
 //! has at least one pixel in common. Objects without a partner count 0 in the means of IoU and Dice.
 
-mod assignment;
-
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::{Context, Result};
+use hotcoco::primitives::assign::lsap;
 use serde::Serialize;
 use sonotune_base::{Error, Rle};
 use sonotune_metrics::overlap;
@@ -207,11 +206,15 @@ impl Finished {
 
 fn compare(firsts: &[Compared], seconds: &[Compared]) -> Result<Sums> {
     let iou = |a: &Compared, b: &Compared| Ok(overlap::iou(&a.mask, &b.mask)?.unwrap_or(0.0));
-    let row = |a| seconds.iter().map(|b| iou(a, b)).collect::<Result<Vec<f64>>>();
-    let ious = firsts.iter().map(row).collect::<Result<Vec<_>>>()?;
+    let pairs = firsts.iter().flat_map(|a| seconds.iter().map(move |b| (a, b)));
+    let ious = pairs.map(|(a, b)| iou(a, b)).collect::<Result<Vec<f64>>>()?;
     let mut sums = Sums::default();
-    for (a, b) in assignment::best(&ious) {
-        let iou = ious[a][b];
+    let (rows, columns) = match ious.is_empty() {
+        true => Default::default(),
+        false => lsap(&ious, firsts.len(), seconds.len(), true),
+    };
+    for (a, b) in rows.into_iter().zip(columns) {
+        let iou = ious[a * seconds.len() + b];
         if iou <= 0.0 {
             continue;
         }
@@ -283,5 +286,17 @@ mod tests {
         assert_eq!(compare(&[], &[]).unwrap().agreed(), Agreed::default());
         let agreed = compare(&[], &[object(0..3, "cyst")]).unwrap().agreed();
         assert_eq!((agreed.iou_mean, agreed.f1_50, agreed.only_second), (Some(0.0), Some(0.0), 1));
+    }
+
+    #[test]
+    fn pairs_have_the_highest_sum_even_if_the_best_pair_is_not_among_them() {
+        let (firsts, seconds) =
+            ([object(3..8, ""), object(6..11, "")], [object(4..9, ""), object(0..6, "")]);
+        let sums = compare(&firsts, &seconds).unwrap();
+        // The first of each overlap by 4 of 6 pixels, which would leave the others without a partner.
+        assert_eq!((sums.matched, sums.only_first, sums.only_second), (2, 0, 0));
+        assert!((sums.iou - (3.0 / 8.0 + 3.0 / 7.0)).abs() < 1e-12, "{}", sums.iou);
+        let fewer = compare(&firsts[..1], &seconds).unwrap();
+        assert_eq!((fewer.matched, fewer.only_first, fewer.only_second), (1, 0, 1));
     }
 }
