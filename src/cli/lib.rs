@@ -271,7 +271,7 @@ struct OneModelArgs {
     config: Option<PathBuf>,
     /// `best`, `last`, a step whose checkpoint was kept, or a file. Default: the best if there is
     /// one, else the last.
-    #[arg(long, value_name = "WHICH", requires = "run")]
+    #[arg(long, value_name = "WHICH", requires = "run", conflicts_with = "config")]
     checkpoint: Option<String>,
 }
 
