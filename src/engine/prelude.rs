@@ -22,7 +22,7 @@ pub use crate::{
     task::{
         Answer, Averaging, Evaluator, Instance, Loss, Meaning, Over, Part, PartInput, PartOutput,
         Parts, Prediction, PromptRules, Promptable, Refinement, Scalar, StepOutput, Task,
-        TaskConfig,
+        TaskConfig, ValueErrors,
     },
     upload,
 };

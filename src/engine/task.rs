@@ -7,6 +7,7 @@ pub mod averaging;
 pub mod instances;
 pub mod parts;
 mod step_output;
+mod value_errors;
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
@@ -16,6 +17,7 @@ use tch::nn;
 pub use averaging::Averaging;
 pub use parts::{Meaning, Part, PartInput, PartOutput, Parts, PromptRules, Promptable, Refinement};
 pub use step_output::{Loss, Over, Scalar, StepOutput};
+pub use value_errors::ValueErrors;
 
 use crate::{
     backbone::Backbone,
