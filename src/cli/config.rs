@@ -1,5 +1,7 @@
 //! `sonotune config`.
 
+mod copy;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -18,6 +20,8 @@ pub(super) enum ConfigVerb {
     Validate(ValidateArgs),
     /// List every key that a config can contain.
     Keys(KeysArgs),
+    /// Write all shipped configs to a folder, where yours can extend them.
+    Copy(copy::CopyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +65,7 @@ pub(super) fn run(verb: ConfigVerb) -> Result<()> {
         ConfigVerb::Show(args) => show(&args),
         ConfigVerb::Validate(args) => validate(&args),
         ConfigVerb::Keys(args) => keys(&args),
+        ConfigVerb::Copy(args) => copy::run(&args),
     }
 }
 

@@ -57,11 +57,13 @@ mod coco_eval;
 mod compare;
 mod config;
 mod data;
+mod demo;
 mod doctor;
 mod eval;
 mod export;
 mod list;
 mod live;
+mod logged_child;
 mod predict;
 mod processes;
 mod report;
@@ -81,6 +83,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Train, compare and predict on phantoms, in minutes, and show all of it on one page.
+    Demo(demo::DemoArgs),
     /// Train a model.
     Train(train::TrainArgs),
     /// Score a trained model on a split of its dataset.
@@ -171,6 +175,7 @@ impl Verb {
 
 fn dispatch(verb: Verb) -> Result<()> {
     match verb {
+        Verb::Demo(args) => demo::run(&args),
         Verb::Train(args) => train::run(&args),
         Verb::Eval(args) => eval::run(&args),
         Verb::Study(args) => study::run(&args),

@@ -29,6 +29,7 @@ use anyhow::Result;
 
 pub use kept::{By, Kept, Shown, SplitCounts};
 pub use ranking::{Picture, Ranked, Ranking};
+pub use shell::quoted;
 
 use sonotune_base::fs::atomic_write;
 use sonotune_run_folder::RunFiles;

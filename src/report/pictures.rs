@@ -14,8 +14,7 @@ pub fn row(pictures: &[Picture], score_name: &str) -> Markup {
             @for picture in pictures {
                 @let name = picture.path.file_name().unwrap_or(picture.path.as_os_str()).to_string_lossy();
                 figure {
-                    img src=(format!("data:image/jpeg;base64,{}", picture.jpeg)) width=(picture.width)
-                        height=(picture.height) alt=(format!("{name} with its prediction"));
+                    (image(picture, &format!("{name} with its prediction")))
                     figcaption {
                         b title=(picture.path.display()) { (name) }
                         span { (score_name) " " (score(picture.score)) }
@@ -24,6 +23,15 @@ pub fn row(pictures: &[Picture], score_name: &str) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// A picture within the page; `alt` says what it shows.
+#[must_use]
+pub fn image(picture: &Picture, alt: &str) -> Markup {
+    html! {
+        img src=(format!("data:image/jpeg;base64,{}", picture.jpeg)) width=(picture.width)
+            height=(picture.height) alt=(alt);
     }
 }
 

@@ -1,7 +1,10 @@
 //! The best and the worst predicted images of a split, with small pictures: kept while scoring, in
 //! bounded memory.
 
-use std::{io::Cursor, path::PathBuf};
+use std::{
+    io::Cursor,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -30,6 +33,18 @@ pub struct Picture {
     pub height: u32,
     /// Base64.
     pub jpeg: String,
+}
+
+impl Picture {
+    /// The picture that is drawn as `image`; `score` may be NaN for one that is not ranked.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn new(path: &Path, score: f64, lines: Vec<String>, image: &RgbImage) -> Result<Self> {
+        let jpeg = STANDARD.encode(jpeg(image)?);
+        let (width, height) = image.dimensions();
+        Ok(Self { path: path.to_owned(), score, lines, width, height, jpeg })
+    }
 }
 
 /// The two ends of a ranking, each from its extreme inwards; no image is in both.
@@ -78,9 +93,7 @@ impl Ranking {
             return Ok(());
         }
         let (path, lines, image) = picture()?;
-        let jpeg = STANDARD.encode(jpeg(&image)?);
-        let (width, height) = image.dimensions();
-        let picture = Picture { path, score: value, lines, width, height, jpeg };
+        let picture = Picture::new(&path, value, lines, &image)?;
         for (list, place, most) in
             [(&mut self.best, best, PER_END), (&mut self.worst, worst, 2 * PER_END)]
         {

@@ -1,7 +1,8 @@
 //! Words of a command line.
 
 /// `word`, quoted so that a POSIX shell takes it as one word; unchanged if it has no special characters.
-pub(super) fn quoted(word: &str) -> String {
+#[must_use]
+pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();

@@ -134,7 +134,10 @@ mod tests {
         fs::create_dir_all(mine.parent().unwrap()).unwrap();
         fs::write(&mine, "mine").unwrap();
         let error = copy(home.path(), Existing::Refuse).unwrap_err().to_string();
-        assert!(error.contains("configs/base/demo.toml") && error.contains("--overwrite"), "{error}");
+        assert!(
+            error.contains("configs/base/demo.toml") && error.contains("--overwrite"),
+            "{error}"
+        );
         assert_eq!(fs::read_dir(home.path().join("configs/base")).unwrap().count(), 1);
         let own = home.path().join("configs/own.toml");
         fs::write(&own, "own").unwrap();

@@ -24,6 +24,7 @@ mod dataset_check;
 mod dataset_stats;
 mod dataset_tools;
 mod defects_support;
+mod demo;
 mod disk_full;
 mod ensembles;
 mod failed_evaluation;

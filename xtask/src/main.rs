@@ -38,7 +38,7 @@ struct Cli {
 enum Command {
     /// Download libtorch 2.11 into .libtorch/ (if LIBTORCH is set, that one is used instead).
     Setup(setup::SetupArgs),
-    /// Train classifiers on phantoms, from a pretrained and from a random start, and compare them.
+    /// Build, then train, compare and predict on phantoms, and show all of it on one page (`sonotune demo`).
     Demo(demo::DemoArgs),
     /// Run all tests, and list at the end what was skipped and why.
     Test(test::TestArgs),

@@ -32,6 +32,14 @@ pub(super) fn html(answer: &Answer, files: &StudyFiles) -> String {
     document.page(lead(answer), sections(answer, files)).into_string()
 }
 
+impl Answer {
+    /// The figure that ranks the entries of a task, with their intervals on one axis, for another page.
+    #[must_use]
+    pub fn forest(&self, task: &TaskAnswer) -> Markup {
+        forest::forest(self, task)
+    }
+}
+
 fn sections(answer: &Answer, files: &StudyFiles) -> Markup {
     html! {
         @for task in &answer.tasks {
