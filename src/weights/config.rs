@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightsConfig {
+    /// A file, a folder with weights, also one of the Hugging Face cache, or `hf:ORG/NAME[@REVISION][/FILE]`,
+    /// which is looked up in that cache and never downloaded.
     pub path: PathBuf,
     /// Dotted path of the state dict within the file, or the start of its tensors' names, if the file
     /// holds several (`model_ema`).
@@ -39,6 +41,7 @@ pub struct WeightsConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightsPartConfig {
+    /// Same as [`WeightsConfig::path`].
     pub path: PathBuf,
     /// Patterns of the model variables that come from this file and from no other.
     pub variables: Vec<String>,

@@ -1,7 +1,7 @@
-//! A file of weights, opened: what it holds is listed, nothing is read until asked for.
+//! Weights, opened: what a file or several shards hold is listed, nothing is read until asked for.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     fs::File,
     os::unix::fs::FileExt,
@@ -15,8 +15,9 @@ use tch::Tensor;
 
 use super::{
     entry::TensorEntry,
+    folder::{Index, Located, locate},
     safetensors,
-    torch::{Contents, Form, OtherContent, find_state_dict, open_numpy},
+    torch::{Contents, Form, OtherContent, find_state_dict, join, open_numpy},
 };
 use sonotune_base::Error;
 
@@ -47,24 +48,48 @@ impl fmt::Display for Container {
     }
 }
 
-/// An open file of weights.
+/// Open weights: a file, or several shards that an index joins.
 #[derive(Debug)]
 pub struct WeightsFile {
-    file: File,
     path: PathBuf,
+    shards: Vec<Shard>,
     container: Container,
-    file_len: u64,
     contents: Contents,
     metadata: BTreeMap<String, String>,
-    index: HashMap<String, usize>,
+    index: HashMap<String, Position>,
 }
 
-/// Opens a `.pth` or `.safetensors` file; the content decides the kind, not the name.
+/// A file that holds tensors.
+#[derive(Debug)]
+struct Shard {
+    file: File,
+    path: PathBuf,
+    len: u64,
+}
+
+/// Where a tensor is: its number among the entries, and that of its shard.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    entry: usize,
+    shard: usize,
+}
+
+/// What one file holds.
+struct Opened {
+    shard: Shard,
+    container: Container,
+    contents: Contents,
+    metadata: BTreeMap<String, String>,
+}
+
+/// Opens weights: a `.pth` or `.safetensors` file, of which the content decides the kind, not the name; an index
+/// of shards; a folder that holds either, also one of the Hugging Face cache; or `hf:ORG/NAME`, looked up there.
 ///
-/// Lists the tensors without reading them. Nothing in the file is executed.
+/// Lists the tensors without reading them. Nothing in a file is executed, nothing is downloaded.
 ///
 /// # Errors
-/// When the file cannot be read, is of an unknown kind, is damaged or holds no tensor.
+/// When a file cannot be read, is of an unknown kind, is damaged or holds no tensor, or a folder does not say
+/// which of its files is meant.
 pub fn open(path: &Path) -> Result<WeightsFile> {
     open_state_dict(path, None)
 }
@@ -80,13 +105,13 @@ pub fn open_state_dict(path: &Path, state_dict: Option<&str>) -> Result<WeightsF
         .map_err(|error| Error::weights(format!("{}: {error:#}", path.display())).into())
 }
 
-impl WeightsFile {
-    fn open(path: &Path, state_dict: &str) -> Result<Self> {
+impl Opened {
+    fn of(path: &Path, state_dict: &str) -> Result<Self> {
         let file = File::open(path).context("cannot open it")?;
         let meta = file.metadata()?;
         anyhow::ensure!(meta.is_file(), "not a regular file");
-        let file_len = meta.len();
-        let mut head = vec![0; file_len.min(512) as usize];
+        let len = meta.len();
+        let mut head = vec![0; len.min(512) as usize];
         file.read_exact_at(&mut head, 0)?;
         let (container, contents, metadata) = if let Some(form) = Form::of(&head) {
             let container = match form {
@@ -94,26 +119,79 @@ impl WeightsFile {
                 Form::Legacy => Container::TorchLegacy,
                 Form::Tar => Container::TorchTar,
             };
-            let archive = form.open(&file, file_len)?;
+            let archive = form.open(&file, len)?;
             (container, find_state_dict(&archive, state_dict)?, BTreeMap::new())
-        } else if safetensors::is(&head, file_len) {
-            let (mut contents, metadata) = safetensors::open(&file, file_len)?;
+        } else if safetensors::is(&head, len) {
+            let (mut contents, metadata) = safetensors::open(&file, len)?;
             contents.narrow(state_dict)?;
             (Container::Safetensors, contents, metadata)
         } else if head.starts_with(&[0x80])
-            && let Some(contents) = open_numpy(&file, file_len, state_dict)?
+            && let Some(contents) = open_numpy(&file, len, state_dict)?
         {
             (Container::NumpyPickle, contents, BTreeMap::new())
         } else {
-            anyhow::bail!("{}", not_weights(&head, file_len));
+            anyhow::bail!("{}", not_weights(&head, len));
         };
         anyhow::ensure!(!contents.entries.is_empty(), "{}", no_tensor(&contents));
-        let index = contents.entries.iter().enumerate().map(|(i, e)| (e.name.clone(), i)).collect();
-        let path = path.to_owned();
-        Ok(Self { file, path, container, file_len, contents, metadata, index })
+        let shard = Shard { file, path: path.to_owned(), len };
+        Ok(Self { shard, container, contents, metadata })
+    }
+}
+
+impl WeightsFile {
+    fn open(path: &Path, state_dict: &str) -> Result<Self> {
+        match locate(path)? {
+            Located::Shards(index) => Self::open_shards(&index, state_dict),
+            Located::File(file) if file == path => Opened::of(path, state_dict).map(Self::of_one),
+            Located::File(file) => Opened::of(&file, state_dict)
+                .map(Self::of_one)
+                .with_context(|| file.display().to_string()),
+        }
     }
 
-    /// Path as given to [`open`].
+    fn of_one(Opened { shard, container, contents, metadata }: Opened) -> Self {
+        let position =
+            |(entry, of): (usize, &TensorEntry)| (of.name.clone(), Position { entry, shard: 0 });
+        let index = contents.entries.iter().enumerate().map(position).collect();
+        let path = shard.path.clone();
+        Self { path, shards: vec![shard], container, contents, metadata, index }
+    }
+
+    /// One state dict out of several files. Each must hold what the index says, and no two the same tensor.
+    fn open_shards(index: &Index, state_dict: &str) -> Result<Self> {
+        let mut shards: Vec<Shard> = Vec::new();
+        let mut holder: HashMap<String, usize> = HashMap::new();
+        let (mut contents, mut container) = (Contents::default(), Container::Safetensors);
+        for (number, file) in index.files().iter().enumerate() {
+            let opened = Opened::of(file, "").with_context(|| file.display().to_string())?;
+            let names: HashSet<&str> =
+                opened.contents.entries.iter().map(|entry| entry.name.as_str()).collect();
+            index.check(file, |name| names.contains(name))?;
+            for name in names {
+                if let Some(other) = holder.insert(name.to_owned(), number) {
+                    anyhow::bail!(
+                        "both {} and {} hold a tensor `{name}`",
+                        shards[other].path.display(),
+                        file.display()
+                    );
+                }
+            }
+            contents.entries.extend(opened.contents.entries);
+            contents.others.extend(opened.contents.others);
+            container = opened.container;
+            shards.push(opened.shard);
+        }
+        contents.narrow(state_dict)?;
+        let position = |(entry, of): (usize, &TensorEntry)| {
+            let shard = *holder.get(&join(&contents.found_at, &of.name))?;
+            Some((of.name.clone(), Position { entry, shard }))
+        };
+        let positions = contents.entries.iter().enumerate().filter_map(position).collect();
+        let (path, metadata) = (index.path.clone(), BTreeMap::new());
+        Ok(Self { path, shards, container, contents, metadata, index: positions })
+    }
+
+    /// The file that was opened: the one given to [`open`], that found in a folder, or the index of shards.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -124,10 +202,19 @@ impl WeightsFile {
         self.container
     }
 
-    /// Size of the file in bytes.
+    /// Size of the file, or of all shards, in bytes.
     #[must_use]
     pub fn file_len(&self) -> u64 {
-        self.file_len
+        self.shards.iter().map(|shard| shard.len).sum()
+    }
+
+    /// The files that hold the tensors, if there are several.
+    #[must_use]
+    pub fn shards(&self) -> Vec<&Path> {
+        match &self.shards[..] {
+            [_] => Vec::new(),
+            shards => shards.iter().map(|shard| shard.path.as_path()).collect(),
+        }
     }
 
     /// Dotted path of the state dict in the saved object; empty at its top.
@@ -144,7 +231,7 @@ impl WeightsFile {
 
     #[must_use]
     pub fn entry(&self, name: &str) -> Option<&TensorEntry> {
-        self.index.get(name).map(|&i| &self.contents.entries[i])
+        self.index.get(name).map(|at| &self.contents.entries[at.entry])
     }
 
     /// What the file holds beside the model's tensors.
@@ -169,14 +256,15 @@ impl WeightsFile {
     /// # Errors
     /// When there is no such tensor or the file cannot be read.
     pub fn read(&self, name: &str) -> Result<Tensor> {
-        let Some(entry) = self.entry(name) else {
+        let Some(&at) = self.index.get(name) else {
             let near = question(name, self.index.keys().map(String::as_str));
             let hint = near.map_or_else(String::new, |question| format!("; {question}"));
             let path = self.path.display();
             return Err(Error::weights(format!("{path} holds no tensor `{name}`{hint}")).into());
         };
-        entry.read(&self.file).map_err(|error| {
-            Error::weights(format!("{}: tensor `{name}`: {error:#}", self.path.display())).into()
+        let shard = &self.shards[at.shard];
+        self.contents.entries[at.entry].read(&shard.file).map_err(|error| {
+            Error::weights(format!("{}: tensor `{name}`: {error:#}", shard.path.display())).into()
         })
     }
 }

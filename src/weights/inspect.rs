@@ -3,11 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use serde::Serialize;
-use sonotune_base::words::{abbreviated, bytes};
+use sonotune_base::words::{abbreviated, bytes, listed};
 
 use super::{
     Container, OtherContent, TensorEntry, WeightsFile,
@@ -15,12 +15,18 @@ use super::{
     keymap::{Recognised, recognise_if_known, refuse_flattened},
 };
 
+/// Shards that are named on a terminal.
+const SHOWN: usize = 4;
+
 /// The contents of a file. Reads the names, not the values.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
     pub path: PathBuf,
     pub container: Container,
     pub file_bytes: u64,
+    /// The files that hold the tensors, if `path` is an index of several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<PathBuf>,
     /// Dotted path of the state dict within the file; empty at its top.
     pub state_dict: String,
     /// `None` if the keys fit no known convention.
@@ -57,6 +63,7 @@ impl Inspection {
             path: file.path().to_owned(),
             container: file.container(),
             file_bytes: file.file_len(),
+            shards: file.shards().into_iter().map(Path::to_owned).collect(),
             state_dict: file.found_at().to_owned(),
             convention,
             unclear,
@@ -82,6 +89,11 @@ impl Inspection {
                 let _ =
                     writeln!(text, "convention  {}", self.unclear.as_deref().unwrap_or("unknown"));
             }
+        }
+        if !self.shards.is_empty() {
+            let names = self.shards.iter().filter_map(|shard| shard.file_name());
+            let names = listed(names.map(|name| name.to_string_lossy()), SHOWN);
+            let _ = writeln!(text, "shards      {}: {names}", self.shards.len());
         }
         if !self.state_dict.is_empty() {
             let _ = writeln!(text, "state dict  under `{}`", self.state_dict);

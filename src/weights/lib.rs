@@ -1,7 +1,7 @@
 //! Pretrained weights: `.pth` and `.safetensors` files, whoever wrote them, into a model's
 //! variables and back.
 //!
-//! [`open`] lists what a file holds; [`keymap`] translates its names; [`load()`] fills a model and
+//! [`open`] lists what a file, a folder or the Hugging Face cache holds; [`keymap`] translates its names; [`load()`] fills a model and
 //! reports what it did; [`save_safetensors`] and [`save_torch`] write. Nothing that a file holds is
 //! ever executed, and no malformed file causes a panic, endless recursion or more memory use than its
 //! own size suggests.
@@ -16,6 +16,7 @@ mod dtype;
 mod entry;
 mod file;
 mod finite;
+mod folder;
 mod inspect;
 pub mod keymap;
 mod load;
@@ -37,6 +38,7 @@ pub use dtype::Dtype;
 pub use entry::{Span, TensorEntry};
 pub use file::{Container, WeightsFile, open, open_state_dict};
 pub use finite::not_finite;
+pub use folder::check_present;
 pub use inspect::Inspection;
 pub use load::{load, load_file, shapes};
 pub use overlay::{BaseFile, Overlay, OverlayInfo, OverlayReport, save_overlay};

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
+    fmt::{Display, Write as _},
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tch::Tensor;
 
-use super::{WeightsFile, keymap::CONVENTION_KEY, open, save_safetensors};
+use super::{WeightsFile, folder::locate, keymap::CONVENTION_KEY, open, save_safetensors};
 use sonotune_base::Category;
 
 use sonotune_base::Error;
@@ -37,10 +37,10 @@ pub struct OverlayInfo {
     pub step: u64,
 }
 
-/// A file of weights, identified by its content.
+/// A file of weights, identified by its content; shards count as one file, in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseFile {
-    /// File name without the folder.
+    /// File name without the folder; that of the index, if there are shards.
     pub name: String,
     pub bytes: u64,
     /// Hash of the content, in hex.
@@ -48,34 +48,40 @@ pub struct BaseFile {
 }
 
 impl BaseFile {
-    /// Reads and hashes the whole file.
+    /// Reads and hashes the whole file, or all shards. `path` is what [`open`] takes.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn of(path: &Path) -> Result<Self> {
-        let hash = || -> io::Result<(u64, String)> {
-            let mut file = File::open(path)?;
-            let mut hasher = Sha256::new();
-            let (mut buffer, mut bytes) = (vec![0; 1 << 20], 0);
-            loop {
-                match file.read(&mut buffer)? {
-                    0 => break,
-                    read => {
-                        hasher.update(&buffer[..read]);
-                        bytes += read as u64;
-                    }
-                }
-            }
-            let mut hex = String::with_capacity(64);
-            for byte in hasher.finalize() {
-                let _ = write!(hex, "{byte:02x}");
-            }
-            Ok((bytes, hex))
-        };
-        let (bytes, sha256) =
-            hash().map_err(|e| Error::weights(format!("cannot read {}: {e}", path.display())))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let cannot =
+            |e: &dyn Display| Error::weights(format!("cannot read {}: {e}", path.display()));
+        let located = locate(path).map_err(|error| cannot(&format!("{error:#}")))?;
+        let mut hasher = Sha256::new();
+        let mut bytes = 0;
+        for file in located.files() {
+            bytes += feed(&mut hasher, &file).map_err(|error| cannot(&error))?;
+        }
+        let mut sha256 = String::with_capacity(64);
+        for byte in hasher.finalize() {
+            let _ = write!(sha256, "{byte:02x}");
+        }
+        let name = located.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { name, bytes, sha256 })
+    }
+}
+
+/// Hashes a file; returns its size.
+fn feed(hasher: &mut Sha256, path: &Path) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    let (mut buffer, mut bytes) = (vec![0; 1 << 20], 0);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(bytes),
+            read => {
+                hasher.update(&buffer[..read]);
+                bytes += read as u64;
+            }
+        }
     }
 }
 

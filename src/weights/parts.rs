@@ -1,6 +1,6 @@
 //! Which file gives which variable, if weights come from more than one.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use tch::Tensor;
@@ -17,8 +17,6 @@ use sonotune_base::{Error, pattern};
 pub(super) struct Source<'a> {
     pub(super) file: &'a WeightsFile,
     pub(super) recognised: &'a Recognised,
-    /// Path as the config spells it.
-    pub(super) path: &'a Path,
     pub(super) allowed: Allowed<'a>,
     claim: Claim<'a>,
 }
@@ -52,7 +50,7 @@ impl<'a> Source<'a> {
             unexpected: &config.allow_unexpected,
             misshapen: &config.allow_misshapen,
         };
-        Self { file, recognised, path: &config.path, allowed, claim: Claim::Rest(&config.parts) }
+        Self { file, recognised, allowed, claim: Claim::Rest(&config.parts) }
     }
 
     /// A file at `[[weights.parts]] path`.
@@ -67,13 +65,7 @@ impl<'a> Source<'a> {
             unexpected: &config.allow_unexpected,
             misshapen: &config.allow_misshapen,
         };
-        Self {
-            file,
-            recognised,
-            path: &config.path,
-            allowed,
-            claim: Claim::Part(&config.variables),
-        }
+        Self { file, recognised, allowed, claim: Claim::Part(&config.variables) }
     }
 
     /// Patterns of its variables; if empty, all that no other file gives.

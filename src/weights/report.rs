@@ -138,7 +138,7 @@ impl LoadReport {
         let file = source.file;
         let modified = std::fs::metadata(file.path()).and_then(|meta| meta.modified()).ok();
         Self {
-            path: source.path.to_owned(),
+            path: file.path().to_owned(),
             variables: source.variables().to_vec(),
             container: file.container(),
             file_bytes: file.file_len(),

@@ -25,6 +25,7 @@ use super::{
 pub(super) use find::{Contents, find as find_state_dict};
 pub(super) use numpy::open as open_numpy;
 pub use state_dict::OtherContent;
+pub(super) use state_dict::join;
 pub use write::save_torch;
 
 /// The saved object, before tensors are looked for in it.

@@ -29,7 +29,7 @@ const MAX_VISITS: u64 = 1 << 24;
 /// Bytes of names that count as one value.
 pub(super) const NAME_BYTES: u64 = 16;
 
-pub(super) fn join(prefix: &str, name: &str) -> String {
+pub(crate) fn join(prefix: &str, name: &str) -> String {
     if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 

@@ -6,6 +6,7 @@
 mod saved;
 mod weights;
 mod weights_advice;
+mod weights_folders;
 mod weights_hostile;
 mod weights_parts;
 mod weights_wrapped;
