@@ -55,6 +55,7 @@ fn present<T: Serialize>(json: bool, report: &T, text: impl FnOnce(&T)) -> Resul
 mod annotate;
 mod coco_eval;
 mod compare;
+mod completions;
 mod config;
 mod data;
 mod demo;
@@ -118,6 +119,10 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     /// List the backbones, tasks and datasets that are linked in.
     List(list::ListArgs),
+    /// Print a script that completes commands, options and files in a shell.
+    Completions(completions::CompletionsArgs),
+    /// Write the man pages, one per command.
+    Man(completions::ManArgs),
 }
 
 /// Parses the process's arguments, runs the command, and reports errors with their exit code.
@@ -191,6 +196,11 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Weights(verb) => weights::run(verb),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::List(args) => list::run(&args),
+        Verb::Completions(args) => {
+            completions::run(&args);
+            Ok(())
+        }
+        Verb::Man(args) => completions::man(&args),
     }
 }
 

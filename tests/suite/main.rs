@@ -10,6 +10,7 @@ mod browser;
 mod checkpoints;
 mod clips;
 mod compare;
+mod completions;
 mod config;
 mod convert_interrupted;
 mod cuda_parallel;
