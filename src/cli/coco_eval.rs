@@ -11,6 +11,8 @@ use sonotune_metrics::{Table, coco::IouType};
 use sonotune_run as run;
 use sonotune_run::{CocoEvalOptions, CocoEvalRecord};
 
+use crate::progress::Busy;
+
 #[derive(Debug, Args)]
 pub(super) struct CocoEvalArgs {
     /// Ground truth: a COCO file.
@@ -45,6 +47,7 @@ pub(super) fn run(args: &CocoEvalArgs) -> Result<()> {
     let mut max_dets = args.max_dets.clone();
     // As pycocotools does.
     max_dets.sort_unstable();
+    let busy = Busy::new("scoring");
     let record = run::coco_eval(&CocoEvalOptions {
         ground_truth: args.ground_truth.clone(),
         detections: args.detections.clone(),
@@ -53,6 +56,7 @@ pub(super) fn run(args: &CocoEvalArgs) -> Result<()> {
         class_agnostic: args.class_agnostic,
         mask_area: args.mask_area,
     })?;
+    drop(busy);
     let json = serde_json::to_string_pretty(&record)?;
     if let Some(path) = &args.out {
         atomic_write(path, json.as_bytes())?;

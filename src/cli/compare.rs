@@ -9,6 +9,8 @@ use sonotune_base::fs::atomic_write;
 use sonotune_dataset::Split;
 use sonotune_report::compare::{self, CompareOptions, Format};
 
+use crate::progress::Busy;
+
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
     /// Run folders; runs that differ only in their seed share one row.
@@ -35,11 +37,13 @@ pub(super) struct CompareArgs {
 }
 
 pub(super) fn run(args: &CompareArgs) -> Result<()> {
+    let busy = Busy::new("comparing");
     let comparison = compare::compare(&CompareOptions {
         runs: args.runs.clone(),
         split: args.split,
         metrics: args.metrics.clone(),
     })?;
+    drop(busy);
     let text = if args.json {
         serde_json::to_string_pretty(&comparison)? + "\n"
     } else {

@@ -18,6 +18,8 @@ use sonotune_run::{
 };
 use sonotune_run_folder::Environment;
 
+use crate::progress::Busy;
+
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
     /// Device to examine.
@@ -57,7 +59,9 @@ struct Speed {
 }
 
 pub(super) fn run(args: &DoctorArgs) -> Result<()> {
+    let busy = Busy::new("measuring");
     let findings = examine(args);
+    drop(busy);
     crate::present(args.json, &findings, print_findings)?;
     let failed = findings.checks.iter().filter(|check| check.status == Status::Fail).count();
     anyhow::ensure!(failed == 0, "{failed} of {} checks failed", findings.checks.len());

@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 
 use sonotune_export::{self as export, ExportOptions, ExportRecord};
 
-use crate::OneModelArgs;
+use crate::{OneModelArgs, progress::Busy};
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("model").args(["run", "config"]).required(true))]
@@ -85,7 +85,9 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
         license: args.license.clone(),
         overwrite: args.overwrite,
     };
+    let busy = Busy::new("writing and checking");
     let record = export::export(&loaded, &options)?;
+    drop(busy);
     crate::present(args.json, &record, print)
 }
 

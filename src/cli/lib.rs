@@ -67,6 +67,7 @@ mod live;
 mod logged_child;
 mod predict;
 mod processes;
+mod progress;
 mod report;
 mod serve;
 mod study;

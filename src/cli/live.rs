@@ -5,7 +5,7 @@ use sonotune_dataset::TargetNeeds;
 use sonotune_run::{Live, LiveAnswer, LiveImage};
 use sonotune_serve::{About, Answer, Found, Image, Inference, Question};
 
-use crate::OneModelArgs;
+use crate::{OneModelArgs, progress::Busy};
 
 /// The model of a run or of pretrained weights, ready to answer.
 #[derive(Debug)]
@@ -23,7 +23,9 @@ impl LiveModel {
         let (loaded, source) = args.load(overrides)?;
         let name = args.run.as_ref().or(args.config.as_ref()).and_then(|path| path.file_stem());
         let name = name.map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into());
+        let busy = Busy::new("reading the model");
         let live = Live::open(loaded, source)?;
+        drop(busy);
         let of_model = live.about();
         let about = About {
             name,

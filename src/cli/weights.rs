@@ -12,6 +12,8 @@ use sonotune_run_folder::RunFiles;
 use sonotune_weights as weights;
 use sonotune_weights::{ConvertOptions, Dtype, Inspection};
 
+use crate::progress::Busy;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum WeightsVerb {
     /// Show what a .pth or .safetensors file contains, and whose names it uses; executes none of it.
@@ -24,6 +26,7 @@ pub(super) enum WeightsVerb {
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
+    /// A .pth or .safetensors file, a folder with one, also of the Hugging Face cache, or hf:ORG/NAME.
     file: PathBuf,
     /// Path of the state dict within the file, such as `model_ema`; found automatically if omitted.
     #[arg(long, value_name = "PATH")]
@@ -38,7 +41,7 @@ pub(super) struct InspectArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ConvertArgs {
-    /// A .pth or .safetensors file.
+    /// A .pth or .safetensors file, a folder with one, also of the Hugging Face cache, or hf:ORG/NAME.
     input: PathBuf,
     /// Output file, ending in .safetensors, .pth or .pt.
     output: PathBuf,
@@ -126,7 +129,9 @@ fn convert(args: ConvertArgs) -> Result<()> {
         drop: args.drop,
         overwrite: args.overwrite,
     };
+    let busy = Busy::new("converting");
     let report = weights::convert(&args.input, &args.output, &options)?;
+    drop(busy);
     crate::present(args.json, &report, |report| print!("{}", report.words()))
 }
 
@@ -147,7 +152,9 @@ fn export(args: ExportArgs) -> Result<()> {
         Export::TrainedOnly
     };
     let options = ExportOptions { source, output: args.output, what, overwrite: args.overwrite };
+    let busy = Busy::new("exporting");
     let record = run::export(&super::load_run(&run_dir, &[])?, &options)?;
+    drop(busy);
     crate::present(args.json, &record, |record| print!("{}", record.words()))
 }
 

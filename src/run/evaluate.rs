@@ -11,6 +11,7 @@ use super::{
     ensemble::{checkpoints, open_others},
     model::{Decided, Model, ModelSource, Opened, decided_by_weights},
     predictor::Predictor,
+    progress::PassBar,
     scored_images,
     scoring::{Extras, ScoredImage, score},
     skipped,
@@ -92,11 +93,13 @@ fn evaluate_together(
     let Opened { model, path: checkpoint, beside, step, averaged, .. } = opened;
     let predictor = ranks.agree(Predictor::new(&model, &others))?;
     predictor.models().try_for_each(|model| require_same_model(ranks, model, &dataset))?;
-    let extras = Extras { of_images: true, ..Extras::default() };
+    let bar = ranks.is_first().then(|| PassBar::new(dataset.records.len(), "scoring"));
+    let extras = Extras { of_images: true, progress: bar.as_ref(), ..Extras::default() };
     let plan = model.load_plan();
     let Some(scored) = score(&predictor, ranks, dataset.clone(), &plan, extras)? else {
         return Ok(None);
     };
+    drop(bar);
     let shown = Shown {
         split: options.split,
         step,

@@ -31,6 +31,7 @@ mod model;
 mod predict;
 mod predictor;
 mod prepared;
+mod progress;
 mod report;
 mod resume_or_start;
 mod scored_images;

@@ -15,6 +15,7 @@ use image::RgbImage;
 use super::{
     drawing::{Drawing, Legend},
     predictor::Predictor,
+    progress::PassBar,
     sent::{SentBatch, SentImage},
 };
 use sonotune_base::{Error, ImageId};
@@ -51,11 +52,13 @@ pub struct ScoredImage {
 
 /// What to give beside the report.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Extras {
+pub(super) struct Extras<'a> {
     /// Pictures of the first images.
     pub(super) num_pictures: usize,
     /// The scores of each image.
     pub(super) of_images: bool,
+    /// Told of each image.
+    pub(super) progress: Option<&'a PassBar>,
 }
 
 /// A batch with its predictions, and the dataset index of each of its images.
@@ -77,7 +80,7 @@ pub(super) fn score(
     ranks: &Ranks,
     dataset: Arc<Dataset>,
     plan: &LoadPlan,
-    extras: Extras,
+    extras: Extras<'_>,
 ) -> Result<Option<Scored>> {
     if dataset.records.is_empty() {
         return Err(Error::data(format!("{} holds no images", dataset.source.display())).into());
@@ -262,7 +265,7 @@ struct Scorer<'a> {
     dataset: &'a Dataset,
     plan: &'a LoadPlan,
     legend: Legend<'a>,
-    extras: Extras,
+    extras: Extras<'a>,
     pictures: Vec<RgbImage>,
     ranking: Ranking,
     images: Vec<ScoredImage>,
@@ -314,6 +317,9 @@ impl Scorer<'_> {
                 .with_context(|| format!("scoring {}", target.path.display()))?;
             let (image_id, path) = (record.image_id.clone(), record.name());
             self.images.push(ScoredImage { image_id, path, scores });
+        }
+        if let Some(bar) = self.extras.progress {
+            bar.done();
         }
         Ok(())
     }

@@ -11,6 +11,8 @@ use sonotune_coco::{
 
 use sonotune_metrics::table::grid;
 
+use crate::progress::Busy;
+
 #[derive(Debug, Args)]
 pub(crate) struct MergeArgs {
     /// COCO files, each `SET/annotations/x.json` with its images in `SET/images`.
@@ -37,8 +39,10 @@ pub(super) fn run(args: &MergeArgs) -> Result<()> {
     let inputs: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
     output::prepare(std::slice::from_ref(&args.out), &inputs, args.overwrite)?;
     let root = args.root.as_deref().unwrap_or_else(|| merge::default_root(&args.out));
+    let busy = Busy::new("merging");
     let (file, report) = merge::merge(&args.files, root, args.categories)?;
     file.write(&args.out)?;
+    drop(busy);
     let json = serde_json::json!({ "report": report, "out": args.out });
     crate::present(args.json, &json, |_| print(&report, &args.out))
 }

@@ -74,13 +74,12 @@ pub(super) fn missing_weights(cell: &Cell, loaded: &Loaded) -> Vec<String> {
     let Some(weights) = &loaded.config.weights else { return Vec::new() };
     let parts = weights.parts.iter().map(|part| &part.path);
     let files = std::iter::once(&weights.path).chain(&weights.overlay).chain(parts);
-    let missing = files.filter(|file| !file.is_file());
-    let fault = |file: &PathBuf| {
+    let missing = files.filter_map(|file| sonotune_weights::check_present(file).err());
+    let fault = |error: anyhow::Error| {
         format!(
-            "{}: {} is not there; docs/weights.md says where to download public checkpoints, and `skip` leaves \
+            "{}: {error:#}; docs/weights.md says where to download public checkpoints, and `skip` leaves \
              a model out",
             cell.title(),
-            file.display()
         )
     };
     missing.map(fault).collect()

@@ -138,6 +138,7 @@ impl Writing<'_> {
             }
             (Err(error), _) if exit_code(&error) == ErrorKind::Data.exit_code() => {
                 self.failures.push(format!("{error:#}"));
+                self.bar.done();
                 Ok(None)
             }
             (Err(error), _) => Err(error),

@@ -22,6 +22,7 @@ use super::{
     evaluate::{decided, require_same_model},
     model::{Model, ModelSource, Opened},
     predictor::Predictor,
+    progress::PassBar,
 };
 pub(crate) use crate::predict::answers::clip_boxes;
 use crate::predict::{
@@ -209,6 +210,7 @@ fn predict_together(
         )?,
         categories: &categories,
         failures: Vec::new(),
+        bar: PassBar::new(dataset.records.len(), "predicting"),
         notes: Notes {
             others: dataset.notes.iter().cloned().chain(on_device).collect(),
             ..Notes::default()
@@ -295,6 +297,7 @@ struct Writing<'a> {
     outputs: Outputs<'a>,
     categories: &'a [Category],
     failures: Vec<String>,
+    bar: PassBar,
     notes: Notes,
 }
 
@@ -336,6 +339,7 @@ impl Writing<'_> {
         match outcome {
             Outcome::Failed(why) => {
                 self.failures.push(why);
+                self.bar.done();
                 Ok(())
             }
             Outcome::Answered { batch, predictions, first, notes } => {
@@ -375,6 +379,7 @@ impl Writing<'_> {
     }
 
     fn write(&mut self, answer: Answer<'_>) -> Result<()> {
+        self.bar.done();
         let Answer { mut prediction, record, carried_from, target, image } = answer;
         let base = &self.answering.base;
         let (name, file) = (relative_text(&target.path, base), relative_text(&record.path, base));

@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use sonotune_base::words::listed;
 
 /// What the short form of a repository begins with.
@@ -77,7 +77,7 @@ pub(super) fn find(short: &str) -> Result<PathBuf> {
         format!("nothing is downloaded here: run `{command}` (of `pip install huggingface_hub`)");
     ensure!(folder.is_dir(), "not in the cache {}; {remedy}", cache.display());
     let snapshot = snapshot(&folder, reference.revision)
-        .with_context(|| format!("{remedy}; in {}", folder.display()))?;
+        .map_err(|error| anyhow!("{}: {error:#}; {remedy}", folder.display()))?;
     let Some(file) = reference.file else { return Ok(snapshot) };
     let path = super::present(snapshot.join(file))?;
     ensure!(path.exists(), "the snapshot {} has no {file}; {remedy}", snapshot.display());
