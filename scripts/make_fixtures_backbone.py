@@ -125,9 +125,24 @@ def resnet_of(depth, block, counts, generator):
               "layer3.1.conv2.weight", "layer3.1.bn2.weight", "layer3.1.bn2.bias",
               "layer4.1.bn1.weight"]
     io |= {"grad." + name: named[name].grad for name in chosen}
-    weights = {k: v for k, v in model.state_dict().items() if "num_batches" not in k}
+    weights = {k: v.clone() for k, v in model.state_dict().items() if "num_batches" not in k}
+    if depth == 18:
+        io |= in_training(model, io["images"], chosen)
     config = dict(type="resnet", depth=depth, base_channels=base, out_indices=[0, 1, 2, 3])
     write(f"resnet{depth}", weights, io, config)
+
+
+def in_training(model, images, chosen):
+    """Batch norms that normalise by the batch: levels, gradients, and the statistics after one pass."""
+    model.train()
+    model.zero_grad()
+    levels = model(images)
+    io = {f"train.level.{i}": level for i, level in enumerate(levels)}
+    levels[3].square().mean().backward()
+    named = dict(model.named_parameters())
+    io |= {"train.grad." + name: named[name].grad for name in chosen}
+    return io | {"train.after." + name: value.clone() for name, value in model.named_buffers()
+                 if "running" in name}
 
 
 if __name__ == "__main__":

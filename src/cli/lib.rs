@@ -62,6 +62,7 @@ mod demo;
 mod doctor;
 mod eval;
 mod export;
+mod init;
 mod list;
 mod live;
 mod logged_child;
@@ -87,6 +88,8 @@ struct Cli {
 enum Verb {
     /// Train, compare and predict on phantoms, in minutes, and show all of it on one page.
     Demo(demo::DemoArgs),
+    /// Look at a folder of images and write a first config for it.
+    Init(init::InitArgs),
     /// Train a model.
     Train(train::TrainArgs),
     /// Score a trained model on a split of its dataset.
@@ -182,6 +185,7 @@ impl Verb {
 fn dispatch(verb: Verb) -> Result<()> {
     match verb {
         Verb::Demo(args) => demo::run(&args),
+        Verb::Init(args) => init::run(&args),
         Verb::Train(args) => train::run(&args),
         Verb::Eval(args) => eval::run(&args),
         Verb::Study(args) => study::run(&args),

@@ -36,6 +36,7 @@ mod golden;
 mod gpu_bench;
 mod hiera_runs;
 mod hostile;
+mod init;
 mod hub_cache;
 mod jitter;
 mod mask2former_runs;

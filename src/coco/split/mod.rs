@@ -140,8 +140,15 @@ pub fn plan(file: &CocoFile, options: &SplitOptions) -> Result<Plan> {
     plan_together(file, options, &[])
 }
 
-/// Same as [`plan`]; the images of each list of `together` are also in one group.
-fn plan_together(file: &CocoFile, options: &SplitOptions, together: &[Vec<usize>]) -> Result<Plan> {
+/// Same as [`plan`]; the images of each list of `together`, by index, are also in one group.
+///
+/// # Errors
+/// Same errors as [`plan`].
+pub fn plan_together(
+    file: &CocoFile,
+    options: &SplitOptions,
+    together: &[Vec<usize>],
+) -> Result<Plan> {
     check(options)?;
     let mut groups = groups::unite(groups::of(file, options)?, together);
     official::apply(file, &mut groups, options)?;

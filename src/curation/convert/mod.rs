@@ -14,6 +14,7 @@
 
 mod assemble;
 mod fingerprint;
+mod in_place;
 mod journal;
 mod names;
 mod report;
@@ -29,6 +30,7 @@ use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use sonotune_base::{Error, stop::StopFlag};
 
+pub use in_place::{InPlace, annotate_in_place};
 pub use report::{Converted, LeftOut};
 
 use crate::{

@@ -72,7 +72,7 @@ impl<'a> UnitWriter<'a> {
             let message = "stopped; the same command continues where it left off";
             return Err(Fault::Fatal(Error::interrupted(message).into()));
         }
-        let objects = self.objects(&frame).map_err(Fault::Fatal)?;
+        let objects = objects(self.spec, &frame);
         let leave_out = match self.spec.empty.unwrap_or_default() {
             Empty::Keep => false,
             Empty::Skip => objects.is_empty(),
@@ -113,33 +113,33 @@ impl<'a> UnitWriter<'a> {
             objects,
         })
     }
+}
 
-    /// Objects in the order of masks, then of the spec's categories.
-    fn objects(&self, frame: &Frame) -> Result<Vec<WrittenObject>> {
-        let size = (frame.image.height, frame.image.width);
-        let mut objects = Vec::new();
-        for mask in &frame.masks {
-            let labels = match mask {
-                Mask::Labels(labels) => labels,
-                Mask::Object { category, mask, is_crowd } => {
-                    if mask.area() > 0 {
-                        let object = WrittenObject::new(*category, mask);
-                        objects.push(WrittenObject { is_crowd: *is_crowd, ..object });
-                    }
+/// Objects in the order of masks, then of the spec's categories.
+pub(super) fn objects(spec: &Spec, frame: &Frame) -> Vec<WrittenObject> {
+    let size = (frame.image.height, frame.image.width);
+    let mut objects = Vec::new();
+    for mask in &frame.masks {
+        let labels = match mask {
+            Mask::Labels(labels) => labels,
+            Mask::Object { category, mask, is_crowd } => {
+                if mask.area() > 0 {
+                    let object = WrittenObject::new(*category, mask);
+                    objects.push(WrittenObject { is_crowd: *is_crowd, ..object });
+                }
+                continue;
+            }
+        };
+        let found = components(&labels.data, size, Connectivity::Eight);
+        for category in &spec.categories {
+            for component in found.iter().filter(|c| c.label == category.id) {
+                let is_full = component.area == u64::from(size.0) * u64::from(size.1);
+                if is_full && spec.full_frame == FullFrame::Drop {
                     continue;
                 }
-            };
-            let found = components(&labels.data, size, Connectivity::Eight);
-            for category in &self.spec.categories {
-                for component in found.iter().filter(|c| c.label == category.id) {
-                    let is_full = component.area == u64::from(size.0) * u64::from(size.1);
-                    if is_full && self.spec.full_frame == FullFrame::Drop {
-                        continue;
-                    }
-                    objects.push(WrittenObject::new(category.id, &component.to_rle(size)));
-                }
+                objects.push(WrittenObject::new(category.id, &component.to_rle(size)));
             }
         }
-        Ok(objects)
     }
+    objects
 }

@@ -2,7 +2,7 @@
 
 use tch::{Tensor, nn};
 
-use crate::backbone::conv_norm::{ConvNorm, ConvNormSpec, Statistics::Stored};
+use crate::backbone::conv_norm::{ConvNorm, ConvNormSpec, Statistics};
 
 /// Shape of a residual block.
 #[derive(Debug, Clone, Copy)]
@@ -73,16 +73,16 @@ impl Block {
     }
 
     /// `[B, C, H, W]` to `[B, C_out, ⌈H / stride⌉, ⌈W / stride⌉]`.
-    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+    pub(super) fn forward(&self, x: &Tensor, statistics: Statistics) -> Tensor {
         let last = self.branch.len() - 1;
-        let mut y = self.branch[0].forward(x, Stored).relu_();
+        let mut y = self.branch[0].forward(x, statistics).relu_();
         for layer in &self.branch[1..last] {
-            y = layer.forward(&y, Stored).relu_();
+            y = layer.forward(&y, statistics).relu_();
         }
         // In place: the backward passes of the convolution and the sum do not read the values.
-        let mut y = self.branch[last].forward(&y, Stored);
+        let mut y = self.branch[last].forward(&y, statistics);
         let _ = match &self.downsample {
-            Some(layer) => y.g_add_(&layer.forward(x, Stored)),
+            Some(layer) => y.g_add_(&layer.forward(x, statistics)),
             None => y.g_add_(x),
         };
         y.relu_()

@@ -9,7 +9,7 @@ use tch::nn;
 use super::encoder::ResNet;
 use crate::backbone::{Backbone, BackboneConfig, Freeze, fault};
 
-/// ResNet with frozen batch-norm statistics.
+/// ResNet, with frozen batch-norm statistics unless asked otherwise.
 ///
 /// ```toml
 /// [backbone]
@@ -26,8 +26,11 @@ pub struct ResNetConfig {
     pub base_channels: i64,
     /// Stages whose outputs become levels, ascending; strides are 4, 8, 16, 32.
     pub out_indices: Vec<usize>,
-    /// Whether scale and shift of the batch norms are trained; their statistics never are.
+    /// Whether scale and shift of the batch norms are trained.
     pub norm_requires_grad: bool,
+    /// Batch norms keep the statistics that were loaded. `false`: training normalises by each batch and
+    /// moves the statistics, except in layers whose norms are not trained; for a random start, which has none.
+    pub norm_eval: bool,
     /// Starts the last norm of each block at zero, so that a network without pretrained weights
     /// begins as its shortcuts. Loaded weights overwrite it.
     pub zero_init_residual: bool,
@@ -42,6 +45,7 @@ impl Default for ResNetConfig {
             base_channels: 64,
             out_indices: vec![0, 1, 2, 3],
             norm_requires_grad: true,
+            norm_eval: true,
             zero_init_residual: false,
             freeze: Freeze::None,
         }
@@ -82,12 +86,19 @@ impl ResNetConfig {
                 "backbone.out_indices = {indices:?}: stages from 0 to 3, ascending, at least one"
             ));
         }
+        if !self.norm_eval && !self.norm_requires_grad {
+            return fault(
+                "backbone.norm_eval = false contradicts norm_requires_grad = false, which keeps the \
+                 statistics; remove one of them"
+                    .to_owned(),
+            );
+        }
         Ok(plan)
     }
 }
 
 inventory::submit! {
-    sonotune_config::Summary::of("backbone", "resnet", "ResNet-18 to 152 with frozen batch-norm statistics")
+    sonotune_config::Summary::of("backbone", "resnet", "ResNet-18 to 152")
 }
 
 #[typetag::serde(name = "resnet")]
@@ -105,6 +116,11 @@ impl BackboneConfig for ResNetConfig {
         let plan = Plan { bottleneck: has("backbone.layer1.0.conv3.weight".to_owned()), blocks };
         let (depth, _) = PLANS.iter().find(|(_, published)| *published == plan)?;
         (*depth != self.depth).then(|| format!("depth = {depth}"))
+    }
+
+    fn batch_statistics(&self) -> Option<&'static str> {
+        let learns = self.norm_requires_grad && self.freeze != Freeze::All;
+        (!self.norm_eval && learns).then_some("backbone.norm_eval = false")
     }
 }
 
@@ -135,6 +151,7 @@ mod tests {
             ("out_indices = [4]", "backbone.out_indices = [4]"),
             ("out_indices = []", "at least one"),
             ("out_indices = [2, 1]", "ascending"),
+            ("norm_eval = false\nnorm_requires_grad = false", "backbone.norm_eval = false"),
         ] {
             let config: ResNetConfig = toml::from_str(text).unwrap();
             let message = config.plan().unwrap_err().to_string();

@@ -22,6 +22,7 @@ pub(super) struct ResNet {
     /// whole checkpoint can be loaded.
     stages: Vec<Vec<Block>>,
     out_indices: Vec<usize>,
+    norm_eval: bool,
     spec: BackboneSpec,
 }
 
@@ -63,6 +64,7 @@ impl ResNet {
             stem,
             stages,
             out_indices: config.out_indices.clone(),
+            norm_eval: config.norm_eval,
             spec: BackboneSpec { input: InputSpec::imagenet(32), levels },
         })
     }
@@ -78,18 +80,20 @@ impl Backbone for ResNet {
         &self.spec
     }
 
-    fn forward(&self, images: &Tensor, _train: bool) -> Result<Vec<Tensor>> {
+    fn forward(&self, images: &Tensor, train: bool) -> Result<Vec<Tensor>> {
         let (_, _, height, width) = images.size4()?;
         self.spec.require_size("resnet", height, width)?;
+        let statistics =
+            if train && !self.norm_eval { Statistics::OfBatch } else { Statistics::Stored };
         // Channels last: oneDNN and cuDNN convolve in this order without repacking at every layer.
         let images = images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
-        let x = self.stem.forward(&images, Statistics::Stored).relu_();
+        let x = self.stem.forward(&images, statistics).relu_();
         let mut x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
         let mut levels = Vec::with_capacity(self.out_indices.len());
         let last = self.out_indices.last().copied().unwrap_or_default();
         for (stage, blocks) in self.stages.iter().enumerate().take(last + 1) {
             for block in blocks {
-                x = block.forward(&x);
+                x = block.forward(&x, statistics);
             }
             if self.out_indices.contains(&stage) {
                 levels.push(x.shallow_clone());

@@ -61,3 +61,32 @@ fn parity_with_torchvision_in_a_clone_alone() {
         }
     }
 }
+
+#[test]
+fn parity_with_torchvision_where_batch_norms_learn_statistics() {
+    let reference = Reference::read(&fixture("resnet18"));
+    let config = reference.config(json!({ "norm_eval": false }));
+    let (vs, resnet) = build(&*config, &reference.weights, str::to_owned);
+    let images = &reference.io["images"];
+    // The stored statistics are those of evaluation, and are not moved by it.
+    let evaluated = no_grad(|| resnet.forward(images, false)).unwrap();
+    assert_close("in evaluation", &evaluated[3], &reference.io["level.3"], FEATURES);
+    let levels = resnet.forward(images, true).unwrap();
+    for (index, level) in levels.iter().enumerate() {
+        let expected = &reference.io[&format!("train.level.{index}")];
+        assert_close(&format!("level {index}"), level, expected, FEATURES);
+    }
+    levels[3].square().mean(Kind::Float).backward();
+    let variables = vs.variables();
+    let mut compared = 0;
+    for (key, expected) in &reference.io {
+        if let Some(name) = key.strip_prefix("train.grad.") {
+            assert_close(key, &variables[name].grad(), expected, 1e-4);
+        } else if let Some(name) = key.strip_prefix("train.after.") {
+            assert_close(key, &variables[name], expected, FEATURES);
+            compared += 1;
+        }
+    }
+    // Mean and variance of the stem, two norms in each of eight blocks, and three shortcuts.
+    assert_eq!(compared, 2 * (1 + 2 * 8 + 3));
+}
