@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use image::{Rgb, RgbImage};
 use sonotune_base::Rle;
 use sonotune_draw::{
-    Object as Drawn, Overlay, colour, draw_box, draw_mask, draw_outline, draw_point, fit, grid,
+    Object as Drawn, Overlay, colour, draw_box, draw_disc, draw_mask, draw_outline, fit, grid,
 };
 use sonotune_report::Picture;
 
@@ -17,6 +17,8 @@ use crate::{
 
 /// Side of a picture in pixels.
 const SIDE: u32 = 256;
+/// Radius of a click: it must be seen where three pictures share the width of a phone.
+const CLICK: f64 = 6.0;
 
 /// Pictures side by side, each with what it shows.
 #[derive(Debug, Clone)]
@@ -70,12 +72,15 @@ pub(crate) fn prompted(case: &PromptedCase<'_>, predicted: Predicted) -> Result<
         }
         _ => {
             let (x, y) = case.truth.centre;
-            draw_point(&mut asked, ((x + 0.5) * scale, (y + 0.5) * scale), colour::RIGHT);
+            let centre = ((x + 0.5) * scale, (y + 0.5) * scale);
+            draw_disc(&mut asked, centre, CLICK + 2.0, colour::WHITE);
+            draw_disc(&mut asked, centre, CLICK, colour::RIGHT);
             "click"
         }
     };
     let mut answer = picture.clone();
     draw_mask(&mut answer, &case.answer.mask, found());
+    draw_outline(&mut answer, &case.truth.mask, truth());
     let panels =
         vec![(first, asked), ("model", answer), ("truth", annotated(&picture, [case.truth]))];
     Ok(Panels { panels })

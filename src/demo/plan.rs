@@ -1,9 +1,9 @@
 //! What the demo makes and trains, by its budget.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How much the demo trains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Budget {
     /// Two steps on a few images: checks that everything runs, not that it learns.
@@ -15,7 +15,7 @@ pub enum Budget {
 }
 
 /// The demo's size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub budget: Budget,
     /// Every model is trained with the seeds from 0 up to this number.

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Result;
-use serde::Serialize;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use sonotune_base::{
-    fs::atomic_write,
+    Error,
+    fs::{atomic_write, read_if_exists},
     words::{counted, duration, number},
 };
 use sonotune_metrics::table::grid;
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// A step that is done.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepTime {
     pub title: String,
     pub seconds: f64,
@@ -74,6 +75,29 @@ impl Results {
             tables,
             comparison: comparison::answer(folder)?,
         })
+    }
+
+    /// Reads a demo that is done, with the plan and the times that it recorded.
+    ///
+    /// # Errors
+    /// Of kind config, if there is none; same errors as [`read`](Self::read).
+    pub fn read_again(folder: &DemoFolder) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Recorded {
+            plan: Plan,
+            steps: Vec<StepTime>,
+        }
+        let path = folder.results();
+        let Some(text) = read_if_exists(&path)? else {
+            return Err(Error::config(format!(
+                "{} is not there: no demo has ended in this folder; leave out --only-page",
+                path.display()
+            ))
+            .into());
+        };
+        let recorded: Recorded = serde_json::from_str(&text)
+            .with_context(|| format!("{} is not the result of a demo", path.display()))?;
+        Self::read(recorded.plan, folder, recorded.steps)
     }
 
     /// Writes `results.json`, the page and its pictures.

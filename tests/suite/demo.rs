@@ -14,10 +14,14 @@ const CONFIG: i32 = 2;
 const INTERRUPTED: i32 = 130;
 
 /// The program in a working directory, which holds nothing of the project.
-fn demo(home: &Path, more: &[&str]) -> Command {
+fn demo_in(home: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sonotune"));
-    command.current_dir(home).args(["demo", "--quick", "--out", "my demo"]).args(more);
+    command.current_dir(home).args(["demo", "--out", "my demo"]).args(more);
     command
+}
+
+fn demo(home: &Path, more: &[&str]) -> Command {
+    demo_in(home, &[&["--quick"], more].concat())
 }
 
 /// Values of an attribute in a page.
@@ -54,6 +58,9 @@ fn the_quick_demo_writes_a_page_that_needs_nothing_else() {
     let picture = fs::read_dir(folder.join("pictures")).unwrap().next().unwrap().unwrap();
     assert!(image::open(picture.path()).unwrap().width() > 500);
 
+    let again = demo_in(home.path(), &["--only-page", "--json"]).output().unwrap();
+    assert_eq!(json(&again), said);
+
     // The comparison is a study, which has nothing left to do.
     let study = folder.join("study-seed0.toml").display().to_string();
     let again = Command::new(env!("CARGO_BIN_EXE_sonotune"))
@@ -74,6 +81,8 @@ fn a_folder_of_something_else_is_refused_and_kept() {
     assert_fails(&output, CONFIG, &["my demo", "was not made by the demo", "--out"]);
     assert_eq!(fs::read_to_string(thesis).unwrap(), "years");
     assert_fails(&sonotune(&["demo", "--quick", "--full"]), CONFIG, &["--full"]);
+    let absent = demo_in(home.path(), &["--only-page"]).output().unwrap();
+    assert_fails(&absent, CONFIG, &["results.json is not there", "leave out --only-page"]);
 }
 
 #[test]

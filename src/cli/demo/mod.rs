@@ -30,6 +30,9 @@ pub(super) struct DemoArgs {
     /// Only two steps on a few images: checks that everything runs, not that it learns.
     #[arg(long, conflicts_with = "full")]
     quick: bool,
+    /// Run nothing: write the page again from what is in the folder.
+    #[arg(long, conflicts_with_all = ["full", "seeds", "quick"])]
+    only_page: bool,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
@@ -47,10 +50,11 @@ impl DemoArgs {
 }
 
 pub(super) fn run(args: &DemoArgs) -> Result<()> {
-    let (plan, folder) = (args.plan(), DemoFolder::new(&args.out));
-    folder.prepare()?;
-    sonotune_shipped::copy(folder.path(), Existing::Refuse)?;
-    let results = results(plan, &folder)?;
+    let folder = DemoFolder::new(&args.out);
+    let results = match args.only_page {
+        true => Results::read_again(&folder)?,
+        false => results(args.plan(), &folder)?,
+    };
     results.write(&folder)?;
     if args.json {
         let mut output = serde_json::to_value(&results)?;
@@ -62,8 +66,10 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
     Ok(())
 }
 
-/// Runs every step in order.
+/// Runs every step in order, in a folder that is emptied first.
 fn results(plan: Plan, folder: &DemoFolder) -> Result<Results> {
+    folder.prepare()?;
+    sonotune_shipped::copy(folder.path(), Existing::Refuse)?;
     // Two sets of phantoms, a training and its scores for each seed, a comparison for each, four predictions.
     let num_steps = 2 + 3 * plan.seeds as usize + 4;
     let mut runner = Runner::new(folder, num_steps)?;

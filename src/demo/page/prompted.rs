@@ -36,7 +36,7 @@ pub(super) fn lead(results: &Results) -> Markup {
         p.hint {
             "Means over " (images(count)) " of the test split, which took no part in training or in any choice. "
             "A click is at the middle of a lesion and a box is its own; a person would be less exact. "
-            "A Dice of 1 is the true mask, 0 shares no pixel with it."
+            "A Dice of 1 is the true mask, 0 shares no pixel with it. Blue: the mask that the model gave; green: the true one."
         }
     }
 }
