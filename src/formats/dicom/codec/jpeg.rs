@@ -1,9 +1,11 @@
-//! JPEG (ITU-T T.81): baseline, extended and progressive of 8 bits, and lossless up to 16 bits.
+//! JPEG (ITU-T T.81): baseline, extended and progressive of 8 bits, extended of 12 bits, and lossless up to 16 bits.
 //!
-//! Samples are left in the colours of the stream, which the data set describes.
+//! Samples are left in the colours of the stream, which the data set describes. Lossy ones equal libjpeg's, with
+//! which most programs show them: the inverse transform and the interpolation of chroma are not exact in the
+//! standard.
 
-use anyhow::{Result, anyhow, bail, ensure};
-use jpeg_decoder::{ColorTransform, Decoder};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use libjpeg_turbo_rs::ColorSpace;
 
 use super::{Frame, check_length, check_size};
 use crate::dicom::{
@@ -33,6 +35,9 @@ pub(super) fn decode(bytes: &[u8], image: &Image) -> Result<Frame> {
         }
         // A block of 64 samples takes two bits or more.
         0xC0 | 0xC1 if bits == 8 => check_length(bytes, image.num_pixels() as u64, 32)?,
+        0xC1 if bits == 12 && components == 1 => {
+            check_length(bytes, image.num_pixels() as u64, 32)?
+        }
         0xC2 if bits == 8 => {}
         0xC0..=0xC3 => bail!(
             "a {} JPEG of {components} samples per pixel with {bits} bits each is not read; {REMEDY}",
@@ -40,7 +45,12 @@ pub(super) fn decode(bytes: &[u8], image: &Image) -> Result<Frame> {
         ),
         other => bail!("a JPEG of process FF{other:02X} is not read; {REMEDY}"),
     }
-    let samples = samples(bytes, &head)?;
+    let samples = match (head.process, bits) {
+        (0xC3, _) => lossless(bytes, &head),
+        (_, 12) => lossy_12bit(bytes),
+        _ => lossy(bytes),
+    };
+    let samples = samples.context("its JPEG is damaged")?;
     let photometric = match image.photometric {
         _ if matches!(head.ids.as_slice(), b"RGB" | b"rgb") => Photometric::Rgb,
         Photometric::Rgb if head.jfif => Photometric::YbrFull,
@@ -87,14 +97,27 @@ fn read_head(bytes: &[u8]) -> Result<Head> {
     Ok(head)
 }
 
-fn samples(bytes: &[u8], head: &Head) -> Result<Samples> {
-    let mut decoder = Decoder::new(bytes);
+fn lossy(bytes: &[u8]) -> Result<Samples> {
+    let mut decoder = libjpeg_turbo_rs::Decoder::new(bytes)?;
+    if decoder.jpeg_color_space() == ColorSpace::YCbCr {
+        decoder.set_output_colorspace(ColorSpace::YCbCr);
+    }
+    Ok(Samples::U8(decoder.decode_image()?.into_vec()))
+}
+
+fn lossy_12bit(bytes: &[u8]) -> Result<Samples> {
+    let image = libjpeg_turbo_rs::decompress_12bit(bytes)?;
+    Ok(Samples::U16(image.data.into_iter().map(i16::cast_unsigned).collect()))
+}
+
+fn lossless(bytes: &[u8], head: &Head) -> Result<Samples> {
+    let mut decoder = jpeg_decoder::Decoder::new(bytes);
     // What the stream has, whatever it is: the transform called `RGB` leaves it.
     decoder.set_color_transform(match head.ids.len() {
-        1 => ColorTransform::Grayscale,
-        _ => ColorTransform::RGB,
+        1 => jpeg_decoder::ColorTransform::Grayscale,
+        _ => jpeg_decoder::ColorTransform::RGB,
     });
-    let data = decoder.decode().map_err(|e| anyhow!("its JPEG is damaged: {e}"))?;
+    let data = decoder.decode().map_err(|e| anyhow!("{e}"))?;
     if head.bits <= 8 {
         return Ok(Samples::U8(data));
     }

@@ -128,8 +128,8 @@ impl Ffmpeg {
     ) -> Result<()> {
         let start = || {
             let mut command = self.decoder(path)?;
-            // OpenCV's way of scaling chroma.
-            command.args(["-vf", "scale=flags=bicubic", "-pix_fmt", "rgb24"]);
+            // OpenCV's way of scaling chroma; to RGB at once, frames of odd height would be rounded another way.
+            command.args(["-vf", "scale=flags=bicubic,format=bgr24", "-pix_fmt", "rgb24"]);
             command.args(["-c:v", "ppm", "-f", "image2pipe", "pipe:1"]);
             Process::start(command, self.patience, ppm::read)
         };
