@@ -21,7 +21,8 @@ experiment = client.get_experiment_by_name("sonotune").experiment_id
 runs = client.search_runs([experiment])
 assert len(runs) == 1, runs
 run = runs[0]
-history = {name: {m.step: m.value for m in client.get_metric_history(run.info.run_id, name)} for name in run.data.metrics}
+# JSON has no NaN.
+history = {name: {m.step: m.value if m.value == m.value else None for m in client.get_metric_history(run.info.run_id, name)} for name in run.data.metrics}
 points = sum(len(client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics)
 files = [file.path for file in client.list_artifacts(run.info.run_id)]
 print(json.dumps({"metrics": history, "points": points, "params": run.data.params, "status": run.info.status, "files": files}))
