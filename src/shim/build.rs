@@ -108,13 +108,21 @@ fn nccl(lib: &Path) {
         .cargo_metadata(false)
         .get_compiler()
         .to_command();
-    command.args(["-shared", "nccl/backend.cpp", "-Wl,-z,defs", "-Wl,--as-needed", "-o"]).arg(&out);
+    // The wheel links the object anew, for older machines.
+    let object = out.with_extension("o");
+    let mut linker = Command::new(command.get_program());
+    run(command.args(["-c", "nccl/backend.cpp", "-o"]).arg(&object));
+    linker.args(["-shared"]).arg(&object).args(["-Wl,-z,defs", "-Wl,--as-needed", "-o"]).arg(&out);
     for folder in [lib, &cuda.join("lib")] {
-        command.arg("-L").arg(folder);
+        linker.arg("-L").arg(folder);
     }
-    command.args(["-ltorch_cuda", "-ltorch_cpu", "-lc10_cuda", "-lc10", "-l:libcudart.so.13"]);
-    let status = command.status().expect("the C++ compiler starts, as it has before");
-    assert!(status.success(), "the part with NCCL does not compile, see above");
+    linker.args(["-ltorch_cuda", "-ltorch_cpu", "-lc10_cuda", "-lc10", "-l:libcudart.so.13"]);
+    run(&mut linker);
     println!("cargo::rustc-env=SONOTUNE_NCCL_LIBRARY={}", out.display());
     println!("cargo::metadata=NCCL_LIBRARY={}", out.display());
+}
+
+fn run(compiler: &mut Command) {
+    let status = compiler.status().expect("the C++ compiler starts, as it has before");
+    assert!(status.success(), "the part with NCCL does not compile, see above");
 }

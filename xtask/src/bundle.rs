@@ -10,7 +10,9 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
+    elf::Needs,
     libtorch::{Libtorch, TORCH_VERSION},
+    package::{NCCL_LIBRARY, build_release, copy, nccl_library, strip},
     process, setup,
     stages::Stages,
     workspace,
@@ -24,8 +26,6 @@ pub(crate) struct BundleArgs {
 
 const LAUNCHER: &str = include_str!("../assets/sonotune.sh");
 const LIMIT_BYTES: u64 = 64 << 20;
-/// The part of the program that uses NCCL, which it looks for beside itself.
-const NCCL_LIBRARY: &str = "libsonotune_nccl.so";
 /// Files that are bundled.
 const DOCUMENTS: [&str; 8] = [
     "configs",
@@ -75,37 +75,6 @@ pub(crate) fn make(args: &BundleArgs) -> Result<PathBuf> {
     Ok(out)
 }
 
-/// Builds the release binary and returns its path.
-///
-/// # Errors
-/// If it does not compile.
-pub(crate) fn build_release() -> Result<PathBuf> {
-    build(&["build", "--release", "--bin", "sonotune"])
-}
-
-/// Builds the binary with these arguments of Cargo and returns its path.
-///
-/// # Errors
-/// If it does not compile.
-pub(crate) fn build(arguments: &[&str]) -> Result<PathBuf> {
-    let mut build = process::cargo();
-    build.args(arguments);
-    let executables = process::cargo_executables(&mut build)?;
-    executables
-        .into_iter()
-        .find(|built| built.name == "sonotune" && built.kind == "bin")
-        .map(|built| built.path)
-        .context("Cargo built no binary named sonotune")
-}
-
-/// What the shim's build script made of the release binary's part with NCCL; `None` if this libtorch is without CUDA.
-fn nccl_library() -> Result<Option<PathBuf>> {
-    let mut build = process::cargo();
-    build.args(["build", "--release", "--bin", "sonotune"]);
-    let path = process::cargo_variable(&mut build, "SONOTUNE_NCCL_LIBRARY")?;
-    Ok(path.map(PathBuf::from))
-}
-
 fn default_folder() -> PathBuf {
     let name = format!("sonotune-{}-linux-{}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
     workspace::root().join("dist").join(name)
@@ -134,8 +103,7 @@ fn fill(folder: &Path, binary: &Path) -> Result<()> {
     if let Some(nccl) = nccl_library()? {
         copy(&nccl, &bin.join(NCCL_LIBRARY))?;
     }
-    process::run(Command::new("strip").arg("--strip-all").arg(&target))
-        .context("cannot strip the binary (Debian, Ubuntu: apt install binutils)")?;
+    strip(&target)?;
     let launcher = folder.join("sonotune");
     fs::write(&launcher, launcher_text(&target)?)
         .with_context(|| format!("cannot write {}", launcher.display()))?;
@@ -151,47 +119,9 @@ fn fill(folder: &Path, binary: &Path) -> Result<()> {
 
 fn launcher_text(binary: &Path) -> Result<String> {
     let series = TORCH_VERSION.rsplit_once('.').map_or(TORCH_VERSION, |(series, _)| series);
-    let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
-    let glibc = needed_glibc(&bytes)
-        .with_context(|| format!("{} requires no version of glibc", binary.display()))?;
+    let needs = Needs::of(binary)?;
+    let glibc = needs.glibc().with_context(|| binary.display().to_string())?.to_string();
     Ok(LAUNCHER.replace("@SERIES@", series).replace("@GLIBC@", &glibc))
-}
-
-/// The newest version of the GNU C library that a binary's symbols require.
-fn needed_glibc(binary: &[u8]) -> Option<String> {
-    const PREFIX: &[u8] = b"GLIBC_";
-    let versions = binary.windows(PREFIX.len()).enumerate().filter(|(_, w)| *w == PREFIX);
-    let newest = versions
-        .filter_map(|(start, _)| {
-            let text: String = binary[start + PREFIX.len()..]
-                .iter()
-                .map(|byte| char::from(*byte))
-                .take_while(|c| c.is_ascii_digit() || *c == '.')
-                .collect();
-            let (major, minor) = text.split_once('.')?;
-            let minor = minor.split('.').next()?;
-            Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
-        })
-        .max()?;
-    Some(format!("{}.{}", newest.0, newest.1))
-}
-
-/// Copies a file or an entire folder.
-fn copy(source: &Path, target: &Path) -> Result<()> {
-    let place = || format!("cannot copy {} to {}", source.display(), target.display());
-    if source.is_file() {
-        return fs::copy(source, target).map(|_| ()).with_context(place);
-    }
-    fs::create_dir_all(target).with_context(place)?;
-    for entry in fs::read_dir(source).with_context(place)? {
-        let entry = entry.with_context(place)?;
-        // Python's compiled modules are those of this machine's Python.
-        if entry.file_name() == "__pycache__" {
-            continue;
-        }
-        copy(&entry.path(), &target.join(entry.file_name()))?;
-    }
-    Ok(())
 }
 
 fn ensure_small(folder: &Path) -> Result<u64> {
@@ -226,13 +156,6 @@ fn ensure_starts(bundle: &Path, libtorch: &Libtorch) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_newest_glibc_is_found_by_number_not_by_text() {
-        let binary = b"..GLIBC_2.9\0GLIBC_2.34\0GLIBC_2.2.5\0GLIBC_PRIVATE\0GLIBCXX_3.4.30\0";
-        assert_eq!(needed_glibc(binary).as_deref(), Some("2.34"));
-        assert_eq!(needed_glibc(b"nothing"), None);
-    }
 
     #[test]
     fn a_folder_with_something_else_is_not_replaced() {

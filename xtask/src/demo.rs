@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{bundle, process, setup, stages::Stages, workspace};
+use crate::{package, process, setup, stages::Stages, workspace};
 
 /// The file by which `sonotune demo` knows its folder (src/demo/folder.rs).
 const MARKER: &str = ".sonotune-demo";
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
         None => {
             let mut stages = Stages::new();
             stages.run("set-up", || setup::ensure_libtorch().map(|_| ()))?;
-            let binary = stages.run("build", bundle::build_release)?;
+            let binary = stages.run("build", package::build_release)?;
             stages.summary();
             binary
         }

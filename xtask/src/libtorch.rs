@@ -12,7 +12,7 @@ use crate::workspace;
 /// The version that tch 0.24 binds to, as named by pip.
 pub(crate) const TORCH_VERSION: &str = "2.11.0";
 /// Patch releases keep the binary interface.
-const TORCH_SERIES: &str = "2.11.";
+pub(crate) const SERIES: &str = "2.11.";
 
 /// A libtorch of the right version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(crate) fn inspect(dir: &Path) -> Result<Libtorch> {
     ensure!(headers.is_dir(), "its headers are missing ({})", headers.display());
     let version = version(dir)?;
     ensure!(
-        version.starts_with(TORCH_SERIES),
+        version.starts_with(SERIES),
         "it is libtorch {version}; Sonotune is built for {TORCH_VERSION}"
     );
     Ok(Libtorch { dir: dir.to_path_buf(), version, cuda: has_cuda(dir) })

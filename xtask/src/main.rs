@@ -14,9 +14,11 @@ mod check;
 mod demo;
 #[cfg(test)]
 mod documents;
+mod elf;
 mod fuzz;
 mod gate;
 mod libtorch;
+mod package;
 mod process;
 mod python;
 mod setup;
@@ -24,9 +26,10 @@ mod stages;
 mod test;
 mod test_output;
 mod torchrun;
+mod wheel;
 mod workspace;
 
-/// Set-up, demo, tests, checks, benches and bundle of Sonotune.
+/// Set-up, demo, tests, checks, benches, bundle and wheel of Sonotune.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -48,6 +51,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Make a folder that runs on any Linux machine whose Python has torch 2.11.
     Bundle(bundle::BundleArgs),
+    /// Make a package for pip, pipx and uv, which install torch 2.11 with it.
+    Wheel(wheel::WheelArgs),
 }
 
 fn main() -> ExitCode {
@@ -68,5 +73,6 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Bundle(args) => bundle::run(&args),
+        Command::Wheel(args) => wheel::run(&args),
     }
 }

@@ -71,7 +71,22 @@ pub(crate) struct Executable {
 /// # Errors
 /// Same errors as [`run`].
 pub(crate) fn cargo_executables(build: &mut Command) -> Result<Vec<Executable>> {
-    Ok(cargo_messages(build)?.lines().filter_map(executable).collect())
+    Ok(cargo_messages(build, &[])?.lines().filter_map(executable).collect())
+}
+
+/// Runs `cargo rustc` with these arguments of rustc; returns the executables, and the value of a variable that a build
+/// script sets.
+///
+/// # Errors
+/// Same errors as [`run`].
+pub(crate) fn cargo_rustc(
+    build: &mut Command,
+    arguments: &[OsString],
+    name: &str,
+) -> Result<(Vec<Executable>, Option<String>)> {
+    let messages = cargo_messages(build, arguments)?;
+    let value = messages.lines().find_map(|message| variable(message, name));
+    Ok((messages.lines().filter_map(executable).collect(), value))
 }
 
 /// Runs a Cargo build with its messages shown, and returns the value of a variable that a build script of it sets for its
@@ -80,12 +95,16 @@ pub(crate) fn cargo_executables(build: &mut Command) -> Result<Vec<Executable>> 
 /// # Errors
 /// Same errors as [`run`].
 pub(crate) fn cargo_variable(build: &mut Command, name: &str) -> Result<Option<String>> {
-    Ok(cargo_messages(build)?.lines().find_map(|message| variable(message, name)))
+    Ok(cargo_messages(build, &[])?.lines().find_map(|message| variable(message, name)))
 }
 
-fn cargo_messages(build: &mut Command) -> Result<String> {
+/// What Cargo says, with `rustc` as the arguments of rustc behind its own.
+fn cargo_messages(build: &mut Command, rustc: &[OsString]) -> Result<String> {
     // Diagnostics still go to standard error in their usual form; only artifacts come as JSON.
     build.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
+    if !rustc.is_empty() {
+        build.arg("--").args(rustc);
+    }
     let output = build
         .stderr(Stdio::inherit())
         .output()

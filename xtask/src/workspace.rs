@@ -25,6 +25,12 @@ pub(crate) fn python_dir() -> PathBuf {
     root().join(".python")
 }
 
+/// Where Cargo builds.
+pub(crate) fn target_dir() -> PathBuf {
+    let chosen = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    root().join(chosen.unwrap_or_else(|| "target".into()))
+}
+
 /// A path for display: relative to the working directory if it is below it.
 pub(crate) fn shown(path: &Path) -> String {
     std::env::current_dir()

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     bundle::{self, BundleArgs},
-    process, python, setup, workspace,
+    package, process, python, setup, workspace,
 };
 
 #[derive(Debug, clap::Args)]
@@ -50,7 +50,7 @@ pub(super) fn run(args: &GpuArgs) -> Result<()> {
 /// The development binary, which builds faster: nothing is measured.
 fn rehearse(args: &GpuArgs) -> Result<()> {
     setup::ensure_libtorch()?;
-    let program = bundle::build(&["build", "--bin", "sonotune"])?;
+    let program = package::build(&["build", "--bin", "sonotune"])?;
     let mut command = Command::new(python()?);
     command.arg(workspace::root().join(SCRIPT)).arg("--tiny").arg("--program").arg(program);
     start(command, args, "cpu")
