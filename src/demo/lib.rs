@@ -33,6 +33,7 @@ mod watched;
 
 pub use cpu::cpu_seconds;
 pub use folder::DemoFolder;
+pub use page::write as write_page;
 pub use plan::{Budget, Plan};
 pub use results::{Results, StepTime};
 pub use steps::{Step, comparison_steps, data_steps, prediction_steps, pretraining_steps};

@@ -16,7 +16,6 @@ use crate::{
     comparison,
     figures::{self, Figure, PROMPTS},
     folder::DemoFolder,
-    page,
     plan::{Budget, PRETRAINED, Plan, RANDOM, Task},
 };
 
@@ -100,14 +99,13 @@ impl Results {
         Self::read(recorded.plan, folder, recorded.steps)
     }
 
-    /// Writes `results.json`, the page and its pictures.
+    /// Writes `results.json`.
     ///
     /// # Errors
-    /// If predictions cannot be read, or a file cannot be written.
+    /// If it cannot be written.
     pub fn write(&self, folder: &DemoFolder) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
-        atomic_write(&folder.results(), text.as_bytes())?;
-        page::write(self, folder)
+        atomic_write(&folder.results(), text.as_bytes())
     }
 
     /// Wall time of all steps.

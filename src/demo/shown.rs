@@ -69,7 +69,7 @@ pub(crate) struct ClassCase<'a> {
     pub(crate) image: &'a TestImage,
     pub(crate) truth: &'a str,
     pub(crate) predicted: &'a str,
-    /// Of the predicted class, in [0, 1].
+    /// Score of the predicted class, in [0, 1].
     pub(crate) score: f64,
 }
 

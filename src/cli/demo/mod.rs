@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use runner::Runner;
 use sonotune_demo::{
     Budget, DemoFolder, Plan, Results, comparison_steps, data_steps, prediction_steps,
-    pretraining_steps, write_test_images,
+    pretraining_steps, write_page, write_test_images,
 };
 use sonotune_shipped::Existing;
 
@@ -56,6 +56,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
         false => results(args.plan(), &folder)?,
     };
     results.write(&folder)?;
+    write_page(&results, &folder)?;
     if args.json {
         let mut output = serde_json::to_value(&results)?;
         output["page"] = json!(folder.page());

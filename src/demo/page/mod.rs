@@ -32,7 +32,7 @@ use kept::Kept;
 ///
 /// # Errors
 /// If predictions or images cannot be read, or a file cannot be written.
-pub(crate) fn write(results: &Results, folder: &DemoFolder) -> Result<()> {
+pub fn write(results: &Results, folder: &DemoFolder) -> Result<()> {
     let mut kept = Kept::new(folder);
     let prompted_images = test_split::read(&folder.pretraining_data())?;
     let unseen_images = test_split::read(&folder.fine_tuning_data())?;
@@ -57,7 +57,7 @@ pub(crate) fn write(results: &Results, folder: &DemoFolder) -> Result<()> {
         (section("next", "What to type next", last::next(folder)))
     };
     let document =
-        Document { name: "Sonotune in five minutes", kind: "Sonotune demo", folder: folder.path() };
+        Document { name: "The Sonotune demo", kind: "Sonotune demo", folder: folder.path() };
     let page = document.page(lead(results), sections).into_string();
     atomic_write(&folder.page(), page.as_bytes())
 }
