@@ -98,8 +98,11 @@ pub(super) fn run(args: &InitArgs) -> Result<()> {
 
 /// What the data are called: their folder as it is named, or the file without its ending.
 fn name_of(data: &Path) -> Result<String> {
-    let real =
-        data.canonicalize().map_err(|error| Error::data(format!("{}: {error}", data.display())))?;
+    let real = data.canonicalize().map_err(|error| {
+        let what =
+            if data.exists() { error.to_string() } else { "no such file or folder".to_owned() };
+        Error::data(format!("{}: {what}", data.display()))
+    })?;
     // `.` and `..` have no name of their own.
     let named = if data.file_name().is_some() { data } else { &real };
     let name = if real.is_dir() { named.file_name() } else { named.file_stem() };

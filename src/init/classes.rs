@@ -22,13 +22,13 @@ pub(crate) struct Folders {
     pub(crate) class_of: Vec<usize>,
     /// The split that a folder names.
     pub(crate) split_of: Vec<Option<Split>>,
-    /// The only folder of images, when it is one: not a class by itself.
+    /// The only folder of images, when it is one: one class alone is none.
     pub(crate) single: Option<String>,
     /// What is left of the folders: those of patients, for example.
     pub(crate) inner: Vec<String>,
 }
 
-/// Reads the folders of `pictures`: outer ones that all share, and those of splits, images and masks, are no classes.
+/// Reads the folders of `pictures`: outer ones that all share, and those of splits, images and masks, are not classes.
 ///
 /// # Errors
 /// Kind data: images are beside folders of classes, so that theirs is not known.

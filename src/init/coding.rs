@@ -171,18 +171,15 @@ mod tests {
 
     #[test]
     fn values_tell_labels_from_grey_levels() {
-        let square = |x: u32, y: u32| (10..20).contains(&x) && (10..20).contains(&y);
-        let cases: [(Box<dyn Fn(u32, u32) -> u8>, Values); 4] = [
-            (Box::new(move |x, y| if square(x, y) { 255 } else { 0 }), Values::Nonzero),
-            (Box::new(move |x, y| if square(x, y) { 1 } else { 0 }), Values::Nonzero),
-            (
-                Box::new(move |x, y| if square(x, y) { 200 + (x % 3) as u8 } else { 0 }),
-                Values::Bright,
-            ),
-            (
-                Box::new(move |x, y| if square(x, y) { 1 + (x % 2) as u8 } else { 0 }),
-                Values::Labels(vec![1, 2]),
-            ),
+        fn square(x: u32, y: u32) -> bool {
+            (10..20).contains(&x) && (10..20).contains(&y)
+        }
+        type Case = (fn(u32, u32) -> u8, Values);
+        let cases: [Case; 4] = [
+            (|x, y| if square(x, y) { 255 } else { 0 }, Values::Nonzero),
+            (|x, y| if square(x, y) { 1 } else { 0 }, Values::Nonzero),
+            (|x, y| if square(x, y) { 200 + (x % 3) as u8 } else { 0 }, Values::Bright),
+            (|x, y| if square(x, y) { 1 + (x % 2) as u8 } else { 0 }, Values::Labels(vec![1, 2])),
         ];
         for (pixel, expected) in cases {
             let coding = coding("a.png", pixel, Some((30, 40)));

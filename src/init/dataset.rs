@@ -13,10 +13,10 @@ use sonotune_dataset::Split;
 
 use crate::{
     Progress, Request, Task,
-    choose::Line,
     division::{self, Division, Known},
     exports::CocoExport,
     fingerprint::{self, Fingerprint, Opened},
+    line::Line,
     prepare,
     survey::{Files, Source, Survey},
     task,

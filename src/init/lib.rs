@@ -10,6 +10,7 @@ mod dataset;
 mod division;
 mod exports;
 mod fingerprint;
+mod line;
 mod listing;
 mod machine;
 mod names;
@@ -28,9 +29,9 @@ use anyhow::Result;
 use serde::Serialize;
 use sonotune_base::{stop::StopFlag, words::counted};
 
-pub use choose::Line;
 pub use division::Division;
 pub use fingerprint::{Fingerprint, Objects};
+pub use line::Line;
 pub use machine::Machine;
 pub use task::Task;
 pub use weights::WeightsAtHand;
@@ -48,7 +49,7 @@ pub struct Request {
     pub task: Option<Task>,
     /// Name of the objects of masks in a folder without classes.
     pub category: Option<String>,
-    /// Of the division and the run.
+    /// Seed of the division and the run.
     pub seed: u64,
     /// How long the run should take.
     pub minutes: f64,
@@ -90,7 +91,7 @@ pub struct Report {
     pub commands: Vec<String>,
 }
 
-/// What takes long: so many images are opened, and so many have been.
+/// What takes long: how many images are opened, and each that has been.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     Begin { what: &'static str, images: usize },
@@ -121,6 +122,7 @@ pub fn init(
                 .to_owned(),
         );
     }
+    notes.extend(few(&data));
     let facts = choose::Facts {
         task: chosen.task,
         print: &data.fingerprint,
@@ -164,6 +166,28 @@ pub fn init(
     };
     report.files = output::write(request, &data, &write::config(&report))?;
     Ok(report)
+}
+
+/// Fewer training images than this are few, and fewer images of a class.
+const FEW: (usize, usize) = (50, 10);
+
+/// Notes on data that are too few for scores to mean much.
+fn few(data: &dataset::Data) -> Vec<String> {
+    let mut notes = Vec::new();
+    if data.train < FEW.0 {
+        notes.push(format!(
+            "{} are few for training: expect rough results, and scores that change with the split",
+            counted(data.train, "image")
+        ));
+    }
+    let classes = data.fingerprint.classes.iter().filter(|_| data.fingerprint.of_images);
+    for (name, count) in classes.filter(|(_, count)| *count < FEW.1) {
+        notes.push(format!(
+            "{name} has {} only: scores for it mean little",
+            counted(*count, "image")
+        ));
+    }
+    notes
 }
 
 fn commands(request: &Request) -> Vec<String> {

@@ -36,7 +36,10 @@ pub(crate) fn pair(files: &[String]) -> Result<Pairs> {
     let (masks, images): (Vec<&String>, Vec<&String>) =
         files.iter().partition(|path| names::says_mask(path));
     if masks.is_empty() || images.is_empty() {
-        return Ok(Pairs { pictures: files.iter().map(picture).collect(), ..Pairs::default() });
+        return Ok(Pairs {
+            pictures: files.iter().map(|path| picture(path)).collect(),
+            ..Pairs::default()
+        });
     }
     let by_name = join(&images, &masks, |path, is_mask| Some(names::key(path, is_mask)));
     let by_number = join(&images, &masks, |path, _| names::number_key(path));
@@ -48,7 +51,10 @@ pub(crate) fn pair(files: &[String]) -> Result<Pairs> {
         return Ok(Pairs { by_number: true, ..by_number });
     }
     if by_name.orphans.len() == masks.len() {
-        return Ok(Pairs { pictures: files.iter().map(picture).collect(), ..Pairs::default() });
+        return Ok(Pairs {
+            pictures: files.iter().map(|path| picture(path)).collect(),
+            ..Pairs::default()
+        });
     }
     Err(Error::data(format!(
         "{} of {} files that look like masks find no image of the same name, such as {}; rename them, or describe \
@@ -60,8 +66,8 @@ pub(crate) fn pair(files: &[String]) -> Result<Pairs> {
     .into())
 }
 
-fn picture(path: &String) -> Picture {
-    Picture { path: path.clone(), masks: Vec::new() }
+fn picture(path: &str) -> Picture {
+    Picture { path: path.to_owned(), masks: Vec::new() }
 }
 
 /// Numbers pair a mask with one image only.

@@ -78,7 +78,8 @@ pub(crate) fn choose(survey: &Survey, asked: Option<Task>) -> Result<Chosen> {
     let others: Vec<Task> = possible.into_iter().filter(|&other| other != task).collect();
     let (why, guess) = match asked {
         Some(_) => (format!("the task is {}, as asked for", task.name()), false),
-        None => (format!("the task is {}, since {why}", task.name()), !others.is_empty()),
+        // Nobody said so: even folders may be of something else than classes.
+        None => (format!("the task is {}, since {why}", task.name()), true),
     };
     Ok(Chosen { task, why, guess, others })
 }
@@ -92,7 +93,7 @@ fn possible(survey: &Survey) -> (Vec<Task>, &'static str) {
             if files.with_masks() > 0 {
                 tasks.extend([Prompt, Instances]);
             }
-            (tasks, "the folders are classes")
+            (tasks, "the folders are taken for classes")
         }
         Source::Files(_) => (
             vec![Prompt, Instances],

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Serialize;
 
-use crate::{Task, choose::Line, machine::Machine};
+use crate::{Task, line::Line, machine::Machine};
 
 /// A file of weights, as far as its tensors tell.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Report, choose::Line};
+use crate::{Report, line::Line};
 
 /// Longest line of a comment, characters.
 const WIDTH: usize = 100;

@@ -1,6 +1,7 @@
 //! Settings for telling classes of images apart.
 
-use super::{Facts, Length, Line, length, network, running, small_size};
+use super::{Facts, Length, length, network, running, small_size};
+use crate::line::Line;
 
 /// Images of a batch.
 const BATCH: i64 = 16;
@@ -124,7 +125,7 @@ fn loss(facts: Facts<'_>) -> Vec<Line> {
             "some images have several classes, or none",
         ));
         let loss = table(&[("type", "binary_cross_entropy".into())]);
-        lines.push(Line::new("task", "loss", loss, "each class by itself"));
+        lines.push(Line::new("task", "loss", loss, "each class on its own"));
     } else {
         let loss = table(&[("type", "cross_entropy".into())]);
         lines.push(Line::new("task", "loss", loss, "each image has exactly one class"));

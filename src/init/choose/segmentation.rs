@@ -1,7 +1,7 @@
 //! Settings for masks: from prompts, or found by the model.
 
-use super::{Facts, Line, length, network, running};
-use crate::Task;
+use super::{Facts, length, network, running};
+use crate::{Task, line::Line};
 
 /// Images of a batch.
 const BATCH: i64 = 8;
@@ -91,7 +91,7 @@ fn small(facts: Facts<'_>, size: i64) -> Vec<Line> {
             "backbone",
             "type",
             "sam_vit".into(),
-            "no pretrained weights: SAM's encoder in small, which the task can use",
+            "no pretrained weights: SAM's encoder in miniature, which the task can use",
         ),
         Line::new(
             "backbone",
