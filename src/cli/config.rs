@@ -8,9 +8,10 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use sonotune_base::Error;
-use sonotune_config::{Origin, Problem, Severity};
-use sonotune_run::config::{self, Loaded};
+use sonotune_base::{Error, fs::atomic_write};
+use sonotune_config::{Origin, Problem, Severity, json_schema, known_keys};
+use sonotune_run::config::{self, Loaded, RunConfig};
+use sonotune_study::StudyConfig;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigVerb {
@@ -22,6 +23,8 @@ pub(super) enum ConfigVerb {
     Keys(KeysArgs),
     /// Write all shipped configs to a folder, where yours can extend them.
     Copy(copy::CopyArgs),
+    /// Print the JSON Schema of configs, by which editors complete and check them.
+    Schema(SchemaArgs),
 }
 
 #[derive(Debug, Args)]
@@ -55,9 +58,22 @@ pub(super) struct ValidateArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct KeysArgs {
+    /// Those of the file of a study.
+    #[arg(long)]
+    study: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SchemaArgs {
+    /// That of the file of a study.
+    #[arg(long)]
+    study: bool,
+    /// File to write it to; otherwise it is printed.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 pub(super) fn run(verb: ConfigVerb) -> Result<()> {
@@ -66,6 +82,7 @@ pub(super) fn run(verb: ConfigVerb) -> Result<()> {
         ConfigVerb::Validate(args) => validate(&args),
         ConfigVerb::Keys(args) => keys(&args),
         ConfigVerb::Copy(args) => copy::run(&args),
+        ConfigVerb::Schema(args) => schema(&args),
     }
 }
 
@@ -163,7 +180,7 @@ fn problems(problems: &[Problem]) -> Vec<Value> {
 }
 
 fn keys(args: &KeysArgs) -> Result<()> {
-    let keys = config::known_keys();
+    let keys = if args.study { known_keys::<StudyConfig>() } else { known_keys::<RunConfig>() };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&keys)?);
         return Ok(());
@@ -174,4 +191,34 @@ fn keys(args: &KeysArgs) -> Result<()> {
         println!("{:width$}  {}{only}", key.path, key.value);
     }
     Ok(())
+}
+
+fn schema(args: &SchemaArgs) -> Result<()> {
+    let schema = if args.study { study_schema() } else { json_schema::<RunConfig>() };
+    let text = serde_json::to_string_pretty(&schema)? + "\n";
+    match &args.out {
+        Some(path) => atomic_write(path, text.as_bytes()),
+        None => {
+            print!("{text}");
+            Ok(())
+        }
+    }
+}
+
+/// The schema of a study's file, in which `set` holds keys of a run's config.
+fn study_schema() -> Value {
+    let mut schema = json_schema::<StudyConfig>();
+    let mut run = json_schema::<RunConfig>();
+    for key in ["$schema", "title", "description"] {
+        run.as_object_mut().map(|run| run.remove(key));
+    }
+    for axis in ["tasks", "models", "strategies"] {
+        let set = schema.pointer_mut(&format!("/properties/{axis}/items/properties/set"));
+        if let Some(set) = set.and_then(Value::as_object_mut) {
+            set.remove("additionalProperties");
+            set.insert("$ref".to_owned(), json!("#/$defs/run"));
+        }
+    }
+    schema["$defs"]["run"] = run;
+    schema
 }

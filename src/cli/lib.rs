@@ -60,6 +60,8 @@ mod config;
 mod data;
 mod demo;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod eval;
 mod export;
 mod init;
@@ -69,6 +71,7 @@ mod logged_child;
 mod predict;
 mod processes;
 mod progress;
+mod reference;
 mod report;
 mod serve;
 mod study;
@@ -127,6 +130,9 @@ enum Verb {
     Completions(completions::CompletionsArgs),
     /// Write the man pages, one per command.
     Man(completions::ManArgs),
+    /// Write the reference of this program as Markdown: keys of configs, commands, exit codes.
+    #[command(hide = true)]
+    Reference(reference::ReferenceArgs),
 }
 
 /// Parses the process's arguments, runs the command, and reports errors with their exit code.
@@ -206,6 +212,7 @@ fn dispatch(verb: Verb) -> Result<()> {
             Ok(())
         }
         Verb::Man(args) => completions::man(&args),
+        Verb::Reference(args) => reference::run(&args),
     }
 }
 

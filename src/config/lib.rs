@@ -6,6 +6,7 @@
 mod de;
 mod diagnose;
 mod inherit;
+mod json_schema;
 mod keys;
 mod locate;
 mod node;
@@ -17,17 +18,19 @@ mod render;
 
 use std::path::{Path, PathBuf};
 
+pub use json_schema::{DescribedKey, described_keys, disagreements, json_schema, schema_of_types};
 pub use keys::KeyInfo;
 pub use node::Origin;
 pub use problem::{Problem, Severity};
 pub use registry::{Registered, Summary, known_keys, registered};
+pub use schemars;
 use serde::{Serialize, de::DeserializeOwned};
 
 use anyhow::Result;
 use sonotune_base::Error;
 
 /// The typed form of a config, and what types cannot say about it.
-pub trait Schema: Serialize + DeserializeOwned {
+pub trait Schema: Serialize + DeserializeOwned + schemars::JsonSchema {
     /// Its tables that a linked crate can add a `type` to.
     const TABLES: &'static [&'static str];
 

@@ -4,13 +4,17 @@ use std::panic::Location;
 
 use super::{KeyInfo, Schema, keys, node::Node};
 use anyhow::Result;
+use schemars::{JsonSchema, SchemaGenerator};
 use sonotune_base::Error;
 
-/// One line about a `type`, for `sonotune list`. Submitted next to the `#[typetag::serde]` impl:
+/// One line about a `type`, for `sonotune list`, and its keys, for the JSON Schema. Submitted next to the
+/// `#[typetag::serde]` impl:
 ///
 /// ```
+/// # #[derive(schemars::JsonSchema)]
+/// # struct MyTask;
 /// inventory::submit! {
-///     sonotune_config::Summary::of("task", "my_task", "what it predicts, and how")
+///     sonotune_config::Summary::of("task", "my_task", "what it predicts, and how").schema::<MyTask>()
 /// }
 /// ```
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +25,8 @@ pub struct Summary {
     pub name: &'static str,
     /// The line, without a full stop.
     pub text: &'static str,
+    /// Makes the schema of its keys; `None`: nothing is known about them.
+    pub(super) schema: Option<fn(&mut SchemaGenerator) -> schemars::Schema>,
     /// Where it was submitted.
     at: &'static Location<'static>,
 }
@@ -30,7 +36,19 @@ impl Summary {
     #[must_use]
     #[track_caller]
     pub const fn of(table: &'static str, name: &'static str, text: &'static str) -> Self {
-        Self { table, name, text, at: Location::caller() }
+        Self { table, name, text, schema: None, at: Location::caller() }
+    }
+
+    /// The keys of the type are those of `T`, the struct that reads its table.
+    #[must_use]
+    pub const fn schema<T: JsonSchema>(mut self) -> Self {
+        self.schema = Some(T::json_schema);
+        self
+    }
+
+    /// What was submitted about a type.
+    pub(super) fn find(table: &str, name: &str) -> Option<&'static Self> {
+        inventory::iter::<Self>.into_iter().find(|s| s.table == table && s.name == name)
     }
 }
 

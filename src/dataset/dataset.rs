@@ -77,6 +77,8 @@ pub trait DatasetConfig: Debug + Send + Sync {
     }
 }
 
+sonotune_config::schema_of_types!(dyn DatasetConfig, "dataset");
+
 /// An opened split.
 #[derive(Debug, Clone, Default)]
 pub struct Dataset {

@@ -5,13 +5,14 @@ use std::cell::LazyCell;
 use anyhow::Result;
 use sonotune_shim::{Determinism, set_determinism};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::out_of_memory;
 use sonotune_base::{Error, error::ErrorKind, panics::catching};
 
 /// Whether the same run must give the same numbers on the same machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Deterministic {
     /// The fastest kernels; on the CPU they are deterministic anyway.

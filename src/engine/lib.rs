@@ -31,7 +31,7 @@ mod upload;
 pub use upload::upload;
 
 // A plugin must use the engine's tch (libtorch links once) and its serde and typetag.
-pub use {anyhow, inventory, serde, serde_json, tch, typetag};
+pub use {anyhow, inventory, schemars, serde, serde_json, tch, typetag};
 
 // What a richer task builds on.
 pub use sonotune_metrics as metrics;

@@ -1,6 +1,7 @@
 //! What a plugin needs: `use sonotune_engine::prelude::*;`.
 
 pub use anyhow::{Context, Result, anyhow, bail, ensure};
+pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 pub use sonotune_base::{
     Category, Error, ErrorKind, ImageId, Rle, Segmentation, Size, seed::Rng, words,
@@ -13,7 +14,7 @@ pub use sonotune_dataset::{
 pub use sonotune_metrics::{Confusion, Direction, ImageScores, Metric, Report, Table};
 pub use sonotune_weights::keymap::{Convention, Rule, RuleSet};
 pub use tch::{Device, Kind, Tensor, nn, no_grad};
-pub use {inventory, serde, serde_json, tch, typetag};
+pub use {inventory, schemars, serde, serde_json, tch, typetag};
 
 pub use crate::{
     backbone::{Backbone, BackboneConfig, BackboneSpec, Level},

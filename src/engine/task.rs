@@ -113,6 +113,8 @@ pub trait TaskConfig: Debug + Send + Sync {
     }
 }
 
+sonotune_config::schema_of_types!(dyn TaskConfig, "task");
+
 /// A model for one task: backbone and head.
 pub trait Task: Debug + Send {
     /// What the loader must prepare from each image's annotation for training.

@@ -13,10 +13,11 @@ mod surface;
 pub mod table;
 
 pub use report::{Confusion, ImageScores, Metric, Report, Table};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which way a metric improves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     Highest,

@@ -1,7 +1,8 @@
 //! The file of a study.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sonotune_coco::split::{By, Copies, Official};
 use sonotune_config::{Problem, Schema};
@@ -13,34 +14,37 @@ use crate::cells::slug;
 ///
 /// `base` and every `config` are relative to the folder of the study's file, as with `extends`; `study_dir`
 /// and `folds.annotations` to the working directory, as in the config of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StudyConfig {
     /// Folder of the study.
     pub study_dir: PathBuf,
     /// Config that every run begins with.
     pub base: PathBuf,
-    /// Every combination is run once with each.
+    /// Seeds: every combination is run once with each.
     #[serde(default = "first_seed")]
     pub seeds: Vec<u64>,
-    /// What is learnt; absent: the task of `base`.
+    /// What is learnt, or from which dataset; absent: the task of `base`. Tasks are answered one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<TaskVariant>,
-    /// Backbones and their weights: what is compared.
+    /// What is compared, such as backbones and their weights: `name`, and `config` or `set` or both.
     pub models: Vec<Variant>,
     /// How the models are trained, e.g. in full or with a frozen backbone; absent: as `base` says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strategies: Vec<Variant>,
-    /// Combinations to leave out.
+    /// Combinations to leave out: `{ model = "ResNet-50", strategy = "LoRA" }`, each name optional.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<Skip>,
     /// Cross-validation; absent: the splits of `base`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folds: Option<FoldsConfig>,
+    /// What the study may cost.
     #[serde(default)]
     pub budget: BudgetConfig,
+    /// How the runs are started.
     #[serde(default)]
     pub runs: RunsConfig,
+    /// How the scores are summarised and compared.
     #[serde(default)]
     pub statistics: StatisticsConfig,
 }
@@ -50,7 +54,7 @@ fn first_seed() -> Vec<u64> {
 }
 
 /// A value of something that varies.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
     /// As it appears in tables.
@@ -60,11 +64,12 @@ pub struct Variant {
     pub config: Option<PathBuf>,
     /// Keys on top of that, e.g. `{ backbone.freeze = "all" }`.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub set: toml::Table,
 }
 
 /// A task, and what decides it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TaskVariant {
     /// As it appears in tables.
@@ -74,6 +79,7 @@ pub struct TaskVariant {
     pub config: Option<PathBuf>,
     /// Keys on top of that.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub set: toml::Table,
     /// The figure that ranks the models; absent: that of `[statistics]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,27 +87,30 @@ pub struct TaskVariant {
 }
 
 /// Leaves out the combinations that have all of these.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Skip {
+    /// Name of a task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// Name of a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Name of a strategy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<String>,
 }
 
 /// `[folds]`: each image is tested once, by a model that neither learnt from its patient nor was chosen on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FoldsConfig {
-    /// COCO file with all images.
+    /// COCO file whose images are divided.
     pub annotations: PathBuf,
-    /// Fold i tests on part i, validates on the next one and trains on the others.
+    /// Parts: fold i tests on part i, chooses its checkpoint on the next one, and trains on the others.
     #[serde(default = "five")]
     pub count: usize,
-    /// What stays together in one part.
+    /// What stays together in one part, as in `sonotune data split`.
     #[serde(default = "auto")]
     pub by: By,
     /// Key of the image entries whose equal values stay together, in place of `by`.
@@ -114,9 +123,10 @@ pub struct FoldsConfig {
     /// Whether each part gets the same share of every category.
     #[serde(default = "yes")]
     pub stratify: bool,
-    /// What to do with a split that the images name.
+    /// What to do about a split that the images name; `keep` refuses a file whose images name an official test set.
     #[serde(default = "ignore")]
     pub official: Official,
+    /// The division derives from it.
     #[serde(default)]
     pub seed: u64,
 }
@@ -142,7 +152,7 @@ fn ignore() -> Official {
 }
 
 /// `[budget]`: what the study may cost.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BudgetConfig {
     /// Hours from the start of the command after which no further run is started; those that are running
@@ -153,7 +163,7 @@ pub struct BudgetConfig {
 }
 
 /// `[runs]`: how the runs are started.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunsConfig {
     /// Runs at a time; absent: one for each GPU, or one on the CPU. On the CPU they share the cores.
@@ -163,7 +173,7 @@ pub struct RunsConfig {
 }
 
 /// `[statistics]`: how the scores are summarised and compared.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StatisticsConfig {
     /// The figure that ranks the models; absent: `f1` for tasks that give labels, otherwise the first figure
@@ -173,6 +183,7 @@ pub struct StatisticsConfig {
     pub level: f64,
     /// Draws of the bootstrap, and of tests that permute.
     pub resamples: usize,
+    /// How the interval is taken from the bootstrap; docs/statistics.md says which one covers what.
     pub interval: IntervalMethod,
     /// Every draw derives from it.
     pub seed: u64,
@@ -194,7 +205,7 @@ impl Default for StatisticsConfig {
 }
 
 /// How the interval is taken from the bootstrap; docs/statistics.md says which one covers what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IntervalMethod {
     /// Bootstrap-t for means, expanded BCa for other figures.

@@ -12,6 +12,7 @@ mod clips;
 mod compare;
 mod completions;
 mod config;
+mod config_schema;
 mod convert_interrupted;
 mod cuda_parallel;
 mod cuda_planted;

@@ -9,6 +9,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod book;
 mod bundle;
 mod check;
 mod demo;
@@ -49,6 +50,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Measure Sonotune next to the Python packages, taking turns, and print the ratios.
     Bench(bench::BenchArgs),
+    /// Make a book of docs/, with the reference that the program prints, and follow its links.
+    Book(book::BookArgs),
     /// Make a folder that runs on any Linux machine whose Python has torch 2.11.
     Bundle(bundle::BundleArgs),
     /// Make a package for pip, pipx and uv, which install torch 2.11 with it.
@@ -72,6 +75,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Book(args) => book::run(&args),
         Command::Bundle(args) => bundle::run(&args),
         Command::Wheel(args) => wheel::run(&args),
     }

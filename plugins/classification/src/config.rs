@@ -12,30 +12,32 @@ use sonotune_engine::prelude::*;
 /// loss = { type = "softmax_focal", gamma = 2.0 }
 /// class_weights = { malignant = 3.0 }     # the others weigh 1
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub struct ClassificationConfig {
     /// The loss; decides whether scores are sigmoids or a softmax.
     pub loss: LossConfig,
-    /// How much an image of a category counts, by name; with `multi_label`, how much a positive
-    /// counts against the negatives of its category.
+    /// How much an image of a category counts, by name: `{ malignant = 3.0 }`, the others 1. With `multi_label`:
+    /// how much a positive counts against its category's negatives.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub class_weights: BTreeMap<String, f64>,
-    /// Any number of categories per image, including none, instead of exactly one.
+    /// Any number of categories per image, instead of exactly one.
     pub multi_label: bool,
-    /// With `multi_label`: the minimum score of a predicted category; 0.5 if absent.
+    /// With `multi_label`: a category is predicted if its score is at least this. If absent, 0.5.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
 }
 
 /// The loss, which also determines the meaning of a score.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     crate = "sonotune_engine::serde",
     tag = "type",
     rename_all = "snake_case",
     deny_unknown_fields
 )]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub enum LossConfig {
     /// Each category separately: binary cross-entropy on sigmoids, easy cases scaled down (Lin et al.
     /// 2017). Sum over categories, mean over images.

@@ -73,6 +73,7 @@ inventory::submit! {
     Summary::of("task", "classification",
         "one or several categories for the whole image: token average, linear head, focal loss",
     )
+        .schema::<ClassificationConfig>()
 }
 
 /// An image classifier.

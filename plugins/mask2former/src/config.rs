@@ -17,19 +17,26 @@ use crate::{
 /// [task.evaluation]
 /// max_per_image = 100
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub struct Mask2FormerConfig {
     /// Maximum number of objects that can be found in an image.
     pub num_queries: i64,
-    /// Width of the head; a multiple of 32 (the groups of its norms) and of `num_heads`.
+    /// Width of the head; a multiple of 32 and of `num_heads`.
     pub feat_channels: i64,
+    /// Heads of every attention layer.
     pub num_heads: i64,
-    /// What is between backbone and pixel decoder.
+    /// What is between backbone and pixel decoder: `none`, the backbone's levels as they are;
+    /// `simple_feature_pyramid`, four levels made from its last, as in ViTDet.
     pub neck: Neck,
+    /// The layers of deformable attention over the coarser levels.
     pub pixel_decoder: PixelDecoderConfig,
+    /// The layers that turn queries into objects.
     pub transformer_decoder: TransformerDecoderConfig,
+    /// Points and weights of the loss.
     pub training: TrainingConfig,
+    /// What of a prediction is kept.
     pub evaluation: EvaluationConfig,
 }
 
@@ -49,8 +56,9 @@ impl Default for Mask2FormerConfig {
 }
 
 /// How a backbone feeds the pixel decoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub enum Neck {
     /// The backbone's levels as they are. For a plain ViT these are outputs of several blocks, all of
     /// the same stride, as in the UltraSam paper.
@@ -61,12 +69,16 @@ pub enum Neck {
 }
 
 /// `[task.pixel_decoder]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub struct PixelDecoderConfig {
+    /// Layers of deformable attention.
     pub num_layers: usize,
+    /// Width of their MLPs.
     pub feedforward_channels: i64,
-    /// Levels that attend to each other, the coarsest ones; masks are made at the level below.
+    /// Levels that attend to each other, the coarsest ones; masks are made at the next finer level, or, if there
+    /// is none, at the finest of these.
     pub num_levels: usize,
     /// Sampling points of each head in each level.
     pub num_points: i64,
@@ -79,11 +91,13 @@ impl Default for PixelDecoderConfig {
 }
 
 /// `[task.transformer_decoder]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub struct TransformerDecoderConfig {
-    /// Each layer attends to one level, in turn.
+    /// Layers; each looks at one level, in turns.
     pub num_layers: usize,
+    /// Width of their MLPs.
     pub feedforward_channels: i64,
 }
 

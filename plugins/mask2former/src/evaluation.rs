@@ -10,10 +10,11 @@ use sonotune_engine::{
 };
 
 /// `[task.evaluation]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub struct EvaluationConfig {
-    /// Maximum number of predicted instances per image, over all queries and categories.
+    /// Maximum number of predicted instances per image.
     pub max_per_image: i64,
 }
 

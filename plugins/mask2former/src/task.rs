@@ -84,6 +84,7 @@ inventory::submit! {
     Summary::of("task", "mask2former",
         "instance segmentation: Mask2Former's pixel and transformer decoder on any backbone",
     )
+        .schema::<Mask2FormerConfig>()
 }
 
 /// An instance segmenter.

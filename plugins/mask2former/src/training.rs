@@ -12,20 +12,23 @@ use crate::{
 };
 
 /// `[task.training]`: matching and losses. The defaults are the reference's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub struct TrainingConfig {
-    /// Points at which masks are compared, both in matching and in the loss.
+    /// Points at which masks are compared, both to match and to learn.
     pub num_points: i64,
-    /// Candidates for each point of the loss.
+    /// Candidates for each point to learn at.
     pub oversample_ratio: f64,
-    /// Share of the points that are the most uncertain candidates; the others are drawn anywhere.
+    /// Share of the points that are the most uncertain candidates; the others lie anywhere.
     pub importance_sample_ratio: f64,
     /// Weight of "no object"; each category has weight 1.
     pub no_object_weight: f64,
-    /// Weights of the terms, both in the loss and in the matching cost.
+    /// Weight of the category, both in the loss and in the matching cost.
     pub class_weight: f64,
+    /// Weight of the mask's cross-entropy, in both.
     pub mask_weight: f64,
+    /// Weight of the mask's dice, in both.
     pub dice_weight: f64,
 }
 

@@ -6,8 +6,9 @@ use sonotune_engine::prelude::*;
 ///
 /// The order of tokens also differs but affects only rounding, since attention does not depend on
 /// it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub enum Convention {
     /// By the naming of the pretrained weights; `segment_anything` if there are none.
     #[default]

@@ -5,16 +5,20 @@ use sonotune_engine::{prelude::*, tch::Reduction};
 use crate::mask_decoder::Masks;
 
 /// `[task.loss]`: weights of the three terms, and how they are computed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub struct LossConfig {
-    /// Weight of the focal loss (γ 2, α 0.25).
+    /// Weight of the focal loss.
     pub focal: f64,
     /// Weight of the dice loss.
     pub dice: f64,
     /// Weight of the loss of the predicted IoU.
     pub iou: f64,
+    /// `mse` as in the published code, `l1` as in the paper.
     pub iou_loss: IouLoss,
+    /// Which of the three masks learns: the one with the best IoU (`iou`, the published code), or with the
+    /// `lowest_loss` (SAM).
     pub mask_choice: MaskChoice,
 }
 
@@ -32,8 +36,9 @@ impl Default for LossConfig {
 }
 
 /// Distance between predicted and true IoU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub enum IouLoss {
     /// As in the reference's code.
     Mse,
@@ -42,8 +47,9 @@ pub enum IouLoss {
 }
 
 /// Which of an object's masks learns; the others receive no gradient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub enum MaskChoice {
     /// The one with the best IoU, as in the reference.
     Iou,

@@ -3,8 +3,9 @@
 use sonotune_engine::prelude::*;
 
 /// What is enlarged: the binary mask, or the logits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub enum Postprocess {
     /// As SAM: logits are enlarged, cropped, resized to the original size, and only then cut at 0.
     #[default]

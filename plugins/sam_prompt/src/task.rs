@@ -108,6 +108,7 @@ inventory::submit! {
     Summary::of("task", "sam_prompt",
         "segmentation of what a point or a box points at: SAM, SAM 2, MedSAM, UltraSam",
     )
+        .schema::<SamPromptConfig>()
 }
 
 /// A promptable model.

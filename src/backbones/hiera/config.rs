@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
@@ -20,48 +21,50 @@ use sonotune_engine::backbone::{
 /// arch = "tiny"
 /// out_channels = 0      # outputs of the four stages instead of the neck's 256-channel levels
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HieraConfig {
-    /// Sizes of the published models.
+    /// `tiny` (`sam2.1_hiera_t`, MedSAM2: 96 wide, 12 blocks), `small` (`_s`: 96, 16), `base_plus` (`_b+`: 112,
+    /// 24), `large` (`_l`: 144, 48).
     pub arch: Arch,
-    /// Width of a token in the first stage; each further stage doubles it.
+    /// Width of a token in the first stage; each further stage doubles it. A multiple of `num_heads`. If absent,
+    /// that of `arch`.
     pub embed_dim: Option<i64>,
-    /// Heads in the first stage; each further stage doubles them.
+    /// Heads in the first stage; each further stage doubles them. If absent, that of `arch`.
     pub num_heads: Option<i64>,
-    /// Number of blocks of each stage.
+    /// Number of blocks of each stage. If it differs from the preset's, also give `global_att_blocks`. If absent,
+    /// that of `arch`.
     pub stages: Option<Vec<usize>>,
-    /// Blocks whose attention is global, counted over all stages; the others attend within windows.
+    /// Blocks, from 0 over all stages, whose attention is global; the others attend within windows. If absent,
+    /// that of `arch`.
     pub global_att_blocks: Option<Vec<usize>>,
-    /// Side of a window in tokens, for each stage. A stage's first block still has the windows of the stage
-    /// before.
+    /// Side of a window for each stage, tokens. If absent, that of `arch`.
     pub window_spec: Option<Vec<i64>>,
-    /// Height and width of the stored position embedding, which is interpolated to every input size.
+    /// Height and width of the stored position embedding, which is interpolated to every input size. If absent,
+    /// that of `arch`.
     pub window_pos_embed_bkg_spatial_size: Option<[i64; 2]>,
     /// Channels of the neck's levels; 0: no neck, levels are the stages' outputs.
     pub out_channels: i64,
-    /// Number of the neck's coarsest levels that are left out; absent: 1, as in SAM 2. They still
-    /// contribute to the finer levels.
+    /// Number of the neck's coarsest levels that are left out. With 1, levels have strides 4, 8 and 16. If
+    /// absent, 1.
     pub scalp: Option<usize>,
-    /// Levels of the neck to which the next coarser one is added, counted from the finest; absent: the two
-    /// coarsest, as in SAM 2.
+    /// Levels of the neck, from the finest, to which the next coarser one is added. If absent, the two coarsest.
     pub fpn_top_down_levels: Option<Vec<usize>>,
-    /// Without neck: stages whose outputs become levels, fine to coarse; absent: all.
+    /// Without neck: stages, from 0, whose outputs become levels; strides 4, 8, 16, 32. If absent, all.
     pub out_indices: Option<Vec<usize>>,
-    /// Variables that are not trained; a number counts blocks over all stages. Those of `lora` and
-    /// `adapter` always are.
+    /// What does not learn: `"none"`, `"all"`, a number (the stem and that many blocks over all stages), or a
+    /// list of patterns of variable names.
     pub freeze: Freeze,
     /// Low-rank updates that are trained instead of the frozen weights.
     pub lora: Option<LoraConfig>,
     /// Bottlenecks that are trained instead of the frozen weights.
     pub adapter: Option<AdapterConfig>,
-    /// Keeps only the inputs of blocks in training and computes each block again in backward: less
-    /// memory, but a third more time.
+    /// Recomputes each block in the backward pass: less memory for a third more time.
     pub activation_checkpointing: bool,
 }
 
 /// A published size of SAM 2's Hiera.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Arch {
     /// `sam2.1_hiera_t`, and MedSAM2: 96 wide, 12 blocks.
@@ -335,6 +338,7 @@ fn positive(key: &str, value: i64) -> Result<i64> {
 
 inventory::submit! {
     sonotune_config::Summary::of("backbone", "hiera", "SAM 2's Hiera: tiny, small, base_plus, large or sizes of your own; with its feature pyramid, or stage outputs as levels")
+        .schema::<HieraConfig>()
 }
 
 #[typetag::serde(name = "hiera")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
@@ -19,47 +20,47 @@ use sonotune_engine::backbone::{
 /// type = "tiny_vit"
 /// patch_size = 1        # LiteMedSAM
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TinyVitConfig {
-    /// Sizes of the published models.
+    /// `5m` (64, 128, 160, 320 channels; MobileSAM, LiteMedSAM), `11m` (64, 128, 256, 448) or `21m` (96, 192,
+    /// 384, 576).
     pub arch: Arch,
-    /// Channels of each stage.
+    /// Channels of each of the four stages. If absent, that of `arch`.
     pub embed_dims: Option<[i64; 4]>,
-    /// Blocks of each stage.
+    /// Blocks of each stage. If absent, `[2, 2, 6, 2]`.
     pub depths: Option<[usize; 4]>,
-    /// Heads of each stage; the first stage, of convolutions, has none.
+    /// Heads of each stage; the first stage has none. If absent, that of `arch`.
     pub num_heads: Option<[i64; 4]>,
-    /// Side of a window in tokens, for each stage; the first stage has none.
+    /// Side of a window of each stage, tokens; the first stage has none. Files for 384 pixels have `[12, 12, 24,
+    /// 12]`, for 512 `[16, 16, 32, 16]`.
     pub window_sizes: [i64; 4],
-    /// Input pixels per token of the first stage: 4 (two 3×3 convolutions of stride 2) or 1 (two 1×1
-    /// convolutions, LiteMedSAM).
+    /// Input pixels per token of the first stage: 4, or 1 (LiteMedSAM).
     pub patch_size: i64,
-    /// Whether the last stage has half the resolution of the one before, as in TinyViT itself; MobileSAM
-    /// and LiteMedSAM keep it.
+    /// Whether the last stage has half the resolution of the one before. Strides of the stages are 1, 2, 4 and 4
+    /// times `patch_size`, or with it 1, 2, 4 and 8 times.
     pub last_merging_halves: bool,
-    /// Channels of the neck's output, which is then the only level; 0: no neck, levels are stage
-    /// outputs.
+    /// Channels of the neck's output, which is then the only level; 0: no neck, levels are stage outputs.
     pub out_channels: i64,
-    /// Without neck: stages whose outputs become levels, ascending; absent: the last stage.
+    /// Without neck: stages, from 0, whose outputs become levels, ascending. If absent, `[3]`.
     pub out_indices: Option<Vec<usize>>,
-    /// Keeps the statistics of batch norms as loaded. If false, training normalises by each batch and
-    /// moves them, except in frozen layers: for a start without pretrained weights, with large batches.
+    /// Keeps the statistics of batch norms as they were loaded, which small batches need. `false`: training
+    /// normalises by each batch and moves the statistics, except in frozen layers; for a random start, which has
+    /// no statistics. Not with several processes or `activation_checkpointing`.
     pub norm_eval: bool,
-    /// Variables that are not trained. A number: the stem and this many stages. Those of `lora` and
-    /// `adapter` always are trained.
+    /// What does not learn: `"none"`, `"all"`, a number (the stem and that many stages), or a list of patterns of
+    /// variable names.
     pub freeze: Freeze,
     /// Low-rank updates that are trained instead of the frozen weights, in the stages with attention.
     pub lora: Option<LoraConfig>,
     /// Bottlenecks that are trained instead of the frozen weights, in the stages with attention.
     pub adapter: Option<AdapterConfig>,
-    /// Keeps only the inputs of blocks in training and computes each block again in backward: less
-    /// memory, but a third more time.
+    /// Recomputes each block in the backward pass: less memory for a third more time.
     pub activation_checkpointing: bool,
 }
 
 /// A published size of TinyViT, by its millions of parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Arch {
     /// 64, 128, 160 and 320 channels; MobileSAM and LiteMedSAM.
     #[default]
@@ -233,6 +234,7 @@ impl TinyVitConfig {
 
 inventory::submit! {
     sonotune_config::Summary::of("backbone", "tiny_vit", "TinyViT 5m, 11m, 21m; with SAM's neck the encoder of MobileSAM and LiteMedSAM, or stage outputs as levels")
+        .schema::<TinyVitConfig>()
 }
 
 #[typetag::serde(name = "tiny_vit")]

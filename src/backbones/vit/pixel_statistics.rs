@@ -1,6 +1,7 @@
 //! What pixels are normalised with.
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sonotune_dataset::InputSpec;
 
@@ -8,7 +9,7 @@ use sonotune_engine::backbone::fault;
 
 /// The `pixel_statistics` key: a name, or the means of red, green and blue followed by their standard
 /// deviations, for pixels in 0..=1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected \"imagenet\", \"clip\", \"half\" or six numbers: three means and three standard deviations of pixels in 0..=1"
@@ -19,7 +20,7 @@ pub enum PixelStatistics {
 }
 
 /// Published statistics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Named {
     /// Those of ImageNet.

@@ -4,6 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use anyhow::Result;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sonotune_base::image_io::DecodeOptions;
 use sonotune_dataset::{
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// What to do about images that are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Copies {
     /// Images are not opened.

@@ -40,6 +40,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sonotune_base::{Error, seed::Rng, words::counted};
 
@@ -53,7 +54,7 @@ use crate::{CocoFile, output};
 const SPLIT: u64 = 0x53_504c_4954;
 
 /// Which images stay together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
     /// For each image the largest known unit: patient, else clip, else the file of which it is a
@@ -68,7 +69,7 @@ pub enum By {
 }
 
 /// How to treat the split that a dataset's authors published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Official {
     Keep,

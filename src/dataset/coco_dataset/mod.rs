@@ -16,6 +16,7 @@ mod frames;
 mod values;
 
 use std::{
+    borrow::Cow,
     fmt,
     path::{Path, PathBuf},
 };
@@ -27,6 +28,7 @@ pub use crate::coco::{
     CocoResults, CocoTruths, FoundObject, TruthCategory, TruthImage, TruthObject,
 };
 use anyhow::Result;
+use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, MapAccess},
@@ -76,43 +78,47 @@ impl Fields for CategoriesOnly {
 ///
 /// Polygons, compressed and uncompressed run lengths; ids as integers or strings. Categories are matched
 /// by name: every split must have the same names, in any order and with any ids.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CocoConfig {
-    /// Folder that every other path is relative to.
+    /// Folder that all other paths are relative to.
     #[serde(default)]
     pub root: PathBuf,
-    /// Folder that `file_name` is relative to, unless a split names its own.
+    /// Folder, below `root`, that `file_name` is relative to.
     #[serde(default)]
     pub images: PathBuf,
-    /// Annotation file, or `{ annotations = "…", images = "…" }`.
+    /// Annotation file, below `root`; or a table `{ annotations = "…", images = "…" }` if the split has its own
+    /// folder of images.
     pub train: Option<CocoSplit>,
+    /// Same as `train`, for validation.
     pub val: Option<CocoSplit>,
+    /// Same as `train`, for the test split, which `sonotune eval` scores.
     pub test: Option<CocoSplit>,
-    /// Names in the order of class indices; absent: the order in the train file.
+    /// Names in the order of class indices. If absent, the order of the train file.
     pub categories: Option<Vec<String>>,
-    /// Names whose objects are left out.
+    /// Names whose objects are left out; at least one split must have each of them.
     #[serde(default)]
     pub ignore_categories: Vec<String>,
     /// Merges all categories into one, `object`.
     #[serde(default)]
     pub agnostic: bool,
-    /// Patterns of `file_name` whose images are left out of every split, e.g. those of an organ;
-    /// `*` matches any run of characters. A pattern that matches nothing in the training split is an
-    /// error.
+    /// Patterns of `file_name` whose images are left out of every split, e.g. `["BUSI/*", "BUSBRA/*"]`; the
+    /// number of images left out is recorded with every score. A pattern that matches nothing in the training
+    /// split is an error.
     #[serde(default)]
     pub exclude: Vec<String>,
-    /// Where the classes of an image as a whole come from.
+    /// Classes of the image itself: those of its objects, or `none`.
     #[serde(default)]
     pub image_label: ImageLabel,
-    /// Keys of the image entries that hold a number of the image, such as `ga_weeks`; every image must
-    /// have all of them.
+    /// Keys of the file's image entries that hold a number for the image (a measurement, an age); every image
+    /// must have each of them. For tasks that learn numbers (docs/add-a-task.md).
     #[serde(default)]
     pub values: Vec<String>,
-    /// Keeps images without objects. The honest default: leaving them out hides false positives.
+    /// Keeps images without objects; leaving them out hides false positives.
     #[serde(default = "yes")]
     pub keep_empty: bool,
-    /// Which image files must exist for a split to open.
+    /// Which image files are checked for existence on opening: `all`, `some` (the first eight; for a slow
+    /// network), `none`. A missing file is an error on reading in any case.
     #[serde(default)]
     pub check_files: CheckFiles,
 }
@@ -131,8 +137,18 @@ pub struct CocoSplit {
     pub images: Option<PathBuf>,
 }
 
+/// A split as a table.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SplitTable {
+    /// Annotation file, below `root`.
+    annotations: PathBuf,
+    /// Folder of this split's images, below `root`; absent: `dataset.images`.
+    images: Option<PathBuf>,
+}
+
 /// Where the classes of an image come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageLabel {
     /// An image has the categories of its objects.
@@ -143,7 +159,7 @@ pub enum ImageLabel {
 }
 
 /// Which image files are checked on opening. Reading a missing one is an error in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckFiles {
     /// The first eight: finds a wrong folder at once.
@@ -169,15 +185,19 @@ impl CheckFiles {
     }
 }
 
+impl JsonSchema for CocoSplit {
+    fn schema_name() -> Cow<'static, str> {
+        "CocoSplit".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> schemars::Schema {
+        json_schema!({ "anyOf": [{ "type": "string" }, <SplitTable as JsonSchema>::json_schema(generator)] })
+    }
+}
+
 impl<'de> Deserialize<'de> for CocoSplit {
     /// Written by hand, since serde's untagged form does not say what is wrong inside.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            annotations: PathBuf,
-            images: Option<PathBuf>,
-        }
         struct Visitor;
         impl<'de> de::Visitor<'de> for Visitor {
             type Value = CocoSplit;
@@ -191,7 +211,7 @@ impl<'de> Deserialize<'de> for CocoSplit {
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<CocoSplit, A::Error> {
-                let table = Table::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                let table = SplitTable::deserialize(de::value::MapAccessDeserializer::new(map))?;
                 Ok(CocoSplit { annotations: table.annotations, images: table.images })
             }
         }
@@ -201,6 +221,7 @@ impl<'de> Deserialize<'de> for CocoSplit {
 
 inventory::submit! {
     sonotune_config::Summary::of("dataset", "coco", "COCO JSON: polygons, compressed and uncompressed RLE, boxes")
+        .schema::<CocoConfig>()
 }
 
 #[typetag::serde(name = "coco")]

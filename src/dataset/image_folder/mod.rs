@@ -14,6 +14,7 @@ mod masks;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sonotune_base::words::{counted, did_you_mean};
 
@@ -34,27 +35,31 @@ use sonotune_base::{
 ///
 /// Images of a class may be in subfolders of its folder. A validation or test split may lack the
 /// folder of a class, but must not have one that the training split lacks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageFolderConfig {
     /// Folder that the splits are in.
     #[serde(default)]
     pub root: PathBuf,
-    /// Folder of a split, below `root`.
+    /// Folder of the split, below `root`.
     pub train: Option<PathBuf>,
+    /// Folder of the validation split, below `root`; it may lack a class, but must not have one that training
+    /// lacks.
     pub val: Option<PathBuf>,
+    /// Folder of the test split, below `root`.
     pub test: Option<PathBuf>,
-    /// Folder names in the order of class indices. Default: those of the train split, sorted.
+    /// Folder names in the order of class indices. If absent, the folders of the training split, sorted.
     pub categories: Option<Vec<String>>,
-    /// Patterns of paths below a split's folder whose files are left out: `*_mask*`, or a folder such
-    /// as `*/masks`; `*` matches any run of characters. A class folder of which nothing is left is
-    /// not a class. Without this key, masks among the images are an error; an empty list keeps them.
+    /// Patterns of paths below a split's folder whose files are left out: `["*_mask*"]`, or folders, `["*/masks",
+    /// "unsorted"]`; `*` matches any run of characters. A class folder of which nothing is left is not a class. A
+    /// pattern that matches nothing in any split is an error. `[]` keeps everything, masks included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclude: Option<Vec<String>>,
 }
 
 inventory::submit! {
     sonotune_config::Summary::of("dataset", "image_folder", "classification: a folder of images for each class")
+        .schema::<ImageFolderConfig>()
 }
 
 #[typetag::serde(name = "image_folder")]

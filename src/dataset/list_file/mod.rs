@@ -26,6 +26,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sonotune_base::words::{counted, did_you_mean};
 
@@ -50,29 +51,32 @@ use sonotune_base::{ImageId, names::quoted};
 /// contain spaces. The label is a class name, or else a class index; several labels of one image are
 /// separated by commas. A label of several words follows a tab or is in quotes, unless `categories`
 /// names it. Empty lines and lines that start with `#` are skipped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListFileConfig {
     /// Folder that contains the lists.
     #[serde(default)]
     pub root: PathBuf,
-    /// Folder that the paths in the lists are relative to, below `root`.
+    /// Folder, below `root`, that the paths in the lists are relative to.
     #[serde(default)]
     pub images: PathBuf,
-    /// List of a split, below `root`.
+    /// List of the split, below `root`.
     pub train: Option<PathBuf>,
+    /// List of the validation split, below `root`.
     pub val: Option<PathBuf>,
+    /// List of the test split, below `root`.
     pub test: Option<PathBuf>,
-    /// Names in the order of class indices. Default: the labels of the train list, sorted; if all of
-    /// them are numbers, they are the indices, from 0 to the highest.
+    /// Names in the order of class indices. If absent, the labels of the training list, sorted.
     pub categories: Option<Vec<String>>,
-    /// Which image files must exist for a split to open.
+    /// Which image files are checked for existence on opening: `all`, `some` (the first eight; for a slow
+    /// network), `none`. A missing file is an error on reading in any case.
     #[serde(default)]
     pub check_files: CheckFiles,
 }
 
 inventory::submit! {
     sonotune_config::Summary::of("dataset", "list_file", "classification: text files with a line `path label` for each image")
+        .schema::<ListFileConfig>()
 }
 
 #[typetag::serde(name = "list_file")]

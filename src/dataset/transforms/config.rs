@@ -1,6 +1,7 @@
 //! The `[preprocess]` and `[augment]` tables.
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Cropping, Doppler, SizeRule};
@@ -18,36 +19,45 @@ use sonotune_base::{Error, image_io::DecodeOptions};
 /// | segment-anything | `antialias` | `round` | `normalize_then_pad` | `square` |
 /// | SAM 2 | `antialias` | `stretch` | nothing is padded | `square` |
 /// | LiteMedSAM (`normalize = "min_max"`) | `area` | `round` | `normalize_then_pad` | `square` |
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreprocessConfig {
-    /// The longest side after resizing, pixels; with `size_rule = "stretch"` both. Default 1024.
+    /// Longest side after resizing, pixels; with `size_rule = "stretch"` both sides.
     pub image_size: u32,
-    /// Default `reference`.
+    /// `reference`: OpenCV's bilinear on 8 bits, bit for bit; does not average when shrinking. `reference_float`:
+    /// the same on floats, unrounded. `antialias`: averages when shrinking, as Pillow and torchvision do; better
+    /// for images larger than `image_size`. `area`: OpenCV's mean of the covered area when shrinking, otherwise
+    /// as `reference`.
     pub resample: Resample,
-    /// Default `round`.
+    /// How the shorter side becomes an integer: `round`, or `truncate` as UltraSam's prompt pipeline does.
+    /// `stretch`: both sides become `image_size`, whatever the aspect ratio, as SAM 2 does.
     pub size_rule: SizeRule,
-    /// Default `mean_std`.
+    /// How pixel values become the network's: `mean_std` with the backbone's mean and standard deviation;
+    /// `min_max` to 0 to 1 by the smallest and largest value of the resized image, all channels together, as
+    /// LiteMedSAM was trained.
     #[serde(skip_serializing_if = "Normalize::is_mean_std")]
     pub normalize: Normalize,
-    /// Default `normalize_then_pad`.
+    /// The border is 0 to the network; `pad_then_normalize`: it is black.
     pub pad_order: PadOrder,
-    /// Default `square`.
+    /// Padding at the right and bottom: to `image_size` on both sides, or `multiple`: to the next multiple of
+    /// `pad_multiple`, images of a batch to the largest of them.
     pub pad_to: PadTo,
-    /// Padding in evaluation and prediction; absent: as in training.
+    /// Padding in evaluation and prediction. If absent, as `pad_to`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_pad_to: Option<PadTo>,
-    /// What `pad_to = "multiple"` rounds both sides up to, pixels. Default 32.
+    /// For `multiple`, pixels.
     pub pad_multiple: u32,
-    /// Applies the EXIF orientation, as OpenCV does. Default true. Set it to false if annotations
-    /// were drawn on the stored pixels.
+    /// Applies the EXIF orientation. Set it to false if annotations were drawn on the stored pixels.
     pub exif: bool,
-    /// Images with more pixels are rejected before decoding. Default 100 million.
+    /// Images with more pixels are refused before decoding.
     pub max_pixels: u64,
-    /// Default `keep`.
+    /// Images in colour. `keep`: as they are. `grey`: every image becomes grey (ITU-R BT.601 luma). `refuse`: an
+    /// image in which more than 0.5 % of the pixels are coloured, that is, with channels more than 40 levels
+    /// apart, is an error (see `loader.bad_images`).
     #[serde(skip_serializing_if = "Doppler::is_keep")]
     pub doppler: Doppler,
-    /// Default `none`.
+    /// `field_of_view`: of each image only the ultrasound region is used, without the text, rulers and symbols of
+    /// the machine's screen; see The field of view (docs/datasets.md#the-field-of-view). `none`: the whole image.
     #[serde(skip_serializing_if = "Cropping::is_none")]
     pub crop: Cropping,
 }
@@ -72,7 +82,7 @@ impl Default for PreprocessConfig {
 }
 
 /// How pixels are interpolated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resample {
     /// OpenCV's bilinear on 8 bits, bit for bit. Does not average when shrinking.
@@ -88,7 +98,7 @@ pub enum Resample {
 }
 
 /// How pixel values become the network's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalize {
     /// `(value - mean) / std` of each channel, with the backbone's statistics.
@@ -115,7 +125,7 @@ impl Normalize {
 }
 
 /// Whether the border is zero before or after normalisation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PadOrder {
     /// The network sees 0 in the border.
@@ -125,7 +135,7 @@ pub enum PadOrder {
 }
 
 /// How far an image is padded, at the right and at the bottom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PadTo {
     /// To `image_size` on both sides.
@@ -203,14 +213,15 @@ impl PreprocessConfig {
 }
 
 /// The `[augment]` table: random changes in training.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AugmentConfig {
-    /// Probability of mirroring the image left to right. Default 0.
+    /// Probability of a mirror image, left to right.
     pub flip_probability: f64,
-    /// Large-scale jitter: the longest side becomes `image_size` times a number drawn uniformly from
-    /// this range; if the result is larger than `image_size`, a random part is kept. Default absent:
-    /// always 1. Mask2Former and the reference use `[0.1, 2.0]`.
+    /// Large-scale jitter, `[smallest, largest]`, above 0, at most 8: the longest side becomes
+    /// `preprocess.image_size` times a number drawn uniformly from the range; if the result is larger than
+    /// `image_size`, a random crop is kept; if it is smaller, it is padded. Mask2Former uses `[0.1, 2.0]`.
+    /// Objects outside the crop are not learnt from. Not together with `[embedding_cache]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale_range: Option<[f64; 2]>,
 }

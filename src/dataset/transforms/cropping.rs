@@ -1,10 +1,11 @@
 //! Which part of an image is used at all.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sonotune_base::{Crop, image_io::Image};
 
 /// What an image is cut to before anything else is done with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cropping {
     /// It stays whole.

@@ -1,6 +1,7 @@
 //! Images with colour, as Doppler writes it over the grey ones.
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sonotune_base::{Error, image_io::Image, words};
 
@@ -13,7 +14,7 @@ const GREY_LEVELS: u8 = 40;
 const SHARE: f64 = 0.005;
 
 /// What to do with images in colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Doppler {
     /// They stay as they are.

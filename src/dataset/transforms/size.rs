@@ -1,10 +1,11 @@
 //! How large an image becomes. The float arithmetic is the reference's, operation by operation:
 //! an image 958 wide becomes 1023 at `image_size` 1024, since 958 · (1024 / 958) < 1024.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the fraction of a scaled side is rounded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SizeRule {
     /// `int(side · scale)`: UltraSam (mmdet's `_fixed_scale_size`).

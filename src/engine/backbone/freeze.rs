@@ -1,8 +1,9 @@
 //! Which variables of a backbone stay as they are.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use anyhow::Result;
+use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tch::{Tensor, nn};
 
@@ -133,6 +134,25 @@ impl Serialize for Freeze {
 impl<'de> Deserialize<'de> for Freeze {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(FreezeVisitor)
+    }
+}
+
+impl JsonSchema for Freeze {
+    fn schema_name() -> Cow<'static, str> {
+        "Freeze".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> schemars::Schema {
+        json_schema!({
+            "description": "What does not learn: `\"none\"`, `\"all\"`, a number (the stem and that many blocks or \
+                            stages), or a list of patterns of variable names, in which `*` matches any run of \
+                            characters.",
+            "anyOf": [
+                { "type": "string", "enum": ["none", "all"] },
+                { "type": "integer", "minimum": 0 },
+                { "type": "array", "items": { "type": "string" } },
+            ],
+        })
     }
 }
 

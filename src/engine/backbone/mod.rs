@@ -52,6 +52,8 @@ pub trait BackboneConfig: Debug + Send + Sync {
     }
 }
 
+sonotune_config::schema_of_types!(dyn BackboneConfig, "backbone");
+
 /// What is known about a backbone before any forward pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BackboneSpec {

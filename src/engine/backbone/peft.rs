@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{
     Tensor,
@@ -17,19 +18,19 @@ use crate::nn::{
 
 /// The `lora` key: low-rank updates of linear layers (Hu et al. 2021), by default those that SAMed
 /// (Zhang and Liu 2023) trains.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoraConfig {
     /// Rank of each update.
     pub rank: i64,
-    /// Updates are scaled by `alpha / rank`; absent: same as `rank`.
+    /// Updates are scaled by `alpha / rank`. If absent, as `rank`.
     pub alpha: Option<f64>,
-    /// Layers that have an update.
+    /// Layers with an update: `q`, `k`, `v` (thirds of `attn.qkv`), `proj` (`attn.proj`), `mlp` (both of its layers).
     pub targets: Vec<LoraTarget>,
 }
 
 /// Layers of a block that may have a low-rank update.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LoraTarget {
     /// The third of `attn.qkv` that computes the queries.
@@ -169,15 +170,14 @@ pub fn validate(
 }
 
 /// The `adapter` key: bottlenecks in every block (Wu et al. 2023, "Medical SAM Adapter").
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdapterConfig {
-    /// Width of a bottleneck as a share of `embed_dim`.
+    /// Width of the bottlenecks as a share of the width of their block.
     pub ratio: f64,
-    /// Factor on the adapter beside the MLP.
+    /// Factor on the bottleneck beside the MLP.
     pub scale: f64,
-    /// Starts the second layer of each at zero, so that training begins with the pretrained model.
-    /// The published code starts it at random.
+    /// Starts at the pretrained model; `false`: starts at random, like the published code.
     pub zero_init: bool,
 }
 

@@ -1,7 +1,8 @@
 //! The value of the key `device`.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
+use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Where to compute: `auto`, `cpu`, `cuda`, or `cuda:N` in a config.
@@ -57,6 +58,21 @@ impl FromStr for DeviceChoice {
 impl Serialize for DeviceChoice {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for DeviceChoice {
+    fn schema_name() -> Cow<'static, str> {
+        "DeviceChoice".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> schemars::Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "string", "enum": ["auto", "cpu", "cuda"] },
+                { "type": "string", "pattern": "^cuda:[0-9]{1,3}$" },
+            ],
+        })
     }
 }
 

@@ -5,6 +5,7 @@ mod precision;
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sonotune_shim::SdpBackend;
 use tch::{Cuda, Device};
@@ -17,7 +18,7 @@ use crate::determinism::{self, Deterministic};
 use sonotune_base::Error;
 
 /// The kernel that computes attention on CUDA where it fits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AttentionBackend {
     /// FlashAttention; fp32 and attention with a mask use the memory-efficient kernel.

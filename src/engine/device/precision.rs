@@ -1,11 +1,12 @@
 //! Number formats of matrix products and convolutions.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sonotune_shim::{Autocast, LowPrecision};
 use tch::{Device, Kind, nn};
 
 /// The value of the key `precision`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
     /// bf16 on a CUDA device that computes in it, else fp32.

@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use entry::is_channels_last;
@@ -24,18 +25,18 @@ pub use entry::{Entry, Found};
 use sonotune_base::Error;
 
 /// The `[embedding_cache]` table: keeps the outputs of a fully frozen backbone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingCacheConfig {
-    /// Folder of the embeddings, which any number of runs may share.
+    /// Folder of the embeddings; runs and processes may share it.
     pub dir: PathBuf,
-    /// Number format on disk.
+    /// Number format on disk: `fp32` trains exactly as without the cache; `bf16` halves the space.
     #[serde(default)]
     pub dtype: EmbeddingDtype,
 }
 
 /// Number format of stored embeddings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EmbeddingDtype {
     /// As computed, so that training is the same as without the cache; what was computed in fp64 is

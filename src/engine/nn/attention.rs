@@ -8,13 +8,14 @@ use std::cell::RefCell;
 
 use crate::nn::Dims;
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use sonotune_base::Error;
 
 /// How to compute it. All are exact; they differ in time and memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttentionKernel {
     /// The fastest that never holds a global N×N matrix, by device.
@@ -35,9 +36,8 @@ pub enum AttentionKernel {
 pub(crate) struct RelPosAttention<'a> {
     /// `[B, H, W, 3C]`: query, key, value; each head after head.
     pub qkv: &'a Tensor,
-    /// `[3C]`: what a token of zeros projects to, the bias of the qkv layer. Windows that overhang
-    /// the grid are filled with it: the reference pads before it projects, and such tokens do take
-    /// part as keys and values.
+    /// `[3C]`: what a token of zeros projects to, the bias of the qkv layer. Windows that overhang the grid are filled
+    /// with it: the reference pads before it projects, and such tokens do take part as keys and values.
     pub padding: &'a Tensor,
     /// `[2S − 1, d]` for an axis of S tokens (of the window, or of the grid), by `query − key + S − 1`.
     pub rel_pos_h: &'a Tensor,

@@ -1,9 +1,10 @@
 //! The `[optimizer]` table.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The `[optimizer]` table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
     /// The algorithm.
@@ -12,6 +13,7 @@ pub struct OptimizerConfig {
     /// Base learning rate.
     #[serde(default = "default_lr")]
     pub lr: f64,
+    /// On every variable, unless a group says otherwise.
     #[serde(default = "default_weight_decay")]
     pub weight_decay: f64,
     /// Used by AdamW only.
@@ -26,7 +28,8 @@ pub struct OptimizerConfig {
     /// Used by SGD only.
     #[serde(default)]
     pub nesterov: bool,
-    /// Ordered; the first pattern that matches a variable's name wins.
+    /// Tables `[[optimizer.groups]]`, in order: the first pattern that matches a variable's name wins. A pattern
+    /// that matches none is an error.
     #[serde(default)]
     pub groups: Vec<GroupConfig>,
 }
@@ -63,7 +66,7 @@ fn default_momentum() -> f64 {
 }
 
 /// The update rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
     #[default]
@@ -72,18 +75,20 @@ pub enum Algorithm {
 }
 
 /// One `[[optimizer.groups]]` entry. A pattern that matches no trainable variable is an error.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupConfig {
-    /// Appears in the log as `lr/<name>`.
+    /// One word; appears in the log as `lr/<name>`.
     pub name: String,
     /// Variable names; `*` matches any run of characters.
     pub pattern: String,
+    /// Factor on the learning rate.
     #[serde(default = "unit")]
     pub lr_multiplier: f64,
+    /// Factor on the weight decay.
     #[serde(default = "unit")]
     pub weight_decay_multiplier: f64,
-    /// Freezes these variables: no gradient, no update.
+    /// Keeps these variables as they are.
     #[serde(default)]
     pub freeze: bool,
 }

@@ -1,36 +1,47 @@
 //! The `[schedule]` table and the factor it defines.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The `[schedule]` table: a factor on every group's learning rate, by step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum ScheduleConfig {
+    /// No change after the warm-up.
     Constant {
+        /// Linear increase at the start.
         #[serde(default)]
         warmup: Warmup,
     },
     /// Multiplied by `gamma` at each milestone.
     MultiStep {
+        /// Steps, ascending, at each of which the factor is multiplied by `gamma`.
         milestones: Vec<u64>,
+        /// That factor.
         #[serde(default = "tenth")]
         gamma: f64,
+        /// Linear increase at the start.
         #[serde(default)]
         warmup: Warmup,
     },
     /// Half a cosine from 1 to `end_factor` at the last step.
     Cosine {
+        /// The factor follows half a cosine from 1 to this at the end of the run.
         #[serde(default)]
         end_factor: f64,
+        /// Linear increase at the start.
         #[serde(default)]
         warmup: Warmup,
     },
     /// `(1 − progress)^power`, down to `end_factor`.
     Poly {
+        /// Exponent of (1 − progress); 1 is a straight line.
         #[serde(default = "one")]
         power: f64,
+        /// Factor at the last step.
         #[serde(default)]
         end_factor: f64,
+        /// Linear increase at the start.
         #[serde(default)]
         warmup: Warmup,
     },
@@ -47,11 +58,13 @@ fn tenth() -> f64 {
 }
 
 /// Linear warm-up of the factor at the start, multiplied by the schedule's own factor.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Warmup {
+    /// Steps of linear increase at the start.
     #[serde(default)]
     pub steps: u64,
+    /// Factor at the first step.
     #[serde(default = "thousandth")]
     pub start_factor: f64,
 }

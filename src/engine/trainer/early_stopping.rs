@@ -1,16 +1,17 @@
 //! Ends a run that has stopped improving.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use sonotune_metrics::Direction;
 
 /// The `[train.early_stopping]` table, on `evaluation.best_metric`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStoppingConfig {
     /// Evaluations in a row without improvement after which the run ends.
     pub patience: u64,
-    /// A score counts as improved if it improves by more than this.
+    /// An improvement must exceed this. An undefined metric (NaN) is not an improvement.
     #[serde(default)]
     pub min_delta: f64,
 }

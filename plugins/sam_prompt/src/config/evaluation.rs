@@ -5,20 +5,30 @@ use sonotune_engine::prelude::*;
 use crate::{mask_decoder::MaskTokens, postprocess::Postprocess};
 
 /// `[task.evaluation]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub struct EvaluationConfig {
-    /// How each object is prompted for; every protocol is scored separately.
+    /// How each object is prompted for, one score each: `center_point`, `box`, `random_point`, `noisy_box`,
+    /// `clicks`.
     pub protocols: Vec<Protocol>,
-    /// Clicks of the protocol `clicks`.
+    /// Clicks of the protocol `clicks`; one score per click.
     pub num_clicks: usize,
     /// `noisy_box`: each side moves by up to this share of its width or height.
     pub box_noise: f64,
-    /// Seed of `random_point` and `noisy_box`: the same image and object get the same prompt.
+    /// Seed of `random_point` and `noisy_box`.
     pub seed: u64,
-    /// Treats all categories as one, since a prompt says where, not what.
+    /// Treats all categories as one: a prompt says where, not what.
     pub class_agnostic: bool,
+    /// `logits`: enlarge, then cut at 0, as SAM. `as_published`: cut first, as UltraSam's code; masks are 5-8 %
+    /// larger. `direct`: as SAM 2, resized to the original size in one step, if the image fills the input
+    /// (`preprocess.size_rule = "stretch"`).
     pub postprocess: Postprocess,
+    /// Without refinement: three masks, of which the one with the highest predicted IoU counts, `always`, as the
+    /// reference; or only for `ambiguous` prompts (a single click) and one otherwise, as SAM's authors advise for
+    /// their weights. Training without refinement and interaction trains only these three masks. `never`: one for
+    /// every prompt, in every pass and in training as well, for weights that were trained with one mask, such as
+    /// LiteMedSAM's.
     pub multimask: Multimask,
     /// Objects that go through the decoder together: more is faster and takes more memory.
     pub objects_per_pass: usize,
@@ -41,8 +51,9 @@ impl Default for EvaluationConfig {
 
 /// Whether a prompt gives three masks, of which the one with the highest predicted IoU counts, or one. Only
 /// `never` also decides about training and passes with refinement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub enum Multimask {
     /// Three for every prompt, as in the reference. Training without refinement and interaction trains
     /// only these.
@@ -100,8 +111,9 @@ impl EvaluationConfig {
 }
 
 /// How an object is prompted for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", rename_all = "snake_case")]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub enum Protocol {
     /// Mean row and column of the object's pixels in the original image, as in the reference; it may
     /// be outside the object, for example a crescent.

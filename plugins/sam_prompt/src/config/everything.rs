@@ -3,18 +3,19 @@
 use sonotune_engine::prelude::*;
 
 /// `[task.everything]`: `predict --everything`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub struct EverythingConfig {
-    /// Clicks along the longer side of the image; the shorter side has as many as the same spacing allows.
+    /// `predict --everything`: clicks along the longer side of the image.
     pub points_per_side: usize,
     /// Minimum predicted IoU of a mask.
     pub pred_iou_thresh: f64,
-    /// Minimum stability: IoU of the masks cut at plus and minus the offset.
+    /// Minimum IoU of the masks cut at plus and minus the offset.
     pub stability_score_thresh: f64,
-    /// Offset of the cut, logits.
+    /// That offset, in logits.
     pub stability_score_offset: f64,
-    /// If two masks overlap by more than this (IoU), the one with the lower predicted IoU is removed.
+    /// If two masks overlap by more than this (IoU), the one with the lower score is removed.
     pub nms_thresh: f64,
     /// Minimum area of a mask, pixels of the original image.
     pub min_mask_area: u64,

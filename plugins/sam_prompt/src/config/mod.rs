@@ -23,33 +23,46 @@ use crate::{convention::Convention, loss::LossConfig, transformer::TransformerSi
 /// [task.evaluation]
 /// protocols = ["center_point", "box"]
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub struct SamPromptConfig {
-    /// How the weights are used; decides all options that are not set.
+    /// How the weights are used: `segment_anything` (SAM, MedSAM), `ultrasam`, `sam2` (SAM 2, MedSAM2: another
+    /// decoder, on `backbone.type = "hiera"`), or `auto`: by the naming of the pretrained weights; without
+    /// weights, `segment_anything`. The decision is printed and recorded in the run's config.
     pub convention: Convention,
-    /// A second pass that gets the first mask as a prompt; absent: as the convention.
+    /// A second pass that gets the first mask as a prompt: `ultrasam` yes, `segment_anything` no. If absent, as
+    /// the convention.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refinement: Option<bool>,
+    /// The mask decoder.
     pub decoder: DecoderConfig,
+    /// How prompts are drawn in training.
     pub training: TrainingConfig,
+    /// Weights and choices of the loss.
     pub loss: LossConfig,
+    /// How `sonotune eval` and evaluations in training prompt and score.
     pub evaluation: EvaluationConfig,
+    /// `sonotune predict --everything`: clicks on a grid, and which of their masks are kept.
     pub everything: EverythingConfig,
 }
 
 /// `[task.decoder]`: the mask decoder; as wide as the backbone's last level.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub struct DecoderConfig {
     /// Layers of the two-way transformer.
     pub depth: usize,
+    /// Heads of its attention layers.
     pub num_heads: i64,
+    /// Width of its MLPs.
     pub mlp_dim: i64,
-    /// Absent: as the convention.
+    /// `LN(2q + MLP(q))` instead of `LN(q + MLP(q))`: UltraSam's weights were trained with it. If absent, as the
+    /// convention.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub double_residual: Option<bool>,
-    /// Absent: as the convention.
+    /// In the MLPs, in training: `ultrasam` 0.1, `segment_anything` 0. If absent, as the convention.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
 }

@@ -3,17 +3,19 @@
 use sonotune_engine::prelude::*;
 
 /// `[task.training]`: how prompts are simulated.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "sonotune_engine::serde", deny_unknown_fields, default)]
+#[schemars(crate = "sonotune_engine::schemars")]
 pub struct TrainingConfig {
     /// Share of objects that are prompted by their box; the others get a point.
     pub box_probability: f64,
     /// Each side of a box moves by up to this share of its width or height.
     pub box_jitter: f64,
-    /// SAM's interactive training: this many further points, each where mask and truth differ, with the
-    /// last mask as a prompt. 0: none; not together with refinement.
+    /// SAM's interactive training: this many further points, each drawn from where mask and truth differ, with
+    /// the last mask as a prompt. Not together with refinement.
     pub interactive_rounds: usize,
-    /// Maximum number of objects per batch that are learnt from; if there are more, a random subset.
+    /// Maximum number of objects per batch that are learnt from; if there are more, a random subset is used (the
+    /// rest is logged as `objects_beyond_limit`).
     pub max_objects: usize,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn;
 
@@ -17,24 +18,25 @@ use crate::backbone::{Backbone, BackboneConfig, Freeze, fault};
 /// depth = 50
 /// out_indices = [3]
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResNetConfig {
     /// 18, 34, 50, 101 or 152.
     pub depth: i64,
     /// Channels of the stem; the published networks have 64.
     pub base_channels: i64,
-    /// Stages whose outputs become levels, ascending; strides are 4, 8, 16, 32.
+    /// Stages whose outputs become levels; strides 4, 8, 16, 32.
     pub out_indices: Vec<usize>,
-    /// Whether scale and shift of the batch norms are trained.
+    /// Whether scale and shift of the batch norms learn.
     pub norm_requires_grad: bool,
-    /// Batch norms keep the statistics that were loaded. `false`: training normalises by each batch and
-    /// moves the statistics, except in layers whose norms are not trained; for a random start, which has none.
+    /// Keeps the statistics of batch norms as they were loaded. `false`: training normalises by each batch and moves
+    /// the statistics, except in layers whose norms are not trained; for a random start, which has none. Not with
+    /// several processes.
     pub norm_eval: bool,
-    /// Starts the last norm of each block at zero, so that a network without pretrained weights
-    /// begins as its shortcuts. Loaded weights overwrite it.
+    /// Starts the last norm of each block at zero; loaded weights overwrite it.
     pub zero_init_residual: bool,
-    /// Variables that are not trained. A number: the stem and this many stages.
+    /// What does not learn: `"none"`, `"all"`, a number (the stem and that many stages), or a list of patterns of
+    /// variable names.
     pub freeze: Freeze,
 }
 
@@ -98,7 +100,7 @@ impl ResNetConfig {
 }
 
 inventory::submit! {
-    sonotune_config::Summary::of("backbone", "resnet", "ResNet-18 to 152")
+    sonotune_config::Summary::of("backbone", "resnet", "ResNet-18 to 152").schema::<ResNetConfig>()
 }
 
 #[typetag::serde(name = "resnet")]

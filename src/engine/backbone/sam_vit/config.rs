@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
@@ -23,47 +24,47 @@ use crate::{
 /// arch = "base"
 /// out_channels = 0      # block outputs instead of the neck's 256-channel embedding
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamVitConfig {
-    /// Sizes of the published models.
+    /// `base` (768 wide, 12 blocks of 12 heads, global 2, 5, 8, 11), `large` (1024, 24 of 16; 5, 11, 17, 23),
+    /// `huge` (1280, 32 of 16; 7, 15, 23, 31).
     pub arch: Arch,
-    /// Width of a token.
+    /// Width of a token; a multiple of `num_heads`. If absent, that of `arch`.
     pub embed_dim: Option<i64>,
-    /// Number of blocks.
+    /// Number of blocks. If it differs from the preset's, also give `global_attn_indexes`. If absent, that of `arch`.
     pub depth: Option<i64>,
+    /// Heads of each attention. If absent, that of `arch`.
     pub num_heads: Option<i64>,
-    /// Hidden width of the MLP; absent: four times `embed_dim`.
+    /// Hidden width of the MLP. If absent, 4 · `embed_dim`.
     pub mlp_dim: Option<i64>,
-    /// Blocks whose attention is global; the others attend within windows.
+    /// Blocks, from 0, whose attention is global; the others attend within windows. If absent, that of `arch`.
     pub global_attn_indexes: Option<Vec<usize>>,
-    /// Side of a window in tokens.
+    /// Side of a window, tokens.
     pub window_size: i64,
-    /// Side in pixels of the square image whose position embedding is stored. Other input sizes
-    /// work: position embeddings are interpolated.
+    /// Side of the square image whose position embedding is stored, pixels. Other inputs work: positions are
+    /// interpolated.
     pub image_size: i64,
-    /// Side of a patch in pixels; the stride of every level.
+    /// Side of a patch, pixels; the stride of every level.
     pub patch_size: i64,
-    /// Channels of the neck's output, which is then the only level; 0: no neck, levels are block
-    /// outputs.
+    /// Channels of the neck's output, which is then the only level; 0: no neck, levels are block outputs.
     pub out_channels: i64,
-    /// Without neck: blocks whose outputs become levels, in this order; absent: the last block.
+    /// Without neck: blocks, from 0, whose outputs become levels. If absent, the last block.
     pub out_indices: Option<Vec<usize>>,
-    /// Variables that are not trained. Those of `lora` and `adapter` always are.
     pub freeze: Freeze,
     /// Low-rank updates that are trained instead of the frozen weights.
     pub lora: Option<LoraConfig>,
     /// Bottlenecks that are trained instead of the frozen weights.
     pub adapter: Option<AdapterConfig>,
-    /// Keeps only the inputs of blocks in training and computes each block again in backward: less
-    /// memory, but a third more time.
+    /// Recomputes each block in the backward pass: less memory for a third more time.
     pub activation_checkpointing: bool,
-    /// How attention is computed; all choices give the same numbers up to rounding.
+    /// `auto`: the fastest that never holds a global N×N matrix; `explicit`: with that matrix; `extended`:
+    /// positions folded into queries and keys. The numbers are the same up to rounding.
     pub attention_kernel: AttentionKernel,
 }
 
 /// A published size of SAM's ViT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Arch {
     /// ViT-B: 768 wide, 12 blocks of 12 heads, global 2, 5, 8, 11.
@@ -210,6 +211,7 @@ impl SamVitConfig {
 
 inventory::submit! {
     sonotune_config::Summary::of("backbone", "sam_vit", "SAM's ViT: base, large, huge or sizes of your own; with neck, or block outputs as levels")
+        .schema::<SamVitConfig>()
 }
 
 #[typetag::serde(name = "sam_vit")]

@@ -9,7 +9,6 @@ use std::{
 use classification as _;
 use mask2former as _;
 use sam_prompt as _;
-use sonotune_config::KeyInfo;
 use sonotune_run::config;
 use sonotune_testing::root;
 
@@ -156,46 +155,6 @@ fn a_step_on_us43d_sees_the_paper_s_images_however_they_are_divided() {
     let loaded = config::load(&path, &["loader.batch_size=8".into(), accumulate]).unwrap();
     let config = loaded.config;
     assert_eq!((config.loader.batch_size, config.train.accumulate_batches), (8, 4));
-}
-
-/// Sections of the document by the `type` their heading names.
-fn sections(text: &str) -> Vec<(Option<String>, String)> {
-    let mut sections = vec![(None, String::new())];
-    for line in text.lines() {
-        if line.starts_with('#') {
-            let name = line.split_once("type = \"").and_then(|(_, rest)| rest.split('"').next());
-            sections.push((name.map(str::to_owned), String::new()));
-        }
-        let section = sections.last_mut().unwrap();
-        section.1 += line;
-        section.1.push('\n');
-    }
-    sections
-}
-
-#[test]
-fn every_key_is_documented_and_every_documented_key_exists() {
-    let text = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
-    let sections = sections(&text);
-    let keys = config::known_keys();
-    // Fewer would mean that the list is broken, not that the document is complete.
-    assert!(keys.len() > 90, "{}", keys.len());
-    let documented = |key: &KeyInfo| {
-        sections
-            .iter()
-            .filter(|(name, _)| name.is_none() || *name == key.only_for_type)
-            .any(|(_, section)| section.contains(&format!("| `{}` |", key.path)))
-    };
-    let is_value =
-        |key: &&KeyInfo| !["a table", "a table with a `type`"].contains(&key.value.as_str());
-    let lacking: Vec<&KeyInfo> =
-        keys.iter().filter(is_value).filter(|key| !documented(key)).collect();
-    assert!(lacking.is_empty(), "docs/configuration.md lacks {lacking:#?}");
-    let (about_keys, _) = text.split_once("## Run folder").unwrap();
-    for line in about_keys.lines().filter(|line| line.starts_with("| `")) {
-        let name = line.split('`').nth(1).unwrap();
-        assert!(keys.iter().any(|key| key.path == name), "no config has the key `{name}`");
-    }
 }
 
 #[test]
