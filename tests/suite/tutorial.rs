@@ -1,5 +1,5 @@
 //! docs/add-a-*.md: the crate in them is extracted, built outside the workspace, trained, and its
-//! author's mistakes give the messages that the pages show.
+//! author's mistakes give the messages that the pages show. The README's task likewise.
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +20,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const TASK: &str = include_str!("../../docs/add-a-task.md");
 const DATASET: &str = include_str!("../../docs/add-a-dataset.md");
 const BACKBONE: &str = include_str!("../../docs/add-a-backbone.md");
+const README: &str = include_str!("../../README.md");
 
 /// Files in a document: a line `` **`path`** `` names the file of the next code block, and
 /// "continued" after it appends to that file.
@@ -73,7 +74,8 @@ impl Crate {
                 all.entry(path).or_default().push_str(&text);
             }
         }
-        for name in ["mistakes", "twice"] {
+        all.extend(files(README));
+        for name in ["mistakes", "readme", "twice"] {
             let source = Path::new(ROOT).join(format!("tests/fixtures/plugins/{name}.rs"));
             all.insert(format!("src/bin/{name}.rs"), fs::read_to_string(source).unwrap());
         }
@@ -227,6 +229,27 @@ fn the_task_is_short_and_trains_scores_and_predicts() {
     let in_fp64 = ["run_dir=runs/fp64", "precision=fp64", "train.max_steps=2"];
     let (report, _) = own.train("regression.toml", &in_fp64);
     assert!(metric(&report, "mae").is_finite());
+}
+
+#[test]
+fn the_task_of_the_readme_trains_scores_and_predicts() {
+    let files = files(README);
+    let lines = files["src/measure.rs"].lines().filter(|line| !line.is_empty()).count();
+    assert!(lines <= 40, "{lines} lines of Rust");
+
+    let own = Crate::get();
+    let task = ["task.type=measure", "task.value=lesion_percent", "run_dir=runs/readme"];
+    let steps = ["train.max_steps=30", "evaluation.every_steps=30"];
+    let args = [&["train", "regression.toml"], &task[..], &steps].concat();
+    let trained = json(&own.run_as("readme", &[&args[..], &["--json"]].concat()));
+    let (mae, of_mean) =
+        (metric(&trained["summary"], "mae"), metric(&trained["summary"], "mae_of_mean"));
+    // Without a standardised target, 30 steps are enough to leave zero and find the mean, not more.
+    assert!(mae < 2.0 * of_mean, "{mae} {of_mean}");
+    let out = ["predict", "--run", "runs/readme", "phantoms/images", "--out", "measured"];
+    assert_success(&own.run_as("readme", &out));
+    let csv = fs::read_to_string(own.path("measured/predictions.csv")).unwrap();
+    assert!(csv.starts_with("image,lesion_percent\n") && csv.lines().count() == 161, "{csv}");
 }
 
 #[test]
