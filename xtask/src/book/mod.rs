@@ -11,7 +11,7 @@ use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result};
 
-use crate::{bundle, process, setup, workspace};
+use crate::{package, process, setup, workspace};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BookArgs {
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &BookArgs) -> Result<()> {
         Some(binary) => std::path::absolute(binary).context("--binary")?,
         None => {
             setup::ensure_libtorch()?;
-            bundle::build(&["build", "--bin", "sonotune"])?
+            package::build(&["build", "--bin", "sonotune"])?
         }
     };
     let out = workspace::root().join(&args.out);
