@@ -79,7 +79,8 @@ fn commands(file: &Path) -> Vec<Shown> {
                 }
                 let words = words(&begun);
                 begun.clear();
-                if words.first().is_some_and(|word| word == "sonotune") {
+                // The last word of a line is a name, such as that of an environment.
+                if words.len() > 1 {
                     found.push(Shown { place, words, in_prose: false });
                 }
             }
