@@ -160,10 +160,8 @@ fn first_box(truth: &Value, name: &str) -> [f64; 4] {
     let id = &images.iter().find(is_named).unwrap()["id"];
     let objects = truth["annotations"].as_array().unwrap();
     let object = objects.iter().find(|object| object["image_id"] == *id);
-    let bbox = object.map_or([40.0; 4], |object| {
-        [0, 1, 2, 3].map(|side| object["bbox"][side].as_f64().unwrap())
-    });
-    bbox
+    object
+        .map_or([40.0; 4], |object| [0, 1, 2, 3].map(|side| object["bbox"][side].as_f64().unwrap()))
 }
 
 #[test]
