@@ -58,6 +58,10 @@ fn hinted(command: Command) -> Command {
 }
 
 fn with_hint(arg: Arg) -> Arg {
+    // A switch takes no value, but has its own name as one: `--study`.
+    if !arg.get_action().takes_values() {
+        return arg;
+    }
     let called = |names: &[&str]| {
         let mut values = arg.get_value_names().into_iter().flatten();
         values.any(|value| names.contains(&value.as_str()))
