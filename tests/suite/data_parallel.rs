@@ -159,9 +159,14 @@ fn assert_same_training(task: &str, more: &str, numbers: &[usize]) {
     }
 }
 
+/// Four processes take long on two cores: classification always tries them, the others with `SONOTUNE_LONG_TESTS`.
+fn numbers() -> &'static [usize] {
+    if std::env::var_os("SONOTUNE_LONG_TESTS").is_some() { &[2, 3, 4] } else { &[2, 3] }
+}
+
 #[test]
 fn prompted_segmentation_is_the_same_training_for_any_number_of_processes() {
-    assert_same_training(PROMPTS, "[backbone]\nactivation_checkpointing = true", &[2, 3, 4]);
+    assert_same_training(PROMPTS, "[backbone]\nactivation_checkpointing = true", numbers());
 }
 
 #[test]
@@ -179,7 +184,7 @@ fn instance_segmentation_is_the_same_training_for_any_number_of_processes() {
     // With AdamW, rounding would move the many biases before a normalisation.
     let more = "optimizer = { type = \"sgd\", momentum = 0.9, lr = 1e-2 }";
     let more = format!("preprocess.pad_to = \"multiple\"\n{more}");
-    assert_same_training(MASK2FORMER, &more, &[2, 3, 4]);
+    assert_same_training(MASK2FORMER, &more, numbers());
 }
 
 #[test]
