@@ -17,7 +17,7 @@ use crate::{
     exports::CocoExport,
     fingerprint::{self, Fingerprint, Opened},
     line::Line,
-    prepare,
+    prepare, shown,
     survey::{Files, Source, Survey},
     task,
 };
@@ -307,10 +307,6 @@ fn listed(path: &str) -> String {
     if is_special { format!("./{path}") } else { path.to_owned() }
 }
 
-fn shown(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
-
 fn describe(fingerprint: &mut Fingerprint, file: &CocoFile) {
     fingerprint.count(file, false);
     fingerprint.measure(file);
@@ -318,8 +314,7 @@ fn describe(fingerprint: &mut Fingerprint, file: &CocoFile) {
 
 fn finished(mut data: Data, fingerprint: Fingerprint, division: Division) -> Data {
     (data.train, data.val) = (division.train, division.val);
-    data.decisions
-        .push((format!("the splits: {}", division.how), division.how.contains("a guess")));
+    data.decisions.push((format!("the splits: {}", division.how), division.guess));
     data.fingerprint = fingerprint;
     data.division = Some(division);
     data

@@ -22,6 +22,9 @@ pub struct Division {
     pub test: usize,
     /// In a sentence, with what is a guess.
     pub how: String,
+    /// Whether something in it is.
+    #[serde(skip)]
+    pub(crate) guess: bool,
 }
 
 /// What is known beforehand.
@@ -80,8 +83,9 @@ pub(crate) fn divide(file: &CocoFile, known: Known<'_>) -> Result<Division> {
     };
     let with_patient =
         file.images.iter().filter(|image| image.provenance.patient.is_some()).count();
-    match known.patients {
-        Some(by) if with_patient > 0 => {
+    let guessed = known.patients.filter(|_| with_patient > 0);
+    match guessed {
+        Some(by) => {
             how += &format!("; images of a patient stay together, a guess by {by}");
         }
         _ if plan.report.units.patients > 0 => how += "; images of a patient stay together",
@@ -107,5 +111,5 @@ pub(crate) fn divide(file: &CocoFile, known: Known<'_>) -> Result<Division> {
             absence.reason
         );
     }
-    Ok(Division { parts: plan.parts, train, val, test, how })
+    Ok(Division { parts: plan.parts, train, val, test, how, guess: guessed.is_some() })
 }

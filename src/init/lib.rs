@@ -27,7 +27,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
-use sonotune_base::{stop::StopFlag, words::counted};
+use sonotune_base::{
+    stop::StopFlag,
+    words::{counted, shell_word},
+};
 
 pub use division::Division;
 pub use fingerprint::{Fingerprint, Objects};
@@ -77,8 +80,6 @@ pub struct Report {
     pub other_tasks: Vec<Task>,
     pub fingerprint: Fingerprint,
     pub machine: Machine,
-    #[serde(skip)]
-    pub(crate) machine_words: String,
     pub division: Option<Division>,
     pub decisions: Vec<Decision>,
     pub notes: Vec<String>,
@@ -155,7 +156,6 @@ pub fn init(
         other_tasks: chosen.others,
         fingerprint: data.fingerprint.clone(),
         machine: request.machine,
-        machine_words: request.machine.words(),
         division: data.division.clone(),
         decisions,
         notes,
@@ -191,24 +191,15 @@ fn few(data: &dataset::Data) -> Vec<String> {
 }
 
 fn commands(request: &Request) -> Vec<String> {
-    let config = quoted(&request.out.join(output::CONFIG));
+    let word = |path: &Path| shell_word(&shown(path));
+    let config = word(&request.out.join(output::CONFIG));
     vec![
         format!("sonotune config validate {config}"),
         format!("sonotune data check {config}"),
         format!("sonotune train {config} --dry-run"),
         format!("sonotune train {config}"),
-        format!("sonotune eval --run {} --split test", quoted(&request.run_dir)),
+        format!("sonotune eval --run {} --split test", word(&request.run_dir)),
     ]
-}
-
-/// A path for a shell.
-fn quoted(path: &Path) -> String {
-    let text = shown(path);
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+@%:,".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text;
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 fn shown(path: &Path) -> String {

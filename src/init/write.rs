@@ -40,7 +40,7 @@ fn head(report: &Report) -> String {
     }
     text.push_str("#\n");
     comment(&mut text, &format!("Found: {}.", report.layout));
-    comment(&mut text, &format!("For: {}.", report.machine_words));
+    comment(&mut text, &format!("For: {}.", report.machine.words()));
     for decision in &report.decisions {
         let mark = if decision.guess { "Guess: " } else { "" };
         comment(&mut text, &format!("{mark}{}.", decision.what));

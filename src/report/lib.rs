@@ -20,7 +20,6 @@ pub mod ranking;
 mod records;
 pub mod scale;
 mod scores;
-mod shell;
 mod weights;
 
 use std::path::{Path, PathBuf};
@@ -29,7 +28,6 @@ use anyhow::Result;
 
 pub use kept::{By, Kept, Shown, SplitCounts};
 pub use ranking::{Picture, Ranked, Ranking};
-pub use shell::quoted;
 
 use sonotune_base::fs::atomic_write;
 use sonotune_run_folder::RunFiles;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use maud::{Markup, html};
-use sonotune_base::words::duration;
+use sonotune_base::words::{duration, shell_word};
 
 use super::{
     chart::Chart,
@@ -11,9 +11,7 @@ use super::{
     facts,
     pictures::score,
     records::Records,
-    scores,
-    shell::quoted,
-    weights,
+    scores, weights,
 };
 use sonotune_dataset::Split;
 use sonotune_run_folder::RunStatus;
@@ -146,8 +144,8 @@ fn warnings(run: &Records) -> Markup {
 }
 
 fn commands(run: &Records) -> Markup {
-    let folder = quoted(&run.path.to_string_lossy());
-    let predictions = quoted(&run.path.join("predictions").to_string_lossy());
+    let folder = shell_word(&run.path.to_string_lossy());
+    let predictions = shell_word(&run.path.join("predictions").to_string_lossy());
     let split = if run.has_test_split() { Split::Test } else { Split::Val };
     let mut lines = Vec::new();
     if !run.is_finished() {

@@ -5,10 +5,12 @@ mod counts;
 mod duration;
 mod figures;
 mod near;
+mod shell;
 mod sizes;
 
 pub use counts::{abbreviated, counted, listed, with_commas};
 pub use duration::duration;
 pub use figures::{number, percent, score, share, short, significant, two_decimals};
 pub use near::{aside, closest, did_you_mean, likeness, question};
+pub use shell::shell_word;
 pub use sizes::{bytes, exact_bytes};

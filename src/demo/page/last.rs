@@ -66,7 +66,7 @@ pub(super) fn meaning(results: &Results) -> Markup {
 
 /// Commands that continue from here.
 pub(super) fn next(folder: &DemoFolder) -> Markup {
-    let path = |path: &std::path::Path| sonotune_report::quoted(&path.to_string_lossy());
+    let path = |path: &std::path::Path| sonotune_base::words::shell_word(&path.to_string_lossy());
     let pretrained = path(&folder.pretrained(0));
     let images = path(&folder.images(crate::folder::Predicted::Clicks));
     let out = path(&folder.config("tried"));

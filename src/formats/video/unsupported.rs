@@ -3,6 +3,7 @@
 use std::{fmt, path::Path};
 
 use anyhow::{Context, Result, bail};
+use sonotune_base::words::shell_word;
 
 use super::{
     Source,
@@ -45,19 +46,7 @@ fn remedy(path: &Path) -> String {
         "Install FFmpeg where the PATH finds it, or set {VARIABLE} to the program; or convert the file, \
          without loss and with the same frames, and let the dataset's glob match the result: `ffmpeg -i \
          {} -map 0:V:0 -fps_mode passthrough -c:v rawvideo -pix_fmt bgr24 {}`",
-        quoted(path),
-        quoted(&out)
+        shell_word(&path.to_string_lossy()),
+        shell_word(&out.to_string_lossy())
     )
-}
-
-/// As a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let is_plain =
-        |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ':' | '\\');
-    if text.chars().all(is_plain) {
-        text.into_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
