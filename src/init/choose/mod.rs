@@ -89,8 +89,6 @@ fn length(facts: Facts<'_>, batch: i64, gmac: f64, most_epochs: f64) -> Length {
 /// Batch, schedule, length and evaluation, which all tasks have.
 fn running(facts: Facts<'_>, length: &Length, metric: &str, lr: f64) -> Vec<Line> {
     let warmup = (length.steps / 20).max(1);
-    let warmup_value =
-        toml::Value::Table(toml::Table::from_iter([("steps".to_owned(), warmup.into())]));
     let decay = 0.05;
     vec![
         Line::new("optimizer", "type", "adamw".into(), "needs little tuning"),
@@ -114,7 +112,7 @@ fn running(facts: Facts<'_>, length: &Length, metric: &str, lr: f64) -> Vec<Line
         Line::new(
             "schedule",
             "warmup",
-            warmup_value,
+            table(&[("steps", warmup)]),
             "a twentieth of the run: the first gradients are rough",
         ),
         Line::new("train", "max_steps", length.steps.into(), length.reason.clone()),
@@ -122,7 +120,7 @@ fn running(facts: Facts<'_>, length: &Length, metric: &str, lr: f64) -> Vec<Line
         Line::new(
             "train",
             "early_stopping",
-            toml::Value::Table(toml::Table::from_iter([("patience".to_owned(), 5.into())])),
+            table(&[("patience", 5)]),
             "ends the run when five evaluations in a row were no better",
         ),
         Line::new(
@@ -139,6 +137,11 @@ fn running(facts: Facts<'_>, length: &Length, metric: &str, lr: f64) -> Vec<Line
         ),
         Line::new("evaluation", "batch_size", length.batch.into(), "as in training"),
     ]
+}
+
+/// A table of whole numbers, as a value of one line.
+fn table(pairs: &[(&str, i64)]) -> toml::Value {
+    toml::Value::Table(pairs.iter().map(|&(key, value)| (key.to_owned(), value.into())).collect())
 }
 
 /// Side of a small network's input: that of the images if they are smaller, in multiples of 32.

@@ -1,6 +1,6 @@
 //! Settings for masks: from prompts, or found by the model.
 
-use super::{Facts, length, network, running};
+use super::{Facts, length, network, running, table};
 use crate::{Task, line::Line};
 
 /// Images of a batch.
@@ -136,8 +136,6 @@ fn prompt(facts: Facts<'_>) -> Vec<Line> {
         "masks from a box or a click; `--task mask2former` finds objects without being asked",
     )];
     if facts.model.is_none() {
-        let decoder = [("num_heads", 4), ("mlp_dim", 256)];
-        let decoder = decoder.into_iter().map(|(key, value)| (key.to_owned(), value.into()));
         lines.extend([
             Line::new(
                 "task",
@@ -148,7 +146,7 @@ fn prompt(facts: Facts<'_>) -> Vec<Line> {
             Line::new(
                 "task",
                 "decoder",
-                toml::Value::Table(decoder.collect()),
+                table(&[("num_heads", 4), ("mlp_dim", 256)]),
                 "as small as the encoder",
             ),
         ]);
@@ -168,10 +166,6 @@ fn instances(facts: Facts<'_>) -> Vec<Line> {
         lines.push(Line::new("task", "neck", "simple_feature_pyramid".into(), why));
     }
     if facts.model.is_none() {
-        let table = |pairs: &[(&str, i64)]| {
-            let pairs = pairs.iter().map(|&(key, value)| (key.to_owned(), value.into()));
-            toml::Value::Table(pairs.collect())
-        };
         lines.extend([
             Line::new(
                 "task",
