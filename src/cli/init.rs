@@ -150,8 +150,8 @@ fn weights_at_hand(named: &[PathBuf]) -> Result<Vec<WeightsAtHand>> {
             .collect::<Result<_, _>>()
             .with_context(|| format!("reading {}", place.display()))?;
         found.retain(|path| {
-            let ending = path.extension().and_then(|ending| ending.to_str());
-            path.is_file() && matches!(ending, Some("pth" | "pt" | "safetensors" | "bin" | "pkl"))
+            let name = path.file_name().and_then(|name| name.to_str());
+            path.is_file() && name.is_some_and(weights::may_hold_weights)
         });
         found.sort();
         let unknown = |path: &PathBuf| WeightsAtHand {

@@ -38,7 +38,7 @@ pub use dtype::Dtype;
 pub use entry::{Span, TensorEntry};
 pub use file::{Container, WeightsFile, open, open_state_dict};
 pub use finite::not_finite;
-pub use folder::check_present;
+pub use folder::{check_present, may_hold_weights};
 pub use inspect::Inspection;
 pub use load::{load, load_file, shapes};
 pub use overlay::{BaseFile, Overlay, OverlayInfo, OverlayReport, save_overlay};

@@ -112,7 +112,9 @@ fn in_folder(folder: &Path) -> Result<PathBuf> {
     }
 }
 
-fn may_hold_weights(name: &str) -> bool {
+/// Whether a file of this name can hold weights, by its ending.
+#[must_use]
+pub fn may_hold_weights(name: &str) -> bool {
     let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_lowercase());
     ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())) && !NO_WEIGHTS.contains(&name)
 }
