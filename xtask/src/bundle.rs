@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{
     elf::Needs,
     libtorch::{Libtorch, TORCH_VERSION},
-    package::{NCCL_LIBRARY, build_release, copy, nccl_library, strip},
+    package::{NCCL_LIBRARY, build_release, copy, nccl_library, shell_files, strip},
     process, setup,
     stages::Stages,
     workspace,
@@ -27,9 +27,10 @@ pub(crate) struct BundleArgs {
 const LAUNCHER: &str = include_str!("../assets/sonotune.sh");
 const LIMIT_BYTES: u64 = 64 << 20;
 /// Files that are bundled.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "configs",
     "docs",
+    "integrations",
     "benches/gpu",
     "benches/peers",
     "README.md",
@@ -104,6 +105,8 @@ fn fill(folder: &Path, binary: &Path) -> Result<()> {
         copy(&nccl, &bin.join(NCCL_LIBRARY))?;
     }
     strip(&target)?;
+    // By the program that was built: the copy does not find libtorch without its launcher.
+    shell_files(binary, &folder.join("share"))?;
     let launcher = folder.join("sonotune");
     fs::write(&launcher, launcher_text(&target)?)
         .with_context(|| format!("cannot write {}", launcher.display()))?;

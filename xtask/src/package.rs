@@ -66,6 +66,26 @@ pub(crate) fn strip(file: &Path) -> Result<()> {
     })
 }
 
+/// Has the program write its man pages and the completions of its command line, in folders as below `/usr/share`.
+///
+/// # Errors
+/// If it does not start, or a file cannot be written.
+pub(crate) fn shell_files(program: &Path, share: &Path) -> Result<()> {
+    process::output(Command::new(program).arg("man").arg(share.join("man/man1")))?;
+    for (shell, file) in [
+        ("bash", "bash-completion/completions/sonotune"),
+        ("fish", "fish/vendor_completions.d/sonotune.fish"),
+        ("zsh", "zsh/site-functions/_sonotune"),
+    ] {
+        let script = process::output(Command::new(program).args(["completions", shell]))?;
+        let file = share.join(file);
+        let place = || format!("cannot write {}", file.display());
+        fs::create_dir_all(file.parent().with_context(place)?).with_context(place)?;
+        fs::write(&file, script).with_context(place)?;
+    }
+    Ok(())
+}
+
 /// Copies a file or an entire folder.
 ///
 /// # Errors

@@ -65,7 +65,8 @@ pub(crate) fn run(args: &WheelArgs) -> Result<()> {
         let bin = lay_package(&site, &built.program)?;
         program::nccl(&old, &built, &libtorch, &bin)?;
         tag::ensure_promised(&needs(&bin)?)?;
-        ensure_starts(&site, &libtorch)
+        ensure_starts(&site, &libtorch)?;
+        package::shell_files(&bin.join("sonotune"), &share(&site))
     })?;
     let wheel = stages.run("pack", || {
         let wheel = pack(&site, &needs_with_libtorch(&site, &libtorch)?, &out, 9)?;
@@ -99,6 +100,11 @@ fn lay_package(site: &Path, program: &Path) -> Result<PathBuf> {
         .with_context(|| format!("cannot make {} executable", target.display()))?;
     package::strip(&target)?;
     Ok(bin)
+}
+
+/// What pip lays below the environment's own `share`.
+fn share(site: &Path) -> PathBuf {
+    site.join(format!("sonotune-{}.data/data/share", env!("CARGO_PKG_VERSION")))
 }
 
 /// What the files in `bin` need together.
@@ -141,7 +147,7 @@ fn pack(site: &Path, needs: &Needs, out: &Path, level: u8) -> Result<PathBuf> {
     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let wheel = out.join(format!("sonotune-{version}-{tag}.whl"));
     let partial = wheel.with_extension("partial");
-    // Nothing but the two folders: libtorch was beside them to try the program.
+    // Nothing but the package: libtorch was beside them to try the program.
     let beside = site.join("torch");
     if fs::symlink_metadata(&beside).is_ok() {
         fs::remove_file(&beside).with_context(|| format!("cannot remove {}", beside.display()))?;

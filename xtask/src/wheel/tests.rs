@@ -6,8 +6,8 @@ use std::{
     process::{Command, Output},
 };
 
-use super::{OldLinux, PACKAGE, filled, lay_package, needs, pack, tag};
-use crate::{elf::Needs, libtorch, process, workspace};
+use super::{OldLinux, PACKAGE, filled, lay_package, needs, pack, share, tag};
+use crate::{elf::Needs, libtorch, package, process, workspace};
 
 /// A Python with `venv` and pip; without one, says why the test is skipped.
 fn python() -> Option<PathBuf> {
@@ -204,6 +204,7 @@ fn pip_installs_the_wheel_and_its_program_trains() {
     let home = tempfile::tempdir().unwrap();
     let site = home.path().join("site");
     let bin = lay_package(&site, &program).unwrap();
+    package::shell_files(&program, &share(&site)).unwrap();
     let wheel = pack(&site, &needs(&bin).unwrap(), &home.path().join("dist"), 1).unwrap();
     let venv = home.path().join("venv");
     process::run(Command::new(&python).args(["-m", "venv"]).arg(&venv)).unwrap();
@@ -228,6 +229,9 @@ fn pip_installs_the_wheel_and_its_program_trains() {
     fs::write(home.path().join("tiny.toml"), TINY).unwrap();
     sonotune("train tiny.toml");
     assert!(home.path().join("run/report.html").exists());
+    for file in ["man/man1/sonotune-data-check.1", "bash-completion/completions/sonotune"] {
+        assert!(venv.join("share").join(file).exists(), "{file}");
+    }
     // What pip wrote down is what is there.
     let mut pip = Command::new(venv.join("bin/python"));
     let listed = process::output(pip.args(["-m", "pip", "show", "--files", "sonotune"])).unwrap();
