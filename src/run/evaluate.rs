@@ -94,7 +94,8 @@ fn evaluate_together(
     let predictor = ranks.agree(Predictor::new(&model, &others))?;
     predictor.models().try_for_each(|model| require_same_model(ranks, model, &dataset))?;
     let bar = ranks.is_first().then(|| PassBar::new(dataset.records.len(), "scoring"));
-    let extras = Extras { of_images: true, progress: bar.as_ref(), ..Extras::default() };
+    let done = |_| bar.iter().for_each(PassBar::done);
+    let extras = Extras { of_images: true, progress: Some(&done), ..Extras::default() };
     let plan = model.load_plan();
     let Some(scored) = score(&predictor, ranks, dataset.clone(), &plan, extras)? else {
         return Ok(None);

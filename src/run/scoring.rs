@@ -15,7 +15,6 @@ use image::RgbImage;
 use super::{
     drawing::{Drawing, Legend},
     predictor::Predictor,
-    progress::PassBar,
     sent::{SentBatch, SentImage},
 };
 use sonotune_base::{Error, ImageId};
@@ -51,14 +50,14 @@ pub struct ScoredImage {
 }
 
 /// What to give beside the report.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Extras<'a> {
     /// Pictures of the first images.
     pub(super) num_pictures: usize,
     /// The scores of each image.
     pub(super) of_images: bool,
-    /// Told of each image.
-    pub(super) progress: Option<&'a PassBar>,
+    /// Called after each image, with the number of images scored.
+    pub(super) progress: Option<&'a (dyn Fn(u64) + Sync)>,
 }
 
 /// A batch with its predictions, and the dataset index of each of its images.
@@ -106,6 +105,7 @@ pub(super) fn score(
         pictures: Vec::new(),
         ranking: Ranking::default(),
         images: Vec::new(),
+        num_scored: 0,
     };
     let mut scored = thread::scope(|scope| {
         // No more than one batch waits to be scored: each holds its images.
@@ -269,6 +269,7 @@ struct Scorer<'a> {
     pictures: Vec<RgbImage>,
     ranking: Ranking,
     images: Vec<ScoredImage>,
+    num_scored: u64,
 }
 
 impl Scorer<'_> {
@@ -318,8 +319,9 @@ impl Scorer<'_> {
             let (image_id, path) = (record.image_id.clone(), record.name());
             self.images.push(ScoredImage { image_id, path, scores });
         }
-        if let Some(bar) = self.extras.progress {
-            bar.done();
+        self.num_scored += 1;
+        if let Some(progress) = self.extras.progress {
+            progress(self.num_scored);
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ use sonotune_coco::split::{self, SplitOptions, SplitReport};
 use sonotune_base::words::{counted, listed};
 use sonotune_metrics::table::grid;
 
+use crate::progress::Busy;
+
 #[derive(Debug, Args)]
 pub(crate) struct SplitArgs {
     /// COCO file to split, e.g. `SET/annotations/all.json`.
@@ -114,7 +116,9 @@ impl SplitArgs {
 
 pub(super) fn run(args: &SplitArgs) -> Result<()> {
     let options = args.options();
+    let busy = Busy::new("splitting");
     let report = split::split_file(&args.file, args.out.as_deref(), &options, args.overwrite)?;
+    drop(busy);
     if args.json {
         let report = serde_json::json!({ "report": report, "options": options });
         println!("{}", serde_json::to_string_pretty(&report)?);

@@ -10,6 +10,8 @@ use sonotune_audit::statistics::{PictureOptions, survey};
 use sonotune_base::Error;
 use sonotune_run::config;
 
+use crate::progress::Busy;
+
 #[derive(Debug, Args)]
 pub(crate) struct StatsArgs {
     /// Config file; only `[dataset]` and `[preprocess]` are used.
@@ -57,7 +59,9 @@ pub(crate) fn run(args: &StatsArgs) -> Result<()> {
     }
     let options = PictureOptions { decode, seed: args.seed, samples: args.samples };
     let write = |folder: &PathBuf| survey.write_pictures(folder, options);
+    let busy = args.out.as_ref().map(|_| Busy::new("drawing"));
     let pictures = args.out.as_ref().map(write).transpose()?.unwrap_or_default();
+    drop(busy);
     if args.json {
         let report = serde_json::json!({ "splits": survey.splits, "pictures": pictures });
         println!("{}", serde_json::to_string_pretty(&report)?);

@@ -14,6 +14,7 @@ use clap::Args;
 use sonotune_base::{Error, fs::atomic_write, words::counted};
 use sonotune_study::{Answer, Cell, Failure, Folds, State, Study, make_folds};
 
+use crate::progress::Busy;
 use queue::{Ended, Queue};
 
 #[derive(Debug, Args)]
@@ -67,8 +68,10 @@ pub(super) fn run(args: &StudyArgs) -> Result<()> {
         all.extend(folds.notes);
         folds.groups
     });
+    let busy = Busy::new("comparing");
     let answer = Answer::of(&study, &cells, &groups.unwrap_or_default(), all)?;
     answer.write(&study)?;
+    drop(busy);
     super::present(args.json, &answer, |answer| print!("{}", answer.text()))?;
     if !args.json {
         println!("written to {}", study.files.page().display());

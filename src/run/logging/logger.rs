@@ -80,7 +80,7 @@ struct Inner {
     /// Records and summary; `None` in a process that leaves them to the first.
     records: Option<Records>,
     started: Instant,
-    last_preparing: Option<Instant>,
+    last_progress: Option<Instant>,
     /// Steps since the last record, and their sums.
     interval: (u64, StepTime),
     /// Text beside the progress bar.
@@ -149,7 +149,7 @@ impl RunLogger {
             log: Guarded::new(log),
             records,
             started: Instant::now(),
-            last_preparing: None,
+            last_progress: None,
             interval: (0, StepTime::default()),
             status: String::new(),
         }))
@@ -173,14 +173,23 @@ impl RunLogger {
     /// Shows the progress of work that precedes the steps, such as `computing embeddings`. A
     /// terminal shows every call; otherwise a line is printed every half minute.
     pub fn preparing(&self, what: &str, done: u64, total: u64) {
-        const BETWEEN_LINES: Duration = Duration::from_secs(30);
+        self.inner().other_progress(what, done, total);
+    }
+
+    /// Shows how many validation images are scored; 0 begins. A terminal shows every call; otherwise a line is
+    /// printed every half minute.
+    pub fn scoring(&self, done: u64, total: u64) {
         let mut inner = self.inner();
-        inner.console.other_progress(done, total, what);
-        let due = inner.last_preparing.is_none_or(|last| last.elapsed() >= BETWEEN_LINES);
-        if inner.console.prints_steps() && due && done < total {
-            inner.last_preparing = Some(Instant::now());
-            inner.say(&format!("{what}: {done}/{total}"));
+        if done == 0 {
+            inner.last_progress = Some(Instant::now());
         }
+        inner.other_progress("scoring", done, total);
+    }
+
+    /// Ends what [`scoring`](Self::scoring) showed, after this step.
+    pub fn scored(&self, step: u64) {
+        let inner = self.inner();
+        inner.console.back_to_steps(step, inner.options.total_steps);
     }
 
     /// Ends what [`preparing`](Self::preparing) showed; the timing of steps starts.
@@ -269,6 +278,17 @@ impl Inner {
         let records = self.records.iter();
         let records = records.flat_map(|r| [&r.metrics.failures, &r.events.failures]);
         std::iter::once(&self.log.failures).chain(records).collect()
+    }
+
+    /// Shows progress that is not counted in steps.
+    fn other_progress(&mut self, what: &str, done: u64, total: u64) {
+        const BETWEEN_LINES: Duration = Duration::from_secs(30);
+        self.console.other_progress(done, total, what);
+        let due = self.last_progress.is_none_or(|last| last.elapsed() >= BETWEEN_LINES);
+        if self.console.prints_steps() && due && done < total {
+            self.last_progress = Some(Instant::now());
+            self.say(&format!("{what}: {done}/{total}"));
+        }
     }
 
     fn say(&mut self, text: &str) {

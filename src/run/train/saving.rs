@@ -111,11 +111,19 @@ impl Run<'_> {
     pub(super) fn evaluate(&mut self) -> Result<bool> {
         let Some(val_set) = self.val_set else { return Ok(false) };
         let (model, ranks, plan) = (self.model, self.ranks, &self.plan);
-        let extras = Extras { num_pictures: self.config.logging.num_images, ..Extras::default() };
+        let (logger, total) = (self.logger, val_set.records.len() as u64);
+        let progress = |done| logger.scoring(done, total);
+        let extras = Extras {
+            num_pictures: self.config.logging.num_images,
+            progress: Some(&progress),
+            ..Extras::default()
+        };
+        progress(0);
         let predictor = Predictor::alone(model);
         let scored = self
             .trainer
             .with_average(|| scoring::score(&predictor, ranks, val_set.clone(), plan, extras))?;
+        logger.scored(self.progress.step);
         // Rank 0 scores and judges, for all.
         let judged = scored.map(|scored| self.record(val_set, scored)).transpose();
         let verdict = ranks.from_first(ranks.agree(judged)?)?;
