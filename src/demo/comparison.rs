@@ -30,7 +30,7 @@ fn write(plan: Plan, folder: &DemoFolder, file: &Path, seeds: &[u64]) -> Result<
     let string = |text: &str| Value::String(text.to_owned());
     let mut dataset = Table::new();
     dataset.insert("root".into(), text(&folder.fine_tuning_data()));
-    let task = |task: Task| {
+    let task = |&task: &Task| {
         Value::Table(table(vec![
             ("name", string(task.name())),
             ("config", string(&format!("{}/{}", plan.configs(), task.config()))),
@@ -54,7 +54,7 @@ fn write(plan: Plan, folder: &DemoFolder, file: &Path, seeds: &[u64]) -> Result<
         ("study_dir", text(folder.comparison().folder())),
         ("base", string("configs/base/demo.toml")),
         ("seeds", Value::Array(seeds.collect::<Result<_, _>>()?)),
-        ("tasks", Value::Array(Task::ALL.map(task).to_vec())),
+        ("tasks", Value::Array(plan.tasks().iter().map(task).collect())),
         ("models", Value::Array(models)),
     ]);
     if let Some(steps) = plan.steps() {
@@ -63,7 +63,7 @@ fn write(plan: Plan, folder: &DemoFolder, file: &Path, seeds: &[u64]) -> Result<
         let few = Value::Table(table(vec![("resamples", Value::Integer(200))]));
         study.insert("statistics".into(), few);
     }
-    let head = "# The comparison of the demo: two tasks, each from a random start and from the pretrained backbone.\n\n";
+    let head = "# The comparison of the demo: each task from a random start and from the pretrained backbone.\n\n";
     let text = toml::to_string(&study).context("writing the study of the demo as TOML")?;
     atomic_write(file, format!("{head}{text}").as_bytes())
 }

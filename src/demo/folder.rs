@@ -28,8 +28,6 @@ pub(crate) enum Predicted {
 }
 
 impl Predicted {
-    pub(crate) const ALL: [Self; 4] = [Self::Clicks, Self::Boxes, Self::Classes, Self::Instances];
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Clicks => "clicks",

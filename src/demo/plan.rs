@@ -42,8 +42,6 @@ pub(crate) enum Task {
 }
 
 impl Task {
-    pub(crate) const ALL: [Self; 2] = [Self::Classification, Self::Instances];
-
     /// As in the study and on the page.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -129,9 +127,28 @@ impl Plan {
     /// Folder of the configs, relative to that of `configs`.
     pub(crate) fn configs(self) -> &'static str {
         match self.budget {
-            Budget::Quick | Budget::Short => "configs/demo/short",
-            Budget::Full => "configs/demo",
+            Budget::Short => "configs/demo/short",
+            Budget::Quick | Budget::Full => "configs/demo",
         }
+    }
+
+    /// What both starts learn. Instance segmentation needs more steps than the short budget has.
+    pub(crate) fn tasks(self) -> &'static [Task] {
+        match self.budget {
+            Budget::Short => &[Task::Classification],
+            Budget::Quick | Budget::Full => &[Task::Classification, Task::Instances],
+        }
+    }
+
+    /// Commands that predict at the end: from clicks, from boxes, and one for each task.
+    #[must_use]
+    pub fn num_predictions(self) -> usize {
+        2 + self.tasks().len()
+    }
+
+    /// Whether both starts learn this.
+    pub(crate) fn has(self, task: Task) -> bool {
+        self.tasks().contains(&task)
     }
 
     /// Steps of every run, in place of those of its config.

@@ -64,7 +64,7 @@ impl Results {
     /// If a record is missing or cannot be understood.
     pub fn read(plan: Plan, folder: &DemoFolder, steps: Vec<StepTime>) -> Result<Self> {
         let mut tables = vec![prompted_table(plan, folder)?];
-        for task in Task::ALL {
+        for &task in plan.tasks() {
             tables.push(task_table(folder, task)?);
         }
         Ok(Self {

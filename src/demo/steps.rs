@@ -127,7 +127,7 @@ pub fn comparison_steps(plan: Plan, folder: &DemoFolder) -> Result<Vec<Step>> {
         let cells = Study::load(&file, &[])?.cells(None)?;
         let runs = cells.iter().map(|cell| folder.comparison().run(&cell.name));
         let step = Step::new(
-            format!("fine-tune both starts to two tasks, and compare{}", of_seed(plan, seed)),
+            format!("fine-tune both starts, and compare{}", of_seed(plan, seed)),
             format!("compare-seed{seed}"),
             Watched::Cells { files: folder.comparison(), runs: runs.collect() },
         );
@@ -140,14 +140,16 @@ pub fn comparison_steps(plan: Plan, folder: &DemoFolder) -> Result<Vec<Step>> {
 ///
 /// # Errors
 /// If the comparison's file cannot be read.
-pub fn prediction_steps(folder: &DemoFolder) -> Result<Vec<Step>> {
-    let run = |task: Task| comparison::run(folder, task, PRETRAINED);
-    let runs = [
-        folder.pretrained(0),
-        folder.pretrained(0),
-        run(Task::Classification)?,
-        run(Task::Instances)?,
-    ];
+pub fn prediction_steps(plan: Plan, folder: &DemoFolder) -> Result<Vec<Step>> {
+    let mut runs =
+        vec![(Predicted::Clicks, folder.pretrained(0)), (Predicted::Boxes, folder.pretrained(0))];
+    for &task in plan.tasks() {
+        let predicted = match task {
+            Task::Classification => Predicted::Classes,
+            Task::Instances => Predicted::Instances,
+        };
+        runs.push((predicted, comparison::run(folder, task, PRETRAINED)?));
+    }
     let step = |(predicted, run): (Predicted, std::path::PathBuf)| {
         let title = match predicted {
             Predicted::Clicks => "predict masks from clicks",
@@ -166,7 +168,7 @@ pub fn prediction_steps(folder: &DemoFolder) -> Result<Vec<Step>> {
         }
         step
     };
-    Ok(Predicted::ALL.into_iter().zip(runs).map(step).collect())
+    Ok(runs.into_iter().map(step).collect())
 }
 
 /// `key="path"`, quoted as TOML.

@@ -71,13 +71,13 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
 fn results(plan: Plan, folder: &DemoFolder) -> Result<Results> {
     folder.prepare()?;
     sonotune_shipped::copy(folder.path(), Existing::Refuse)?;
-    // Two sets of phantoms, a training and its scores for each seed, a comparison for each, four predictions.
-    let num_steps = 2 + 3 * plan.seeds as usize + 4;
+    // Two sets of phantoms; for each seed a training, its scores and a comparison; then predictions.
+    let num_steps = 2 + 3 * plan.seeds as usize + plan.num_predictions();
     let mut runner = Runner::new(folder, num_steps)?;
     runner.run_all(&data_steps(plan, folder))?;
     write_test_images(folder)?;
     runner.run_all(&pretraining_steps(plan, folder))?;
     runner.run_all(&comparison_steps(plan, folder)?)?;
-    runner.run_all(&prediction_steps(folder)?)?;
+    runner.run_all(&prediction_steps(plan, folder)?)?;
     Results::read(plan, folder, runner.into_times())
 }

@@ -13,7 +13,7 @@ use sonotune_study::TaskAnswer;
 use crate::{
     comparison,
     folder::DemoFolder,
-    plan::{PRETRAINED, RANDOM, Task},
+    plan::{PRETRAINED, RANDOM},
     results::{Results, SeedTable},
 };
 
@@ -78,7 +78,7 @@ pub(super) fn curves(results: &Results, folder: &DemoFolder) -> Result<Markup> {
         series: vec![series("prompted masks", &pretraining, "loss")?],
         may_be_log: true,
     }];
-    for task in Task::ALL {
+    for &task in results.plan.tasks() {
         let of = |start: &str| series(start, &comparison::runs(folder, task, start)?, "loss");
         charts.push(Chart {
             title: format!("Loss of {}", task.name()),

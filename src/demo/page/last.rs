@@ -43,7 +43,7 @@ pub(super) fn meaning(results: &Results) -> Markup {
             li {
                 b { "Miniatures. " }
                 "A vision transformer of four blocks and 96 channels on images of "
-                (if results.plan.budget == Budget::Full { "128" } else { "96" })
+                (if results.plan.budget == Budget::Short { "96" } else { "128" })
                 " pixels takes the place of the foundation models that the program is made for, and minutes take the place of days."
             }
             li {

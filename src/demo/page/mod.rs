@@ -22,7 +22,7 @@ use sonotune_study::Decision;
 use crate::{
     answers,
     folder::{DemoFolder, Predicted},
-    plan::Budget,
+    plan::{Budget, Task},
     results::Results,
     test_split,
 };
@@ -45,12 +45,19 @@ pub fn write(results: &Results, folder: &DemoFolder) -> Result<()> {
         (compared::table(&results.tables[0], results))
     };
     let classes = answers::classes(&folder.predictions(Predicted::Classes))?;
-    let instances = asked(Predicted::Instances)?;
+    let instances = match results.plan.has(Task::Instances) {
+        true => {
+            let found = asked(Predicted::Instances)?;
+            let pictures = unseen::instances(folder, &unseen_images, &found, &mut kept)?;
+            section("instances", "Every lesion with its class", pictures)
+        }
+        false => html! {},
+    };
     let sections = html! {
         (section("prompted", "A click, a box, a mask", prompted))
         (section("compared", "Does pretraining help?", compared::compared(results, folder)?))
         (section("classes", "Predicted classes", unseen::classes(&unseen_images, &classes, &mut kept)?))
-        (section("instances", "Every lesion with its class", unseen::instances(folder, &unseen_images, &instances, &mut kept)?))
+        (instances)
         (section("curves", "How it learnt", compared::curves(results, folder)?))
         (section("time", "How long it took", last::time(results)))
         (section("meaning", "What this means, and what not", last::meaning(results)))
@@ -71,7 +78,8 @@ fn lead(results: &Results) -> Markup {
         }
         p {
             "A small model learnt to outline lesions of the " (pretraining.kind) " from a click or a box. Its backbone then learnt to classify "
-            "and to segment lesions of the " (fine_tuning.kind) ", and so did a random one, with the same budget. All of it was computed on "
+            @if results.plan.has(Task::Instances) { "and to segment " }
+            "lesions of the " (fine_tuning.kind) ", and so did a random one, with the same budget. All of it was computed on "
             "this machine in " b { (duration(results.seconds())) } "."
         }
         p.hint {
