@@ -41,8 +41,20 @@ fn skipped() -> Value {
     json!({ "skipped": "the clips are made by `python benches/peers/clips.py --list`, which needs FFmpeg" })
 }
 
+fn without_ffmpeg() -> Value {
+    json!({ "skipped": "no FFmpeg in the PATH, and none that SONOTUNE_FFMPEG names" })
+}
+
+fn is_for_ffmpeg(name: &str) -> bool {
+    name == "mpeg4.avi"
+}
+
+/// What only FFmpeg decodes is skipped where `find` finds none.
 fn decoded(name: &str, find: fn() -> Result<Option<Ffmpeg>>) -> Result<Value> {
     let Some(path) = clip(name) else { return Ok(skipped()) };
+    if is_for_ffmpeg(name) && find()?.is_none() {
+        return Ok(without_ffmpeg());
+    }
     let video = Video::open_with(&path, find)?;
     ensure!(video.num_frames() == FRAMES, "{name} has {} frames", video.num_frames());
     let mut figures = measure::seconds(REPEATS, || {
@@ -57,5 +69,8 @@ fn decoded(name: &str, find: fn() -> Result<Option<Ffmpeg>>) -> Result<Value> {
 
 fn opened(name: &str) -> Result<Value> {
     let Some(path) = clip(name) else { return Ok(skipped()) };
+    if is_for_ffmpeg(name) && Ffmpeg::find()?.is_none() {
+        return Ok(without_ffmpeg());
+    }
     measure::seconds(REPEATS, || Video::open(&path).map(drop))
 }

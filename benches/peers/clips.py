@@ -56,8 +56,8 @@ def make(ffmpeg):
 
 
 def decode(ffmpeg, name):
-    threads = os.environ.get("SONOTUNE_BENCH_THREADS", str(os.cpu_count()))
-    command = [ffmpeg, "-v", "error", "-threads", threads, "-i", FOLDER / name, "-fps_mode", "passthrough"]
+    # Sonotune decodes a clip on one thread, and several clips beside each other.
+    command = [ffmpeg, "-v", "error", "-threads", "1", "-i", FOLDER / name, "-fps_mode", "passthrough"]
     command += ["-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"]
 
     def body():

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image as Buffer,
+    FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::{U8, U8x3},
 };
 
 use super::{
@@ -21,15 +23,27 @@ pub(super) fn resize(image: Image, window: &Window) -> Result<Planes<u8>> {
         return Ok(planar(pixels, channels, height as usize, width as usize));
     }
     let Image { height: from_height, width: from_width, channels, pixels, .. } = image;
-    let resized = {
-        let kind = if channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-        let source = Buffer::from_vec_u8(from_width, from_height, pixels, kind)?;
-        let mut target = Buffer::new(width, height, kind);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        Resizer::new().resize(&source, &mut target, &options)?;
-        target.into_vec()
+    let from = (from_height, from_width);
+    let resized = match channels {
+        1 => convolve::<U8>(&pixels, from, (height, width))?,
+        _ => convolve::<U8x3>(&pixels, from, (height, width))?,
     };
     Ok(crop_planes(planar(resized, channels, height as usize, width as usize), window))
+}
+
+/// The type of pixels is a parameter: a resizer that decides at run time is compiled for all that there are, which
+/// takes minutes.
+fn convolve<P: PixelTrait>(
+    pixels: &[u8],
+    (from_height, from_width): (u32, u32),
+    (height, width): (u32, u32),
+) -> Result<Vec<u8>> {
+    let source = TypedImageRef::<P>::from_buffer(from_width, from_height, pixels)?;
+    let mut resized = vec![0; height as usize * width as usize * size_of::<P>()];
+    let mut target = TypedImage::<P>::from_buffer(width, height, &mut resized)?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new().resize_typed(&source, &mut target, &options)?;
+    Ok(resized)
 }
 
 /// `[H, W, C]` to `[C, H, W]`.
