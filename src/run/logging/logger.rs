@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use image::RgbImage;
-use sonotune_base::words::{bytes, duration, share, significant};
+use sonotune_base::words::{duration, significant};
 use tch::Device;
 use tempfile::NamedTempFile;
 
@@ -19,6 +19,7 @@ use super::{
     memory::peak_memory,
     metrics_file::{MetricsFile, MetricsLine},
     pictures,
+    step::{MeanTime, StepTime, TrainRecord, status},
 };
 use sonotune_base::fs::AppendFile;
 use sonotune_dataset::Split;
@@ -37,32 +38,6 @@ pub struct LoggerOptions {
     pub evaluation_pending: bool,
     /// Device whose memory is watched.
     pub device: Device,
-}
-
-/// Time and work of one optimiser step.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct StepTime {
-    /// The whole step, waiting for data included.
-    pub step_seconds: f64,
-    /// Part of these spent waiting for the loader.
-    pub data_seconds: f64,
-    /// Images trained on in this step.
-    pub images: u64,
-}
-
-/// The figures of a training step.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct TrainRecord {
-    /// Optimiser steps done, this one included.
-    pub step: u64,
-    /// `train/<name>`; the total first, under the name `loss`.
-    pub losses: Vec<(String, f64)>,
-    /// `lr/<group>`.
-    pub lrs: Vec<(String, f64)>,
-    /// Norm of all gradients before clipping.
-    pub grad_norm: Option<f64>,
-    /// `train/<name>`: what else the task reports about the batch.
-    pub scalars: Vec<(String, f64)>,
 }
 
 /// Writes console, `train.log`, `metrics.jsonl` and TensorBoard events of a run.
@@ -391,11 +366,7 @@ impl Inner {
     /// Means over the steps since the last call.
     fn take_interval(&mut self) -> Option<MeanTime> {
         let (steps, sum) = std::mem::take(&mut self.interval);
-        (steps > 0).then(|| MeanTime {
-            step_seconds: sum.step_seconds / steps as f64,
-            data_seconds: sum.data_seconds / steps as f64,
-            images_per_second: sum.images as f64 / sum.step_seconds.max(f64::MIN_POSITIVE),
-        })
+        (steps > 0).then(|| MeanTime::of(steps, sum))
     }
 
     /// Estimated from the mean pace of this process so far, including evaluations.
@@ -409,35 +380,4 @@ impl Inner {
         // An estimate has no hundredths.
         duration(seconds.floor())
     }
-}
-
-struct MeanTime {
-    step_seconds: f64,
-    data_seconds: f64,
-    images_per_second: f64,
-}
-
-/// The figures of a log line, the most important first: a narrow terminal cuts off the end.
-fn status(record: &TrainRecord, time: Option<&MeanTime>, memory: Option<u64>) -> String {
-    let mut parts = Vec::new();
-    let named = |(name, value): &(String, f64)| format!("{name} {}", significant(*value));
-    parts.extend(record.losses.first().map(named));
-    if let Some((_, lr)) = record.lrs.first() {
-        parts.push(format!("lr {}", significant(*lr)));
-    }
-    if let Some(time) = time {
-        parts.push(format!("{:.1} images/s", time.images_per_second));
-        let waited = time.data_seconds / time.step_seconds.max(f64::MIN_POSITIVE);
-        parts.push(format!("data wait {}", share(waited, 0)));
-    }
-    if let Some(memory) = memory {
-        parts.push(format!("memory {}", bytes(memory)));
-    }
-    if let Some(norm) = record.grad_norm {
-        parts.push(format!("grad_norm {}", significant(norm)));
-    }
-    // A single term says the same as the total.
-    let terms = record.losses.get(1..).filter(|terms| terms.len() > 1).unwrap_or_default();
-    parts.extend(terms.iter().chain(&record.scalars).map(named));
-    parts.join("  ")
 }

@@ -11,8 +11,10 @@ mod logger;
 mod memory;
 mod metrics_file;
 pub mod pictures;
+mod step;
 
 pub(crate) use environment::device_label;
 pub use environment::environment;
-pub use logger::{LoggerOptions, RunLogger, StepTime, TrainRecord};
+pub use logger::{LoggerOptions, RunLogger};
 pub use memory::peak_memory;
+pub use step::{StepTime, TrainRecord};

@@ -8,9 +8,13 @@ use crate::{
 
 /// The smallest true difference that a two-sided test at `alpha` finds with probability `power`, by the
 /// normal approximation: (z(1 − α / 2) + z(power)) · standard error. With several pairs `alpha` is that of
-/// Holm's first step, which makes this the difference that any of them would show.
+/// Holm's first step, which makes this the difference that any of them would show. NaN if the standard error is 0, as
+/// between models whose scores are all equal: how much patients differ is unknown then, not nothing.
 #[must_use]
 pub fn detectable_difference(standard_error: f64, alpha: f64, power: f64) -> f64 {
+    if standard_error == 0.0 {
+        return f64::NAN;
+    }
     reach(alpha, power) * standard_error
 }
 
@@ -65,5 +69,6 @@ mod tests {
         assert_eq!(patients_needed(100, &estimate(0.0), 0.05, 0.8), None);
         assert_eq!(patients_needed(100, &estimate(f64::NAN), 0.05, 0.8), None);
         assert!((detectable_difference(error, 0.05, 0.8) - 0.280_158_5).abs() < 1e-6);
+        assert!(detectable_difference(0.0, 0.05, 0.8).is_nan());
     }
 }
