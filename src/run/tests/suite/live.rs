@@ -100,8 +100,8 @@ fn objects_of<'a>(coco: &'a Value, name: &str) -> Vec<&'a Value> {
 fn assert_same(found: &[Instance], expected: &[&Value]) {
     assert_eq!(found.len(), expected.len());
     for (instance, expected) in found.iter().zip(expected) {
-        // Other tests of this process may switch the kernels of attention between the two, which round otherwise.
-        assert!((instance.score - expected["score"].as_f64().unwrap()).abs() < 1e-3);
+        let (score, expected_score) = (instance.score, expected["score"].as_f64().unwrap());
+        assert!((score - expected_score).abs() < 1e-5, "{score}, predict gave {expected_score}");
         let counts = expected["segmentation"]["counts"].as_str().unwrap();
         let mask = Rle::from_compressed(64, 64, counts).unwrap();
         assert_eq!(instance.mask.as_ref(), Some(&mask));
